@@ -2,9 +2,27 @@
 
 package kernels
 
-import "unsafe"
+import (
+	"unsafe"
 
-const hasAssembly = true
+	"github.com/klauspost/cpuid/v2"
+)
+
+// archTiers lists the tiers of this CPU beyond Generic.
+func archTiers() []ISA {
+	c := cpuid.CPU
+	if !c.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C) {
+		return nil
+	}
+	tiers := []ISA{AVX2}
+	if c.Supports(cpuid.AVXVNNI) {
+		tiers = append(tiers, AVXVNNI)
+	}
+	if c.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.AVX512VNNI) {
+		tiers = append(tiers, AVX512VNNI)
+	}
+	return tiers
+}
 
 // mulFunc is an assembly kernel for one panel, or half of one, and a fixed
 // number of tokens. See kernels/_asm.

@@ -1,8 +1,8 @@
-//go:build !amd64 || noasm
+//go:build (!amd64 && !arm64) || noasm
 
 package kernels
 
-const hasAssembly = false
+func archTiers() []ISA { return nil }
 
 func archIntKernels() []intKernel { return nil }
 

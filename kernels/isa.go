@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -19,36 +20,23 @@ var ErrISA = errors.New("instruction set not available")
 // before it in the order of [Tiers].
 type ISA string
 
-// The tiers, from the slowest to the fastest.
+// The tiers, from the slowest to the fastest: those of amd64, then those of
+// arm64.
 const (
 	Generic    ISA = "generic"    // plain Go
 	AVX2       ISA = "avx2"       // AVX2, FMA and F16C
 	AVXVNNI    ISA = "avxvnni"    // AVX2 and the VEX-encoded VPDPBUSD
 	AVX512VNNI ISA = "avx512vnni" // AVX-512 F, BW, DQ, VL and VNNI
+	NEON       ISA = "neon"       // Advanced SIMD, which every arm64 CPU has
+	DotProd    ISA = "dotprod"    // SDOT
+	I8MM       ISA = "i8mm"       // SMMLA and USMMLA
 )
 
 // Tiers lists every tier in ascending order.
-func Tiers() []ISA { return []ISA{Generic, AVX2, AVXVNNI, AVX512VNNI} }
+func Tiers() []ISA { return []ISA{Generic, AVX2, AVXVNNI, AVX512VNNI, NEON, DotProd, I8MM} }
 
 // Supported lists the tiers this CPU and this build have, in ascending order.
-var Supported = sync.OnceValue(func() []ISA {
-	tiers := []ISA{Generic}
-	if !hasAssembly {
-		return tiers
-	}
-	c := cpuid.CPU
-	if !c.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C) {
-		return tiers
-	}
-	tiers = append(tiers, AVX2)
-	if c.Supports(cpuid.AVXVNNI) {
-		tiers = append(tiers, AVXVNNI)
-	}
-	if c.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.AVX512VNNI) {
-		tiers = append(tiers, AVX512VNNI)
-	}
-	return tiers
-})
+var Supported = sync.OnceValue(func() []ISA { return append([]ISA{Generic}, archTiers()...) })
 
 // ParseISA checks that name is a tier this CPU has.
 func ParseISA(name string) (ISA, error) {
@@ -108,13 +96,16 @@ func ThisCPU() CPU {
 		cpuid.AVX512FP16, cpuid.AMXINT8, cpuid.ASIMD, cpuid.ASIMDDP}
 	cpu := CPU{Name: strings.TrimSpace(c.BrandName), Cores: defaultThreads(), Tiers: Supported(),
 		L1D: max(c.Cache.L1D, 0), L2: max(c.Cache.L2, 0), L3: max(c.Cache.L3, 0), CacheLines: c.CacheLine}
-	if cpu.Name == "" {
-		cpu.Name = "unknown CPU"
+	if cpu.Name == "" { // arm64 has no name to read, only numbers
+		cpu.Name = fmt.Sprintf("%s CPU, model %#x", cmp.Or(c.VendorString, "unknown"), c.Model)
 	}
 	for _, f := range interesting {
 		if c.Supports(f) {
 			cpu.Features = append(cpu.Features, f.String())
 		}
+	}
+	if slices.Contains(Supported(), I8MM) { // unknown to cpuid
+		cpu.Features = append(cpu.Features, "I8MM")
 	}
 	return cpu
 }

@@ -1,0 +1,45 @@
+package main
+
+// dotProd sums four products of signed bytes to 32 bits at a time; the
+// activations are an element of a vector, so that nothing is broadcast.
+type dotProd struct{ byRows }
+
+func (dotProd) name() string { return "DotProd" }
+func (dotProd) signed() bool { return true }
+
+func (dotProd) block(k *kernel) {
+	quads := k.rows / 4
+	sums := k.vecN(quads * k.tokens)
+	for t := range k.tokens {
+		k.start(t, sums[t*quads:][:quads])
+	}
+	acts := k.vecN(k.tokens)
+	groups := 8 / k.bits // of four columns in a line
+	for line := range k.bits {
+		first := line * groups % 4 // the line's first group in the vectors of activations
+		if first == 0 {
+			for t, v := range acts {
+				k.load(v, k.acts[t], line*groups/4*16)
+			}
+		}
+		for q := range quads {
+			codes := k.vecN(groups)
+			if k.bits == 4 {
+				k.nibbleVectors(codes[0], codes[1], line, q)
+			} else {
+				k.codeVector(codes[0], line, q)
+			}
+			for i, c := range codes {
+				for t, v := range acts {
+					k.arm("sdot %v.4s, %v.16b, %v.4b[%d]", sums[t*quads+q], c, v, first+i)
+				}
+			}
+			k.free(codes...)
+		}
+	}
+	k.free(acts...)
+	for t := range k.tokens {
+		k.finish(t, sums[t*quads:][:quads])
+	}
+	k.free(sums...)
+}

@@ -1,0 +1,126 @@
+package main
+
+// i8mm multiplies two rows by two tokens, eight columns at a time: twice the
+// products of a dot product. Codes are taken unsigned. Tokens come in pairs.
+type i8mm struct{}
+
+func (i8mm) name() string { return "I8MM" }
+func (i8mm) signed() bool { return false }
+
+// Sums lie two rows by two tokens in a vector, (row 0, token 0), (row 0, token
+// 1), (row 1, token 0), (row 1, token 1): those of a pair of tokens p are
+// acc[p*pairs:(p+1)*pairs].
+
+func (i8mm) spread(k *kernel, v vec) []vec {
+	first := k.vec()
+	k.arm("zip1 %v.4s, %v.4s, %v.4s", first, v, v)
+	k.arm("zip2 %v.4s, %v.4s, %v.4s", v, v, v)
+	return []vec{first, v}
+}
+
+func (i8mm) store(k *kernel, c, ldc gp) {
+	pairs := k.rows / 2
+	for t := range k.tokens {
+		for r := 0; r < pairs; r += 2 {
+			v, a := k.vec(), k.acc[t/2*pairs+r:]
+			k.arm("uzp%d %v.4s, %v.4s, %v.4s", t%2+1, v, a[0], a[1])
+			k.vstore(v, c, 8*r)
+			k.free(v)
+		}
+		if t+1 < k.tokens {
+			k.op("ADD %v, %v", ldc, c)
+		}
+	}
+}
+
+func (i i8mm) block(k *kernel) {
+	pairs := k.rows / 2
+	sums := k.vecN(pairs * k.tokens / 2)
+	for t := 0; t < k.tokens; t += 2 {
+		i.start(k, t, sums[t/2*pairs:][:pairs])
+	}
+	acts := make([][2]vec, k.tokens/2) // of a pair of tokens: 8 columns, and 8 more
+	for p := range acts {
+		acts[p] = [2]vec{k.vec(), k.vec()}
+	}
+	for step := range 4 { // of 8 columns
+		if step%2 == 0 {
+			for p, v := range acts {
+				other := k.vec()
+				k.load(other, k.acts[2*p], 8*step)
+				k.load(v[1], k.acts[2*p+1], 8*step)
+				k.arm("zip1 %v.2d, %v.2d, %v.2d", v[0], other, v[1])
+				k.arm("zip2 %v.2d, %v.2d, %v.2d", v[1], other, v[1])
+				k.free(other)
+			}
+		}
+		for q := range k.rows / 4 {
+			lo, hi, rows := k.vec(), k.vec(), k.vec()
+			mmla := "smmla"
+			if k.bits == 4 {
+				k.nibbleVectors(lo, hi, step, q)
+			} else {
+				mmla = "usmmla"
+				k.codeVector(lo, 2*step, q)
+				k.codeVector(hi, 2*step+1, q)
+			}
+			k.arm("zip1 %v.4s, %v.4s, %v.4s", rows, lo, hi)
+			k.arm("zip2 %v.4s, %v.4s, %v.4s", hi, lo, hi)
+			for r, c := range []vec{rows, hi} {
+				for p, v := range acts {
+					k.arm("%s %v.4s, %v.16b, %v.16b", mmla, sums[p*pairs+2*q+r], c, v[step%2])
+				}
+			}
+			k.free(lo, hi, rows)
+		}
+	}
+	for _, v := range acts {
+		k.free(v[:]...)
+	}
+	for t := 0; t < k.tokens; t += 2 {
+		i.finish(k, t, sums[t/2*pairs:][:pairs])
+	}
+	k.free(sums...)
+}
+
+// meta fills a vector with an element of the block's numbers of tokens t and
+// t+1, twice.
+func (i8mm) meta(k *kernel, v vec, t, element int) {
+	k.load(v, k.acts[t], metaAt)
+	other := k.vec()
+	k.load(other, k.acts[t+1], metaAt)
+	k.arm("zip%d %v.4s, %v.4s, %v.4s", element/2+1, v, v, other)
+	k.arm("dup %v.2d, %v.d[%d]", v, v, element%2)
+	k.free(other)
+}
+
+func (i i8mm) start(k *kernel, t int, sums []vec) {
+	if k.sym {
+		element := metaNsum8
+		if k.bits == 8 {
+			element = metaNsum128
+		}
+		i.meta(k, sums[0], t, element)
+		for _, s := range sums[1:] {
+			k.op("VMOV V%d.B16, V%d.B16", int(sums[0]), int(s))
+		}
+		return
+	}
+	v := k.vec()
+	i.meta(k, v, t, metaNsum)
+	for r, s := range sums {
+		k.arm("mul %v.4s, %v.4s, %v.4s", s, k.zeros[r], v)
+	}
+	k.free(v)
+}
+
+func (i i8mm) finish(k *kernel, t int, sums []vec) {
+	v, scale := k.vec(), k.vec()
+	i.meta(k, v, t, metaScale)
+	for r, s := range sums {
+		k.arm("scvtf %v.4s, %v.4s", s, s)
+		k.arm("fmul %v.4s, %v.4s, %v.4s", scale, k.scales[r], v)
+		k.arm("fmla %v.4s, %v.4s, %v.4s", k.acc[t/2*len(sums)+r], s, scale)
+	}
+	k.free(v, scale)
+}

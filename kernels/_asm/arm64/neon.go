@@ -1,0 +1,123 @@
+package main
+
+// neon is what every arm64 CPU has: 16-bit products of signed bytes, summed as
+// far as 16 bits hold. SMULL and SMLAL wrap and never saturate, so the bounds
+// below are what keeps them exact.
+type neon struct{ byRows }
+
+func (neon) name() string { return "NEON" }
+func (neon) signed() bool { return true }
+
+func (n neon) block(k *kernel) {
+	if k.bits == 4 {
+		n.block4(k)
+	} else {
+		n.block8(k)
+	}
+}
+
+// block4 sums all eight products that meet in a 16-bit lane, 8*15*127 = 15240,
+// and then two lanes, 30480.
+func (neon) block4(k *kernel) {
+	quads := k.rows / 4
+	sums := k.vecN(2 * quads * k.tokens) // of rows 0 and 1, of 2 and 3, of every four
+	for line := range 4 {
+		dups := k.broadcast(2*line, 2)
+		for q := range quads {
+			lo, hi := k.vec(), k.vec()
+			k.nibbleVectors(lo, hi, line, q)
+			for t := range k.tokens {
+				s := sums[2*(t*quads+q):]
+				first := "smlal"
+				if line == 0 {
+					first = "smull"
+				}
+				k.arm("%s %v.8h, %v.8b, %v.8b", first, s[0], lo, dups[t][0])
+				k.arm("%s2 %v.8h, %v.16b, %v.16b", first, s[1], lo, dups[t][0])
+				k.arm("smlal %v.8h, %v.8b, %v.8b", s[0], hi, dups[t][1])
+				k.arm("smlal2 %v.8h, %v.16b, %v.16b", s[1], hi, dups[t][1])
+			}
+			k.free(lo, hi)
+		}
+		for _, d := range dups {
+			k.free(d...)
+		}
+	}
+	for t := range k.tokens {
+		var pairs, totals []vec
+		for q := range quads {
+			s := sums[2*(t*quads+q):]
+			k.arm("addp %v.8h, %v.8h, %v.8h", s[0], s[0], s[1])
+			pairs, totals = append(pairs, s[0]), append(totals, s[1])
+		}
+		k.start(t, totals)
+		for q, v := range totals {
+			k.arm("sadalp %v.4s, %v.8h", v, pairs[q])
+		}
+		k.finish(t, totals)
+	}
+	k.free(sums...)
+}
+
+// block8 sums two products, 2*128*127 = 32512, before it widens them.
+func (neon) block8(k *kernel) {
+	quads := k.rows / 4
+	sums := k.vecN(2 * quads * k.tokens)
+	for _, v := range sums {
+		k.arm("movi %v.16b, #0", v)
+	}
+	for line := 0; line < 8; line += 2 {
+		dups := k.broadcast(line, 2)
+		for q := range quads {
+			c0, c1, p := k.vec(), k.vec(), k.vec()
+			k.codeVector(c0, line, q)
+			k.codeVector(c1, line+1, q)
+			for t := range k.tokens {
+				s := sums[2*(t*quads+q):]
+				k.arm("smull %v.8h, %v.8b, %v.8b", p, c0, dups[t][0])
+				k.arm("smlal %v.8h, %v.8b, %v.8b", p, c1, dups[t][1])
+				k.arm("sadalp %v.4s, %v.8h", s[0], p)
+				k.arm("smull2 %v.8h, %v.16b, %v.16b", p, c0, dups[t][0])
+				k.arm("smlal2 %v.8h, %v.16b, %v.16b", p, c1, dups[t][1])
+				k.arm("sadalp %v.4s, %v.8h", s[1], p)
+			}
+			k.free(c0, c1, p)
+		}
+		for _, d := range dups {
+			k.free(d...)
+		}
+	}
+	for t := range k.tokens {
+		var totals, starts []vec
+		for q := range quads {
+			s := sums[2*(t*quads+q):]
+			k.arm("addp %v.4s, %v.4s, %v.4s", s[0], s[0], s[1])
+			totals, starts = append(totals, s[0]), append(starts, s[1])
+		}
+		if !k.sym { // the zero point of signed symmetric codes is 0
+			k.start(t, starts)
+			for q, v := range totals {
+				k.arm("add %v.4s, %v.4s, %v.4s", v, v, starts[q])
+			}
+		}
+		k.finish(t, totals)
+	}
+	k.free(sums...)
+}
+
+// broadcast fills, for every token, vectors with four copies of the four
+// activations of each of n groups of columns from the first.
+func (k *kernel) broadcast(first, n int) [][]vec {
+	var dups [][]vec
+	act := k.vec()
+	for t := range k.tokens {
+		vs := k.vecN(n)
+		k.load(act, k.acts[t], first/4*16)
+		for i, v := range vs {
+			k.arm("dup %v.4s, %v.s[%d]", v, act, first%4+i)
+		}
+		dups = append(dups, vs)
+	}
+	k.free(act)
+	return dups
+}

@@ -1,0 +1,119 @@
+//go:build arm64 && !noasm
+
+package kernels
+
+import (
+	"unsafe"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+// archTiers lists the tiers of this CPU beyond Generic. Go's arm64 is never
+// without NEON.
+func archTiers() []ISA {
+	tiers := []ISA{NEON}
+	if cpuid.CPU.Supports(cpuid.ASIMDDP) {
+		tiers = append(tiers, DotProd)
+		if hasI8MM() {
+			tiers = append(tiers, I8MM)
+		}
+	}
+	return tiers
+}
+
+// mulFunc is an assembly kernel for some rows of a panel and a fixed number of
+// tokens. See kernels/_asm/arm64.
+type mulFunc func(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+
+// tile is a pair of kernels, for symmetric and other codes, with the rows and
+// tokens they take.
+type tile struct {
+	rows, tokens int
+	sym, asym    mulFunc
+}
+
+func archIntKernels() []intKernel {
+	mk := func(isa ISA, bits int, tiles ...tile) intKernel {
+		return intKernel{Name: tileName(tiles[0].rows, tiles[0].tokens), ISA: isa, Bits: bits, run: tiled(tiles)}
+	}
+	n4, n4x2 := tile{16, 1, mul4symNEON16x1, mul4asymNEON16x1}, tile{8, 2, mul4symNEON8x2, mul4asymNEON8x2}
+	n8, n8x2 := tile{16, 1, mul8symNEON16x1, mul8asymNEON16x1}, tile{8, 2, mul8symNEON8x2, mul8asymNEON8x2}
+	d4, d4x2, d4x4 := tile{16, 1, mul4symDotProd16x1, mul4asymDotProd16x1}, tile{16, 2, mul4symDotProd16x2, mul4asymDotProd16x2}, tile{8, 4, mul4symDotProd8x4, mul4asymDotProd8x4}
+	d8, d8x2, d8x4 := tile{16, 1, mul8symDotProd16x1, mul8asymDotProd16x1}, tile{16, 2, mul8symDotProd16x2, mul8asymDotProd16x2}, tile{8, 4, mul8symDotProd8x4, mul8asymDotProd8x4}
+	i4x2, i4x4 := tile{8, 2, mul4symI8MM8x2, mul4asymI8MM8x2}, tile{8, 4, mul4symI8MM8x4, mul4asymI8MM8x4}
+	i8x2, i8x4 := tile{8, 2, mul8symI8MM8x2, mul8asymI8MM8x2}, tile{8, 4, mul8symI8MM8x4, mul8asymI8MM8x4}
+	return []intKernel{
+		mk(NEON, 4, n4), mk(NEON, 4, n4x2, n4),
+		mk(NEON, 8, n8), mk(NEON, 8, n8x2, n8),
+		mk(DotProd, 4, d4x2, d4), mk(DotProd, 4, d4x4, d4x2, d4),
+		mk(DotProd, 8, d8x2, d8), mk(DotProd, 8, d8x4, d8x2, d8),
+		mk(I8MM, 4, i4x2, d4), mk(I8MM, 4, i4x4, i4x2, d4),
+		mk(I8MM, 8, i8x2, d8), mk(I8MM, 8, i8x4, i8x2, d8),
+	}
+}
+
+// tiled makes a kernel of tiles, given in descending order and ending with one
+// token: a batch takes the largest tile as often as it fits, then the next.
+func tiled(tiles []tile) func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+	return func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+		var edge [4 * panelRows]float32 // results of the ragged last panel
+		stride := a.stride * int(unsafe.Sizeof(actBlock{}))
+		for p := p0; p < p1; p++ {
+			codes := unsafe.Pointer(&w.codes[p*w.blocks*w.blockBytes()])
+			gi := p * w.groups * panelRows
+			n := min(panelRows, w.n-p*panelRows)
+			ti := 0
+			for m := m0; m < m1; {
+				for tiles[ti].tokens > m1-m {
+					ti++
+				}
+				t := tiles[ti]
+				c, ldc := &edge[0], panelRows
+				if n == panelRows {
+					c, ldc = &dst[m*ldd+p*panelRows], ldd
+				}
+				f := t.asym
+				if w.scheme.Sym {
+					f = t.sym
+				}
+				acts := (*byte)(unsafe.Pointer(&a.blocks[m*a.stride]))
+				for row := 0; row < panelRows; row += t.rows {
+					f((*float32)(unsafe.Add(unsafe.Pointer(c), 4*row)), 4*ldc, (*byte)(unsafe.Add(codes, 4*row)),
+						&w.scales[gi+row], &w.zeros[gi+row], acts, stride, w.blocks, w.perGroup)
+				}
+				if n < panelRows {
+					for i := range t.tokens {
+						copy(dst[(m+i)*ldd+p*panelRows:][:n], edge[i*panelRows:])
+					}
+				}
+				m += t.tokens
+			}
+		}
+	}
+}
+
+func archFloatKernels() []floatKernel { return nil }
+
+func archOps() vectorOps { return genericOps() }
+
+// readMemory reads b, whose length is a multiple of 256.
+func readMemory(b []byte) { readNEON(&b[0], len(b)) }
+
+// peakInt runs rounds of the tier's integer dot products on registers.
+func peakInt(isa ISA, rounds int) {
+	switch isa {
+	case NEON:
+		peakNEON(rounds)
+	case DotProd:
+		peakDotProd(rounds)
+	case I8MM:
+		peakI8MM(rounds)
+	}
+}
+
+// peakOps is the operations of one round: independent sums by the multiply-adds
+// of one instruction, two operations each.
+func peakOps(isa ISA) float64 {
+	const chains = 24
+	return chains * 2 * map[ISA]float64{NEON: 8, DotProd: 16, I8MM: 32}[isa]
+}
