@@ -140,18 +140,6 @@ func weightedSumFast(dst, weights, rows []float32) {
 	weightedSumAVX2(&dst[0], &weights[0], &rows[0], len(weights), len(dst))
 }
 
-// dotsFunc is an assembly kernel for a fixed number of rows and tokens. See
-// kernels/_asm.
-type dotsFunc func(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-
-// dotsSet holds the kernels of one tier and storage type for 1 and 4 rows, by 1
-// and tokens tokens.
-type dotsSet struct {
-	tokens                 int
-	multiple               int // k must be one of it
-	one, row, column, tile dotsFunc
-}
-
 func archFloatKernels() []floatKernel {
 	avx2 := map[DType]dotsSet{
 		F32:  {2, 8, dotsF32AVX2x1x1, dotsF32AVX2x1x2, dotsF32AVX2x4x1, dotsF32AVX2x4x2},
@@ -164,47 +152,6 @@ func archFloatKernels() []floatKernel {
 		BF16: {4, 1, dotsBF16AVX512x1x1, dotsBF16AVX512x1x4, dotsBF16AVX512x4x1, dotsBF16AVX512x4x4},
 	}
 	return []floatKernel{{Name: "4x2", ISA: AVX2, dots: tiledDots(avx2)}, {Name: "4x4", ISA: AVX512VNNI, dots: tiledDots(avx512)}}
-}
-
-// tiledDots covers rows and tokens with tiles. Every sum is formed in the same
-// order in each of them, so that a token's result does not depend on its batch.
-func tiledDots(sets map[DType]dotsSet) func(dst []float32, ldd int, w []byte, dt DType, x []float32, k, rows, tokens int) {
-	return func(dst []float32, ldd int, w []byte, dt DType, x []float32, k, rows, tokens int) {
-		s, size := sets[dt], dt.Size()
-		main := k / s.multiple * s.multiple
-		_, _, _ = w[rows*k*size-1], x[tokens*k-1], dst[(tokens-1)*ldd+rows-1]
-		if main == 0 {
-			dotsGeneric(dst, ldd, w, dt, x, k, rows, tokens)
-			return
-		}
-		for t := 0; t < tokens; {
-			nt := 1
-			if tokens-t >= s.tokens {
-				nt = s.tokens
-			}
-			for r := 0; r < rows; {
-				nr, f := 1, s.one
-				switch {
-				case rows-r >= 4 && nt > 1:
-					nr, f = 4, s.tile
-				case rows-r >= 4:
-					nr, f = 4, s.column
-				case nt > 1:
-					f = s.row
-				}
-				f(&dst[t*ldd+r], 4*ldd, &w[r*k*size], k*size, &x[t*k], 4*k, main)
-				r += nr
-			}
-			t += nt
-		}
-		if main < k {
-			for t := range tokens {
-				for r := range rows {
-					dst[t*ldd+r] += dotGeneric(w[(r*k+main)*size:], x[t*k+main:(t+1)*k], dt)
-				}
-			}
-		}
-	}
 }
 
 // readMemory reads b, whose length is a multiple of 256.

@@ -92,9 +92,55 @@ func tiled(tiles []tile) func(dst []float32, ldd int, a *quantActs, m0, m1 int, 
 	}
 }
 
-func archFloatKernels() []floatKernel { return nil }
+func archFloatKernels() []floatKernel {
+	return []floatKernel{{Name: "4x4", ISA: NEON, dots: tiledDots(map[DType]dotsSet{
+		F32:  {4, 8, dotsF32NEON1x1, dotsF32NEON1x4, dotsF32NEON4x1, dotsF32NEON4x4},
+		F16:  {4, 8, dotsF16NEON1x1, dotsF16NEON1x4, dotsF16NEON4x1, dotsF16NEON4x4},
+		BF16: {4, 8, dotsBF16NEON1x1, dotsBF16NEON1x4, dotsBF16NEON4x1, dotsBF16NEON4x4},
+	})}}
+}
 
-func archOps() vectorOps { return genericOps() }
+func archOps() vectorOps {
+	return vectorOps{expSumFast, swiGLUFast, weightedSumFast, quantizeBlocksFast}
+}
+
+func quantizeBlocksFast(dst []actBlock, x []float32) {
+	if len(dst) > 0 {
+		_ = x[len(dst)*blockCols-1]
+		quantizeBlocksNEON((*byte)(unsafe.Pointer(&dst[0])), &x[0], len(dst))
+	}
+}
+
+func expSumFast(dst, x []float32, shift float32) float32 {
+	n := len(x) &^ 3
+	var sum float32
+	if n > 0 {
+		_ = dst[n-1]
+		sum = expSumNEON(&dst[0], &x[0], shift, n)
+	}
+	if n < len(x) {
+		sum += expSumGeneric(dst[n:], x[n:], shift)
+	}
+	return sum
+}
+
+func swiGLUFast(dst, gate, up []float32) {
+	n := len(gate) &^ 3
+	if n > 0 {
+		_, _ = dst[n-1], up[n-1]
+		swiGLUNEON(&dst[0], &gate[0], &up[0], n)
+	}
+	swiGLUGeneric(dst[n:], gate[n:], up[n:])
+}
+
+func weightedSumFast(dst, weights, rows []float32) {
+	if len(dst)%4 != 0 || len(dst) == 0 || len(weights) == 0 {
+		weightedSumGeneric(dst, weights, rows)
+		return
+	}
+	_ = rows[len(weights)*len(dst)-1]
+	weightedSumNEON(&dst[0], &weights[0], &rows[0], len(weights), len(dst))
+}
 
 // readMemory reads b, whose length is a multiple of 256.
 func readMemory(b []byte) { readNEON(&b[0], len(b)) }

@@ -171,3 +171,8 @@ func mul8asymI8MM8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *ui
 //
 //go:noescape
 func mul8asymI8MM8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+
+// quantizeBlocksNEON is quantizeBlocksGeneric for n > 0 blocks.
+//
+//go:noescape
+func quantizeBlocksNEON(dst *byte, x *float32, n int)

@@ -12,7 +12,8 @@ TEXT ·mul4symNEON16x1(SB), NOSPLIT, $0-72
 	MOVD stride+48(FP), R3
 	MOVD blocks+56(FP), R4
 	MOVD perGroup+64(FP), R5
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R7
+	VDUP R7, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -203,7 +204,8 @@ TEXT ·mul4symNEON8x2(SB), NOSPLIT, $0-72
 	MOVD blocks+56(FP), R4
 	MOVD perGroup+64(FP), R5
 	ADD R3, R2, R7
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R8
+	VDUP R8, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -382,7 +384,8 @@ TEXT ·mul4symDotProd16x1(SB), NOSPLIT, $0-72
 	MOVD stride+48(FP), R3
 	MOVD blocks+56(FP), R4
 	MOVD perGroup+64(FP), R5
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R7
+	VDUP R7, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -523,7 +526,8 @@ TEXT ·mul4symDotProd16x2(SB), NOSPLIT, $0-72
 	MOVD blocks+56(FP), R4
 	MOVD perGroup+64(FP), R5
 	ADD R3, R2, R7
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R8
+	VDUP R8, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -728,7 +732,8 @@ TEXT ·mul4symDotProd8x4(SB), NOSPLIT, $0-72
 	ADD R3, R2, R7
 	ADD R3, R7, R8
 	ADD R3, R8, R9
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R10
+	VDUP R10, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -916,7 +921,8 @@ TEXT ·mul4symI8MM8x2(SB), NOSPLIT, $0-72
 	MOVD blocks+56(FP), R4
 	MOVD perGroup+64(FP), R5
 	ADD R3, R2, R7
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R8
+	VDUP R8, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -1053,7 +1059,8 @@ TEXT ·mul4symI8MM8x4(SB), NOSPLIT, $0-72
 	ADD R3, R2, R7
 	ADD R3, R7, R8
 	ADD R3, R8, R9
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R10
+	VDUP R10, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -1251,7 +1258,8 @@ TEXT ·mul4asymNEON16x1(SB), NOSPLIT, $0-72
 	MOVD stride+48(FP), R4
 	MOVD blocks+56(FP), R5
 	MOVD perGroup+64(FP), R6
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R8
+	VDUP R8, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -1452,7 +1460,8 @@ TEXT ·mul4asymNEON8x2(SB), NOSPLIT, $0-72
 	MOVD blocks+56(FP), R5
 	MOVD perGroup+64(FP), R6
 	ADD R4, R3, R8
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -1637,7 +1646,8 @@ TEXT ·mul4asymDotProd16x1(SB), NOSPLIT, $0-72
 	MOVD stride+48(FP), R4
 	MOVD blocks+56(FP), R5
 	MOVD perGroup+64(FP), R6
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R8
+	VDUP R8, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -1788,7 +1798,8 @@ TEXT ·mul4asymDotProd16x2(SB), NOSPLIT, $0-72
 	MOVD blocks+56(FP), R5
 	MOVD perGroup+64(FP), R6
 	ADD R4, R3, R8
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -2003,7 +2014,8 @@ TEXT ·mul4asymDotProd8x4(SB), NOSPLIT, $0-72
 	ADD R4, R3, R8
 	ADD R4, R8, R9
 	ADD R4, R9, R10
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -2197,7 +2209,8 @@ TEXT ·mul4asymI8MM8x2(SB), NOSPLIT, $0-72
 	MOVD blocks+56(FP), R5
 	MOVD perGroup+64(FP), R6
 	ADD R4, R3, R8
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -2345,7 +2358,8 @@ TEXT ·mul4asymI8MM8x4(SB), NOSPLIT, $0-72
 	ADD R4, R3, R8
 	ADD R4, R8, R9
 	ADD R4, R9, R10
-	WORD $0x4f00e5e0 // movi v0.16b, #15
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -2553,7 +2567,8 @@ TEXT ·mul8symNEON16x1(SB), NOSPLIT, $0-72
 	MOVD stride+48(FP), R3
 	MOVD blocks+56(FP), R4
 	MOVD perGroup+64(FP), R5
-	WORD $0x4f04e400 // movi v0.16b, #128
+	MOVD $0x80808080, R7
+	VDUP R7, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -2791,7 +2806,8 @@ TEXT ·mul8symNEON8x2(SB), NOSPLIT, $0-72
 	MOVD blocks+56(FP), R4
 	MOVD perGroup+64(FP), R5
 	ADD R3, R2, R7
-	WORD $0x4f04e400 // movi v0.16b, #128
+	MOVD $0x80808080, R8
+	VDUP R8, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -3008,7 +3024,8 @@ TEXT ·mul8symDotProd16x1(SB), NOSPLIT, $0-72
 	MOVD stride+48(FP), R3
 	MOVD blocks+56(FP), R4
 	MOVD perGroup+64(FP), R5
-	WORD $0x4f04e400 // movi v0.16b, #128
+	MOVD $0x80808080, R7
+	VDUP R7, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -3165,7 +3182,8 @@ TEXT ·mul8symDotProd16x2(SB), NOSPLIT, $0-72
 	MOVD blocks+56(FP), R4
 	MOVD perGroup+64(FP), R5
 	ADD R3, R2, R7
-	WORD $0x4f04e400 // movi v0.16b, #128
+	MOVD $0x80808080, R8
+	VDUP R8, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -3386,7 +3404,8 @@ TEXT ·mul8symDotProd8x4(SB), NOSPLIT, $0-72
 	ADD R3, R2, R7
 	ADD R3, R7, R8
 	ADD R3, R8, R9
-	WORD $0x4f04e400 // movi v0.16b, #128
+	MOVD $0x80808080, R10
+	VDUP R10, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -3899,7 +3918,8 @@ TEXT ·mul8asymNEON16x1(SB), NOSPLIT, $0-72
 	MOVD stride+48(FP), R4
 	MOVD blocks+56(FP), R5
 	MOVD perGroup+64(FP), R6
-	WORD $0x4f04e400 // movi v0.16b, #128
+	MOVD $0x80808080, R8
+	VDUP R8, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -4158,7 +4178,8 @@ TEXT ·mul8asymNEON8x2(SB), NOSPLIT, $0-72
 	MOVD blocks+56(FP), R5
 	MOVD perGroup+64(FP), R6
 	ADD R4, R3, R8
-	WORD $0x4f04e400 // movi v0.16b, #128
+	MOVD $0x80808080, R9
+	VDUP R9, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -4392,7 +4413,8 @@ TEXT ·mul8asymDotProd16x1(SB), NOSPLIT, $0-72
 	MOVD stride+48(FP), R4
 	MOVD blocks+56(FP), R5
 	MOVD perGroup+64(FP), R6
-	WORD $0x4f04e400 // movi v0.16b, #128
+	MOVD $0x80808080, R8
+	VDUP R8, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -4561,7 +4583,8 @@ TEXT ·mul8asymDotProd16x2(SB), NOSPLIT, $0-72
 	MOVD blocks+56(FP), R5
 	MOVD perGroup+64(FP), R6
 	ADD R4, R3, R8
-	WORD $0x4f04e400 // movi v0.16b, #128
+	MOVD $0x80808080, R9
+	VDUP R9, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -4794,7 +4817,8 @@ TEXT ·mul8asymDotProd8x4(SB), NOSPLIT, $0-72
 	ADD R4, R3, R8
 	ADD R4, R8, R9
 	ADD R4, R9, R10
-	WORD $0x4f04e400 // movi v0.16b, #128
+	MOVD $0x80808080, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
@@ -5326,3 +5350,107 @@ block:
 	WORD $0x4e8758d0 // uzp2 v16.4s, v6.4s, v7.4s
 	FMOVQ F16, 16(R7)
 	RET
+
+// func quantizeBlocksNEON(dst *byte, x *float32, n int)
+TEXT ·quantizeBlocksNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD n+16(FP), R2
+	MOVD $0x42fe0000, R3
+	VDUP R3, V0.S4
+	MOVD $0x7f800000, R4
+
+next:
+	// The largest magnitude, as bits: these are ordered as the values are, and NaN comes after everything.
+	FMOVQ 0(R1), F3
+	WORD $0x4ea0f86b // fabs v11.4s, v3.4s
+	FMOVQ 16(R1), F4
+	WORD $0x4ea0f88c // fabs v12.4s, v4.4s
+	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
+	FMOVQ 32(R1), F5
+	WORD $0x4ea0f8ac // fabs v12.4s, v5.4s
+	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
+	FMOVQ 48(R1), F6
+	WORD $0x4ea0f8cc // fabs v12.4s, v6.4s
+	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
+	FMOVQ 64(R1), F7
+	WORD $0x4ea0f8ec // fabs v12.4s, v7.4s
+	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
+	FMOVQ 80(R1), F8
+	WORD $0x4ea0f90c // fabs v12.4s, v8.4s
+	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
+	FMOVQ 96(R1), F9
+	WORD $0x4ea0f92c // fabs v12.4s, v9.4s
+	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
+	FMOVQ 112(R1), F10
+	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
+	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
+	WORD $0x6eb0a96b // umaxv s11, v11.4s
+	FMOVS F11, R3
+	CMPW R4, R3
+	BHS broken
+	FDIVS F0, F11, F1
+	FDIVS F11, F0, F2
+	FMOVS F2, R3
+	CMPW R4, R3
+	BLO finite
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+
+finite:
+	WORD $0x4f829063 // fmul v3.4s, v3.4s, v2.s[0]
+	WORD $0x4e21a863 // fcvtns v3.4s, v3.4s
+	WORD $0x4f829084 // fmul v4.4s, v4.4s, v2.s[0]
+	WORD $0x4e21a884 // fcvtns v4.4s, v4.4s
+	WORD $0x4ea4846c // add v12.4s, v3.4s, v4.4s
+	WORD $0x4f8290a5 // fmul v5.4s, v5.4s, v2.s[0]
+	WORD $0x4e21a8a5 // fcvtns v5.4s, v5.4s
+	WORD $0x4ea5858c // add v12.4s, v12.4s, v5.4s
+	WORD $0x4f8290c6 // fmul v6.4s, v6.4s, v2.s[0]
+	WORD $0x4e21a8c6 // fcvtns v6.4s, v6.4s
+	WORD $0x4ea6858c // add v12.4s, v12.4s, v6.4s
+	WORD $0x4f8290e7 // fmul v7.4s, v7.4s, v2.s[0]
+	WORD $0x4e21a8e7 // fcvtns v7.4s, v7.4s
+	WORD $0x4ea7858c // add v12.4s, v12.4s, v7.4s
+	WORD $0x4f829108 // fmul v8.4s, v8.4s, v2.s[0]
+	WORD $0x4e21a908 // fcvtns v8.4s, v8.4s
+	WORD $0x4ea8858c // add v12.4s, v12.4s, v8.4s
+	WORD $0x4f829129 // fmul v9.4s, v9.4s, v2.s[0]
+	WORD $0x4e21a929 // fcvtns v9.4s, v9.4s
+	WORD $0x4ea9858c // add v12.4s, v12.4s, v9.4s
+	WORD $0x4f82914a // fmul v10.4s, v10.4s, v2.s[0]
+	WORD $0x4e21a94a // fcvtns v10.4s, v10.4s
+	WORD $0x4eaa858c // add v12.4s, v12.4s, v10.4s
+	WORD $0x4e441863 // uzp1 v3.8h, v3.8h, v4.8h
+	WORD $0x4e4618a5 // uzp1 v5.8h, v5.8h, v6.8h
+	WORD $0x4e051863 // uzp1 v3.16b, v3.16b, v5.16b
+	FMOVQ F3, 0(R0)
+	WORD $0x4e4818e7 // uzp1 v7.8h, v7.8h, v8.8h
+	WORD $0x4e4a1929 // uzp1 v9.8h, v9.8h, v10.8h
+	WORD $0x4e0918e7 // uzp1 v7.16b, v7.16b, v9.16b
+	FMOVQ F7, 16(R0)
+	FMOVS F1, 32(R0)
+	WORD $0x4eb1b98c // addv s12, v12.4s
+	FMOVS F12, R3
+	NEGW R3, R3
+	MOVW R3, 36(R0)
+	LSLW $3, R3, R5
+	MOVW R5, 40(R0)
+	LSLW $7, R3, R5
+	MOVW R5, 44(R0)
+
+advance:
+	ADD $128, R1
+	ADD $48, R0
+	SUBS $1, R2
+	BNE next
+	RET
+
+broken:
+	WORD $0x4f00e40c // movi v12.16b, #0
+	FMOVQ F12, 0(R0)
+	FMOVQ F12, 16(R0)
+	FMOVQ F12, 32(R0)
+	MOVD $0x7fc00000, R3
+	MOVW R3, 32(R0)
+	B advance

@@ -146,3 +146,12 @@ func (f *function) load(v vec, base gp, offset int) {
 func (f *function) vstore(v vec, base gp, offset int) {
 	f.op("FMOVQ F%d, %d(%v)", int(v), offset, base)
 }
+
+// constant fills a register with copies of 32 bits.
+func (f *function) constant(bits uint32) vec {
+	v, r := f.vec(), f.gp()
+	f.op("MOVD $%#x, %v", bits, r)
+	f.op("VDUP %v, V%d.S4", r, int(v))
+	f.gps = append([]int{int(r)}, f.gps...)
+	return v
+}

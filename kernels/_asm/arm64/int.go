@@ -30,6 +30,7 @@ func intKernels(f *file) {
 			mul(f, i8mm{}, bits, sym, 8, 4)
 		}
 	}
+	quantizeBlocks(f)
 }
 
 // tier is what differs between instruction sets.
@@ -85,9 +86,9 @@ func mul(f *file, t tier, bits int, sym bool, rows, tokens int) {
 	}
 	switch {
 	case bits == 4:
-		k.nibbles = k.constant(15)
+		k.nibbles = k.constant(0x0f0f0f0f)
 	case t.signed():
-		k.flip = k.constant(128)
+		k.flip = k.constant(0x80808080)
 	}
 	k.acc = k.vecN(rows * tokens / 4)
 	for _, v := range k.acc {
@@ -118,13 +119,6 @@ func mul(f *file, t tier, bits int, sym bool, rows, tokens int) {
 	k.reload("ldc", ldc)
 	t.store(k, c, ldc)
 	k.op("RET")
-}
-
-// constant fills a register with a byte.
-func (k *kernel) constant(b int) vec {
-	v := k.vec()
-	k.arm("movi %v.16b, #%d", v, b)
-	return v
 }
 
 // loadScales converts the scales of a group and moves on.

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	set := flag.String("set", "", "which kernels to generate: int or limits")
+	set := flag.String("set", "", "which kernels to generate: int, float or limits")
 	out := flag.String("out", "", "the assembly file to write")
 	stubs := flag.String("stubs", "", "the Go file of declarations to write")
 	flag.Parse()
@@ -25,6 +25,8 @@ func main() {
 	switch *set {
 	case "int":
 		intKernels(&f)
+	case "float":
+		floatKernels(&f)
 	case "limits":
 		limitKernels(&f)
 	default:

@@ -1,0 +1,139 @@
+package main
+
+import "fmt"
+
+func floatKernels(f *file) {
+	for _, dt := range []string{"F32", "F16", "BF16"} {
+		for _, rows := range []int{1, 4} {
+			for _, tokens := range []int{1, 4} {
+				dots(f, dt, rows, tokens)
+			}
+		}
+	}
+	expSum(f)
+	swiGLU(f)
+	weightedSum(f)
+}
+
+// dots generates the inner products of a few stored rows with a few tokens. Four
+// sums stand for each, and are added up in the same order in every tile.
+func dots(f *file, dt string, rows, tokens int) {
+	name := fmt.Sprintf("dots%sNEON%dx%d", dt, rows, tokens)
+	k := f.begin(name, fmt.Sprintf("%s is dotsGeneric for %d %s rows and %d tokens; ldc, ldw and ldx count bytes. k is a positive multiple of 8.", name, rows, dt, tokens), "",
+		"c *float32", "ldc int", "w *byte", "ldw int", "x *float32", "ldx int", "k int")
+	pointers := func(n int, first, stride string) []gp {
+		ps := []gp{k.param(first)}
+		step := k.param(stride)
+		for range n - 1 {
+			p := k.gp()
+			k.op("ADD %v, %v, %v", step, ps[len(ps)-1], p)
+			ps = append(ps, p)
+		}
+		return ps
+	}
+	ws, xs := pointers(rows, "w", "ldw"), pointers(tokens, "x", "ldx")
+	n := k.param("k")
+	acc := make([][]vec, tokens)
+	for t := range acc {
+		acc[t] = k.vecN(rows)
+		for _, v := range acc[t] {
+			k.arm("movi %v.16b, #0", v)
+		}
+	}
+	w, x := make([][2]vec, rows), [2]vec{k.vec(), k.vec()}
+	k.label("next") // 8 columns
+	for r := range w {
+		w[r] = [2]vec{k.vec(), k.vec()}
+		k.eight(dt, w[r], ws[r])
+	}
+	for t := range acc {
+		k.eight("F32", x, xs[t])
+		for half := range 2 {
+			for r, a := range acc[t] {
+				k.arm("fmla %v.4s, %v.4s, %v.4s", a, w[r][half], x[half])
+			}
+		}
+	}
+	k.op("SUBS $8, %v", n)
+	k.op("BNE next")
+	c, ldc := ws[0], n
+	k.reload("c", c)
+	k.reload("ldc", ldc)
+	for t, a := range acc {
+		if rows == 4 {
+			k.arm("faddp %v.4s, %v.4s, %v.4s", a[0], a[0], a[1])
+			k.arm("faddp %v.4s, %v.4s, %v.4s", a[2], a[2], a[3])
+			k.arm("faddp %v.4s, %v.4s, %v.4s", a[0], a[0], a[2])
+			k.vstore(a[0], c, 0)
+		} else {
+			k.total(a[0])
+			k.op("FMOVS F%d, (%v)", int(a[0]), c)
+		}
+		if t+1 < tokens {
+			k.op("ADD %v, %v", ldc, c)
+		}
+	}
+	k.op("RET")
+}
+
+// eight loads eight elements as two vectors of float32 and moves on.
+func (k *function) eight(dt string, v [2]vec, p gp) {
+	k.op("FMOVQ.P 16(%v), F%d", p, int(v[0]))
+	switch dt {
+	case "F32":
+		k.op("FMOVQ.P 16(%v), F%d", p, int(v[1]))
+	case "F16":
+		k.arm("fcvtl2 %v.4s, %v.8h", v[1], v[0])
+		k.arm("fcvtl %v.4s, %v.4h", v[0], v[0])
+	case "BF16":
+		k.arm("shll2 %v.4s, %v.8h, #16", v[1], v[0])
+		k.arm("shll %v.4s, %v.4h, #16", v[0], v[0])
+	}
+}
+
+// total leaves the sum of the four elements in each of them.
+func (k *function) total(v vec) {
+	k.arm("faddp %v.4s, %v.4s, %v.4s", v, v, v)
+	k.arm("faddp %v.4s, %v.4s, %v.4s", v, v, v)
+}
+
+func weightedSum(f *file) {
+	k := f.begin("weightedSumNEON", "weightedSumNEON is weightedSumGeneric for dim a positive multiple of 4 and n > 0.", "",
+		"dst *float32", "weights *float32", "rows *float32", "n int", "dim int")
+	dst, rows, left := k.param("dst"), k.param("rows"), k.param("dim")
+	stride, weights, n, r := k.gp(), k.gp(), k.gp(), k.gp()
+	k.op("LSL $2, %v, %v", left, stride)
+	pass := func(label string, vectors int) {
+		k.label(label)
+		k.op("CMP $%d, %v", 4*vectors, left)
+		k.op("BLT %sdone", label)
+		acc, row, w := k.vecN(vectors), k.vec(), k.vec()
+		for _, v := range acc {
+			k.arm("movi %v.16b, #0", v)
+		}
+		k.reload("weights", weights)
+		k.reload("n", n)
+		k.op("MOVD %v, %v", rows, r)
+		k.label(label + "next")
+		k.op("FMOVS.P 4(%v), F%d", weights, int(w))
+		for i, a := range acc {
+			k.load(row, r, 16*i)
+			k.arm("fmla %v.4s, %v.4s, %v.s[0]", a, row, w)
+		}
+		k.op("ADD %v, %v", stride, r)
+		k.op("SUBS $1, %v", n)
+		k.op("BNE %snext", label)
+		for i, v := range acc {
+			k.vstore(v, dst, 16*i)
+		}
+		k.op("ADD $%d, %v", 16*vectors, rows)
+		k.op("ADD $%d, %v", 16*vectors, dst)
+		k.op("SUB $%d, %v", 4*vectors, left)
+		k.op("B %s", label)
+		k.label(label + "done")
+		k.free(append(acc, row, w)...)
+	}
+	pass("wide", 16) // 64 columns at a time, then 4
+	pass("narrow", 1)
+	k.op("RET")
+}
