@@ -30,6 +30,9 @@ type Checkpoint struct {
 	Template   *chat.Template       // nil if the model has none
 	Quantized  bool                 // some of its matrices are INT4 or INT8
 
+	// TemplateSource is the text of the chat template, or "".
+	TemplateSource string
+
 	// TokenizerErr says why there is no tokenizer. Quantizing does not need one.
 	TokenizerErr error
 	// TemplateErr says why the chat template cannot be used, if there is one.
@@ -235,6 +238,7 @@ func (c *Checkpoint) openTokenizer() {
 		return
 	}
 	jinja, _ := c.files.read("chat_template.jinja")
+	c.TemplateSource = chat.Source(config, jinja)
 	c.Template, c.TemplateErr = chat.Load(config, jinja)
 }
 

@@ -267,7 +267,7 @@ func (w *Writer) Commit() error {
 		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
 	}
 	w.file = nil
-	if err := syncDir(w.tmp); err != nil {
+	if err := SyncDir(w.tmp); err != nil {
 		return err
 	}
 	os.Remove(w.dir) // an empty directory gives way; anything else makes the rename fail
@@ -275,7 +275,7 @@ func (w *Writer) Commit() error {
 		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
 	}
 	w.tmp = ""
-	return syncDir(filepath.Dir(w.dir))
+	return SyncDir(filepath.Dir(w.dir))
 }
 
 // CopiedBytes is the size of the small files that a quantized checkpoint takes
@@ -319,7 +319,8 @@ func (w *Writer) Abort() {
 	}
 }
 
-func syncDir(dir string) error {
+// SyncDir makes the names in a directory durable, where the file system can.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -44,14 +44,25 @@ func Load(tokenizerConfigJSON, templateFile []byte) (*Template, error) {
 			tokens[name] = s
 		}
 	}
-	src := string(templateFile)
-	if src == "" {
-		src = configTemplate(cfg["chat_template"])
-	}
+	src := Source(tokenizerConfigJSON, templateFile)
 	if src == "" {
 		return nil, nil
 	}
 	return Parse(src, tokens)
+}
+
+// Source returns the text of the template that Load would parse, or "".
+func Source(tokenizerConfigJSON, templateFile []byte) string {
+	if len(templateFile) > 0 {
+		return string(templateFile)
+	}
+	var cfg struct {
+		Template json.RawMessage `json:"chat_template"`
+	}
+	if json.Unmarshal(tokenizerConfigJSON, &cfg) != nil {
+		return ""
+	}
+	return configTemplate(cfg.Template)
 }
 
 func tokenText(raw json.RawMessage) string {

@@ -257,17 +257,7 @@ func byteLevel(c *component) (splitter, error) {
 // metaspace replaces spaces by a visible character, as SentencePiece does, and
 // cuts before each.
 func metaspace(c *component) (splitter, error) {
-	space := c.Replacement
-	if space == "" {
-		space = "▁"
-	}
-	scheme := c.PrependScheme
-	if scheme == "" {
-		scheme = "always"
-		if c.AddPrefixSpace != nil && !*c.AddPrefixSpace {
-			scheme = "never"
-		}
-	}
+	space, scheme := metaspaceScheme(c)
 	if scheme != "always" && scheme != "first" && scheme != "never" {
 		return nil, fmt.Errorf("%w: Metaspace prepend scheme %q", ErrUnsupported, scheme)
 	}
@@ -292,4 +282,19 @@ func metaspace(c *component) (splitter, error) {
 		}
 		return words
 	}, nil
+}
+
+// metaspaceScheme returns the visible space and when one is put before a text.
+func metaspaceScheme(c *component) (space, scheme string) {
+	space, scheme = c.Replacement, c.PrependScheme
+	if space == "" {
+		space = "▁"
+	}
+	if scheme == "" {
+		scheme = "always"
+		if c.AddPrefixSpace != nil && !*c.AddPrefixSpace {
+			scheme = "never"
+		}
+	}
+	return space, scheme
 }

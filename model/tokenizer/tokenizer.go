@@ -38,7 +38,10 @@ type Tokenizer struct {
 	bos, eos  int32 // -1: none
 	bosText   string
 	eosText   string
+	padText   string
 	kind      string
+
+	normalizers, splitters []string // the steps, described
 }
 
 // EncodeOptions says what Encode does beyond splitting plain text.
@@ -94,6 +97,7 @@ type configFile struct {
 	AddEOS *bool     `json:"add_eos_token"`
 	BOS    tokenName `json:"bos_token"`
 	EOS    tokenName `json:"eos_token"`
+	Pad    tokenName `json:"pad_token"`
 }
 
 // tokenName is a token given as a string or as an object with its content.
@@ -130,7 +134,8 @@ func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
 			return nil, fmt.Errorf("%w: tokenizer_config.json: %v", ErrCorrupt, err)
 		}
 	}
-	t := &Tokenizer{special: make(map[int32]bool), bos: -1, eos: -1, bosText: string(cfg.BOS), eosText: string(cfg.EOS)}
+	t := &Tokenizer{special: make(map[int32]bool), bos: -1, eos: -1, bosText: string(cfg.BOS), eosText: string(cfg.EOS), padText: string(cfg.Pad),
+		normalizers: describe(f.Normalizer), splitters: describe(f.PreTokenizer)}
 	var err error
 	if t.model, err = newBPE(f.Model); err != nil {
 		return nil, err
