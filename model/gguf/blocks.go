@@ -1,0 +1,161 @@
+package gguf
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"nibble/kernels"
+)
+
+// block is the number of values that share a scale in every block type here.
+const block = 32
+
+// CheckScheme reports why t cannot hold quantized rows of cols columns exactly,
+// if it is the scheme's fault. Groups longer than a block are no obstacle: their
+// scale is repeated. With zero points, whether the minimums of Q4_1 come out
+// exact depends on the values: see ExactMin.
+func CheckScheme(s kernels.Scheme, cols int, t Type) error {
+	switch {
+	case cols%block != 0:
+		return fmt.Errorf("%w: %d columns are no multiple of the %d that a %s block holds", ErrLayout, cols, block, t)
+	case t == Q4_0 && s.Bits == 4 && s.Sym,
+		t == Q4_1 && s.Bits == 4,
+		t == Q8_0 && (s.Bits == 4 || s.Sym):
+		return nil
+	case t == Q4_0 && s.Bits == 4:
+		return fmt.Errorf("%w: %s has zero points and Q4_0 has none", ErrLayout, s)
+	case t == Q8_0:
+		return fmt.Errorf("%w: %s has zero points, and its codes do not fit the signed bytes of Q8_0", ErrLayout, s)
+	}
+	return fmt.Errorf("%w: %s does not fit %s", ErrLayout, s, t)
+}
+
+// ExactMin returns the F16 minimum of a group for Q4_1, -zero*scale, and whether
+// it is exact.
+func ExactMin(zero uint8, scale uint16) (uint16, bool) {
+	m := -float32(zero) * kernels.F16ToF32(scale) // 15 bits: exact in float32
+	h := kernels.F32ToF16(m)
+	return h, kernels.F16ToF32(h) == m
+}
+
+// EncodeQuant writes row r of a quantized matrix as blocks of t, which
+// CheckScheme allowed.
+func EncodeQuant(dst []byte, q *kernels.QTensor, r int, t Type) error {
+	if err := CheckScheme(q.Scheme, q.Cols, t); err != nil {
+		return err
+	}
+	width, groups, size := q.Scheme.GroupWidth(q.Cols), q.Groups(), t.RowBytes(block)
+	row := q.Codes[r*q.RowBytes():]
+	for b := range q.Cols / block {
+		g := r*groups + b*block/width
+		scale, zero := q.Scales[g], uint8(q.Scheme.MidCode())
+		if q.Zeros != nil {
+			zero = q.Zeros[g]
+		}
+		out := dst[b*size:][:size]
+		binary.LittleEndian.PutUint16(out, scale)
+		codes := row[b*block*q.Scheme.Bits/8:]
+		switch {
+		case t == Q4_0:
+			splitNibbles(out[2:], codes)
+		case t == Q4_1:
+			m, _ := ExactMin(zero, scale)
+			if m&0x7c00 == 0x7c00 {
+				return fmt.Errorf("%w: row %d: the minimum %g is beyond F16", ErrLayout, r, -float32(zero)*kernels.F16ToF32(scale))
+			}
+			binary.LittleEndian.PutUint16(out[2:], m)
+			splitNibbles(out[4:], codes)
+		case q.Scheme.Bits == 8: // Q8_0
+			for i, c := range codes[:block] {
+				out[2+i] = c - zero
+			}
+		default:
+			for i, c := range codes[:block/2] {
+				out[2+2*i], out[3+2*i] = c&15-zero, c>>4-zero
+			}
+		}
+	}
+	return nil
+}
+
+// splitNibbles turns 32 codes that are paired with their neighbours into GGUF's
+// order: byte j holds code j low and code j+16 high.
+func splitNibbles(dst, src []byte) {
+	for k := range block / 4 {
+		a, b := src[k], src[k+block/4]
+		dst[2*k] = a&15 | b<<4
+		dst[2*k+1] = a>>4 | b&0xf0
+	}
+}
+
+// EncodeFloats writes a row of floats as F32, F16 or BF16, rounding to nearest. A
+// value beyond the type's range is an error.
+func EncodeFloats(dst []byte, src []float32, t Type) error {
+	switch t {
+	case F32:
+		for i, v := range src {
+			binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
+		}
+		return nil
+	case F16:
+		for i, v := range src {
+			h := kernels.F32ToF16(v)
+			if h&0x7c00 == 0x7c00 {
+				return fmt.Errorf("%w: the value %g is beyond F16; F32 holds it", ErrLayout, v)
+			}
+			binary.LittleEndian.PutUint16(dst[2*i:], h)
+		}
+		return nil
+	case BF16:
+		for i, v := range src {
+			binary.LittleEndian.PutUint16(dst[2*i:], kernels.F32ToBF16(v))
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: floats as %s", ErrUnsupported, t)
+}
+
+// DecodeRow writes the values of a row to dst, in float32 arithmetic.
+func DecodeRow(dst []float32, src []byte, t Type) error {
+	if !t.Decodable() {
+		return fmt.Errorf("%w: values of %s", ErrUnsupported, t)
+	}
+	if len(dst)%t.Block() != 0 || len(src) != t.RowBytes(len(dst)) {
+		return fmt.Errorf("%w: %d bytes are no row of %d %s values", ErrCorrupt, len(src), len(dst), t)
+	}
+	switch t {
+	case F32:
+		kernels.DecodeFloats(dst, src, kernels.F32)
+		return nil
+	case F16:
+		kernels.DecodeFloats(dst, src, kernels.F16)
+		return nil
+	case BF16:
+		kernels.DecodeFloats(dst, src, kernels.BF16)
+		return nil
+	}
+	size := t.RowBytes(block)
+	for b := range len(dst) / block {
+		in, out := src[b*size:][:size], dst[b*block:][:block]
+		d := kernels.F16ToF32(binary.LittleEndian.Uint16(in))
+		switch t {
+		case Q8_0:
+			for i := range out {
+				out[i] = float32(int8(in[2+i])) * d
+			}
+		case Q4_0:
+			for i, c := range in[2:] {
+				out[i] = float32(int(c&15)-8) * d
+				out[i+16] = float32(int(c>>4)-8) * d
+			}
+		case Q4_1:
+			m := kernels.F16ToF32(binary.LittleEndian.Uint16(in[2:]))
+			for i, c := range in[4:] {
+				lo, hi := float32(c&15)*d, float32(c>>4)*d // exact, so that a fused addition changes nothing
+				out[i], out[i+16] = lo+m, hi+m
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package gguf
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// The kinds of failure a caller may want to tell apart.
+var (
+	ErrCorrupt     = errors.New("GGUF file is corrupt")
+	ErrTruncated   = errors.New("GGUF file is truncated")
+	ErrUnsupported = errors.New("GGUF feature not supported")
+	ErrLayout      = errors.New("GGUF cannot hold this")
+)
+
+// Alignment is that of every tensor's data in the files nibble writes, and the
+// format's default.
+const Alignment = 32
+
+// Type is the storage type of a tensor, numbered as in ggml.h.
+type Type uint32
+
+// The types nibble reads and writes. Values of the block types are held in
+// blocks of 32 along a row: Q4_0 is (code-8)*d, Q4_1 is code*d + m and Q8_0 is
+// code*d, with F16 d and m.
+const (
+	F32  Type = 0
+	F16  Type = 1
+	Q4_0 Type = 2
+	Q4_1 Type = 3
+	Q8_0 Type = 8
+	BF16 Type = 30
+)
+
+// traits describe a type: the values and the bytes of one block.
+type traits struct {
+	name          string
+	values, bytes int
+}
+
+// knownTypes holds every type of ggml.h, so that files with tensors of types
+// that nibble does not decode can still be listed.
+var knownTypes = map[Type]traits{
+	F32: {"F32", 1, 4}, F16: {"F16", 1, 2}, Q4_0: {"Q4_0", 32, 18}, Q4_1: {"Q4_1", 32, 20}, 6: {"Q5_0", 32, 22}, 7: {"Q5_1", 32, 24},
+	Q8_0: {"Q8_0", 32, 34}, 9: {"Q8_1", 32, 36}, 10: {"Q2_K", 256, 84}, 11: {"Q3_K", 256, 110}, 12: {"Q4_K", 256, 144},
+	13: {"Q5_K", 256, 176}, 14: {"Q6_K", 256, 210}, 15: {"Q8_K", 256, 292}, 16: {"IQ2_XXS", 256, 66}, 17: {"IQ2_XS", 256, 74},
+	18: {"IQ3_XXS", 256, 98}, 19: {"IQ1_S", 256, 50}, 20: {"IQ4_NL", 32, 18}, 21: {"IQ3_S", 256, 110}, 22: {"IQ2_S", 256, 82},
+	23: {"IQ4_XS", 256, 136}, 24: {"I8", 1, 1}, 25: {"I16", 1, 2}, 26: {"I32", 1, 4}, 27: {"I64", 1, 8}, 28: {"F64", 1, 8},
+	29: {"IQ1_M", 256, 56}, BF16: {"BF16", 1, 2},
+}
+
+// String returns ggml's spelling, such as "Q4_0".
+func (t Type) String() string {
+	if tr, ok := knownTypes[t]; ok {
+		return tr.name
+	}
+	return fmt.Sprintf("type %d", uint32(t))
+}
+
+// Block returns the values that are stored together; a row is a whole number of
+// blocks.
+func (t Type) Block() int { return knownTypes[t].values }
+
+// Decodable reports whether DecodeRow knows the type.
+func (t Type) Decodable() bool {
+	switch t {
+	case F32, F16, BF16, Q4_0, Q4_1, Q8_0:
+		return true
+	}
+	return false
+}
+
+// RowBytes returns the bytes of a row of n values.
+func (t Type) RowBytes(n int) int {
+	tr := knownTypes[t]
+	if tr.values == 0 {
+		return 0
+	}
+	return n / tr.values * tr.bytes
+}
+
+// maxDims is GGML_MAX_DIMS.
+const maxDims = 4
+
+// maxName is GGML_MAX_NAME less its terminating zero.
+const maxName = 63
+
+// Tensor describes one tensor of a file.
+type Tensor struct {
+	Name   string
+	Type   Type
+	Dims   []uint64 // 1 to 4; the first is the length of a row
+	Offset int64    // of the data, from the start of the file
+	Size   int64    // bytes of the data, without padding
+}
+
+// Cols returns the length of a row.
+func (t Tensor) Cols() int { return int(t.Dims[0]) }
+
+// Rows returns how many rows there are in all.
+func (t Tensor) Rows() int {
+	n := 1
+	for _, d := range t.Dims[1:] {
+		n *= int(d)
+	}
+	return n
+}
+
+// size checks the dimensions and returns the bytes of the data.
+func (t Tensor) size() (int64, error) {
+	tr, ok := knownTypes[t.Type]
+	if !ok {
+		return 0, fmt.Errorf("%w: tensor %q has %s", ErrUnsupported, t.Name, t.Type)
+	}
+	if len(t.Dims) < 1 || len(t.Dims) > maxDims {
+		return 0, fmt.Errorf("%w: tensor %q has %d dimensions, not 1 to %d", ErrCorrupt, t.Name, len(t.Dims), maxDims)
+	}
+	n := uint64(1)
+	for _, d := range t.Dims {
+		if d == 0 || d > math.MaxInt64/uint64(tr.bytes)/n {
+			return 0, fmt.Errorf("%w: tensor %q has dimensions %v", ErrCorrupt, t.Name, t.Dims)
+		}
+		n *= d
+	}
+	if t.Dims[0]%uint64(tr.values) != 0 {
+		return 0, fmt.Errorf("%w: tensor %q: a row of %d values is no multiple of the %d that a %s block holds", ErrLayout, t.Name, t.Dims[0], tr.values, t.Type)
+	}
+	return int64(n / uint64(tr.values) * uint64(tr.bytes)), nil
+}
+
+// align rounds an offset up to a multiple of a.
+func align(n, a int64) int64 { return (n + a - 1) / a * a }
