@@ -9,6 +9,7 @@ import (
 
 	"nibble/eval"
 	"nibble/kernels"
+	"nibble/model/export"
 	"nibble/quant"
 	rt "nibble/runtime"
 	"nibble/tune"
@@ -118,6 +119,8 @@ func (r *textReporter) event(e event) {
 		r.progress("quantizing", float64(e.DoneParams), float64(e.Params), "%s  %s  error %.4f", term.CleanLine(e.Module), e.Spec, e.RelErr)
 	case quant.Progress:
 		r.progress("quantizing", float64(e.DoneParams), float64(e.Params), "%s", term.CleanLine(e.Module))
+	case export.Progress:
+		r.progress(e.Stage, float64(e.Done), float64(e.Total), "%s", term.CleanLine(e.Tensor))
 	case eval.Progress:
 		if e.KLD > 0 {
 			r.progress(e.Stage, float64(e.Done), float64(e.Total), "perplexity %.4f ± %.4f  KLD %.5f", e.PPL, e.PPLSE, e.KLD)

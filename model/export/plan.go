@@ -1,0 +1,250 @@
+package export
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"nibble/kernels"
+	"nibble/model"
+	"nibble/model/gguf"
+)
+
+// ErrRefused reports a checkpoint that the format cannot hold as asked.
+var ErrRefused = errors.New("cannot be exported")
+
+// ErrExists reports an output file that is there already.
+var ErrExists = errors.New("the output file exists already")
+
+// Auto keeps every matrix in the type that holds it exactly.
+const Auto = "auto"
+
+// typeNames are the values of Options.Type, besides Auto.
+var typeNames = map[string]gguf.Type{"f32": gguf.F32, "f16": gguf.F16, "q8_0": gguf.Q8_0, "q4_0": gguf.Q4_0, "q4_1": gguf.Q4_1}
+
+// Types lists the values of Options.Type.
+func Types() []string { return []string{Auto, "f32", "f16", "q8_0", "q4_0", "q4_1"} }
+
+// Plan is everything about an export that is known before any work.
+type Plan struct {
+	SizeBytes int64    `json:"size_bytes"` // of the file, exact
+	BPW       float64  `json:"bpw"`        // bits of all tensors over all parameters
+	Types     []Share  `json:"types"`      // what the matrices are stored as
+	Notes     []string `json:"notes"`
+
+	layout  *gguf.Layout
+	sources []source
+	work    int64 // bytes of all rows, in float32
+}
+
+// Share says how many matrices have a type.
+type Share struct {
+	Type     string `json:"type"`
+	Matrices int    `json:"matrices"`
+	Params   int64  `json:"params"`
+}
+
+// source is where a tensor's rows come from: a matrix, a vector of the
+// checkpoint, or computed values.
+type source struct {
+	name   string // in the checkpoint, for messages
+	q      *model.Module
+	float  string // the stored name of a float tensor
+	values []float32
+	heads  int // rows are reordered within heads of this many rows; 0: not
+}
+
+// NewPlan works out the file and refuses what GGUF cannot hold. It reads the
+// scales and zero points of quantized matrices and no other weights.
+func NewPlan(ck *model.Checkpoint, typ string) (*Plan, error) {
+	if _, ok := typeNames[typ]; !ok && typ != Auto {
+		return nil, fmt.Errorf("%s: %w: there is no type %q", ck.Ref, ErrRefused, typ)
+	}
+	p := &Plan{Notes: []string{}}
+	tensors, err := p.tensors(ck, typ)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", ck.Ref, ErrRefused, err)
+	}
+	kvs := []gguf.KV{{Key: "general.architecture", Value: "llama"}, {Key: "general.name", Value: ck.Name},
+		{Key: "general.file_type", Value: p.fileType()}, {Key: "general.quantization_version", Value: uint32(2)}}
+	kvs = append(kvs, hyperparameters(ck.Config)...)
+	vocab, notes, err := vocabulary(ck)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", ck.Ref, ErrRefused, err)
+	}
+	p.Notes = append(p.Notes, notes...)
+	if p.layout, err = gguf.NewLayout(append(kvs, vocab...), tensors); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", ck.Ref, ErrRefused, err)
+	}
+	bytes := int64(0)
+	for _, t := range p.layout.Tensors {
+		bytes += t.Size
+		p.work += 4 * int64(t.Rows()) * int64(t.Cols())
+	}
+	p.SizeBytes, p.BPW = p.layout.Size, 8*float64(bytes)/float64(ck.Params())
+	return p, nil
+}
+
+// tensors lists the file's tensors, fills in p.sources to match and counts types.
+func (p *Plan) tensors(ck *model.Checkpoint, typ string) ([]gguf.Tensor, error) {
+	var out []gguf.Tensor
+	add := func(name string, t gguf.Type, s source, dims ...int) {
+		u := make([]uint64, len(dims))
+		for i, d := range dims {
+			u[i] = uint64(d)
+		}
+		out = append(out, gguf.Tensor{Name: name, Type: t, Dims: u})
+		p.sources = append(p.sources, s)
+	}
+	quantized := false
+	for _, m := range ck.Config.Modules() {
+		w, err := ck.Weight(m)
+		if err != nil {
+			return nil, err
+		}
+		t, err := matrixType(m, w, typ)
+		if err != nil {
+			return nil, err
+		}
+		quantized = quantized || w.Q != nil
+		p.count(t, int64(m.Rows)*int64(m.Cols))
+		heads := 0
+		if m.Kind == "q" || m.Kind == "k" {
+			heads = ck.Config.HeadDim
+		}
+		s := source{name: m.Name + ".weight", float: m.Name + ".weight", heads: heads}
+		if w.Q != nil {
+			s.q = &m
+		}
+		add(moduleName(m)+".weight", t, s, m.Cols, m.Rows)
+		if ck.Config.HasBias(m.Kind) {
+			// A bias is a column: its elements are reordered like rows.
+			values, err := vector(ck, m.Name+".bias")
+			if err != nil {
+				return nil, err
+			}
+			if heads > 0 {
+				ordered := make([]float32, len(values))
+				for i := range ordered {
+					ordered[i] = values[pairedRow(i, heads)]
+				}
+				values = ordered
+			}
+			add(moduleName(m)+".bias", gguf.F32, source{name: m.Name + ".bias", values: values}, m.Rows)
+		}
+	}
+	if want, ok := typeNames[typ]; ok && want.Block() > 1 && !quantized {
+		return nil, fmt.Errorf("its matrices are floats, and export does not quantize: run 'nibble quantize' first, or choose --type auto, f16 or f32")
+	}
+	for _, name := range ck.Config.Norms() {
+		values, err := vector(ck, name)
+		if err != nil {
+			return nil, err
+		}
+		add(normName(name), gguf.F32, source{name: name, values: values}, len(values))
+	}
+	if f := ropeFactors(ck.Config); f != nil {
+		add("rope_freqs.weight", gguf.F32, source{name: "rope_scaling", values: f}, len(f))
+	}
+	return out, nil
+}
+
+// vector decodes a small float tensor.
+func vector(ck *model.Checkpoint, name string) ([]float32, error) {
+	t, err := ck.Tensor(name)
+	if err != nil {
+		return nil, err
+	}
+	return t.Floats(), nil
+}
+
+func (p *Plan) count(t gguf.Type, params int64) {
+	i := slices.IndexFunc(p.Types, func(s Share) bool { return s.Type == t.String() })
+	if i < 0 {
+		i = len(p.Types)
+		p.Types = append(p.Types, Share{Type: t.String()})
+	}
+	p.Types[i].Matrices++
+	p.Types[i].Params += params
+}
+
+// fileType is llama.cpp's number of the type that most weights have.
+func (p *Plan) fileType() uint32 {
+	most := slices.MaxFunc(p.Types, func(a, b Share) int { return int(a.Params>>10 - b.Params>>10) })
+	for t, n := range fileTypes {
+		if t.String() == most.Type {
+			return n
+		}
+	}
+	return 0
+}
+
+// matrixType chooses the type of a matrix, or says why the one asked for does
+// not do.
+func matrixType(m model.Module, w model.Weight, typ string) (gguf.Type, error) {
+	want, given := typeNames[typ]
+	if w.Q == nil {
+		if given && want.Block() == 1 {
+			return want, nil
+		}
+		return map[kernels.DType]gguf.Type{kernels.F32: gguf.F32, kernels.F16: gguf.F16, kernels.BF16: gguf.BF16}[w.Float.DType], nil
+	}
+	switch s := w.Q.Scheme; {
+	case given && want.Block() == 1:
+		return want, nil
+	case given:
+	case s.Bits == 8:
+		want = gguf.Q8_0
+	case s.Sym:
+		want = gguf.Q4_0
+	default:
+		want = gguf.Q4_1
+	}
+	if err := gguf.CheckScheme(w.Q.Scheme, w.Q.Cols, want); err != nil {
+		return 0, fmt.Errorf("%s: %w; keep this matrix as stored in the recipe, or choose --type f32", m.Name, err)
+	}
+	if want == gguf.Q4_1 && !given {
+		if n := inexactMins(w.Q); n > 0 {
+			return 0, fmt.Errorf("%s: the minimums of %d of its %d groups have no exact F16 value, so that Q4_1 would change the weights: --type q4_1 accepts that and reports the difference, --type q8_0 is exact and larger",
+				m.Name, n, len(w.Q.Scales))
+		}
+	}
+	return want, nil
+}
+
+// inexactMins counts the groups that Q4_1 does not hold exactly.
+func inexactMins(q *kernels.QTensor) int {
+	n := 0
+	for i, s := range q.Scales {
+		zero := uint8(q.Scheme.MidCode())
+		if q.Zeros != nil {
+			zero = q.Zeros[i]
+		}
+		if _, exact := gguf.ExactMin(zero, s); !exact {
+			n++
+		}
+	}
+	return n
+}
+
+// CheckOutput reports whether path can become an output file: it must not exist
+// and its directory must be writable.
+func CheckOutput(path string) error {
+	if path == "" {
+		return fmt.Errorf("%w: no output file is given", model.ErrUnwritable)
+	}
+	switch _, err := os.Lstat(path); {
+	case err == nil:
+		return fmt.Errorf("%s: %w: give a new name or remove it first", path, ErrExists)
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: %w: %v", path, model.ErrUnwritable, err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".nibble-*")
+	if err != nil {
+		return fmt.Errorf("%s: %w: %v", path, model.ErrUnwritable, err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}

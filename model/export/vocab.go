@@ -1,0 +1,208 @@
+package export
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"nibble/model"
+	"nibble/model/gguf"
+	"nibble/model/tokenizer"
+)
+
+// preTokenizers are llama.cpp's names (tokenizer.ggml.pre) of the ways to cut a
+// text into words, by nibble's description of the tokenizer's steps.
+var preTokenizers = []struct {
+	name         string
+	ignoreMerges bool // what llama.cpp takes the name to imply
+	splitters    []string
+}{
+	{"gpt-2", false, []string{"ByteLevel regex"}},
+	{"llama-bpe", true, []string{`Split (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ Isolated`, "ByteLevel"}},
+	{"qwen2", false, []string{`Split (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ Isolated`, "ByteLevel"}},
+	{"smollm", false, []string{"Digits single", "ByteLevel regex"}},
+}
+
+// pieceTypes are GGUF's numbers of nibble's kinds of pieces.
+var pieceTypes = map[tokenizer.PieceKind]int32{tokenizer.Normal: 1, tokenizer.Unknown: 2, tokenizer.Control: 3, tokenizer.Added: 4,
+	tokenizer.Unused: 5, tokenizer.Byte: 6}
+
+// vocabulary returns the keys of the tokenizer and of the chat template, and
+// what there is to know about them.
+func vocabulary(ck *model.Checkpoint) (kvs []gguf.KV, notes []string, err error) {
+	add := func(key string, value any) { kvs = append(kvs, gguf.KV{Key: "tokenizer." + key, Value: value}) }
+	if ck.Tokenizer == nil {
+		if !errors.Is(ck.TokenizerErr, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("%w: %w", gguf.ErrLayout, ck.TokenizerErr)
+		}
+		add("ggml.model", "no_vocab")
+		return kvs, []string{"the model has no tokenizer: the file serves programs that feed token ids, such as benchmarks"}, nil
+	}
+	v := ck.Tokenizer.Vocabulary()
+	if v.Pieces, notes, err = fitPieces(v.Pieces, ck.Config.VocabSize); err != nil {
+		return nil, nil, err
+	}
+	tokens, types := make([]string, len(v.Pieces)), make([]int32, len(v.Pieces))
+	for i, p := range v.Pieces {
+		tokens[i], types[i] = p.Text, pieceTypes[p.Kind]
+	}
+	if v.ByteLevel {
+		pre, err := preTokenizer(v)
+		if err != nil {
+			return nil, nil, err
+		}
+		merges := make([]string, len(v.Merges))
+		for i, m := range v.Merges {
+			merges[i] = m[0] + " " + m[1]
+		}
+		add("ggml.model", "gpt2")
+		add("ggml.pre", pre)
+		add("ggml.tokens", tokens)
+		add("ggml.token_type", types)
+		add("ggml.merges", merges)
+	} else {
+		prefix, err := spacePrefix(v)
+		if err != nil {
+			return nil, nil, err
+		}
+		add("ggml.model", "llama")
+		add("ggml.pre", "default")
+		add("ggml.tokens", tokens)
+		add("ggml.scores", scores(v))
+		add("ggml.token_type", types)
+		add("ggml.add_space_prefix", prefix)
+	}
+	special, err := specialTokens(ck, v)
+	if err != nil {
+		return nil, nil, err
+	}
+	kvs = append(kvs, special...)
+	if ck.TemplateSource != "" {
+		add("chat_template", ck.TemplateSource)
+	}
+	return kvs, notes, nil
+}
+
+// fitPieces gives the vocabulary as many pieces as the embedding has rows. GGUF
+// identifies pieces by their text, so that the missing ones need one.
+func fitPieces(pieces []tokenizer.Piece, rows int) ([]tokenizer.Piece, []string, error) {
+	var notes []string
+	if extra := len(pieces) - rows; extra > 0 {
+		for _, p := range pieces[rows:] {
+			if p.Kind != tokenizer.Control && p.Kind != tokenizer.Added && p.Kind != tokenizer.Unused {
+				return nil, nil, fmt.Errorf("%w: the tokenizer's piece %q has no row among the embedding's %d", gguf.ErrLayout, p.Text, rows)
+			}
+		}
+		notes = append(notes, fmt.Sprintf("%d added tokens have no row among the embedding's %d and are left out", extra, rows))
+		pieces = pieces[:rows]
+	}
+	pieces = slices.Clone(pieces)
+	for len(pieces) < rows {
+		pieces = append(pieces, tokenizer.Piece{Kind: tokenizer.Unused})
+	}
+	ids := make(map[string]int, rows)
+	for i, p := range pieces {
+		if p.Kind == tokenizer.Unused {
+			p.Text = fmt.Sprintf("[PAD%d]", i)
+			pieces[i] = p
+		}
+		if other, twice := ids[p.Text]; twice {
+			return nil, nil, fmt.Errorf("%w: tokens %d and %d are both %q, and llama.cpp wants every text once", gguf.ErrLayout, other, i, p.Text)
+		}
+		ids[p.Text] = i
+	}
+	return pieces, notes, nil
+}
+
+// preTokenizer names the way a byte-level tokenizer cuts words.
+func preTokenizer(v tokenizer.Vocabulary) (string, error) {
+	for _, p := range preTokenizers {
+		if slices.Equal(p.splitters, v.Splitters) {
+			return p.name, nil
+		}
+	}
+	return "", fmt.Errorf("%w: llama.cpp has no name that nibble knows for the tokenizer's way to cut words: %q", gguf.ErrLayout, v.Splitters)
+}
+
+// spacePrefix recognises SentencePiece's treatment of spaces and reports whether
+// a text gets one in front.
+func spacePrefix(v tokenizer.Vocabulary) (bool, error) {
+	const replace, prepend = `Replace text " " "▁"`, `Prepend "▁"`
+	steps := append(slices.Clone(v.Normalizers), v.Splitters...)
+	switch {
+	case !v.ByteFallback:
+		return false, fmt.Errorf("%w: llama.cpp's SentencePiece vocabulary needs a piece for each of the 256 bytes", gguf.ErrLayout)
+	case slices.Equal(steps, []string{prepend, replace}), slices.Equal(steps, []string{`Metaspace "▁" always`}), slices.Equal(steps, []string{`Metaspace "▁" first`}):
+		return true, nil
+	case slices.Equal(steps, []string{replace}), slices.Equal(steps, []string{`Metaspace "▁" never`}):
+		return false, nil
+	}
+	return false, fmt.Errorf("%w: llama.cpp's SentencePiece tokenizer does not do what this one does: %q", gguf.ErrLayout, steps)
+}
+
+// scores returns SentencePiece's scores: the pieces that merges make count down
+// from 0 in the order of their merges, then the others by id. Pieces that merging
+// never makes have 0.
+func scores(v tokenizer.Vocabulary) []float32 {
+	ids := make(map[string]int, len(v.Pieces))
+	for i, p := range v.Pieces {
+		ids[p.Text] = i
+	}
+	out, set := make([]float32, len(v.Pieces)), make([]bool, len(v.Pieces))
+	next := float32(0)
+	give := func(id int) {
+		if v.Pieces[id].Kind == tokenizer.Normal && !set[id] {
+			out[id], set[id] = next, true
+			next--
+		}
+	}
+	for _, m := range v.Merges {
+		if id, ok := ids[m[0]+m[1]]; ok {
+			give(id)
+		}
+	}
+	for id := range v.Pieces {
+		give(id)
+	}
+	return out
+}
+
+// specialTokens returns the ids with a meaning and what is put around a text.
+func specialTokens(ck *model.Checkpoint, v tokenizer.Vocabulary) ([]gguf.KV, error) {
+	var kvs []gguf.KV
+	id := func(key string, id int32) {
+		if id >= 0 && int(id) < len(v.Pieces) {
+			kvs = append(kvs, gguf.KV{Key: "tokenizer.ggml." + key, Value: uint32(id)})
+		}
+	}
+	bos, eos := v.BOS, v.EOS
+	if bos < 0 && len(v.Prefix) == 1 {
+		bos = v.Prefix[0]
+	}
+	if bos < 0 {
+		bos = int32(ck.Config.BOS)
+	}
+	ends := ck.Generation.EOS
+	if eos < 0 && len(v.Suffix) == 1 {
+		eos = v.Suffix[0]
+	}
+	if eos < 0 && len(ends) > 0 {
+		eos = int32(ends[0])
+	}
+	if len(v.Prefix) > 0 && !slices.Equal(v.Prefix, []int32{bos}) || len(v.Suffix) > 0 && !slices.Equal(v.Suffix, []int32{eos}) {
+		return nil, fmt.Errorf("%w: the tokenizer puts tokens %v before and %v after a text, not just its beginning and end", gguf.ErrLayout, v.Prefix, v.Suffix)
+	}
+	id("bos_token_id", bos)
+	id("eos_token_id", eos)
+	for _, end := range ends {
+		if int32(end) != eos { // one more that ends a turn
+			id("eot_token_id", int32(end))
+			break
+		}
+	}
+	id("unknown_token_id", v.Unknown)
+	id("padding_token_id", v.Pad)
+	return append(kvs, gguf.KV{Key: "tokenizer.ggml.add_bos_token", Value: len(v.Prefix) > 0},
+		gguf.KV{Key: "tokenizer.ggml.add_eos_token", Value: len(v.Suffix) > 0}), nil
+}

@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"nibble/model"
+	"nibble/model/export"
+	"nibble/ui/term"
+)
+
+// exportResult adds the process's own figure to the engine's.
+type exportResult struct {
+	export.Result
+	PeakRSS int64 `json:"peak_rss_bytes"`
+}
+
+func (a *app) exportCmd() *cobra.Command {
+	var format, typ, out string
+	cmd := &cobra.Command{
+		Use: "export MODEL -o FILE.gguf", Short: "write the same weights in another program's format", Args: args(1, 1),
+		Long: `export writes the same weights in another program's format: GGUF, for the programs of
+the llama.cpp family. INT4 and INT8 codes are carried as they are, not computed again; the
+file is read back and compared with the source value by value before it takes its name.
+
+--type auto keeps every matrix exactly: floats as stored, symmetric INT4 as Q4_0, INT4 with
+zero points as Q4_1 where that is exact, symmetric INT8 as Q8_0; what GGUF cannot hold is
+refused. The block types apply to quantized matrices; f16 and f32 turn all into floats.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case out == "":
+				return usagef("export needs an output file: -o FILE.gguf")
+			case format != "gguf":
+				return usagef("--format %q: there is gguf", format)
+			case !slices.Contains(export.Types(), typ):
+				return usagef("--type %q: there are %s", typ, strings.Join(export.Types(), ", "))
+			}
+			if err := export.CheckOutput(out); err != nil {
+				return err
+			}
+			ck, err := model.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer ck.Close()
+			res, err := export.Run(cmd.Context(), export.Options{Source: ck, Out: out, Type: typ}, func(e export.Event) { a.report.event(e) })
+			if err != nil {
+				return err
+			}
+			full := exportResult{res, peakRSS()}
+			a.report.result(full, func(w io.Writer) { exportText(w, full) })
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write; must not exist")
+	cmd.Flags().StringVar(&format, "format", "gguf", "file format: gguf")
+	cmd.Flags().StringVar(&typ, "type", export.Auto, "storage of the matrices: "+strings.Join(export.Types(), ", "))
+	return cmd
+}
+
+func exportText(w io.Writer, r exportResult) {
+	fmt.Fprintf(w, "wrote           %s\n", term.CleanLine(r.Path))
+	fmt.Fprintf(w, "size            %s, %.3f bits per weight, %d tensors\n", term.Bytes(r.SizeBytes), r.BPW, r.Tensors)
+	for _, s := range r.Types {
+		fmt.Fprintf(w, "stored as       %-4s  %d matrices, %s weights\n", s.Type, s.Matrices, term.Count(s.Params))
+	}
+	if r.Exact {
+		fmt.Fprintf(w, "exact           yes: every weight was read back and is the source's\n")
+	} else {
+		fmt.Fprintf(w, "exact           no: weights differ by up to %.3g (%s)\n", r.MaxAbsDiff, term.CleanLine(r.WorstName))
+	}
+	fmt.Fprintf(w, "took            %s, peak memory %s\n", term.Seconds(r.Seconds), term.Bytes(r.PeakRSS))
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "note            %s\n", term.CleanLine(n))
+	}
+}
