@@ -144,24 +144,24 @@ func (b *selection) choose(s Shape) (Choice, error) {
 	acts.Set(x, s.M, s.K)
 	qa := acts.quantized(b.e)
 	var candidates []intKernel
+	var ms []Measurement
 	for _, k := range b.e.ints {
-		if k.Bits == w.quant.scheme.Bits {
-			candidates = append(candidates, k)
+		if k.Bits != w.quant.scheme.Bits {
+			continue
 		}
+		m := Measurement{Kernel: k.String(), ISA: k.ISA, OK: equalsReference(k, qa, w.quant)}
+		if !m.OK {
+			m.Note = "excluded: its result differs from the reference"
+		}
+		candidates, ms = append(candidates, k), append(ms, m)
 	}
 	// Plain Go never wins against assembly, and would spend the whole budget.
-	if len(candidates) > 1 {
+	if slices.ContainsFunc(ms, func(m Measurement) bool { return m.OK && m.ISA != Generic }) {
 		candidates = slices.DeleteFunc(candidates, func(k intKernel) bool { return k.ISA == Generic })
+		ms = slices.DeleteFunc(ms, func(m Measurement) bool { return m.ISA == Generic })
 	}
-	ms := make([]Measurement, len(candidates))
 	times := make([][]float64, len(candidates))
 	dst := make([]float32, s.M*s.N)
-	for i, k := range candidates {
-		ms[i] = Measurement{Kernel: k.String(), ISA: k.ISA}
-		if ms[i].OK = equalsReference(k, qa, w.quant); !ms[i].OK {
-			ms[i].Note = "excluded: its result differs from the reference"
-		}
-	}
 	const rounds = 3
 	slice := b.share / time.Duration(rounds*len(candidates))
 	for range rounds { // interleaved, so that a disturbance hits all alike
