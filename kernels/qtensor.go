@@ -55,6 +55,16 @@ func (s Scheme) GroupWidth(cols int) int {
 	return s.Group
 }
 
+// MinCode returns the least code that quantizing gives: 0, or 1 when symmetric
+// codes have 8 bits. Those then reach from -127 to 127, as in GGUF's Q8_0, whose
+// readers need not get -128 right. Tensors from elsewhere may hold it.
+func (s Scheme) MinCode() int {
+	if s.Sym && s.Bits == 8 {
+		return 1
+	}
+	return 0
+}
+
 // MaxCode returns the largest code, 15 or 255.
 func (s Scheme) MaxCode() int { return 1<<s.Bits - 1 }
 

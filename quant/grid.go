@@ -14,12 +14,12 @@ type grid struct {
 
 // code returns the nearest code. A zero scale, of a group of zeros or of values
 // too small for F16, gives the zero point.
-func code(v, scale float32, zero, top int) int {
+func code(v, scale float32, zero int, s kernels.Scheme) int {
 	if scale == 0 {
 		return zero
 	}
 	q := math.RoundToEven(float64(v)/float64(scale)) + float64(zero)
-	return int(max(0, min(float64(top), q))) // clipped first: q may exceed an int
+	return int(max(float64(s.MinCode()), min(float64(s.MaxCode()), q))) // clipped first: q may exceed an int
 }
 
 // roundScale stores a scale as F16, at most the largest finite one.
@@ -38,9 +38,10 @@ func rangeOf(x []float32) (lo, hi float64) {
 
 // plainGrid spans the group's range.
 //
-// Symmetric codes reach from -8 to 7: the weight of largest magnitude, whatever
-// its sign, is put on the -8 by a scale of the opposite sign, so that the whole
-// range is used (the same choice as GGUF's Q4_0).
+// Symmetric codes of 4 bits reach from -8 to 7: the weight of largest magnitude,
+// whatever its sign, is put on the -8 by a scale of the opposite sign, so that
+// the whole range is used (the same choice as GGUF's Q4_0). With 8 bits it is
+// put on -127.
 func plainGrid(x []float32, spec Spec) grid {
 	lo, hi := rangeOf(x)
 	if spec.Sym {
@@ -49,7 +50,7 @@ func plainGrid(x []float32, spec Spec) grid {
 			extreme = hi
 		}
 		mid := spec.Scheme().MidCode()
-		return grid{roundScale(extreme / float64(-mid)), mid}
+		return grid{roundScale(extreme / float64(spec.Scheme().MinCode()-mid)), mid}
 	}
 	top := spec.Scheme().MaxCode()
 	scale := roundScale((hi - lo) / float64(top))
@@ -62,10 +63,10 @@ func plainGrid(x []float32, spec Spec) grid {
 
 // groupError is the squared error of a group on a grid.
 func groupError(x []float32, g grid, spec Spec) float64 {
-	scale, top := kernels.F16ToF32(g.scale), spec.Scheme().MaxCode()
+	scale, scheme := kernels.F16ToF32(g.scale), spec.Scheme()
 	sum := 0.0
 	for _, v := range x {
-		d := float64(v) - float64(float32(code(v, scale, g.zero, top)-g.zero)*scale)
+		d := float64(v) - float64(float32(code(v, scale, g.zero, scheme)-g.zero)*scale)
 		sum += float64(d * d)
 	}
 	return sum

@@ -116,7 +116,6 @@ func total(rows []rowError, n int) Stats {
 
 func quantizeRow(q *kernels.QTensor, row []float32, r int, spec Spec) {
 	width, groups := q.Scheme.GroupWidth(q.Cols), q.Groups()
-	top := q.Scheme.MaxCode()
 	for g := range groups {
 		x := row[g*width : min((g+1)*width, q.Cols)]
 		var best grid
@@ -131,7 +130,7 @@ func quantizeRow(q *kernels.QTensor, row []float32, r int, spec Spec) {
 		}
 		scale := kernels.F16ToF32(best.scale)
 		for i, v := range x {
-			q.SetCode(r, g*width+i, uint8(code(v, scale, best.zero, top)))
+			q.SetCode(r, g*width+i, uint8(code(v, scale, best.zero, q.Scheme)))
 		}
 	}
 }

@@ -65,10 +65,12 @@ func searchGrid(x []float32, spec Spec) grid {
 
 // scanSymmetric finds a good scale of either sign. With mid = 8 a positive scale
 // reaches from -8 to 7 steps and a negative one from -7 to 8: codes inside are
-// the same, so one pass over the weights judges both.
+// the same, so one pass over the weights judges both. With 8 bits either sign
+// reaches from -127 to 127.
 func scanSymmetric(x []float32, spec Spec) grid {
 	mid := spec.Scheme().MidCode()
 	edge := float64(mid)
+	reach := float64(1 - spec.Scheme().MinCode()) // 1 if one sign goes a step further
 	most := 0.0
 	for _, v := range x {
 		most = max(most, math.Abs(float64(v)))
@@ -86,10 +88,10 @@ func scanSymmetric(x []float32, spec Spec) grid {
 			w := float64(v)
 			q := nearest(w * inv)
 			if q >= edge {
-				up.add(w, 1, 2*edge-1)
+				up.add(w, reach, reach*(2*edge-1))
 				q = edge - 1
 			} else if q <= -edge {
-				down.add(w, -1, 2*edge-1)
+				down.add(w, -reach, reach*(2*edge-1))
 				q = 1 - edge
 			}
 			both.add(w, q, q*q)
@@ -124,7 +126,7 @@ func scanAsymmetric(x []float32, spec Spec) grid {
 		first, last = max(0, min(first, last)), min(top, max(first, last))
 		stride := max(1, math.Ceil((last-first)/(searchZeros-1)))
 		for zero := first; zero <= last; zero += stride {
-			f := fitCodes(x, 1/step, zero, top)
+			f := fitCodes(x, 1/step, -zero, top-zero)
 			scale := f.scale()
 			if g := f.gain(float64(kernels.F16ToF32(scale))); g > gain {
 				gain, best = g, grid{scale, int(zero)}
@@ -144,10 +146,9 @@ func (f *fit) add(w, y, yy float64) {
 	f.yy += yy
 }
 
-// fitCodes sums up the codes that a step, given by its inverse, and a zero point
-// give to x.
-func fitCodes(x []float32, inv, zero, top float64) fit {
-	low, high := -zero, top-zero
+// fitCodes sums up the codes less the zero point, from low to high, that a step,
+// given by its inverse, gives to x.
+func fitCodes(x []float32, inv, low, high float64) fit {
 	var f fit
 	for _, v := range x {
 		w := float64(v)
@@ -169,7 +170,7 @@ func polish(x []float32, g grid, spec Spec) grid {
 	if scale == 0 {
 		return g
 	}
-	top, zero := float64(spec.Scheme().MaxCode()), float64(g.zero)
+	bottom, top, zero := float64(spec.Scheme().MinCode()), float64(spec.Scheme().MaxCode()), float64(g.zero)
 	if !spec.Sym {
 		var sx, sy float64
 		low, high := -zero, top-zero
@@ -177,7 +178,7 @@ func polish(x []float32, g grid, spec Spec) grid {
 			sx += float64(v)
 			sy += max(low, min(high, nearest(float64(v)/scale)))
 		}
-		f, n := fitCodes(x, 1/scale, zero, top), float64(len(x))
+		f, n := fitCodes(x, 1/scale, low, high), float64(len(x))
 		if vary := n*f.yy - sy*sy; vary > 0 {
 			if slope := (n*f.xy - sx*sy) / vary; slope > 0 {
 				offset := (sx - slope*sy) / n
@@ -185,7 +186,7 @@ func polish(x []float32, g grid, spec Spec) grid {
 			}
 		}
 	}
-	return grid{fitCodes(x, 1/scale, zero, top).scale(), int(zero)}
+	return grid{fitCodes(x, 1/scale, bottom-zero, top-zero).scale(), int(zero)}
 }
 
 // nearest rounds to the nearest integer, ties to even; |v| must be below 2^51.

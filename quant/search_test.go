@@ -99,3 +99,36 @@ func BenchmarkQuantize(b *testing.B) {
 		})
 	}
 }
+
+// Symmetric codes of 8 bits leave -128 alone, on whichever side the largest
+// weight is, and still put it within half a step.
+func TestEightBitCodesReach127(t *testing.T) {
+	for name, x := range groups(64) {
+		for _, method := range Methods() {
+			for _, sign := range []float32{1, -1} {
+				row := make([]float32, len(x))
+				for i, v := range x {
+					row[i] = sign * v
+				}
+				spec := Spec{Bits: 8, Group: 64, Sym: true, Method: method}
+				q, err := kernels.NewQTensor(1, len(row), spec.Scheme())
+				if err != nil {
+					t.Fatal(err)
+				}
+				quantizeRow(q, row, 0, spec)
+				for i := range row {
+					if q.Code(0, i) == 0 {
+						t.Errorf("%s %s: weight %g has the code of -128", name, method, row[i])
+					}
+				}
+				back := make([]float32, len(row))
+				q.DequantRow(back, 0)
+				for i, v := range row {
+					if d := math.Abs(float64(back[i] - v)); method == RTN && name == "bell" && d > 0.501*math.Abs(float64(q.Scale(0, 0))) {
+						t.Errorf("%s: weight %g became %g, more than half a step of %g away", name, v, back[i], q.Scale(0, 0))
+					}
+				}
+			}
+		}
+	}
+}
