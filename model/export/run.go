@@ -78,11 +78,22 @@ func Run(ctx context.Context, opts Options, listener Listener) (Result, error) {
 	if err := r.compare(f, &res); err != nil {
 		return Result{}, fmt.Errorf("%s: reading it back: %w", opts.Out, err)
 	}
-	if err := errors.Join(f.Chmod(0o644), f.Sync(), f.Close(), os.Rename(f.Name(), opts.Out)); err != nil {
+	if err := publish(f, opts.Out); err != nil {
 		return Result{}, fmt.Errorf("%s: %w: %v", opts.Out, model.ErrUnwritable, err)
 	}
 	res.Seconds = time.Since(start).Seconds()
-	return res, model.SyncDir(filepath.Dir(opts.Out))
+	return res, nil
+}
+
+// publish makes a temporary file durable and gives it its name.
+func publish(f *os.File, path string) error {
+	if err := errors.Join(f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return model.SyncDir(filepath.Dir(path))
 }
 
 // run is the state of one pass over the tensors at a time.
@@ -108,7 +119,7 @@ type rows struct {
 }
 
 func (r *run) begin(stage string) {
-	r.stage, r.current, r.done = stage, -1, 0
+	r.stage, r.current, r.done, r.told = stage, -1, 0, time.Now()
 }
 
 // tensor makes a tensor the current one.

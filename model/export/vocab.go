@@ -13,15 +13,17 @@ import (
 
 // preTokenizers are llama.cpp's names (tokenizer.ggml.pre) of the ways to cut a
 // text into words, by nibble's description of the tokenizer's steps.
-var preTokenizers = []struct {
-	name         string
-	ignoreMerges bool // what llama.cpp takes the name to imply
-	splitters    []string
-}{
+var preTokenizers = []preTokenizer{
 	{"gpt-2", false, []string{"ByteLevel regex"}},
 	{"llama-bpe", true, []string{`Split (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ Isolated`, "ByteLevel"}},
 	{"qwen2", false, []string{`Split (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ Isolated`, "ByteLevel"}},
 	{"smollm", false, []string{"Digits single", "ByteLevel regex"}},
+}
+
+type preTokenizer struct {
+	name         string
+	ignoreMerges bool // what llama.cpp takes the name to imply
+	splitters    []string
 }
 
 // pieceTypes are GGUF's numbers of nibble's kinds of pieces.
@@ -47,32 +49,22 @@ func vocabulary(ck *model.Checkpoint) (kvs []gguf.KV, notes []string, err error)
 	for i, p := range v.Pieces {
 		tokens[i], types[i] = p.Text, pieceTypes[p.Kind]
 	}
-	if v.ByteLevel {
-		pre, err := preTokenizer(v)
-		if err != nil {
-			return nil, nil, err
-		}
-		merges := make([]string, len(v.Merges))
-		for i, m := range v.Merges {
-			merges[i] = m[0] + " " + m[1]
-		}
-		add("ggml.model", "gpt2")
-		add("ggml.pre", pre)
-		add("ggml.tokens", tokens)
-		add("ggml.token_type", types)
-		add("ggml.merges", merges)
-	} else {
-		prefix, err := spacePrefix(v)
-		if err != nil {
-			return nil, nil, err
-		}
-		add("ggml.model", "llama")
-		add("ggml.pre", "default")
-		add("ggml.tokens", tokens)
-		add("ggml.scores", scores(v))
-		add("ggml.token_type", types)
-		add("ggml.add_space_prefix", prefix)
+	if i := slices.IndexFunc(v.Pieces, func(p tokenizer.Piece) bool { return p.Greedy }); i >= 0 {
+		notes = append(notes, fmt.Sprintf("added tokens such as %q want white space around them treated specially, which GGUF does not say", v.Pieces[i].Text))
 	}
+	add("ggml.tokens", tokens)
+	add("ggml.token_type", types)
+	var model []gguf.KV
+	var more []string
+	if v.ByteLevel {
+		model, more, err = byteLevel(ck.Tokenizer, v)
+	} else {
+		model, more, err = sentencePiece(v)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	kvs, notes = append(model, kvs...), append(notes, more...)
 	special, err := specialTokens(ck, v)
 	if err != nil {
 		return nil, nil, err
@@ -115,30 +107,87 @@ func fitPieces(pieces []tokenizer.Piece, rows int) ([]tokenizer.Piece, []string,
 	return pieces, notes, nil
 }
 
-// preTokenizer names the way a byte-level tokenizer cuts words.
-func preTokenizer(v tokenizer.Vocabulary) (string, error) {
-	for _, p := range preTokenizers {
-		if slices.Equal(p.splitters, v.Splitters) {
-			return p.name, nil
-		}
+// byteLevel returns the keys of GGUF's model "gpt2": merges and the name of the
+// way words are cut.
+func byteLevel(tok *tokenizer.Tokenizer, v tokenizer.Vocabulary) (kvs []gguf.KV, notes []string, err error) {
+	if slices.Equal(v.Normalizers, []string{"NFC"}) {
+		notes = []string{"the tokenizer composes Unicode characters (NFC), which llama.cpp leaves to who feeds it text"}
+	} else if len(v.Normalizers) > 0 {
+		return nil, nil, fmt.Errorf("%w: llama.cpp's byte-level tokenizer does not normalize texts as this one does: %q", gguf.ErrLayout, v.Normalizers)
 	}
-	return "", fmt.Errorf("%w: llama.cpp has no name that nibble knows for the tokenizer's way to cut words: %q", gguf.ErrLayout, v.Splitters)
+	i := slices.IndexFunc(preTokenizers, func(p preTokenizer) bool { return slices.Equal(p.splitters, v.Splitters) })
+	if i < 0 {
+		return nil, nil, fmt.Errorf("%w: llama.cpp has no name that nibble knows for the tokenizer's way to cut words: %q", gguf.ErrLayout, v.Splitters)
+	}
+	if preTokenizers[i].ignoreMerges != v.IgnoreMerges && !tok.MergesMakeEveryPiece() {
+		return nil, nil, fmt.Errorf("%w: llama.cpp's pre-tokenizer %q and this tokenizer disagree on whether a word that is a token is merged, and it makes a difference",
+			gguf.ErrLayout, preTokenizers[i].name)
+	}
+	merges := make([]string, len(v.Merges))
+	for i, m := range v.Merges {
+		merges[i] = m[0] + " " + m[1]
+	}
+	return []gguf.KV{{Key: "tokenizer.ggml.model", Value: "gpt2"}, {Key: "tokenizer.ggml.pre", Value: preTokenizers[i].name},
+		{Key: "tokenizer.ggml.merges", Value: merges}}, notes, nil
 }
 
-// spacePrefix recognises SentencePiece's treatment of spaces and reports whether
-// a text gets one in front.
-func spacePrefix(v tokenizer.Vocabulary) (bool, error) {
+// sentencePiece returns the keys of GGUF's model "llama": a score for each piece
+// and whether a text begins with a space.
+func sentencePiece(v tokenizer.Vocabulary) (kvs []gguf.KV, notes []string, err error) {
 	const replace, prepend = `Replace text " " "▁"`, `Prepend "▁"`
 	steps := append(slices.Clone(v.Normalizers), v.Splitters...)
+	prefix := true
+	switch {
+	case slices.Equal(steps, []string{prepend, replace}), slices.Equal(steps, []string{`Metaspace "▁" always`}):
+	case slices.Equal(steps, []string{`Metaspace "▁" first`}):
+		notes = []string{"llama.cpp puts a space before text that follows a special token too, this tokenizer only at the start"}
+	case slices.Equal(steps, []string{replace}), slices.Equal(steps, []string{`Metaspace "▁" never`}):
+		prefix = false
+	default:
+		return nil, nil, fmt.Errorf("%w: llama.cpp's SentencePiece tokenizer does not treat spaces as this one does: %q", gguf.ErrLayout, steps)
+	}
 	switch {
 	case !v.ByteFallback:
-		return false, fmt.Errorf("%w: llama.cpp's SentencePiece vocabulary needs a piece for each of the 256 bytes", gguf.ErrLayout)
-	case slices.Equal(steps, []string{prepend, replace}), slices.Equal(steps, []string{`Metaspace "▁" always`}), slices.Equal(steps, []string{`Metaspace "▁" first`}):
-		return true, nil
-	case slices.Equal(steps, []string{replace}), slices.Equal(steps, []string{`Metaspace "▁" never`}):
-		return false, nil
+		return nil, nil, fmt.Errorf("%w: llama.cpp's SentencePiece tokenizer needs a piece for each of the 256 bytes", gguf.ErrLayout)
+	case v.IgnoreMerges:
+		return nil, nil, fmt.Errorf("%w: llama.cpp's SentencePiece tokenizer cannot take words that are tokens unmerged", gguf.ErrLayout)
 	}
-	return false, fmt.Errorf("%w: llama.cpp's SentencePiece tokenizer does not do what this one does: %q", gguf.ErrLayout, steps)
+	if err := mergesAreScores(v); err != nil {
+		return nil, nil, err
+	}
+	return []gguf.KV{{Key: "tokenizer.ggml.model", Value: "llama"}, {Key: "tokenizer.ggml.pre", Value: "default"},
+		{Key: "tokenizer.ggml.scores", Value: scores(v)}, {Key: "tokenizer.ggml.add_space_prefix", Value: prefix}}, notes, nil
+}
+
+// mergesAreScores checks that a score for each piece says the same as the list
+// of merges: every pair of pieces that spells a piece may merge, and the merges
+// that make one piece follow each other. Merges written by hand or learnt
+// without SentencePiece may not be like that.
+func mergesAreScores(v tokenizer.Vocabulary) error {
+	listed, made, last := make(map[[2]string]bool, len(v.Merges)), make(map[string]bool), ""
+	for _, m := range v.Merges {
+		listed[m] = true
+		piece := m[0] + m[1]
+		if piece != last && made[piece] {
+			return fmt.Errorf("%w: the merges of %q do not follow each other, which no SentencePiece score can say", gguf.ErrLayout, piece)
+		}
+		made[piece], last = true, piece
+	}
+	normal := make(map[string]bool, len(v.Pieces))
+	for _, p := range v.Pieces {
+		normal[p.Text] = p.Kind == tokenizer.Normal
+	}
+	for _, p := range v.Pieces {
+		if p.Kind != tokenizer.Normal {
+			continue
+		}
+		for i := range p.Text {
+			if l, r := p.Text[:i], p.Text[i:]; normal[l] && normal[r] && !listed[[2]string{l, r}] {
+				return fmt.Errorf("%w: %q and %q do not merge to %q in this tokenizer, but do in llama.cpp's SentencePiece", gguf.ErrLayout, l, r, p.Text)
+			}
+		}
+	}
+	return nil
 }
 
 // scores returns SentencePiece's scores: the pieces that merges make count down

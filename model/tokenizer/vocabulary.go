@@ -22,8 +22,9 @@ const (
 // Piece is one entry of a vocabulary as it is spelled there: normal pieces of a
 // byte-level tokenizer are in GPT-2's byte alphabet.
 type Piece struct {
-	Text string
-	Kind PieceKind
+	Text   string
+	Kind   PieceKind
+	Greedy bool // an added token that swallows white space around it, or wants to stand alone
 }
 
 // Vocabulary is a tokenizer taken apart, for writers of other file formats.
@@ -63,10 +64,10 @@ func (t *Tokenizer) Vocabulary() Vocabulary {
 		}
 	}
 	for _, a := range t.added.all {
+		p := &v.Pieces[a.ID]
+		p.Kind, p.Greedy = Added, a.LStrip || a.RStrip || a.SingleWord
 		if a.Special {
-			v.Pieces[a.ID].Kind = Control
-		} else {
-			v.Pieces[a.ID].Kind = Added
+			p.Kind = Control
 		}
 	}
 	if v.Unknown >= 0 {
@@ -82,6 +83,23 @@ func (t *Tokenizer) Vocabulary() Vocabulary {
 		v.Merges[i] = [2]string{t.pieces[p.left], t.pieces[p.right]}
 	}
 	return v
+}
+
+// MergesMakeEveryPiece reports whether a word that is a piece becomes that piece
+// by merging alone, so that looking whole words up first changes nothing.
+func (t *Tokenizer) MergesMakeEveryPiece() bool {
+	byMerging := t.model
+	byMerging.ignoreMerges = false
+	for piece, id := range t.model.vocab {
+		if ids := byMerging.encode(piece); !slices.Equal(ids, []int32{id}) && !t.isAdded(id) {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *Tokenizer) isAdded(id int32) bool {
+	return slices.ContainsFunc(t.added.all, func(a addedToken) bool { return a.ID == id })
 }
 
 // describe lists the steps of a component with the parameters that decide what
