@@ -24,77 +24,22 @@ func archTiers() []ISA {
 	return tiers
 }
 
-// mulFunc is an assembly kernel for one panel, or half of one, and a fixed
-// number of tokens. See kernels/_asm.
-type mulFunc func(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
-
-// tile is a pair of kernels, for symmetric and other codes, with the tokens they
-// take.
-type tile struct {
-	tokens    int
-	sym, asym mulFunc
-}
-
 func archIntKernels() []intKernel {
-	mk := func(isa ISA, bits, lanes int, tiles ...tile) intKernel {
-		return intKernel{Name: tileName(lanes, tiles[0].tokens), ISA: isa, Bits: bits, run: tiled(lanes, tiles)}
-	}
-	b1, b2, b3 := tile{1, mul4symAVX2x1, mul4asymAVX2x1}, tile{2, mul4symAVX2x2, mul4asymAVX2x2}, tile{3, mul4symAVX2x3, mul4asymAVX2x3}
-	e1, e2 := tile{1, mul8symAVX2x1, mul8asymAVX2x1}, tile{2, mul8symAVX2x2, mul8asymAVX2x2}
-	v1, v2, v4 := tile{1, mul4symAVXVNNIx1, mul4asymAVXVNNIx1}, tile{2, mul4symAVXVNNIx2, mul4asymAVXVNNIx2}, tile{4, mul4symAVXVNNIx4, mul4asymAVXVNNIx4}
-	w1, w2, w4 := tile{1, mul8symAVXVNNIx1, mul8asymAVXVNNIx1}, tile{2, mul8symAVXVNNIx2, mul8asymAVXVNNIx2}, tile{4, mul8symAVXVNNIx4, mul8asymAVXVNNIx4}
-	z1, z2, z4 := tile{1, mul4symAVX512VNNIx1, mul4asymAVX512VNNIx1}, tile{2, mul4symAVX512VNNIx2, mul4asymAVX512VNNIx2}, tile{4, mul4symAVX512VNNIx4, mul4asymAVX512VNNIx4}
-	z8, z12 := tile{8, mul4symAVX512VNNIx8, mul4asymAVX512VNNIx8}, tile{12, mul4symAVX512VNNIx12, mul4asymAVX512VNNIx12}
-	y1, y2, y4 := tile{1, mul8symAVX512VNNIx1, mul8asymAVX512VNNIx1}, tile{2, mul8symAVX512VNNIx2, mul8asymAVX512VNNIx2}, tile{4, mul8symAVX512VNNIx4, mul8asymAVX512VNNIx4}
-	y8, y12 := tile{8, mul8symAVX512VNNIx8, mul8asymAVX512VNNIx8}, tile{12, mul8symAVX512VNNIx12, mul8asymAVX512VNNIx12}
+	b1, b2, b3 := tile{8, 1, mul4symAVX2x1, mul4asymAVX2x1}, tile{8, 2, mul4symAVX2x2, mul4asymAVX2x2}, tile{8, 3, mul4symAVX2x3, mul4asymAVX2x3}
+	e1, e2 := tile{8, 1, mul8symAVX2x1, mul8asymAVX2x1}, tile{8, 2, mul8symAVX2x2, mul8asymAVX2x2}
+	v1, v2, v4 := tile{8, 1, mul4symAVXVNNIx1, mul4asymAVXVNNIx1}, tile{8, 2, mul4symAVXVNNIx2, mul4asymAVXVNNIx2}, tile{8, 4, mul4symAVXVNNIx4, mul4asymAVXVNNIx4}
+	w1, w2, w4 := tile{8, 1, mul8symAVXVNNIx1, mul8asymAVXVNNIx1}, tile{8, 2, mul8symAVXVNNIx2, mul8asymAVXVNNIx2}, tile{8, 4, mul8symAVXVNNIx4, mul8asymAVXVNNIx4}
+	z1, z2, z4 := tile{16, 1, mul4symAVX512VNNIx1, mul4asymAVX512VNNIx1}, tile{16, 2, mul4symAVX512VNNIx2, mul4asymAVX512VNNIx2}, tile{16, 4, mul4symAVX512VNNIx4, mul4asymAVX512VNNIx4}
+	z8, z12, z24 := tile{16, 8, mul4symAVX512VNNIx8, mul4asymAVX512VNNIx8}, tile{16, 12, mul4symAVX512VNNIx12, mul4asymAVX512VNNIx12}, tile{16, 24, mul4symAVX512VNNIx24, mul4asymAVX512VNNIx24}
+	y1, y2, y4 := tile{16, 1, mul8symAVX512VNNIx1, mul8asymAVX512VNNIx1}, tile{16, 2, mul8symAVX512VNNIx2, mul8asymAVX512VNNIx2}, tile{16, 4, mul8symAVX512VNNIx4, mul8asymAVX512VNNIx4}
+	y8, y12, y24 := tile{16, 8, mul8symAVX512VNNIx8, mul8asymAVX512VNNIx8}, tile{16, 12, mul8symAVX512VNNIx12, mul8asymAVX512VNNIx12}, tile{16, 24, mul8symAVX512VNNIx24, mul8asymAVX512VNNIx24}
 	return []intKernel{
-		mk(AVX2, 4, 8, b2, b1), mk(AVX2, 4, 8, b3, b2, b1),
-		mk(AVX2, 8, 8, e1), mk(AVX2, 8, 8, e2, e1),
-		mk(AVXVNNI, 4, 8, v2, v1), mk(AVXVNNI, 4, 8, v4, v2, v1),
-		mk(AVXVNNI, 8, 8, w2, w1), mk(AVXVNNI, 8, 8, w4, w2, w1),
-		mk(AVX512VNNI, 4, 16, z4, z2, z1), mk(AVX512VNNI, 4, 16, z8, z4, z2, z1), mk(AVX512VNNI, 4, 16, z12, z8, z4, z2, z1),
-		mk(AVX512VNNI, 8, 16, y4, y2, y1), mk(AVX512VNNI, 8, 16, y8, y4, y2, y1), mk(AVX512VNNI, 8, 16, y12, y8, y4, y2, y1),
-	}
-}
-
-// tiled makes a kernel of tiles, given in descending order and ending with one
-// token: a batch takes the largest tile as often as it fits, then the next.
-func tiled(lanes int, tiles []tile) func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
-	return func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
-		var edge [12 * panelRows]float32 // results of the ragged last panel
-		stride := a.stride * int(unsafe.Sizeof(actBlock{}))
-		blocks := (w.k + blockCols - 1) / blockCols
-		for p := p0; p < p1; p++ {
-			codes := &w.codes[p*w.blocks*w.blockBytes()]
-			gi := p * w.groups * panelRows
-			n := min(panelRows, w.n-p*panelRows)
-			ti := 0
-			for m := m0; m < m1; {
-				for tiles[ti].tokens > m1-m {
-					ti++
-				}
-				t := tiles[ti]
-				c, ldc := &edge[0], panelRows
-				if n == panelRows {
-					c, ldc = &dst[m*ldd+p*panelRows], ldd
-				}
-				acts := (*byte)(unsafe.Pointer(&a.blocks[m*a.stride]))
-				f := t.asym
-				if w.scheme.Sym {
-					f = t.sym
-				}
-				for lane := 0; lane < panelRows; lane += lanes {
-					f((*float32)(unsafe.Add(unsafe.Pointer(c), 4*lane)), 4*ldc,
-						(*byte)(unsafe.Add(unsafe.Pointer(codes), 4*lane)), &w.scales[gi+lane], &w.zeros[gi+lane], acts, stride, blocks, w.perGroup)
-				}
-				if n < panelRows {
-					for i := range t.tokens {
-						copy(dst[(m+i)*ldd+p*panelRows:][:n], edge[i*panelRows:])
-					}
-				}
-				m += t.tokens
-			}
-		}
+		tiledInt(AVX2, 4, b2, b1), tiledInt(AVX2, 4, b3, b2, b1),
+		tiledInt(AVX2, 8, e1), tiledInt(AVX2, 8, e2, e1),
+		tiledInt(AVXVNNI, 4, v2, v1), tiledInt(AVXVNNI, 4, v4, v2, v1),
+		tiledInt(AVXVNNI, 8, w2, w1), tiledInt(AVXVNNI, 8, w4, w2, w1),
+		tiledInt(AVX512VNNI, 4, z4, z2, z1), tiledInt(AVX512VNNI, 4, z8, z4, z2, z1), tiledInt(AVX512VNNI, 4, z12, z8, z4, z2, z1), tiledInt(AVX512VNNI, 4, z24, z12, z8, z4, z2, z1),
+		tiledInt(AVX512VNNI, 8, y4, y2, y1), tiledInt(AVX512VNNI, 8, y8, y4, y2, y1), tiledInt(AVX512VNNI, 8, y12, y8, y4, y2, y1), tiledInt(AVX512VNNI, 8, y24, y12, y8, y4, y2, y1),
 	}
 }
 
@@ -102,10 +47,10 @@ func archOps() vectorOps {
 	return vectorOps{expSumFast, swiGLUFast, weightedSumFast, quantizeBlocksFast}
 }
 
-func quantizeBlocksFast(dst []actBlock, x []float32) {
-	if len(dst) > 0 {
-		_ = x[len(dst)*blockCols-1]
-		quantizeBlocksAVX2((*byte)(unsafe.Pointer(&dst[0])), &x[0], len(dst))
+func quantizeBlocksFast(dst []actBlock, step int, x []float32) {
+	if n := len(x) / blockCols; n > 0 {
+		_ = dst[(n-1)*step]
+		quantizeBlocksAVX2((*byte)(unsafe.Pointer(&dst[0])), step*actBytes, &x[0], n)
 	}
 }
 

@@ -21,21 +21,7 @@ func archTiers() []ISA {
 	return tiers
 }
 
-// mulFunc is an assembly kernel for some rows of a panel and a fixed number of
-// tokens. See kernels/_asm/arm64.
-type mulFunc func(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
-
-// tile is a pair of kernels, for symmetric and other codes, with the rows and
-// tokens they take.
-type tile struct {
-	rows, tokens int
-	sym, asym    mulFunc
-}
-
 func archIntKernels() []intKernel {
-	mk := func(isa ISA, bits int, tiles ...tile) intKernel {
-		return intKernel{Name: tileName(tiles[0].rows, tiles[0].tokens), ISA: isa, Bits: bits, run: tiled(tiles)}
-	}
 	n4, n4x2 := tile{16, 1, mul4symNEON16x1, mul4asymNEON16x1}, tile{8, 2, mul4symNEON8x2, mul4asymNEON8x2}
 	n8, n8x2 := tile{16, 1, mul8symNEON16x1, mul8asymNEON16x1}, tile{8, 2, mul8symNEON8x2, mul8asymNEON8x2}
 	d4, d4x2, d4x4 := tile{16, 1, mul4symDotProd16x1, mul4asymDotProd16x1}, tile{16, 2, mul4symDotProd16x2, mul4asymDotProd16x2}, tile{8, 4, mul4symDotProd8x4, mul4asymDotProd8x4}
@@ -43,52 +29,12 @@ func archIntKernels() []intKernel {
 	i4x2, i4x4 := tile{8, 2, mul4symI8MM8x2, mul4asymI8MM8x2}, tile{8, 4, mul4symI8MM8x4, mul4asymI8MM8x4}
 	i8x2, i8x4 := tile{8, 2, mul8symI8MM8x2, mul8asymI8MM8x2}, tile{8, 4, mul8symI8MM8x4, mul8asymI8MM8x4}
 	return []intKernel{
-		mk(NEON, 4, n4), mk(NEON, 4, n4x2, n4),
-		mk(NEON, 8, n8), mk(NEON, 8, n8x2, n8),
-		mk(DotProd, 4, d4x2, d4), mk(DotProd, 4, d4x4, d4x2, d4),
-		mk(DotProd, 8, d8x2, d8), mk(DotProd, 8, d8x4, d8x2, d8),
-		mk(I8MM, 4, i4x2, d4), mk(I8MM, 4, i4x4, i4x2, d4),
-		mk(I8MM, 8, i8x2, d8), mk(I8MM, 8, i8x4, i8x2, d8),
-	}
-}
-
-// tiled makes a kernel of tiles, given in descending order and ending with one
-// token: a batch takes the largest tile as often as it fits, then the next.
-func tiled(tiles []tile) func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
-	return func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
-		var edge [4 * panelRows]float32 // results of the ragged last panel
-		stride := a.stride * int(unsafe.Sizeof(actBlock{}))
-		for p := p0; p < p1; p++ {
-			codes := unsafe.Pointer(&w.codes[p*w.blocks*w.blockBytes()])
-			gi := p * w.groups * panelRows
-			n := min(panelRows, w.n-p*panelRows)
-			ti := 0
-			for m := m0; m < m1; {
-				for tiles[ti].tokens > m1-m {
-					ti++
-				}
-				t := tiles[ti]
-				c, ldc := &edge[0], panelRows
-				if n == panelRows {
-					c, ldc = &dst[m*ldd+p*panelRows], ldd
-				}
-				f := t.asym
-				if w.scheme.Sym {
-					f = t.sym
-				}
-				acts := (*byte)(unsafe.Pointer(&a.blocks[m*a.stride]))
-				for row := 0; row < panelRows; row += t.rows {
-					f((*float32)(unsafe.Add(unsafe.Pointer(c), 4*row)), 4*ldc, (*byte)(unsafe.Add(codes, 4*row)),
-						&w.scales[gi+row], &w.zeros[gi+row], acts, stride, w.blocks, w.perGroup)
-				}
-				if n < panelRows {
-					for i := range t.tokens {
-						copy(dst[(m+i)*ldd+p*panelRows:][:n], edge[i*panelRows:])
-					}
-				}
-				m += t.tokens
-			}
-		}
+		tiledInt(NEON, 4, n4), tiledInt(NEON, 4, n4x2, n4),
+		tiledInt(NEON, 8, n8), tiledInt(NEON, 8, n8x2, n8),
+		tiledInt(DotProd, 4, d4x2, d4), tiledInt(DotProd, 4, d4x4, d4x2, d4),
+		tiledInt(DotProd, 8, d8x2, d8), tiledInt(DotProd, 8, d8x4, d8x2, d8),
+		tiledInt(I8MM, 4, i4x2, d4), tiledInt(I8MM, 4, i4x4, i4x2, d4),
+		tiledInt(I8MM, 8, i8x2, d8), tiledInt(I8MM, 8, i8x4, i8x2, d8),
 	}
 }
 
@@ -104,10 +50,10 @@ func archOps() vectorOps {
 	return vectorOps{expSumFast, swiGLUFast, weightedSumFast, quantizeBlocksFast}
 }
 
-func quantizeBlocksFast(dst []actBlock, x []float32) {
-	if len(dst) > 0 {
-		_ = x[len(dst)*blockCols-1]
-		quantizeBlocksNEON((*byte)(unsafe.Pointer(&dst[0])), &x[0], len(dst))
+func quantizeBlocksFast(dst []actBlock, step int, x []float32) {
+	if n := len(x) / blockCols; n > 0 {
+		_ = dst[(n-1)*step]
+		quantizeBlocksNEON((*byte)(unsafe.Pointer(&dst[0])), step*actBytes, &x[0], n)
 	}
 }
 

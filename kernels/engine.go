@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 )
@@ -107,6 +108,13 @@ type Product struct {
 // from the first-level cache, few enough to keep the activations there as well.
 const tokenGrain = 96
 
+// tokens cuts a batch into work items.
+func tokens(m int, f func(m0, m1 int)) {
+	for m0 := 0; m0 < m; m0 += tokenGrain {
+		f(m0, min(m0+tokenGrain, m))
+	}
+}
+
 // MatMul multiplies one batch of activations by several matrices (query, key
 // and value; gate and up) in one parallel region.
 func (e *Engine) MatMul(a *Acts, ps ...Product) {
@@ -137,9 +145,8 @@ func (e *Engine) MatMul(a *Acts, ps ...Product) {
 				continue
 			}
 			k := e.kernelFor(p.W, a.m)
-			for m := 0; m < a.m; m += tokenGrain {
-				k.run(p.Dst, p.W.n, qa, m, min(m+tokenGrain, a.m), p.W.quant, p0, p1)
-			}
+			tokens(a.m, func(m0, m1 int) { k.run(p.Dst, p.W.n, qa, m0, m1, p.W.quant, p0, p1) })
 		}
 	})
+	runtime.KeepAlive(ps) // and with them the weights, which lie outside the Go heap
 }

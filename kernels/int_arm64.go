@@ -4,175 +4,175 @@
 
 package kernels
 
-// mul4symNEON16x1 is mulGeneric for 16 rows of a panel and 1 tokens, 4-bit symmetric codes.
-// ldc and stride count bytes.
+// mul4symNEON16x1 is mulGeneric for 16 rows of a panel from lane on and 1 tokens, 4-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4symNEON16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4symNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4symNEON8x2 is mulGeneric for 8 rows of a panel and 2 tokens, 4-bit symmetric codes.
-// ldc and stride count bytes.
+// mul4symNEON8x2 is mulGeneric for 8 rows of a panel from lane on and 2 tokens, 4-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4symNEON8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4symNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4symDotProd16x1 is mulGeneric for 16 rows of a panel and 1 tokens, 4-bit symmetric codes.
-// ldc and stride count bytes.
+// mul4symDotProd16x1 is mulGeneric for 16 rows of a panel from lane on and 1 tokens, 4-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4symDotProd16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4symDotProd16x2 is mulGeneric for 16 rows of a panel and 2 tokens, 4-bit symmetric codes.
-// ldc and stride count bytes.
+// mul4symDotProd16x2 is mulGeneric for 16 rows of a panel from lane on and 2 tokens, 4-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4symDotProd16x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4symDotProd8x4 is mulGeneric for 8 rows of a panel and 4 tokens, 4-bit symmetric codes.
-// ldc and stride count bytes.
+// mul4symDotProd8x4 is mulGeneric for 8 rows of a panel from lane on and 4 tokens, 4-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4symDotProd8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4symI8MM8x2 is mulGeneric for 8 rows of a panel and 2 tokens, 4-bit symmetric codes.
-// ldc and stride count bytes.
+// mul4symI8MM8x2 is mulGeneric for 8 rows of a panel from lane on and 2 tokens, 4-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4symI8MM8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4symI8MM8x4 is mulGeneric for 8 rows of a panel and 4 tokens, 4-bit symmetric codes.
-// ldc and stride count bytes.
+// mul4symI8MM8x4 is mulGeneric for 8 rows of a panel from lane on and 4 tokens, 4-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4symI8MM8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4asymNEON16x1 is mulGeneric for 16 rows of a panel and 1 tokens, 4-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul4asymNEON16x1 is mulGeneric for 16 rows of a panel from lane on and 1 tokens, 4-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4asymNEON16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4asymNEON8x2 is mulGeneric for 8 rows of a panel and 2 tokens, 4-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul4asymNEON8x2 is mulGeneric for 8 rows of a panel from lane on and 2 tokens, 4-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4asymNEON8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4asymDotProd16x1 is mulGeneric for 16 rows of a panel and 1 tokens, 4-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul4asymDotProd16x1 is mulGeneric for 16 rows of a panel from lane on and 1 tokens, 4-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4asymDotProd16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4asymDotProd16x2 is mulGeneric for 16 rows of a panel and 2 tokens, 4-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul4asymDotProd16x2 is mulGeneric for 16 rows of a panel from lane on and 2 tokens, 4-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4asymDotProd16x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4asymDotProd8x4 is mulGeneric for 8 rows of a panel and 4 tokens, 4-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul4asymDotProd8x4 is mulGeneric for 8 rows of a panel from lane on and 4 tokens, 4-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4asymDotProd8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4asymI8MM8x2 is mulGeneric for 8 rows of a panel and 2 tokens, 4-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul4asymI8MM8x2 is mulGeneric for 8 rows of a panel from lane on and 2 tokens, 4-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4asymI8MM8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul4asymI8MM8x4 is mulGeneric for 8 rows of a panel and 4 tokens, 4-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul4asymI8MM8x4 is mulGeneric for 8 rows of a panel from lane on and 4 tokens, 4-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul4asymI8MM8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul4asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8symNEON16x1 is mulGeneric for 16 rows of a panel and 1 tokens, 8-bit symmetric codes.
-// ldc and stride count bytes.
+// mul8symNEON16x1 is mulGeneric for 16 rows of a panel from lane on and 1 tokens, 8-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8symNEON16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8symNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8symNEON8x2 is mulGeneric for 8 rows of a panel and 2 tokens, 8-bit symmetric codes.
-// ldc and stride count bytes.
+// mul8symNEON8x2 is mulGeneric for 8 rows of a panel from lane on and 2 tokens, 8-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8symNEON8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8symNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8symDotProd16x1 is mulGeneric for 16 rows of a panel and 1 tokens, 8-bit symmetric codes.
-// ldc and stride count bytes.
+// mul8symDotProd16x1 is mulGeneric for 16 rows of a panel from lane on and 1 tokens, 8-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8symDotProd16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8symDotProd16x2 is mulGeneric for 16 rows of a panel and 2 tokens, 8-bit symmetric codes.
-// ldc and stride count bytes.
+// mul8symDotProd16x2 is mulGeneric for 16 rows of a panel from lane on and 2 tokens, 8-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8symDotProd16x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8symDotProd8x4 is mulGeneric for 8 rows of a panel and 4 tokens, 8-bit symmetric codes.
-// ldc and stride count bytes.
+// mul8symDotProd8x4 is mulGeneric for 8 rows of a panel from lane on and 4 tokens, 8-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8symDotProd8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8symI8MM8x2 is mulGeneric for 8 rows of a panel and 2 tokens, 8-bit symmetric codes.
-// ldc and stride count bytes.
+// mul8symI8MM8x2 is mulGeneric for 8 rows of a panel from lane on and 2 tokens, 8-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8symI8MM8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8symI8MM8x4 is mulGeneric for 8 rows of a panel and 4 tokens, 8-bit symmetric codes.
-// ldc and stride count bytes.
+// mul8symI8MM8x4 is mulGeneric for 8 rows of a panel from lane on and 4 tokens, 8-bit symmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8symI8MM8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8asymNEON16x1 is mulGeneric for 16 rows of a panel and 1 tokens, 8-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul8asymNEON16x1 is mulGeneric for 16 rows of a panel from lane on and 1 tokens, 8-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8asymNEON16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8asymNEON8x2 is mulGeneric for 8 rows of a panel and 2 tokens, 8-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul8asymNEON8x2 is mulGeneric for 8 rows of a panel from lane on and 2 tokens, 8-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8asymNEON8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8asymDotProd16x1 is mulGeneric for 16 rows of a panel and 1 tokens, 8-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul8asymDotProd16x1 is mulGeneric for 16 rows of a panel from lane on and 1 tokens, 8-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8asymDotProd16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8asymDotProd16x2 is mulGeneric for 16 rows of a panel and 2 tokens, 8-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul8asymDotProd16x2 is mulGeneric for 16 rows of a panel from lane on and 2 tokens, 8-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8asymDotProd16x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8asymDotProd8x4 is mulGeneric for 8 rows of a panel and 4 tokens, 8-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul8asymDotProd8x4 is mulGeneric for 8 rows of a panel from lane on and 4 tokens, 8-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8asymDotProd8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8asymI8MM8x2 is mulGeneric for 8 rows of a panel and 2 tokens, 8-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul8asymI8MM8x2 is mulGeneric for 8 rows of a panel from lane on and 2 tokens, 8-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8asymI8MM8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// mul8asymI8MM8x4 is mulGeneric for 8 rows of a panel and 4 tokens, 8-bit asymmetric codes.
-// ldc and stride count bytes.
+// mul8asymI8MM8x4 is mulGeneric for 8 rows of a panel from lane on and 4 tokens, 8-bit asymmetric codes.
+// ldc and step count bytes.
 //
 //go:noescape
-func mul8asymI8MM8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
-// quantizeBlocksNEON is quantizeBlocksGeneric for n > 0 blocks.
+// quantizeBlocksNEON is quantizeBlocksGeneric for n > 0 blocks; step counts bytes.
 //
 //go:noescape
-func quantizeBlocksNEON(dst *byte, x *float32, n int)
+func quantizeBlocksNEON(dst *byte, step int, x *float32, n int)

@@ -4,35 +4,46 @@
 
 #include "textflag.h"
 
-// func mul4symNEON16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4symNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4symNEON16x1(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	MOVD $0xf0f0f0f, R7
-	VDUP R7, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R1), F7
+	FMOVQ 16(R8), F7
 	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
 	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R1
+	ADD $32, R8
 
 block:
-	FMOVQ 0(R2), F17
+	FMOVQ 0(R1), F17
 	WORD $0x4e040632 // dup v18.4s, v17.s[0]
 	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
 	FMOVQ 0(R0), F17
@@ -63,7 +74,7 @@ block:
 	WORD $0x4e32c230 // smull2 v16.8h, v17.16b, v18.16b
 	WORD $0x0e33828f // smlal v15.8h, v20.8b, v19.8b
 	WORD $0x4e338290 // smlal2 v16.8h, v20.16b, v19.16b
-	FMOVQ 0(R2), F17
+	FMOVQ 0(R1), F17
 	WORD $0x4e140632 // dup v18.4s, v17.s[2]
 	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
 	FMOVQ 64(R0), F17
@@ -94,7 +105,7 @@ block:
 	WORD $0x4e328230 // smlal2 v16.8h, v17.16b, v18.16b
 	WORD $0x0e33828f // smlal v15.8h, v20.8b, v19.8b
 	WORD $0x4e338290 // smlal2 v16.8h, v20.16b, v19.16b
-	FMOVQ 16(R2), F17
+	FMOVQ 16(R1), F17
 	WORD $0x4e040632 // dup v18.4s, v17.s[0]
 	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
 	FMOVQ 128(R0), F17
@@ -125,7 +136,7 @@ block:
 	WORD $0x4e328230 // smlal2 v16.8h, v17.16b, v18.16b
 	WORD $0x0e33828f // smlal v15.8h, v20.8b, v19.8b
 	WORD $0x4e338290 // smlal2 v16.8h, v20.16b, v19.16b
-	FMOVQ 16(R2), F17
+	FMOVQ 16(R1), F17
 	WORD $0x4e140632 // dup v18.4s, v17.s[2]
 	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
 	FMOVQ 192(R0), F17
@@ -160,7 +171,7 @@ block:
 	WORD $0x4e6cbd6b // addp v11.8h, v11.8h, v12.8h
 	WORD $0x4e6ebdad // addp v13.8h, v13.8h, v14.8h
 	WORD $0x4e70bdef // addp v15.8h, v15.8h, v16.8h
-	FMOVQ 32(R2), F17
+	FMOVQ 32(R1), F17
 	WORD $0x4e14062a // dup v10.4s, v17.s[2]
 	WORD $0x4e14062c // dup v12.4s, v17.s[2]
 	WORD $0x4e14062e // dup v14.4s, v17.s[2]
@@ -169,62 +180,93 @@ block:
 	WORD $0x4e60696c // sadalp v12.4s, v11.8h
 	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
 	WORD $0x4e6069f0 // sadalp v16.4s, v15.8h
-	FMOVQ 32(R2), F17
+	FMOVQ 32(R1), F17
 	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x4f9190b2 // fmul v18.4s, v5.4s, v17.s[0]
-	WORD $0x4e32cd41 // fmla v1.4s, v10.4s, v18.4s
+	WORD $0x4f911141 // fmla v1.4s, v10.4s, v17.s[0]
 	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4f9190d2 // fmul v18.4s, v6.4s, v17.s[0]
-	WORD $0x4e32cd82 // fmla v2.4s, v12.4s, v18.4s
+	WORD $0x4f911182 // fmla v2.4s, v12.4s, v17.s[0]
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9190f2 // fmul v18.4s, v7.4s, v17.s[0]
-	WORD $0x4e32cdc3 // fmla v3.4s, v14.4s, v18.4s
+	WORD $0x4f9111c3 // fmla v3.4s, v14.4s, v17.s[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f919112 // fmul v18.4s, v8.4s, v17.s[0]
-	WORD $0x4e32ce04 // fmla v4.4s, v16.4s, v18.4s
+	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
 	ADD $256, R0
-	ADD $48, R2
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F9
+	WORD $0x4e25cc29 // fmla v9.4s, v1.4s, v5.4s
+	FMOVQ F9, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F9
+	WORD $0x4e26cc49 // fmla v9.4s, v2.4s, v6.4s
+	FMOVQ F9, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F9
+	WORD $0x4e27cc69 // fmla v9.4s, v3.4s, v7.4s
+	FMOVQ F9, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F9
+	WORD $0x4e28cc89 // fmla v9.4s, v4.4s, v8.4s
+	FMOVQ F9, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R6)
-	FMOVQ F2, 16(R6)
-	FMOVQ F3, 32(R6)
-	FMOVQ F4, 48(R6)
+	FMOVQ F1, 0(R7)
+	FMOVQ F2, 16(R7)
+	FMOVQ F3, 32(R7)
+	FMOVQ F4, 48(R7)
 	RET
 
-// func mul4symNEON8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4symNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4symNEON8x2(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	ADD R3, R2, R7
-	MOVD $0xf0f0f0f, R8
-	VDUP R8, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	ADD $32, R1
+	ADD $32, R8
 
 block:
-	FMOVQ 0(R2), F15
+	FMOVQ 0(R1), F15
 	WORD $0x4e0405f0 // dup v16.4s, v15.s[0]
 	WORD $0x4e0c05f1 // dup v17.4s, v15.s[1]
-	FMOVQ 0(R7), F15
+	FMOVQ 48(R1), F15
 	WORD $0x4e0405f2 // dup v18.4s, v15.s[0]
 	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
 	FMOVQ 0(R0), F15
@@ -249,10 +291,10 @@ block:
 	WORD $0x4e32c1ee // smull2 v14.8h, v15.16b, v18.16b
 	WORD $0x0e33828d // smlal v13.8h, v20.8b, v19.8b
 	WORD $0x4e33828e // smlal2 v14.8h, v20.16b, v19.16b
-	FMOVQ 0(R2), F15
+	FMOVQ 0(R1), F15
 	WORD $0x4e1405f0 // dup v16.4s, v15.s[2]
 	WORD $0x4e1c05f1 // dup v17.4s, v15.s[3]
-	FMOVQ 0(R7), F15
+	FMOVQ 48(R1), F15
 	WORD $0x4e1405f2 // dup v18.4s, v15.s[2]
 	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
 	FMOVQ 64(R0), F15
@@ -277,10 +319,10 @@ block:
 	WORD $0x4e3281ee // smlal2 v14.8h, v15.16b, v18.16b
 	WORD $0x0e33828d // smlal v13.8h, v20.8b, v19.8b
 	WORD $0x4e33828e // smlal2 v14.8h, v20.16b, v19.16b
-	FMOVQ 16(R2), F15
+	FMOVQ 16(R1), F15
 	WORD $0x4e0405f0 // dup v16.4s, v15.s[0]
 	WORD $0x4e0c05f1 // dup v17.4s, v15.s[1]
-	FMOVQ 16(R7), F15
+	FMOVQ 64(R1), F15
 	WORD $0x4e0405f2 // dup v18.4s, v15.s[0]
 	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
 	FMOVQ 128(R0), F15
@@ -305,10 +347,10 @@ block:
 	WORD $0x4e3281ee // smlal2 v14.8h, v15.16b, v18.16b
 	WORD $0x0e33828d // smlal v13.8h, v20.8b, v19.8b
 	WORD $0x4e33828e // smlal2 v14.8h, v20.16b, v19.16b
-	FMOVQ 16(R2), F15
+	FMOVQ 16(R1), F15
 	WORD $0x4e1405f0 // dup v16.4s, v15.s[2]
 	WORD $0x4e1c05f1 // dup v17.4s, v15.s[3]
-	FMOVQ 16(R7), F15
+	FMOVQ 64(R1), F15
 	WORD $0x4e1405f2 // dup v18.4s, v15.s[2]
 	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
 	FMOVQ 192(R0), F15
@@ -335,81 +377,112 @@ block:
 	WORD $0x4e33828e // smlal2 v14.8h, v20.16b, v19.16b
 	WORD $0x4e68bce7 // addp v7.8h, v7.8h, v8.8h
 	WORD $0x4e6abd29 // addp v9.8h, v9.8h, v10.8h
-	FMOVQ 32(R2), F15
+	FMOVQ 32(R1), F15
 	WORD $0x4e1405e8 // dup v8.4s, v15.s[2]
 	WORD $0x4e1405ea // dup v10.4s, v15.s[2]
 	WORD $0x4e6068e8 // sadalp v8.4s, v7.8h
 	WORD $0x4e60692a // sadalp v10.4s, v9.8h
-	FMOVQ 32(R2), F15
+	FMOVQ 32(R1), F15
 	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x4f8f90b0 // fmul v16.4s, v5.4s, v15.s[0]
-	WORD $0x4e30cd01 // fmla v1.4s, v8.4s, v16.4s
+	WORD $0x4f8f1101 // fmla v1.4s, v8.4s, v15.s[0]
 	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x4f8f90d0 // fmul v16.4s, v6.4s, v15.s[0]
-	WORD $0x4e30cd42 // fmla v2.4s, v10.4s, v16.4s
+	WORD $0x4f8f1142 // fmla v2.4s, v10.4s, v15.s[0]
 	WORD $0x4e6cbd6b // addp v11.8h, v11.8h, v12.8h
 	WORD $0x4e6ebdad // addp v13.8h, v13.8h, v14.8h
-	FMOVQ 32(R7), F15
+	FMOVQ 80(R1), F15
 	WORD $0x4e1405ec // dup v12.4s, v15.s[2]
 	WORD $0x4e1405ee // dup v14.4s, v15.s[2]
 	WORD $0x4e60696c // sadalp v12.4s, v11.8h
 	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
-	FMOVQ 32(R7), F15
+	FMOVQ 80(R1), F15
 	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4f8f90b0 // fmul v16.4s, v5.4s, v15.s[0]
-	WORD $0x4e30cd83 // fmla v3.4s, v12.4s, v16.4s
+	WORD $0x4f8f1183 // fmla v3.4s, v12.4s, v15.s[0]
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f8f90d0 // fmul v16.4s, v6.4s, v15.s[0]
-	WORD $0x4e30cdc4 // fmla v4.4s, v14.4s, v16.4s
+	WORD $0x4f8f11c4 // fmla v4.4s, v14.4s, v15.s[0]
 	ADD $256, R0
-	ADD $48, R2
-	ADD $48, R7
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F7
+	WORD $0x4e25cc27 // fmla v7.4s, v1.4s, v5.4s
+	FMOVQ F7, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F7
+	WORD $0x4e26cc47 // fmla v7.4s, v2.4s, v6.4s
+	FMOVQ F7, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F7
+	WORD $0x4e25cc67 // fmla v7.4s, v3.4s, v5.4s
+	FMOVQ F7, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F7
+	WORD $0x4e26cc87 // fmla v7.4s, v4.4s, v6.4s
+	FMOVQ F7, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R6)
-	FMOVQ F2, 16(R6)
-	ADD R4, R6
-	FMOVQ F3, 0(R6)
-	FMOVQ F4, 16(R6)
+	FMOVQ F1, 0(R7)
+	FMOVQ F2, 16(R7)
+	ADD R4, R7
+	FMOVQ F3, 0(R7)
+	FMOVQ F4, 16(R7)
 	RET
 
-// func mul4symDotProd16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4symDotProd16x1(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	MOVD $0xf0f0f0f, R7
-	VDUP R7, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R1), F7
+	FMOVQ 16(R8), F7
 	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
 	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R1
+	ADD $32, R8
 
 block:
-	FMOVQ 32(R2), F13
+	FMOVQ 32(R1), F13
 	WORD $0x4e1405a9 // dup v9.4s, v13.s[2]
 	WORD $0x4e1405aa // dup v10.4s, v13.s[2]
 	WORD $0x4e1405ab // dup v11.4s, v13.s[2]
 	WORD $0x4e1405ac // dup v12.4s, v13.s[2]
-	FMOVQ 0(R2), F13
+	FMOVQ 0(R1), F13
 	FMOVQ 0(R0), F14
 	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
 	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
@@ -450,7 +523,7 @@ block:
 	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
 	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
 	WORD $0x4fade9ec // sdot v12.4s, v15.16b, v13.4b[3]
-	FMOVQ 16(R2), F13
+	FMOVQ 16(R1), F13
 	FMOVQ 128(R0), F14
 	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
 	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
@@ -491,77 +564,112 @@ block:
 	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
 	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
 	WORD $0x4fade9ec // sdot v12.4s, v15.16b, v13.4b[3]
-	FMOVQ 32(R2), F13
+	FMOVQ 32(R1), F13
 	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x4f8d90ae // fmul v14.4s, v5.4s, v13.s[0]
-	WORD $0x4e2ecd21 // fmla v1.4s, v9.4s, v14.4s
+	WORD $0x4f8d1121 // fmla v1.4s, v9.4s, v13.s[0]
 	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x4f8d90ce // fmul v14.4s, v6.4s, v13.s[0]
-	WORD $0x4e2ecd42 // fmla v2.4s, v10.4s, v14.4s
+	WORD $0x4f8d1142 // fmla v2.4s, v10.4s, v13.s[0]
 	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f8d90ee // fmul v14.4s, v7.4s, v13.s[0]
-	WORD $0x4e2ecd63 // fmla v3.4s, v11.4s, v14.4s
+	WORD $0x4f8d1163 // fmla v3.4s, v11.4s, v13.s[0]
 	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4f8d910e // fmul v14.4s, v8.4s, v13.s[0]
-	WORD $0x4e2ecd84 // fmla v4.4s, v12.4s, v14.4s
+	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
 	ADD $256, R0
-	ADD $48, R2
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F9
+	WORD $0x4e25cc29 // fmla v9.4s, v1.4s, v5.4s
+	FMOVQ F9, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F9
+	WORD $0x4e26cc49 // fmla v9.4s, v2.4s, v6.4s
+	FMOVQ F9, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F9
+	WORD $0x4e27cc69 // fmla v9.4s, v3.4s, v7.4s
+	FMOVQ F9, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F9
+	WORD $0x4e28cc89 // fmla v9.4s, v4.4s, v8.4s
+	FMOVQ F9, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R6)
-	FMOVQ F2, 16(R6)
-	FMOVQ F3, 32(R6)
-	FMOVQ F4, 48(R6)
+	FMOVQ F1, 0(R7)
+	FMOVQ F2, 16(R7)
+	FMOVQ F3, 32(R7)
+	FMOVQ F4, 48(R7)
 	RET
 
-// func mul4symDotProd16x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4symDotProd16x2(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	ADD R3, R2, R7
-	MOVD $0xf0f0f0f, R8
-	VDUP R8, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
 	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ F5, 64(R6)
 	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ F6, 80(R6)
 	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ F7, 96(R6)
 	WORD $0x4f00e408 // movi v8.16b, #0
+	FMOVQ F8, 112(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F9
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	FMOVQ 16(R1), F11
+	FMOVQ 16(R8), F11
 	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
 	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
-	ADD $32, R1
+	ADD $32, R8
 
 block:
-	FMOVQ 32(R2), F21
+	FMOVQ 32(R1), F21
 	WORD $0x4e1406ad // dup v13.4s, v21.s[2]
 	WORD $0x4e1406ae // dup v14.4s, v21.s[2]
 	WORD $0x4e1406af // dup v15.4s, v21.s[2]
 	WORD $0x4e1406b0 // dup v16.4s, v21.s[2]
-	FMOVQ 32(R7), F21
+	FMOVQ 80(R1), F21
 	WORD $0x4e1406b1 // dup v17.4s, v21.s[2]
 	WORD $0x4e1406b2 // dup v18.4s, v21.s[2]
 	WORD $0x4e1406b3 // dup v19.4s, v21.s[2]
 	WORD $0x4e1406b4 // dup v20.4s, v21.s[2]
-	FMOVQ 0(R2), F21
-	FMOVQ 0(R7), F22
+	FMOVQ 0(R1), F21
+	FMOVQ 48(R1), F22
 	FMOVQ 0(R0), F23
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
@@ -618,8 +726,8 @@ block:
 	WORD $0x4f96eaf4 // sdot v20.4s, v23.16b, v22.4b[2]
 	WORD $0x4fb5eb10 // sdot v16.4s, v24.16b, v21.4b[3]
 	WORD $0x4fb6eb14 // sdot v20.4s, v24.16b, v22.4b[3]
-	FMOVQ 16(R2), F21
-	FMOVQ 16(R7), F22
+	FMOVQ 16(R1), F21
+	FMOVQ 64(R1), F22
 	FMOVQ 128(R0), F23
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
@@ -676,99 +784,147 @@ block:
 	WORD $0x4f96eaf4 // sdot v20.4s, v23.16b, v22.4b[2]
 	WORD $0x4fb5eb10 // sdot v16.4s, v24.16b, v21.4b[3]
 	WORD $0x4fb6eb14 // sdot v20.4s, v24.16b, v22.4b[3]
-	FMOVQ 32(R2), F21
+	FMOVQ 32(R1), F21
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f959136 // fmul v22.4s, v9.4s, v21.s[0]
-	WORD $0x4e36cda1 // fmla v1.4s, v13.4s, v22.4s
+	WORD $0x4f9511a1 // fmla v1.4s, v13.4s, v21.s[0]
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f959156 // fmul v22.4s, v10.4s, v21.s[0]
-	WORD $0x4e36cdc2 // fmla v2.4s, v14.4s, v22.4s
+	WORD $0x4f9511c2 // fmla v2.4s, v14.4s, v21.s[0]
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f959176 // fmul v22.4s, v11.4s, v21.s[0]
-	WORD $0x4e36cde3 // fmla v3.4s, v15.4s, v22.4s
+	WORD $0x4f9511e3 // fmla v3.4s, v15.4s, v21.s[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f959196 // fmul v22.4s, v12.4s, v21.s[0]
-	WORD $0x4e36ce04 // fmla v4.4s, v16.4s, v22.4s
-	FMOVQ 32(R7), F21
+	WORD $0x4f951204 // fmla v4.4s, v16.4s, v21.s[0]
+	FMOVQ 80(R1), F21
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f959136 // fmul v22.4s, v9.4s, v21.s[0]
-	WORD $0x4e36ce25 // fmla v5.4s, v17.4s, v22.4s
+	WORD $0x4f951225 // fmla v5.4s, v17.4s, v21.s[0]
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f959156 // fmul v22.4s, v10.4s, v21.s[0]
-	WORD $0x4e36ce46 // fmla v6.4s, v18.4s, v22.4s
+	WORD $0x4f951246 // fmla v6.4s, v18.4s, v21.s[0]
 	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4f959176 // fmul v22.4s, v11.4s, v21.s[0]
-	WORD $0x4e36ce67 // fmla v7.4s, v19.4s, v22.4s
+	WORD $0x4f951267 // fmla v7.4s, v19.4s, v21.s[0]
 	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4f959196 // fmul v22.4s, v12.4s, v21.s[0]
-	WORD $0x4e36ce88 // fmla v8.4s, v20.4s, v22.4s
+	WORD $0x4f951288 // fmla v8.4s, v20.4s, v21.s[0]
 	ADD $256, R0
-	ADD $48, R2
-	ADD $48, R7
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F13
+	WORD $0x4e29cc2d // fmla v13.4s, v1.4s, v9.4s
+	FMOVQ F13, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F13
+	WORD $0x4e2acc4d // fmla v13.4s, v2.4s, v10.4s
+	FMOVQ F13, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F13
+	WORD $0x4e2bcc6d // fmla v13.4s, v3.4s, v11.4s
+	FMOVQ F13, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F13
+	WORD $0x4e2ccc8d // fmla v13.4s, v4.4s, v12.4s
+	FMOVQ F13, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ 64(R6), F13
+	WORD $0x4e29ccad // fmla v13.4s, v5.4s, v9.4s
+	FMOVQ F13, 64(R6)
+	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ 80(R6), F13
+	WORD $0x4e2acccd // fmla v13.4s, v6.4s, v10.4s
+	FMOVQ F13, 80(R6)
+	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ 96(R6), F13
+	WORD $0x4e2bcced // fmla v13.4s, v7.4s, v11.4s
+	FMOVQ F13, 96(R6)
+	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ 112(R6), F13
+	WORD $0x4e2ccd0d // fmla v13.4s, v8.4s, v12.4s
+	FMOVQ F13, 112(R6)
+	WORD $0x4f00e408 // movi v8.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	FMOVQ 64(R6), F5
+	FMOVQ 80(R6), F6
+	FMOVQ 96(R6), F7
+	FMOVQ 112(R6), F8
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R6)
-	FMOVQ F2, 16(R6)
-	FMOVQ F3, 32(R6)
-	FMOVQ F4, 48(R6)
-	ADD R4, R6
-	FMOVQ F5, 0(R6)
-	FMOVQ F6, 16(R6)
-	FMOVQ F7, 32(R6)
-	FMOVQ F8, 48(R6)
+	FMOVQ F1, 0(R7)
+	FMOVQ F2, 16(R7)
+	FMOVQ F3, 32(R7)
+	FMOVQ F4, 48(R7)
+	ADD R4, R7
+	FMOVQ F5, 0(R7)
+	FMOVQ F6, 16(R7)
+	FMOVQ F7, 32(R7)
+	FMOVQ F8, 48(R7)
 	RET
 
-// func mul4symDotProd8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4symDotProd8x4(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	ADD R3, R2, R7
-	ADD R3, R7, R8
-	ADD R3, R8, R9
-	MOVD $0xf0f0f0f, R10
-	VDUP R10, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
 	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ F5, 64(R6)
 	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ F6, 80(R6)
 	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ F7, 96(R6)
 	WORD $0x4f00e408 // movi v8.16b, #0
+	FMOVQ F8, 112(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F9
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	ADD $32, R1
+	ADD $32, R8
 
 block:
-	FMOVQ 32(R2), F19
+	FMOVQ 32(R1), F19
 	WORD $0x4e14066b // dup v11.4s, v19.s[2]
 	WORD $0x4e14066c // dup v12.4s, v19.s[2]
-	FMOVQ 32(R7), F19
+	FMOVQ 80(R1), F19
 	WORD $0x4e14066d // dup v13.4s, v19.s[2]
 	WORD $0x4e14066e // dup v14.4s, v19.s[2]
-	FMOVQ 32(R8), F19
+	FMOVQ 128(R1), F19
 	WORD $0x4e14066f // dup v15.4s, v19.s[2]
 	WORD $0x4e140670 // dup v16.4s, v19.s[2]
-	FMOVQ 32(R9), F19
+	FMOVQ 176(R1), F19
 	WORD $0x4e140671 // dup v17.4s, v19.s[2]
 	WORD $0x4e140672 // dup v18.4s, v19.s[2]
-	FMOVQ 0(R2), F19
-	FMOVQ 0(R7), F20
-	FMOVQ 0(R8), F21
-	FMOVQ 0(R9), F22
+	FMOVQ 0(R1), F19
+	FMOVQ 48(R1), F20
+	FMOVQ 96(R1), F21
+	FMOVQ 144(R1), F22
 	FMOVQ 0(R0), F23
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
@@ -813,10 +969,10 @@ block:
 	WORD $0x4fb4eb0e // sdot v14.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb10 // sdot v16.4s, v24.16b, v21.4b[3]
 	WORD $0x4fb6eb12 // sdot v18.4s, v24.16b, v22.4b[3]
-	FMOVQ 16(R2), F19
-	FMOVQ 16(R7), F20
-	FMOVQ 16(R8), F21
-	FMOVQ 16(R9), F22
+	FMOVQ 16(R1), F19
+	FMOVQ 64(R1), F20
+	FMOVQ 112(R1), F21
+	FMOVQ 160(R1), F22
 	FMOVQ 128(R0), F23
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
@@ -861,96 +1017,140 @@ block:
 	WORD $0x4fb4eb0e // sdot v14.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb10 // sdot v16.4s, v24.16b, v21.4b[3]
 	WORD $0x4fb6eb12 // sdot v18.4s, v24.16b, v22.4b[3]
-	FMOVQ 32(R2), F19
+	FMOVQ 32(R1), F19
 	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f939134 // fmul v20.4s, v9.4s, v19.s[0]
-	WORD $0x4e34cd61 // fmla v1.4s, v11.4s, v20.4s
+	WORD $0x4f931161 // fmla v1.4s, v11.4s, v19.s[0]
 	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4f939154 // fmul v20.4s, v10.4s, v19.s[0]
-	WORD $0x4e34cd82 // fmla v2.4s, v12.4s, v20.4s
-	FMOVQ 32(R7), F19
+	WORD $0x4f931182 // fmla v2.4s, v12.4s, v19.s[0]
+	FMOVQ 80(R1), F19
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f939134 // fmul v20.4s, v9.4s, v19.s[0]
-	WORD $0x4e34cda3 // fmla v3.4s, v13.4s, v20.4s
+	WORD $0x4f9311a3 // fmla v3.4s, v13.4s, v19.s[0]
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f939154 // fmul v20.4s, v10.4s, v19.s[0]
-	WORD $0x4e34cdc4 // fmla v4.4s, v14.4s, v20.4s
-	FMOVQ 32(R8), F19
+	WORD $0x4f9311c4 // fmla v4.4s, v14.4s, v19.s[0]
+	FMOVQ 128(R1), F19
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f939134 // fmul v20.4s, v9.4s, v19.s[0]
-	WORD $0x4e34cde5 // fmla v5.4s, v15.4s, v20.4s
+	WORD $0x4f9311e5 // fmla v5.4s, v15.4s, v19.s[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f939154 // fmul v20.4s, v10.4s, v19.s[0]
-	WORD $0x4e34ce06 // fmla v6.4s, v16.4s, v20.4s
-	FMOVQ 32(R9), F19
+	WORD $0x4f931206 // fmla v6.4s, v16.4s, v19.s[0]
+	FMOVQ 176(R1), F19
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f939134 // fmul v20.4s, v9.4s, v19.s[0]
-	WORD $0x4e34ce27 // fmla v7.4s, v17.4s, v20.4s
+	WORD $0x4f931227 // fmla v7.4s, v17.4s, v19.s[0]
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f939154 // fmul v20.4s, v10.4s, v19.s[0]
-	WORD $0x4e34ce48 // fmla v8.4s, v18.4s, v20.4s
+	WORD $0x4f931248 // fmla v8.4s, v18.4s, v19.s[0]
 	ADD $256, R0
-	ADD $48, R2
-	ADD $48, R7
-	ADD $48, R8
-	ADD $48, R9
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F11
+	WORD $0x4e29cc2b // fmla v11.4s, v1.4s, v9.4s
+	FMOVQ F11, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F11
+	WORD $0x4e2acc4b // fmla v11.4s, v2.4s, v10.4s
+	FMOVQ F11, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F11
+	WORD $0x4e29cc6b // fmla v11.4s, v3.4s, v9.4s
+	FMOVQ F11, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F11
+	WORD $0x4e2acc8b // fmla v11.4s, v4.4s, v10.4s
+	FMOVQ F11, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ 64(R6), F11
+	WORD $0x4e29ccab // fmla v11.4s, v5.4s, v9.4s
+	FMOVQ F11, 64(R6)
+	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ 80(R6), F11
+	WORD $0x4e2acccb // fmla v11.4s, v6.4s, v10.4s
+	FMOVQ F11, 80(R6)
+	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ 96(R6), F11
+	WORD $0x4e29cceb // fmla v11.4s, v7.4s, v9.4s
+	FMOVQ F11, 96(R6)
+	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ 112(R6), F11
+	WORD $0x4e2acd0b // fmla v11.4s, v8.4s, v10.4s
+	FMOVQ F11, 112(R6)
+	WORD $0x4f00e408 // movi v8.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	FMOVQ 64(R6), F5
+	FMOVQ 80(R6), F6
+	FMOVQ 96(R6), F7
+	FMOVQ 112(R6), F8
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R6)
-	FMOVQ F2, 16(R6)
-	ADD R4, R6
-	FMOVQ F3, 0(R6)
-	FMOVQ F4, 16(R6)
-	ADD R4, R6
-	FMOVQ F5, 0(R6)
-	FMOVQ F6, 16(R6)
-	ADD R4, R6
-	FMOVQ F7, 0(R6)
-	FMOVQ F8, 16(R6)
+	FMOVQ F1, 0(R7)
+	FMOVQ F2, 16(R7)
+	ADD R4, R7
+	FMOVQ F3, 0(R7)
+	FMOVQ F4, 16(R7)
+	ADD R4, R7
+	FMOVQ F5, 0(R7)
+	FMOVQ F6, 16(R7)
+	ADD R4, R7
+	FMOVQ F7, 0(R7)
+	FMOVQ F8, 16(R7)
 	RET
 
-// func mul4symI8MM8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4symI8MM8x2(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	ADD R3, R2, R7
-	MOVD $0xf0f0f0f, R8
-	VDUP R8, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
 	WORD $0x4e8538a7 // zip1 v7.4s, v5.4s, v5.4s
 	WORD $0x4e8578a5 // zip2 v5.4s, v5.4s, v5.4s
 	WORD $0x4e8638c8 // zip1 v8.4s, v6.4s, v6.4s
 	WORD $0x4e8678c6 // zip2 v6.4s, v6.4s, v6.4s
-	ADD $32, R1
+	ADD $32, R8
 
 block:
-	FMOVQ 32(R2), F9
-	FMOVQ 32(R7), F13
+	FMOVQ 32(R1), F9
+	FMOVQ 80(R1), F13
 	WORD $0x4e8d7929 // zip2 v9.4s, v9.4s, v13.4s
 	WORD $0x4e080529 // dup v9.2d, v9.d[0]
 	VMOV V9.B16, V10.B16
 	VMOV V9.B16, V11.B16
 	VMOV V9.B16, V12.B16
-	FMOVQ 0(R2), F15
-	FMOVQ 0(R7), F14
+	FMOVQ 0(R1), F15
+	FMOVQ 48(R1), F14
 	WORD $0x4ece39ed // zip1 v13.2d, v15.2d, v14.2d
 	WORD $0x4ece79ee // zip2 v14.2d, v15.2d, v14.2d
 	FMOVQ 0(R0), F15
@@ -981,8 +1181,8 @@ block:
 	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
 	WORD $0x4e8ea62b // smmla v11.4s, v17.16b, v14.16b
 	WORD $0x4e8ea60c // smmla v12.4s, v16.16b, v14.16b
-	FMOVQ 16(R2), F15
-	FMOVQ 16(R7), F14
+	FMOVQ 16(R1), F15
+	FMOVQ 64(R1), F14
 	WORD $0x4ece39ed // zip1 v13.2d, v15.2d, v14.2d
 	WORD $0x4ece79ee // zip2 v14.2d, v15.2d, v14.2d
 	FMOVQ 128(R0), F15
@@ -1013,97 +1213,129 @@ block:
 	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
 	WORD $0x4e8ea62b // smmla v11.4s, v17.16b, v14.16b
 	WORD $0x4e8ea60c // smmla v12.4s, v16.16b, v14.16b
-	FMOVQ 32(R2), F13
-	FMOVQ 32(R7), F15
-	WORD $0x4e8f39ad // zip1 v13.4s, v13.4s, v15.4s
+	FMOVQ 32(R1), F13
+	FMOVQ 80(R1), F14
+	WORD $0x4e8e39ad // zip1 v13.4s, v13.4s, v14.4s
 	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
 	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x6e2ddcee // fmul v14.4s, v7.4s, v13.4s
-	WORD $0x4e2ecd21 // fmla v1.4s, v9.4s, v14.4s
+	WORD $0x4e2dcd21 // fmla v1.4s, v9.4s, v13.4s
 	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x6e2ddcae // fmul v14.4s, v5.4s, v13.4s
-	WORD $0x4e2ecd42 // fmla v2.4s, v10.4s, v14.4s
+	WORD $0x4e2dcd42 // fmla v2.4s, v10.4s, v13.4s
 	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x6e2ddd0e // fmul v14.4s, v8.4s, v13.4s
-	WORD $0x4e2ecd63 // fmla v3.4s, v11.4s, v14.4s
+	WORD $0x4e2dcd63 // fmla v3.4s, v11.4s, v13.4s
 	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x6e2ddcce // fmul v14.4s, v6.4s, v13.4s
-	WORD $0x4e2ecd84 // fmla v4.4s, v12.4s, v14.4s
+	WORD $0x4e2dcd84 // fmla v4.4s, v12.4s, v13.4s
 	ADD $256, R0
-	ADD $48, R2
-	ADD $48, R7
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F9
+	WORD $0x4e27cc29 // fmla v9.4s, v1.4s, v7.4s
+	FMOVQ F9, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F9
+	WORD $0x4e25cc49 // fmla v9.4s, v2.4s, v5.4s
+	FMOVQ F9, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F9
+	WORD $0x4e28cc69 // fmla v9.4s, v3.4s, v8.4s
+	FMOVQ F9, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F9
+	WORD $0x4e26cc89 // fmla v9.4s, v4.4s, v6.4s
+	FMOVQ F9, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
 	WORD $0x4e821829 // uzp1 v9.4s, v1.4s, v2.4s
-	FMOVQ F9, 0(R6)
+	FMOVQ F9, 0(R7)
 	WORD $0x4e841869 // uzp1 v9.4s, v3.4s, v4.4s
-	FMOVQ F9, 16(R6)
-	ADD R4, R6
+	FMOVQ F9, 16(R7)
+	ADD R4, R7
 	WORD $0x4e825829 // uzp2 v9.4s, v1.4s, v2.4s
-	FMOVQ F9, 0(R6)
+	FMOVQ F9, 0(R7)
 	WORD $0x4e845869 // uzp2 v9.4s, v3.4s, v4.4s
-	FMOVQ F9, 16(R6)
+	FMOVQ F9, 16(R7)
 	RET
 
-// func mul4symI8MM8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4symI8MM8x4(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	ADD R3, R2, R7
-	ADD R3, R7, R8
-	ADD R3, R8, R9
-	MOVD $0xf0f0f0f, R10
-	VDUP R10, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
 	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ F5, 64(R6)
 	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ F6, 80(R6)
 	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ F7, 96(R6)
 	WORD $0x4f00e408 // movi v8.16b, #0
+	FMOVQ F8, 112(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F9
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
 	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
 	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
 	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
 	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
-	ADD $32, R1
+	ADD $32, R8
 
 block:
-	FMOVQ 32(R2), F13
-	FMOVQ 32(R7), F21
+	FMOVQ 32(R1), F13
+	FMOVQ 80(R1), F21
 	WORD $0x4e9579ad // zip2 v13.4s, v13.4s, v21.4s
 	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
 	VMOV V13.B16, V14.B16
 	VMOV V13.B16, V15.B16
 	VMOV V13.B16, V16.B16
-	FMOVQ 32(R8), F17
-	FMOVQ 32(R9), F21
+	FMOVQ 128(R1), F17
+	FMOVQ 176(R1), F21
 	WORD $0x4e957a31 // zip2 v17.4s, v17.4s, v21.4s
 	WORD $0x4e080631 // dup v17.2d, v17.d[0]
 	VMOV V17.B16, V18.B16
 	VMOV V17.B16, V19.B16
 	VMOV V17.B16, V20.B16
-	FMOVQ 0(R2), F25
-	FMOVQ 0(R7), F22
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F22
 	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
 	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
-	FMOVQ 0(R8), F25
-	FMOVQ 0(R9), F24
+	FMOVQ 96(R1), F25
+	FMOVQ 144(R1), F24
 	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
 	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
 	FMOVQ 0(R0), F25
@@ -1142,12 +1374,12 @@ block:
 	WORD $0x4e98a773 // smmla v19.4s, v27.16b, v24.16b
 	WORD $0x4e96a750 // smmla v16.4s, v26.16b, v22.16b
 	WORD $0x4e98a754 // smmla v20.4s, v26.16b, v24.16b
-	FMOVQ 16(R2), F25
-	FMOVQ 16(R7), F22
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F22
 	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
 	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
-	FMOVQ 16(R8), F25
-	FMOVQ 16(R9), F24
+	FMOVQ 112(R1), F25
+	FMOVQ 160(R1), F24
 	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
 	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
 	FMOVQ 128(R0), F25
@@ -1186,108 +1418,154 @@ block:
 	WORD $0x4e98a773 // smmla v19.4s, v27.16b, v24.16b
 	WORD $0x4e96a750 // smmla v16.4s, v26.16b, v22.16b
 	WORD $0x4e98a754 // smmla v20.4s, v26.16b, v24.16b
-	FMOVQ 32(R2), F21
-	FMOVQ 32(R7), F23
-	WORD $0x4e973ab5 // zip1 v21.4s, v21.4s, v23.4s
+	FMOVQ 32(R1), F21
+	FMOVQ 80(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
 	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x6e35dd76 // fmul v22.4s, v11.4s, v21.4s
-	WORD $0x4e36cda1 // fmla v1.4s, v13.4s, v22.4s
+	WORD $0x4e35cda1 // fmla v1.4s, v13.4s, v21.4s
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x6e35dd36 // fmul v22.4s, v9.4s, v21.4s
-	WORD $0x4e36cdc2 // fmla v2.4s, v14.4s, v22.4s
+	WORD $0x4e35cdc2 // fmla v2.4s, v14.4s, v21.4s
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x6e35dd96 // fmul v22.4s, v12.4s, v21.4s
-	WORD $0x4e36cde3 // fmla v3.4s, v15.4s, v22.4s
+	WORD $0x4e35cde3 // fmla v3.4s, v15.4s, v21.4s
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x6e35dd56 // fmul v22.4s, v10.4s, v21.4s
-	WORD $0x4e36ce04 // fmla v4.4s, v16.4s, v22.4s
-	FMOVQ 32(R8), F21
-	FMOVQ 32(R9), F23
-	WORD $0x4e973ab5 // zip1 v21.4s, v21.4s, v23.4s
+	WORD $0x4e35ce04 // fmla v4.4s, v16.4s, v21.4s
+	FMOVQ 128(R1), F21
+	FMOVQ 176(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
 	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x6e35dd76 // fmul v22.4s, v11.4s, v21.4s
-	WORD $0x4e36ce25 // fmla v5.4s, v17.4s, v22.4s
+	WORD $0x4e35ce25 // fmla v5.4s, v17.4s, v21.4s
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x6e35dd36 // fmul v22.4s, v9.4s, v21.4s
-	WORD $0x4e36ce46 // fmla v6.4s, v18.4s, v22.4s
+	WORD $0x4e35ce46 // fmla v6.4s, v18.4s, v21.4s
 	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x6e35dd96 // fmul v22.4s, v12.4s, v21.4s
-	WORD $0x4e36ce67 // fmla v7.4s, v19.4s, v22.4s
+	WORD $0x4e35ce67 // fmla v7.4s, v19.4s, v21.4s
 	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x6e35dd56 // fmul v22.4s, v10.4s, v21.4s
-	WORD $0x4e36ce88 // fmla v8.4s, v20.4s, v22.4s
+	WORD $0x4e35ce88 // fmla v8.4s, v20.4s, v21.4s
 	ADD $256, R0
-	ADD $48, R2
-	ADD $48, R7
-	ADD $48, R8
-	ADD $48, R9
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F13
+	WORD $0x4e2bcc2d // fmla v13.4s, v1.4s, v11.4s
+	FMOVQ F13, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F13
+	WORD $0x4e29cc4d // fmla v13.4s, v2.4s, v9.4s
+	FMOVQ F13, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F13
+	WORD $0x4e2ccc6d // fmla v13.4s, v3.4s, v12.4s
+	FMOVQ F13, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F13
+	WORD $0x4e2acc8d // fmla v13.4s, v4.4s, v10.4s
+	FMOVQ F13, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ 64(R6), F13
+	WORD $0x4e2bccad // fmla v13.4s, v5.4s, v11.4s
+	FMOVQ F13, 64(R6)
+	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ 80(R6), F13
+	WORD $0x4e29cccd // fmla v13.4s, v6.4s, v9.4s
+	FMOVQ F13, 80(R6)
+	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ 96(R6), F13
+	WORD $0x4e2ccced // fmla v13.4s, v7.4s, v12.4s
+	FMOVQ F13, 96(R6)
+	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ 112(R6), F13
+	WORD $0x4e2acd0d // fmla v13.4s, v8.4s, v10.4s
+	FMOVQ F13, 112(R6)
+	WORD $0x4f00e408 // movi v8.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	FMOVQ 64(R6), F5
+	FMOVQ 80(R6), F6
+	FMOVQ 96(R6), F7
+	FMOVQ 112(R6), F8
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
 	WORD $0x4e82182d // uzp1 v13.4s, v1.4s, v2.4s
-	FMOVQ F13, 0(R6)
+	FMOVQ F13, 0(R7)
 	WORD $0x4e84186d // uzp1 v13.4s, v3.4s, v4.4s
-	FMOVQ F13, 16(R6)
-	ADD R4, R6
+	FMOVQ F13, 16(R7)
+	ADD R4, R7
 	WORD $0x4e82582d // uzp2 v13.4s, v1.4s, v2.4s
-	FMOVQ F13, 0(R6)
+	FMOVQ F13, 0(R7)
 	WORD $0x4e84586d // uzp2 v13.4s, v3.4s, v4.4s
-	FMOVQ F13, 16(R6)
-	ADD R4, R6
+	FMOVQ F13, 16(R7)
+	ADD R4, R7
 	WORD $0x4e8618ad // uzp1 v13.4s, v5.4s, v6.4s
-	FMOVQ F13, 0(R6)
+	FMOVQ F13, 0(R7)
 	WORD $0x4e8818ed // uzp1 v13.4s, v7.4s, v8.4s
-	FMOVQ F13, 16(R6)
-	ADD R4, R6
+	FMOVQ F13, 16(R7)
+	ADD R4, R7
 	WORD $0x4e8658ad // uzp2 v13.4s, v5.4s, v6.4s
-	FMOVQ F13, 0(R6)
+	FMOVQ F13, 0(R7)
 	WORD $0x4e8858ed // uzp2 v13.4s, v7.4s, v8.4s
-	FMOVQ F13, 16(R6)
+	FMOVQ F13, 16(R7)
 	RET
 
-// func mul4asymNEON16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4asymNEON16x1(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	MOVD $0xf0f0f0f, R8
-	VDUP R8, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F5
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R1), F7
+	FMOVQ 16(R8), F7
 	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
 	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R1
-	FMOVD 0(R2), F9
+	ADD $32, R8
+	FMOVD 0(R9), F9
 	WORD $0x2f08a529 // uxtl v9.8h, v9.8b
 	WORD $0x6f10a52a // uxtl2 v10.4s, v9.8h
 	WORD $0x2f10a529 // uxtl v9.4s, v9.4h
-	FMOVD 8(R2), F11
+	FMOVD 8(R9), F11
 	WORD $0x2f08a56b // uxtl v11.8h, v11.8b
 	WORD $0x6f10a56c // uxtl2 v12.4s, v11.8h
 	WORD $0x2f10a56b // uxtl v11.4s, v11.4h
-	ADD $16, R2
+	ADD $16, R9
 
 block:
-	FMOVQ 0(R3), F21
+	FMOVQ 0(R1), F21
 	WORD $0x4e0406b6 // dup v22.4s, v21.s[0]
 	WORD $0x4e0c06b7 // dup v23.4s, v21.s[1]
 	FMOVQ 0(R0), F21
@@ -1318,7 +1596,7 @@ block:
 	WORD $0x4e36c2b4 // smull2 v20.8h, v21.16b, v22.16b
 	WORD $0x0e378313 // smlal v19.8h, v24.8b, v23.8b
 	WORD $0x4e378314 // smlal2 v20.8h, v24.16b, v23.16b
-	FMOVQ 0(R3), F21
+	FMOVQ 0(R1), F21
 	WORD $0x4e1406b6 // dup v22.4s, v21.s[2]
 	WORD $0x4e1c06b7 // dup v23.4s, v21.s[3]
 	FMOVQ 64(R0), F21
@@ -1349,7 +1627,7 @@ block:
 	WORD $0x4e3682b4 // smlal2 v20.8h, v21.16b, v22.16b
 	WORD $0x0e378313 // smlal v19.8h, v24.8b, v23.8b
 	WORD $0x4e378314 // smlal2 v20.8h, v24.16b, v23.16b
-	FMOVQ 16(R3), F21
+	FMOVQ 16(R1), F21
 	WORD $0x4e0406b6 // dup v22.4s, v21.s[0]
 	WORD $0x4e0c06b7 // dup v23.4s, v21.s[1]
 	FMOVQ 128(R0), F21
@@ -1380,7 +1658,7 @@ block:
 	WORD $0x4e3682b4 // smlal2 v20.8h, v21.16b, v22.16b
 	WORD $0x0e378313 // smlal v19.8h, v24.8b, v23.8b
 	WORD $0x4e378314 // smlal2 v20.8h, v24.16b, v23.16b
-	FMOVQ 16(R3), F21
+	FMOVQ 16(R1), F21
 	WORD $0x4e1406b6 // dup v22.4s, v21.s[2]
 	WORD $0x4e1c06b7 // dup v23.4s, v21.s[3]
 	FMOVQ 192(R0), F21
@@ -1415,7 +1693,7 @@ block:
 	WORD $0x4e70bdef // addp v15.8h, v15.8h, v16.8h
 	WORD $0x4e72be31 // addp v17.8h, v17.8h, v18.8h
 	WORD $0x4e74be73 // addp v19.8h, v19.8h, v20.8h
-	FMOVQ 32(R3), F21
+	FMOVQ 32(R1), F21
 	WORD $0x4fb5812e // mul v14.4s, v9.4s, v21.s[1]
 	WORD $0x4fb58150 // mul v16.4s, v10.4s, v21.s[1]
 	WORD $0x4fb58172 // mul v18.4s, v11.4s, v21.s[1]
@@ -1424,68 +1702,100 @@ block:
 	WORD $0x4e6069f0 // sadalp v16.4s, v15.8h
 	WORD $0x4e606a32 // sadalp v18.4s, v17.8h
 	WORD $0x4e606a74 // sadalp v20.4s, v19.8h
-	FMOVQ 32(R3), F21
+	FMOVQ 32(R1), F21
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9590b6 // fmul v22.4s, v5.4s, v21.s[0]
-	WORD $0x4e36cdc1 // fmla v1.4s, v14.4s, v22.4s
+	WORD $0x4f9511c1 // fmla v1.4s, v14.4s, v21.s[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f9590d6 // fmul v22.4s, v6.4s, v21.s[0]
-	WORD $0x4e36ce02 // fmla v2.4s, v16.4s, v22.4s
+	WORD $0x4f951202 // fmla v2.4s, v16.4s, v21.s[0]
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f9590f6 // fmul v22.4s, v7.4s, v21.s[0]
-	WORD $0x4e36ce43 // fmla v3.4s, v18.4s, v22.4s
+	WORD $0x4f951243 // fmla v3.4s, v18.4s, v21.s[0]
 	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4f959116 // fmul v22.4s, v8.4s, v21.s[0]
-	WORD $0x4e36ce84 // fmla v4.4s, v20.4s, v22.4s
+	WORD $0x4f951284 // fmla v4.4s, v20.4s, v21.s[0]
 	ADD $256, R0
-	ADD $48, R3
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F13
+	WORD $0x4e25cc2d // fmla v13.4s, v1.4s, v5.4s
+	FMOVQ F13, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F13
+	WORD $0x4e26cc4d // fmla v13.4s, v2.4s, v6.4s
+	FMOVQ F13, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F13
+	WORD $0x4e27cc6d // fmla v13.4s, v3.4s, v7.4s
+	FMOVQ F13, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F13
+	WORD $0x4e28cc8d // fmla v13.4s, v4.4s, v8.4s
+	FMOVQ F13, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	FMOVQ F1, 0(R7)
 	FMOVQ F2, 16(R7)
 	FMOVQ F3, 32(R7)
 	FMOVQ F4, 48(R7)
 	RET
 
-// func mul4asymNEON8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4asymNEON8x2(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	ADD R4, R3, R8
-	MOVD $0xf0f0f0f, R9
-	VDUP R9, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F5
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	ADD $32, R1
-	FMOVD 0(R2), F7
+	ADD $32, R8
+	FMOVD 0(R9), F7
 	WORD $0x2f08a4e7 // uxtl v7.8h, v7.8b
 	WORD $0x6f10a4e8 // uxtl2 v8.4s, v7.8h
 	WORD $0x2f10a4e7 // uxtl v7.4s, v7.4h
-	ADD $16, R2
+	ADD $16, R9
 
 block:
-	FMOVQ 0(R3), F17
+	FMOVQ 0(R1), F17
 	WORD $0x4e040632 // dup v18.4s, v17.s[0]
 	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
-	FMOVQ 0(R8), F17
+	FMOVQ 48(R1), F17
 	WORD $0x4e040634 // dup v20.4s, v17.s[0]
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	FMOVQ 0(R0), F17
@@ -1510,10 +1820,10 @@ block:
 	WORD $0x4e34c230 // smull2 v16.8h, v17.16b, v20.16b
 	WORD $0x0e3582cf // smlal v15.8h, v22.8b, v21.8b
 	WORD $0x4e3582d0 // smlal2 v16.8h, v22.16b, v21.16b
-	FMOVQ 0(R3), F17
+	FMOVQ 0(R1), F17
 	WORD $0x4e140632 // dup v18.4s, v17.s[2]
 	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
-	FMOVQ 0(R8), F17
+	FMOVQ 48(R1), F17
 	WORD $0x4e140634 // dup v20.4s, v17.s[2]
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	FMOVQ 64(R0), F17
@@ -1538,10 +1848,10 @@ block:
 	WORD $0x4e348230 // smlal2 v16.8h, v17.16b, v20.16b
 	WORD $0x0e3582cf // smlal v15.8h, v22.8b, v21.8b
 	WORD $0x4e3582d0 // smlal2 v16.8h, v22.16b, v21.16b
-	FMOVQ 16(R3), F17
+	FMOVQ 16(R1), F17
 	WORD $0x4e040632 // dup v18.4s, v17.s[0]
 	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
-	FMOVQ 16(R8), F17
+	FMOVQ 64(R1), F17
 	WORD $0x4e040634 // dup v20.4s, v17.s[0]
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	FMOVQ 128(R0), F17
@@ -1566,10 +1876,10 @@ block:
 	WORD $0x4e348230 // smlal2 v16.8h, v17.16b, v20.16b
 	WORD $0x0e3582cf // smlal v15.8h, v22.8b, v21.8b
 	WORD $0x4e3582d0 // smlal2 v16.8h, v22.16b, v21.16b
-	FMOVQ 16(R3), F17
+	FMOVQ 16(R1), F17
 	WORD $0x4e140632 // dup v18.4s, v17.s[2]
 	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
-	FMOVQ 16(R8), F17
+	FMOVQ 64(R1), F17
 	WORD $0x4e140634 // dup v20.4s, v17.s[2]
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	FMOVQ 192(R0), F17
@@ -1596,91 +1906,123 @@ block:
 	WORD $0x4e3582d0 // smlal2 v16.8h, v22.16b, v21.16b
 	WORD $0x4e6abd29 // addp v9.8h, v9.8h, v10.8h
 	WORD $0x4e6cbd6b // addp v11.8h, v11.8h, v12.8h
-	FMOVQ 32(R3), F17
+	FMOVQ 32(R1), F17
 	WORD $0x4fb180ea // mul v10.4s, v7.4s, v17.s[1]
 	WORD $0x4fb1810c // mul v12.4s, v8.4s, v17.s[1]
 	WORD $0x4e60692a // sadalp v10.4s, v9.8h
 	WORD $0x4e60696c // sadalp v12.4s, v11.8h
-	FMOVQ 32(R3), F17
+	FMOVQ 32(R1), F17
 	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x4f9190b2 // fmul v18.4s, v5.4s, v17.s[0]
-	WORD $0x4e32cd41 // fmla v1.4s, v10.4s, v18.4s
+	WORD $0x4f911141 // fmla v1.4s, v10.4s, v17.s[0]
 	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4f9190d2 // fmul v18.4s, v6.4s, v17.s[0]
-	WORD $0x4e32cd82 // fmla v2.4s, v12.4s, v18.4s
+	WORD $0x4f911182 // fmla v2.4s, v12.4s, v17.s[0]
 	WORD $0x4e6ebdad // addp v13.8h, v13.8h, v14.8h
 	WORD $0x4e70bdef // addp v15.8h, v15.8h, v16.8h
-	FMOVQ 32(R8), F17
+	FMOVQ 80(R1), F17
 	WORD $0x4fb180ee // mul v14.4s, v7.4s, v17.s[1]
 	WORD $0x4fb18110 // mul v16.4s, v8.4s, v17.s[1]
 	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
 	WORD $0x4e6069f0 // sadalp v16.4s, v15.8h
-	FMOVQ 32(R8), F17
+	FMOVQ 80(R1), F17
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9190b2 // fmul v18.4s, v5.4s, v17.s[0]
-	WORD $0x4e32cdc3 // fmla v3.4s, v14.4s, v18.4s
+	WORD $0x4f9111c3 // fmla v3.4s, v14.4s, v17.s[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f9190d2 // fmul v18.4s, v6.4s, v17.s[0]
-	WORD $0x4e32ce04 // fmla v4.4s, v16.4s, v18.4s
+	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
 	ADD $256, R0
-	ADD $48, R3
-	ADD $48, R8
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F9
+	WORD $0x4e25cc29 // fmla v9.4s, v1.4s, v5.4s
+	FMOVQ F9, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F9
+	WORD $0x4e26cc49 // fmla v9.4s, v2.4s, v6.4s
+	FMOVQ F9, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F9
+	WORD $0x4e25cc69 // fmla v9.4s, v3.4s, v5.4s
+	FMOVQ F9, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F9
+	WORD $0x4e26cc89 // fmla v9.4s, v4.4s, v6.4s
+	FMOVQ F9, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	FMOVQ F1, 0(R7)
 	FMOVQ F2, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	FMOVQ F3, 0(R7)
 	FMOVQ F4, 16(R7)
 	RET
 
-// func mul4asymDotProd16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4asymDotProd16x1(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	MOVD $0xf0f0f0f, R8
-	VDUP R8, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F5
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R1), F7
+	FMOVQ 16(R8), F7
 	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
 	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R1
-	FMOVD 0(R2), F9
+	ADD $32, R8
+	FMOVD 0(R9), F9
 	WORD $0x2f08a529 // uxtl v9.8h, v9.8b
 	WORD $0x6f10a52a // uxtl2 v10.4s, v9.8h
 	WORD $0x2f10a529 // uxtl v9.4s, v9.4h
-	FMOVD 8(R2), F11
+	FMOVD 8(R9), F11
 	WORD $0x2f08a56b // uxtl v11.8h, v11.8b
 	WORD $0x6f10a56c // uxtl2 v12.4s, v11.8h
 	WORD $0x2f10a56b // uxtl v11.4s, v11.4h
-	ADD $16, R2
+	ADD $16, R9
 
 block:
-	FMOVQ 32(R3), F17
+	FMOVQ 32(R1), F17
 	WORD $0x4fb1812d // mul v13.4s, v9.4s, v17.s[1]
 	WORD $0x4fb1814e // mul v14.4s, v10.4s, v17.s[1]
 	WORD $0x4fb1816f // mul v15.4s, v11.4s, v17.s[1]
 	WORD $0x4fb18190 // mul v16.4s, v12.4s, v17.s[1]
-	FMOVQ 0(R3), F17
+	FMOVQ 0(R1), F17
 	FMOVQ 0(R0), F18
 	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
 	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
@@ -1721,7 +2063,7 @@ block:
 	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
 	WORD $0x4f91ea50 // sdot v16.4s, v18.16b, v17.4b[2]
 	WORD $0x4fb1ea70 // sdot v16.4s, v19.16b, v17.4b[3]
-	FMOVQ 16(R3), F17
+	FMOVQ 16(R1), F17
 	FMOVQ 128(R0), F18
 	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
 	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
@@ -1762,87 +2104,123 @@ block:
 	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
 	WORD $0x4f91ea50 // sdot v16.4s, v18.16b, v17.4b[2]
 	WORD $0x4fb1ea70 // sdot v16.4s, v19.16b, v17.4b[3]
-	FMOVQ 32(R3), F17
+	FMOVQ 32(R1), F17
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9190b2 // fmul v18.4s, v5.4s, v17.s[0]
-	WORD $0x4e32cda1 // fmla v1.4s, v13.4s, v18.4s
+	WORD $0x4f9111a1 // fmla v1.4s, v13.4s, v17.s[0]
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9190d2 // fmul v18.4s, v6.4s, v17.s[0]
-	WORD $0x4e32cdc2 // fmla v2.4s, v14.4s, v18.4s
+	WORD $0x4f9111c2 // fmla v2.4s, v14.4s, v17.s[0]
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9190f2 // fmul v18.4s, v7.4s, v17.s[0]
-	WORD $0x4e32cde3 // fmla v3.4s, v15.4s, v18.4s
+	WORD $0x4f9111e3 // fmla v3.4s, v15.4s, v17.s[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f919112 // fmul v18.4s, v8.4s, v17.s[0]
-	WORD $0x4e32ce04 // fmla v4.4s, v16.4s, v18.4s
+	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
 	ADD $256, R0
-	ADD $48, R3
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F13
+	WORD $0x4e25cc2d // fmla v13.4s, v1.4s, v5.4s
+	FMOVQ F13, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F13
+	WORD $0x4e26cc4d // fmla v13.4s, v2.4s, v6.4s
+	FMOVQ F13, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F13
+	WORD $0x4e27cc6d // fmla v13.4s, v3.4s, v7.4s
+	FMOVQ F13, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F13
+	WORD $0x4e28cc8d // fmla v13.4s, v4.4s, v8.4s
+	FMOVQ F13, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	FMOVQ F1, 0(R7)
 	FMOVQ F2, 16(R7)
 	FMOVQ F3, 32(R7)
 	FMOVQ F4, 48(R7)
 	RET
 
-// func mul4asymDotProd16x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4asymDotProd16x2(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	ADD R4, R3, R8
-	MOVD $0xf0f0f0f, R9
-	VDUP R9, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
 	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ F5, 64(R6)
 	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ F6, 80(R6)
 	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ F7, 96(R6)
 	WORD $0x4f00e408 // movi v8.16b, #0
+	FMOVQ F8, 112(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F9
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	FMOVQ 16(R1), F11
+	FMOVQ 16(R8), F11
 	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
 	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
-	ADD $32, R1
-	FMOVD 0(R2), F13
+	ADD $32, R8
+	FMOVD 0(R9), F13
 	WORD $0x2f08a5ad // uxtl v13.8h, v13.8b
 	WORD $0x6f10a5ae // uxtl2 v14.4s, v13.8h
 	WORD $0x2f10a5ad // uxtl v13.4s, v13.4h
-	FMOVD 8(R2), F15
+	FMOVD 8(R9), F15
 	WORD $0x2f08a5ef // uxtl v15.8h, v15.8b
 	WORD $0x6f10a5f0 // uxtl2 v16.4s, v15.8h
 	WORD $0x2f10a5ef // uxtl v15.4s, v15.4h
-	ADD $16, R2
+	ADD $16, R9
 
 block:
-	FMOVQ 32(R3), F25
+	FMOVQ 32(R1), F25
 	WORD $0x4fb981b1 // mul v17.4s, v13.4s, v25.s[1]
 	WORD $0x4fb981d2 // mul v18.4s, v14.4s, v25.s[1]
 	WORD $0x4fb981f3 // mul v19.4s, v15.4s, v25.s[1]
 	WORD $0x4fb98214 // mul v20.4s, v16.4s, v25.s[1]
-	FMOVQ 32(R8), F25
+	FMOVQ 80(R1), F25
 	WORD $0x4fb981b5 // mul v21.4s, v13.4s, v25.s[1]
 	WORD $0x4fb981d6 // mul v22.4s, v14.4s, v25.s[1]
 	WORD $0x4fb981f7 // mul v23.4s, v15.4s, v25.s[1]
 	WORD $0x4fb98218 // mul v24.4s, v16.4s, v25.s[1]
-	FMOVQ 0(R3), F25
-	FMOVQ 0(R8), F26
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F26
 	FMOVQ 0(R0), F27
 	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
 	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
@@ -1899,8 +2277,8 @@ block:
 	WORD $0x4f9aeb78 // sdot v24.4s, v27.16b, v26.4b[2]
 	WORD $0x4fb9eb94 // sdot v20.4s, v28.16b, v25.4b[3]
 	WORD $0x4fbaeb98 // sdot v24.4s, v28.16b, v26.4b[3]
-	FMOVQ 16(R3), F25
-	FMOVQ 16(R8), F26
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F26
 	FMOVQ 128(R0), F27
 	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
 	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
@@ -1957,105 +2335,154 @@ block:
 	WORD $0x4f9aeb78 // sdot v24.4s, v27.16b, v26.4b[2]
 	WORD $0x4fb9eb94 // sdot v20.4s, v28.16b, v25.4b[3]
 	WORD $0x4fbaeb98 // sdot v24.4s, v28.16b, v26.4b[3]
-	FMOVQ 32(R3), F25
+	FMOVQ 32(R1), F25
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f99913a // fmul v26.4s, v9.4s, v25.s[0]
-	WORD $0x4e3ace21 // fmla v1.4s, v17.4s, v26.4s
+	WORD $0x4f991221 // fmla v1.4s, v17.4s, v25.s[0]
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f99915a // fmul v26.4s, v10.4s, v25.s[0]
-	WORD $0x4e3ace42 // fmla v2.4s, v18.4s, v26.4s
+	WORD $0x4f991242 // fmla v2.4s, v18.4s, v25.s[0]
 	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4f99917a // fmul v26.4s, v11.4s, v25.s[0]
-	WORD $0x4e3ace63 // fmla v3.4s, v19.4s, v26.4s
+	WORD $0x4f991263 // fmla v3.4s, v19.4s, v25.s[0]
 	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4f99919a // fmul v26.4s, v12.4s, v25.s[0]
-	WORD $0x4e3ace84 // fmla v4.4s, v20.4s, v26.4s
-	FMOVQ 32(R8), F25
+	WORD $0x4f991284 // fmla v4.4s, v20.4s, v25.s[0]
+	FMOVQ 80(R1), F25
 	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
-	WORD $0x4f99913a // fmul v26.4s, v9.4s, v25.s[0]
-	WORD $0x4e3acea5 // fmla v5.4s, v21.4s, v26.4s
+	WORD $0x4f9912a5 // fmla v5.4s, v21.4s, v25.s[0]
 	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
-	WORD $0x4f99915a // fmul v26.4s, v10.4s, v25.s[0]
-	WORD $0x4e3acec6 // fmla v6.4s, v22.4s, v26.4s
+	WORD $0x4f9912c6 // fmla v6.4s, v22.4s, v25.s[0]
 	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
-	WORD $0x4f99917a // fmul v26.4s, v11.4s, v25.s[0]
-	WORD $0x4e3acee7 // fmla v7.4s, v23.4s, v26.4s
+	WORD $0x4f9912e7 // fmla v7.4s, v23.4s, v25.s[0]
 	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
-	WORD $0x4f99919a // fmul v26.4s, v12.4s, v25.s[0]
-	WORD $0x4e3acf08 // fmla v8.4s, v24.4s, v26.4s
+	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
 	ADD $256, R0
-	ADD $48, R3
-	ADD $48, R8
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F17
+	WORD $0x4e29cc31 // fmla v17.4s, v1.4s, v9.4s
+	FMOVQ F17, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F17
+	WORD $0x4e2acc51 // fmla v17.4s, v2.4s, v10.4s
+	FMOVQ F17, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F17
+	WORD $0x4e2bcc71 // fmla v17.4s, v3.4s, v11.4s
+	FMOVQ F17, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F17
+	WORD $0x4e2ccc91 // fmla v17.4s, v4.4s, v12.4s
+	FMOVQ F17, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ 64(R6), F17
+	WORD $0x4e29ccb1 // fmla v17.4s, v5.4s, v9.4s
+	FMOVQ F17, 64(R6)
+	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ 80(R6), F17
+	WORD $0x4e2accd1 // fmla v17.4s, v6.4s, v10.4s
+	FMOVQ F17, 80(R6)
+	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ 96(R6), F17
+	WORD $0x4e2bccf1 // fmla v17.4s, v7.4s, v11.4s
+	FMOVQ F17, 96(R6)
+	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ 112(R6), F17
+	WORD $0x4e2ccd11 // fmla v17.4s, v8.4s, v12.4s
+	FMOVQ F17, 112(R6)
+	WORD $0x4f00e408 // movi v8.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	FMOVQ 64(R6), F5
+	FMOVQ 80(R6), F6
+	FMOVQ 96(R6), F7
+	FMOVQ 112(R6), F8
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	FMOVQ F1, 0(R7)
 	FMOVQ F2, 16(R7)
 	FMOVQ F3, 32(R7)
 	FMOVQ F4, 48(R7)
-	ADD R5, R7
+	ADD R4, R7
 	FMOVQ F5, 0(R7)
 	FMOVQ F6, 16(R7)
 	FMOVQ F7, 32(R7)
 	FMOVQ F8, 48(R7)
 	RET
 
-// func mul4asymDotProd8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4asymDotProd8x4(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	ADD R4, R3, R8
-	ADD R4, R8, R9
-	ADD R4, R9, R10
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R11
 	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
 	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ F5, 64(R6)
 	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ F6, 80(R6)
 	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ F7, 96(R6)
 	WORD $0x4f00e408 // movi v8.16b, #0
+	FMOVQ F8, 112(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F9
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	ADD $32, R1
-	FMOVD 0(R2), F11
+	ADD $32, R8
+	FMOVD 0(R9), F11
 	WORD $0x2f08a56b // uxtl v11.8h, v11.8b
 	WORD $0x6f10a56c // uxtl2 v12.4s, v11.8h
 	WORD $0x2f10a56b // uxtl v11.4s, v11.4h
-	ADD $16, R2
+	ADD $16, R9
 
 block:
-	FMOVQ 32(R3), F21
+	FMOVQ 32(R1), F21
 	WORD $0x4fb5816d // mul v13.4s, v11.4s, v21.s[1]
 	WORD $0x4fb5818e // mul v14.4s, v12.4s, v21.s[1]
-	FMOVQ 32(R8), F21
+	FMOVQ 80(R1), F21
 	WORD $0x4fb5816f // mul v15.4s, v11.4s, v21.s[1]
 	WORD $0x4fb58190 // mul v16.4s, v12.4s, v21.s[1]
-	FMOVQ 32(R9), F21
+	FMOVQ 128(R1), F21
 	WORD $0x4fb58171 // mul v17.4s, v11.4s, v21.s[1]
 	WORD $0x4fb58192 // mul v18.4s, v12.4s, v21.s[1]
-	FMOVQ 32(R10), F21
+	FMOVQ 176(R1), F21
 	WORD $0x4fb58173 // mul v19.4s, v11.4s, v21.s[1]
 	WORD $0x4fb58194 // mul v20.4s, v12.4s, v21.s[1]
-	FMOVQ 0(R3), F21
-	FMOVQ 0(R8), F22
-	FMOVQ 0(R9), F23
-	FMOVQ 0(R10), F24
+	FMOVQ 0(R1), F21
+	FMOVQ 48(R1), F22
+	FMOVQ 96(R1), F23
+	FMOVQ 144(R1), F24
 	FMOVQ 0(R0), F25
 	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
 	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
@@ -2100,10 +2527,10 @@ block:
 	WORD $0x4fb6eb50 // sdot v16.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb7eb52 // sdot v18.4s, v26.16b, v23.4b[3]
 	WORD $0x4fb8eb54 // sdot v20.4s, v26.16b, v24.4b[3]
-	FMOVQ 16(R3), F21
-	FMOVQ 16(R8), F22
-	FMOVQ 16(R9), F23
-	FMOVQ 16(R10), F24
+	FMOVQ 16(R1), F21
+	FMOVQ 64(R1), F22
+	FMOVQ 112(R1), F23
+	FMOVQ 160(R1), F24
 	FMOVQ 128(R0), F25
 	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
 	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
@@ -2148,87 +2575,132 @@ block:
 	WORD $0x4fb6eb50 // sdot v16.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb7eb52 // sdot v18.4s, v26.16b, v23.4b[3]
 	WORD $0x4fb8eb54 // sdot v20.4s, v26.16b, v24.4b[3]
-	FMOVQ 32(R3), F21
+	FMOVQ 32(R1), F21
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f959136 // fmul v22.4s, v9.4s, v21.s[0]
-	WORD $0x4e36cda1 // fmla v1.4s, v13.4s, v22.4s
+	WORD $0x4f9511a1 // fmla v1.4s, v13.4s, v21.s[0]
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f959156 // fmul v22.4s, v10.4s, v21.s[0]
-	WORD $0x4e36cdc2 // fmla v2.4s, v14.4s, v22.4s
-	FMOVQ 32(R8), F21
+	WORD $0x4f9511c2 // fmla v2.4s, v14.4s, v21.s[0]
+	FMOVQ 80(R1), F21
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f959136 // fmul v22.4s, v9.4s, v21.s[0]
-	WORD $0x4e36cde3 // fmla v3.4s, v15.4s, v22.4s
+	WORD $0x4f9511e3 // fmla v3.4s, v15.4s, v21.s[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f959156 // fmul v22.4s, v10.4s, v21.s[0]
-	WORD $0x4e36ce04 // fmla v4.4s, v16.4s, v22.4s
-	FMOVQ 32(R9), F21
+	WORD $0x4f951204 // fmla v4.4s, v16.4s, v21.s[0]
+	FMOVQ 128(R1), F21
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f959136 // fmul v22.4s, v9.4s, v21.s[0]
-	WORD $0x4e36ce25 // fmla v5.4s, v17.4s, v22.4s
+	WORD $0x4f951225 // fmla v5.4s, v17.4s, v21.s[0]
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f959156 // fmul v22.4s, v10.4s, v21.s[0]
-	WORD $0x4e36ce46 // fmla v6.4s, v18.4s, v22.4s
-	FMOVQ 32(R10), F21
+	WORD $0x4f951246 // fmla v6.4s, v18.4s, v21.s[0]
+	FMOVQ 176(R1), F21
 	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4f959136 // fmul v22.4s, v9.4s, v21.s[0]
-	WORD $0x4e36ce67 // fmla v7.4s, v19.4s, v22.4s
+	WORD $0x4f951267 // fmla v7.4s, v19.4s, v21.s[0]
 	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4f959156 // fmul v22.4s, v10.4s, v21.s[0]
-	WORD $0x4e36ce88 // fmla v8.4s, v20.4s, v22.4s
+	WORD $0x4f951288 // fmla v8.4s, v20.4s, v21.s[0]
 	ADD $256, R0
-	ADD $48, R3
-	ADD $48, R8
-	ADD $48, R9
-	ADD $48, R10
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F13
+	WORD $0x4e29cc2d // fmla v13.4s, v1.4s, v9.4s
+	FMOVQ F13, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F13
+	WORD $0x4e2acc4d // fmla v13.4s, v2.4s, v10.4s
+	FMOVQ F13, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F13
+	WORD $0x4e29cc6d // fmla v13.4s, v3.4s, v9.4s
+	FMOVQ F13, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F13
+	WORD $0x4e2acc8d // fmla v13.4s, v4.4s, v10.4s
+	FMOVQ F13, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ 64(R6), F13
+	WORD $0x4e29ccad // fmla v13.4s, v5.4s, v9.4s
+	FMOVQ F13, 64(R6)
+	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ 80(R6), F13
+	WORD $0x4e2acccd // fmla v13.4s, v6.4s, v10.4s
+	FMOVQ F13, 80(R6)
+	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ 96(R6), F13
+	WORD $0x4e29cced // fmla v13.4s, v7.4s, v9.4s
+	FMOVQ F13, 96(R6)
+	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ 112(R6), F13
+	WORD $0x4e2acd0d // fmla v13.4s, v8.4s, v10.4s
+	FMOVQ F13, 112(R6)
+	WORD $0x4f00e408 // movi v8.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	FMOVQ 64(R6), F5
+	FMOVQ 80(R6), F6
+	FMOVQ 96(R6), F7
+	FMOVQ 112(R6), F8
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	FMOVQ F1, 0(R7)
 	FMOVQ F2, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	FMOVQ F3, 0(R7)
 	FMOVQ F4, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	FMOVQ F5, 0(R7)
 	FMOVQ F6, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	FMOVQ F7, 0(R7)
 	FMOVQ F8, 16(R7)
 	RET
 
-// func mul4asymI8MM8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4asymI8MM8x2(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	ADD R4, R3, R8
-	MOVD $0xf0f0f0f, R9
-	VDUP R9, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F5
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
 	WORD $0x4e8538a7 // zip1 v7.4s, v5.4s, v5.4s
 	WORD $0x4e8578a5 // zip2 v5.4s, v5.4s, v5.4s
 	WORD $0x4e8638c8 // zip1 v8.4s, v6.4s, v6.4s
 	WORD $0x4e8678c6 // zip2 v6.4s, v6.4s, v6.4s
-	ADD $32, R1
-	FMOVD 0(R2), F9
+	ADD $32, R8
+	FMOVD 0(R9), F9
 	WORD $0x2f08a529 // uxtl v9.8h, v9.8b
 	WORD $0x6f10a52a // uxtl2 v10.4s, v9.8h
 	WORD $0x2f10a529 // uxtl v9.4s, v9.4h
@@ -2236,19 +2708,19 @@ group:
 	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
 	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
 	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
-	ADD $16, R2
+	ADD $16, R9
 
 block:
-	FMOVQ 32(R3), F17
-	FMOVQ 32(R8), F18
+	FMOVQ 32(R1), F17
+	FMOVQ 80(R1), F18
 	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
 	WORD $0x4e180631 // dup v17.2d, v17.d[1]
 	WORD $0x4eb19d6d // mul v13.4s, v11.4s, v17.4s
 	WORD $0x4eb19d2e // mul v14.4s, v9.4s, v17.4s
 	WORD $0x4eb19d8f // mul v15.4s, v12.4s, v17.4s
 	WORD $0x4eb19d50 // mul v16.4s, v10.4s, v17.4s
-	FMOVQ 0(R3), F19
-	FMOVQ 0(R8), F18
+	FMOVQ 0(R1), F19
+	FMOVQ 48(R1), F18
 	WORD $0x4ed23a71 // zip1 v17.2d, v19.2d, v18.2d
 	WORD $0x4ed27a72 // zip2 v18.2d, v19.2d, v18.2d
 	FMOVQ 0(R0), F19
@@ -2279,8 +2751,8 @@ block:
 	WORD $0x4e947a74 // zip2 v20.4s, v19.4s, v20.4s
 	WORD $0x4e92a6af // smmla v15.4s, v21.16b, v18.16b
 	WORD $0x4e92a690 // smmla v16.4s, v20.16b, v18.16b
-	FMOVQ 16(R3), F19
-	FMOVQ 16(R8), F18
+	FMOVQ 16(R1), F19
+	FMOVQ 64(R1), F18
 	WORD $0x4ed23a71 // zip1 v17.2d, v19.2d, v18.2d
 	WORD $0x4ed27a72 // zip2 v18.2d, v19.2d, v18.2d
 	FMOVQ 128(R0), F19
@@ -2311,77 +2783,110 @@ block:
 	WORD $0x4e947a74 // zip2 v20.4s, v19.4s, v20.4s
 	WORD $0x4e92a6af // smmla v15.4s, v21.16b, v18.16b
 	WORD $0x4e92a690 // smmla v16.4s, v20.16b, v18.16b
-	FMOVQ 32(R3), F17
-	FMOVQ 32(R8), F19
-	WORD $0x4e933a31 // zip1 v17.4s, v17.4s, v19.4s
+	FMOVQ 32(R1), F17
+	FMOVQ 80(R1), F18
+	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
 	WORD $0x4e080631 // dup v17.2d, v17.d[0]
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x6e31dcf2 // fmul v18.4s, v7.4s, v17.4s
-	WORD $0x4e32cda1 // fmla v1.4s, v13.4s, v18.4s
+	WORD $0x4e31cda1 // fmla v1.4s, v13.4s, v17.4s
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x6e31dcb2 // fmul v18.4s, v5.4s, v17.4s
-	WORD $0x4e32cdc2 // fmla v2.4s, v14.4s, v18.4s
+	WORD $0x4e31cdc2 // fmla v2.4s, v14.4s, v17.4s
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x6e31dd12 // fmul v18.4s, v8.4s, v17.4s
-	WORD $0x4e32cde3 // fmla v3.4s, v15.4s, v18.4s
+	WORD $0x4e31cde3 // fmla v3.4s, v15.4s, v17.4s
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x6e31dcd2 // fmul v18.4s, v6.4s, v17.4s
-	WORD $0x4e32ce04 // fmla v4.4s, v16.4s, v18.4s
+	WORD $0x4e31ce04 // fmla v4.4s, v16.4s, v17.4s
 	ADD $256, R0
-	ADD $48, R3
-	ADD $48, R8
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F13
+	WORD $0x4e27cc2d // fmla v13.4s, v1.4s, v7.4s
+	FMOVQ F13, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F13
+	WORD $0x4e25cc4d // fmla v13.4s, v2.4s, v5.4s
+	FMOVQ F13, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F13
+	WORD $0x4e28cc6d // fmla v13.4s, v3.4s, v8.4s
+	FMOVQ F13, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F13
+	WORD $0x4e26cc8d // fmla v13.4s, v4.4s, v6.4s
+	FMOVQ F13, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	WORD $0x4e82182d // uzp1 v13.4s, v1.4s, v2.4s
 	FMOVQ F13, 0(R7)
 	WORD $0x4e84186d // uzp1 v13.4s, v3.4s, v4.4s
 	FMOVQ F13, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	WORD $0x4e82582d // uzp2 v13.4s, v1.4s, v2.4s
 	FMOVQ F13, 0(R7)
 	WORD $0x4e84586d // uzp2 v13.4s, v3.4s, v4.4s
 	FMOVQ F13, 16(R7)
 	RET
 
-// func mul4asymI8MM8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul4asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul4asymI8MM8x4(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	ADD R4, R3, R8
-	ADD R4, R8, R9
-	ADD R4, R9, R10
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R11
 	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
 	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ F5, 64(R6)
 	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ F6, 80(R6)
 	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ F7, 96(R6)
 	WORD $0x4f00e408 // movi v8.16b, #0
+	FMOVQ F8, 112(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F9
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
 	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
 	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
 	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
 	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
-	ADD $32, R1
-	FMOVD 0(R2), F13
+	ADD $32, R8
+	FMOVD 0(R9), F13
 	WORD $0x2f08a5ad // uxtl v13.8h, v13.8b
 	WORD $0x6f10a5ae // uxtl2 v14.4s, v13.8h
 	WORD $0x2f10a5ad // uxtl v13.4s, v13.4h
@@ -2389,31 +2894,31 @@ group:
 	WORD $0x4e8d79ad // zip2 v13.4s, v13.4s, v13.4s
 	WORD $0x4e8e39d0 // zip1 v16.4s, v14.4s, v14.4s
 	WORD $0x4e8e79ce // zip2 v14.4s, v14.4s, v14.4s
-	ADD $16, R2
+	ADD $16, R9
 
 block:
-	FMOVQ 32(R3), F25
-	FMOVQ 32(R8), F26
+	FMOVQ 32(R1), F25
+	FMOVQ 80(R1), F26
 	WORD $0x4e9a3b39 // zip1 v25.4s, v25.4s, v26.4s
 	WORD $0x4e180739 // dup v25.2d, v25.d[1]
 	WORD $0x4eb99df1 // mul v17.4s, v15.4s, v25.4s
 	WORD $0x4eb99db2 // mul v18.4s, v13.4s, v25.4s
 	WORD $0x4eb99e13 // mul v19.4s, v16.4s, v25.4s
 	WORD $0x4eb99dd4 // mul v20.4s, v14.4s, v25.4s
-	FMOVQ 32(R9), F25
-	FMOVQ 32(R10), F26
+	FMOVQ 128(R1), F25
+	FMOVQ 176(R1), F26
 	WORD $0x4e9a3b39 // zip1 v25.4s, v25.4s, v26.4s
 	WORD $0x4e180739 // dup v25.2d, v25.d[1]
 	WORD $0x4eb99df5 // mul v21.4s, v15.4s, v25.4s
 	WORD $0x4eb99db6 // mul v22.4s, v13.4s, v25.4s
 	WORD $0x4eb99e17 // mul v23.4s, v16.4s, v25.4s
 	WORD $0x4eb99dd8 // mul v24.4s, v14.4s, v25.4s
-	FMOVQ 0(R3), F29
-	FMOVQ 0(R8), F26
+	FMOVQ 0(R1), F29
+	FMOVQ 48(R1), F26
 	WORD $0x4eda3bb9 // zip1 v25.2d, v29.2d, v26.2d
 	WORD $0x4eda7bba // zip2 v26.2d, v29.2d, v26.2d
-	FMOVQ 0(R9), F29
-	FMOVQ 0(R10), F28
+	FMOVQ 96(R1), F29
+	FMOVQ 144(R1), F28
 	WORD $0x4edc3bbb // zip1 v27.2d, v29.2d, v28.2d
 	WORD $0x4edc7bbc // zip2 v28.2d, v29.2d, v28.2d
 	FMOVQ 0(R0), F29
@@ -2452,12 +2957,12 @@ block:
 	WORD $0x4e9ca7f7 // smmla v23.4s, v31.16b, v28.16b
 	WORD $0x4e9aa7d4 // smmla v20.4s, v30.16b, v26.16b
 	WORD $0x4e9ca7d8 // smmla v24.4s, v30.16b, v28.16b
-	FMOVQ 16(R3), F29
-	FMOVQ 16(R8), F26
+	FMOVQ 16(R1), F29
+	FMOVQ 64(R1), F26
 	WORD $0x4eda3bb9 // zip1 v25.2d, v29.2d, v26.2d
 	WORD $0x4eda7bba // zip2 v26.2d, v29.2d, v26.2d
-	FMOVQ 16(R9), F29
-	FMOVQ 16(R10), F28
+	FMOVQ 112(R1), F29
+	FMOVQ 160(R1), F28
 	WORD $0x4edc3bbb // zip1 v27.2d, v29.2d, v28.2d
 	WORD $0x4edc7bbc // zip2 v28.2d, v29.2d, v28.2d
 	FMOVQ 128(R0), F29
@@ -2496,95 +3001,140 @@ block:
 	WORD $0x4e9ca7f7 // smmla v23.4s, v31.16b, v28.16b
 	WORD $0x4e9aa7d4 // smmla v20.4s, v30.16b, v26.16b
 	WORD $0x4e9ca7d8 // smmla v24.4s, v30.16b, v28.16b
-	FMOVQ 32(R3), F25
-	FMOVQ 32(R8), F27
-	WORD $0x4e9b3b39 // zip1 v25.4s, v25.4s, v27.4s
+	FMOVQ 32(R1), F25
+	FMOVQ 80(R1), F26
+	WORD $0x4e9a3b39 // zip1 v25.4s, v25.4s, v26.4s
 	WORD $0x4e080739 // dup v25.2d, v25.d[0]
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x6e39dd7a // fmul v26.4s, v11.4s, v25.4s
-	WORD $0x4e3ace21 // fmla v1.4s, v17.4s, v26.4s
+	WORD $0x4e39ce21 // fmla v1.4s, v17.4s, v25.4s
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x6e39dd3a // fmul v26.4s, v9.4s, v25.4s
-	WORD $0x4e3ace42 // fmla v2.4s, v18.4s, v26.4s
+	WORD $0x4e39ce42 // fmla v2.4s, v18.4s, v25.4s
 	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x6e39dd9a // fmul v26.4s, v12.4s, v25.4s
-	WORD $0x4e3ace63 // fmla v3.4s, v19.4s, v26.4s
+	WORD $0x4e39ce63 // fmla v3.4s, v19.4s, v25.4s
 	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x6e39dd5a // fmul v26.4s, v10.4s, v25.4s
-	WORD $0x4e3ace84 // fmla v4.4s, v20.4s, v26.4s
-	FMOVQ 32(R9), F25
-	FMOVQ 32(R10), F27
-	WORD $0x4e9b3b39 // zip1 v25.4s, v25.4s, v27.4s
+	WORD $0x4e39ce84 // fmla v4.4s, v20.4s, v25.4s
+	FMOVQ 128(R1), F25
+	FMOVQ 176(R1), F26
+	WORD $0x4e9a3b39 // zip1 v25.4s, v25.4s, v26.4s
 	WORD $0x4e080739 // dup v25.2d, v25.d[0]
 	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
-	WORD $0x6e39dd7a // fmul v26.4s, v11.4s, v25.4s
-	WORD $0x4e3acea5 // fmla v5.4s, v21.4s, v26.4s
+	WORD $0x4e39cea5 // fmla v5.4s, v21.4s, v25.4s
 	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
-	WORD $0x6e39dd3a // fmul v26.4s, v9.4s, v25.4s
-	WORD $0x4e3acec6 // fmla v6.4s, v22.4s, v26.4s
+	WORD $0x4e39cec6 // fmla v6.4s, v22.4s, v25.4s
 	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
-	WORD $0x6e39dd9a // fmul v26.4s, v12.4s, v25.4s
-	WORD $0x4e3acee7 // fmla v7.4s, v23.4s, v26.4s
+	WORD $0x4e39cee7 // fmla v7.4s, v23.4s, v25.4s
 	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
-	WORD $0x6e39dd5a // fmul v26.4s, v10.4s, v25.4s
-	WORD $0x4e3acf08 // fmla v8.4s, v24.4s, v26.4s
+	WORD $0x4e39cf08 // fmla v8.4s, v24.4s, v25.4s
 	ADD $256, R0
-	ADD $48, R3
-	ADD $48, R8
-	ADD $48, R9
-	ADD $48, R10
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F17
+	WORD $0x4e2bcc31 // fmla v17.4s, v1.4s, v11.4s
+	FMOVQ F17, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F17
+	WORD $0x4e29cc51 // fmla v17.4s, v2.4s, v9.4s
+	FMOVQ F17, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F17
+	WORD $0x4e2ccc71 // fmla v17.4s, v3.4s, v12.4s
+	FMOVQ F17, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F17
+	WORD $0x4e2acc91 // fmla v17.4s, v4.4s, v10.4s
+	FMOVQ F17, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ 64(R6), F17
+	WORD $0x4e2bccb1 // fmla v17.4s, v5.4s, v11.4s
+	FMOVQ F17, 64(R6)
+	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ 80(R6), F17
+	WORD $0x4e29ccd1 // fmla v17.4s, v6.4s, v9.4s
+	FMOVQ F17, 80(R6)
+	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ 96(R6), F17
+	WORD $0x4e2cccf1 // fmla v17.4s, v7.4s, v12.4s
+	FMOVQ F17, 96(R6)
+	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ 112(R6), F17
+	WORD $0x4e2acd11 // fmla v17.4s, v8.4s, v10.4s
+	FMOVQ F17, 112(R6)
+	WORD $0x4f00e408 // movi v8.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	FMOVQ 64(R6), F5
+	FMOVQ 80(R6), F6
+	FMOVQ 96(R6), F7
+	FMOVQ 112(R6), F8
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	WORD $0x4e821831 // uzp1 v17.4s, v1.4s, v2.4s
 	FMOVQ F17, 0(R7)
 	WORD $0x4e841871 // uzp1 v17.4s, v3.4s, v4.4s
 	FMOVQ F17, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	WORD $0x4e825831 // uzp2 v17.4s, v1.4s, v2.4s
 	FMOVQ F17, 0(R7)
 	WORD $0x4e845871 // uzp2 v17.4s, v3.4s, v4.4s
 	FMOVQ F17, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	WORD $0x4e8618b1 // uzp1 v17.4s, v5.4s, v6.4s
 	FMOVQ F17, 0(R7)
 	WORD $0x4e8818f1 // uzp1 v17.4s, v7.4s, v8.4s
 	FMOVQ F17, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	WORD $0x4e8658b1 // uzp2 v17.4s, v5.4s, v6.4s
 	FMOVQ F17, 0(R7)
 	WORD $0x4e8858f1 // uzp2 v17.4s, v7.4s, v8.4s
 	FMOVQ F17, 16(R7)
 	RET
 
-// func mul8symNEON16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8symNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8symNEON16x1(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	MOVD $0x80808080, R7
-	VDUP R7, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R1), F7
+	FMOVQ 16(R8), F7
 	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
 	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R1
+	ADD $32, R8
 
 block:
 	WORD $0x4f00e409 // movi v9.16b, #0
@@ -2595,7 +3145,7 @@ block:
 	WORD $0x4f00e40e // movi v14.16b, #0
 	WORD $0x4f00e40f // movi v15.16b, #0
 	WORD $0x4f00e410 // movi v16.16b, #0
-	FMOVQ 0(R2), F17
+	FMOVQ 0(R1), F17
 	WORD $0x4e040632 // dup v18.4s, v17.s[0]
 	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
 	FMOVQ 0(R0), F17
@@ -2638,7 +3188,7 @@ block:
 	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
 	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
 	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
-	FMOVQ 0(R2), F17
+	FMOVQ 0(R1), F17
 	WORD $0x4e140632 // dup v18.4s, v17.s[2]
 	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
 	FMOVQ 128(R0), F17
@@ -2681,7 +3231,7 @@ block:
 	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
 	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
 	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
-	FMOVQ 16(R2), F17
+	FMOVQ 16(R1), F17
 	WORD $0x4e040632 // dup v18.4s, v17.s[0]
 	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
 	FMOVQ 256(R0), F17
@@ -2724,7 +3274,7 @@ block:
 	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
 	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
 	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
-	FMOVQ 16(R2), F17
+	FMOVQ 16(R1), F17
 	WORD $0x4e140632 // dup v18.4s, v17.s[2]
 	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
 	FMOVQ 384(R0), F17
@@ -2771,56 +3321,87 @@ block:
 	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
 	WORD $0x4eaebdad // addp v13.4s, v13.4s, v14.4s
 	WORD $0x4eb0bdef // addp v15.4s, v15.4s, v16.4s
-	FMOVQ 32(R2), F17
+	FMOVQ 32(R1), F17
 	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x4f9190b2 // fmul v18.4s, v5.4s, v17.s[0]
-	WORD $0x4e32cd21 // fmla v1.4s, v9.4s, v18.4s
+	WORD $0x4f911121 // fmla v1.4s, v9.4s, v17.s[0]
 	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f9190d2 // fmul v18.4s, v6.4s, v17.s[0]
-	WORD $0x4e32cd62 // fmla v2.4s, v11.4s, v18.4s
+	WORD $0x4f911162 // fmla v2.4s, v11.4s, v17.s[0]
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9190f2 // fmul v18.4s, v7.4s, v17.s[0]
-	WORD $0x4e32cda3 // fmla v3.4s, v13.4s, v18.4s
+	WORD $0x4f9111a3 // fmla v3.4s, v13.4s, v17.s[0]
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f919112 // fmul v18.4s, v8.4s, v17.s[0]
-	WORD $0x4e32cde4 // fmla v4.4s, v15.4s, v18.4s
+	WORD $0x4f9111e4 // fmla v4.4s, v15.4s, v17.s[0]
 	ADD $512, R0
-	ADD $48, R2
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F9
+	WORD $0x4e25cc29 // fmla v9.4s, v1.4s, v5.4s
+	FMOVQ F9, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F9
+	WORD $0x4e26cc49 // fmla v9.4s, v2.4s, v6.4s
+	FMOVQ F9, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F9
+	WORD $0x4e27cc69 // fmla v9.4s, v3.4s, v7.4s
+	FMOVQ F9, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F9
+	WORD $0x4e28cc89 // fmla v9.4s, v4.4s, v8.4s
+	FMOVQ F9, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R6)
-	FMOVQ F2, 16(R6)
-	FMOVQ F3, 32(R6)
-	FMOVQ F4, 48(R6)
+	FMOVQ F1, 0(R7)
+	FMOVQ F2, 16(R7)
+	FMOVQ F3, 32(R7)
+	FMOVQ F4, 48(R7)
 	RET
 
-// func mul8symNEON8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8symNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8symNEON8x2(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	ADD R3, R2, R7
-	MOVD $0x80808080, R8
-	VDUP R8, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	ADD $32, R1
+	ADD $32, R8
 
 block:
 	WORD $0x4f00e407 // movi v7.16b, #0
@@ -2831,10 +3412,10 @@ block:
 	WORD $0x4f00e40c // movi v12.16b, #0
 	WORD $0x4f00e40d // movi v13.16b, #0
 	WORD $0x4f00e40e // movi v14.16b, #0
-	FMOVQ 0(R2), F15
+	FMOVQ 0(R1), F15
 	WORD $0x4e0405f0 // dup v16.4s, v15.s[0]
 	WORD $0x4e0c05f1 // dup v17.4s, v15.s[1]
-	FMOVQ 0(R7), F15
+	FMOVQ 48(R1), F15
 	WORD $0x4e0405f2 // dup v18.4s, v15.s[0]
 	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
 	FMOVQ 0(R0), F15
@@ -2869,10 +3450,10 @@ block:
 	WORD $0x4e32c1f5 // smull2 v21.8h, v15.16b, v18.16b
 	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
 	WORD $0x4e606aae // sadalp v14.4s, v21.8h
-	FMOVQ 0(R2), F15
+	FMOVQ 0(R1), F15
 	WORD $0x4e1405f0 // dup v16.4s, v15.s[2]
 	WORD $0x4e1c05f1 // dup v17.4s, v15.s[3]
-	FMOVQ 0(R7), F15
+	FMOVQ 48(R1), F15
 	WORD $0x4e1405f2 // dup v18.4s, v15.s[2]
 	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
 	FMOVQ 128(R0), F15
@@ -2907,10 +3488,10 @@ block:
 	WORD $0x4e32c1f5 // smull2 v21.8h, v15.16b, v18.16b
 	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
 	WORD $0x4e606aae // sadalp v14.4s, v21.8h
-	FMOVQ 16(R2), F15
+	FMOVQ 16(R1), F15
 	WORD $0x4e0405f0 // dup v16.4s, v15.s[0]
 	WORD $0x4e0c05f1 // dup v17.4s, v15.s[1]
-	FMOVQ 16(R7), F15
+	FMOVQ 64(R1), F15
 	WORD $0x4e0405f2 // dup v18.4s, v15.s[0]
 	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
 	FMOVQ 256(R0), F15
@@ -2945,10 +3526,10 @@ block:
 	WORD $0x4e32c1f5 // smull2 v21.8h, v15.16b, v18.16b
 	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
 	WORD $0x4e606aae // sadalp v14.4s, v21.8h
-	FMOVQ 16(R2), F15
+	FMOVQ 16(R1), F15
 	WORD $0x4e1405f0 // dup v16.4s, v15.s[2]
 	WORD $0x4e1c05f1 // dup v17.4s, v15.s[3]
-	FMOVQ 16(R7), F15
+	FMOVQ 64(R1), F15
 	WORD $0x4e1405f2 // dup v18.4s, v15.s[2]
 	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
 	FMOVQ 384(R0), F15
@@ -2985,71 +3566,102 @@ block:
 	WORD $0x4e606aae // sadalp v14.4s, v21.8h
 	WORD $0x4ea8bce7 // addp v7.4s, v7.4s, v8.4s
 	WORD $0x4eaabd29 // addp v9.4s, v9.4s, v10.4s
-	FMOVQ 32(R2), F15
+	FMOVQ 32(R1), F15
 	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	WORD $0x4f8f90b0 // fmul v16.4s, v5.4s, v15.s[0]
-	WORD $0x4e30cce1 // fmla v1.4s, v7.4s, v16.4s
+	WORD $0x4f8f10e1 // fmla v1.4s, v7.4s, v15.s[0]
 	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x4f8f90d0 // fmul v16.4s, v6.4s, v15.s[0]
-	WORD $0x4e30cd22 // fmla v2.4s, v9.4s, v16.4s
+	WORD $0x4f8f1122 // fmla v2.4s, v9.4s, v15.s[0]
 	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
 	WORD $0x4eaebdad // addp v13.4s, v13.4s, v14.4s
-	FMOVQ 32(R7), F15
+	FMOVQ 80(R1), F15
 	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f8f90b0 // fmul v16.4s, v5.4s, v15.s[0]
-	WORD $0x4e30cd63 // fmla v3.4s, v11.4s, v16.4s
+	WORD $0x4f8f1163 // fmla v3.4s, v11.4s, v15.s[0]
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f8f90d0 // fmul v16.4s, v6.4s, v15.s[0]
-	WORD $0x4e30cda4 // fmla v4.4s, v13.4s, v16.4s
+	WORD $0x4f8f11a4 // fmla v4.4s, v13.4s, v15.s[0]
 	ADD $512, R0
-	ADD $48, R2
-	ADD $48, R7
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F7
+	WORD $0x4e25cc27 // fmla v7.4s, v1.4s, v5.4s
+	FMOVQ F7, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F7
+	WORD $0x4e26cc47 // fmla v7.4s, v2.4s, v6.4s
+	FMOVQ F7, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F7
+	WORD $0x4e25cc67 // fmla v7.4s, v3.4s, v5.4s
+	FMOVQ F7, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F7
+	WORD $0x4e26cc87 // fmla v7.4s, v4.4s, v6.4s
+	FMOVQ F7, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R6)
-	FMOVQ F2, 16(R6)
-	ADD R4, R6
-	FMOVQ F3, 0(R6)
-	FMOVQ F4, 16(R6)
+	FMOVQ F1, 0(R7)
+	FMOVQ F2, 16(R7)
+	ADD R4, R7
+	FMOVQ F3, 0(R7)
+	FMOVQ F4, 16(R7)
 	RET
 
-// func mul8symDotProd16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8symDotProd16x1(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	MOVD $0x80808080, R7
-	VDUP R7, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R1), F7
+	FMOVQ 16(R8), F7
 	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
 	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R1
+	ADD $32, R8
 
 block:
-	FMOVQ 32(R2), F13
+	FMOVQ 32(R1), F13
 	WORD $0x4f00e409 // movi v9.16b, #0
 	WORD $0x4f00e40a // movi v10.16b, #0
 	WORD $0x4f00e40b // movi v11.16b, #0
 	WORD $0x4f00e40c // movi v12.16b, #0
-	FMOVQ 0(R2), F13
+	FMOVQ 0(R1), F13
 	FMOVQ 0(R0), F14
 	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
 	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
@@ -3098,7 +3710,7 @@ block:
 	FMOVQ 240(R0), F14
 	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
 	WORD $0x4fade9cc // sdot v12.4s, v14.16b, v13.4b[3]
-	FMOVQ 16(R2), F13
+	FMOVQ 16(R1), F13
 	FMOVQ 256(R0), F14
 	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
 	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
@@ -3147,77 +3759,112 @@ block:
 	FMOVQ 496(R0), F14
 	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
 	WORD $0x4fade9cc // sdot v12.4s, v14.16b, v13.4b[3]
-	FMOVQ 32(R2), F13
+	FMOVQ 32(R1), F13
 	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x4f8d90ae // fmul v14.4s, v5.4s, v13.s[0]
-	WORD $0x4e2ecd21 // fmla v1.4s, v9.4s, v14.4s
+	WORD $0x4f8d1121 // fmla v1.4s, v9.4s, v13.s[0]
 	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x4f8d90ce // fmul v14.4s, v6.4s, v13.s[0]
-	WORD $0x4e2ecd42 // fmla v2.4s, v10.4s, v14.4s
+	WORD $0x4f8d1142 // fmla v2.4s, v10.4s, v13.s[0]
 	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f8d90ee // fmul v14.4s, v7.4s, v13.s[0]
-	WORD $0x4e2ecd63 // fmla v3.4s, v11.4s, v14.4s
+	WORD $0x4f8d1163 // fmla v3.4s, v11.4s, v13.s[0]
 	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4f8d910e // fmul v14.4s, v8.4s, v13.s[0]
-	WORD $0x4e2ecd84 // fmla v4.4s, v12.4s, v14.4s
+	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
 	ADD $512, R0
-	ADD $48, R2
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F9
+	WORD $0x4e25cc29 // fmla v9.4s, v1.4s, v5.4s
+	FMOVQ F9, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F9
+	WORD $0x4e26cc49 // fmla v9.4s, v2.4s, v6.4s
+	FMOVQ F9, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F9
+	WORD $0x4e27cc69 // fmla v9.4s, v3.4s, v7.4s
+	FMOVQ F9, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F9
+	WORD $0x4e28cc89 // fmla v9.4s, v4.4s, v8.4s
+	FMOVQ F9, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R6)
-	FMOVQ F2, 16(R6)
-	FMOVQ F3, 32(R6)
-	FMOVQ F4, 48(R6)
+	FMOVQ F1, 0(R7)
+	FMOVQ F2, 16(R7)
+	FMOVQ F3, 32(R7)
+	FMOVQ F4, 48(R7)
 	RET
 
-// func mul8symDotProd16x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8symDotProd16x2(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	ADD R3, R2, R7
-	MOVD $0x80808080, R8
-	VDUP R8, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
 	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ F5, 64(R6)
 	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ F6, 80(R6)
 	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ F7, 96(R6)
 	WORD $0x4f00e408 // movi v8.16b, #0
+	FMOVQ F8, 112(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F9
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	FMOVQ 16(R1), F11
+	FMOVQ 16(R8), F11
 	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
 	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
-	ADD $32, R1
+	ADD $32, R8
 
 block:
-	FMOVQ 32(R2), F21
+	FMOVQ 32(R1), F21
 	WORD $0x4f00e40d // movi v13.16b, #0
 	WORD $0x4f00e40e // movi v14.16b, #0
 	WORD $0x4f00e40f // movi v15.16b, #0
 	WORD $0x4f00e410 // movi v16.16b, #0
-	FMOVQ 32(R7), F21
+	FMOVQ 80(R1), F21
 	WORD $0x4f00e411 // movi v17.16b, #0
 	WORD $0x4f00e412 // movi v18.16b, #0
 	WORD $0x4f00e413 // movi v19.16b, #0
 	WORD $0x4f00e414 // movi v20.16b, #0
-	FMOVQ 0(R2), F21
-	FMOVQ 0(R7), F22
+	FMOVQ 0(R1), F21
+	FMOVQ 48(R1), F22
 	FMOVQ 0(R0), F23
 	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
 	WORD $0x4f95e2ed // sdot v13.4s, v23.16b, v21.4b[0]
@@ -3282,8 +3929,8 @@ block:
 	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
 	WORD $0x4fb5eaf0 // sdot v16.4s, v23.16b, v21.4b[3]
 	WORD $0x4fb6eaf4 // sdot v20.4s, v23.16b, v22.4b[3]
-	FMOVQ 16(R2), F21
-	FMOVQ 16(R7), F22
+	FMOVQ 16(R1), F21
+	FMOVQ 64(R1), F22
 	FMOVQ 256(R0), F23
 	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
 	WORD $0x4f95e2ed // sdot v13.4s, v23.16b, v21.4b[0]
@@ -3348,99 +3995,147 @@ block:
 	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
 	WORD $0x4fb5eaf0 // sdot v16.4s, v23.16b, v21.4b[3]
 	WORD $0x4fb6eaf4 // sdot v20.4s, v23.16b, v22.4b[3]
-	FMOVQ 32(R2), F21
+	FMOVQ 32(R1), F21
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f959136 // fmul v22.4s, v9.4s, v21.s[0]
-	WORD $0x4e36cda1 // fmla v1.4s, v13.4s, v22.4s
+	WORD $0x4f9511a1 // fmla v1.4s, v13.4s, v21.s[0]
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f959156 // fmul v22.4s, v10.4s, v21.s[0]
-	WORD $0x4e36cdc2 // fmla v2.4s, v14.4s, v22.4s
+	WORD $0x4f9511c2 // fmla v2.4s, v14.4s, v21.s[0]
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f959176 // fmul v22.4s, v11.4s, v21.s[0]
-	WORD $0x4e36cde3 // fmla v3.4s, v15.4s, v22.4s
+	WORD $0x4f9511e3 // fmla v3.4s, v15.4s, v21.s[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f959196 // fmul v22.4s, v12.4s, v21.s[0]
-	WORD $0x4e36ce04 // fmla v4.4s, v16.4s, v22.4s
-	FMOVQ 32(R7), F21
+	WORD $0x4f951204 // fmla v4.4s, v16.4s, v21.s[0]
+	FMOVQ 80(R1), F21
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f959136 // fmul v22.4s, v9.4s, v21.s[0]
-	WORD $0x4e36ce25 // fmla v5.4s, v17.4s, v22.4s
+	WORD $0x4f951225 // fmla v5.4s, v17.4s, v21.s[0]
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f959156 // fmul v22.4s, v10.4s, v21.s[0]
-	WORD $0x4e36ce46 // fmla v6.4s, v18.4s, v22.4s
+	WORD $0x4f951246 // fmla v6.4s, v18.4s, v21.s[0]
 	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4f959176 // fmul v22.4s, v11.4s, v21.s[0]
-	WORD $0x4e36ce67 // fmla v7.4s, v19.4s, v22.4s
+	WORD $0x4f951267 // fmla v7.4s, v19.4s, v21.s[0]
 	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4f959196 // fmul v22.4s, v12.4s, v21.s[0]
-	WORD $0x4e36ce88 // fmla v8.4s, v20.4s, v22.4s
+	WORD $0x4f951288 // fmla v8.4s, v20.4s, v21.s[0]
 	ADD $512, R0
-	ADD $48, R2
-	ADD $48, R7
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F13
+	WORD $0x4e29cc2d // fmla v13.4s, v1.4s, v9.4s
+	FMOVQ F13, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F13
+	WORD $0x4e2acc4d // fmla v13.4s, v2.4s, v10.4s
+	FMOVQ F13, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F13
+	WORD $0x4e2bcc6d // fmla v13.4s, v3.4s, v11.4s
+	FMOVQ F13, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F13
+	WORD $0x4e2ccc8d // fmla v13.4s, v4.4s, v12.4s
+	FMOVQ F13, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ 64(R6), F13
+	WORD $0x4e29ccad // fmla v13.4s, v5.4s, v9.4s
+	FMOVQ F13, 64(R6)
+	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ 80(R6), F13
+	WORD $0x4e2acccd // fmla v13.4s, v6.4s, v10.4s
+	FMOVQ F13, 80(R6)
+	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ 96(R6), F13
+	WORD $0x4e2bcced // fmla v13.4s, v7.4s, v11.4s
+	FMOVQ F13, 96(R6)
+	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ 112(R6), F13
+	WORD $0x4e2ccd0d // fmla v13.4s, v8.4s, v12.4s
+	FMOVQ F13, 112(R6)
+	WORD $0x4f00e408 // movi v8.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	FMOVQ 64(R6), F5
+	FMOVQ 80(R6), F6
+	FMOVQ 96(R6), F7
+	FMOVQ 112(R6), F8
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R6)
-	FMOVQ F2, 16(R6)
-	FMOVQ F3, 32(R6)
-	FMOVQ F4, 48(R6)
-	ADD R4, R6
-	FMOVQ F5, 0(R6)
-	FMOVQ F6, 16(R6)
-	FMOVQ F7, 32(R6)
-	FMOVQ F8, 48(R6)
+	FMOVQ F1, 0(R7)
+	FMOVQ F2, 16(R7)
+	FMOVQ F3, 32(R7)
+	FMOVQ F4, 48(R7)
+	ADD R4, R7
+	FMOVQ F5, 0(R7)
+	FMOVQ F6, 16(R7)
+	FMOVQ F7, 32(R7)
+	FMOVQ F8, 48(R7)
 	RET
 
-// func mul8symDotProd8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8symDotProd8x4(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	ADD R3, R2, R7
-	ADD R3, R7, R8
-	ADD R3, R8, R9
-	MOVD $0x80808080, R10
-	VDUP R10, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
 	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ F5, 64(R6)
 	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ F6, 80(R6)
 	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ F7, 96(R6)
 	WORD $0x4f00e408 // movi v8.16b, #0
+	FMOVQ F8, 112(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F9
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	ADD $32, R1
+	ADD $32, R8
 
 block:
-	FMOVQ 32(R2), F19
+	FMOVQ 32(R1), F19
 	WORD $0x4f00e40b // movi v11.16b, #0
 	WORD $0x4f00e40c // movi v12.16b, #0
-	FMOVQ 32(R7), F19
+	FMOVQ 80(R1), F19
 	WORD $0x4f00e40d // movi v13.16b, #0
 	WORD $0x4f00e40e // movi v14.16b, #0
-	FMOVQ 32(R8), F19
+	FMOVQ 128(R1), F19
 	WORD $0x4f00e40f // movi v15.16b, #0
 	WORD $0x4f00e410 // movi v16.16b, #0
-	FMOVQ 32(R9), F19
+	FMOVQ 176(R1), F19
 	WORD $0x4f00e411 // movi v17.16b, #0
 	WORD $0x4f00e412 // movi v18.16b, #0
-	FMOVQ 0(R2), F19
-	FMOVQ 0(R7), F20
-	FMOVQ 0(R8), F21
-	FMOVQ 0(R9), F22
+	FMOVQ 0(R1), F19
+	FMOVQ 48(R1), F20
+	FMOVQ 96(R1), F21
+	FMOVQ 144(R1), F22
 	FMOVQ 0(R0), F23
 	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
 	WORD $0x4f93e2eb // sdot v11.4s, v23.16b, v19.4b[0]
@@ -3489,10 +4184,10 @@ block:
 	WORD $0x4fb4eaee // sdot v14.4s, v23.16b, v20.4b[3]
 	WORD $0x4fb5eaf0 // sdot v16.4s, v23.16b, v21.4b[3]
 	WORD $0x4fb6eaf2 // sdot v18.4s, v23.16b, v22.4b[3]
-	FMOVQ 16(R2), F19
-	FMOVQ 16(R7), F20
-	FMOVQ 16(R8), F21
-	FMOVQ 16(R9), F22
+	FMOVQ 16(R1), F19
+	FMOVQ 64(R1), F20
+	FMOVQ 112(R1), F21
+	FMOVQ 160(R1), F22
 	FMOVQ 256(R0), F23
 	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
 	WORD $0x4f93e2eb // sdot v11.4s, v23.16b, v19.4b[0]
@@ -3541,94 +4236,138 @@ block:
 	WORD $0x4fb4eaee // sdot v14.4s, v23.16b, v20.4b[3]
 	WORD $0x4fb5eaf0 // sdot v16.4s, v23.16b, v21.4b[3]
 	WORD $0x4fb6eaf2 // sdot v18.4s, v23.16b, v22.4b[3]
-	FMOVQ 32(R2), F19
+	FMOVQ 32(R1), F19
 	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f939134 // fmul v20.4s, v9.4s, v19.s[0]
-	WORD $0x4e34cd61 // fmla v1.4s, v11.4s, v20.4s
+	WORD $0x4f931161 // fmla v1.4s, v11.4s, v19.s[0]
 	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4f939154 // fmul v20.4s, v10.4s, v19.s[0]
-	WORD $0x4e34cd82 // fmla v2.4s, v12.4s, v20.4s
-	FMOVQ 32(R7), F19
+	WORD $0x4f931182 // fmla v2.4s, v12.4s, v19.s[0]
+	FMOVQ 80(R1), F19
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f939134 // fmul v20.4s, v9.4s, v19.s[0]
-	WORD $0x4e34cda3 // fmla v3.4s, v13.4s, v20.4s
+	WORD $0x4f9311a3 // fmla v3.4s, v13.4s, v19.s[0]
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f939154 // fmul v20.4s, v10.4s, v19.s[0]
-	WORD $0x4e34cdc4 // fmla v4.4s, v14.4s, v20.4s
-	FMOVQ 32(R8), F19
+	WORD $0x4f9311c4 // fmla v4.4s, v14.4s, v19.s[0]
+	FMOVQ 128(R1), F19
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f939134 // fmul v20.4s, v9.4s, v19.s[0]
-	WORD $0x4e34cde5 // fmla v5.4s, v15.4s, v20.4s
+	WORD $0x4f9311e5 // fmla v5.4s, v15.4s, v19.s[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f939154 // fmul v20.4s, v10.4s, v19.s[0]
-	WORD $0x4e34ce06 // fmla v6.4s, v16.4s, v20.4s
-	FMOVQ 32(R9), F19
+	WORD $0x4f931206 // fmla v6.4s, v16.4s, v19.s[0]
+	FMOVQ 176(R1), F19
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f939134 // fmul v20.4s, v9.4s, v19.s[0]
-	WORD $0x4e34ce27 // fmla v7.4s, v17.4s, v20.4s
+	WORD $0x4f931227 // fmla v7.4s, v17.4s, v19.s[0]
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f939154 // fmul v20.4s, v10.4s, v19.s[0]
-	WORD $0x4e34ce48 // fmla v8.4s, v18.4s, v20.4s
+	WORD $0x4f931248 // fmla v8.4s, v18.4s, v19.s[0]
 	ADD $512, R0
-	ADD $48, R2
-	ADD $48, R7
-	ADD $48, R8
-	ADD $48, R9
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F11
+	WORD $0x4e29cc2b // fmla v11.4s, v1.4s, v9.4s
+	FMOVQ F11, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F11
+	WORD $0x4e2acc4b // fmla v11.4s, v2.4s, v10.4s
+	FMOVQ F11, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F11
+	WORD $0x4e29cc6b // fmla v11.4s, v3.4s, v9.4s
+	FMOVQ F11, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F11
+	WORD $0x4e2acc8b // fmla v11.4s, v4.4s, v10.4s
+	FMOVQ F11, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ 64(R6), F11
+	WORD $0x4e29ccab // fmla v11.4s, v5.4s, v9.4s
+	FMOVQ F11, 64(R6)
+	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ 80(R6), F11
+	WORD $0x4e2acccb // fmla v11.4s, v6.4s, v10.4s
+	FMOVQ F11, 80(R6)
+	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ 96(R6), F11
+	WORD $0x4e29cceb // fmla v11.4s, v7.4s, v9.4s
+	FMOVQ F11, 96(R6)
+	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ 112(R6), F11
+	WORD $0x4e2acd0b // fmla v11.4s, v8.4s, v10.4s
+	FMOVQ F11, 112(R6)
+	WORD $0x4f00e408 // movi v8.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	FMOVQ 64(R6), F5
+	FMOVQ 80(R6), F6
+	FMOVQ 96(R6), F7
+	FMOVQ 112(R6), F8
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R6)
-	FMOVQ F2, 16(R6)
-	ADD R4, R6
-	FMOVQ F3, 0(R6)
-	FMOVQ F4, 16(R6)
-	ADD R4, R6
-	FMOVQ F5, 0(R6)
-	FMOVQ F6, 16(R6)
-	ADD R4, R6
-	FMOVQ F7, 0(R6)
-	FMOVQ F8, 16(R6)
+	FMOVQ F1, 0(R7)
+	FMOVQ F2, 16(R7)
+	ADD R4, R7
+	FMOVQ F3, 0(R7)
+	FMOVQ F4, 16(R7)
+	ADD R4, R7
+	FMOVQ F5, 0(R7)
+	FMOVQ F6, 16(R7)
+	ADD R4, R7
+	FMOVQ F7, 0(R7)
+	FMOVQ F8, 16(R7)
 	RET
 
-// func mul8symI8MM8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8symI8MM8x2(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	ADD R3, R2, R7
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
 	WORD $0x4f00e400 // movi v0.16b, #0
+	FMOVQ F0, 0(R6)
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 16(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 32(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F4
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F4
 	WORD $0x4e217885 // fcvtl2 v5.4s, v4.8h
 	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
 	WORD $0x4e843886 // zip1 v6.4s, v4.4s, v4.4s
 	WORD $0x4e847884 // zip2 v4.4s, v4.4s, v4.4s
 	WORD $0x4e8538a7 // zip1 v7.4s, v5.4s, v5.4s
 	WORD $0x4e8578a5 // zip2 v5.4s, v5.4s, v5.4s
-	ADD $32, R1
+	ADD $32, R8
 
 block:
-	FMOVQ 32(R2), F8
-	FMOVQ 32(R7), F12
+	FMOVQ 32(R1), F8
+	FMOVQ 80(R1), F12
 	WORD $0x4e8c7908 // zip2 v8.4s, v8.4s, v12.4s
 	WORD $0x4e180508 // dup v8.2d, v8.d[1]
 	VMOV V8.B16, V9.B16
 	VMOV V8.B16, V10.B16
 	VMOV V8.B16, V11.B16
-	FMOVQ 0(R2), F14
-	FMOVQ 0(R7), F13
+	FMOVQ 0(R1), F14
+	FMOVQ 48(R1), F13
 	WORD $0x4ecd39cc // zip1 v12.2d, v14.2d, v13.2d
 	WORD $0x4ecd79cd // zip2 v13.2d, v14.2d, v13.2d
 	FMOVQ 0(R0), F14
@@ -3655,8 +4394,8 @@ block:
 	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
 	WORD $0x4e8dae0a // usmmla v10.4s, v16.16b, v13.16b
 	WORD $0x4e8dadeb // usmmla v11.4s, v15.16b, v13.16b
-	FMOVQ 16(R2), F14
-	FMOVQ 16(R7), F13
+	FMOVQ 16(R1), F14
+	FMOVQ 64(R1), F13
 	WORD $0x4ecd39cc // zip1 v12.2d, v14.2d, v13.2d
 	WORD $0x4ecd79cd // zip2 v13.2d, v14.2d, v13.2d
 	FMOVQ 256(R0), F14
@@ -3683,95 +4422,127 @@ block:
 	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
 	WORD $0x4e8dae0a // usmmla v10.4s, v16.16b, v13.16b
 	WORD $0x4e8dadeb // usmmla v11.4s, v15.16b, v13.16b
-	FMOVQ 32(R2), F12
-	FMOVQ 32(R7), F14
-	WORD $0x4e8e398c // zip1 v12.4s, v12.4s, v14.4s
+	FMOVQ 32(R1), F12
+	FMOVQ 80(R1), F13
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
 	WORD $0x4e08058c // dup v12.2d, v12.d[0]
 	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x6e2cdccd // fmul v13.4s, v6.4s, v12.4s
-	WORD $0x4e2dcd00 // fmla v0.4s, v8.4s, v13.4s
+	WORD $0x4e2ccd00 // fmla v0.4s, v8.4s, v12.4s
 	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x6e2cdc8d // fmul v13.4s, v4.4s, v12.4s
-	WORD $0x4e2dcd21 // fmla v1.4s, v9.4s, v13.4s
+	WORD $0x4e2ccd21 // fmla v1.4s, v9.4s, v12.4s
 	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x6e2cdced // fmul v13.4s, v7.4s, v12.4s
-	WORD $0x4e2dcd42 // fmla v2.4s, v10.4s, v13.4s
+	WORD $0x4e2ccd42 // fmla v2.4s, v10.4s, v12.4s
 	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x6e2cdcad // fmul v13.4s, v5.4s, v12.4s
-	WORD $0x4e2dcd63 // fmla v3.4s, v11.4s, v13.4s
+	WORD $0x4e2ccd63 // fmla v3.4s, v11.4s, v12.4s
 	ADD $512, R0
-	ADD $48, R2
-	ADD $48, R7
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F8
+	WORD $0x4e26cc08 // fmla v8.4s, v0.4s, v6.4s
+	FMOVQ F8, 0(R6)
+	WORD $0x4f00e400 // movi v0.16b, #0
+	FMOVQ 16(R6), F8
+	WORD $0x4e24cc28 // fmla v8.4s, v1.4s, v4.4s
+	FMOVQ F8, 16(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 32(R6), F8
+	WORD $0x4e27cc48 // fmla v8.4s, v2.4s, v7.4s
+	FMOVQ F8, 32(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 48(R6), F8
+	WORD $0x4e25cc68 // fmla v8.4s, v3.4s, v5.4s
+	FMOVQ F8, 48(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F0
+	FMOVQ 16(R6), F1
+	FMOVQ 32(R6), F2
+	FMOVQ 48(R6), F3
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
 	WORD $0x4e811808 // uzp1 v8.4s, v0.4s, v1.4s
-	FMOVQ F8, 0(R6)
+	FMOVQ F8, 0(R7)
 	WORD $0x4e831848 // uzp1 v8.4s, v2.4s, v3.4s
-	FMOVQ F8, 16(R6)
-	ADD R4, R6
+	FMOVQ F8, 16(R7)
+	ADD R4, R7
 	WORD $0x4e815808 // uzp2 v8.4s, v0.4s, v1.4s
-	FMOVQ F8, 0(R6)
+	FMOVQ F8, 0(R7)
 	WORD $0x4e835848 // uzp2 v8.4s, v2.4s, v3.4s
-	FMOVQ F8, 16(R6)
+	FMOVQ F8, 16(R7)
 	RET
 
-// func mul8symI8MM8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8symI8MM8x4(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD acts+40(FP), R2
-	MOVD stride+48(FP), R3
-	MOVD blocks+56(FP), R4
-	MOVD perGroup+64(FP), R5
-	ADD R3, R2, R7
-	ADD R3, R7, R8
-	ADD R3, R8, R9
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
 	WORD $0x4f00e400 // movi v0.16b, #0
+	FMOVQ F0, 0(R6)
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 16(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 32(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 48(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 64(R6)
 	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ F5, 80(R6)
 	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ F6, 96(R6)
 	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ F7, 112(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	ADD $64, R0
+	MOVD $2, R10
 
 group:
 	CMP R4, R5
-	CSEL LT, R5, R4, R6
-	SUB R6, R4
-	FMOVQ 0(R1), F8
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F8
 	WORD $0x4e217909 // fcvtl2 v9.4s, v8.8h
 	WORD $0x0e217908 // fcvtl v8.4s, v8.4h
 	WORD $0x4e88390a // zip1 v10.4s, v8.4s, v8.4s
 	WORD $0x4e887908 // zip2 v8.4s, v8.4s, v8.4s
 	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
 	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
-	ADD $32, R1
+	ADD $32, R8
 
 block:
-	FMOVQ 32(R2), F12
-	FMOVQ 32(R7), F20
+	FMOVQ 32(R1), F12
+	FMOVQ 80(R1), F20
 	WORD $0x4e94798c // zip2 v12.4s, v12.4s, v20.4s
 	WORD $0x4e18058c // dup v12.2d, v12.d[1]
 	VMOV V12.B16, V13.B16
 	VMOV V12.B16, V14.B16
 	VMOV V12.B16, V15.B16
-	FMOVQ 32(R8), F16
-	FMOVQ 32(R9), F20
+	FMOVQ 128(R1), F16
+	FMOVQ 176(R1), F20
 	WORD $0x4e947a10 // zip2 v16.4s, v16.4s, v20.4s
 	WORD $0x4e180610 // dup v16.2d, v16.d[1]
 	VMOV V16.B16, V17.B16
 	VMOV V16.B16, V18.B16
 	VMOV V16.B16, V19.B16
-	FMOVQ 0(R2), F24
-	FMOVQ 0(R7), F21
+	FMOVQ 0(R1), F24
+	FMOVQ 48(R1), F21
 	WORD $0x4ed53b14 // zip1 v20.2d, v24.2d, v21.2d
 	WORD $0x4ed57b15 // zip2 v21.2d, v24.2d, v21.2d
-	FMOVQ 0(R8), F24
-	FMOVQ 0(R9), F23
+	FMOVQ 96(R1), F24
+	FMOVQ 144(R1), F23
 	WORD $0x4ed73b16 // zip1 v22.2d, v24.2d, v23.2d
 	WORD $0x4ed77b17 // zip2 v23.2d, v24.2d, v23.2d
 	FMOVQ 0(R0), F24
@@ -3806,12 +4577,12 @@ block:
 	WORD $0x4e97af52 // usmmla v18.4s, v26.16b, v23.16b
 	WORD $0x4e95af2f // usmmla v15.4s, v25.16b, v21.16b
 	WORD $0x4e97af33 // usmmla v19.4s, v25.16b, v23.16b
-	FMOVQ 16(R2), F24
-	FMOVQ 16(R7), F21
+	FMOVQ 16(R1), F24
+	FMOVQ 64(R1), F21
 	WORD $0x4ed53b14 // zip1 v20.2d, v24.2d, v21.2d
 	WORD $0x4ed57b15 // zip2 v21.2d, v24.2d, v21.2d
-	FMOVQ 16(R8), F24
-	FMOVQ 16(R9), F23
+	FMOVQ 112(R1), F24
+	FMOVQ 160(R1), F23
 	WORD $0x4ed73b16 // zip1 v22.2d, v24.2d, v23.2d
 	WORD $0x4ed77b17 // zip2 v23.2d, v24.2d, v23.2d
 	FMOVQ 256(R0), F24
@@ -3846,107 +4617,153 @@ block:
 	WORD $0x4e97af52 // usmmla v18.4s, v26.16b, v23.16b
 	WORD $0x4e95af2f // usmmla v15.4s, v25.16b, v21.16b
 	WORD $0x4e97af33 // usmmla v19.4s, v25.16b, v23.16b
-	FMOVQ 32(R2), F20
-	FMOVQ 32(R7), F22
-	WORD $0x4e963a94 // zip1 v20.4s, v20.4s, v22.4s
+	FMOVQ 32(R1), F20
+	FMOVQ 80(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
 	WORD $0x4e080694 // dup v20.2d, v20.d[0]
 	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x6e34dd55 // fmul v21.4s, v10.4s, v20.4s
-	WORD $0x4e35cd80 // fmla v0.4s, v12.4s, v21.4s
+	WORD $0x4e34cd80 // fmla v0.4s, v12.4s, v20.4s
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x6e34dd15 // fmul v21.4s, v8.4s, v20.4s
-	WORD $0x4e35cda1 // fmla v1.4s, v13.4s, v21.4s
+	WORD $0x4e34cda1 // fmla v1.4s, v13.4s, v20.4s
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x6e34dd75 // fmul v21.4s, v11.4s, v20.4s
-	WORD $0x4e35cdc2 // fmla v2.4s, v14.4s, v21.4s
+	WORD $0x4e34cdc2 // fmla v2.4s, v14.4s, v20.4s
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x6e34dd35 // fmul v21.4s, v9.4s, v20.4s
-	WORD $0x4e35cde3 // fmla v3.4s, v15.4s, v21.4s
-	FMOVQ 32(R8), F20
-	FMOVQ 32(R9), F22
-	WORD $0x4e963a94 // zip1 v20.4s, v20.4s, v22.4s
+	WORD $0x4e34cde3 // fmla v3.4s, v15.4s, v20.4s
+	FMOVQ 128(R1), F20
+	FMOVQ 176(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
 	WORD $0x4e080694 // dup v20.2d, v20.d[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x6e34dd55 // fmul v21.4s, v10.4s, v20.4s
-	WORD $0x4e35ce04 // fmla v4.4s, v16.4s, v21.4s
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x6e34dd15 // fmul v21.4s, v8.4s, v20.4s
-	WORD $0x4e35ce25 // fmla v5.4s, v17.4s, v21.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x6e34dd75 // fmul v21.4s, v11.4s, v20.4s
-	WORD $0x4e35ce46 // fmla v6.4s, v18.4s, v21.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
 	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x6e34dd35 // fmul v21.4s, v9.4s, v20.4s
-	WORD $0x4e35ce67 // fmla v7.4s, v19.4s, v21.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
 	ADD $512, R0
-	ADD $48, R2
-	ADD $48, R7
-	ADD $48, R8
-	ADD $48, R9
-	SUBS $1, R6
+	ADD R3, R1
+	SUBS $1, R7
 	BNE block
-	CBNZ R4, group
-	MOVD c+0(FP), R6
+	FMOVQ 0(R6), F12
+	WORD $0x4e2acc0c // fmla v12.4s, v0.4s, v10.4s
+	FMOVQ F12, 0(R6)
+	WORD $0x4f00e400 // movi v0.16b, #0
+	FMOVQ 16(R6), F12
+	WORD $0x4e28cc2c // fmla v12.4s, v1.4s, v8.4s
+	FMOVQ F12, 16(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 32(R6), F12
+	WORD $0x4e2bcc4c // fmla v12.4s, v2.4s, v11.4s
+	FMOVQ F12, 32(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 48(R6), F12
+	WORD $0x4e29cc6c // fmla v12.4s, v3.4s, v9.4s
+	FMOVQ F12, 48(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 64(R6), F12
+	WORD $0x4e2acc8c // fmla v12.4s, v4.4s, v10.4s
+	FMOVQ F12, 64(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ 80(R6), F12
+	WORD $0x4e28ccac // fmla v12.4s, v5.4s, v8.4s
+	FMOVQ F12, 80(R6)
+	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ 96(R6), F12
+	WORD $0x4e2bcccc // fmla v12.4s, v6.4s, v11.4s
+	FMOVQ F12, 96(R6)
+	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ 112(R6), F12
+	WORD $0x4e29ccec // fmla v12.4s, v7.4s, v9.4s
+	FMOVQ F12, 112(R6)
+	WORD $0x4f00e407 // movi v7.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F0
+	FMOVQ 16(R6), F1
+	FMOVQ 32(R6), F2
+	FMOVQ 48(R6), F3
+	FMOVQ 64(R6), F4
+	FMOVQ 80(R6), F5
+	FMOVQ 96(R6), F6
+	FMOVQ 112(R6), F7
+	MOVD c+0(FP), R7
 	MOVD ldc+8(FP), R4
 	WORD $0x4e81180c // uzp1 v12.4s, v0.4s, v1.4s
-	FMOVQ F12, 0(R6)
+	FMOVQ F12, 0(R7)
 	WORD $0x4e83184c // uzp1 v12.4s, v2.4s, v3.4s
-	FMOVQ F12, 16(R6)
-	ADD R4, R6
+	FMOVQ F12, 16(R7)
+	ADD R4, R7
 	WORD $0x4e81580c // uzp2 v12.4s, v0.4s, v1.4s
-	FMOVQ F12, 0(R6)
+	FMOVQ F12, 0(R7)
 	WORD $0x4e83584c // uzp2 v12.4s, v2.4s, v3.4s
-	FMOVQ F12, 16(R6)
-	ADD R4, R6
+	FMOVQ F12, 16(R7)
+	ADD R4, R7
 	WORD $0x4e85188c // uzp1 v12.4s, v4.4s, v5.4s
-	FMOVQ F12, 0(R6)
+	FMOVQ F12, 0(R7)
 	WORD $0x4e8718cc // uzp1 v12.4s, v6.4s, v7.4s
-	FMOVQ F12, 16(R6)
-	ADD R4, R6
+	FMOVQ F12, 16(R7)
+	ADD R4, R7
 	WORD $0x4e85588c // uzp2 v12.4s, v4.4s, v5.4s
-	FMOVQ F12, 0(R6)
+	FMOVQ F12, 0(R7)
 	WORD $0x4e8758cc // uzp2 v12.4s, v6.4s, v7.4s
-	FMOVQ F12, 16(R6)
+	FMOVQ F12, 16(R7)
 	RET
 
-// func mul8asymNEON16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8asymNEON16x1(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	MOVD $0x80808080, R8
-	VDUP R8, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F5
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R1), F7
+	FMOVQ 16(R8), F7
 	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
 	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R1
-	FMOVD 0(R2), F9
+	ADD $32, R8
+	FMOVD 0(R9), F9
 	WORD $0x6e201d29 // eor v9.16b, v9.16b, v0.16b
 	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
 	WORD $0x4f10a52a // sxtl2 v10.4s, v9.8h
 	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
-	FMOVD 8(R2), F11
+	FMOVD 8(R9), F11
 	WORD $0x6e201d6b // eor v11.16b, v11.16b, v0.16b
 	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
 	WORD $0x4f10a56c // sxtl2 v12.4s, v11.8h
 	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
-	ADD $16, R2
+	ADD $16, R9
 
 block:
 	WORD $0x4f00e40d // movi v13.16b, #0
@@ -3957,7 +4774,7 @@ block:
 	WORD $0x4f00e412 // movi v18.16b, #0
 	WORD $0x4f00e413 // movi v19.16b, #0
 	WORD $0x4f00e414 // movi v20.16b, #0
-	FMOVQ 0(R3), F21
+	FMOVQ 0(R1), F21
 	WORD $0x4e0406b6 // dup v22.4s, v21.s[0]
 	WORD $0x4e0c06b7 // dup v23.4s, v21.s[1]
 	FMOVQ 0(R0), F21
@@ -4000,7 +4817,7 @@ block:
 	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
 	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
 	WORD $0x4e606b34 // sadalp v20.4s, v25.8h
-	FMOVQ 0(R3), F21
+	FMOVQ 0(R1), F21
 	WORD $0x4e1406b6 // dup v22.4s, v21.s[2]
 	WORD $0x4e1c06b7 // dup v23.4s, v21.s[3]
 	FMOVQ 128(R0), F21
@@ -4043,7 +4860,7 @@ block:
 	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
 	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
 	WORD $0x4e606b34 // sadalp v20.4s, v25.8h
-	FMOVQ 16(R3), F21
+	FMOVQ 16(R1), F21
 	WORD $0x4e0406b6 // dup v22.4s, v21.s[0]
 	WORD $0x4e0c06b7 // dup v23.4s, v21.s[1]
 	FMOVQ 256(R0), F21
@@ -4086,7 +4903,7 @@ block:
 	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
 	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
 	WORD $0x4e606b34 // sadalp v20.4s, v25.8h
-	FMOVQ 16(R3), F21
+	FMOVQ 16(R1), F21
 	WORD $0x4e1406b6 // dup v22.4s, v21.s[2]
 	WORD $0x4e1c06b7 // dup v23.4s, v21.s[3]
 	FMOVQ 384(R0), F21
@@ -4133,7 +4950,7 @@ block:
 	WORD $0x4eb0bdef // addp v15.4s, v15.4s, v16.4s
 	WORD $0x4eb2be31 // addp v17.4s, v17.4s, v18.4s
 	WORD $0x4eb4be73 // addp v19.4s, v19.4s, v20.4s
-	FMOVQ 32(R3), F21
+	FMOVQ 32(R1), F21
 	WORD $0x4fb5812e // mul v14.4s, v9.4s, v21.s[1]
 	WORD $0x4fb58150 // mul v16.4s, v10.4s, v21.s[1]
 	WORD $0x4fb58172 // mul v18.4s, v11.4s, v21.s[1]
@@ -4142,63 +4959,95 @@ block:
 	WORD $0x4eb085ef // add v15.4s, v15.4s, v16.4s
 	WORD $0x4eb28631 // add v17.4s, v17.4s, v18.4s
 	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
-	FMOVQ 32(R3), F21
+	FMOVQ 32(R1), F21
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9590b6 // fmul v22.4s, v5.4s, v21.s[0]
-	WORD $0x4e36cda1 // fmla v1.4s, v13.4s, v22.4s
+	WORD $0x4f9511a1 // fmla v1.4s, v13.4s, v21.s[0]
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9590d6 // fmul v22.4s, v6.4s, v21.s[0]
-	WORD $0x4e36cde2 // fmla v2.4s, v15.4s, v22.4s
+	WORD $0x4f9511e2 // fmla v2.4s, v15.4s, v21.s[0]
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f9590f6 // fmul v22.4s, v7.4s, v21.s[0]
-	WORD $0x4e36ce23 // fmla v3.4s, v17.4s, v22.4s
+	WORD $0x4f951223 // fmla v3.4s, v17.4s, v21.s[0]
 	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4f959116 // fmul v22.4s, v8.4s, v21.s[0]
-	WORD $0x4e36ce64 // fmla v4.4s, v19.4s, v22.4s
+	WORD $0x4f951264 // fmla v4.4s, v19.4s, v21.s[0]
 	ADD $512, R0
-	ADD $48, R3
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F13
+	WORD $0x4e25cc2d // fmla v13.4s, v1.4s, v5.4s
+	FMOVQ F13, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F13
+	WORD $0x4e26cc4d // fmla v13.4s, v2.4s, v6.4s
+	FMOVQ F13, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F13
+	WORD $0x4e27cc6d // fmla v13.4s, v3.4s, v7.4s
+	FMOVQ F13, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F13
+	WORD $0x4e28cc8d // fmla v13.4s, v4.4s, v8.4s
+	FMOVQ F13, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	FMOVQ F1, 0(R7)
 	FMOVQ F2, 16(R7)
 	FMOVQ F3, 32(R7)
 	FMOVQ F4, 48(R7)
 	RET
 
-// func mul8asymNEON8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8asymNEON8x2(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	ADD R4, R3, R8
-	MOVD $0x80808080, R9
-	VDUP R9, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F5
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	ADD $32, R1
-	FMOVD 0(R2), F7
+	ADD $32, R8
+	FMOVD 0(R9), F7
 	WORD $0x6e201ce7 // eor v7.16b, v7.16b, v0.16b
 	WORD $0x0f08a4e7 // sxtl v7.8h, v7.8b
 	WORD $0x4f10a4e8 // sxtl2 v8.4s, v7.8h
 	WORD $0x0f10a4e7 // sxtl v7.4s, v7.4h
-	ADD $16, R2
+	ADD $16, R9
 
 block:
 	WORD $0x4f00e409 // movi v9.16b, #0
@@ -4209,10 +5058,10 @@ block:
 	WORD $0x4f00e40e // movi v14.16b, #0
 	WORD $0x4f00e40f // movi v15.16b, #0
 	WORD $0x4f00e410 // movi v16.16b, #0
-	FMOVQ 0(R3), F17
+	FMOVQ 0(R1), F17
 	WORD $0x4e040632 // dup v18.4s, v17.s[0]
 	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
-	FMOVQ 0(R8), F17
+	FMOVQ 48(R1), F17
 	WORD $0x4e040634 // dup v20.4s, v17.s[0]
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	FMOVQ 0(R0), F17
@@ -4247,10 +5096,10 @@ block:
 	WORD $0x4e34c237 // smull2 v23.8h, v17.16b, v20.16b
 	WORD $0x4e3582d7 // smlal2 v23.8h, v22.16b, v21.16b
 	WORD $0x4e606af0 // sadalp v16.4s, v23.8h
-	FMOVQ 0(R3), F17
+	FMOVQ 0(R1), F17
 	WORD $0x4e140632 // dup v18.4s, v17.s[2]
 	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
-	FMOVQ 0(R8), F17
+	FMOVQ 48(R1), F17
 	WORD $0x4e140634 // dup v20.4s, v17.s[2]
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	FMOVQ 128(R0), F17
@@ -4285,10 +5134,10 @@ block:
 	WORD $0x4e34c237 // smull2 v23.8h, v17.16b, v20.16b
 	WORD $0x4e3582d7 // smlal2 v23.8h, v22.16b, v21.16b
 	WORD $0x4e606af0 // sadalp v16.4s, v23.8h
-	FMOVQ 16(R3), F17
+	FMOVQ 16(R1), F17
 	WORD $0x4e040632 // dup v18.4s, v17.s[0]
 	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
-	FMOVQ 16(R8), F17
+	FMOVQ 64(R1), F17
 	WORD $0x4e040634 // dup v20.4s, v17.s[0]
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	FMOVQ 256(R0), F17
@@ -4323,10 +5172,10 @@ block:
 	WORD $0x4e34c237 // smull2 v23.8h, v17.16b, v20.16b
 	WORD $0x4e3582d7 // smlal2 v23.8h, v22.16b, v21.16b
 	WORD $0x4e606af0 // sadalp v16.4s, v23.8h
-	FMOVQ 16(R3), F17
+	FMOVQ 16(R1), F17
 	WORD $0x4e140632 // dup v18.4s, v17.s[2]
 	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
-	FMOVQ 16(R8), F17
+	FMOVQ 64(R1), F17
 	WORD $0x4e140634 // dup v20.4s, v17.s[2]
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	FMOVQ 384(R0), F17
@@ -4363,93 +5212,125 @@ block:
 	WORD $0x4e606af0 // sadalp v16.4s, v23.8h
 	WORD $0x4eaabd29 // addp v9.4s, v9.4s, v10.4s
 	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
-	FMOVQ 32(R3), F17
+	FMOVQ 32(R1), F17
 	WORD $0x4fb180ea // mul v10.4s, v7.4s, v17.s[1]
 	WORD $0x4fb1810c // mul v12.4s, v8.4s, v17.s[1]
 	WORD $0x4eaa8529 // add v9.4s, v9.4s, v10.4s
 	WORD $0x4eac856b // add v11.4s, v11.4s, v12.4s
-	FMOVQ 32(R3), F17
+	FMOVQ 32(R1), F17
 	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x4f9190b2 // fmul v18.4s, v5.4s, v17.s[0]
-	WORD $0x4e32cd21 // fmla v1.4s, v9.4s, v18.4s
+	WORD $0x4f911121 // fmla v1.4s, v9.4s, v17.s[0]
 	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f9190d2 // fmul v18.4s, v6.4s, v17.s[0]
-	WORD $0x4e32cd62 // fmla v2.4s, v11.4s, v18.4s
+	WORD $0x4f911162 // fmla v2.4s, v11.4s, v17.s[0]
 	WORD $0x4eaebdad // addp v13.4s, v13.4s, v14.4s
 	WORD $0x4eb0bdef // addp v15.4s, v15.4s, v16.4s
-	FMOVQ 32(R8), F17
+	FMOVQ 80(R1), F17
 	WORD $0x4fb180ee // mul v14.4s, v7.4s, v17.s[1]
 	WORD $0x4fb18110 // mul v16.4s, v8.4s, v17.s[1]
 	WORD $0x4eae85ad // add v13.4s, v13.4s, v14.4s
 	WORD $0x4eb085ef // add v15.4s, v15.4s, v16.4s
-	FMOVQ 32(R8), F17
+	FMOVQ 80(R1), F17
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9190b2 // fmul v18.4s, v5.4s, v17.s[0]
-	WORD $0x4e32cda3 // fmla v3.4s, v13.4s, v18.4s
+	WORD $0x4f9111a3 // fmla v3.4s, v13.4s, v17.s[0]
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9190d2 // fmul v18.4s, v6.4s, v17.s[0]
-	WORD $0x4e32cde4 // fmla v4.4s, v15.4s, v18.4s
+	WORD $0x4f9111e4 // fmla v4.4s, v15.4s, v17.s[0]
 	ADD $512, R0
-	ADD $48, R3
-	ADD $48, R8
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F9
+	WORD $0x4e25cc29 // fmla v9.4s, v1.4s, v5.4s
+	FMOVQ F9, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F9
+	WORD $0x4e26cc49 // fmla v9.4s, v2.4s, v6.4s
+	FMOVQ F9, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F9
+	WORD $0x4e25cc69 // fmla v9.4s, v3.4s, v5.4s
+	FMOVQ F9, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F9
+	WORD $0x4e26cc89 // fmla v9.4s, v4.4s, v6.4s
+	FMOVQ F9, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	FMOVQ F1, 0(R7)
 	FMOVQ F2, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	FMOVQ F3, 0(R7)
 	FMOVQ F4, 16(R7)
 	RET
 
-// func mul8asymDotProd16x1(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8asymDotProd16x1(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	MOVD $0x80808080, R8
-	VDUP R8, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F5
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R1), F7
+	FMOVQ 16(R8), F7
 	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
 	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R1
-	FMOVD 0(R2), F9
+	ADD $32, R8
+	FMOVD 0(R9), F9
 	WORD $0x6e201d29 // eor v9.16b, v9.16b, v0.16b
 	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
 	WORD $0x4f10a52a // sxtl2 v10.4s, v9.8h
 	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
-	FMOVD 8(R2), F11
+	FMOVD 8(R9), F11
 	WORD $0x6e201d6b // eor v11.16b, v11.16b, v0.16b
 	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
 	WORD $0x4f10a56c // sxtl2 v12.4s, v11.8h
 	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
-	ADD $16, R2
+	ADD $16, R9
 
 block:
-	FMOVQ 32(R3), F17
+	FMOVQ 32(R1), F17
 	WORD $0x4fb1812d // mul v13.4s, v9.4s, v17.s[1]
 	WORD $0x4fb1814e // mul v14.4s, v10.4s, v17.s[1]
 	WORD $0x4fb1816f // mul v15.4s, v11.4s, v17.s[1]
 	WORD $0x4fb18190 // mul v16.4s, v12.4s, v17.s[1]
-	FMOVQ 0(R3), F17
+	FMOVQ 0(R1), F17
 	FMOVQ 0(R0), F18
 	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
 	WORD $0x4f91e24d // sdot v13.4s, v18.16b, v17.4b[0]
@@ -4498,7 +5379,7 @@ block:
 	FMOVQ 240(R0), F18
 	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
 	WORD $0x4fb1ea50 // sdot v16.4s, v18.16b, v17.4b[3]
-	FMOVQ 16(R3), F17
+	FMOVQ 16(R1), F17
 	FMOVQ 256(R0), F18
 	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
 	WORD $0x4f91e24d // sdot v13.4s, v18.16b, v17.4b[0]
@@ -4547,89 +5428,125 @@ block:
 	FMOVQ 496(R0), F18
 	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
 	WORD $0x4fb1ea50 // sdot v16.4s, v18.16b, v17.4b[3]
-	FMOVQ 32(R3), F17
+	FMOVQ 32(R1), F17
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9190b2 // fmul v18.4s, v5.4s, v17.s[0]
-	WORD $0x4e32cda1 // fmla v1.4s, v13.4s, v18.4s
+	WORD $0x4f9111a1 // fmla v1.4s, v13.4s, v17.s[0]
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9190d2 // fmul v18.4s, v6.4s, v17.s[0]
-	WORD $0x4e32cdc2 // fmla v2.4s, v14.4s, v18.4s
+	WORD $0x4f9111c2 // fmla v2.4s, v14.4s, v17.s[0]
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9190f2 // fmul v18.4s, v7.4s, v17.s[0]
-	WORD $0x4e32cde3 // fmla v3.4s, v15.4s, v18.4s
+	WORD $0x4f9111e3 // fmla v3.4s, v15.4s, v17.s[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f919112 // fmul v18.4s, v8.4s, v17.s[0]
-	WORD $0x4e32ce04 // fmla v4.4s, v16.4s, v18.4s
+	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
 	ADD $512, R0
-	ADD $48, R3
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F13
+	WORD $0x4e25cc2d // fmla v13.4s, v1.4s, v5.4s
+	FMOVQ F13, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F13
+	WORD $0x4e26cc4d // fmla v13.4s, v2.4s, v6.4s
+	FMOVQ F13, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F13
+	WORD $0x4e27cc6d // fmla v13.4s, v3.4s, v7.4s
+	FMOVQ F13, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F13
+	WORD $0x4e28cc8d // fmla v13.4s, v4.4s, v8.4s
+	FMOVQ F13, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	FMOVQ F1, 0(R7)
 	FMOVQ F2, 16(R7)
 	FMOVQ F3, 32(R7)
 	FMOVQ F4, 48(R7)
 	RET
 
-// func mul8asymDotProd16x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8asymDotProd16x2(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	ADD R4, R3, R8
-	MOVD $0x80808080, R9
-	VDUP R9, V0.S4
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R11
+	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
 	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ F5, 64(R6)
 	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ F6, 80(R6)
 	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ F7, 96(R6)
 	WORD $0x4f00e408 // movi v8.16b, #0
+	FMOVQ F8, 112(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F9
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	FMOVQ 16(R1), F11
+	FMOVQ 16(R8), F11
 	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
 	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
-	ADD $32, R1
-	FMOVD 0(R2), F13
+	ADD $32, R8
+	FMOVD 0(R9), F13
 	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
 	WORD $0x0f08a5ad // sxtl v13.8h, v13.8b
 	WORD $0x4f10a5ae // sxtl2 v14.4s, v13.8h
 	WORD $0x0f10a5ad // sxtl v13.4s, v13.4h
-	FMOVD 8(R2), F15
+	FMOVD 8(R9), F15
 	WORD $0x6e201def // eor v15.16b, v15.16b, v0.16b
 	WORD $0x0f08a5ef // sxtl v15.8h, v15.8b
 	WORD $0x4f10a5f0 // sxtl2 v16.4s, v15.8h
 	WORD $0x0f10a5ef // sxtl v15.4s, v15.4h
-	ADD $16, R2
+	ADD $16, R9
 
 block:
-	FMOVQ 32(R3), F25
+	FMOVQ 32(R1), F25
 	WORD $0x4fb981b1 // mul v17.4s, v13.4s, v25.s[1]
 	WORD $0x4fb981d2 // mul v18.4s, v14.4s, v25.s[1]
 	WORD $0x4fb981f3 // mul v19.4s, v15.4s, v25.s[1]
 	WORD $0x4fb98214 // mul v20.4s, v16.4s, v25.s[1]
-	FMOVQ 32(R8), F25
+	FMOVQ 80(R1), F25
 	WORD $0x4fb981b5 // mul v21.4s, v13.4s, v25.s[1]
 	WORD $0x4fb981d6 // mul v22.4s, v14.4s, v25.s[1]
 	WORD $0x4fb981f7 // mul v23.4s, v15.4s, v25.s[1]
 	WORD $0x4fb98218 // mul v24.4s, v16.4s, v25.s[1]
-	FMOVQ 0(R3), F25
-	FMOVQ 0(R8), F26
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F26
 	FMOVQ 0(R0), F27
 	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
 	WORD $0x4f99e371 // sdot v17.4s, v27.16b, v25.4b[0]
@@ -4694,8 +5611,8 @@ block:
 	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
 	WORD $0x4fb9eb74 // sdot v20.4s, v27.16b, v25.4b[3]
 	WORD $0x4fbaeb78 // sdot v24.4s, v27.16b, v26.4b[3]
-	FMOVQ 16(R3), F25
-	FMOVQ 16(R8), F26
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F26
 	FMOVQ 256(R0), F27
 	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
 	WORD $0x4f99e371 // sdot v17.4s, v27.16b, v25.4b[0]
@@ -4760,106 +5677,155 @@ block:
 	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
 	WORD $0x4fb9eb74 // sdot v20.4s, v27.16b, v25.4b[3]
 	WORD $0x4fbaeb78 // sdot v24.4s, v27.16b, v26.4b[3]
-	FMOVQ 32(R3), F25
+	FMOVQ 32(R1), F25
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f99913a // fmul v26.4s, v9.4s, v25.s[0]
-	WORD $0x4e3ace21 // fmla v1.4s, v17.4s, v26.4s
+	WORD $0x4f991221 // fmla v1.4s, v17.4s, v25.s[0]
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f99915a // fmul v26.4s, v10.4s, v25.s[0]
-	WORD $0x4e3ace42 // fmla v2.4s, v18.4s, v26.4s
+	WORD $0x4f991242 // fmla v2.4s, v18.4s, v25.s[0]
 	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4f99917a // fmul v26.4s, v11.4s, v25.s[0]
-	WORD $0x4e3ace63 // fmla v3.4s, v19.4s, v26.4s
+	WORD $0x4f991263 // fmla v3.4s, v19.4s, v25.s[0]
 	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4f99919a // fmul v26.4s, v12.4s, v25.s[0]
-	WORD $0x4e3ace84 // fmla v4.4s, v20.4s, v26.4s
-	FMOVQ 32(R8), F25
+	WORD $0x4f991284 // fmla v4.4s, v20.4s, v25.s[0]
+	FMOVQ 80(R1), F25
 	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
-	WORD $0x4f99913a // fmul v26.4s, v9.4s, v25.s[0]
-	WORD $0x4e3acea5 // fmla v5.4s, v21.4s, v26.4s
+	WORD $0x4f9912a5 // fmla v5.4s, v21.4s, v25.s[0]
 	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
-	WORD $0x4f99915a // fmul v26.4s, v10.4s, v25.s[0]
-	WORD $0x4e3acec6 // fmla v6.4s, v22.4s, v26.4s
+	WORD $0x4f9912c6 // fmla v6.4s, v22.4s, v25.s[0]
 	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
-	WORD $0x4f99917a // fmul v26.4s, v11.4s, v25.s[0]
-	WORD $0x4e3acee7 // fmla v7.4s, v23.4s, v26.4s
+	WORD $0x4f9912e7 // fmla v7.4s, v23.4s, v25.s[0]
 	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
-	WORD $0x4f99919a // fmul v26.4s, v12.4s, v25.s[0]
-	WORD $0x4e3acf08 // fmla v8.4s, v24.4s, v26.4s
+	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
 	ADD $512, R0
-	ADD $48, R3
-	ADD $48, R8
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F17
+	WORD $0x4e29cc31 // fmla v17.4s, v1.4s, v9.4s
+	FMOVQ F17, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F17
+	WORD $0x4e2acc51 // fmla v17.4s, v2.4s, v10.4s
+	FMOVQ F17, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F17
+	WORD $0x4e2bcc71 // fmla v17.4s, v3.4s, v11.4s
+	FMOVQ F17, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F17
+	WORD $0x4e2ccc91 // fmla v17.4s, v4.4s, v12.4s
+	FMOVQ F17, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ 64(R6), F17
+	WORD $0x4e29ccb1 // fmla v17.4s, v5.4s, v9.4s
+	FMOVQ F17, 64(R6)
+	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ 80(R6), F17
+	WORD $0x4e2accd1 // fmla v17.4s, v6.4s, v10.4s
+	FMOVQ F17, 80(R6)
+	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ 96(R6), F17
+	WORD $0x4e2bccf1 // fmla v17.4s, v7.4s, v11.4s
+	FMOVQ F17, 96(R6)
+	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ 112(R6), F17
+	WORD $0x4e2ccd11 // fmla v17.4s, v8.4s, v12.4s
+	FMOVQ F17, 112(R6)
+	WORD $0x4f00e408 // movi v8.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	FMOVQ 64(R6), F5
+	FMOVQ 80(R6), F6
+	FMOVQ 96(R6), F7
+	FMOVQ 112(R6), F8
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	FMOVQ F1, 0(R7)
 	FMOVQ F2, 16(R7)
 	FMOVQ F3, 32(R7)
 	FMOVQ F4, 48(R7)
-	ADD R5, R7
+	ADD R4, R7
 	FMOVQ F5, 0(R7)
 	FMOVQ F6, 16(R7)
 	FMOVQ F7, 32(R7)
 	FMOVQ F8, 48(R7)
 	RET
 
-// func mul8asymDotProd8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8asymDotProd8x4(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	ADD R4, R3, R8
-	ADD R4, R8, R9
-	ADD R4, R9, R10
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
 	MOVD $0x80808080, R11
 	VDUP R11, V0.S4
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 0(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 16(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 32(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 48(R6)
 	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ F5, 64(R6)
 	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ F6, 80(R6)
 	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ F7, 96(R6)
 	WORD $0x4f00e408 // movi v8.16b, #0
+	FMOVQ F8, 112(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F9
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	ADD $32, R1
-	FMOVD 0(R2), F11
+	ADD $32, R8
+	FMOVD 0(R9), F11
 	WORD $0x6e201d6b // eor v11.16b, v11.16b, v0.16b
 	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
 	WORD $0x4f10a56c // sxtl2 v12.4s, v11.8h
 	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
-	ADD $16, R2
+	ADD $16, R9
 
 block:
-	FMOVQ 32(R3), F21
+	FMOVQ 32(R1), F21
 	WORD $0x4fb5816d // mul v13.4s, v11.4s, v21.s[1]
 	WORD $0x4fb5818e // mul v14.4s, v12.4s, v21.s[1]
-	FMOVQ 32(R8), F21
+	FMOVQ 80(R1), F21
 	WORD $0x4fb5816f // mul v15.4s, v11.4s, v21.s[1]
 	WORD $0x4fb58190 // mul v16.4s, v12.4s, v21.s[1]
-	FMOVQ 32(R9), F21
+	FMOVQ 128(R1), F21
 	WORD $0x4fb58171 // mul v17.4s, v11.4s, v21.s[1]
 	WORD $0x4fb58192 // mul v18.4s, v12.4s, v21.s[1]
-	FMOVQ 32(R10), F21
+	FMOVQ 176(R1), F21
 	WORD $0x4fb58173 // mul v19.4s, v11.4s, v21.s[1]
 	WORD $0x4fb58194 // mul v20.4s, v12.4s, v21.s[1]
-	FMOVQ 0(R3), F21
-	FMOVQ 0(R8), F22
-	FMOVQ 0(R9), F23
-	FMOVQ 0(R10), F24
+	FMOVQ 0(R1), F21
+	FMOVQ 48(R1), F22
+	FMOVQ 96(R1), F23
+	FMOVQ 144(R1), F24
 	FMOVQ 0(R0), F25
 	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
 	WORD $0x4f95e32d // sdot v13.4s, v25.16b, v21.4b[0]
@@ -4908,10 +5874,10 @@ block:
 	WORD $0x4fb6eb30 // sdot v16.4s, v25.16b, v22.4b[3]
 	WORD $0x4fb7eb32 // sdot v18.4s, v25.16b, v23.4b[3]
 	WORD $0x4fb8eb34 // sdot v20.4s, v25.16b, v24.4b[3]
-	FMOVQ 16(R3), F21
-	FMOVQ 16(R8), F22
-	FMOVQ 16(R9), F23
-	FMOVQ 16(R10), F24
+	FMOVQ 16(R1), F21
+	FMOVQ 64(R1), F22
+	FMOVQ 112(R1), F23
+	FMOVQ 160(R1), F24
 	FMOVQ 256(R0), F25
 	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
 	WORD $0x4f95e32d // sdot v13.4s, v25.16b, v21.4b[0]
@@ -4960,85 +5926,130 @@ block:
 	WORD $0x4fb6eb30 // sdot v16.4s, v25.16b, v22.4b[3]
 	WORD $0x4fb7eb32 // sdot v18.4s, v25.16b, v23.4b[3]
 	WORD $0x4fb8eb34 // sdot v20.4s, v25.16b, v24.4b[3]
-	FMOVQ 32(R3), F21
+	FMOVQ 32(R1), F21
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f959136 // fmul v22.4s, v9.4s, v21.s[0]
-	WORD $0x4e36cda1 // fmla v1.4s, v13.4s, v22.4s
+	WORD $0x4f9511a1 // fmla v1.4s, v13.4s, v21.s[0]
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f959156 // fmul v22.4s, v10.4s, v21.s[0]
-	WORD $0x4e36cdc2 // fmla v2.4s, v14.4s, v22.4s
-	FMOVQ 32(R8), F21
+	WORD $0x4f9511c2 // fmla v2.4s, v14.4s, v21.s[0]
+	FMOVQ 80(R1), F21
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f959136 // fmul v22.4s, v9.4s, v21.s[0]
-	WORD $0x4e36cde3 // fmla v3.4s, v15.4s, v22.4s
+	WORD $0x4f9511e3 // fmla v3.4s, v15.4s, v21.s[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f959156 // fmul v22.4s, v10.4s, v21.s[0]
-	WORD $0x4e36ce04 // fmla v4.4s, v16.4s, v22.4s
-	FMOVQ 32(R9), F21
+	WORD $0x4f951204 // fmla v4.4s, v16.4s, v21.s[0]
+	FMOVQ 128(R1), F21
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f959136 // fmul v22.4s, v9.4s, v21.s[0]
-	WORD $0x4e36ce25 // fmla v5.4s, v17.4s, v22.4s
+	WORD $0x4f951225 // fmla v5.4s, v17.4s, v21.s[0]
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f959156 // fmul v22.4s, v10.4s, v21.s[0]
-	WORD $0x4e36ce46 // fmla v6.4s, v18.4s, v22.4s
-	FMOVQ 32(R10), F21
+	WORD $0x4f951246 // fmla v6.4s, v18.4s, v21.s[0]
+	FMOVQ 176(R1), F21
 	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4f959136 // fmul v22.4s, v9.4s, v21.s[0]
-	WORD $0x4e36ce67 // fmla v7.4s, v19.4s, v22.4s
+	WORD $0x4f951267 // fmla v7.4s, v19.4s, v21.s[0]
 	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4f959156 // fmul v22.4s, v10.4s, v21.s[0]
-	WORD $0x4e36ce88 // fmla v8.4s, v20.4s, v22.4s
+	WORD $0x4f951288 // fmla v8.4s, v20.4s, v21.s[0]
 	ADD $512, R0
-	ADD $48, R3
-	ADD $48, R8
-	ADD $48, R9
-	ADD $48, R10
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F13
+	WORD $0x4e29cc2d // fmla v13.4s, v1.4s, v9.4s
+	FMOVQ F13, 0(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 16(R6), F13
+	WORD $0x4e2acc4d // fmla v13.4s, v2.4s, v10.4s
+	FMOVQ F13, 16(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 32(R6), F13
+	WORD $0x4e29cc6d // fmla v13.4s, v3.4s, v9.4s
+	FMOVQ F13, 32(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 48(R6), F13
+	WORD $0x4e2acc8d // fmla v13.4s, v4.4s, v10.4s
+	FMOVQ F13, 48(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ 64(R6), F13
+	WORD $0x4e29ccad // fmla v13.4s, v5.4s, v9.4s
+	FMOVQ F13, 64(R6)
+	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ 80(R6), F13
+	WORD $0x4e2acccd // fmla v13.4s, v6.4s, v10.4s
+	FMOVQ F13, 80(R6)
+	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ 96(R6), F13
+	WORD $0x4e29cced // fmla v13.4s, v7.4s, v9.4s
+	FMOVQ F13, 96(R6)
+	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ 112(R6), F13
+	WORD $0x4e2acd0d // fmla v13.4s, v8.4s, v10.4s
+	FMOVQ F13, 112(R6)
+	WORD $0x4f00e408 // movi v8.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R6), F4
+	FMOVQ 64(R6), F5
+	FMOVQ 80(R6), F6
+	FMOVQ 96(R6), F7
+	FMOVQ 112(R6), F8
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	FMOVQ F1, 0(R7)
 	FMOVQ F2, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	FMOVQ F3, 0(R7)
 	FMOVQ F4, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	FMOVQ F5, 0(R7)
 	FMOVQ F6, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	FMOVQ F7, 0(R7)
 	FMOVQ F8, 16(R7)
 	RET
 
-// func mul8asymI8MM8x2(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8asymI8MM8x2(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	ADD R4, R3, R8
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
 	WORD $0x4f00e400 // movi v0.16b, #0
+	FMOVQ F0, 0(R6)
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 16(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 32(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 48(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F4
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F4
 	WORD $0x4e217885 // fcvtl2 v5.4s, v4.8h
 	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
 	WORD $0x4e843886 // zip1 v6.4s, v4.4s, v4.4s
 	WORD $0x4e847884 // zip2 v4.4s, v4.4s, v4.4s
 	WORD $0x4e8538a7 // zip1 v7.4s, v5.4s, v5.4s
 	WORD $0x4e8578a5 // zip2 v5.4s, v5.4s, v5.4s
-	ADD $32, R1
-	FMOVD 0(R2), F8
+	ADD $32, R8
+	FMOVD 0(R9), F8
 	WORD $0x2f08a508 // uxtl v8.8h, v8.8b
 	WORD $0x6f10a509 // uxtl2 v9.4s, v8.8h
 	WORD $0x2f10a508 // uxtl v8.4s, v8.4h
@@ -5046,19 +6057,19 @@ group:
 	WORD $0x4e887908 // zip2 v8.4s, v8.4s, v8.4s
 	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
 	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
-	ADD $16, R2
+	ADD $16, R9
 
 block:
-	FMOVQ 32(R3), F16
-	FMOVQ 32(R8), F17
+	FMOVQ 32(R1), F16
+	FMOVQ 80(R1), F17
 	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
 	WORD $0x4e180610 // dup v16.2d, v16.d[1]
 	WORD $0x4eb09d4c // mul v12.4s, v10.4s, v16.4s
 	WORD $0x4eb09d0d // mul v13.4s, v8.4s, v16.4s
 	WORD $0x4eb09d6e // mul v14.4s, v11.4s, v16.4s
 	WORD $0x4eb09d2f // mul v15.4s, v9.4s, v16.4s
-	FMOVQ 0(R3), F18
-	FMOVQ 0(R8), F17
+	FMOVQ 0(R1), F18
+	FMOVQ 48(R1), F17
 	WORD $0x4ed13a50 // zip1 v16.2d, v18.2d, v17.2d
 	WORD $0x4ed17a51 // zip2 v17.2d, v18.2d, v17.2d
 	FMOVQ 0(R0), F18
@@ -5085,8 +6096,8 @@ block:
 	WORD $0x4e937a53 // zip2 v19.4s, v18.4s, v19.4s
 	WORD $0x4e91ae8e // usmmla v14.4s, v20.16b, v17.16b
 	WORD $0x4e91ae6f // usmmla v15.4s, v19.16b, v17.16b
-	FMOVQ 16(R3), F18
-	FMOVQ 16(R8), F17
+	FMOVQ 16(R1), F18
+	FMOVQ 64(R1), F17
 	WORD $0x4ed13a50 // zip1 v16.2d, v18.2d, v17.2d
 	WORD $0x4ed17a51 // zip2 v17.2d, v18.2d, v17.2d
 	FMOVQ 256(R0), F18
@@ -5113,75 +6124,108 @@ block:
 	WORD $0x4e937a53 // zip2 v19.4s, v18.4s, v19.4s
 	WORD $0x4e91ae8e // usmmla v14.4s, v20.16b, v17.16b
 	WORD $0x4e91ae6f // usmmla v15.4s, v19.16b, v17.16b
-	FMOVQ 32(R3), F16
-	FMOVQ 32(R8), F18
-	WORD $0x4e923a10 // zip1 v16.4s, v16.4s, v18.4s
+	FMOVQ 32(R1), F16
+	FMOVQ 80(R1), F17
+	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
 	WORD $0x4e080610 // dup v16.2d, v16.d[0]
 	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x6e30dcd1 // fmul v17.4s, v6.4s, v16.4s
-	WORD $0x4e31cd80 // fmla v0.4s, v12.4s, v17.4s
+	WORD $0x4e30cd80 // fmla v0.4s, v12.4s, v16.4s
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x6e30dc91 // fmul v17.4s, v4.4s, v16.4s
-	WORD $0x4e31cda1 // fmla v1.4s, v13.4s, v17.4s
+	WORD $0x4e30cda1 // fmla v1.4s, v13.4s, v16.4s
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x6e30dcf1 // fmul v17.4s, v7.4s, v16.4s
-	WORD $0x4e31cdc2 // fmla v2.4s, v14.4s, v17.4s
+	WORD $0x4e30cdc2 // fmla v2.4s, v14.4s, v16.4s
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x6e30dcb1 // fmul v17.4s, v5.4s, v16.4s
-	WORD $0x4e31cde3 // fmla v3.4s, v15.4s, v17.4s
+	WORD $0x4e30cde3 // fmla v3.4s, v15.4s, v16.4s
 	ADD $512, R0
-	ADD $48, R3
-	ADD $48, R8
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F12
+	WORD $0x4e26cc0c // fmla v12.4s, v0.4s, v6.4s
+	FMOVQ F12, 0(R6)
+	WORD $0x4f00e400 // movi v0.16b, #0
+	FMOVQ 16(R6), F12
+	WORD $0x4e24cc2c // fmla v12.4s, v1.4s, v4.4s
+	FMOVQ F12, 16(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 32(R6), F12
+	WORD $0x4e27cc4c // fmla v12.4s, v2.4s, v7.4s
+	FMOVQ F12, 32(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 48(R6), F12
+	WORD $0x4e25cc6c // fmla v12.4s, v3.4s, v5.4s
+	FMOVQ F12, 48(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F0
+	FMOVQ 16(R6), F1
+	FMOVQ 32(R6), F2
+	FMOVQ 48(R6), F3
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	WORD $0x4e81180c // uzp1 v12.4s, v0.4s, v1.4s
 	FMOVQ F12, 0(R7)
 	WORD $0x4e83184c // uzp1 v12.4s, v2.4s, v3.4s
 	FMOVQ F12, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	WORD $0x4e81580c // uzp2 v12.4s, v0.4s, v1.4s
 	FMOVQ F12, 0(R7)
 	WORD $0x4e83584c // uzp2 v12.4s, v2.4s, v3.4s
 	FMOVQ F12, 16(R7)
 	RET
 
-// func mul8asymI8MM8x4(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)
+// func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 TEXT ·mul8asymI8MM8x4(SB), NOSPLIT, $0-72
-	MOVD codes+16(FP), R0
-	MOVD scales+24(FP), R1
-	MOVD zeros+32(FP), R2
-	MOVD acts+40(FP), R3
-	MOVD stride+48(FP), R4
-	MOVD blocks+56(FP), R5
-	MOVD perGroup+64(FP), R6
-	ADD R4, R3, R8
-	ADD R4, R8, R9
-	ADD R4, R9, R10
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD blocks+48(FP), R4
+	MOVD perGroup+56(FP), R5
+	MOVD scratch+64(FP), R6
+	ADD R2<<2, R0
 	WORD $0x4f00e400 // movi v0.16b, #0
+	FMOVQ F0, 0(R6)
 	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ F1, 16(R6)
 	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ F2, 32(R6)
 	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ F3, 48(R6)
 	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ F4, 64(R6)
 	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ F5, 80(R6)
 	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ F6, 96(R6)
 	WORD $0x4f00e407 // movi v7.16b, #0
+	FMOVQ F7, 112(R6)
+
+span:
+	SUB R2<<1, R0, R8
+	SUB R2, R8, R9
+	ADD $128, R9
+	ADD $192, R0
+	MOVD $4, R10
 
 group:
-	CMP R5, R6
-	CSEL LT, R6, R5, R7
-	SUB R7, R5
-	FMOVQ 0(R1), F8
+	CMP R4, R5
+	CSEL LT, R5, R4, R7
+	SUB R7, R4
+	FMOVQ 0(R8), F8
 	WORD $0x4e217909 // fcvtl2 v9.4s, v8.8h
 	WORD $0x0e217908 // fcvtl v8.4s, v8.4h
 	WORD $0x4e88390a // zip1 v10.4s, v8.4s, v8.4s
 	WORD $0x4e887908 // zip2 v8.4s, v8.4s, v8.4s
 	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
 	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
-	ADD $32, R1
-	FMOVD 0(R2), F12
+	ADD $32, R8
+	FMOVD 0(R9), F12
 	WORD $0x2f08a58c // uxtl v12.8h, v12.8b
 	WORD $0x6f10a58d // uxtl2 v13.4s, v12.8h
 	WORD $0x2f10a58c // uxtl v12.4s, v12.4h
@@ -5189,31 +6233,31 @@ group:
 	WORD $0x4e8c798c // zip2 v12.4s, v12.4s, v12.4s
 	WORD $0x4e8d39af // zip1 v15.4s, v13.4s, v13.4s
 	WORD $0x4e8d79ad // zip2 v13.4s, v13.4s, v13.4s
-	ADD $16, R2
+	ADD $16, R9
 
 block:
-	FMOVQ 32(R3), F24
-	FMOVQ 32(R8), F25
+	FMOVQ 32(R1), F24
+	FMOVQ 80(R1), F25
 	WORD $0x4e993b18 // zip1 v24.4s, v24.4s, v25.4s
 	WORD $0x4e180718 // dup v24.2d, v24.d[1]
 	WORD $0x4eb89dd0 // mul v16.4s, v14.4s, v24.4s
 	WORD $0x4eb89d91 // mul v17.4s, v12.4s, v24.4s
 	WORD $0x4eb89df2 // mul v18.4s, v15.4s, v24.4s
 	WORD $0x4eb89db3 // mul v19.4s, v13.4s, v24.4s
-	FMOVQ 32(R9), F24
-	FMOVQ 32(R10), F25
+	FMOVQ 128(R1), F24
+	FMOVQ 176(R1), F25
 	WORD $0x4e993b18 // zip1 v24.4s, v24.4s, v25.4s
 	WORD $0x4e180718 // dup v24.2d, v24.d[1]
 	WORD $0x4eb89dd4 // mul v20.4s, v14.4s, v24.4s
 	WORD $0x4eb89d95 // mul v21.4s, v12.4s, v24.4s
 	WORD $0x4eb89df6 // mul v22.4s, v15.4s, v24.4s
 	WORD $0x4eb89db7 // mul v23.4s, v13.4s, v24.4s
-	FMOVQ 0(R3), F28
-	FMOVQ 0(R8), F25
+	FMOVQ 0(R1), F28
+	FMOVQ 48(R1), F25
 	WORD $0x4ed93b98 // zip1 v24.2d, v28.2d, v25.2d
 	WORD $0x4ed97b99 // zip2 v25.2d, v28.2d, v25.2d
-	FMOVQ 0(R9), F28
-	FMOVQ 0(R10), F27
+	FMOVQ 96(R1), F28
+	FMOVQ 144(R1), F27
 	WORD $0x4edb3b9a // zip1 v26.2d, v28.2d, v27.2d
 	WORD $0x4edb7b9b // zip2 v27.2d, v28.2d, v27.2d
 	FMOVQ 0(R0), F28
@@ -5248,12 +6292,12 @@ block:
 	WORD $0x4e9bafd6 // usmmla v22.4s, v30.16b, v27.16b
 	WORD $0x4e99afb3 // usmmla v19.4s, v29.16b, v25.16b
 	WORD $0x4e9bafb7 // usmmla v23.4s, v29.16b, v27.16b
-	FMOVQ 16(R3), F28
-	FMOVQ 16(R8), F25
+	FMOVQ 16(R1), F28
+	FMOVQ 64(R1), F25
 	WORD $0x4ed93b98 // zip1 v24.2d, v28.2d, v25.2d
 	WORD $0x4ed97b99 // zip2 v25.2d, v28.2d, v25.2d
-	FMOVQ 16(R9), F28
-	FMOVQ 16(R10), F27
+	FMOVQ 112(R1), F28
+	FMOVQ 160(R1), F27
 	WORD $0x4edb3b9a // zip1 v26.2d, v28.2d, v27.2d
 	WORD $0x4edb7b9b // zip2 v27.2d, v28.2d, v27.2d
 	FMOVQ 256(R0), F28
@@ -5288,111 +6332,146 @@ block:
 	WORD $0x4e9bafd6 // usmmla v22.4s, v30.16b, v27.16b
 	WORD $0x4e99afb3 // usmmla v19.4s, v29.16b, v25.16b
 	WORD $0x4e9bafb7 // usmmla v23.4s, v29.16b, v27.16b
-	FMOVQ 32(R3), F24
-	FMOVQ 32(R8), F26
-	WORD $0x4e9a3b18 // zip1 v24.4s, v24.4s, v26.4s
+	FMOVQ 32(R1), F24
+	FMOVQ 80(R1), F25
+	WORD $0x4e993b18 // zip1 v24.4s, v24.4s, v25.4s
 	WORD $0x4e080718 // dup v24.2d, v24.d[0]
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x6e38dd59 // fmul v25.4s, v10.4s, v24.4s
-	WORD $0x4e39ce00 // fmla v0.4s, v16.4s, v25.4s
+	WORD $0x4e38ce00 // fmla v0.4s, v16.4s, v24.4s
 	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x6e38dd19 // fmul v25.4s, v8.4s, v24.4s
-	WORD $0x4e39ce21 // fmla v1.4s, v17.4s, v25.4s
+	WORD $0x4e38ce21 // fmla v1.4s, v17.4s, v24.4s
 	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x6e38dd79 // fmul v25.4s, v11.4s, v24.4s
-	WORD $0x4e39ce42 // fmla v2.4s, v18.4s, v25.4s
+	WORD $0x4e38ce42 // fmla v2.4s, v18.4s, v24.4s
 	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x6e38dd39 // fmul v25.4s, v9.4s, v24.4s
-	WORD $0x4e39ce63 // fmla v3.4s, v19.4s, v25.4s
-	FMOVQ 32(R9), F24
-	FMOVQ 32(R10), F26
-	WORD $0x4e9a3b18 // zip1 v24.4s, v24.4s, v26.4s
+	WORD $0x4e38ce63 // fmla v3.4s, v19.4s, v24.4s
+	FMOVQ 128(R1), F24
+	FMOVQ 176(R1), F25
+	WORD $0x4e993b18 // zip1 v24.4s, v24.4s, v25.4s
 	WORD $0x4e080718 // dup v24.2d, v24.d[0]
 	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x6e38dd59 // fmul v25.4s, v10.4s, v24.4s
-	WORD $0x4e39ce84 // fmla v4.4s, v20.4s, v25.4s
+	WORD $0x4e38ce84 // fmla v4.4s, v20.4s, v24.4s
 	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
-	WORD $0x6e38dd19 // fmul v25.4s, v8.4s, v24.4s
-	WORD $0x4e39cea5 // fmla v5.4s, v21.4s, v25.4s
+	WORD $0x4e38cea5 // fmla v5.4s, v21.4s, v24.4s
 	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
-	WORD $0x6e38dd79 // fmul v25.4s, v11.4s, v24.4s
-	WORD $0x4e39cec6 // fmla v6.4s, v22.4s, v25.4s
+	WORD $0x4e38cec6 // fmla v6.4s, v22.4s, v24.4s
 	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
-	WORD $0x6e38dd39 // fmul v25.4s, v9.4s, v24.4s
-	WORD $0x4e39cee7 // fmla v7.4s, v23.4s, v25.4s
+	WORD $0x4e38cee7 // fmla v7.4s, v23.4s, v24.4s
 	ADD $512, R0
-	ADD $48, R3
-	ADD $48, R8
-	ADD $48, R9
-	ADD $48, R10
+	ADD R3, R1
 	SUBS $1, R7
 	BNE block
-	CBNZ R5, group
+	FMOVQ 0(R6), F16
+	WORD $0x4e2acc10 // fmla v16.4s, v0.4s, v10.4s
+	FMOVQ F16, 0(R6)
+	WORD $0x4f00e400 // movi v0.16b, #0
+	FMOVQ 16(R6), F16
+	WORD $0x4e28cc30 // fmla v16.4s, v1.4s, v8.4s
+	FMOVQ F16, 16(R6)
+	WORD $0x4f00e401 // movi v1.16b, #0
+	FMOVQ 32(R6), F16
+	WORD $0x4e2bcc50 // fmla v16.4s, v2.4s, v11.4s
+	FMOVQ F16, 32(R6)
+	WORD $0x4f00e402 // movi v2.16b, #0
+	FMOVQ 48(R6), F16
+	WORD $0x4e29cc70 // fmla v16.4s, v3.4s, v9.4s
+	FMOVQ F16, 48(R6)
+	WORD $0x4f00e403 // movi v3.16b, #0
+	FMOVQ 64(R6), F16
+	WORD $0x4e2acc90 // fmla v16.4s, v4.4s, v10.4s
+	FMOVQ F16, 64(R6)
+	WORD $0x4f00e404 // movi v4.16b, #0
+	FMOVQ 80(R6), F16
+	WORD $0x4e28ccb0 // fmla v16.4s, v5.4s, v8.4s
+	FMOVQ F16, 80(R6)
+	WORD $0x4f00e405 // movi v5.16b, #0
+	FMOVQ 96(R6), F16
+	WORD $0x4e2bccd0 // fmla v16.4s, v6.4s, v11.4s
+	FMOVQ F16, 96(R6)
+	WORD $0x4f00e406 // movi v6.16b, #0
+	FMOVQ 112(R6), F16
+	WORD $0x4e29ccf0 // fmla v16.4s, v7.4s, v9.4s
+	FMOVQ F16, 112(R6)
+	WORD $0x4f00e407 // movi v7.16b, #0
+	CBZ R4, done
+	SUBS $1, R10
+	BNE group
+	B span
+
+done:
+	FMOVQ 0(R6), F0
+	FMOVQ 16(R6), F1
+	FMOVQ 32(R6), F2
+	FMOVQ 48(R6), F3
+	FMOVQ 64(R6), F4
+	FMOVQ 80(R6), F5
+	FMOVQ 96(R6), F6
+	FMOVQ 112(R6), F7
 	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R5
+	MOVD ldc+8(FP), R4
 	WORD $0x4e811810 // uzp1 v16.4s, v0.4s, v1.4s
 	FMOVQ F16, 0(R7)
 	WORD $0x4e831850 // uzp1 v16.4s, v2.4s, v3.4s
 	FMOVQ F16, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	WORD $0x4e815810 // uzp2 v16.4s, v0.4s, v1.4s
 	FMOVQ F16, 0(R7)
 	WORD $0x4e835850 // uzp2 v16.4s, v2.4s, v3.4s
 	FMOVQ F16, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	WORD $0x4e851890 // uzp1 v16.4s, v4.4s, v5.4s
 	FMOVQ F16, 0(R7)
 	WORD $0x4e8718d0 // uzp1 v16.4s, v6.4s, v7.4s
 	FMOVQ F16, 16(R7)
-	ADD R5, R7
+	ADD R4, R7
 	WORD $0x4e855890 // uzp2 v16.4s, v4.4s, v5.4s
 	FMOVQ F16, 0(R7)
 	WORD $0x4e8758d0 // uzp2 v16.4s, v6.4s, v7.4s
 	FMOVQ F16, 16(R7)
 	RET
 
-// func quantizeBlocksNEON(dst *byte, x *float32, n int)
-TEXT ·quantizeBlocksNEON(SB), NOSPLIT, $0-24
+// func quantizeBlocksNEON(dst *byte, step int, x *float32, n int)
+TEXT ·quantizeBlocksNEON(SB), NOSPLIT, $0-32
 	MOVD dst+0(FP), R0
-	MOVD x+8(FP), R1
-	MOVD n+16(FP), R2
-	MOVD $0x42fe0000, R3
-	VDUP R3, V0.S4
-	MOVD $0x7f800000, R4
+	MOVD step+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD n+24(FP), R3
+	MOVD $0x42fe0000, R4
+	VDUP R4, V0.S4
+	MOVD $0x7f800000, R5
 
 next:
 	// The largest magnitude, as bits: these are ordered as the values are, and NaN comes after everything.
-	FMOVQ 0(R1), F3
+	FMOVQ 0(R2), F3
 	WORD $0x4ea0f86b // fabs v11.4s, v3.4s
-	FMOVQ 16(R1), F4
+	FMOVQ 16(R2), F4
 	WORD $0x4ea0f88c // fabs v12.4s, v4.4s
 	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
-	FMOVQ 32(R1), F5
+	FMOVQ 32(R2), F5
 	WORD $0x4ea0f8ac // fabs v12.4s, v5.4s
 	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
-	FMOVQ 48(R1), F6
+	FMOVQ 48(R2), F6
 	WORD $0x4ea0f8cc // fabs v12.4s, v6.4s
 	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
-	FMOVQ 64(R1), F7
+	FMOVQ 64(R2), F7
 	WORD $0x4ea0f8ec // fabs v12.4s, v7.4s
 	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
-	FMOVQ 80(R1), F8
+	FMOVQ 80(R2), F8
 	WORD $0x4ea0f90c // fabs v12.4s, v8.4s
 	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
-	FMOVQ 96(R1), F9
+	FMOVQ 96(R2), F9
 	WORD $0x4ea0f92c // fabs v12.4s, v9.4s
 	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
-	FMOVQ 112(R1), F10
+	FMOVQ 112(R2), F10
 	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
 	WORD $0x6eac656b // umax v11.4s, v11.4s, v12.4s
 	WORD $0x6eb0a96b // umaxv s11, v11.4s
-	FMOVS F11, R3
-	CMPW R4, R3
+	FMOVS F11, R4
+	CMPW R5, R4
 	BHS broken
 	FDIVS F0, F11, F1
 	FDIVS F11, F0, F2
-	FMOVS F2, R3
-	CMPW R4, R3
+	FMOVS F2, R4
+	CMPW R5, R4
 	BLO finite
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
@@ -5431,18 +6510,18 @@ finite:
 	FMOVQ F7, 16(R0)
 	FMOVS F1, 32(R0)
 	WORD $0x4eb1b98c // addv s12, v12.4s
-	FMOVS F12, R3
-	NEGW R3, R3
-	MOVW R3, 36(R0)
-	LSLW $3, R3, R5
-	MOVW R5, 40(R0)
-	LSLW $7, R3, R5
-	MOVW R5, 44(R0)
+	FMOVS F12, R4
+	NEGW R4, R4
+	MOVW R4, 36(R0)
+	LSLW $3, R4, R6
+	MOVW R6, 40(R0)
+	LSLW $7, R4, R6
+	MOVW R6, 44(R0)
 
 advance:
-	ADD $128, R1
-	ADD $48, R0
-	SUBS $1, R2
+	ADD $128, R2
+	ADD R1, R0
+	SUBS $1, R3
 	BNE next
 	RET
 
@@ -5451,6 +6530,6 @@ broken:
 	FMOVQ F12, 0(R0)
 	FMOVQ F12, 16(R0)
 	FMOVQ F12, 32(R0)
-	MOVD $0x7fc00000, R3
-	MOVW R3, 32(R0)
+	MOVD $0x7fc00000, R4
+	MOVW R4, 32(R0)
 	B advance

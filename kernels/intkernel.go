@@ -7,17 +7,18 @@ import (
 
 // intKernel is one implementation of the quantized product
 //
-//	dst[m][n] = sum over blocks b of fma(float32(isum), wscale*ascale, acc)
-//	isum      = sum over the block's 32 columns of (code - zero) * q, exact
+//	isum      = sum over a block's 32 columns of (code - zero) * q, exact
+//	part      = sum over the blocks b of a group of fma(float32(isum), ascale[b], part)
+//	dst[m][n] = sum over groups g of fma(part, wscale[g], dst)
 //
-// in this order of blocks, with one rounding per fused multiply-add. Every
-// kernel gives the same bits.
+// in the order of the columns, from zero, each fused multiply-add rounded once.
+// Every kernel gives the same bits.
 type intKernel struct {
 	Name string // "16x12": rows x tokens of its largest tile
 	ISA  ISA
 	Bits int
-	// run computes panels p0 to p1 for tokens m0 to m1. dst has ldd floats
-	// between rows and holds exactly w.n columns.
+	// run computes panels p0 to p1 for tokens m0, a multiple of actTile, to m1.
+	// dst has ldd floats between rows and holds exactly w.n columns.
 	run func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int)
 }
 
@@ -33,40 +34,39 @@ func intKernels() []intKernel {
 // mulGeneric is the reference.
 func mulGeneric(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
 	var codes [blockCols][panelRows]uint8
-	acc := make([]float32, (m1-m0)*panelRows)
+	type token struct{ part, sum [panelRows]float32 }
+	tokens := make([]token, m1-m0)
 	for p := p0; p < p1; p++ {
-		clear(acc)
+		clear(tokens)
+		n := min(panelRows, w.n-p*panelRows)
 		for b := range w.blocks {
 			w.unpackBlock(&codes, p, b)
-			gi := (p*w.groups + b/w.perGroup) * panelRows
-			scales, zeros := w.scales[gi:gi+panelRows], w.zeros[gi:gi+panelRows]
+			group := b / w.perGroup
+			last := b+1 == w.blocks || (b+1)/w.perGroup != group
 			for m := m0; m < m1; m++ {
-				var isum [panelRows]int32
-				act := &a.row(m)[b]
-				for lane := range isum {
-					isum[lane] = int32(zeros[lane]) * act.nsum
-				}
-				for c, v := range act.q {
-					for lane := range isum {
-						isum[lane] += int32(codes[c][lane]) * int32(v)
+				t, act := &tokens[m-m0], a.block(m, b)
+				for lane := range n {
+					isum := int32(w.zero(p*panelRows+lane, group)) * act.nsum
+					for c, v := range act.q {
+						isum += int32(codes[c][lane]) * int32(v)
 					}
-				}
-				out := acc[(m-m0)*panelRows:][:panelRows]
-				for lane := range out {
-					out[lane] = fma32(float32(isum[lane]), F16ToF32(scales[lane])*act.scale, out[lane])
+					t.part[lane] = fma32(float32(isum), act.scale, t.part[lane])
+					if last {
+						t.sum[lane] = fma32(t.part[lane], w.scale(p*panelRows+lane, group), t.sum[lane])
+						t.part[lane] = 0
+					}
 				}
 			}
 		}
-		n := min(panelRows, w.n-p*panelRows)
 		for m := m0; m < m1; m++ {
-			copy(dst[m*ldd+p*panelRows:][:n], acc[(m-m0)*panelRows:])
+			copy(dst[m*ldd+p*panelRows:][:n], tokens[m-m0].sum[:])
 		}
 	}
 }
 
 // unpackBlock spreads one block to a byte per code, column by column.
 func (p *packed) unpackBlock(codes *[blockCols][panelRows]uint8, panel, block int) {
-	src := p.codes[(panel*p.blocks+block)*p.blockBytes():][:p.blockBytes()]
+	src := p.panel(panel)[p.blockAt(block):][:p.blockBytes()]
 	for i, v := range src {
 		line, lane, byt := i/lineBytes, i%lineBytes/4, i%4
 		if p.scheme.Bits == 8 {

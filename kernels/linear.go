@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 )
 
@@ -62,6 +63,7 @@ func (l *Linear) Bytes() int64 {
 func (l *Linear) Row(dst []float32, r int) {
 	if l.quant != nil {
 		l.quant.row(dst, r)
+		runtime.KeepAlive(l)
 		return
 	}
 	size := l.k * l.dtype.Size()

@@ -1,6 +1,6 @@
 package kernels
 
-import "unsafe"
+import "encoding/binary"
 
 // The packed layout, one for every tier.
 //
@@ -13,37 +13,86 @@ import "unsafe"
 //	        high nibbles = columns 8j+4..8j+7      (4 lines a block)
 //	8 bits: line j of a block: columns 4j..4j+3    (8 lines a block)
 //
-// The codes of a panel are one sequential stream, aligned to cache lines.
-// Scales and zero points lie 16 wide per (panel, group).
+// The groups of a panel come in spans: first the scales of the span, F16, and
+// unless the scheme is symmetric its zero points, 16 wide per group, then the
+// codes. A span has as many groups as fill these lines, 2 or, with zero points,
+// 4, so that a panel is one sequential stream in which every load of codes is
+// aligned to a cache line. A second stream, as scales of their own would be,
+// costs a third of the memory bandwidth; see RATIONALE.md.
 const (
 	panelRows = 16
 	blockCols = 32
 	lineBytes = 64
+
+	scaleBytes = 2 * panelRows // of a group
+	zeroBytes  = panelRows
+	symSpan    = 2 // groups
+	asymSpan   = 4
 )
 
 // packed is a quantized matrix ready for the kernels.
 type packed struct {
-	n, k     int
-	scheme   Scheme
-	blocks   int // blocks of 32 columns in a row
-	perGroup int // blocks in a full group
-	groups   int
-	codes    []byte   // panels * blocks * blockBytes
-	scales   []uint16 // panels * groups * 16, F16 bits
-	zeros    []uint8  // panels * groups * 16
+	n, k       int
+	scheme     Scheme
+	blocks     int // blocks of 32 columns in a row
+	perGroup   int // blocks in a full group
+	groups     int
+	span       int // groups in a span
+	headBytes  int // scales and zero points of a span
+	panelBytes int
+	mem        *memory
 }
 
 func (p *packed) panels() int     { return (p.n + panelRows - 1) / panelRows }
 func (p *packed) blockBytes() int { return p.scheme.Bits * lineBytes }
-func (p *packed) bytes() int64 {
-	return int64(len(p.codes)) + 2*int64(len(p.scales)) + int64(len(p.zeros))
+func (p *packed) bytes() int64    { return int64(len(p.mem.bytes)) }
+
+// panel is one panel's bytes.
+func (p *packed) panel(i int) []byte { return p.mem.bytes[i*p.panelBytes:][:p.panelBytes] }
+
+// blockAt is the place of a block's codes in its panel.
+func (p *packed) blockAt(b int) int {
+	return (b/(p.span*p.perGroup)+1)*p.headBytes + b*p.blockBytes()
 }
 
-// alignedBytes allocates n bytes that start on a cache line.
-func alignedBytes(n int) []byte {
-	b := make([]byte, n+lineBytes-1)
-	off := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (lineBytes - 1))
-	return b[off : off+n : off+n]
+// scaleAt is the place of a row's scale in its panel; zeroAt of its zero point.
+func (p *packed) scaleAt(r, g int) int {
+	return p.spanAt(g) + g%p.span*scaleBytes + 2*(r%panelRows)
+}
+
+func (p *packed) zeroAt(r, g int) int {
+	return p.spanAt(g) + p.span*scaleBytes + g%p.span*zeroBytes + r%panelRows
+}
+
+// spanAt is where the span of a group begins.
+func (p *packed) spanAt(g int) int {
+	return g / p.span * (p.headBytes + p.span*p.perGroup*p.blockBytes())
+}
+
+// scale returns the scale of a row and group.
+func (p *packed) scale(r, g int) float32 {
+	return F16ToF32(binary.LittleEndian.Uint16(p.panel(r / panelRows)[p.scaleAt(r, g):]))
+}
+
+// zero returns the zero point of a row and group.
+func (p *packed) zero(r, g int) int {
+	if p.scheme.Sym {
+		return p.scheme.MidCode()
+	}
+	return int(p.panel(r / panelRows)[p.zeroAt(r, g)])
+}
+
+// newPacked lays out a matrix of zeros.
+func newPacked(rows, cols int, s Scheme) *packed {
+	p := &packed{n: rows, k: cols, scheme: s, groups: s.Groups(cols), span: symSpan, headBytes: symSpan * scaleBytes}
+	if !s.Sym {
+		p.span, p.headBytes = asymSpan, asymSpan*(scaleBytes+zeroBytes)
+	}
+	p.blocks = (cols + blockCols - 1) / blockCols
+	p.perGroup = (s.GroupWidth(cols) + blockCols - 1) / blockCols
+	p.panelBytes = p.blockAt(p.blocks-1) + p.blockBytes()
+	p.mem = newMemory(p.panels() * p.panelBytes)
+	return p
 }
 
 // pack interleaves a tensor. Rows beyond the last are zero with zero scales;
@@ -52,45 +101,81 @@ func pack(q *QTensor) (*packed, error) {
 	if err := q.Validate(); err != nil {
 		return nil, err
 	}
-	p := &packed{n: q.Rows, k: q.Cols, scheme: q.Scheme, groups: q.Groups()}
-	p.blocks = (q.Cols + blockCols - 1) / blockCols
-	p.perGroup = (q.Scheme.GroupWidth(q.Cols) + blockCols - 1) / blockCols
-	p.codes = alignedBytes(p.panels() * p.blocks * p.blockBytes())
-	p.scales = make([]uint16, p.panels()*p.groups*panelRows)
-	p.zeros = make([]uint8, len(p.scales))
-	for r := range q.Rows {
-		panel, lane := r/panelRows, r%panelRows
-		for g := range p.groups {
-			i := (panel*p.groups+g)*panelRows + lane
-			p.scales[i] = q.Scales[r*p.groups+g]
-			p.zeros[i] = q.Zero(r, g)
-		}
-		p.packRow(q.Codes[r*q.RowBytes():][:q.RowBytes()], panel, lane)
+	p := newPacked(q.Rows, q.Cols, q.Scheme)
+	for i := range p.panels() {
+		p.packPanel(q, i)
 	}
 	return p, nil
 }
 
-func (p *packed) packRow(row []byte, panel, lane int) {
-	dst := p.codes[panel*p.blocks*p.blockBytes()+4*lane:]
-	if p.scheme.Bits == 8 {
-		for i := 0; i < len(row); i += 4 { // rows are padded to four bytes
-			copy(dst[i/4*lineBytes:][:4], row[i:i+4])
+// packPanel fills a panel from its first byte to its last, which memory likes
+// best.
+func (p *packed) packPanel(q *QTensor, panel int) {
+	dst := p.panel(panel)
+	first := panel * panelRows
+	rows := min(panelRows, p.n-first)
+	rowBytes := q.RowBytes()
+	spanBytes := p.span * p.perGroup * blockCols * q.Scheme.Bits / 8 // of a row's codes
+	for g := 0; g < p.groups; g += p.span {
+		from := g / p.span * spanBytes
+		to := min(from+spanBytes, rowBytes)
+		scales := dst[p.spanAt(g):]
+		zeros := scales[p.span*scaleBytes:]
+		codes := scales[p.headBytes:]
+		for lane := range rows {
+			at := (first+lane)*p.groups + g
+			for i, s := range q.Scales[at:min(at+p.span, (first+lane+1)*p.groups)] {
+				binary.LittleEndian.PutUint16(scales[i*scaleBytes+2*lane:], s)
+				if !q.Scheme.Sym {
+					zeros[i*zeroBytes+lane] = q.Zeros[at+i]
+				}
+			}
+			row := q.Codes[(first+lane)*rowBytes:][from:to]
+			if q.Scheme.Bits == 4 {
+				packRow4(codes[4*lane:], row)
+			} else {
+				packRow8(codes[4*lane:], row)
+			}
 		}
-		return
 	}
-	for i := 0; i < len(row); i += 4 { // eight columns, two to a byte, become one line
-		b := row[i : i+4]
-		d := dst[i/4*lineBytes:][:4]
-		d[0] = b[0]&15 | b[2]<<4
-		d[1] = b[0]>>4 | b[2]&0xf0
-		d[2] = b[1]&15 | b[3]<<4
-		d[3] = b[1]>>4 | b[3]&0xf0
+}
+
+// packRow8 spreads a stretch of a row, which is padded to four bytes, over the
+// lines of its panel.
+func packRow8(dst, row []byte) {
+	for i := 0; i+4 <= len(row); i += 4 {
+		binary.LittleEndian.PutUint32(dst[i/4*lineBytes:], binary.LittleEndian.Uint32(row[i:]))
 	}
+}
+
+// packRow4 does the same for nibbles: of every eight, the first four become the
+// low nibbles of a line and the others the high ones. That is the perfect
+// shuffle of a word's halves (Warren, "Hacker's Delight", section 7-2), for two
+// words at a time.
+func packRow4(dst, row []byte) {
+	i := 0
+	for ; i+8 <= len(row); i += 8 {
+		x := shuffleNibbles(binary.LittleEndian.Uint64(row[i:]))
+		line := dst[i/4*lineBytes:]
+		binary.LittleEndian.PutUint32(line, uint32(x))
+		binary.LittleEndian.PutUint32(line[lineBytes:], uint32(x>>32))
+	}
+	if i+4 <= len(row) {
+		x := shuffleNibbles(uint64(binary.LittleEndian.Uint32(row[i:])))
+		binary.LittleEndian.PutUint32(dst[i/4*lineBytes:], uint32(x))
+	}
+}
+
+func shuffleNibbles(x uint64) uint64 {
+	t := (x ^ x>>8) & 0x0000ff000000ff00
+	x ^= t ^ t<<8
+	t = (x ^ x>>4) & 0x00f000f000f000f0
+	return x ^ t ^ t<<4
 }
 
 // code returns the code of one row and column from the packed layout.
 func (p *packed) code(r, c int) uint8 {
-	base := p.codes[(r/panelRows*p.blocks+c/blockCols)*p.blockBytes()+4*(r%panelRows):]
+	base := p.panel(r / panelRows)[p.blockAt(c/blockCols)+4*(r%panelRows):]
 	j := c % blockCols
 	if p.scheme.Bits == 8 {
 		return base[j/4*lineBytes+j%4]
@@ -102,7 +187,6 @@ func (p *packed) code(r, c int) uint8 {
 func (p *packed) row(dst []float32, r int) {
 	width := p.scheme.GroupWidth(p.k)
 	for c := range dst[:p.k] {
-		i := (r/panelRows*p.groups+c/width)*panelRows + r%panelRows
-		dst[c] = float32(int(p.code(r, c))-int(p.zeros[i])) * F16ToF32(p.scales[i])
+		dst[c] = float32(int(p.code(r, c))-p.zero(r, c/width)) * p.scale(r, c/width)
 	}
 }

@@ -20,11 +20,19 @@ type actBlock struct {
 // all in float32, so that every tier arrives at the same integers. Columns are
 // padded with zeros to whole blocks. See quantizeBlocksGeneric for what is not
 // finite.
+//
+// Tokens come in tiles of actTile; the blocks of a tile follow each other token
+// by token, so that a kernel reads one stream whatever the number of tokens it
+// takes at a time.
 type quantActs struct {
 	m, k   int
 	stride int        // blocks in a row
 	blocks []actBlock // m * stride
 }
+
+// actTile is the number of tokens in a tile: the most a kernel takes at a time.
+// The last tile may have fewer.
+const actTile = 24
 
 // resize prepares for m rows of k columns, reusing memory.
 func (a *quantActs) resize(m, k int) {
@@ -40,30 +48,42 @@ func grow[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-// row returns the blocks of one row.
-func (a *quantActs) row(m int) []actBlock { return a.blocks[m*a.stride : (m+1)*a.stride] }
+// place returns where the first block of a row is, and how far apart its blocks
+// are.
+func (a *quantActs) place(m int) (first, step int) {
+	tile := m / actTile * actTile
+	return tile*a.stride + m - tile, min(actTile, a.m-tile)
+}
+
+// block returns a row's block.
+func (a *quantActs) block(m, b int) *actBlock {
+	first, step := a.place(m)
+	return &a.blocks[first+b*step]
+}
 
 // quantize fills rows lo to hi from x, row-major with k columns. Different row
 // ranges may be filled concurrently.
-func (a *quantActs) quantize(x []float32, lo, hi int, blocks func(dst []actBlock, x []float32)) {
+func (a *quantActs) quantize(x []float32, lo, hi int, blocks func(dst []actBlock, step int, x []float32)) {
 	full := a.k / blockCols
 	for r := lo; r < hi; r++ {
-		in, out := x[r*a.k:(r+1)*a.k], a.row(r)
-		blocks(out[:full], in)
+		in := x[r*a.k : (r+1)*a.k]
+		first, step := a.place(r)
+		blocks(a.blocks[first:], step, in[:full*blockCols])
 		if full < a.stride {
 			var tail [blockCols]float32
 			copy(tail[:], in[full*blockCols:])
-			blocks(out[full:], tail[:])
+			blocks(a.blocks[first+full*step:], step, tail[:])
 		}
 	}
 }
 
-// quantizeBlocksGeneric quantizes len(dst) blocks of x. A block with an infinity
+// quantizeBlocksGeneric quantizes x, whole blocks, to every step-th block of dst.
+// A block with an infinity
 // or a NaN becomes zeros with a scale of NaN, so that every product with it is
 // NaN, in every tier, instead of something that looks like a number.
-func quantizeBlocksGeneric(dst []actBlock, x []float32) {
-	for b := range dst {
-		in, out := x[b*blockCols:(b+1)*blockCols], &dst[b]
+func quantizeBlocksGeneric(dst []actBlock, step int, x []float32) {
+	for b := range len(x) / blockCols {
+		in, out := x[b*blockCols:(b+1)*blockCols], &dst[b*step]
 		top := uint32(0) // bits of magnitudes are ordered as the values are
 		for _, v := range in {
 			top = max(top, math.Float32bits(v)&^(1<<31))

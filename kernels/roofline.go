@@ -2,20 +2,11 @@ package kernels
 
 import (
 	"math"
-	"sync"
 	"time"
 )
 
 // rooflineBytes is what the bandwidth test reads: well beyond the last cache.
 const rooflineBytes = 192 << 20
-
-var rooflineBuffer = sync.OnceValue(func() []byte {
-	b := alignedBytes(rooflineBytes)
-	for i := 0; i < len(b); i += 4096 { // every page of its own
-		b[i] = 1
-	}
-	return b
-})
 
 // Roofline measures the machine's limits on the engine's threads: memory read in
 // GB/s, and integer dot products of the highest tier in 10^9 operations a
@@ -24,7 +15,12 @@ func (e *Engine) Roofline() (bandwidthGBs, peakGOPS float64) {
 	if e.isa == Generic {
 		return 0, 0
 	}
-	buf := rooflineBuffer()
+	m := newMemory(rooflineBytes)
+	defer m.free()
+	buf := m.bytes
+	for i := 0; i < len(buf); i += 4096 { // every page of its own
+		buf[i] = 1
+	}
 	const chunk = 1 << 20
 	bandwidthGBs = float64(len(buf)) / e.best(3, func() {
 		e.pool.run(len(buf)/chunk, 1, func(_, lo, hi int) { readMemory(buf[lo*chunk : hi*chunk]) })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -162,6 +163,7 @@ func (b *selection) choose(s Shape) (Choice, error) {
 	}
 	times := make([][]float64, len(candidates))
 	dst := make([]float32, s.M*s.N)
+	defer runtime.KeepAlive(w)
 	const rounds = 3
 	slice := b.share / time.Duration(rounds*len(candidates))
 	for range rounds { // interleaved, so that a disturbance hits all alike
@@ -197,9 +199,7 @@ func (b *selection) time(k intKernel, dst []float32, a *quantActs, w *packed, d 
 	start := time.Now()
 	for n := 1; ; n++ {
 		b.e.pool.run(w.panels(), max(1, min(16, w.panels()/(4*b.e.pool.threads))), func(_, lo, hi int) {
-			for m := 0; m < a.m; m += tokenGrain {
-				k.run(dst, w.n, a, m, min(m+tokenGrain, a.m), w, lo, hi)
-			}
+			tokens(a.m, func(m0, m1 int) { k.run(dst, w.n, a, m0, m1, w, lo, hi) })
 		})
 		if took := time.Since(start); took >= d {
 			return float64(took.Nanoseconds()) / float64(n)

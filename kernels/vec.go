@@ -30,7 +30,7 @@ type vectorOps struct {
 	swiGLU func(dst, gate, up []float32)
 	// weightedSum stores the sum of rows, each len(dst) long, by their weights.
 	weightedSum    func(dst, weights, rows []float32)
-	quantizeBlocks func(dst []actBlock, x []float32)
+	quantizeBlocks func(dst []actBlock, step int, x []float32)
 }
 
 func genericOps() vectorOps {

@@ -335,6 +335,13 @@ func (c *Checkpoint) Release(name string) {
 	}
 }
 
+// ReleaseWeight releases all that a module's weight is stored in.
+func (c *Checkpoint) ReleaseWeight(m Module) {
+	for _, suffix := range []string{".weight", ".weight_packed", ".weight_scale", ".weight_zero_point"} {
+		c.Release(m.Name + suffix)
+	}
+}
+
 func (c *Checkpoint) release(part []byte) {
 	for _, region := range c.regions {
 		releasePages(region, part)

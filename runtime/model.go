@@ -69,41 +69,49 @@ func Load(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint) (*Mode
 		}
 		m.shared.norms[name] = t.Floats()
 	}
-	for _, mod := range ck.Config.Modules() {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	modules := ck.Config.Modules()
+	linears, errs := make([]*kernels.Linear, len(modules)), make([]error, len(modules))
+	eng.For(len(modules), func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			if errs[i] = ctx.Err(); errs[i] == nil {
+				linears[i], errs[i] = prepare(ck, modules[i])
+			}
 		}
-		if err := m.loadModule(ck, mod); err != nil {
-			return nil, err
+	})
+	for i, mod := range modules {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		m.linears[mod.Name] = linears[i]
+		if ck.Config.HasBias(mod.Kind) {
+			t, err := ck.Tensor(mod.Name + ".bias")
+			if err != nil {
+				return nil, err
+			}
+			m.shared.biases[mod.Name] = t.Floats()
 		}
 	}
 	m.wire()
 	return m, nil
 }
 
-func (m *Model) loadModule(ck *model.Checkpoint, mod model.Module) error {
+// prepare makes one matrix ready for the kernels. The codes of a quantized one
+// are in memory twice only as long as that takes.
+func prepare(ck *model.Checkpoint, mod model.Module) (l *kernels.Linear, err error) {
 	w, err := ck.Weight(mod)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var l *kernels.Linear
 	if w.Q != nil {
 		l, err = kernels.NewQuantLinear(w.Q)
+		ck.ReleaseWeight(mod)
 	} else {
 		l, err = kernels.NewFloatLinear(mod.Rows, mod.Cols, w.Float.DType, w.Float.Data)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %s: %w", ck.Ref, mod.Name, err)
+		return nil, fmt.Errorf("%s: %s: %w", ck.Ref, mod.Name, err)
 	}
-	m.linears[mod.Name] = l
-	if ck.Config.HasBias(mod.Kind) {
-		t, err := ck.Tensor(mod.Name + ".bias")
-		if err != nil {
-			return err
-		}
-		m.shared.biases[mod.Name] = t.Floats()
-	}
-	return nil
+	return l, nil
 }
 
 // wire resolves names once, so that the forward pass looks nothing up.

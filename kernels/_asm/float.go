@@ -26,6 +26,9 @@ func floatKernels() {
 }
 
 // rowBases returns pointers that reach every token's row; see tile.
+// maxPerBase is the number of rows reachable from one pointer: 0, 1 and 2 strides.
+const maxPerBase = 3
+
 func rowBases(first reg.Register, stride reg.Register, tokens int) (bases []reg.Register, at func(t int) operand.Mem) {
 	bases = []reg.Register{first}
 	for t := maxPerBase; t < tokens; t += maxPerBase {

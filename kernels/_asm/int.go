@@ -17,13 +17,17 @@ const (
 	nsum8At    = 40
 	nsum128At  = 44
 	panelRows  = 16
-	maxPerBase = 3 // rows reachable from one pointer: 0, 1 and 2 strides
+	scaleBytes = 2 * panelRows
+	zeroBytes  = panelRows
+	symSpan    = 2
+	asymSpan   = 4
+	maxTokens  = 24
 )
 
 func intKernels() {
 	for _, bits := range []int{4, 8} {
 		for _, sym := range []bool{true, false} {
-			for _, t := range []int{1, 2, 4, 8, 12} {
+			for _, t := range []int{1, 2, 4, 8, 12, maxTokens} {
 				tile(bits, sym, t, avx512{})
 			}
 			for _, t := range []int{1, 2, 4} {
@@ -44,6 +48,8 @@ type tier interface {
 	vec() reg.VecVirtual
 	// setup makes constants.
 	setup(bits int)
+	// free is how many registers are left for sums.
+	free(k *kernel) int
 	// block generates the products of one block of 32 columns.
 	block(k *kernel)
 }
@@ -52,11 +58,47 @@ type tier interface {
 type kernel struct {
 	bits, tokens int
 	sym          bool
-	codes        reg.Register
-	act          func(t, offset int) operand.Mem // of token t's block
-	scales       reg.VecVirtual                  // of the group, float32
-	zeros        reg.VecVirtual                  // of the group, int32; nil when symmetric
-	acc          []reg.VecVirtual
+	panel        reg.Register // the place in the stream of the panel
+	lane         reg.Register // the first row, where a call does not compute all
+	acts         reg.Register
+	scratch      reg.Register
+	scales       reg.VecVirtual // of the group, float32
+	zeros        reg.VecVirtual // of the group, int32; nil when symmetric
+
+	// The running sums of the tokens, sum, and those of the current group, part,
+	// in registers or, where there are too few, in scratch. A group of one block
+	// has no sum of its own.
+	single    bool
+	sum, part []reg.VecVirtual
+}
+
+// act is what lies at an offset of token t's current block.
+func (k *kernel) act(t, offset int) operand.Mem {
+	return operand.Mem{Base: k.acts, Disp: t*actBytes + offset}
+}
+
+// code is a line of codes of the current block.
+func (k *kernel) code(line int) operand.Mem {
+	return k.inPanel(k.panel, 4).Offset(line * lineBytes)
+}
+
+// inPanel is what lies at a pointer, for the first of the rows that the call
+// computes; size is that of a row's part.
+func (k *kernel) inPanel(p reg.Register, size uint8) operand.Mem {
+	m := operand.Mem{Base: p}
+	if k.lane != nil {
+		m.Index, m.Scale = k.lane, size
+	}
+	return m
+}
+
+// sumAt and partAt are the places in scratch.
+func (k *kernel) sumAt(t int) operand.Mem {
+	return operand.Mem{Base: k.scratch, Disp: t * lineBytes}
+}
+
+func (k *kernel) partAt(t int) operand.Mem {
+	return operand.Mem{Base: k.scratch, Disp: (maxTokens + t) * lineBytes}
 }
 
 // start is where, in a block of activations, the sum of a symmetric product
@@ -68,6 +110,19 @@ func (k *kernel) start() int {
 	return nsum128At
 }
 
+// registers makes n zero registers, or none when there are too few.
+func registers(isa tier, n, free int) []reg.VecVirtual {
+	if n > free {
+		return nil
+	}
+	vs := make([]reg.VecVirtual, n)
+	for i := range vs {
+		vs[i] = isa.vec()
+		VXORPS(vs[i], vs[i], vs[i])
+	}
+	return vs
+}
+
 // tile generates a kernel for a number of tokens.
 func tile(bits int, sym bool, tokens int, isa tier) {
 	kind := "asym"
@@ -76,66 +131,163 @@ func tile(bits int, sym bool, tokens int, isa tier) {
 	}
 	name := fmt.Sprintf("mul%d%s%sx%d", bits, kind, isa.name(), tokens)
 	TEXT(name, NOSPLIT,
-		"func(c *float32, ldc int, codes *byte, scales *uint16, zeros *uint8, acts *byte, stride int, blocks int, perGroup int)")
-	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel and %d tokens, %d-bit %smetric codes.", name, isa.lanes(), tokens, bits, kind),
-		"ldc and stride count bytes.")
+		"func(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)")
+	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel, the first or from lane on, and %d tokens, %d-bit %smetric codes.", name, isa.lanes(), tokens, bits, kind),
+		"ldc and step count bytes.")
 	Pragma("noescape")
-	k := &kernel{bits: bits, tokens: tokens, sym: sym, codes: Load(Param("codes"), GP64())}
-	scales := Load(Param("scales"), GP64())
-	var zeros reg.Register
-	if !sym {
-		zeros = Load(Param("zeros"), GP64())
+	k := &kernel{bits: bits, tokens: tokens, sym: sym, panel: Load(Param("panel"), GP64()), acts: Load(Param("acts"), GP64()),
+		scratch: Load(Param("scratch"), GP64())}
+	if isa.lanes() < panelRows {
+		k.lane = Load(Param("lane"), GP64())
 	}
-	stride := Load(Param("stride"), GP64())
-	var bases []reg.Register
-	var at func(t int) operand.Mem
-	bases, at = rowBases(Load(Param("acts"), GP64()), stride, tokens)
-	k.act = func(t, offset int) operand.Mem { return at(t).Offset(offset) }
-	left := Load(Param("blocks"), GP64())
 	isa.setup(bits)
-	for range tokens {
-		v := isa.vec()
-		VXORPS(v, v, v)
-		k.acc = append(k.acc, v)
+	perGroup := Load(Param("perGroup"), GP64())
+	CMPQ(perGroup, operand.Imm(1))
+	JEQ(operand.LabelRef("single"))
+	k.loop(isa, "group", perGroup)
+	k.single = true
+	k.loop(isa, "single", nil)
+}
+
+// loop generates the product over all blocks, for groups of several blocks or of
+// one, to the end of the function.
+func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
+	Label(label)
+	k.sum, k.part = nil, nil
+	free := isa.free(k)
+	if !k.single {
+		k.part = registers(isa, k.tokens, free)
+		free -= len(k.part)
 	}
-	n := GP64()
-	k.scales = isa.vec()
-	if !sym {
+	k.sum = registers(isa, k.tokens, free)
+	zero := isa.vec()
+	if k.sum == nil || (!k.single && k.part == nil) {
+		VXORPS(zero, zero, zero)
+	}
+	if k.sum == nil {
+		for t := range k.tokens {
+			VMOVUPS(zero, k.sumAt(t))
+		}
+	}
+	left := Load(Param("blocks"), GP64())
+	step := Load(Param("step"), GP64())
+	scales, groups := GP64(), GP64()
+	var zeros reg.Register
+	span, head := symSpan, symSpan*scaleBytes
+	if !k.sym {
+		span, head = asymSpan, asymSpan*(scaleBytes+zeroBytes)
+		zeros = GP64()
 		k.zeros = isa.vec()
 	}
+	k.scales = isa.vec()
 
-	Label("group")
-	Load(Param("perGroup"), n)
-	CMPQ(n, left)
-	CMOVQGT(left, n)
-	SUBQ(n, left)
-	VCVTPH2PS(operand.Mem{Base: scales}, k.scales)
-	ADDQ(operand.U32(2*panelRows), scales)
-	if !sym {
-		VPMOVZXBD(operand.Mem{Base: zeros}, k.zeros)
-		ADDQ(operand.U32(panelRows), zeros)
+	Label(label + "Span")
+	MOVQ(k.panel, scales)
+	if !k.sym {
+		LEAQ(operand.Mem{Base: k.panel, Disp: span * scaleBytes}, zeros)
 	}
-
-	Label("block")
+	ADDQ(operand.U32(head), k.panel)
+	MOVQ(operand.U32(span), groups)
+	Label(label + "Next")
+	VCVTPH2PS(k.inPanel(scales, 2), k.scales)
+	ADDQ(operand.U32(scaleBytes), scales)
+	if !k.sym {
+		VPMOVZXBD(k.inPanel(zeros, 1), k.zeros)
+		ADDQ(operand.U32(zeroBytes), zeros)
+	}
+	n := GP64()
+	if !k.single {
+		for t := range k.tokens {
+			if k.part == nil {
+				VMOVUPS(zero, k.partAt(t))
+			} else {
+				VXORPS(k.part[t], k.part[t], k.part[t])
+			}
+		}
+		MOVQ(perGroup, n)
+		CMPQ(n, left)
+		CMOVQGT(left, n)
+		SUBQ(n, left)
+		Label(label + "Block")
+	}
 	isa.block(k)
-	ADDQ(operand.U32(bits*lineBytes), k.codes)
-	for _, b := range bases {
-		ADDQ(operand.U32(actBytes), b)
+	ADDQ(operand.U32(k.bits*lineBytes), k.panel)
+	ADDQ(step, k.acts)
+	if k.single {
+		DECQ(left)
+	} else {
+		DECQ(n)
+		JNZ(operand.LabelRef(label + "Block"))
+		for t := range k.tokens {
+			part := isa.vec()
+			if k.part != nil {
+				part = k.part[t]
+			} else {
+				VMOVUPS(k.partAt(t), part)
+			}
+			k.addPart(t, part)
+		}
+		TESTQ(left, left)
 	}
-	DECQ(n)
-	JNZ(operand.LabelRef("block"))
-	TESTQ(left, left)
-	JNZ(operand.LabelRef("group"))
+	JZ(operand.LabelRef(label + "Done"))
+	DECQ(groups)
+	JNZ(operand.LabelRef(label + "Next"))
+	JMP(operand.LabelRef(label + "Span"))
+
+	Label(label + "Done")
 
 	c, ldc := Load(Param("c"), GP64()), Load(Param("ldc"), GP64())
-	for t, v := range k.acc {
+	for t := range k.tokens {
+		v := isa.vec()
+		if k.sum != nil {
+			v = k.sum[t]
+		} else {
+			VMOVUPS(k.sumAt(t), v)
+		}
 		VMOVUPS(v, operand.Mem{Base: c})
-		if t+1 < tokens {
+		if t+1 < k.tokens {
 			ADDQ(ldc, c)
 		}
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// addPart adds the product of a whole group, still without the group's scale,
+// to the sum of a token.
+func (k *kernel) addPart(t int, part reg.VecVirtual) {
+	if k.sum != nil {
+		VFMADD231PS(part, k.scales, k.sum[t])
+		return
+	}
+	// part = part*scales + sum
+	VFMADD213PS(k.sumAt(t), k.scales, part)
+	VMOVUPS(part, k.sumAt(t))
+}
+
+// addBlock adds the integer product of a block times the scale of its
+// activations, which multiply fetches, to the sums. dots is overwritten.
+func (k *kernel) addBlock(t int, dots reg.VecVirtual, multiply func(v reg.VecVirtual), accumulate func(v, sum reg.VecVirtual)) {
+	VCVTDQ2PS(dots, dots)
+	switch {
+	case k.single:
+		multiply(dots)
+		k.addPart(t, dots)
+	case k.part != nil:
+		accumulate(dots, k.part[t])
+	default:
+		sum := vecLike(dots)
+		VMOVUPS(k.partAt(t), sum)
+		accumulate(dots, sum)
+		VMOVUPS(sum, k.partAt(t))
+	}
+}
+
+func vecLike(v reg.VecVirtual) reg.VecVirtual {
+	if v.Size() == 64 {
+		return ZMM()
+	}
+	return YMM()
 }
 
 // avx512 computes 16 rows with VPDPBUSD on 512 bits; the activations are
@@ -147,6 +299,10 @@ var mask512, mask256, ones256, sixteen256 reg.VecVirtual
 func (avx512) name() string        { return "AVX512VNNI" }
 func (avx512) lanes() int          { return 16 }
 func (avx512) vec() reg.VecVirtual { return ZMM() }
+
+// Beside the sums live 8 vectors of codes, a mask, scales, zero points and as
+// many dot products as are interleaved, and a temporary.
+func (avx512) free(*kernel) int { return 32 - 12 - interleave }
 
 func (avx512) setup(bits int) {
 	if bits == 4 {
@@ -172,7 +328,7 @@ func (avx512) block(k *kernel) {
 	if k.bits == 4 {
 		for line := range 4 {
 			lo, hi := ZMM(), ZMM()
-			VMOVDQU32(operand.Mem{Base: k.codes, Disp: line * lineBytes}, lo)
+			VMOVDQU32(k.code(line), lo)
 			VPSRLW(operand.Imm(4), lo, hi)
 			VPANDD(mask512, lo, lo)
 			VPANDD(mask512, hi, hi)
@@ -181,7 +337,7 @@ func (avx512) block(k *kernel) {
 	} else {
 		for j := range vs {
 			vs[j] = ZMM()
-			VMOVDQU32(operand.Mem{Base: k.codes, Disp: j * lineBytes}, vs[j])
+			VMOVDQU32(k.code(j), vs[j])
 		}
 	}
 	var sums [interleave]reg.VecVirtual
@@ -204,13 +360,11 @@ func (avx512) block(k *kernel) {
 				VPDPBUSD_BCST(k.act(t0+i, 4*j), v, dots[i])
 			}
 		}
-		// One rounding for the scale and one for the fused multiply-add, as the
-		// reference does.
-		for i := range dots {
-			s := ZMM()
-			VCVTDQ2PS(dots[i], dots[i])
-			VMULPS_BCST(k.act(t0+i, scaleAt), k.scales, s)
-			VFMADD231PS(s, dots[i], k.acc[t0+i])
+		for i, d := range dots {
+			scale := k.act(t0+i, scaleAt)
+			k.addBlock(t0+i, d,
+				func(v reg.VecVirtual) { VMULPS_BCST(scale, v, v) },
+				func(v, sum reg.VecVirtual) { VFMADD231PS_BCST(scale, v, sum) })
 		}
 	}
 }
@@ -229,10 +383,10 @@ func (k *kernel) finish256(t int, dots reg.VecVirtual, started bool) {
 		VPMADDWD(k.zeros, z, z)
 		VPADDD(z, dots, dots)
 	}
-	VCVTDQ2PS(dots, dots)
 	VBROADCASTSS(k.act(t, scaleAt), s)
-	VMULPS(s, k.scales, s)
-	VFMADD231PS(s, dots, k.acc[t])
+	k.addBlock(t, dots,
+		func(v reg.VecVirtual) { VMULPS(s, v, v) },
+		func(v, sum reg.VecVirtual) { VFMADD231PS(s, v, sum) })
 }
 
 // avxvnni computes 8 rows with VPDPBUSD on 256 bits. avo writes the instruction
@@ -243,6 +397,10 @@ type avxvnni struct{}
 func (avxvnni) name() string        { return "AVXVNNI" }
 func (avxvnni) lanes() int          { return 8 }
 func (avxvnni) vec() reg.VecVirtual { return YMM() }
+
+// Beside the sums live the dot products, a mask, scales, zero points, two
+// vectors of codes and one of activations.
+func (avxvnni) free(k *kernel) int { return 16 - 6 - k.tokens }
 
 func (avxvnni) setup(bits int) {
 	if bits == 4 {
@@ -269,7 +427,7 @@ func (avxvnni) block(k *kernel) {
 	}
 	for line := range k.bits {
 		v := YMM()
-		VMOVDQU(operand.Mem{Base: k.codes, Disp: line * lineBytes}, v)
+		VMOVDQU(k.code(line), v)
 		if k.bits == 8 {
 			add(line, v)
 			continue
@@ -296,6 +454,11 @@ func (avx2) name() string        { return "AVX2" }
 func (avx2) lanes() int          { return 8 }
 func (avx2) vec() reg.VecVirtual { return YMM() }
 
+// Beside the sums live the dot products, for both nibbles of 8-bit codes, two or
+// three constants, scales, zero points, two vectors of codes, one of activations
+// and a temporary.
+func (avx2) free(k *kernel) int { return 16 - 8 - k.tokens*k.bits/4 - (k.bits/4 - 1) }
+
 func (avx2) setup(bits int) {
 	mask256 = constant(YMM(), 0x0f0f0f0f)
 	ones256 = constant(YMM(), 0x00010001)
@@ -319,7 +482,7 @@ func (avx2) block(k *kernel) {
 	}
 	for line := range k.bits {
 		lo, hi := YMM(), YMM()
-		VMOVDQU(operand.Mem{Base: k.codes, Disp: line * lineBytes}, lo)
+		VMOVDQU(k.code(line), lo)
 		VPSRLW(operand.Imm(4), lo, hi)
 		VPAND(mask256, lo, lo)
 		VPAND(mask256, hi, hi)
@@ -349,10 +512,10 @@ func (avx2) block(k *kernel) {
 
 // quantizeBlocks is quantizeBlocksGeneric with AVX2.
 func quantizeBlocks() {
-	TEXT("quantizeBlocksAVX2", NOSPLIT, "func(dst *byte, x *float32, n int)")
-	Doc("quantizeBlocksAVX2 is quantizeBlocksGeneric for n > 0 blocks.")
+	TEXT("quantizeBlocksAVX2", NOSPLIT, "func(dst *byte, step int, x *float32, n int)")
+	Doc("quantizeBlocksAVX2 is quantizeBlocksGeneric for n > 0 blocks; step counts bytes.")
 	Pragma("noescape")
-	dst, x, n := Load(Param("dst"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
+	dst, step, x, n := Load(Param("dst"), GP64()), Load(Param("step"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
 	abs := constant(YMM(), 0x7fffffff)
 	order := YMM()
 	VMOVDQU(permutation("packOrder", 0, 4, 1, 5, 2, 6, 3, 7), order)
@@ -427,7 +590,7 @@ func quantizeBlocks() {
 	VMOVD(k, operand.Mem{Base: dst, Disp: nsum128At})
 	Label("advance")
 	ADDQ(operand.U32(128), x)
-	ADDQ(operand.U32(actBytes), dst)
+	ADDQ(step, dst)
 	DECQ(n)
 	JNZ(operand.LabelRef("next"))
 	VZEROUPPER()

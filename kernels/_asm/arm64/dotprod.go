@@ -19,7 +19,7 @@ func (dotProd) block(k *kernel) {
 		first := line * groups % 4 // the line's first group in the vectors of activations
 		if first == 0 {
 			for t, v := range acts {
-				k.load(v, k.acts[t], line*groups/4*16)
+				k.act(v, t, line*groups/4*16)
 			}
 		}
 		for q := range quads {

@@ -47,8 +47,8 @@ func (i i8mm) block(k *kernel) {
 		if step%2 == 0 {
 			for p, v := range acts {
 				other := k.vec()
-				k.load(other, k.acts[2*p], 8*step)
-				k.load(v[1], k.acts[2*p+1], 8*step)
+				k.act(other, 2*p, 8*step)
+				k.act(v[1], 2*p+1, 8*step)
 				k.arm("zip1 %v.2d, %v.2d, %v.2d", v[0], other, v[1])
 				k.arm("zip2 %v.2d, %v.2d, %v.2d", v[1], other, v[1])
 				k.free(other)
@@ -86,9 +86,9 @@ func (i i8mm) block(k *kernel) {
 // meta fills a vector with an element of the block's numbers of tokens t and
 // t+1, twice.
 func (i8mm) meta(k *kernel, v vec, t, element int) {
-	k.load(v, k.acts[t], metaAt)
+	k.act(v, t, metaAt)
 	other := k.vec()
-	k.load(other, k.acts[t+1], metaAt)
+	k.act(other, t+1, metaAt)
 	k.arm("zip%d %v.4s, %v.4s, %v.4s", element/2+1, v, v, other)
 	k.arm("dup %v.2d, %v.d[%d]", v, v, element%2)
 	k.free(other)
@@ -115,12 +115,11 @@ func (i i8mm) start(k *kernel, t int, sums []vec) {
 }
 
 func (i i8mm) finish(k *kernel, t int, sums []vec) {
-	v, scale := k.vec(), k.vec()
+	v := k.vec()
 	i.meta(k, v, t, metaScale)
 	for r, s := range sums {
 		k.arm("scvtf %v.4s, %v.4s", s, s)
-		k.arm("fmul %v.4s, %v.4s, %v.4s", scale, k.scales[r], v)
-		k.arm("fmla %v.4s, %v.4s, %v.4s", k.acc[t/2*len(sums)+r], s, scale)
+		k.arm("fmla %v.4s, %v.4s, %v.4s", k.acc[t/2*len(sums)+r], s, v)
 	}
-	k.free(v, scale)
+	k.free(v)
 }

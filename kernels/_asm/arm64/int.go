@@ -8,6 +8,11 @@ const (
 	actBytes  = 48
 	metaAt    = 32 // of a block of activations: scale, then int32: minus the sum, 8 and 128 times that
 	panelRows = 16
+
+	scaleBytes = 2 * panelRows
+	zeroBytes  = panelRows
+	symSpan    = 2
+	asymSpan   = 4
 )
 
 // The elements at metaAt.
@@ -53,11 +58,11 @@ type kernel struct {
 	*function
 	bits, rows, tokens int
 	sym                bool
-	codes              gp
-	acts               []gp  // the current block of every token
+	codes              gp    // of the current block, for the first of the rows
+	acts               gp    // the current blocks of the tokens
 	scales, zeros      []vec // of the group: float32, int32; no zeros when symmetric
-	acc                []vec
-	nibbles, flip      vec // constants for 4 and for signed 8 bits
+	acc                []vec // the sums of the group; those of all groups are in scratch
+	nibbles, flip      vec   // constants for 4 and for signed 8 bits
 }
 
 // mul generates a kernel for some rows of a panel and some tokens.
@@ -69,21 +74,12 @@ func mul(f *file, t tier, bits int, sym bool, rows, tokens int) {
 	name := fmt.Sprintf("mul%d%s%s%dx%d", bits, kind, t.name(), rows, tokens)
 	k := &kernel{bits: bits, rows: rows, tokens: tokens, sym: sym, nibbles: none, flip: none}
 	k.function = f.begin(name,
-		fmt.Sprintf("%s is mulGeneric for %d rows of a panel and %d tokens, %d-bit %smetric codes.\nldc and stride count bytes.", name, rows, tokens, bits, kind), "",
-		"c *float32", "ldc int", "codes *byte", "scales *uint16", "zeros *uint8", "acts *byte", "stride int", "blocks int", "perGroup int")
-	k.codes = k.param("codes")
-	scales := k.param("scales")
-	var zeros gp
-	if !sym {
-		zeros = k.param("zeros")
-	}
-	k.acts = []gp{k.param("acts")}
-	stride, left, perGroup, n := k.param("stride"), k.param("blocks"), k.param("perGroup"), k.gp()
-	for range tokens - 1 {
-		r := k.gp()
-		k.op("ADD %v, %v, %v", stride, k.acts[len(k.acts)-1], r)
-		k.acts = append(k.acts, r)
-	}
+		fmt.Sprintf("%s is mulGeneric for %d rows of a panel from lane on and %d tokens, %d-bit %smetric codes.\nldc and step count bytes.", name, rows, tokens, bits, kind), "",
+		"c *float32", "ldc int", "panel *byte", "lane int", "acts *byte", "step int", "blocks int", "perGroup int", "scratch *byte")
+	k.codes, k.acts = k.param("panel"), k.param("acts")
+	lane, step, left, perGroup, scratch := k.param("lane"), k.param("step"), k.param("blocks"), k.param("perGroup"), k.param("scratch")
+	n, scales, zeros, groups := k.gp(), k.gp(), k.gp(), k.gp()
+	k.op("ADD %v<<2, %v", lane, k.codes)
 	switch {
 	case bits == 4:
 		k.nibbles = k.constant(0x0f0f0f0f)
@@ -91,9 +87,23 @@ func mul(f *file, t tier, bits int, sym bool, rows, tokens int) {
 		k.flip = k.constant(0x80808080)
 	}
 	k.acc = k.vecN(rows * tokens / 4)
-	for _, v := range k.acc {
+	for i, v := range k.acc {
 		k.arm("movi %v.16b, #0", v)
+		k.vstore(v, scratch, 16*i)
 	}
+	span, head := symSpan, symSpan*scaleBytes
+	if !sym {
+		span, head = asymSpan, asymSpan*(scaleBytes+zeroBytes)
+	}
+
+	k.label("span")
+	k.op("SUB %v<<1, %v, %v", lane, k.codes, scales)
+	if !sym {
+		k.op("SUB %v, %v, %v", lane, scales, zeros)
+		k.op("ADD $%d, %v", span*scaleBytes, zeros)
+	}
+	k.op("ADD $%d, %v", head, k.codes)
+	k.op("MOVD $%d, %v", span, groups)
 
 	k.label("group")
 	k.op("CMP %v, %v", left, perGroup)
@@ -107,19 +117,35 @@ func mul(f *file, t tier, bits int, sym bool, rows, tokens int) {
 	k.label("block")
 	t.block(k)
 	k.op("ADD $%d, %v", bits*lineBytes, k.codes)
-	for _, r := range k.acts {
-		k.op("ADD $%d, %v", actBytes, r)
-	}
+	k.op("ADD %v, %v", step, k.acts)
 	k.op("SUBS $1, %v", n)
 	k.op("BNE block")
-	k.op("CBNZ %v, group", left)
+	sum := k.vec()
+	for i, v := range k.acc {
+		k.load(sum, scratch, 16*i)
+		k.arm("fmla %v.4s, %v.4s, %v.4s", sum, v, k.scales[i%len(k.scales)])
+		k.vstore(sum, scratch, 16*i)
+		k.arm("movi %v.16b, #0", v)
+	}
+	k.free(sum)
+	k.op("CBZ %v, done", left)
+	k.op("SUBS $1, %v", groups)
+	k.op("BNE group")
+	k.op("B span")
 
+	k.label("done")
+	for i, v := range k.acc {
+		k.load(v, scratch, 16*i)
+	}
 	c, ldc := n, left
 	k.reload("c", c)
 	k.reload("ldc", ldc)
 	t.store(k, c, ldc)
 	k.op("RET")
 }
+
+// act loads 16 bytes of token t's current block.
+func (k *kernel) act(v vec, t, offset int) { k.load(v, k.acts, t*actBytes+offset) }
 
 // loadScales converts the scales of a group and moves on.
 func (k *kernel) loadScales(t tier, from gp) {
@@ -130,7 +156,7 @@ func (k *kernel) loadScales(t tier, from gp) {
 		k.arm("fcvtl %v.4s, %v.4h", lo, lo)
 		k.scales = append(append(k.scales, t.spread(k, lo)...), t.spread(k, hi)...)
 	}
-	k.op("ADD $%d, %v", 2*panelRows, from)
+	k.op("ADD $%d, %v", scaleBytes, from)
 }
 
 // loadZeros widens the zero points of a group and moves on.
@@ -150,7 +176,7 @@ func (k *kernel) loadZeros(t tier, from gp) {
 		k.arm("%s %v.4s, %v.4h", widen, lo, lo)
 		k.zeros = append(append(k.zeros, t.spread(k, lo)...), t.spread(k, hi)...)
 	}
-	k.op("ADD $%d, %v", panelRows, from)
+	k.op("ADD $%d, %v", zeroBytes, from)
 }
 
 // codeVector loads four rows by four columns of 8-bit codes.
@@ -187,7 +213,7 @@ func (byRows) store(k *kernel, c, ldc gp) {
 // start sets the block's sums of a token to what the zero points contribute.
 func (k *kernel) start(t int, sums []vec) {
 	meta := k.vec()
-	k.load(meta, k.acts[t], metaAt)
+	k.act(meta, t, metaAt)
 	for i, v := range sums {
 		switch {
 		case !k.sym:
@@ -201,15 +227,14 @@ func (k *kernel) start(t int, sums []vec) {
 	k.free(meta)
 }
 
-// finish adds the block's sums of a token to acc: one rounding for the scale and
-// one for the fused multiply-add, as the reference does.
+// finish adds the block's sums of a token, times the scale of its activations,
+// to acc.
 func (k *kernel) finish(t int, sums []vec) {
-	meta, scale := k.vec(), k.vec()
-	k.load(meta, k.acts[t], metaAt)
+	meta := k.vec()
+	k.act(meta, t, metaAt)
 	for i, v := range sums {
 		k.arm("scvtf %v.4s, %v.4s", v, v)
-		k.arm("fmul %v.4s, %v.4s, %v.s[%d]", scale, k.scales[i], meta, metaScale)
-		k.arm("fmla %v.4s, %v.4s, %v.4s", k.acc[t*len(sums)+i], v, scale)
+		k.arm("fmla %v.4s, %v.4s, %v.s[%d]", k.acc[t*len(sums)+i], v, meta, metaScale)
 	}
-	k.free(meta, scale)
+	k.free(meta)
 }

@@ -112,7 +112,7 @@ func (k *kernel) broadcast(first, n int) [][]vec {
 	act := k.vec()
 	for t := range k.tokens {
 		vs := k.vecN(n)
-		k.load(act, k.acts[t], first/4*16)
+		k.act(act, t, first/4*16)
 		for i, v := range vs {
 			k.arm("dup %v.4s, %v.s[%d]", v, act, first%4+i)
 		}

@@ -2,9 +2,9 @@ package main
 
 // quantizeBlocks is quantizeBlocksGeneric.
 func quantizeBlocks(f *file) {
-	k := f.begin("quantizeBlocksNEON", "quantizeBlocksNEON is quantizeBlocksGeneric for n > 0 blocks.", "",
-		"dst *byte", "x *float32", "n int")
-	dst, x, n := k.param("dst"), k.param("x"), k.param("n")
+	k := f.begin("quantizeBlocksNEON", "quantizeBlocksNEON is quantizeBlocksGeneric for n > 0 blocks; step counts bytes.", "",
+		"dst *byte", "step int", "x *float32", "n int")
+	dst, step, x, n := k.param("dst"), k.param("step"), k.param("x"), k.param("n")
 	c127, scale, inv := k.constant(0x42fe0000), k.vec(), k.vec()
 	top, inf := k.gp(), k.gp()
 	k.op("MOVD $%#x, %v", 0x7f800000, inf)
@@ -64,7 +64,7 @@ func quantizeBlocks(f *file) {
 
 	k.label("advance")
 	k.op("ADD $128, %v", x)
-	k.op("ADD $%d, %v", actBytes, dst)
+	k.op("ADD %v, %v", step, dst)
 	k.op("SUBS $1, %v", n)
 	k.op("BNE next")
 	k.op("RET")

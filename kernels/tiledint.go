@@ -1,0 +1,67 @@
+//go:build (amd64 || arm64) && !noasm
+
+package kernels
+
+import "unsafe"
+
+// mulFunc is an assembly kernel for some rows of a panel, from lane on, and a
+// fixed number of tokens whose first blocks follow each other at acts; the next
+// blocks are step bytes on. scratch is room for two lines a token, on a cache
+// line. See kernels/_asm.
+type mulFunc func(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+
+// tile is a pair of kernels, for symmetric and other codes, with the rows and
+// tokens they take.
+type tile struct {
+	rows, tokens int
+	sym, asym    mulFunc
+}
+
+// tiledInt makes a kernel of tiles, given in descending order and ending with
+// one token: a batch takes the largest tile as often as it fits, then the next.
+func tiledInt(isa ISA, bits int, tiles ...tile) intKernel {
+	return intKernel{Name: tileName(tiles[0].rows, tiles[0].tokens), ISA: isa, Bits: bits, run: runTiles(tiles)}
+}
+
+func runTiles(tiles []tile) func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+	return func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+		var edge [actTile * panelRows]float32 // results of the ragged last panel
+		var room [(2*actTile + 1) * lineBytes]byte
+		scratch := &room[-uintptr(unsafe.Pointer(&room))%lineBytes]
+		for p := p0; p < p1; p++ {
+			panel := w.panel(p)
+			n := min(panelRows, w.n-p*panelRows)
+			for m, ti := m0, 0; m < m1; {
+				first, step := a.place(m)
+				left := min(m1, m/actTile*actTile+actTile) - m // of this tile of activations
+				if ti > 0 && m%actTile == 0 {
+					ti = 0
+				}
+				for tiles[ti].tokens > left {
+					ti++
+				}
+				t := tiles[ti]
+				c, ldc := &edge[0], panelRows
+				if n == panelRows {
+					c, ldc = &dst[m*ldd+p*panelRows], ldd
+				}
+				f := t.asym
+				if w.scheme.Sym {
+					f = t.sym
+				}
+				for lane := 0; lane < panelRows; lane += t.rows {
+					f((*float32)(unsafe.Add(unsafe.Pointer(c), 4*lane)), 4*ldc,
+						&panel[0], lane, (*byte)(unsafe.Pointer(&a.blocks[first])), step*actBytes, w.blocks, w.perGroup, scratch)
+				}
+				if n < panelRows {
+					for i := range t.tokens {
+						copy(dst[(m+i)*ldd+p*panelRows:][:n], edge[i*panelRows:])
+					}
+				}
+				m += t.tokens
+			}
+		}
+	}
+}
+
+const actBytes = int(unsafe.Sizeof(actBlock{}))
