@@ -46,6 +46,12 @@ func mul4symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step
 //go:noescape
 func mul4symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
+// mul4symI8MM8x8 is mulGeneric for 8 rows of a panel from lane on and 8 tokens, 4-bit symmetric codes.
+// ldc and step count bytes.
+//
+//go:noescape
+func mul4symI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+
 // mul4asymNEON16x1 is mulGeneric for 16 rows of a panel from lane on and 1 tokens, 4-bit asymmetric codes.
 // ldc and step count bytes.
 //
@@ -87,6 +93,12 @@ func mul4asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, ste
 //
 //go:noescape
 func mul4asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+
+// mul4asymI8MM8x8 is mulGeneric for 8 rows of a panel from lane on and 8 tokens, 4-bit asymmetric codes.
+// ldc and step count bytes.
+//
+//go:noescape
+func mul4asymI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
 // mul8symNEON16x1 is mulGeneric for 16 rows of a panel from lane on and 1 tokens, 8-bit symmetric codes.
 // ldc and step count bytes.
@@ -130,6 +142,12 @@ func mul8symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step
 //go:noescape
 func mul8symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
+// mul8symI8MM8x8 is mulGeneric for 8 rows of a panel from lane on and 8 tokens, 8-bit symmetric codes.
+// ldc and step count bytes.
+//
+//go:noescape
+func mul8symI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+
 // mul8asymNEON16x1 is mulGeneric for 16 rows of a panel from lane on and 1 tokens, 8-bit asymmetric codes.
 // ldc and step count bytes.
 //
@@ -171,6 +189,12 @@ func mul8asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, ste
 //
 //go:noescape
 func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+
+// mul8asymI8MM8x8 is mulGeneric for 8 rows of a panel from lane on and 8 tokens, 8-bit asymmetric codes.
+// ldc and step count bytes.
+//
+//go:noescape
+func mul8asymI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
 
 // quantizeBlocksNEON is quantizeBlocksGeneric for n > 0 blocks; step counts bytes.
 //

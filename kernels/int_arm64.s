@@ -10,39 +10,36 @@ TEXT ·mul4symNEON16x1(SB), NOSPLIT, $0-72
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
 
-span:
-	SUB R2<<1, R0, R8
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
 	ADD $64, R0
 	MOVD $2, R10
 
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R8), F7
-	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
-	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R8
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
 
-block:
+severalBlock:
 	FMOVQ 0(R1), F17
 	WORD $0x4e040632 // dup v18.4s, v17.s[0]
 	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
@@ -191,40 +188,217 @@ block:
 	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F9
-	WORD $0x4e25cc29 // fmla v9.4s, v1.4s, v5.4s
-	FMOVQ F9, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F9
-	WORD $0x4e26cc49 // fmla v9.4s, v2.4s, v6.4s
-	FMOVQ F9, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F9
-	WORD $0x4e27cc69 // fmla v9.4s, v3.4s, v7.4s
-	FMOVQ F9, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F9
-	WORD $0x4e28cc89 // fmla v9.4s, v4.4s, v8.4s
-	FMOVQ F9, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
+	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	WORD $0x4e29cc25 // fmla v5.4s, v1.4s, v9.4s
+	WORD $0x4e2acc46 // fmla v6.4s, v2.4s, v10.4s
+	WORD $0x4e2bcc67 // fmla v7.4s, v3.4s, v11.4s
+	WORD $0x4e2ccc88 // fmla v8.4s, v4.4s, v12.4s
+	ADD $32, R7
+	CBZ R5, severalDone
 	SUBS $1, R10
-	BNE group
-	B span
+	BNE severalGroup
+	B severalSpan
 
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	FMOVQ F3, 32(R7)
-	FMOVQ F4, 48(R7)
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	FMOVQ F7, 32(R9)
+	FMOVQ F8, 48(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	FMOVQ 0(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 0(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2ec1a5 // smull v5.8h, v13.8b, v14.8b
+	WORD $0x4e2ec1a6 // smull2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8205 // smlal v5.8h, v16.8b, v15.8b
+	WORD $0x4e2f8206 // smlal2 v6.8h, v16.16b, v15.16b
+	FMOVQ 16(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2ec1a7 // smull v7.8h, v13.8b, v14.8b
+	WORD $0x4e2ec1a8 // smull2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8207 // smlal v7.8h, v16.8b, v15.8b
+	WORD $0x4e2f8208 // smlal2 v8.8h, v16.16b, v15.16b
+	FMOVQ 32(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2ec1a9 // smull v9.8h, v13.8b, v14.8b
+	WORD $0x4e2ec1aa // smull2 v10.8h, v13.16b, v14.16b
+	WORD $0x0e2f8209 // smlal v9.8h, v16.8b, v15.8b
+	WORD $0x4e2f820a // smlal2 v10.8h, v16.16b, v15.16b
+	FMOVQ 48(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2ec1ab // smull v11.8h, v13.8b, v14.8b
+	WORD $0x4e2ec1ac // smull2 v12.8h, v13.16b, v14.16b
+	WORD $0x0e2f820b // smlal v11.8h, v16.8b, v15.8b
+	WORD $0x4e2f820c // smlal2 v12.8h, v16.16b, v15.16b
+	FMOVQ 0(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 64(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a5 // smlal v5.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a6 // smlal2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8205 // smlal v5.8h, v16.8b, v15.8b
+	WORD $0x4e2f8206 // smlal2 v6.8h, v16.16b, v15.16b
+	FMOVQ 80(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a7 // smlal v7.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a8 // smlal2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8207 // smlal v7.8h, v16.8b, v15.8b
+	WORD $0x4e2f8208 // smlal2 v8.8h, v16.16b, v15.16b
+	FMOVQ 96(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a9 // smlal v9.8h, v13.8b, v14.8b
+	WORD $0x4e2e81aa // smlal2 v10.8h, v13.16b, v14.16b
+	WORD $0x0e2f8209 // smlal v9.8h, v16.8b, v15.8b
+	WORD $0x4e2f820a // smlal2 v10.8h, v16.16b, v15.16b
+	FMOVQ 112(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81ab // smlal v11.8h, v13.8b, v14.8b
+	WORD $0x4e2e81ac // smlal2 v12.8h, v13.16b, v14.16b
+	WORD $0x0e2f820b // smlal v11.8h, v16.8b, v15.8b
+	WORD $0x4e2f820c // smlal2 v12.8h, v16.16b, v15.16b
+	FMOVQ 16(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 128(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a5 // smlal v5.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a6 // smlal2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8205 // smlal v5.8h, v16.8b, v15.8b
+	WORD $0x4e2f8206 // smlal2 v6.8h, v16.16b, v15.16b
+	FMOVQ 144(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a7 // smlal v7.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a8 // smlal2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8207 // smlal v7.8h, v16.8b, v15.8b
+	WORD $0x4e2f8208 // smlal2 v8.8h, v16.16b, v15.16b
+	FMOVQ 160(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a9 // smlal v9.8h, v13.8b, v14.8b
+	WORD $0x4e2e81aa // smlal2 v10.8h, v13.16b, v14.16b
+	WORD $0x0e2f8209 // smlal v9.8h, v16.8b, v15.8b
+	WORD $0x4e2f820a // smlal2 v10.8h, v16.16b, v15.16b
+	FMOVQ 176(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81ab // smlal v11.8h, v13.8b, v14.8b
+	WORD $0x4e2e81ac // smlal2 v12.8h, v13.16b, v14.16b
+	WORD $0x0e2f820b // smlal v11.8h, v16.8b, v15.8b
+	WORD $0x4e2f820c // smlal2 v12.8h, v16.16b, v15.16b
+	FMOVQ 16(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 192(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a5 // smlal v5.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a6 // smlal2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8205 // smlal v5.8h, v16.8b, v15.8b
+	WORD $0x4e2f8206 // smlal2 v6.8h, v16.16b, v15.16b
+	FMOVQ 208(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a7 // smlal v7.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a8 // smlal2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8207 // smlal v7.8h, v16.8b, v15.8b
+	WORD $0x4e2f8208 // smlal2 v8.8h, v16.16b, v15.16b
+	FMOVQ 224(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a9 // smlal v9.8h, v13.8b, v14.8b
+	WORD $0x4e2e81aa // smlal2 v10.8h, v13.16b, v14.16b
+	WORD $0x0e2f8209 // smlal v9.8h, v16.8b, v15.8b
+	WORD $0x4e2f820a // smlal2 v10.8h, v16.16b, v15.16b
+	FMOVQ 240(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81ab // smlal v11.8h, v13.8b, v14.8b
+	WORD $0x4e2e81ac // smlal2 v12.8h, v13.16b, v14.16b
+	WORD $0x0e2f820b // smlal v11.8h, v16.8b, v15.8b
+	WORD $0x4e2f820c // smlal2 v12.8h, v16.16b, v15.16b
+	WORD $0x4e66bca5 // addp v5.8h, v5.8h, v6.8h
+	WORD $0x4e68bce7 // addp v7.8h, v7.8h, v8.8h
+	WORD $0x4e6abd29 // addp v9.8h, v9.8h, v10.8h
+	WORD $0x4e6cbd6b // addp v11.8h, v11.8h, v12.8h
+	FMOVQ 32(R1), F13
+	WORD $0x4e1405a6 // dup v6.4s, v13.s[2]
+	WORD $0x4e1405a8 // dup v8.4s, v13.s[2]
+	WORD $0x4e1405aa // dup v10.4s, v13.s[2]
+	WORD $0x4e1405ac // dup v12.4s, v13.s[2]
+	WORD $0x4e6068a6 // sadalp v6.4s, v5.8h
+	WORD $0x4e6068e8 // sadalp v8.4s, v7.8h
+	WORD $0x4e60692a // sadalp v10.4s, v9.8h
+	WORD $0x4e60696c // sadalp v12.4s, v11.8h
+	FMOVQ 0(R7), F13
+	WORD $0x4e2179ae // fcvtl2 v14.4s, v13.8h
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVQ 16(R7), F15
+	WORD $0x4e2179f0 // fcvtl2 v16.4s, v15.8h
+	WORD $0x0e2179ef // fcvtl v15.4s, v15.4h
+	FMOVQ 32(R1), F17
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f9190c6 // fmul v6.4s, v6.4s, v17.s[0]
+	WORD $0x4e2dccc1 // fmla v1.4s, v6.4s, v13.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f919108 // fmul v8.4s, v8.4s, v17.s[0]
+	WORD $0x4e2ecd02 // fmla v2.4s, v8.4s, v14.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f91914a // fmul v10.4s, v10.4s, v17.s[0]
+	WORD $0x4e2fcd43 // fmla v3.4s, v10.4s, v15.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f91918c // fmul v12.4s, v12.4s, v17.s[0]
+	WORD $0x4e30cd84 // fmla v4.4s, v12.4s, v16.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	FMOVQ F3, 32(R9)
+	FMOVQ F4, 48(R9)
 	RET
 
 // func mul4symNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
@@ -233,1565 +407,36 @@ TEXT ·mul4symNEON8x2(SB), NOSPLIT, $0-72
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
 
-span:
-	SUB R2<<1, R0, R8
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
 	ADD $64, R0
 	MOVD $2, R10
 
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	ADD $32, R8
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
 
-block:
-	FMOVQ 0(R1), F15
-	WORD $0x4e0405f0 // dup v16.4s, v15.s[0]
-	WORD $0x4e0c05f1 // dup v17.4s, v15.s[1]
-	FMOVQ 48(R1), F15
-	WORD $0x4e0405f2 // dup v18.4s, v15.s[0]
-	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
-	FMOVQ 0(R0), F15
-	WORD $0x6f0c05f4 // ushr v20.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x0e30c1e7 // smull v7.8h, v15.8b, v16.8b
-	WORD $0x4e30c1e8 // smull2 v8.8h, v15.16b, v16.16b
-	WORD $0x0e318287 // smlal v7.8h, v20.8b, v17.8b
-	WORD $0x4e318288 // smlal2 v8.8h, v20.16b, v17.16b
-	WORD $0x0e32c1eb // smull v11.8h, v15.8b, v18.8b
-	WORD $0x4e32c1ec // smull2 v12.8h, v15.16b, v18.16b
-	WORD $0x0e33828b // smlal v11.8h, v20.8b, v19.8b
-	WORD $0x4e33828c // smlal2 v12.8h, v20.16b, v19.16b
-	FMOVQ 16(R0), F15
-	WORD $0x6f0c05f4 // ushr v20.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x0e30c1e9 // smull v9.8h, v15.8b, v16.8b
-	WORD $0x4e30c1ea // smull2 v10.8h, v15.16b, v16.16b
-	WORD $0x0e318289 // smlal v9.8h, v20.8b, v17.8b
-	WORD $0x4e31828a // smlal2 v10.8h, v20.16b, v17.16b
-	WORD $0x0e32c1ed // smull v13.8h, v15.8b, v18.8b
-	WORD $0x4e32c1ee // smull2 v14.8h, v15.16b, v18.16b
-	WORD $0x0e33828d // smlal v13.8h, v20.8b, v19.8b
-	WORD $0x4e33828e // smlal2 v14.8h, v20.16b, v19.16b
-	FMOVQ 0(R1), F15
-	WORD $0x4e1405f0 // dup v16.4s, v15.s[2]
-	WORD $0x4e1c05f1 // dup v17.4s, v15.s[3]
-	FMOVQ 48(R1), F15
-	WORD $0x4e1405f2 // dup v18.4s, v15.s[2]
-	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
-	FMOVQ 64(R0), F15
-	WORD $0x6f0c05f4 // ushr v20.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x0e3081e7 // smlal v7.8h, v15.8b, v16.8b
-	WORD $0x4e3081e8 // smlal2 v8.8h, v15.16b, v16.16b
-	WORD $0x0e318287 // smlal v7.8h, v20.8b, v17.8b
-	WORD $0x4e318288 // smlal2 v8.8h, v20.16b, v17.16b
-	WORD $0x0e3281eb // smlal v11.8h, v15.8b, v18.8b
-	WORD $0x4e3281ec // smlal2 v12.8h, v15.16b, v18.16b
-	WORD $0x0e33828b // smlal v11.8h, v20.8b, v19.8b
-	WORD $0x4e33828c // smlal2 v12.8h, v20.16b, v19.16b
-	FMOVQ 80(R0), F15
-	WORD $0x6f0c05f4 // ushr v20.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x0e3081e9 // smlal v9.8h, v15.8b, v16.8b
-	WORD $0x4e3081ea // smlal2 v10.8h, v15.16b, v16.16b
-	WORD $0x0e318289 // smlal v9.8h, v20.8b, v17.8b
-	WORD $0x4e31828a // smlal2 v10.8h, v20.16b, v17.16b
-	WORD $0x0e3281ed // smlal v13.8h, v15.8b, v18.8b
-	WORD $0x4e3281ee // smlal2 v14.8h, v15.16b, v18.16b
-	WORD $0x0e33828d // smlal v13.8h, v20.8b, v19.8b
-	WORD $0x4e33828e // smlal2 v14.8h, v20.16b, v19.16b
-	FMOVQ 16(R1), F15
-	WORD $0x4e0405f0 // dup v16.4s, v15.s[0]
-	WORD $0x4e0c05f1 // dup v17.4s, v15.s[1]
-	FMOVQ 64(R1), F15
-	WORD $0x4e0405f2 // dup v18.4s, v15.s[0]
-	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
-	FMOVQ 128(R0), F15
-	WORD $0x6f0c05f4 // ushr v20.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x0e3081e7 // smlal v7.8h, v15.8b, v16.8b
-	WORD $0x4e3081e8 // smlal2 v8.8h, v15.16b, v16.16b
-	WORD $0x0e318287 // smlal v7.8h, v20.8b, v17.8b
-	WORD $0x4e318288 // smlal2 v8.8h, v20.16b, v17.16b
-	WORD $0x0e3281eb // smlal v11.8h, v15.8b, v18.8b
-	WORD $0x4e3281ec // smlal2 v12.8h, v15.16b, v18.16b
-	WORD $0x0e33828b // smlal v11.8h, v20.8b, v19.8b
-	WORD $0x4e33828c // smlal2 v12.8h, v20.16b, v19.16b
-	FMOVQ 144(R0), F15
-	WORD $0x6f0c05f4 // ushr v20.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x0e3081e9 // smlal v9.8h, v15.8b, v16.8b
-	WORD $0x4e3081ea // smlal2 v10.8h, v15.16b, v16.16b
-	WORD $0x0e318289 // smlal v9.8h, v20.8b, v17.8b
-	WORD $0x4e31828a // smlal2 v10.8h, v20.16b, v17.16b
-	WORD $0x0e3281ed // smlal v13.8h, v15.8b, v18.8b
-	WORD $0x4e3281ee // smlal2 v14.8h, v15.16b, v18.16b
-	WORD $0x0e33828d // smlal v13.8h, v20.8b, v19.8b
-	WORD $0x4e33828e // smlal2 v14.8h, v20.16b, v19.16b
-	FMOVQ 16(R1), F15
-	WORD $0x4e1405f0 // dup v16.4s, v15.s[2]
-	WORD $0x4e1c05f1 // dup v17.4s, v15.s[3]
-	FMOVQ 64(R1), F15
-	WORD $0x4e1405f2 // dup v18.4s, v15.s[2]
-	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
-	FMOVQ 192(R0), F15
-	WORD $0x6f0c05f4 // ushr v20.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x0e3081e7 // smlal v7.8h, v15.8b, v16.8b
-	WORD $0x4e3081e8 // smlal2 v8.8h, v15.16b, v16.16b
-	WORD $0x0e318287 // smlal v7.8h, v20.8b, v17.8b
-	WORD $0x4e318288 // smlal2 v8.8h, v20.16b, v17.16b
-	WORD $0x0e3281eb // smlal v11.8h, v15.8b, v18.8b
-	WORD $0x4e3281ec // smlal2 v12.8h, v15.16b, v18.16b
-	WORD $0x0e33828b // smlal v11.8h, v20.8b, v19.8b
-	WORD $0x4e33828c // smlal2 v12.8h, v20.16b, v19.16b
-	FMOVQ 208(R0), F15
-	WORD $0x6f0c05f4 // ushr v20.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x0e3081e9 // smlal v9.8h, v15.8b, v16.8b
-	WORD $0x4e3081ea // smlal2 v10.8h, v15.16b, v16.16b
-	WORD $0x0e318289 // smlal v9.8h, v20.8b, v17.8b
-	WORD $0x4e31828a // smlal2 v10.8h, v20.16b, v17.16b
-	WORD $0x0e3281ed // smlal v13.8h, v15.8b, v18.8b
-	WORD $0x4e3281ee // smlal2 v14.8h, v15.16b, v18.16b
-	WORD $0x0e33828d // smlal v13.8h, v20.8b, v19.8b
-	WORD $0x4e33828e // smlal2 v14.8h, v20.16b, v19.16b
-	WORD $0x4e68bce7 // addp v7.8h, v7.8h, v8.8h
-	WORD $0x4e6abd29 // addp v9.8h, v9.8h, v10.8h
-	FMOVQ 32(R1), F15
-	WORD $0x4e1405e8 // dup v8.4s, v15.s[2]
-	WORD $0x4e1405ea // dup v10.4s, v15.s[2]
-	WORD $0x4e6068e8 // sadalp v8.4s, v7.8h
-	WORD $0x4e60692a // sadalp v10.4s, v9.8h
-	FMOVQ 32(R1), F15
-	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x4f8f1101 // fmla v1.4s, v8.4s, v15.s[0]
-	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x4f8f1142 // fmla v2.4s, v10.4s, v15.s[0]
-	WORD $0x4e6cbd6b // addp v11.8h, v11.8h, v12.8h
-	WORD $0x4e6ebdad // addp v13.8h, v13.8h, v14.8h
-	FMOVQ 80(R1), F15
-	WORD $0x4e1405ec // dup v12.4s, v15.s[2]
-	WORD $0x4e1405ee // dup v14.4s, v15.s[2]
-	WORD $0x4e60696c // sadalp v12.4s, v11.8h
-	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
-	FMOVQ 80(R1), F15
-	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4f8f1183 // fmla v3.4s, v12.4s, v15.s[0]
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f8f11c4 // fmla v4.4s, v14.4s, v15.s[0]
-	ADD $256, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F7
-	WORD $0x4e25cc27 // fmla v7.4s, v1.4s, v5.4s
-	FMOVQ F7, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F7
-	WORD $0x4e26cc47 // fmla v7.4s, v2.4s, v6.4s
-	FMOVQ F7, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F7
-	WORD $0x4e25cc67 // fmla v7.4s, v3.4s, v5.4s
-	FMOVQ F7, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F7
-	WORD $0x4e26cc87 // fmla v7.4s, v4.4s, v6.4s
-	FMOVQ F7, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	ADD R4, R7
-	FMOVQ F3, 0(R7)
-	FMOVQ F4, 16(R7)
-	RET
-
-// func mul4symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symDotProd16x1(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	ADD $64, R0
-	MOVD $2, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R8), F7
-	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
-	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R8
-
-block:
-	FMOVQ 32(R1), F13
-	WORD $0x4e1405a9 // dup v9.4s, v13.s[2]
-	WORD $0x4e1405aa // dup v10.4s, v13.s[2]
-	WORD $0x4e1405ab // dup v11.4s, v13.s[2]
-	WORD $0x4e1405ac // dup v12.4s, v13.s[2]
-	FMOVQ 0(R1), F13
-	FMOVQ 0(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
-	WORD $0x4fade1e9 // sdot v9.4s, v15.16b, v13.4b[1]
-	FMOVQ 16(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1ca // sdot v10.4s, v14.16b, v13.4b[0]
-	WORD $0x4fade1ea // sdot v10.4s, v15.16b, v13.4b[1]
-	FMOVQ 32(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1cb // sdot v11.4s, v14.16b, v13.4b[0]
-	WORD $0x4fade1eb // sdot v11.4s, v15.16b, v13.4b[1]
-	FMOVQ 48(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1cc // sdot v12.4s, v14.16b, v13.4b[0]
-	WORD $0x4fade1ec // sdot v12.4s, v15.16b, v13.4b[1]
-	FMOVQ 64(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9c9 // sdot v9.4s, v14.16b, v13.4b[2]
-	WORD $0x4fade9e9 // sdot v9.4s, v15.16b, v13.4b[3]
-	FMOVQ 80(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9ca // sdot v10.4s, v14.16b, v13.4b[2]
-	WORD $0x4fade9ea // sdot v10.4s, v15.16b, v13.4b[3]
-	FMOVQ 96(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9cb // sdot v11.4s, v14.16b, v13.4b[2]
-	WORD $0x4fade9eb // sdot v11.4s, v15.16b, v13.4b[3]
-	FMOVQ 112(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
-	WORD $0x4fade9ec // sdot v12.4s, v15.16b, v13.4b[3]
-	FMOVQ 16(R1), F13
-	FMOVQ 128(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
-	WORD $0x4fade1e9 // sdot v9.4s, v15.16b, v13.4b[1]
-	FMOVQ 144(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1ca // sdot v10.4s, v14.16b, v13.4b[0]
-	WORD $0x4fade1ea // sdot v10.4s, v15.16b, v13.4b[1]
-	FMOVQ 160(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1cb // sdot v11.4s, v14.16b, v13.4b[0]
-	WORD $0x4fade1eb // sdot v11.4s, v15.16b, v13.4b[1]
-	FMOVQ 176(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1cc // sdot v12.4s, v14.16b, v13.4b[0]
-	WORD $0x4fade1ec // sdot v12.4s, v15.16b, v13.4b[1]
-	FMOVQ 192(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9c9 // sdot v9.4s, v14.16b, v13.4b[2]
-	WORD $0x4fade9e9 // sdot v9.4s, v15.16b, v13.4b[3]
-	FMOVQ 208(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9ca // sdot v10.4s, v14.16b, v13.4b[2]
-	WORD $0x4fade9ea // sdot v10.4s, v15.16b, v13.4b[3]
-	FMOVQ 224(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9cb // sdot v11.4s, v14.16b, v13.4b[2]
-	WORD $0x4fade9eb // sdot v11.4s, v15.16b, v13.4b[3]
-	FMOVQ 240(R0), F14
-	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
-	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
-	WORD $0x4fade9ec // sdot v12.4s, v15.16b, v13.4b[3]
-	FMOVQ 32(R1), F13
-	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x4f8d1121 // fmla v1.4s, v9.4s, v13.s[0]
-	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x4f8d1142 // fmla v2.4s, v10.4s, v13.s[0]
-	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f8d1163 // fmla v3.4s, v11.4s, v13.s[0]
-	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
-	ADD $256, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F9
-	WORD $0x4e25cc29 // fmla v9.4s, v1.4s, v5.4s
-	FMOVQ F9, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F9
-	WORD $0x4e26cc49 // fmla v9.4s, v2.4s, v6.4s
-	FMOVQ F9, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F9
-	WORD $0x4e27cc69 // fmla v9.4s, v3.4s, v7.4s
-	FMOVQ F9, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F9
-	WORD $0x4e28cc89 // fmla v9.4s, v4.4s, v8.4s
-	FMOVQ F9, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	FMOVQ F3, 32(R7)
-	FMOVQ F4, 48(R7)
-	RET
-
-// func mul4symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symDotProd16x2(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ F5, 64(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ F6, 80(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ F7, 96(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	FMOVQ F8, 112(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	ADD $64, R0
-	MOVD $2, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F9
-	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
-	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	FMOVQ 16(R8), F11
-	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
-	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
-	ADD $32, R8
-
-block:
-	FMOVQ 32(R1), F21
-	WORD $0x4e1406ad // dup v13.4s, v21.s[2]
-	WORD $0x4e1406ae // dup v14.4s, v21.s[2]
-	WORD $0x4e1406af // dup v15.4s, v21.s[2]
-	WORD $0x4e1406b0 // dup v16.4s, v21.s[2]
-	FMOVQ 80(R1), F21
-	WORD $0x4e1406b1 // dup v17.4s, v21.s[2]
-	WORD $0x4e1406b2 // dup v18.4s, v21.s[2]
-	WORD $0x4e1406b3 // dup v19.4s, v21.s[2]
-	WORD $0x4e1406b4 // dup v20.4s, v21.s[2]
-	FMOVQ 0(R1), F21
-	FMOVQ 48(R1), F22
-	FMOVQ 0(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2ed // sdot v13.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f1 // sdot v17.4s, v23.16b, v22.4b[0]
-	WORD $0x4fb5e30d // sdot v13.4s, v24.16b, v21.4b[1]
-	WORD $0x4fb6e311 // sdot v17.4s, v24.16b, v22.4b[1]
-	FMOVQ 16(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2ee // sdot v14.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f2 // sdot v18.4s, v23.16b, v22.4b[0]
-	WORD $0x4fb5e30e // sdot v14.4s, v24.16b, v21.4b[1]
-	WORD $0x4fb6e312 // sdot v18.4s, v24.16b, v22.4b[1]
-	FMOVQ 32(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2ef // sdot v15.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f3 // sdot v19.4s, v23.16b, v22.4b[0]
-	WORD $0x4fb5e30f // sdot v15.4s, v24.16b, v21.4b[1]
-	WORD $0x4fb6e313 // sdot v19.4s, v24.16b, v22.4b[1]
-	FMOVQ 48(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2f0 // sdot v16.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f4 // sdot v20.4s, v23.16b, v22.4b[0]
-	WORD $0x4fb5e310 // sdot v16.4s, v24.16b, v21.4b[1]
-	WORD $0x4fb6e314 // sdot v20.4s, v24.16b, v22.4b[1]
-	FMOVQ 64(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaed // sdot v13.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf1 // sdot v17.4s, v23.16b, v22.4b[2]
-	WORD $0x4fb5eb0d // sdot v13.4s, v24.16b, v21.4b[3]
-	WORD $0x4fb6eb11 // sdot v17.4s, v24.16b, v22.4b[3]
-	FMOVQ 80(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaee // sdot v14.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf2 // sdot v18.4s, v23.16b, v22.4b[2]
-	WORD $0x4fb5eb0e // sdot v14.4s, v24.16b, v21.4b[3]
-	WORD $0x4fb6eb12 // sdot v18.4s, v24.16b, v22.4b[3]
-	FMOVQ 96(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaef // sdot v15.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf3 // sdot v19.4s, v23.16b, v22.4b[2]
-	WORD $0x4fb5eb0f // sdot v15.4s, v24.16b, v21.4b[3]
-	WORD $0x4fb6eb13 // sdot v19.4s, v24.16b, v22.4b[3]
-	FMOVQ 112(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaf0 // sdot v16.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf4 // sdot v20.4s, v23.16b, v22.4b[2]
-	WORD $0x4fb5eb10 // sdot v16.4s, v24.16b, v21.4b[3]
-	WORD $0x4fb6eb14 // sdot v20.4s, v24.16b, v22.4b[3]
-	FMOVQ 16(R1), F21
-	FMOVQ 64(R1), F22
-	FMOVQ 128(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2ed // sdot v13.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f1 // sdot v17.4s, v23.16b, v22.4b[0]
-	WORD $0x4fb5e30d // sdot v13.4s, v24.16b, v21.4b[1]
-	WORD $0x4fb6e311 // sdot v17.4s, v24.16b, v22.4b[1]
-	FMOVQ 144(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2ee // sdot v14.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f2 // sdot v18.4s, v23.16b, v22.4b[0]
-	WORD $0x4fb5e30e // sdot v14.4s, v24.16b, v21.4b[1]
-	WORD $0x4fb6e312 // sdot v18.4s, v24.16b, v22.4b[1]
-	FMOVQ 160(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2ef // sdot v15.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f3 // sdot v19.4s, v23.16b, v22.4b[0]
-	WORD $0x4fb5e30f // sdot v15.4s, v24.16b, v21.4b[1]
-	WORD $0x4fb6e313 // sdot v19.4s, v24.16b, v22.4b[1]
-	FMOVQ 176(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2f0 // sdot v16.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f4 // sdot v20.4s, v23.16b, v22.4b[0]
-	WORD $0x4fb5e310 // sdot v16.4s, v24.16b, v21.4b[1]
-	WORD $0x4fb6e314 // sdot v20.4s, v24.16b, v22.4b[1]
-	FMOVQ 192(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaed // sdot v13.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf1 // sdot v17.4s, v23.16b, v22.4b[2]
-	WORD $0x4fb5eb0d // sdot v13.4s, v24.16b, v21.4b[3]
-	WORD $0x4fb6eb11 // sdot v17.4s, v24.16b, v22.4b[3]
-	FMOVQ 208(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaee // sdot v14.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf2 // sdot v18.4s, v23.16b, v22.4b[2]
-	WORD $0x4fb5eb0e // sdot v14.4s, v24.16b, v21.4b[3]
-	WORD $0x4fb6eb12 // sdot v18.4s, v24.16b, v22.4b[3]
-	FMOVQ 224(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaef // sdot v15.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf3 // sdot v19.4s, v23.16b, v22.4b[2]
-	WORD $0x4fb5eb0f // sdot v15.4s, v24.16b, v21.4b[3]
-	WORD $0x4fb6eb13 // sdot v19.4s, v24.16b, v22.4b[3]
-	FMOVQ 240(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaf0 // sdot v16.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf4 // sdot v20.4s, v23.16b, v22.4b[2]
-	WORD $0x4fb5eb10 // sdot v16.4s, v24.16b, v21.4b[3]
-	WORD $0x4fb6eb14 // sdot v20.4s, v24.16b, v22.4b[3]
-	FMOVQ 32(R1), F21
-	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9511a1 // fmla v1.4s, v13.4s, v21.s[0]
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9511c2 // fmla v2.4s, v14.4s, v21.s[0]
-	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9511e3 // fmla v3.4s, v15.4s, v21.s[0]
-	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f951204 // fmla v4.4s, v16.4s, v21.s[0]
-	FMOVQ 80(R1), F21
-	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f951225 // fmla v5.4s, v17.4s, v21.s[0]
-	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f951246 // fmla v6.4s, v18.4s, v21.s[0]
-	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4f951267 // fmla v7.4s, v19.4s, v21.s[0]
-	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4f951288 // fmla v8.4s, v20.4s, v21.s[0]
-	ADD $256, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F13
-	WORD $0x4e29cc2d // fmla v13.4s, v1.4s, v9.4s
-	FMOVQ F13, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F13
-	WORD $0x4e2acc4d // fmla v13.4s, v2.4s, v10.4s
-	FMOVQ F13, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F13
-	WORD $0x4e2bcc6d // fmla v13.4s, v3.4s, v11.4s
-	FMOVQ F13, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F13
-	WORD $0x4e2ccc8d // fmla v13.4s, v4.4s, v12.4s
-	FMOVQ F13, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ 64(R6), F13
-	WORD $0x4e29ccad // fmla v13.4s, v5.4s, v9.4s
-	FMOVQ F13, 64(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ 80(R6), F13
-	WORD $0x4e2acccd // fmla v13.4s, v6.4s, v10.4s
-	FMOVQ F13, 80(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ 96(R6), F13
-	WORD $0x4e2bcced // fmla v13.4s, v7.4s, v11.4s
-	FMOVQ F13, 96(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ 112(R6), F13
-	WORD $0x4e2ccd0d // fmla v13.4s, v8.4s, v12.4s
-	FMOVQ F13, 112(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	FMOVQ 64(R6), F5
-	FMOVQ 80(R6), F6
-	FMOVQ 96(R6), F7
-	FMOVQ 112(R6), F8
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	FMOVQ F3, 32(R7)
-	FMOVQ F4, 48(R7)
-	ADD R4, R7
-	FMOVQ F5, 0(R7)
-	FMOVQ F6, 16(R7)
-	FMOVQ F7, 32(R7)
-	FMOVQ F8, 48(R7)
-	RET
-
-// func mul4symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symDotProd8x4(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ F5, 64(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ F6, 80(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ F7, 96(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	FMOVQ F8, 112(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	ADD $64, R0
-	MOVD $2, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F9
-	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
-	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	ADD $32, R8
-
-block:
-	FMOVQ 32(R1), F19
-	WORD $0x4e14066b // dup v11.4s, v19.s[2]
-	WORD $0x4e14066c // dup v12.4s, v19.s[2]
-	FMOVQ 80(R1), F19
-	WORD $0x4e14066d // dup v13.4s, v19.s[2]
-	WORD $0x4e14066e // dup v14.4s, v19.s[2]
-	FMOVQ 128(R1), F19
-	WORD $0x4e14066f // dup v15.4s, v19.s[2]
-	WORD $0x4e140670 // dup v16.4s, v19.s[2]
-	FMOVQ 176(R1), F19
-	WORD $0x4e140671 // dup v17.4s, v19.s[2]
-	WORD $0x4e140672 // dup v18.4s, v19.s[2]
-	FMOVQ 0(R1), F19
-	FMOVQ 48(R1), F20
-	FMOVQ 96(R1), F21
-	FMOVQ 144(R1), F22
-	FMOVQ 0(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f93e2eb // sdot v11.4s, v23.16b, v19.4b[0]
-	WORD $0x4f94e2ed // sdot v13.4s, v23.16b, v20.4b[0]
-	WORD $0x4f95e2ef // sdot v15.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f1 // sdot v17.4s, v23.16b, v22.4b[0]
-	WORD $0x4fb3e30b // sdot v11.4s, v24.16b, v19.4b[1]
-	WORD $0x4fb4e30d // sdot v13.4s, v24.16b, v20.4b[1]
-	WORD $0x4fb5e30f // sdot v15.4s, v24.16b, v21.4b[1]
-	WORD $0x4fb6e311 // sdot v17.4s, v24.16b, v22.4b[1]
-	FMOVQ 16(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f93e2ec // sdot v12.4s, v23.16b, v19.4b[0]
-	WORD $0x4f94e2ee // sdot v14.4s, v23.16b, v20.4b[0]
-	WORD $0x4f95e2f0 // sdot v16.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f2 // sdot v18.4s, v23.16b, v22.4b[0]
-	WORD $0x4fb3e30c // sdot v12.4s, v24.16b, v19.4b[1]
-	WORD $0x4fb4e30e // sdot v14.4s, v24.16b, v20.4b[1]
-	WORD $0x4fb5e310 // sdot v16.4s, v24.16b, v21.4b[1]
-	WORD $0x4fb6e312 // sdot v18.4s, v24.16b, v22.4b[1]
-	FMOVQ 64(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f93eaeb // sdot v11.4s, v23.16b, v19.4b[2]
-	WORD $0x4f94eaed // sdot v13.4s, v23.16b, v20.4b[2]
-	WORD $0x4f95eaef // sdot v15.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf1 // sdot v17.4s, v23.16b, v22.4b[2]
-	WORD $0x4fb3eb0b // sdot v11.4s, v24.16b, v19.4b[3]
-	WORD $0x4fb4eb0d // sdot v13.4s, v24.16b, v20.4b[3]
-	WORD $0x4fb5eb0f // sdot v15.4s, v24.16b, v21.4b[3]
-	WORD $0x4fb6eb11 // sdot v17.4s, v24.16b, v22.4b[3]
-	FMOVQ 80(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f93eaec // sdot v12.4s, v23.16b, v19.4b[2]
-	WORD $0x4f94eaee // sdot v14.4s, v23.16b, v20.4b[2]
-	WORD $0x4f95eaf0 // sdot v16.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf2 // sdot v18.4s, v23.16b, v22.4b[2]
-	WORD $0x4fb3eb0c // sdot v12.4s, v24.16b, v19.4b[3]
-	WORD $0x4fb4eb0e // sdot v14.4s, v24.16b, v20.4b[3]
-	WORD $0x4fb5eb10 // sdot v16.4s, v24.16b, v21.4b[3]
-	WORD $0x4fb6eb12 // sdot v18.4s, v24.16b, v22.4b[3]
-	FMOVQ 16(R1), F19
-	FMOVQ 64(R1), F20
-	FMOVQ 112(R1), F21
-	FMOVQ 160(R1), F22
-	FMOVQ 128(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f93e2eb // sdot v11.4s, v23.16b, v19.4b[0]
-	WORD $0x4f94e2ed // sdot v13.4s, v23.16b, v20.4b[0]
-	WORD $0x4f95e2ef // sdot v15.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f1 // sdot v17.4s, v23.16b, v22.4b[0]
-	WORD $0x4fb3e30b // sdot v11.4s, v24.16b, v19.4b[1]
-	WORD $0x4fb4e30d // sdot v13.4s, v24.16b, v20.4b[1]
-	WORD $0x4fb5e30f // sdot v15.4s, v24.16b, v21.4b[1]
-	WORD $0x4fb6e311 // sdot v17.4s, v24.16b, v22.4b[1]
-	FMOVQ 144(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f93e2ec // sdot v12.4s, v23.16b, v19.4b[0]
-	WORD $0x4f94e2ee // sdot v14.4s, v23.16b, v20.4b[0]
-	WORD $0x4f95e2f0 // sdot v16.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f2 // sdot v18.4s, v23.16b, v22.4b[0]
-	WORD $0x4fb3e30c // sdot v12.4s, v24.16b, v19.4b[1]
-	WORD $0x4fb4e30e // sdot v14.4s, v24.16b, v20.4b[1]
-	WORD $0x4fb5e310 // sdot v16.4s, v24.16b, v21.4b[1]
-	WORD $0x4fb6e312 // sdot v18.4s, v24.16b, v22.4b[1]
-	FMOVQ 192(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f93eaeb // sdot v11.4s, v23.16b, v19.4b[2]
-	WORD $0x4f94eaed // sdot v13.4s, v23.16b, v20.4b[2]
-	WORD $0x4f95eaef // sdot v15.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf1 // sdot v17.4s, v23.16b, v22.4b[2]
-	WORD $0x4fb3eb0b // sdot v11.4s, v24.16b, v19.4b[3]
-	WORD $0x4fb4eb0d // sdot v13.4s, v24.16b, v20.4b[3]
-	WORD $0x4fb5eb0f // sdot v15.4s, v24.16b, v21.4b[3]
-	WORD $0x4fb6eb11 // sdot v17.4s, v24.16b, v22.4b[3]
-	FMOVQ 208(R0), F23
-	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
-	WORD $0x4e201ef7 // and v23.16b, v23.16b, v0.16b
-	WORD $0x4f93eaec // sdot v12.4s, v23.16b, v19.4b[2]
-	WORD $0x4f94eaee // sdot v14.4s, v23.16b, v20.4b[2]
-	WORD $0x4f95eaf0 // sdot v16.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf2 // sdot v18.4s, v23.16b, v22.4b[2]
-	WORD $0x4fb3eb0c // sdot v12.4s, v24.16b, v19.4b[3]
-	WORD $0x4fb4eb0e // sdot v14.4s, v24.16b, v20.4b[3]
-	WORD $0x4fb5eb10 // sdot v16.4s, v24.16b, v21.4b[3]
-	WORD $0x4fb6eb12 // sdot v18.4s, v24.16b, v22.4b[3]
-	FMOVQ 32(R1), F19
-	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f931161 // fmla v1.4s, v11.4s, v19.s[0]
-	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4f931182 // fmla v2.4s, v12.4s, v19.s[0]
-	FMOVQ 80(R1), F19
-	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9311a3 // fmla v3.4s, v13.4s, v19.s[0]
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9311c4 // fmla v4.4s, v14.4s, v19.s[0]
-	FMOVQ 128(R1), F19
-	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9311e5 // fmla v5.4s, v15.4s, v19.s[0]
-	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f931206 // fmla v6.4s, v16.4s, v19.s[0]
-	FMOVQ 176(R1), F19
-	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f931227 // fmla v7.4s, v17.4s, v19.s[0]
-	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f931248 // fmla v8.4s, v18.4s, v19.s[0]
-	ADD $256, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F11
-	WORD $0x4e29cc2b // fmla v11.4s, v1.4s, v9.4s
-	FMOVQ F11, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F11
-	WORD $0x4e2acc4b // fmla v11.4s, v2.4s, v10.4s
-	FMOVQ F11, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F11
-	WORD $0x4e29cc6b // fmla v11.4s, v3.4s, v9.4s
-	FMOVQ F11, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F11
-	WORD $0x4e2acc8b // fmla v11.4s, v4.4s, v10.4s
-	FMOVQ F11, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ 64(R6), F11
-	WORD $0x4e29ccab // fmla v11.4s, v5.4s, v9.4s
-	FMOVQ F11, 64(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ 80(R6), F11
-	WORD $0x4e2acccb // fmla v11.4s, v6.4s, v10.4s
-	FMOVQ F11, 80(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ 96(R6), F11
-	WORD $0x4e29cceb // fmla v11.4s, v7.4s, v9.4s
-	FMOVQ F11, 96(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ 112(R6), F11
-	WORD $0x4e2acd0b // fmla v11.4s, v8.4s, v10.4s
-	FMOVQ F11, 112(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	FMOVQ 64(R6), F5
-	FMOVQ 80(R6), F6
-	FMOVQ 96(R6), F7
-	FMOVQ 112(R6), F8
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	ADD R4, R7
-	FMOVQ F3, 0(R7)
-	FMOVQ F4, 16(R7)
-	ADD R4, R7
-	FMOVQ F5, 0(R7)
-	FMOVQ F6, 16(R7)
-	ADD R4, R7
-	FMOVQ F7, 0(R7)
-	FMOVQ F8, 16(R7)
-	RET
-
-// func mul4symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symI8MM8x2(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	ADD $64, R0
-	MOVD $2, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	WORD $0x4e8538a7 // zip1 v7.4s, v5.4s, v5.4s
-	WORD $0x4e8578a5 // zip2 v5.4s, v5.4s, v5.4s
-	WORD $0x4e8638c8 // zip1 v8.4s, v6.4s, v6.4s
-	WORD $0x4e8678c6 // zip2 v6.4s, v6.4s, v6.4s
-	ADD $32, R8
-
-block:
-	FMOVQ 32(R1), F9
-	FMOVQ 80(R1), F13
-	WORD $0x4e8d7929 // zip2 v9.4s, v9.4s, v13.4s
-	WORD $0x4e080529 // dup v9.2d, v9.d[0]
-	VMOV V9.B16, V10.B16
-	VMOV V9.B16, V11.B16
-	VMOV V9.B16, V12.B16
-	FMOVQ 0(R1), F15
-	FMOVQ 48(R1), F14
-	WORD $0x4ece39ed // zip1 v13.2d, v15.2d, v14.2d
-	WORD $0x4ece79ee // zip2 v14.2d, v15.2d, v14.2d
-	FMOVQ 0(R0), F15
-	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
-	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
-	WORD $0x4e8da629 // smmla v9.4s, v17.16b, v13.16b
-	WORD $0x4e8da60a // smmla v10.4s, v16.16b, v13.16b
-	FMOVQ 16(R0), F15
-	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
-	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
-	WORD $0x4e8da62b // smmla v11.4s, v17.16b, v13.16b
-	WORD $0x4e8da60c // smmla v12.4s, v16.16b, v13.16b
-	FMOVQ 64(R0), F15
-	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
-	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
-	WORD $0x4e8ea629 // smmla v9.4s, v17.16b, v14.16b
-	WORD $0x4e8ea60a // smmla v10.4s, v16.16b, v14.16b
-	FMOVQ 80(R0), F15
-	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
-	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
-	WORD $0x4e8ea62b // smmla v11.4s, v17.16b, v14.16b
-	WORD $0x4e8ea60c // smmla v12.4s, v16.16b, v14.16b
-	FMOVQ 16(R1), F15
-	FMOVQ 64(R1), F14
-	WORD $0x4ece39ed // zip1 v13.2d, v15.2d, v14.2d
-	WORD $0x4ece79ee // zip2 v14.2d, v15.2d, v14.2d
-	FMOVQ 128(R0), F15
-	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
-	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
-	WORD $0x4e8da629 // smmla v9.4s, v17.16b, v13.16b
-	WORD $0x4e8da60a // smmla v10.4s, v16.16b, v13.16b
-	FMOVQ 144(R0), F15
-	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
-	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
-	WORD $0x4e8da62b // smmla v11.4s, v17.16b, v13.16b
-	WORD $0x4e8da60c // smmla v12.4s, v16.16b, v13.16b
-	FMOVQ 192(R0), F15
-	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
-	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
-	WORD $0x4e8ea629 // smmla v9.4s, v17.16b, v14.16b
-	WORD $0x4e8ea60a // smmla v10.4s, v16.16b, v14.16b
-	FMOVQ 208(R0), F15
-	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
-	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
-	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
-	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
-	WORD $0x4e8ea62b // smmla v11.4s, v17.16b, v14.16b
-	WORD $0x4e8ea60c // smmla v12.4s, v16.16b, v14.16b
-	FMOVQ 32(R1), F13
-	FMOVQ 80(R1), F14
-	WORD $0x4e8e39ad // zip1 v13.4s, v13.4s, v14.4s
-	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
-	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x4e2dcd21 // fmla v1.4s, v9.4s, v13.4s
-	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x4e2dcd42 // fmla v2.4s, v10.4s, v13.4s
-	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4e2dcd63 // fmla v3.4s, v11.4s, v13.4s
-	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4e2dcd84 // fmla v4.4s, v12.4s, v13.4s
-	ADD $256, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F9
-	WORD $0x4e27cc29 // fmla v9.4s, v1.4s, v7.4s
-	FMOVQ F9, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F9
-	WORD $0x4e25cc49 // fmla v9.4s, v2.4s, v5.4s
-	FMOVQ F9, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F9
-	WORD $0x4e28cc69 // fmla v9.4s, v3.4s, v8.4s
-	FMOVQ F9, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F9
-	WORD $0x4e26cc89 // fmla v9.4s, v4.4s, v6.4s
-	FMOVQ F9, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	WORD $0x4e821829 // uzp1 v9.4s, v1.4s, v2.4s
-	FMOVQ F9, 0(R7)
-	WORD $0x4e841869 // uzp1 v9.4s, v3.4s, v4.4s
-	FMOVQ F9, 16(R7)
-	ADD R4, R7
-	WORD $0x4e825829 // uzp2 v9.4s, v1.4s, v2.4s
-	FMOVQ F9, 0(R7)
-	WORD $0x4e845869 // uzp2 v9.4s, v3.4s, v4.4s
-	FMOVQ F9, 16(R7)
-	RET
-
-// func mul4symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symI8MM8x4(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ F5, 64(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ F6, 80(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ F7, 96(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	FMOVQ F8, 112(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	ADD $64, R0
-	MOVD $2, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F9
-	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
-	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
-	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
-	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
-	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
-	ADD $32, R8
-
-block:
-	FMOVQ 32(R1), F13
-	FMOVQ 80(R1), F21
-	WORD $0x4e9579ad // zip2 v13.4s, v13.4s, v21.4s
-	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
-	VMOV V13.B16, V14.B16
-	VMOV V13.B16, V15.B16
-	VMOV V13.B16, V16.B16
-	FMOVQ 128(R1), F17
-	FMOVQ 176(R1), F21
-	WORD $0x4e957a31 // zip2 v17.4s, v17.4s, v21.4s
-	WORD $0x4e080631 // dup v17.2d, v17.d[0]
-	VMOV V17.B16, V18.B16
-	VMOV V17.B16, V19.B16
-	VMOV V17.B16, V20.B16
-	FMOVQ 0(R1), F25
-	FMOVQ 48(R1), F22
-	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
-	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
-	FMOVQ 96(R1), F25
-	FMOVQ 144(R1), F24
-	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
-	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
-	FMOVQ 0(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
-	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
-	WORD $0x4e95a76d // smmla v13.4s, v27.16b, v21.16b
-	WORD $0x4e97a771 // smmla v17.4s, v27.16b, v23.16b
-	WORD $0x4e95a74e // smmla v14.4s, v26.16b, v21.16b
-	WORD $0x4e97a752 // smmla v18.4s, v26.16b, v23.16b
-	FMOVQ 16(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
-	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
-	WORD $0x4e95a76f // smmla v15.4s, v27.16b, v21.16b
-	WORD $0x4e97a773 // smmla v19.4s, v27.16b, v23.16b
-	WORD $0x4e95a750 // smmla v16.4s, v26.16b, v21.16b
-	WORD $0x4e97a754 // smmla v20.4s, v26.16b, v23.16b
-	FMOVQ 64(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
-	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
-	WORD $0x4e96a76d // smmla v13.4s, v27.16b, v22.16b
-	WORD $0x4e98a771 // smmla v17.4s, v27.16b, v24.16b
-	WORD $0x4e96a74e // smmla v14.4s, v26.16b, v22.16b
-	WORD $0x4e98a752 // smmla v18.4s, v26.16b, v24.16b
-	FMOVQ 80(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
-	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
-	WORD $0x4e96a76f // smmla v15.4s, v27.16b, v22.16b
-	WORD $0x4e98a773 // smmla v19.4s, v27.16b, v24.16b
-	WORD $0x4e96a750 // smmla v16.4s, v26.16b, v22.16b
-	WORD $0x4e98a754 // smmla v20.4s, v26.16b, v24.16b
-	FMOVQ 16(R1), F25
-	FMOVQ 64(R1), F22
-	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
-	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
-	FMOVQ 112(R1), F25
-	FMOVQ 160(R1), F24
-	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
-	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
-	FMOVQ 128(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
-	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
-	WORD $0x4e95a76d // smmla v13.4s, v27.16b, v21.16b
-	WORD $0x4e97a771 // smmla v17.4s, v27.16b, v23.16b
-	WORD $0x4e95a74e // smmla v14.4s, v26.16b, v21.16b
-	WORD $0x4e97a752 // smmla v18.4s, v26.16b, v23.16b
-	FMOVQ 144(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
-	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
-	WORD $0x4e95a76f // smmla v15.4s, v27.16b, v21.16b
-	WORD $0x4e97a773 // smmla v19.4s, v27.16b, v23.16b
-	WORD $0x4e95a750 // smmla v16.4s, v26.16b, v21.16b
-	WORD $0x4e97a754 // smmla v20.4s, v26.16b, v23.16b
-	FMOVQ 192(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
-	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
-	WORD $0x4e96a76d // smmla v13.4s, v27.16b, v22.16b
-	WORD $0x4e98a771 // smmla v17.4s, v27.16b, v24.16b
-	WORD $0x4e96a74e // smmla v14.4s, v26.16b, v22.16b
-	WORD $0x4e98a752 // smmla v18.4s, v26.16b, v24.16b
-	FMOVQ 208(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
-	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
-	WORD $0x4e96a76f // smmla v15.4s, v27.16b, v22.16b
-	WORD $0x4e98a773 // smmla v19.4s, v27.16b, v24.16b
-	WORD $0x4e96a750 // smmla v16.4s, v26.16b, v22.16b
-	WORD $0x4e98a754 // smmla v20.4s, v26.16b, v24.16b
-	FMOVQ 32(R1), F21
-	FMOVQ 80(R1), F22
-	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
-	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
-	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4e35cda1 // fmla v1.4s, v13.4s, v21.4s
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4e35cdc2 // fmla v2.4s, v14.4s, v21.4s
-	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4e35cde3 // fmla v3.4s, v15.4s, v21.4s
-	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4e35ce04 // fmla v4.4s, v16.4s, v21.4s
-	FMOVQ 128(R1), F21
-	FMOVQ 176(R1), F22
-	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
-	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
-	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4e35ce25 // fmla v5.4s, v17.4s, v21.4s
-	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4e35ce46 // fmla v6.4s, v18.4s, v21.4s
-	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4e35ce67 // fmla v7.4s, v19.4s, v21.4s
-	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4e35ce88 // fmla v8.4s, v20.4s, v21.4s
-	ADD $256, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F13
-	WORD $0x4e2bcc2d // fmla v13.4s, v1.4s, v11.4s
-	FMOVQ F13, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F13
-	WORD $0x4e29cc4d // fmla v13.4s, v2.4s, v9.4s
-	FMOVQ F13, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F13
-	WORD $0x4e2ccc6d // fmla v13.4s, v3.4s, v12.4s
-	FMOVQ F13, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F13
-	WORD $0x4e2acc8d // fmla v13.4s, v4.4s, v10.4s
-	FMOVQ F13, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ 64(R6), F13
-	WORD $0x4e2bccad // fmla v13.4s, v5.4s, v11.4s
-	FMOVQ F13, 64(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ 80(R6), F13
-	WORD $0x4e29cccd // fmla v13.4s, v6.4s, v9.4s
-	FMOVQ F13, 80(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ 96(R6), F13
-	WORD $0x4e2ccced // fmla v13.4s, v7.4s, v12.4s
-	FMOVQ F13, 96(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ 112(R6), F13
-	WORD $0x4e2acd0d // fmla v13.4s, v8.4s, v10.4s
-	FMOVQ F13, 112(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	FMOVQ 64(R6), F5
-	FMOVQ 80(R6), F6
-	FMOVQ 96(R6), F7
-	FMOVQ 112(R6), F8
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	WORD $0x4e82182d // uzp1 v13.4s, v1.4s, v2.4s
-	FMOVQ F13, 0(R7)
-	WORD $0x4e84186d // uzp1 v13.4s, v3.4s, v4.4s
-	FMOVQ F13, 16(R7)
-	ADD R4, R7
-	WORD $0x4e82582d // uzp2 v13.4s, v1.4s, v2.4s
-	FMOVQ F13, 0(R7)
-	WORD $0x4e84586d // uzp2 v13.4s, v3.4s, v4.4s
-	FMOVQ F13, 16(R7)
-	ADD R4, R7
-	WORD $0x4e8618ad // uzp1 v13.4s, v5.4s, v6.4s
-	FMOVQ F13, 0(R7)
-	WORD $0x4e8818ed // uzp1 v13.4s, v7.4s, v8.4s
-	FMOVQ F13, 16(R7)
-	ADD R4, R7
-	WORD $0x4e8658ad // uzp2 v13.4s, v5.4s, v6.4s
-	FMOVQ F13, 0(R7)
-	WORD $0x4e8858ed // uzp2 v13.4s, v7.4s, v8.4s
-	FMOVQ F13, 16(R7)
-	RET
-
-// func mul4asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymNEON16x1(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R8), F7
-	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
-	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R8
-	FMOVD 0(R9), F9
-	WORD $0x2f08a529 // uxtl v9.8h, v9.8b
-	WORD $0x6f10a52a // uxtl2 v10.4s, v9.8h
-	WORD $0x2f10a529 // uxtl v9.4s, v9.4h
-	FMOVD 8(R9), F11
-	WORD $0x2f08a56b // uxtl v11.8h, v11.8b
-	WORD $0x6f10a56c // uxtl2 v12.4s, v11.8h
-	WORD $0x2f10a56b // uxtl v11.4s, v11.4h
-	ADD $16, R9
-
-block:
-	FMOVQ 0(R1), F21
-	WORD $0x4e0406b6 // dup v22.4s, v21.s[0]
-	WORD $0x4e0c06b7 // dup v23.4s, v21.s[1]
-	FMOVQ 0(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e36c2ad // smull v13.8h, v21.8b, v22.8b
-	WORD $0x4e36c2ae // smull2 v14.8h, v21.16b, v22.16b
-	WORD $0x0e37830d // smlal v13.8h, v24.8b, v23.8b
-	WORD $0x4e37830e // smlal2 v14.8h, v24.16b, v23.16b
-	FMOVQ 16(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e36c2af // smull v15.8h, v21.8b, v22.8b
-	WORD $0x4e36c2b0 // smull2 v16.8h, v21.16b, v22.16b
-	WORD $0x0e37830f // smlal v15.8h, v24.8b, v23.8b
-	WORD $0x4e378310 // smlal2 v16.8h, v24.16b, v23.16b
-	FMOVQ 32(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e36c2b1 // smull v17.8h, v21.8b, v22.8b
-	WORD $0x4e36c2b2 // smull2 v18.8h, v21.16b, v22.16b
-	WORD $0x0e378311 // smlal v17.8h, v24.8b, v23.8b
-	WORD $0x4e378312 // smlal2 v18.8h, v24.16b, v23.16b
-	FMOVQ 48(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e36c2b3 // smull v19.8h, v21.8b, v22.8b
-	WORD $0x4e36c2b4 // smull2 v20.8h, v21.16b, v22.16b
-	WORD $0x0e378313 // smlal v19.8h, v24.8b, v23.8b
-	WORD $0x4e378314 // smlal2 v20.8h, v24.16b, v23.16b
-	FMOVQ 0(R1), F21
-	WORD $0x4e1406b6 // dup v22.4s, v21.s[2]
-	WORD $0x4e1c06b7 // dup v23.4s, v21.s[3]
-	FMOVQ 64(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e3682ad // smlal v13.8h, v21.8b, v22.8b
-	WORD $0x4e3682ae // smlal2 v14.8h, v21.16b, v22.16b
-	WORD $0x0e37830d // smlal v13.8h, v24.8b, v23.8b
-	WORD $0x4e37830e // smlal2 v14.8h, v24.16b, v23.16b
-	FMOVQ 80(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e3682af // smlal v15.8h, v21.8b, v22.8b
-	WORD $0x4e3682b0 // smlal2 v16.8h, v21.16b, v22.16b
-	WORD $0x0e37830f // smlal v15.8h, v24.8b, v23.8b
-	WORD $0x4e378310 // smlal2 v16.8h, v24.16b, v23.16b
-	FMOVQ 96(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e3682b1 // smlal v17.8h, v21.8b, v22.8b
-	WORD $0x4e3682b2 // smlal2 v18.8h, v21.16b, v22.16b
-	WORD $0x0e378311 // smlal v17.8h, v24.8b, v23.8b
-	WORD $0x4e378312 // smlal2 v18.8h, v24.16b, v23.16b
-	FMOVQ 112(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e3682b3 // smlal v19.8h, v21.8b, v22.8b
-	WORD $0x4e3682b4 // smlal2 v20.8h, v21.16b, v22.16b
-	WORD $0x0e378313 // smlal v19.8h, v24.8b, v23.8b
-	WORD $0x4e378314 // smlal2 v20.8h, v24.16b, v23.16b
-	FMOVQ 16(R1), F21
-	WORD $0x4e0406b6 // dup v22.4s, v21.s[0]
-	WORD $0x4e0c06b7 // dup v23.4s, v21.s[1]
-	FMOVQ 128(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e3682ad // smlal v13.8h, v21.8b, v22.8b
-	WORD $0x4e3682ae // smlal2 v14.8h, v21.16b, v22.16b
-	WORD $0x0e37830d // smlal v13.8h, v24.8b, v23.8b
-	WORD $0x4e37830e // smlal2 v14.8h, v24.16b, v23.16b
-	FMOVQ 144(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e3682af // smlal v15.8h, v21.8b, v22.8b
-	WORD $0x4e3682b0 // smlal2 v16.8h, v21.16b, v22.16b
-	WORD $0x0e37830f // smlal v15.8h, v24.8b, v23.8b
-	WORD $0x4e378310 // smlal2 v16.8h, v24.16b, v23.16b
-	FMOVQ 160(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e3682b1 // smlal v17.8h, v21.8b, v22.8b
-	WORD $0x4e3682b2 // smlal2 v18.8h, v21.16b, v22.16b
-	WORD $0x0e378311 // smlal v17.8h, v24.8b, v23.8b
-	WORD $0x4e378312 // smlal2 v18.8h, v24.16b, v23.16b
-	FMOVQ 176(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e3682b3 // smlal v19.8h, v21.8b, v22.8b
-	WORD $0x4e3682b4 // smlal2 v20.8h, v21.16b, v22.16b
-	WORD $0x0e378313 // smlal v19.8h, v24.8b, v23.8b
-	WORD $0x4e378314 // smlal2 v20.8h, v24.16b, v23.16b
-	FMOVQ 16(R1), F21
-	WORD $0x4e1406b6 // dup v22.4s, v21.s[2]
-	WORD $0x4e1c06b7 // dup v23.4s, v21.s[3]
-	FMOVQ 192(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e3682ad // smlal v13.8h, v21.8b, v22.8b
-	WORD $0x4e3682ae // smlal2 v14.8h, v21.16b, v22.16b
-	WORD $0x0e37830d // smlal v13.8h, v24.8b, v23.8b
-	WORD $0x4e37830e // smlal2 v14.8h, v24.16b, v23.16b
-	FMOVQ 208(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e3682af // smlal v15.8h, v21.8b, v22.8b
-	WORD $0x4e3682b0 // smlal2 v16.8h, v21.16b, v22.16b
-	WORD $0x0e37830f // smlal v15.8h, v24.8b, v23.8b
-	WORD $0x4e378310 // smlal2 v16.8h, v24.16b, v23.16b
-	FMOVQ 224(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e3682b1 // smlal v17.8h, v21.8b, v22.8b
-	WORD $0x4e3682b2 // smlal2 v18.8h, v21.16b, v22.16b
-	WORD $0x0e378311 // smlal v17.8h, v24.8b, v23.8b
-	WORD $0x4e378312 // smlal2 v18.8h, v24.16b, v23.16b
-	FMOVQ 240(R0), F21
-	WORD $0x6f0c06b8 // ushr v24.16b, v21.16b, #4
-	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
-	WORD $0x0e3682b3 // smlal v19.8h, v21.8b, v22.8b
-	WORD $0x4e3682b4 // smlal2 v20.8h, v21.16b, v22.16b
-	WORD $0x0e378313 // smlal v19.8h, v24.8b, v23.8b
-	WORD $0x4e378314 // smlal2 v20.8h, v24.16b, v23.16b
-	WORD $0x4e6ebdad // addp v13.8h, v13.8h, v14.8h
-	WORD $0x4e70bdef // addp v15.8h, v15.8h, v16.8h
-	WORD $0x4e72be31 // addp v17.8h, v17.8h, v18.8h
-	WORD $0x4e74be73 // addp v19.8h, v19.8h, v20.8h
-	FMOVQ 32(R1), F21
-	WORD $0x4fb5812e // mul v14.4s, v9.4s, v21.s[1]
-	WORD $0x4fb58150 // mul v16.4s, v10.4s, v21.s[1]
-	WORD $0x4fb58172 // mul v18.4s, v11.4s, v21.s[1]
-	WORD $0x4fb58194 // mul v20.4s, v12.4s, v21.s[1]
-	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
-	WORD $0x4e6069f0 // sadalp v16.4s, v15.8h
-	WORD $0x4e606a32 // sadalp v18.4s, v17.8h
-	WORD $0x4e606a74 // sadalp v20.4s, v19.8h
-	FMOVQ 32(R1), F21
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9511c1 // fmla v1.4s, v14.4s, v21.s[0]
-	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f951202 // fmla v2.4s, v16.4s, v21.s[0]
-	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f951243 // fmla v3.4s, v18.4s, v21.s[0]
-	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4f951284 // fmla v4.4s, v20.4s, v21.s[0]
-	ADD $256, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F13
-	WORD $0x4e25cc2d // fmla v13.4s, v1.4s, v5.4s
-	FMOVQ F13, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F13
-	WORD $0x4e26cc4d // fmla v13.4s, v2.4s, v6.4s
-	FMOVQ F13, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F13
-	WORD $0x4e27cc6d // fmla v13.4s, v3.4s, v7.4s
-	FMOVQ F13, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F13
-	WORD $0x4e28cc8d // fmla v13.4s, v4.4s, v8.4s
-	FMOVQ F13, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	FMOVQ F3, 32(R7)
-	FMOVQ F4, 48(R7)
-	RET
-
-// func mul4asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymNEON8x2(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	ADD $32, R8
-	FMOVD 0(R9), F7
-	WORD $0x2f08a4e7 // uxtl v7.8h, v7.8b
-	WORD $0x6f10a4e8 // uxtl2 v8.4s, v7.8h
-	WORD $0x2f10a4e7 // uxtl v7.4s, v7.4h
-	ADD $16, R9
-
-block:
+severalBlock:
 	FMOVQ 0(R1), F17
 	WORD $0x4e040632 // dup v18.4s, v17.s[0]
 	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
@@ -1906,23 +551,23 @@ block:
 	WORD $0x4e3582d0 // smlal2 v16.8h, v22.16b, v21.16b
 	WORD $0x4e6abd29 // addp v9.8h, v9.8h, v10.8h
 	WORD $0x4e6cbd6b // addp v11.8h, v11.8h, v12.8h
+	WORD $0x4e6ebdad // addp v13.8h, v13.8h, v14.8h
+	WORD $0x4e70bdef // addp v15.8h, v15.8h, v16.8h
 	FMOVQ 32(R1), F17
-	WORD $0x4fb180ea // mul v10.4s, v7.4s, v17.s[1]
-	WORD $0x4fb1810c // mul v12.4s, v8.4s, v17.s[1]
+	WORD $0x4e14062a // dup v10.4s, v17.s[2]
+	WORD $0x4e14062c // dup v12.4s, v17.s[2]
+	FMOVQ 80(R1), F17
+	WORD $0x4e14062e // dup v14.4s, v17.s[2]
+	WORD $0x4e140630 // dup v16.4s, v17.s[2]
 	WORD $0x4e60692a // sadalp v10.4s, v9.8h
 	WORD $0x4e60696c // sadalp v12.4s, v11.8h
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e6069f0 // sadalp v16.4s, v15.8h
 	FMOVQ 32(R1), F17
 	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
 	WORD $0x4f911141 // fmla v1.4s, v10.4s, v17.s[0]
 	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
 	WORD $0x4f911182 // fmla v2.4s, v12.4s, v17.s[0]
-	WORD $0x4e6ebdad // addp v13.8h, v13.8h, v14.8h
-	WORD $0x4e70bdef // addp v15.8h, v15.8h, v16.8h
-	FMOVQ 80(R1), F17
-	WORD $0x4fb180ee // mul v14.4s, v7.4s, v17.s[1]
-	WORD $0x4fb18110 // mul v16.4s, v8.4s, v17.s[1]
-	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
-	WORD $0x4e6069f0 // sadalp v16.4s, v15.8h
 	FMOVQ 80(R1), F17
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
 	WORD $0x4f9111c3 // fmla v3.4s, v14.4s, v17.s[0]
@@ -1930,295 +575,556 @@ block:
 	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F9
-	WORD $0x4e25cc29 // fmla v9.4s, v1.4s, v5.4s
-	FMOVQ F9, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F9
-	WORD $0x4e26cc49 // fmla v9.4s, v2.4s, v6.4s
-	FMOVQ F9, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F9
-	WORD $0x4e25cc69 // fmla v9.4s, v3.4s, v5.4s
-	FMOVQ F9, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F9
-	WORD $0x4e26cc89 // fmla v9.4s, v4.4s, v6.4s
-	FMOVQ F9, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	ADD R4, R7
-	FMOVQ F3, 0(R7)
-	FMOVQ F4, 16(R7)
-	RET
-
-// func mul4asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymDotProd16x1(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R8), F7
-	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
-	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R8
-	FMOVD 0(R9), F9
-	WORD $0x2f08a529 // uxtl v9.8h, v9.8b
-	WORD $0x6f10a52a // uxtl2 v10.4s, v9.8h
-	WORD $0x2f10a529 // uxtl v9.4s, v9.4h
-	FMOVD 8(R9), F11
-	WORD $0x2f08a56b // uxtl v11.8h, v11.8b
-	WORD $0x6f10a56c // uxtl2 v12.4s, v11.8h
-	WORD $0x2f10a56b // uxtl v11.4s, v11.4h
-	ADD $16, R9
-
-block:
-	FMOVQ 32(R1), F17
-	WORD $0x4fb1812d // mul v13.4s, v9.4s, v17.s[1]
-	WORD $0x4fb1814e // mul v14.4s, v10.4s, v17.s[1]
-	WORD $0x4fb1816f // mul v15.4s, v11.4s, v17.s[1]
-	WORD $0x4fb18190 // mul v16.4s, v12.4s, v17.s[1]
-	FMOVQ 0(R1), F17
-	FMOVQ 0(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e24d // sdot v13.4s, v18.16b, v17.4b[0]
-	WORD $0x4fb1e26d // sdot v13.4s, v19.16b, v17.4b[1]
-	FMOVQ 16(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e24e // sdot v14.4s, v18.16b, v17.4b[0]
-	WORD $0x4fb1e26e // sdot v14.4s, v19.16b, v17.4b[1]
-	FMOVQ 32(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e24f // sdot v15.4s, v18.16b, v17.4b[0]
-	WORD $0x4fb1e26f // sdot v15.4s, v19.16b, v17.4b[1]
-	FMOVQ 48(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e250 // sdot v16.4s, v18.16b, v17.4b[0]
-	WORD $0x4fb1e270 // sdot v16.4s, v19.16b, v17.4b[1]
-	FMOVQ 64(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea4d // sdot v13.4s, v18.16b, v17.4b[2]
-	WORD $0x4fb1ea6d // sdot v13.4s, v19.16b, v17.4b[3]
-	FMOVQ 80(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea4e // sdot v14.4s, v18.16b, v17.4b[2]
-	WORD $0x4fb1ea6e // sdot v14.4s, v19.16b, v17.4b[3]
-	FMOVQ 96(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea4f // sdot v15.4s, v18.16b, v17.4b[2]
-	WORD $0x4fb1ea6f // sdot v15.4s, v19.16b, v17.4b[3]
-	FMOVQ 112(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea50 // sdot v16.4s, v18.16b, v17.4b[2]
-	WORD $0x4fb1ea70 // sdot v16.4s, v19.16b, v17.4b[3]
-	FMOVQ 16(R1), F17
-	FMOVQ 128(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e24d // sdot v13.4s, v18.16b, v17.4b[0]
-	WORD $0x4fb1e26d // sdot v13.4s, v19.16b, v17.4b[1]
-	FMOVQ 144(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e24e // sdot v14.4s, v18.16b, v17.4b[0]
-	WORD $0x4fb1e26e // sdot v14.4s, v19.16b, v17.4b[1]
-	FMOVQ 160(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e24f // sdot v15.4s, v18.16b, v17.4b[0]
-	WORD $0x4fb1e26f // sdot v15.4s, v19.16b, v17.4b[1]
-	FMOVQ 176(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e250 // sdot v16.4s, v18.16b, v17.4b[0]
-	WORD $0x4fb1e270 // sdot v16.4s, v19.16b, v17.4b[1]
-	FMOVQ 192(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea4d // sdot v13.4s, v18.16b, v17.4b[2]
-	WORD $0x4fb1ea6d // sdot v13.4s, v19.16b, v17.4b[3]
-	FMOVQ 208(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea4e // sdot v14.4s, v18.16b, v17.4b[2]
-	WORD $0x4fb1ea6e // sdot v14.4s, v19.16b, v17.4b[3]
-	FMOVQ 224(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea4f // sdot v15.4s, v18.16b, v17.4b[2]
-	WORD $0x4fb1ea6f // sdot v15.4s, v19.16b, v17.4b[3]
-	FMOVQ 240(R0), F18
-	WORD $0x6f0c0653 // ushr v19.16b, v18.16b, #4
-	WORD $0x4e201e52 // and v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea50 // sdot v16.4s, v18.16b, v17.4b[2]
-	WORD $0x4fb1ea70 // sdot v16.4s, v19.16b, v17.4b[3]
-	FMOVQ 32(R1), F17
-	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9111a1 // fmla v1.4s, v13.4s, v17.s[0]
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9111c2 // fmla v2.4s, v14.4s, v17.s[0]
-	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9111e3 // fmla v3.4s, v15.4s, v17.s[0]
-	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
-	ADD $256, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F13
-	WORD $0x4e25cc2d // fmla v13.4s, v1.4s, v5.4s
-	FMOVQ F13, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F13
-	WORD $0x4e26cc4d // fmla v13.4s, v2.4s, v6.4s
-	FMOVQ F13, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F13
-	WORD $0x4e27cc6d // fmla v13.4s, v3.4s, v7.4s
-	FMOVQ F13, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F13
-	WORD $0x4e28cc8d // fmla v13.4s, v4.4s, v8.4s
-	FMOVQ F13, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	FMOVQ F3, 32(R7)
-	FMOVQ F4, 48(R7)
-	RET
-
-// func mul4asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymDotProd16x2(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ F5, 64(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ F6, 80(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ F7, 96(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	FMOVQ F8, 112(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F9
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	FMOVQ 16(R8), F11
+	WORD $0x4e29cc25 // fmla v5.4s, v1.4s, v9.4s
+	WORD $0x4e2acc46 // fmla v6.4s, v2.4s, v10.4s
+	WORD $0x4e29cc67 // fmla v7.4s, v3.4s, v9.4s
+	WORD $0x4e2acc88 // fmla v8.4s, v4.4s, v10.4s
+	ADD $32, R7
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	ADD R10, R9
+	FMOVQ F7, 0(R9)
+	FMOVQ F8, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	FMOVQ 0(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 48(R1), F13
+	WORD $0x4e0405b0 // dup v16.4s, v13.s[0]
+	WORD $0x4e0c05b1 // dup v17.4s, v13.s[1]
+	FMOVQ 0(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2ec1a5 // smull v5.8h, v13.8b, v14.8b
+	WORD $0x4e2ec1a6 // smull2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8245 // smlal v5.8h, v18.8b, v15.8b
+	WORD $0x4e2f8246 // smlal2 v6.8h, v18.16b, v15.16b
+	WORD $0x0e30c1a9 // smull v9.8h, v13.8b, v16.8b
+	WORD $0x4e30c1aa // smull2 v10.8h, v13.16b, v16.16b
+	WORD $0x0e318249 // smlal v9.8h, v18.8b, v17.8b
+	WORD $0x4e31824a // smlal2 v10.8h, v18.16b, v17.16b
+	FMOVQ 16(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2ec1a7 // smull v7.8h, v13.8b, v14.8b
+	WORD $0x4e2ec1a8 // smull2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8247 // smlal v7.8h, v18.8b, v15.8b
+	WORD $0x4e2f8248 // smlal2 v8.8h, v18.16b, v15.16b
+	WORD $0x0e30c1ab // smull v11.8h, v13.8b, v16.8b
+	WORD $0x4e30c1ac // smull2 v12.8h, v13.16b, v16.16b
+	WORD $0x0e31824b // smlal v11.8h, v18.8b, v17.8b
+	WORD $0x4e31824c // smlal2 v12.8h, v18.16b, v17.16b
+	FMOVQ 0(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 48(R1), F13
+	WORD $0x4e1405b0 // dup v16.4s, v13.s[2]
+	WORD $0x4e1c05b1 // dup v17.4s, v13.s[3]
+	FMOVQ 64(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a5 // smlal v5.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a6 // smlal2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8245 // smlal v5.8h, v18.8b, v15.8b
+	WORD $0x4e2f8246 // smlal2 v6.8h, v18.16b, v15.16b
+	WORD $0x0e3081a9 // smlal v9.8h, v13.8b, v16.8b
+	WORD $0x4e3081aa // smlal2 v10.8h, v13.16b, v16.16b
+	WORD $0x0e318249 // smlal v9.8h, v18.8b, v17.8b
+	WORD $0x4e31824a // smlal2 v10.8h, v18.16b, v17.16b
+	FMOVQ 80(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a7 // smlal v7.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a8 // smlal2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8247 // smlal v7.8h, v18.8b, v15.8b
+	WORD $0x4e2f8248 // smlal2 v8.8h, v18.16b, v15.16b
+	WORD $0x0e3081ab // smlal v11.8h, v13.8b, v16.8b
+	WORD $0x4e3081ac // smlal2 v12.8h, v13.16b, v16.16b
+	WORD $0x0e31824b // smlal v11.8h, v18.8b, v17.8b
+	WORD $0x4e31824c // smlal2 v12.8h, v18.16b, v17.16b
+	FMOVQ 16(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 64(R1), F13
+	WORD $0x4e0405b0 // dup v16.4s, v13.s[0]
+	WORD $0x4e0c05b1 // dup v17.4s, v13.s[1]
+	FMOVQ 128(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a5 // smlal v5.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a6 // smlal2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8245 // smlal v5.8h, v18.8b, v15.8b
+	WORD $0x4e2f8246 // smlal2 v6.8h, v18.16b, v15.16b
+	WORD $0x0e3081a9 // smlal v9.8h, v13.8b, v16.8b
+	WORD $0x4e3081aa // smlal2 v10.8h, v13.16b, v16.16b
+	WORD $0x0e318249 // smlal v9.8h, v18.8b, v17.8b
+	WORD $0x4e31824a // smlal2 v10.8h, v18.16b, v17.16b
+	FMOVQ 144(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a7 // smlal v7.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a8 // smlal2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8247 // smlal v7.8h, v18.8b, v15.8b
+	WORD $0x4e2f8248 // smlal2 v8.8h, v18.16b, v15.16b
+	WORD $0x0e3081ab // smlal v11.8h, v13.8b, v16.8b
+	WORD $0x4e3081ac // smlal2 v12.8h, v13.16b, v16.16b
+	WORD $0x0e31824b // smlal v11.8h, v18.8b, v17.8b
+	WORD $0x4e31824c // smlal2 v12.8h, v18.16b, v17.16b
+	FMOVQ 16(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 64(R1), F13
+	WORD $0x4e1405b0 // dup v16.4s, v13.s[2]
+	WORD $0x4e1c05b1 // dup v17.4s, v13.s[3]
+	FMOVQ 192(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a5 // smlal v5.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a6 // smlal2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8245 // smlal v5.8h, v18.8b, v15.8b
+	WORD $0x4e2f8246 // smlal2 v6.8h, v18.16b, v15.16b
+	WORD $0x0e3081a9 // smlal v9.8h, v13.8b, v16.8b
+	WORD $0x4e3081aa // smlal2 v10.8h, v13.16b, v16.16b
+	WORD $0x0e318249 // smlal v9.8h, v18.8b, v17.8b
+	WORD $0x4e31824a // smlal2 v10.8h, v18.16b, v17.16b
+	FMOVQ 208(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a7 // smlal v7.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a8 // smlal2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8247 // smlal v7.8h, v18.8b, v15.8b
+	WORD $0x4e2f8248 // smlal2 v8.8h, v18.16b, v15.16b
+	WORD $0x0e3081ab // smlal v11.8h, v13.8b, v16.8b
+	WORD $0x4e3081ac // smlal2 v12.8h, v13.16b, v16.16b
+	WORD $0x0e31824b // smlal v11.8h, v18.8b, v17.8b
+	WORD $0x4e31824c // smlal2 v12.8h, v18.16b, v17.16b
+	WORD $0x4e66bca5 // addp v5.8h, v5.8h, v6.8h
+	WORD $0x4e68bce7 // addp v7.8h, v7.8h, v8.8h
+	WORD $0x4e6abd29 // addp v9.8h, v9.8h, v10.8h
+	WORD $0x4e6cbd6b // addp v11.8h, v11.8h, v12.8h
+	FMOVQ 32(R1), F13
+	WORD $0x4e1405a6 // dup v6.4s, v13.s[2]
+	WORD $0x4e1405a8 // dup v8.4s, v13.s[2]
+	FMOVQ 80(R1), F13
+	WORD $0x4e1405aa // dup v10.4s, v13.s[2]
+	WORD $0x4e1405ac // dup v12.4s, v13.s[2]
+	WORD $0x4e6068a6 // sadalp v6.4s, v5.8h
+	WORD $0x4e6068e8 // sadalp v8.4s, v7.8h
+	WORD $0x4e60692a // sadalp v10.4s, v9.8h
+	WORD $0x4e60696c // sadalp v12.4s, v11.8h
+	FMOVQ 0(R7), F13
+	WORD $0x4e2179ae // fcvtl2 v14.4s, v13.8h
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVQ 32(R1), F15
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8f90c6 // fmul v6.4s, v6.4s, v15.s[0]
+	WORD $0x4e2dccc1 // fmla v1.4s, v6.4s, v13.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f8f9108 // fmul v8.4s, v8.4s, v15.s[0]
+	WORD $0x4e2ecd02 // fmla v2.4s, v8.4s, v14.4s
+	FMOVQ 80(R1), F15
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f8f914a // fmul v10.4s, v10.4s, v15.s[0]
+	WORD $0x4e2dcd43 // fmla v3.4s, v10.4s, v13.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f8f918c // fmul v12.4s, v12.4s, v15.s[0]
+	WORD $0x4e2ecd84 // fmla v4.4s, v12.4s, v14.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	ADD R10, R9
+	FMOVQ F3, 0(R9)
+	FMOVQ F4, 16(R9)
+	RET
+
+// func mul4symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4symDotProd16x1(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVQ 32(R1), F13
+	WORD $0x4e1405a9 // dup v9.4s, v13.s[2]
+	WORD $0x4e1405aa // dup v10.4s, v13.s[2]
+	WORD $0x4e1405ab // dup v11.4s, v13.s[2]
+	WORD $0x4e1405ac // dup v12.4s, v13.s[2]
+	FMOVQ 0(R1), F13
+	FMOVQ 0(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1e9 // sdot v9.4s, v15.16b, v13.4b[1]
+	FMOVQ 16(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1ca // sdot v10.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1ea // sdot v10.4s, v15.16b, v13.4b[1]
+	FMOVQ 32(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cb // sdot v11.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1eb // sdot v11.4s, v15.16b, v13.4b[1]
+	FMOVQ 48(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cc // sdot v12.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1ec // sdot v12.4s, v15.16b, v13.4b[1]
+	FMOVQ 64(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9c9 // sdot v9.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9e9 // sdot v9.4s, v15.16b, v13.4b[3]
+	FMOVQ 80(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9ca // sdot v10.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9ea // sdot v10.4s, v15.16b, v13.4b[3]
+	FMOVQ 96(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cb // sdot v11.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9eb // sdot v11.4s, v15.16b, v13.4b[3]
+	FMOVQ 112(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9ec // sdot v12.4s, v15.16b, v13.4b[3]
+	FMOVQ 16(R1), F13
+	FMOVQ 128(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1e9 // sdot v9.4s, v15.16b, v13.4b[1]
+	FMOVQ 144(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1ca // sdot v10.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1ea // sdot v10.4s, v15.16b, v13.4b[1]
+	FMOVQ 160(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cb // sdot v11.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1eb // sdot v11.4s, v15.16b, v13.4b[1]
+	FMOVQ 176(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cc // sdot v12.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1ec // sdot v12.4s, v15.16b, v13.4b[1]
+	FMOVQ 192(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9c9 // sdot v9.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9e9 // sdot v9.4s, v15.16b, v13.4b[3]
+	FMOVQ 208(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9ca // sdot v10.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9ea // sdot v10.4s, v15.16b, v13.4b[3]
+	FMOVQ 224(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cb // sdot v11.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9eb // sdot v11.4s, v15.16b, v13.4b[3]
+	FMOVQ 240(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9ec // sdot v12.4s, v15.16b, v13.4b[3]
+	FMOVQ 32(R1), F13
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f8d1121 // fmla v1.4s, v9.4s, v13.s[0]
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f8d1142 // fmla v2.4s, v10.4s, v13.s[0]
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f8d1163 // fmla v3.4s, v11.4s, v13.s[0]
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
+	ADD $256, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
 	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
 	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
-	ADD $32, R8
-	FMOVD 0(R9), F13
-	WORD $0x2f08a5ad // uxtl v13.8h, v13.8b
-	WORD $0x6f10a5ae // uxtl2 v14.4s, v13.8h
-	WORD $0x2f10a5ad // uxtl v13.4s, v13.4h
-	FMOVD 8(R9), F15
-	WORD $0x2f08a5ef // uxtl v15.8h, v15.8b
-	WORD $0x6f10a5f0 // uxtl2 v16.4s, v15.8h
-	WORD $0x2f10a5ef // uxtl v15.4s, v15.4h
-	ADD $16, R9
+	WORD $0x4e29cc25 // fmla v5.4s, v1.4s, v9.4s
+	WORD $0x4e2acc46 // fmla v6.4s, v2.4s, v10.4s
+	WORD $0x4e2bcc67 // fmla v7.4s, v3.4s, v11.4s
+	WORD $0x4e2ccc88 // fmla v8.4s, v4.4s, v12.4s
+	ADD $32, R7
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
 
-block:
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	FMOVQ F7, 32(R9)
+	FMOVQ F8, 48(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	FMOVQ 32(R1), F9
+	WORD $0x4e140525 // dup v5.4s, v9.s[2]
+	WORD $0x4e140526 // dup v6.4s, v9.s[2]
+	WORD $0x4e140527 // dup v7.4s, v9.s[2]
+	WORD $0x4e140528 // dup v8.4s, v9.s[2]
+	FMOVQ 0(R1), F9
+	FMOVQ 0(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e145 // sdot v5.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e165 // sdot v5.4s, v11.16b, v9.4b[1]
+	FMOVQ 16(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e146 // sdot v6.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e166 // sdot v6.4s, v11.16b, v9.4b[1]
+	FMOVQ 32(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e147 // sdot v7.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e167 // sdot v7.4s, v11.16b, v9.4b[1]
+	FMOVQ 48(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e148 // sdot v8.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e168 // sdot v8.4s, v11.16b, v9.4b[1]
+	FMOVQ 64(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e945 // sdot v5.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e965 // sdot v5.4s, v11.16b, v9.4b[3]
+	FMOVQ 80(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e946 // sdot v6.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e966 // sdot v6.4s, v11.16b, v9.4b[3]
+	FMOVQ 96(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e947 // sdot v7.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e967 // sdot v7.4s, v11.16b, v9.4b[3]
+	FMOVQ 112(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e948 // sdot v8.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e968 // sdot v8.4s, v11.16b, v9.4b[3]
+	FMOVQ 16(R1), F9
+	FMOVQ 128(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e145 // sdot v5.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e165 // sdot v5.4s, v11.16b, v9.4b[1]
+	FMOVQ 144(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e146 // sdot v6.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e166 // sdot v6.4s, v11.16b, v9.4b[1]
+	FMOVQ 160(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e147 // sdot v7.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e167 // sdot v7.4s, v11.16b, v9.4b[1]
+	FMOVQ 176(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e148 // sdot v8.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e168 // sdot v8.4s, v11.16b, v9.4b[1]
+	FMOVQ 192(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e945 // sdot v5.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e965 // sdot v5.4s, v11.16b, v9.4b[3]
+	FMOVQ 208(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e946 // sdot v6.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e966 // sdot v6.4s, v11.16b, v9.4b[3]
+	FMOVQ 224(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e947 // sdot v7.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e967 // sdot v7.4s, v11.16b, v9.4b[3]
+	FMOVQ 240(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e948 // sdot v8.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e968 // sdot v8.4s, v11.16b, v9.4b[3]
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
+	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	FMOVQ 32(R1), F13
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8d90a5 // fmul v5.4s, v5.4s, v13.s[0]
+	WORD $0x4e29cca1 // fmla v1.4s, v5.4s, v9.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8d90c6 // fmul v6.4s, v6.4s, v13.s[0]
+	WORD $0x4e2accc2 // fmla v2.4s, v6.4s, v10.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8d90e7 // fmul v7.4s, v7.4s, v13.s[0]
+	WORD $0x4e2bcce3 // fmla v3.4s, v7.4s, v11.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f8d9108 // fmul v8.4s, v8.4s, v13.s[0]
+	WORD $0x4e2ccd04 // fmla v4.4s, v8.4s, v12.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	FMOVQ F3, 32(R9)
+	FMOVQ F4, 48(R9)
+	RET
+
+// func mul4symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4symDotProd16x2(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
 	FMOVQ 32(R1), F25
-	WORD $0x4fb981b1 // mul v17.4s, v13.4s, v25.s[1]
-	WORD $0x4fb981d2 // mul v18.4s, v14.4s, v25.s[1]
-	WORD $0x4fb981f3 // mul v19.4s, v15.4s, v25.s[1]
-	WORD $0x4fb98214 // mul v20.4s, v16.4s, v25.s[1]
+	WORD $0x4e140731 // dup v17.4s, v25.s[2]
+	WORD $0x4e140732 // dup v18.4s, v25.s[2]
+	WORD $0x4e140733 // dup v19.4s, v25.s[2]
+	WORD $0x4e140734 // dup v20.4s, v25.s[2]
 	FMOVQ 80(R1), F25
-	WORD $0x4fb981b5 // mul v21.4s, v13.4s, v25.s[1]
-	WORD $0x4fb981d6 // mul v22.4s, v14.4s, v25.s[1]
-	WORD $0x4fb981f7 // mul v23.4s, v15.4s, v25.s[1]
-	WORD $0x4fb98218 // mul v24.4s, v16.4s, v25.s[1]
+	WORD $0x4e140735 // dup v21.4s, v25.s[2]
+	WORD $0x4e140736 // dup v22.4s, v25.s[2]
+	WORD $0x4e140737 // dup v23.4s, v25.s[2]
+	WORD $0x4e140738 // dup v24.4s, v25.s[2]
 	FMOVQ 0(R1), F25
 	FMOVQ 48(R1), F26
 	FMOVQ 0(R0), F27
@@ -2355,564 +1261,969 @@ block:
 	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F17
-	WORD $0x4e29cc31 // fmla v17.4s, v1.4s, v9.4s
-	FMOVQ F17, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F17
-	WORD $0x4e2acc51 // fmla v17.4s, v2.4s, v10.4s
-	FMOVQ F17, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F17
-	WORD $0x4e2bcc71 // fmla v17.4s, v3.4s, v11.4s
-	FMOVQ F17, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F17
-	WORD $0x4e2ccc91 // fmla v17.4s, v4.4s, v12.4s
-	FMOVQ F17, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ 64(R6), F17
-	WORD $0x4e29ccb1 // fmla v17.4s, v5.4s, v9.4s
-	FMOVQ F17, 64(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ 80(R6), F17
-	WORD $0x4e2accd1 // fmla v17.4s, v6.4s, v10.4s
-	FMOVQ F17, 80(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ 96(R6), F17
-	WORD $0x4e2bccf1 // fmla v17.4s, v7.4s, v11.4s
-	FMOVQ F17, 96(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ 112(R6), F17
-	WORD $0x4e2ccd11 // fmla v17.4s, v8.4s, v12.4s
-	FMOVQ F17, 112(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	CBZ R4, done
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 16(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	WORD $0x4e31cc29 // fmla v9.4s, v1.4s, v17.4s
+	WORD $0x4e32cc4a // fmla v10.4s, v2.4s, v18.4s
+	WORD $0x4e33cc6b // fmla v11.4s, v3.4s, v19.4s
+	WORD $0x4e34cc8c // fmla v12.4s, v4.4s, v20.4s
+	WORD $0x4e31ccad // fmla v13.4s, v5.4s, v17.4s
+	WORD $0x4e32ccce // fmla v14.4s, v6.4s, v18.4s
+	WORD $0x4e33ccef // fmla v15.4s, v7.4s, v19.4s
+	WORD $0x4e34cd10 // fmla v16.4s, v8.4s, v20.4s
+	ADD $32, R7
+	CBZ R5, severalDone
 	SUBS $1, R10
-	BNE group
-	B span
+	BNE severalGroup
+	B severalSpan
 
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	FMOVQ 64(R6), F5
-	FMOVQ 80(R6), F6
-	FMOVQ 96(R6), F7
-	FMOVQ 112(R6), F8
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	FMOVQ F3, 32(R7)
-	FMOVQ F4, 48(R7)
-	ADD R4, R7
-	FMOVQ F5, 0(R7)
-	FMOVQ F6, 16(R7)
-	FMOVQ F7, 32(R7)
-	FMOVQ F8, 48(R7)
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F9, 0(R9)
+	FMOVQ F10, 16(R9)
+	FMOVQ F11, 32(R9)
+	FMOVQ F12, 48(R9)
+	ADD R10, R9
+	FMOVQ F13, 0(R9)
+	FMOVQ F14, 16(R9)
+	FMOVQ F15, 32(R9)
+	FMOVQ F16, 48(R9)
 	RET
 
-// func mul4asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymDotProd8x4(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ F5, 64(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ F6, 80(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ F7, 96(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	FMOVQ F8, 112(R6)
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
 
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
 
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F9
-	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
-	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	ADD $32, R8
-	FMOVD 0(R9), F11
-	WORD $0x2f08a56b // uxtl v11.8h, v11.8b
-	WORD $0x6f10a56c // uxtl2 v12.4s, v11.8h
-	WORD $0x2f10a56b // uxtl v11.4s, v11.4h
-	ADD $16, R9
-
-block:
-	FMOVQ 32(R1), F21
-	WORD $0x4fb5816d // mul v13.4s, v11.4s, v21.s[1]
-	WORD $0x4fb5818e // mul v14.4s, v12.4s, v21.s[1]
-	FMOVQ 80(R1), F21
-	WORD $0x4fb5816f // mul v15.4s, v11.4s, v21.s[1]
-	WORD $0x4fb58190 // mul v16.4s, v12.4s, v21.s[1]
-	FMOVQ 128(R1), F21
-	WORD $0x4fb58171 // mul v17.4s, v11.4s, v21.s[1]
-	WORD $0x4fb58192 // mul v18.4s, v12.4s, v21.s[1]
-	FMOVQ 176(R1), F21
-	WORD $0x4fb58173 // mul v19.4s, v11.4s, v21.s[1]
-	WORD $0x4fb58194 // mul v20.4s, v12.4s, v21.s[1]
-	FMOVQ 0(R1), F21
-	FMOVQ 48(R1), F22
-	FMOVQ 96(R1), F23
-	FMOVQ 144(R1), F24
-	FMOVQ 0(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4f95e32d // sdot v13.4s, v25.16b, v21.4b[0]
-	WORD $0x4f96e32f // sdot v15.4s, v25.16b, v22.4b[0]
-	WORD $0x4f97e331 // sdot v17.4s, v25.16b, v23.4b[0]
-	WORD $0x4f98e333 // sdot v19.4s, v25.16b, v24.4b[0]
-	WORD $0x4fb5e34d // sdot v13.4s, v26.16b, v21.4b[1]
-	WORD $0x4fb6e34f // sdot v15.4s, v26.16b, v22.4b[1]
-	WORD $0x4fb7e351 // sdot v17.4s, v26.16b, v23.4b[1]
-	WORD $0x4fb8e353 // sdot v19.4s, v26.16b, v24.4b[1]
-	FMOVQ 16(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4f95e32e // sdot v14.4s, v25.16b, v21.4b[0]
-	WORD $0x4f96e330 // sdot v16.4s, v25.16b, v22.4b[0]
-	WORD $0x4f97e332 // sdot v18.4s, v25.16b, v23.4b[0]
-	WORD $0x4f98e334 // sdot v20.4s, v25.16b, v24.4b[0]
-	WORD $0x4fb5e34e // sdot v14.4s, v26.16b, v21.4b[1]
-	WORD $0x4fb6e350 // sdot v16.4s, v26.16b, v22.4b[1]
-	WORD $0x4fb7e352 // sdot v18.4s, v26.16b, v23.4b[1]
-	WORD $0x4fb8e354 // sdot v20.4s, v26.16b, v24.4b[1]
-	FMOVQ 64(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4f95eb2d // sdot v13.4s, v25.16b, v21.4b[2]
-	WORD $0x4f96eb2f // sdot v15.4s, v25.16b, v22.4b[2]
-	WORD $0x4f97eb31 // sdot v17.4s, v25.16b, v23.4b[2]
-	WORD $0x4f98eb33 // sdot v19.4s, v25.16b, v24.4b[2]
-	WORD $0x4fb5eb4d // sdot v13.4s, v26.16b, v21.4b[3]
-	WORD $0x4fb6eb4f // sdot v15.4s, v26.16b, v22.4b[3]
-	WORD $0x4fb7eb51 // sdot v17.4s, v26.16b, v23.4b[3]
-	WORD $0x4fb8eb53 // sdot v19.4s, v26.16b, v24.4b[3]
-	FMOVQ 80(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4f95eb2e // sdot v14.4s, v25.16b, v21.4b[2]
-	WORD $0x4f96eb30 // sdot v16.4s, v25.16b, v22.4b[2]
-	WORD $0x4f97eb32 // sdot v18.4s, v25.16b, v23.4b[2]
-	WORD $0x4f98eb34 // sdot v20.4s, v25.16b, v24.4b[2]
-	WORD $0x4fb5eb4e // sdot v14.4s, v26.16b, v21.4b[3]
-	WORD $0x4fb6eb50 // sdot v16.4s, v26.16b, v22.4b[3]
-	WORD $0x4fb7eb52 // sdot v18.4s, v26.16b, v23.4b[3]
-	WORD $0x4fb8eb54 // sdot v20.4s, v26.16b, v24.4b[3]
-	FMOVQ 16(R1), F21
-	FMOVQ 64(R1), F22
-	FMOVQ 112(R1), F23
-	FMOVQ 160(R1), F24
-	FMOVQ 128(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4f95e32d // sdot v13.4s, v25.16b, v21.4b[0]
-	WORD $0x4f96e32f // sdot v15.4s, v25.16b, v22.4b[0]
-	WORD $0x4f97e331 // sdot v17.4s, v25.16b, v23.4b[0]
-	WORD $0x4f98e333 // sdot v19.4s, v25.16b, v24.4b[0]
-	WORD $0x4fb5e34d // sdot v13.4s, v26.16b, v21.4b[1]
-	WORD $0x4fb6e34f // sdot v15.4s, v26.16b, v22.4b[1]
-	WORD $0x4fb7e351 // sdot v17.4s, v26.16b, v23.4b[1]
-	WORD $0x4fb8e353 // sdot v19.4s, v26.16b, v24.4b[1]
-	FMOVQ 144(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4f95e32e // sdot v14.4s, v25.16b, v21.4b[0]
-	WORD $0x4f96e330 // sdot v16.4s, v25.16b, v22.4b[0]
-	WORD $0x4f97e332 // sdot v18.4s, v25.16b, v23.4b[0]
-	WORD $0x4f98e334 // sdot v20.4s, v25.16b, v24.4b[0]
-	WORD $0x4fb5e34e // sdot v14.4s, v26.16b, v21.4b[1]
-	WORD $0x4fb6e350 // sdot v16.4s, v26.16b, v22.4b[1]
-	WORD $0x4fb7e352 // sdot v18.4s, v26.16b, v23.4b[1]
-	WORD $0x4fb8e354 // sdot v20.4s, v26.16b, v24.4b[1]
-	FMOVQ 192(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4f95eb2d // sdot v13.4s, v25.16b, v21.4b[2]
-	WORD $0x4f96eb2f // sdot v15.4s, v25.16b, v22.4b[2]
-	WORD $0x4f97eb31 // sdot v17.4s, v25.16b, v23.4b[2]
-	WORD $0x4f98eb33 // sdot v19.4s, v25.16b, v24.4b[2]
-	WORD $0x4fb5eb4d // sdot v13.4s, v26.16b, v21.4b[3]
-	WORD $0x4fb6eb4f // sdot v15.4s, v26.16b, v22.4b[3]
-	WORD $0x4fb7eb51 // sdot v17.4s, v26.16b, v23.4b[3]
-	WORD $0x4fb8eb53 // sdot v19.4s, v26.16b, v24.4b[3]
-	FMOVQ 208(R0), F25
-	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
-	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
-	WORD $0x4f95eb2e // sdot v14.4s, v25.16b, v21.4b[2]
-	WORD $0x4f96eb30 // sdot v16.4s, v25.16b, v22.4b[2]
-	WORD $0x4f97eb32 // sdot v18.4s, v25.16b, v23.4b[2]
-	WORD $0x4f98eb34 // sdot v20.4s, v25.16b, v24.4b[2]
-	WORD $0x4fb5eb4e // sdot v14.4s, v26.16b, v21.4b[3]
-	WORD $0x4fb6eb50 // sdot v16.4s, v26.16b, v22.4b[3]
-	WORD $0x4fb7eb52 // sdot v18.4s, v26.16b, v23.4b[3]
-	WORD $0x4fb8eb54 // sdot v20.4s, v26.16b, v24.4b[3]
-	FMOVQ 32(R1), F21
-	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9511a1 // fmla v1.4s, v13.4s, v21.s[0]
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9511c2 // fmla v2.4s, v14.4s, v21.s[0]
-	FMOVQ 80(R1), F21
-	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9511e3 // fmla v3.4s, v15.4s, v21.s[0]
-	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f951204 // fmla v4.4s, v16.4s, v21.s[0]
-	FMOVQ 128(R1), F21
-	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f951225 // fmla v5.4s, v17.4s, v21.s[0]
-	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f951246 // fmla v6.4s, v18.4s, v21.s[0]
-	FMOVQ 176(R1), F21
-	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4f951267 // fmla v7.4s, v19.4s, v21.s[0]
-	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4f951288 // fmla v8.4s, v20.4s, v21.s[0]
-	ADD $256, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F13
-	WORD $0x4e29cc2d // fmla v13.4s, v1.4s, v9.4s
-	FMOVQ F13, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F13
-	WORD $0x4e2acc4d // fmla v13.4s, v2.4s, v10.4s
-	FMOVQ F13, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F13
-	WORD $0x4e29cc6d // fmla v13.4s, v3.4s, v9.4s
-	FMOVQ F13, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F13
-	WORD $0x4e2acc8d // fmla v13.4s, v4.4s, v10.4s
-	FMOVQ F13, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ 64(R6), F13
-	WORD $0x4e29ccad // fmla v13.4s, v5.4s, v9.4s
-	FMOVQ F13, 64(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ 80(R6), F13
-	WORD $0x4e2acccd // fmla v13.4s, v6.4s, v10.4s
-	FMOVQ F13, 80(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ 96(R6), F13
-	WORD $0x4e29cced // fmla v13.4s, v7.4s, v9.4s
-	FMOVQ F13, 96(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ 112(R6), F13
-	WORD $0x4e2acd0d // fmla v13.4s, v8.4s, v10.4s
-	FMOVQ F13, 112(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	FMOVQ 64(R6), F5
-	FMOVQ 80(R6), F6
-	FMOVQ 96(R6), F7
-	FMOVQ 112(R6), F8
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	ADD R4, R7
-	FMOVQ F3, 0(R7)
-	FMOVQ F4, 16(R7)
-	ADD R4, R7
-	FMOVQ F5, 0(R7)
-	FMOVQ F6, 16(R7)
-	ADD R4, R7
-	FMOVQ F7, 0(R7)
-	FMOVQ F8, 16(R7)
-	RET
-
-// func mul4asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymI8MM8x2(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	WORD $0x4e8538a7 // zip1 v7.4s, v5.4s, v5.4s
-	WORD $0x4e8578a5 // zip2 v5.4s, v5.4s, v5.4s
-	WORD $0x4e8638c8 // zip1 v8.4s, v6.4s, v6.4s
-	WORD $0x4e8678c6 // zip2 v6.4s, v6.4s, v6.4s
-	ADD $32, R8
-	FMOVD 0(R9), F9
-	WORD $0x2f08a529 // uxtl v9.8h, v9.8b
-	WORD $0x6f10a52a // uxtl2 v10.4s, v9.8h
-	WORD $0x2f10a529 // uxtl v9.4s, v9.4h
-	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
-	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
-	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
-	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
-	ADD $16, R9
-
-block:
+singleGroup:
 	FMOVQ 32(R1), F17
-	FMOVQ 80(R1), F18
-	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
-	WORD $0x4e180631 // dup v17.2d, v17.d[1]
-	WORD $0x4eb19d6d // mul v13.4s, v11.4s, v17.4s
-	WORD $0x4eb19d2e // mul v14.4s, v9.4s, v17.4s
-	WORD $0x4eb19d8f // mul v15.4s, v12.4s, v17.4s
-	WORD $0x4eb19d50 // mul v16.4s, v10.4s, v17.4s
-	FMOVQ 0(R1), F19
+	WORD $0x4e140629 // dup v9.4s, v17.s[2]
+	WORD $0x4e14062a // dup v10.4s, v17.s[2]
+	WORD $0x4e14062b // dup v11.4s, v17.s[2]
+	WORD $0x4e14062c // dup v12.4s, v17.s[2]
+	FMOVQ 80(R1), F17
+	WORD $0x4e14062d // dup v13.4s, v17.s[2]
+	WORD $0x4e14062e // dup v14.4s, v17.s[2]
+	WORD $0x4e14062f // dup v15.4s, v17.s[2]
+	WORD $0x4e140630 // dup v16.4s, v17.s[2]
+	FMOVQ 0(R1), F17
 	FMOVQ 48(R1), F18
-	WORD $0x4ed23a71 // zip1 v17.2d, v19.2d, v18.2d
-	WORD $0x4ed27a72 // zip2 v18.2d, v19.2d, v18.2d
 	FMOVQ 0(R0), F19
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
-	WORD $0x4e943a75 // zip1 v21.4s, v19.4s, v20.4s
-	WORD $0x4e947a74 // zip2 v20.4s, v19.4s, v20.4s
-	WORD $0x4e91a6ad // smmla v13.4s, v21.16b, v17.16b
-	WORD $0x4e91a68e // smmla v14.4s, v20.16b, v17.16b
+	WORD $0x4f91e269 // sdot v9.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26d // sdot v13.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e289 // sdot v9.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28d // sdot v13.4s, v20.16b, v18.4b[1]
 	FMOVQ 16(R0), F19
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
-	WORD $0x4e943a75 // zip1 v21.4s, v19.4s, v20.4s
-	WORD $0x4e947a74 // zip2 v20.4s, v19.4s, v20.4s
-	WORD $0x4e91a6af // smmla v15.4s, v21.16b, v17.16b
-	WORD $0x4e91a690 // smmla v16.4s, v20.16b, v17.16b
+	WORD $0x4f91e26a // sdot v10.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26e // sdot v14.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28a // sdot v10.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28e // sdot v14.4s, v20.16b, v18.4b[1]
+	FMOVQ 32(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26b // sdot v11.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26f // sdot v15.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28b // sdot v11.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28f // sdot v15.4s, v20.16b, v18.4b[1]
+	FMOVQ 48(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26c // sdot v12.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e270 // sdot v16.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28c // sdot v12.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e290 // sdot v16.4s, v20.16b, v18.4b[1]
 	FMOVQ 64(R0), F19
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
-	WORD $0x4e943a75 // zip1 v21.4s, v19.4s, v20.4s
-	WORD $0x4e947a74 // zip2 v20.4s, v19.4s, v20.4s
-	WORD $0x4e92a6ad // smmla v13.4s, v21.16b, v18.16b
-	WORD $0x4e92a68e // smmla v14.4s, v20.16b, v18.16b
+	WORD $0x4f91ea69 // sdot v9.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6d // sdot v13.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea89 // sdot v9.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8d // sdot v13.4s, v20.16b, v18.4b[3]
 	FMOVQ 80(R0), F19
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
-	WORD $0x4e943a75 // zip1 v21.4s, v19.4s, v20.4s
-	WORD $0x4e947a74 // zip2 v20.4s, v19.4s, v20.4s
-	WORD $0x4e92a6af // smmla v15.4s, v21.16b, v18.16b
-	WORD $0x4e92a690 // smmla v16.4s, v20.16b, v18.16b
-	FMOVQ 16(R1), F19
+	WORD $0x4f91ea6a // sdot v10.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6e // sdot v14.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8a // sdot v10.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8e // sdot v14.4s, v20.16b, v18.4b[3]
+	FMOVQ 96(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6b // sdot v11.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6f // sdot v15.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8b // sdot v11.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8f // sdot v15.4s, v20.16b, v18.4b[3]
+	FMOVQ 112(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6c // sdot v12.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea70 // sdot v16.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8c // sdot v12.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea90 // sdot v16.4s, v20.16b, v18.4b[3]
+	FMOVQ 16(R1), F17
 	FMOVQ 64(R1), F18
-	WORD $0x4ed23a71 // zip1 v17.2d, v19.2d, v18.2d
-	WORD $0x4ed27a72 // zip2 v18.2d, v19.2d, v18.2d
 	FMOVQ 128(R0), F19
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
-	WORD $0x4e943a75 // zip1 v21.4s, v19.4s, v20.4s
-	WORD $0x4e947a74 // zip2 v20.4s, v19.4s, v20.4s
-	WORD $0x4e91a6ad // smmla v13.4s, v21.16b, v17.16b
-	WORD $0x4e91a68e // smmla v14.4s, v20.16b, v17.16b
+	WORD $0x4f91e269 // sdot v9.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26d // sdot v13.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e289 // sdot v9.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28d // sdot v13.4s, v20.16b, v18.4b[1]
 	FMOVQ 144(R0), F19
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
-	WORD $0x4e943a75 // zip1 v21.4s, v19.4s, v20.4s
-	WORD $0x4e947a74 // zip2 v20.4s, v19.4s, v20.4s
-	WORD $0x4e91a6af // smmla v15.4s, v21.16b, v17.16b
-	WORD $0x4e91a690 // smmla v16.4s, v20.16b, v17.16b
+	WORD $0x4f91e26a // sdot v10.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26e // sdot v14.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28a // sdot v10.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28e // sdot v14.4s, v20.16b, v18.4b[1]
+	FMOVQ 160(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26b // sdot v11.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26f // sdot v15.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28b // sdot v11.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28f // sdot v15.4s, v20.16b, v18.4b[1]
+	FMOVQ 176(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26c // sdot v12.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e270 // sdot v16.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28c // sdot v12.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e290 // sdot v16.4s, v20.16b, v18.4b[1]
 	FMOVQ 192(R0), F19
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
-	WORD $0x4e943a75 // zip1 v21.4s, v19.4s, v20.4s
-	WORD $0x4e947a74 // zip2 v20.4s, v19.4s, v20.4s
-	WORD $0x4e92a6ad // smmla v13.4s, v21.16b, v18.16b
-	WORD $0x4e92a68e // smmla v14.4s, v20.16b, v18.16b
+	WORD $0x4f91ea69 // sdot v9.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6d // sdot v13.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea89 // sdot v9.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8d // sdot v13.4s, v20.16b, v18.4b[3]
 	FMOVQ 208(R0), F19
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
-	WORD $0x4e943a75 // zip1 v21.4s, v19.4s, v20.4s
-	WORD $0x4e947a74 // zip2 v20.4s, v19.4s, v20.4s
-	WORD $0x4e92a6af // smmla v15.4s, v21.16b, v18.16b
-	WORD $0x4e92a690 // smmla v16.4s, v20.16b, v18.16b
-	FMOVQ 32(R1), F17
-	FMOVQ 80(R1), F18
-	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
-	WORD $0x4e080631 // dup v17.2d, v17.d[0]
+	WORD $0x4f91ea6a // sdot v10.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6e // sdot v14.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8a // sdot v10.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8e // sdot v14.4s, v20.16b, v18.4b[3]
+	FMOVQ 224(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6b // sdot v11.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6f // sdot v15.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8b // sdot v11.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8f // sdot v15.4s, v20.16b, v18.4b[3]
+	FMOVQ 240(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6c // sdot v12.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea70 // sdot v16.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8c // sdot v12.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea90 // sdot v16.4s, v20.16b, v18.4b[3]
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 16(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	FMOVQ 32(R1), F21
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f959129 // fmul v9.4s, v9.4s, v21.s[0]
+	WORD $0x4e31cd21 // fmla v1.4s, v9.4s, v17.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f95914a // fmul v10.4s, v10.4s, v21.s[0]
+	WORD $0x4e32cd42 // fmla v2.4s, v10.4s, v18.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f95916b // fmul v11.4s, v11.4s, v21.s[0]
+	WORD $0x4e33cd63 // fmla v3.4s, v11.4s, v19.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f95918c // fmul v12.4s, v12.4s, v21.s[0]
+	WORD $0x4e34cd84 // fmla v4.4s, v12.4s, v20.4s
+	FMOVQ 80(R1), F21
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4e31cda1 // fmla v1.4s, v13.4s, v17.4s
+	WORD $0x4f9591ad // fmul v13.4s, v13.4s, v21.s[0]
+	WORD $0x4e31cda5 // fmla v5.4s, v13.4s, v17.4s
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4e31cdc2 // fmla v2.4s, v14.4s, v17.4s
+	WORD $0x4f9591ce // fmul v14.4s, v14.4s, v21.s[0]
+	WORD $0x4e32cdc6 // fmla v6.4s, v14.4s, v18.4s
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4e31cde3 // fmla v3.4s, v15.4s, v17.4s
+	WORD $0x4f9591ef // fmul v15.4s, v15.4s, v21.s[0]
+	WORD $0x4e33cde7 // fmla v7.4s, v15.4s, v19.4s
 	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4e31ce04 // fmla v4.4s, v16.4s, v17.4s
+	WORD $0x4f959210 // fmul v16.4s, v16.4s, v21.s[0]
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F13
-	WORD $0x4e27cc2d // fmla v13.4s, v1.4s, v7.4s
-	FMOVQ F13, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F13
-	WORD $0x4e25cc4d // fmla v13.4s, v2.4s, v5.4s
-	FMOVQ F13, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F13
-	WORD $0x4e28cc6d // fmla v13.4s, v3.4s, v8.4s
-	FMOVQ F13, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F13
-	WORD $0x4e26cc8d // fmla v13.4s, v4.4s, v6.4s
-	FMOVQ F13, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
 	SUBS $1, R10
-	BNE group
-	B span
+	BNE singleGroup
+	B singleSpan
 
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	WORD $0x4e82182d // uzp1 v13.4s, v1.4s, v2.4s
-	FMOVQ F13, 0(R7)
-	WORD $0x4e84186d // uzp1 v13.4s, v3.4s, v4.4s
-	FMOVQ F13, 16(R7)
-	ADD R4, R7
-	WORD $0x4e82582d // uzp2 v13.4s, v1.4s, v2.4s
-	FMOVQ F13, 0(R7)
-	WORD $0x4e84586d // uzp2 v13.4s, v3.4s, v4.4s
-	FMOVQ F13, 16(R7)
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	FMOVQ F3, 32(R9)
+	FMOVQ F4, 48(R9)
+	ADD R10, R9
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	FMOVQ F7, 32(R9)
+	FMOVQ F8, 48(R9)
 	RET
 
-// func mul4asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymI8MM8x4(SB), NOSPLIT, $0-72
+// func mul4symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4symDotProd8x4(SB), NOSPLIT, $0-72
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
-	MOVD $0xf0f0f0f, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ F5, 64(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ F6, 80(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ F7, 96(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	FMOVQ F8, 112(R6)
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
 
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
+several:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
 
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F9
+severalSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVQ 32(R1), F25
+	WORD $0x4e140731 // dup v17.4s, v25.s[2]
+	WORD $0x4e140732 // dup v18.4s, v25.s[2]
+	FMOVQ 80(R1), F25
+	WORD $0x4e140733 // dup v19.4s, v25.s[2]
+	WORD $0x4e140734 // dup v20.4s, v25.s[2]
+	FMOVQ 128(R1), F25
+	WORD $0x4e140735 // dup v21.4s, v25.s[2]
+	WORD $0x4e140736 // dup v22.4s, v25.s[2]
+	FMOVQ 176(R1), F25
+	WORD $0x4e140737 // dup v23.4s, v25.s[2]
+	WORD $0x4e140738 // dup v24.4s, v25.s[2]
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F26
+	FMOVQ 96(R1), F27
+	FMOVQ 144(R1), F28
+	FMOVQ 0(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b1 // sdot v17.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b3 // sdot v19.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b5 // sdot v21.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b7 // sdot v23.4s, v29.16b, v28.4b[0]
+	WORD $0x4fb9e3d1 // sdot v17.4s, v30.16b, v25.4b[1]
+	WORD $0x4fbae3d3 // sdot v19.4s, v30.16b, v26.4b[1]
+	WORD $0x4fbbe3d5 // sdot v21.4s, v30.16b, v27.4b[1]
+	WORD $0x4fbce3d7 // sdot v23.4s, v30.16b, v28.4b[1]
+	FMOVQ 16(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b2 // sdot v18.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b4 // sdot v20.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b6 // sdot v22.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b8 // sdot v24.4s, v29.16b, v28.4b[0]
+	WORD $0x4fb9e3d2 // sdot v18.4s, v30.16b, v25.4b[1]
+	WORD $0x4fbae3d4 // sdot v20.4s, v30.16b, v26.4b[1]
+	WORD $0x4fbbe3d6 // sdot v22.4s, v30.16b, v27.4b[1]
+	WORD $0x4fbce3d8 // sdot v24.4s, v30.16b, v28.4b[1]
+	FMOVQ 64(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb1 // sdot v17.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb3 // sdot v19.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb5 // sdot v21.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb7 // sdot v23.4s, v29.16b, v28.4b[2]
+	WORD $0x4fb9ebd1 // sdot v17.4s, v30.16b, v25.4b[3]
+	WORD $0x4fbaebd3 // sdot v19.4s, v30.16b, v26.4b[3]
+	WORD $0x4fbbebd5 // sdot v21.4s, v30.16b, v27.4b[3]
+	WORD $0x4fbcebd7 // sdot v23.4s, v30.16b, v28.4b[3]
+	FMOVQ 80(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb2 // sdot v18.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb4 // sdot v20.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb6 // sdot v22.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb8 // sdot v24.4s, v29.16b, v28.4b[2]
+	WORD $0x4fb9ebd2 // sdot v18.4s, v30.16b, v25.4b[3]
+	WORD $0x4fbaebd4 // sdot v20.4s, v30.16b, v26.4b[3]
+	WORD $0x4fbbebd6 // sdot v22.4s, v30.16b, v27.4b[3]
+	WORD $0x4fbcebd8 // sdot v24.4s, v30.16b, v28.4b[3]
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F26
+	FMOVQ 112(R1), F27
+	FMOVQ 160(R1), F28
+	FMOVQ 128(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b1 // sdot v17.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b3 // sdot v19.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b5 // sdot v21.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b7 // sdot v23.4s, v29.16b, v28.4b[0]
+	WORD $0x4fb9e3d1 // sdot v17.4s, v30.16b, v25.4b[1]
+	WORD $0x4fbae3d3 // sdot v19.4s, v30.16b, v26.4b[1]
+	WORD $0x4fbbe3d5 // sdot v21.4s, v30.16b, v27.4b[1]
+	WORD $0x4fbce3d7 // sdot v23.4s, v30.16b, v28.4b[1]
+	FMOVQ 144(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b2 // sdot v18.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b4 // sdot v20.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b6 // sdot v22.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b8 // sdot v24.4s, v29.16b, v28.4b[0]
+	WORD $0x4fb9e3d2 // sdot v18.4s, v30.16b, v25.4b[1]
+	WORD $0x4fbae3d4 // sdot v20.4s, v30.16b, v26.4b[1]
+	WORD $0x4fbbe3d6 // sdot v22.4s, v30.16b, v27.4b[1]
+	WORD $0x4fbce3d8 // sdot v24.4s, v30.16b, v28.4b[1]
+	FMOVQ 192(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb1 // sdot v17.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb3 // sdot v19.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb5 // sdot v21.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb7 // sdot v23.4s, v29.16b, v28.4b[2]
+	WORD $0x4fb9ebd1 // sdot v17.4s, v30.16b, v25.4b[3]
+	WORD $0x4fbaebd3 // sdot v19.4s, v30.16b, v26.4b[3]
+	WORD $0x4fbbebd5 // sdot v21.4s, v30.16b, v27.4b[3]
+	WORD $0x4fbcebd7 // sdot v23.4s, v30.16b, v28.4b[3]
+	FMOVQ 208(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb2 // sdot v18.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb4 // sdot v20.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb6 // sdot v22.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb8 // sdot v24.4s, v29.16b, v28.4b[2]
+	WORD $0x4fb9ebd2 // sdot v18.4s, v30.16b, v25.4b[3]
+	WORD $0x4fbaebd4 // sdot v20.4s, v30.16b, v26.4b[3]
+	WORD $0x4fbbebd6 // sdot v22.4s, v30.16b, v27.4b[3]
+	WORD $0x4fbcebd8 // sdot v24.4s, v30.16b, v28.4b[3]
+	FMOVQ 32(R1), F25
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4f991221 // fmla v1.4s, v17.4s, v25.s[0]
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4f991242 // fmla v2.4s, v18.4s, v25.s[0]
+	FMOVQ 80(R1), F25
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f991263 // fmla v3.4s, v19.4s, v25.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f991284 // fmla v4.4s, v20.4s, v25.s[0]
+	FMOVQ 128(R1), F25
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9912a5 // fmla v5.4s, v21.4s, v25.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9912c6 // fmla v6.4s, v22.4s, v25.s[0]
+	FMOVQ 176(R1), F25
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f9912e7 // fmla v7.4s, v23.4s, v25.s[0]
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
+	ADD $256, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e31cc29 // fmla v9.4s, v1.4s, v17.4s
+	WORD $0x4e32cc4a // fmla v10.4s, v2.4s, v18.4s
+	WORD $0x4e31cc6b // fmla v11.4s, v3.4s, v17.4s
+	WORD $0x4e32cc8c // fmla v12.4s, v4.4s, v18.4s
+	WORD $0x4e31ccad // fmla v13.4s, v5.4s, v17.4s
+	WORD $0x4e32ccce // fmla v14.4s, v6.4s, v18.4s
+	WORD $0x4e31ccef // fmla v15.4s, v7.4s, v17.4s
+	WORD $0x4e32cd10 // fmla v16.4s, v8.4s, v18.4s
+	ADD $32, R7
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F9, 0(R9)
+	FMOVQ F10, 16(R9)
+	ADD R10, R9
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 16(R9)
+	ADD R10, R9
+	FMOVQ F13, 0(R9)
+	FMOVQ F14, 16(R9)
+	ADD R10, R9
+	FMOVQ F15, 0(R9)
+	FMOVQ F16, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	FMOVQ 32(R1), F17
+	WORD $0x4e140629 // dup v9.4s, v17.s[2]
+	WORD $0x4e14062a // dup v10.4s, v17.s[2]
+	FMOVQ 80(R1), F17
+	WORD $0x4e14062b // dup v11.4s, v17.s[2]
+	WORD $0x4e14062c // dup v12.4s, v17.s[2]
+	FMOVQ 128(R1), F17
+	WORD $0x4e14062d // dup v13.4s, v17.s[2]
+	WORD $0x4e14062e // dup v14.4s, v17.s[2]
+	FMOVQ 176(R1), F17
+	WORD $0x4e14062f // dup v15.4s, v17.s[2]
+	WORD $0x4e140630 // dup v16.4s, v17.s[2]
+	FMOVQ 0(R1), F17
+	FMOVQ 48(R1), F18
+	FMOVQ 96(R1), F19
+	FMOVQ 144(R1), F20
+	FMOVQ 0(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2af // sdot v15.4s, v21.16b, v20.4b[0]
+	WORD $0x4fb1e2c9 // sdot v9.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2cb // sdot v11.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2cd // sdot v13.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2cf // sdot v15.4s, v22.16b, v20.4b[1]
+	FMOVQ 16(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2aa // sdot v10.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ac // sdot v12.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ae // sdot v14.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2b0 // sdot v16.4s, v21.16b, v20.4b[0]
+	WORD $0x4fb1e2ca // sdot v10.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2cc // sdot v12.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2ce // sdot v14.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2d0 // sdot v16.4s, v22.16b, v20.4b[1]
+	FMOVQ 64(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eaaf // sdot v15.4s, v21.16b, v20.4b[2]
+	WORD $0x4fb1eac9 // sdot v9.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eacb // sdot v11.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eacd // sdot v13.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4eacf // sdot v15.4s, v22.16b, v20.4b[3]
+	FMOVQ 80(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaaa // sdot v10.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaac // sdot v12.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaae // sdot v14.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eab0 // sdot v16.4s, v21.16b, v20.4b[2]
+	WORD $0x4fb1eaca // sdot v10.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eacc // sdot v12.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eace // sdot v14.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4ead0 // sdot v16.4s, v22.16b, v20.4b[3]
+	FMOVQ 16(R1), F17
+	FMOVQ 64(R1), F18
+	FMOVQ 112(R1), F19
+	FMOVQ 160(R1), F20
+	FMOVQ 128(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2af // sdot v15.4s, v21.16b, v20.4b[0]
+	WORD $0x4fb1e2c9 // sdot v9.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2cb // sdot v11.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2cd // sdot v13.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2cf // sdot v15.4s, v22.16b, v20.4b[1]
+	FMOVQ 144(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2aa // sdot v10.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ac // sdot v12.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ae // sdot v14.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2b0 // sdot v16.4s, v21.16b, v20.4b[0]
+	WORD $0x4fb1e2ca // sdot v10.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2cc // sdot v12.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2ce // sdot v14.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2d0 // sdot v16.4s, v22.16b, v20.4b[1]
+	FMOVQ 192(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eaaf // sdot v15.4s, v21.16b, v20.4b[2]
+	WORD $0x4fb1eac9 // sdot v9.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eacb // sdot v11.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eacd // sdot v13.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4eacf // sdot v15.4s, v22.16b, v20.4b[3]
+	FMOVQ 208(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaaa // sdot v10.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaac // sdot v12.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaae // sdot v14.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eab0 // sdot v16.4s, v21.16b, v20.4b[2]
+	WORD $0x4fb1eaca // sdot v10.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eacc // sdot v12.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eace // sdot v14.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4ead0 // sdot v16.4s, v22.16b, v20.4b[3]
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 32(R1), F19
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f939129 // fmul v9.4s, v9.4s, v19.s[0]
+	WORD $0x4e31cd21 // fmla v1.4s, v9.4s, v17.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f93914a // fmul v10.4s, v10.4s, v19.s[0]
+	WORD $0x4e32cd42 // fmla v2.4s, v10.4s, v18.4s
+	FMOVQ 80(R1), F19
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f93916b // fmul v11.4s, v11.4s, v19.s[0]
+	WORD $0x4e31cd63 // fmla v3.4s, v11.4s, v17.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f93918c // fmul v12.4s, v12.4s, v19.s[0]
+	WORD $0x4e32cd84 // fmla v4.4s, v12.4s, v18.4s
+	FMOVQ 128(R1), F19
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f9391ad // fmul v13.4s, v13.4s, v19.s[0]
+	WORD $0x4e31cda5 // fmla v5.4s, v13.4s, v17.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f9391ce // fmul v14.4s, v14.4s, v19.s[0]
+	WORD $0x4e32cdc6 // fmla v6.4s, v14.4s, v18.4s
+	FMOVQ 176(R1), F19
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9391ef // fmul v15.4s, v15.4s, v19.s[0]
+	WORD $0x4e31cde7 // fmla v7.4s, v15.4s, v17.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f939210 // fmul v16.4s, v16.4s, v19.s[0]
+	WORD $0x4e32ce08 // fmla v8.4s, v16.4s, v18.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	ADD R10, R9
+	FMOVQ F3, 0(R9)
+	FMOVQ F4, 16(R9)
+	ADD R10, R9
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	ADD R10, R9
+	FMOVQ F7, 0(R9)
+	FMOVQ F8, 16(R9)
+	RET
+
+// func mul4symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4symI8MM8x2(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVQ 32(R1), F9
+	FMOVQ 80(R1), F13
+	WORD $0x4e8d7929 // zip2 v9.4s, v9.4s, v13.4s
+	WORD $0x4e080529 // dup v9.2d, v9.d[0]
+	VMOV V9.B16, V10.B16
+	VMOV V9.B16, V11.B16
+	VMOV V9.B16, V12.B16
+	FMOVQ 0(R1), F15
+	FMOVQ 48(R1), F14
+	WORD $0x4ece39ed // zip1 v13.2d, v15.2d, v14.2d
+	WORD $0x4ece79ee // zip2 v14.2d, v15.2d, v14.2d
+	FMOVQ 0(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8da629 // smmla v9.4s, v17.16b, v13.16b
+	WORD $0x4e8da60a // smmla v10.4s, v16.16b, v13.16b
+	FMOVQ 16(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8da62b // smmla v11.4s, v17.16b, v13.16b
+	WORD $0x4e8da60c // smmla v12.4s, v16.16b, v13.16b
+	FMOVQ 64(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8ea629 // smmla v9.4s, v17.16b, v14.16b
+	WORD $0x4e8ea60a // smmla v10.4s, v16.16b, v14.16b
+	FMOVQ 80(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8ea62b // smmla v11.4s, v17.16b, v14.16b
+	WORD $0x4e8ea60c // smmla v12.4s, v16.16b, v14.16b
+	FMOVQ 16(R1), F15
+	FMOVQ 64(R1), F14
+	WORD $0x4ece39ed // zip1 v13.2d, v15.2d, v14.2d
+	WORD $0x4ece79ee // zip2 v14.2d, v15.2d, v14.2d
+	FMOVQ 128(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8da629 // smmla v9.4s, v17.16b, v13.16b
+	WORD $0x4e8da60a // smmla v10.4s, v16.16b, v13.16b
+	FMOVQ 144(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8da62b // smmla v11.4s, v17.16b, v13.16b
+	WORD $0x4e8da60c // smmla v12.4s, v16.16b, v13.16b
+	FMOVQ 192(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8ea629 // smmla v9.4s, v17.16b, v14.16b
+	WORD $0x4e8ea60a // smmla v10.4s, v16.16b, v14.16b
+	FMOVQ 208(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8ea62b // smmla v11.4s, v17.16b, v14.16b
+	WORD $0x4e8ea60c // smmla v12.4s, v16.16b, v14.16b
+	FMOVQ 32(R1), F13
+	FMOVQ 80(R1), F14
+	WORD $0x4e8e39ad // zip1 v13.4s, v13.4s, v14.4s
+	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e2dcd21 // fmla v1.4s, v9.4s, v13.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e2dcd42 // fmla v2.4s, v10.4s, v13.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e2dcd63 // fmla v3.4s, v11.4s, v13.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e2dcd84 // fmla v4.4s, v12.4s, v13.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
 	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
 	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
 	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
 	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
-	ADD $32, R8
-	FMOVD 0(R9), F13
-	WORD $0x2f08a5ad // uxtl v13.8h, v13.8b
-	WORD $0x6f10a5ae // uxtl2 v14.4s, v13.8h
-	WORD $0x2f10a5ad // uxtl v13.4s, v13.4h
-	WORD $0x4e8d39af // zip1 v15.4s, v13.4s, v13.4s
-	WORD $0x4e8d79ad // zip2 v13.4s, v13.4s, v13.4s
-	WORD $0x4e8e39d0 // zip1 v16.4s, v14.4s, v14.4s
-	WORD $0x4e8e79ce // zip2 v14.4s, v14.4s, v14.4s
-	ADD $16, R9
+	WORD $0x4e2bcc25 // fmla v5.4s, v1.4s, v11.4s
+	WORD $0x4e29cc46 // fmla v6.4s, v2.4s, v9.4s
+	WORD $0x4e2ccc67 // fmla v7.4s, v3.4s, v12.4s
+	WORD $0x4e2acc88 // fmla v8.4s, v4.4s, v10.4s
+	ADD $32, R7
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
 
-block:
-	FMOVQ 32(R1), F25
-	FMOVQ 80(R1), F26
-	WORD $0x4e9a3b39 // zip1 v25.4s, v25.4s, v26.4s
-	WORD $0x4e180739 // dup v25.2d, v25.d[1]
-	WORD $0x4eb99df1 // mul v17.4s, v15.4s, v25.4s
-	WORD $0x4eb99db2 // mul v18.4s, v13.4s, v25.4s
-	WORD $0x4eb99e13 // mul v19.4s, v16.4s, v25.4s
-	WORD $0x4eb99dd4 // mul v20.4s, v14.4s, v25.4s
-	FMOVQ 128(R1), F25
-	FMOVQ 176(R1), F26
-	WORD $0x4e9a3b39 // zip1 v25.4s, v25.4s, v26.4s
-	WORD $0x4e180739 // dup v25.2d, v25.d[1]
-	WORD $0x4eb99df5 // mul v21.4s, v15.4s, v25.4s
-	WORD $0x4eb99db6 // mul v22.4s, v13.4s, v25.4s
-	WORD $0x4eb99e17 // mul v23.4s, v16.4s, v25.4s
-	WORD $0x4eb99dd8 // mul v24.4s, v14.4s, v25.4s
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e8618a9 // uzp1 v9.4s, v5.4s, v6.4s
+	FMOVQ F9, 0(R9)
+	WORD $0x4e8818e9 // uzp1 v9.4s, v7.4s, v8.4s
+	FMOVQ F9, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8658a9 // uzp2 v9.4s, v5.4s, v6.4s
+	FMOVQ F9, 0(R9)
+	WORD $0x4e8858e9 // uzp2 v9.4s, v7.4s, v8.4s
+	FMOVQ F9, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	FMOVQ 32(R1), F5
+	FMOVQ 80(R1), F9
+	WORD $0x4e8978a5 // zip2 v5.4s, v5.4s, v9.4s
+	WORD $0x4e0804a5 // dup v5.2d, v5.d[0]
+	VMOV V5.B16, V6.B16
+	VMOV V5.B16, V7.B16
+	VMOV V5.B16, V8.B16
+	FMOVQ 0(R1), F11
+	FMOVQ 48(R1), F10
+	WORD $0x4eca3969 // zip1 v9.2d, v11.2d, v10.2d
+	WORD $0x4eca796a // zip2 v10.2d, v11.2d, v10.2d
+	FMOVQ 0(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e89a5a5 // smmla v5.4s, v13.16b, v9.16b
+	WORD $0x4e89a586 // smmla v6.4s, v12.16b, v9.16b
+	FMOVQ 16(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e89a5a7 // smmla v7.4s, v13.16b, v9.16b
+	WORD $0x4e89a588 // smmla v8.4s, v12.16b, v9.16b
+	FMOVQ 64(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e8aa5a5 // smmla v5.4s, v13.16b, v10.16b
+	WORD $0x4e8aa586 // smmla v6.4s, v12.16b, v10.16b
+	FMOVQ 80(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e8aa5a7 // smmla v7.4s, v13.16b, v10.16b
+	WORD $0x4e8aa588 // smmla v8.4s, v12.16b, v10.16b
+	FMOVQ 16(R1), F11
+	FMOVQ 64(R1), F10
+	WORD $0x4eca3969 // zip1 v9.2d, v11.2d, v10.2d
+	WORD $0x4eca796a // zip2 v10.2d, v11.2d, v10.2d
+	FMOVQ 128(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e89a5a5 // smmla v5.4s, v13.16b, v9.16b
+	WORD $0x4e89a586 // smmla v6.4s, v12.16b, v9.16b
+	FMOVQ 144(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e89a5a7 // smmla v7.4s, v13.16b, v9.16b
+	WORD $0x4e89a588 // smmla v8.4s, v12.16b, v9.16b
+	FMOVQ 192(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e8aa5a5 // smmla v5.4s, v13.16b, v10.16b
+	WORD $0x4e8aa586 // smmla v6.4s, v12.16b, v10.16b
+	FMOVQ 208(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e8aa5a7 // smmla v7.4s, v13.16b, v10.16b
+	WORD $0x4e8aa588 // smmla v8.4s, v12.16b, v10.16b
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
+	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
+	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
+	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
+	FMOVQ 32(R1), F13
+	FMOVQ 80(R1), F14
+	WORD $0x4e8e39ad // zip1 v13.4s, v13.4s, v14.4s
+	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x6e2ddca5 // fmul v5.4s, v5.4s, v13.4s
+	WORD $0x4e2bcca1 // fmla v1.4s, v5.4s, v11.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6e2ddcc6 // fmul v6.4s, v6.4s, v13.4s
+	WORD $0x4e29ccc2 // fmla v2.4s, v6.4s, v9.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e2ddce7 // fmul v7.4s, v7.4s, v13.4s
+	WORD $0x4e2ccce3 // fmla v3.4s, v7.4s, v12.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e2ddd08 // fmul v8.4s, v8.4s, v13.4s
+	WORD $0x4e2acd04 // fmla v4.4s, v8.4s, v10.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e821825 // uzp1 v5.4s, v1.4s, v2.4s
+	FMOVQ F5, 0(R9)
+	WORD $0x4e841865 // uzp1 v5.4s, v3.4s, v4.4s
+	FMOVQ F5, 16(R9)
+	ADD R10, R9
+	WORD $0x4e825825 // uzp2 v5.4s, v1.4s, v2.4s
+	FMOVQ F5, 0(R9)
+	WORD $0x4e845865 // uzp2 v5.4s, v3.4s, v4.4s
+	FMOVQ F5, 16(R9)
+	RET
+
+// func mul4symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4symI8MM8x4(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVQ 32(R1), F17
+	FMOVQ 80(R1), F25
+	WORD $0x4e997a31 // zip2 v17.4s, v17.4s, v25.4s
+	WORD $0x4e080631 // dup v17.2d, v17.d[0]
+	VMOV V17.B16, V18.B16
+	VMOV V17.B16, V19.B16
+	VMOV V17.B16, V20.B16
+	FMOVQ 128(R1), F21
+	FMOVQ 176(R1), F25
+	WORD $0x4e997ab5 // zip2 v21.4s, v21.4s, v25.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	VMOV V21.B16, V22.B16
+	VMOV V21.B16, V23.B16
+	VMOV V21.B16, V24.B16
 	FMOVQ 0(R1), F29
 	FMOVQ 48(R1), F26
 	WORD $0x4eda3bb9 // zip1 v25.2d, v29.2d, v26.2d
@@ -3027,75 +2338,4666 @@ block:
 	WORD $0x4e39cf08 // fmla v8.4s, v24.4s, v25.4s
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F17
-	WORD $0x4e2bcc31 // fmla v17.4s, v1.4s, v11.4s
-	FMOVQ F17, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F17
-	WORD $0x4e29cc51 // fmla v17.4s, v2.4s, v9.4s
-	FMOVQ F17, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F17
-	WORD $0x4e2ccc71 // fmla v17.4s, v3.4s, v12.4s
-	FMOVQ F17, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F17
-	WORD $0x4e2acc91 // fmla v17.4s, v4.4s, v10.4s
-	FMOVQ F17, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ 64(R6), F17
-	WORD $0x4e2bccb1 // fmla v17.4s, v5.4s, v11.4s
-	FMOVQ F17, 64(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ 80(R6), F17
-	WORD $0x4e29ccd1 // fmla v17.4s, v6.4s, v9.4s
-	FMOVQ F17, 80(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ 96(R6), F17
-	WORD $0x4e2cccf1 // fmla v17.4s, v7.4s, v12.4s
-	FMOVQ F17, 96(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ 112(R6), F17
-	WORD $0x4e2acd11 // fmla v17.4s, v8.4s, v10.4s
-	FMOVQ F17, 112(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	CBZ R4, done
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	WORD $0x4e33cc29 // fmla v9.4s, v1.4s, v19.4s
+	WORD $0x4e31cc4a // fmla v10.4s, v2.4s, v17.4s
+	WORD $0x4e34cc6b // fmla v11.4s, v3.4s, v20.4s
+	WORD $0x4e32cc8c // fmla v12.4s, v4.4s, v18.4s
+	WORD $0x4e33ccad // fmla v13.4s, v5.4s, v19.4s
+	WORD $0x4e31ccce // fmla v14.4s, v6.4s, v17.4s
+	WORD $0x4e34ccef // fmla v15.4s, v7.4s, v20.4s
+	WORD $0x4e32cd10 // fmla v16.4s, v8.4s, v18.4s
+	ADD $32, R7
+	CBZ R5, severalDone
 	SUBS $1, R10
-	BNE group
-	B span
+	BNE severalGroup
+	B severalSpan
 
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	FMOVQ 64(R6), F5
-	FMOVQ 80(R6), F6
-	FMOVQ 96(R6), F7
-	FMOVQ 112(R6), F8
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	WORD $0x4e821831 // uzp1 v17.4s, v1.4s, v2.4s
-	FMOVQ F17, 0(R7)
-	WORD $0x4e841871 // uzp1 v17.4s, v3.4s, v4.4s
-	FMOVQ F17, 16(R7)
-	ADD R4, R7
-	WORD $0x4e825831 // uzp2 v17.4s, v1.4s, v2.4s
-	FMOVQ F17, 0(R7)
-	WORD $0x4e845871 // uzp2 v17.4s, v3.4s, v4.4s
-	FMOVQ F17, 16(R7)
-	ADD R4, R7
-	WORD $0x4e8618b1 // uzp1 v17.4s, v5.4s, v6.4s
-	FMOVQ F17, 0(R7)
-	WORD $0x4e8818f1 // uzp1 v17.4s, v7.4s, v8.4s
-	FMOVQ F17, 16(R7)
-	ADD R4, R7
-	WORD $0x4e8658b1 // uzp2 v17.4s, v5.4s, v6.4s
-	FMOVQ F17, 0(R7)
-	WORD $0x4e8858f1 // uzp2 v17.4s, v7.4s, v8.4s
-	FMOVQ F17, 16(R7)
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e8a1931 // uzp1 v17.4s, v9.4s, v10.4s
+	FMOVQ F17, 0(R9)
+	WORD $0x4e8c1971 // uzp1 v17.4s, v11.4s, v12.4s
+	FMOVQ F17, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8a5931 // uzp2 v17.4s, v9.4s, v10.4s
+	FMOVQ F17, 0(R9)
+	WORD $0x4e8c5971 // uzp2 v17.4s, v11.4s, v12.4s
+	FMOVQ F17, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8e19b1 // uzp1 v17.4s, v13.4s, v14.4s
+	FMOVQ F17, 0(R9)
+	WORD $0x4e9019f1 // uzp1 v17.4s, v15.4s, v16.4s
+	FMOVQ F17, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8e59b1 // uzp2 v17.4s, v13.4s, v14.4s
+	FMOVQ F17, 0(R9)
+	WORD $0x4e9059f1 // uzp2 v17.4s, v15.4s, v16.4s
+	FMOVQ F17, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	FMOVQ 32(R1), F9
+	FMOVQ 80(R1), F17
+	WORD $0x4e917929 // zip2 v9.4s, v9.4s, v17.4s
+	WORD $0x4e080529 // dup v9.2d, v9.d[0]
+	VMOV V9.B16, V10.B16
+	VMOV V9.B16, V11.B16
+	VMOV V9.B16, V12.B16
+	FMOVQ 128(R1), F13
+	FMOVQ 176(R1), F17
+	WORD $0x4e9179ad // zip2 v13.4s, v13.4s, v17.4s
+	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
+	VMOV V13.B16, V14.B16
+	VMOV V13.B16, V15.B16
+	VMOV V13.B16, V16.B16
+	FMOVQ 0(R1), F21
+	FMOVQ 48(R1), F18
+	WORD $0x4ed23ab1 // zip1 v17.2d, v21.2d, v18.2d
+	WORD $0x4ed27ab2 // zip2 v18.2d, v21.2d, v18.2d
+	FMOVQ 96(R1), F21
+	FMOVQ 144(R1), F20
+	WORD $0x4ed43ab3 // zip1 v19.2d, v21.2d, v20.2d
+	WORD $0x4ed47ab4 // zip2 v20.2d, v21.2d, v20.2d
+	FMOVQ 0(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e91a6e9 // smmla v9.4s, v23.16b, v17.16b
+	WORD $0x4e93a6ed // smmla v13.4s, v23.16b, v19.16b
+	WORD $0x4e91a6ca // smmla v10.4s, v22.16b, v17.16b
+	WORD $0x4e93a6ce // smmla v14.4s, v22.16b, v19.16b
+	FMOVQ 16(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e91a6eb // smmla v11.4s, v23.16b, v17.16b
+	WORD $0x4e93a6ef // smmla v15.4s, v23.16b, v19.16b
+	WORD $0x4e91a6cc // smmla v12.4s, v22.16b, v17.16b
+	WORD $0x4e93a6d0 // smmla v16.4s, v22.16b, v19.16b
+	FMOVQ 64(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e92a6e9 // smmla v9.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ed // smmla v13.4s, v23.16b, v20.16b
+	WORD $0x4e92a6ca // smmla v10.4s, v22.16b, v18.16b
+	WORD $0x4e94a6ce // smmla v14.4s, v22.16b, v20.16b
+	FMOVQ 80(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e92a6eb // smmla v11.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ef // smmla v15.4s, v23.16b, v20.16b
+	WORD $0x4e92a6cc // smmla v12.4s, v22.16b, v18.16b
+	WORD $0x4e94a6d0 // smmla v16.4s, v22.16b, v20.16b
+	FMOVQ 16(R1), F21
+	FMOVQ 64(R1), F18
+	WORD $0x4ed23ab1 // zip1 v17.2d, v21.2d, v18.2d
+	WORD $0x4ed27ab2 // zip2 v18.2d, v21.2d, v18.2d
+	FMOVQ 112(R1), F21
+	FMOVQ 160(R1), F20
+	WORD $0x4ed43ab3 // zip1 v19.2d, v21.2d, v20.2d
+	WORD $0x4ed47ab4 // zip2 v20.2d, v21.2d, v20.2d
+	FMOVQ 128(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e91a6e9 // smmla v9.4s, v23.16b, v17.16b
+	WORD $0x4e93a6ed // smmla v13.4s, v23.16b, v19.16b
+	WORD $0x4e91a6ca // smmla v10.4s, v22.16b, v17.16b
+	WORD $0x4e93a6ce // smmla v14.4s, v22.16b, v19.16b
+	FMOVQ 144(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e91a6eb // smmla v11.4s, v23.16b, v17.16b
+	WORD $0x4e93a6ef // smmla v15.4s, v23.16b, v19.16b
+	WORD $0x4e91a6cc // smmla v12.4s, v22.16b, v17.16b
+	WORD $0x4e93a6d0 // smmla v16.4s, v22.16b, v19.16b
+	FMOVQ 192(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e92a6e9 // smmla v9.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ed // smmla v13.4s, v23.16b, v20.16b
+	WORD $0x4e92a6ca // smmla v10.4s, v22.16b, v18.16b
+	WORD $0x4e94a6ce // smmla v14.4s, v22.16b, v20.16b
+	FMOVQ 208(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e92a6eb // smmla v11.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ef // smmla v15.4s, v23.16b, v20.16b
+	WORD $0x4e92a6cc // smmla v12.4s, v22.16b, v18.16b
+	WORD $0x4e94a6d0 // smmla v16.4s, v22.16b, v20.16b
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	FMOVQ 32(R1), F21
+	FMOVQ 80(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e35dd29 // fmul v9.4s, v9.4s, v21.4s
+	WORD $0x4e33cd21 // fmla v1.4s, v9.4s, v19.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x6e35dd4a // fmul v10.4s, v10.4s, v21.4s
+	WORD $0x4e31cd42 // fmla v2.4s, v10.4s, v17.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e35dd6b // fmul v11.4s, v11.4s, v21.4s
+	WORD $0x4e34cd63 // fmla v3.4s, v11.4s, v20.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x6e35dd8c // fmul v12.4s, v12.4s, v21.4s
+	WORD $0x4e32cd84 // fmla v4.4s, v12.4s, v18.4s
+	FMOVQ 128(R1), F21
+	FMOVQ 176(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e35ddad // fmul v13.4s, v13.4s, v21.4s
+	WORD $0x4e33cda5 // fmla v5.4s, v13.4s, v19.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x6e35ddce // fmul v14.4s, v14.4s, v21.4s
+	WORD $0x4e31cdc6 // fmla v6.4s, v14.4s, v17.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e35ddef // fmul v15.4s, v15.4s, v21.4s
+	WORD $0x4e34cde7 // fmla v7.4s, v15.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x6e35de10 // fmul v16.4s, v16.4s, v21.4s
+	WORD $0x4e32ce08 // fmla v8.4s, v16.4s, v18.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e821829 // uzp1 v9.4s, v1.4s, v2.4s
+	FMOVQ F9, 0(R9)
+	WORD $0x4e841869 // uzp1 v9.4s, v3.4s, v4.4s
+	FMOVQ F9, 16(R9)
+	ADD R10, R9
+	WORD $0x4e825829 // uzp2 v9.4s, v1.4s, v2.4s
+	FMOVQ F9, 0(R9)
+	WORD $0x4e845869 // uzp2 v9.4s, v3.4s, v4.4s
+	FMOVQ F9, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8618a9 // uzp1 v9.4s, v5.4s, v6.4s
+	FMOVQ F9, 0(R9)
+	WORD $0x4e8818e9 // uzp1 v9.4s, v7.4s, v8.4s
+	FMOVQ F9, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8658a9 // uzp2 v9.4s, v5.4s, v6.4s
+	FMOVQ F9, 0(R9)
+	WORD $0x4e8858e9 // uzp2 v9.4s, v7.4s, v8.4s
+	FMOVQ F9, 16(R9)
+	RET
+
+// func mul4symI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4symI8MM8x8(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	FMOVQ F1, 0(R4)
+	FMOVQ F1, 16(R4)
+	FMOVQ F1, 32(R4)
+	FMOVQ F1, 48(R4)
+	FMOVQ F1, 64(R4)
+	FMOVQ F1, 80(R4)
+	FMOVQ F1, 96(R4)
+	FMOVQ F1, 112(R4)
+	FMOVQ F1, 128(R4)
+	FMOVQ F1, 144(R4)
+	FMOVQ F1, 160(R4)
+	FMOVQ F1, 176(R4)
+	FMOVQ F1, 192(R4)
+	FMOVQ F1, 208(R4)
+	FMOVQ F1, 224(R4)
+	FMOVQ F1, 240(R4)
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	FMOVQ F1, 256(R4)
+	FMOVQ F1, 272(R4)
+	FMOVQ F1, 288(R4)
+	FMOVQ F1, 304(R4)
+	FMOVQ F1, 320(R4)
+	FMOVQ F1, 336(R4)
+	FMOVQ F1, 352(R4)
+	FMOVQ F1, 368(R4)
+	FMOVQ F1, 384(R4)
+	FMOVQ F1, 400(R4)
+	FMOVQ F1, 416(R4)
+	FMOVQ F1, 432(R4)
+	FMOVQ F1, 448(R4)
+	FMOVQ F1, 464(R4)
+	FMOVQ F1, 480(R4)
+	FMOVQ F1, 496(R4)
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVQ 32(R1), F1
+	FMOVQ 80(R1), F17
+	WORD $0x4e917821 // zip2 v1.4s, v1.4s, v17.4s
+	WORD $0x4e080421 // dup v1.2d, v1.d[0]
+	VMOV V1.B16, V2.B16
+	VMOV V1.B16, V3.B16
+	VMOV V1.B16, V4.B16
+	FMOVQ 128(R1), F5
+	FMOVQ 176(R1), F17
+	WORD $0x4e9178a5 // zip2 v5.4s, v5.4s, v17.4s
+	WORD $0x4e0804a5 // dup v5.2d, v5.d[0]
+	VMOV V5.B16, V6.B16
+	VMOV V5.B16, V7.B16
+	VMOV V5.B16, V8.B16
+	FMOVQ 224(R1), F9
+	FMOVQ 272(R1), F17
+	WORD $0x4e917929 // zip2 v9.4s, v9.4s, v17.4s
+	WORD $0x4e080529 // dup v9.2d, v9.d[0]
+	VMOV V9.B16, V10.B16
+	VMOV V9.B16, V11.B16
+	VMOV V9.B16, V12.B16
+	FMOVQ 320(R1), F13
+	FMOVQ 368(R1), F17
+	WORD $0x4e9179ad // zip2 v13.4s, v13.4s, v17.4s
+	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
+	VMOV V13.B16, V14.B16
+	VMOV V13.B16, V15.B16
+	VMOV V13.B16, V16.B16
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F18
+	WORD $0x4ed23b31 // zip1 v17.2d, v25.2d, v18.2d
+	WORD $0x4ed27b32 // zip2 v18.2d, v25.2d, v18.2d
+	FMOVQ 96(R1), F25
+	FMOVQ 144(R1), F20
+	WORD $0x4ed43b33 // zip1 v19.2d, v25.2d, v20.2d
+	WORD $0x4ed47b34 // zip2 v20.2d, v25.2d, v20.2d
+	FMOVQ 192(R1), F25
+	FMOVQ 240(R1), F22
+	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
+	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
+	FMOVQ 288(R1), F25
+	FMOVQ 336(R1), F24
+	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
+	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
+	FMOVQ 0(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a761 // smmla v1.4s, v27.16b, v17.16b
+	WORD $0x4e93a765 // smmla v5.4s, v27.16b, v19.16b
+	WORD $0x4e95a769 // smmla v9.4s, v27.16b, v21.16b
+	WORD $0x4e97a76d // smmla v13.4s, v27.16b, v23.16b
+	WORD $0x4e91a742 // smmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93a746 // smmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95a74a // smmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97a74e // smmla v14.4s, v26.16b, v23.16b
+	FMOVQ 16(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a763 // smmla v3.4s, v27.16b, v17.16b
+	WORD $0x4e93a767 // smmla v7.4s, v27.16b, v19.16b
+	WORD $0x4e95a76b // smmla v11.4s, v27.16b, v21.16b
+	WORD $0x4e97a76f // smmla v15.4s, v27.16b, v23.16b
+	WORD $0x4e91a744 // smmla v4.4s, v26.16b, v17.16b
+	WORD $0x4e93a748 // smmla v8.4s, v26.16b, v19.16b
+	WORD $0x4e95a74c // smmla v12.4s, v26.16b, v21.16b
+	WORD $0x4e97a750 // smmla v16.4s, v26.16b, v23.16b
+	FMOVQ 64(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a761 // smmla v1.4s, v27.16b, v18.16b
+	WORD $0x4e94a765 // smmla v5.4s, v27.16b, v20.16b
+	WORD $0x4e96a769 // smmla v9.4s, v27.16b, v22.16b
+	WORD $0x4e98a76d // smmla v13.4s, v27.16b, v24.16b
+	WORD $0x4e92a742 // smmla v2.4s, v26.16b, v18.16b
+	WORD $0x4e94a746 // smmla v6.4s, v26.16b, v20.16b
+	WORD $0x4e96a74a // smmla v10.4s, v26.16b, v22.16b
+	WORD $0x4e98a74e // smmla v14.4s, v26.16b, v24.16b
+	FMOVQ 80(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a763 // smmla v3.4s, v27.16b, v18.16b
+	WORD $0x4e94a767 // smmla v7.4s, v27.16b, v20.16b
+	WORD $0x4e96a76b // smmla v11.4s, v27.16b, v22.16b
+	WORD $0x4e98a76f // smmla v15.4s, v27.16b, v24.16b
+	WORD $0x4e92a744 // smmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94a748 // smmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96a74c // smmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e98a750 // smmla v16.4s, v26.16b, v24.16b
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F18
+	WORD $0x4ed23b31 // zip1 v17.2d, v25.2d, v18.2d
+	WORD $0x4ed27b32 // zip2 v18.2d, v25.2d, v18.2d
+	FMOVQ 112(R1), F25
+	FMOVQ 160(R1), F20
+	WORD $0x4ed43b33 // zip1 v19.2d, v25.2d, v20.2d
+	WORD $0x4ed47b34 // zip2 v20.2d, v25.2d, v20.2d
+	FMOVQ 208(R1), F25
+	FMOVQ 256(R1), F22
+	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
+	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
+	FMOVQ 304(R1), F25
+	FMOVQ 352(R1), F24
+	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
+	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
+	FMOVQ 128(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a761 // smmla v1.4s, v27.16b, v17.16b
+	WORD $0x4e93a765 // smmla v5.4s, v27.16b, v19.16b
+	WORD $0x4e95a769 // smmla v9.4s, v27.16b, v21.16b
+	WORD $0x4e97a76d // smmla v13.4s, v27.16b, v23.16b
+	WORD $0x4e91a742 // smmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93a746 // smmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95a74a // smmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97a74e // smmla v14.4s, v26.16b, v23.16b
+	FMOVQ 144(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a763 // smmla v3.4s, v27.16b, v17.16b
+	WORD $0x4e93a767 // smmla v7.4s, v27.16b, v19.16b
+	WORD $0x4e95a76b // smmla v11.4s, v27.16b, v21.16b
+	WORD $0x4e97a76f // smmla v15.4s, v27.16b, v23.16b
+	WORD $0x4e91a744 // smmla v4.4s, v26.16b, v17.16b
+	WORD $0x4e93a748 // smmla v8.4s, v26.16b, v19.16b
+	WORD $0x4e95a74c // smmla v12.4s, v26.16b, v21.16b
+	WORD $0x4e97a750 // smmla v16.4s, v26.16b, v23.16b
+	FMOVQ 192(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a761 // smmla v1.4s, v27.16b, v18.16b
+	WORD $0x4e94a765 // smmla v5.4s, v27.16b, v20.16b
+	WORD $0x4e96a769 // smmla v9.4s, v27.16b, v22.16b
+	WORD $0x4e98a76d // smmla v13.4s, v27.16b, v24.16b
+	WORD $0x4e92a742 // smmla v2.4s, v26.16b, v18.16b
+	WORD $0x4e94a746 // smmla v6.4s, v26.16b, v20.16b
+	WORD $0x4e96a74a // smmla v10.4s, v26.16b, v22.16b
+	WORD $0x4e98a74e // smmla v14.4s, v26.16b, v24.16b
+	FMOVQ 208(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a763 // smmla v3.4s, v27.16b, v18.16b
+	WORD $0x4e94a767 // smmla v7.4s, v27.16b, v20.16b
+	WORD $0x4e96a76b // smmla v11.4s, v27.16b, v22.16b
+	WORD $0x4e98a76f // smmla v15.4s, v27.16b, v24.16b
+	WORD $0x4e92a744 // smmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94a748 // smmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96a74c // smmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e98a750 // smmla v16.4s, v26.16b, v24.16b
+	FMOVQ 32(R1), F17
+	FMOVQ 80(R1), F18
+	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
+	WORD $0x4e080631 // dup v17.2d, v17.d[0]
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	FMOVQ 256(R4), F18
+	WORD $0x4e31cc32 // fmla v18.4s, v1.4s, v17.4s
+	FMOVQ F18, 256(R4)
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	FMOVQ 272(R4), F18
+	WORD $0x4e31cc52 // fmla v18.4s, v2.4s, v17.4s
+	FMOVQ F18, 272(R4)
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	FMOVQ 288(R4), F18
+	WORD $0x4e31cc72 // fmla v18.4s, v3.4s, v17.4s
+	FMOVQ F18, 288(R4)
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	FMOVQ 304(R4), F18
+	WORD $0x4e31cc92 // fmla v18.4s, v4.4s, v17.4s
+	FMOVQ F18, 304(R4)
+	FMOVQ 128(R1), F17
+	FMOVQ 176(R1), F18
+	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
+	WORD $0x4e080631 // dup v17.2d, v17.d[0]
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	FMOVQ 320(R4), F18
+	WORD $0x4e31ccb2 // fmla v18.4s, v5.4s, v17.4s
+	FMOVQ F18, 320(R4)
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	FMOVQ 336(R4), F18
+	WORD $0x4e31ccd2 // fmla v18.4s, v6.4s, v17.4s
+	FMOVQ F18, 336(R4)
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	FMOVQ 352(R4), F18
+	WORD $0x4e31ccf2 // fmla v18.4s, v7.4s, v17.4s
+	FMOVQ F18, 352(R4)
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVQ 368(R4), F18
+	WORD $0x4e31cd12 // fmla v18.4s, v8.4s, v17.4s
+	FMOVQ F18, 368(R4)
+	FMOVQ 224(R1), F17
+	FMOVQ 272(R1), F18
+	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
+	WORD $0x4e080631 // dup v17.2d, v17.d[0]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVQ 384(R4), F18
+	WORD $0x4e31cd32 // fmla v18.4s, v9.4s, v17.4s
+	FMOVQ F18, 384(R4)
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVQ 400(R4), F18
+	WORD $0x4e31cd52 // fmla v18.4s, v10.4s, v17.4s
+	FMOVQ F18, 400(R4)
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	FMOVQ 416(R4), F18
+	WORD $0x4e31cd72 // fmla v18.4s, v11.4s, v17.4s
+	FMOVQ F18, 416(R4)
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVQ 432(R4), F18
+	WORD $0x4e31cd92 // fmla v18.4s, v12.4s, v17.4s
+	FMOVQ F18, 432(R4)
+	FMOVQ 320(R1), F17
+	FMOVQ 368(R1), F18
+	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
+	WORD $0x4e080631 // dup v17.2d, v17.d[0]
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	FMOVQ 448(R4), F18
+	WORD $0x4e31cdb2 // fmla v18.4s, v13.4s, v17.4s
+	FMOVQ F18, 448(R4)
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	FMOVQ 464(R4), F18
+	WORD $0x4e31cdd2 // fmla v18.4s, v14.4s, v17.4s
+	FMOVQ F18, 464(R4)
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	FMOVQ 480(R4), F18
+	WORD $0x4e31cdf2 // fmla v18.4s, v15.4s, v17.4s
+	FMOVQ F18, 480(R4)
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	FMOVQ 496(R4), F18
+	WORD $0x4e31ce12 // fmla v18.4s, v16.4s, v17.4s
+	FMOVQ F18, 496(R4)
+	ADD $256, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F1
+	WORD $0x4e217822 // fcvtl2 v2.4s, v1.8h
+	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
+	WORD $0x4e813823 // zip1 v3.4s, v1.4s, v1.4s
+	WORD $0x4e817821 // zip2 v1.4s, v1.4s, v1.4s
+	WORD $0x4e823844 // zip1 v4.4s, v2.4s, v2.4s
+	WORD $0x4e827842 // zip2 v2.4s, v2.4s, v2.4s
+	FMOVQ 256(R4), F5
+	FMOVQ 0(R4), F6
+	WORD $0x4e23cca6 // fmla v6.4s, v5.4s, v3.4s
+	FMOVQ F6, 0(R4)
+	FMOVQ 272(R4), F5
+	FMOVQ 16(R4), F6
+	WORD $0x4e21cca6 // fmla v6.4s, v5.4s, v1.4s
+	FMOVQ F6, 16(R4)
+	FMOVQ 288(R4), F5
+	FMOVQ 32(R4), F6
+	WORD $0x4e24cca6 // fmla v6.4s, v5.4s, v4.4s
+	FMOVQ F6, 32(R4)
+	FMOVQ 304(R4), F5
+	FMOVQ 48(R4), F6
+	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
+	FMOVQ F6, 48(R4)
+	FMOVQ 320(R4), F5
+	FMOVQ 64(R4), F6
+	WORD $0x4e23cca6 // fmla v6.4s, v5.4s, v3.4s
+	FMOVQ F6, 64(R4)
+	FMOVQ 336(R4), F5
+	FMOVQ 80(R4), F6
+	WORD $0x4e21cca6 // fmla v6.4s, v5.4s, v1.4s
+	FMOVQ F6, 80(R4)
+	FMOVQ 352(R4), F5
+	FMOVQ 96(R4), F6
+	WORD $0x4e24cca6 // fmla v6.4s, v5.4s, v4.4s
+	FMOVQ F6, 96(R4)
+	FMOVQ 368(R4), F5
+	FMOVQ 112(R4), F6
+	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
+	FMOVQ F6, 112(R4)
+	FMOVQ 384(R4), F5
+	FMOVQ 128(R4), F6
+	WORD $0x4e23cca6 // fmla v6.4s, v5.4s, v3.4s
+	FMOVQ F6, 128(R4)
+	FMOVQ 400(R4), F5
+	FMOVQ 144(R4), F6
+	WORD $0x4e21cca6 // fmla v6.4s, v5.4s, v1.4s
+	FMOVQ F6, 144(R4)
+	FMOVQ 416(R4), F5
+	FMOVQ 160(R4), F6
+	WORD $0x4e24cca6 // fmla v6.4s, v5.4s, v4.4s
+	FMOVQ F6, 160(R4)
+	FMOVQ 432(R4), F5
+	FMOVQ 176(R4), F6
+	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
+	FMOVQ F6, 176(R4)
+	FMOVQ 448(R4), F5
+	FMOVQ 192(R4), F6
+	WORD $0x4e23cca6 // fmla v6.4s, v5.4s, v3.4s
+	FMOVQ F6, 192(R4)
+	FMOVQ 464(R4), F5
+	FMOVQ 208(R4), F6
+	WORD $0x4e21cca6 // fmla v6.4s, v5.4s, v1.4s
+	FMOVQ F6, 208(R4)
+	FMOVQ 480(R4), F5
+	FMOVQ 224(R4), F6
+	WORD $0x4e24cca6 // fmla v6.4s, v5.4s, v4.4s
+	FMOVQ F6, 224(R4)
+	FMOVQ 496(R4), F5
+	FMOVQ 240(R4), F6
+	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
+	FMOVQ F6, 240(R4)
+	ADD $32, R7
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ 0(R4), F2
+	FMOVQ 16(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 0(R4), F2
+	FMOVQ 16(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F2
+	FMOVQ 80(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 96(R4), F2
+	FMOVQ 112(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F2
+	FMOVQ 80(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 96(R4), F2
+	FMOVQ 112(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F2
+	FMOVQ 144(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 160(R4), F2
+	FMOVQ 176(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F2
+	FMOVQ 144(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 160(R4), F2
+	FMOVQ 176(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F2
+	FMOVQ 208(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 224(R4), F2
+	FMOVQ 240(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F2
+	FMOVQ 208(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 224(R4), F2
+	FMOVQ 240(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	FMOVQ F1, 0(R4)
+	FMOVQ F1, 16(R4)
+	FMOVQ F1, 32(R4)
+	FMOVQ F1, 48(R4)
+	FMOVQ F1, 64(R4)
+	FMOVQ F1, 80(R4)
+	FMOVQ F1, 96(R4)
+	FMOVQ F1, 112(R4)
+	FMOVQ F1, 128(R4)
+	FMOVQ F1, 144(R4)
+	FMOVQ F1, 160(R4)
+	FMOVQ F1, 176(R4)
+	FMOVQ F1, 192(R4)
+	FMOVQ F1, 208(R4)
+	FMOVQ F1, 224(R4)
+	FMOVQ F1, 240(R4)
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	FMOVQ 32(R1), F1
+	FMOVQ 80(R1), F17
+	WORD $0x4e917821 // zip2 v1.4s, v1.4s, v17.4s
+	WORD $0x4e080421 // dup v1.2d, v1.d[0]
+	VMOV V1.B16, V2.B16
+	VMOV V1.B16, V3.B16
+	VMOV V1.B16, V4.B16
+	FMOVQ 128(R1), F5
+	FMOVQ 176(R1), F17
+	WORD $0x4e9178a5 // zip2 v5.4s, v5.4s, v17.4s
+	WORD $0x4e0804a5 // dup v5.2d, v5.d[0]
+	VMOV V5.B16, V6.B16
+	VMOV V5.B16, V7.B16
+	VMOV V5.B16, V8.B16
+	FMOVQ 224(R1), F9
+	FMOVQ 272(R1), F17
+	WORD $0x4e917929 // zip2 v9.4s, v9.4s, v17.4s
+	WORD $0x4e080529 // dup v9.2d, v9.d[0]
+	VMOV V9.B16, V10.B16
+	VMOV V9.B16, V11.B16
+	VMOV V9.B16, V12.B16
+	FMOVQ 320(R1), F13
+	FMOVQ 368(R1), F17
+	WORD $0x4e9179ad // zip2 v13.4s, v13.4s, v17.4s
+	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
+	VMOV V13.B16, V14.B16
+	VMOV V13.B16, V15.B16
+	VMOV V13.B16, V16.B16
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F18
+	WORD $0x4ed23b31 // zip1 v17.2d, v25.2d, v18.2d
+	WORD $0x4ed27b32 // zip2 v18.2d, v25.2d, v18.2d
+	FMOVQ 96(R1), F25
+	FMOVQ 144(R1), F20
+	WORD $0x4ed43b33 // zip1 v19.2d, v25.2d, v20.2d
+	WORD $0x4ed47b34 // zip2 v20.2d, v25.2d, v20.2d
+	FMOVQ 192(R1), F25
+	FMOVQ 240(R1), F22
+	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
+	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
+	FMOVQ 288(R1), F25
+	FMOVQ 336(R1), F24
+	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
+	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
+	FMOVQ 0(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a761 // smmla v1.4s, v27.16b, v17.16b
+	WORD $0x4e93a765 // smmla v5.4s, v27.16b, v19.16b
+	WORD $0x4e95a769 // smmla v9.4s, v27.16b, v21.16b
+	WORD $0x4e97a76d // smmla v13.4s, v27.16b, v23.16b
+	WORD $0x4e91a742 // smmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93a746 // smmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95a74a // smmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97a74e // smmla v14.4s, v26.16b, v23.16b
+	FMOVQ 16(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a763 // smmla v3.4s, v27.16b, v17.16b
+	WORD $0x4e93a767 // smmla v7.4s, v27.16b, v19.16b
+	WORD $0x4e95a76b // smmla v11.4s, v27.16b, v21.16b
+	WORD $0x4e97a76f // smmla v15.4s, v27.16b, v23.16b
+	WORD $0x4e91a744 // smmla v4.4s, v26.16b, v17.16b
+	WORD $0x4e93a748 // smmla v8.4s, v26.16b, v19.16b
+	WORD $0x4e95a74c // smmla v12.4s, v26.16b, v21.16b
+	WORD $0x4e97a750 // smmla v16.4s, v26.16b, v23.16b
+	FMOVQ 64(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a761 // smmla v1.4s, v27.16b, v18.16b
+	WORD $0x4e94a765 // smmla v5.4s, v27.16b, v20.16b
+	WORD $0x4e96a769 // smmla v9.4s, v27.16b, v22.16b
+	WORD $0x4e98a76d // smmla v13.4s, v27.16b, v24.16b
+	WORD $0x4e92a742 // smmla v2.4s, v26.16b, v18.16b
+	WORD $0x4e94a746 // smmla v6.4s, v26.16b, v20.16b
+	WORD $0x4e96a74a // smmla v10.4s, v26.16b, v22.16b
+	WORD $0x4e98a74e // smmla v14.4s, v26.16b, v24.16b
+	FMOVQ 80(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a763 // smmla v3.4s, v27.16b, v18.16b
+	WORD $0x4e94a767 // smmla v7.4s, v27.16b, v20.16b
+	WORD $0x4e96a76b // smmla v11.4s, v27.16b, v22.16b
+	WORD $0x4e98a76f // smmla v15.4s, v27.16b, v24.16b
+	WORD $0x4e92a744 // smmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94a748 // smmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96a74c // smmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e98a750 // smmla v16.4s, v26.16b, v24.16b
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F18
+	WORD $0x4ed23b31 // zip1 v17.2d, v25.2d, v18.2d
+	WORD $0x4ed27b32 // zip2 v18.2d, v25.2d, v18.2d
+	FMOVQ 112(R1), F25
+	FMOVQ 160(R1), F20
+	WORD $0x4ed43b33 // zip1 v19.2d, v25.2d, v20.2d
+	WORD $0x4ed47b34 // zip2 v20.2d, v25.2d, v20.2d
+	FMOVQ 208(R1), F25
+	FMOVQ 256(R1), F22
+	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
+	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
+	FMOVQ 304(R1), F25
+	FMOVQ 352(R1), F24
+	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
+	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
+	FMOVQ 128(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a761 // smmla v1.4s, v27.16b, v17.16b
+	WORD $0x4e93a765 // smmla v5.4s, v27.16b, v19.16b
+	WORD $0x4e95a769 // smmla v9.4s, v27.16b, v21.16b
+	WORD $0x4e97a76d // smmla v13.4s, v27.16b, v23.16b
+	WORD $0x4e91a742 // smmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93a746 // smmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95a74a // smmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97a74e // smmla v14.4s, v26.16b, v23.16b
+	FMOVQ 144(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a763 // smmla v3.4s, v27.16b, v17.16b
+	WORD $0x4e93a767 // smmla v7.4s, v27.16b, v19.16b
+	WORD $0x4e95a76b // smmla v11.4s, v27.16b, v21.16b
+	WORD $0x4e97a76f // smmla v15.4s, v27.16b, v23.16b
+	WORD $0x4e91a744 // smmla v4.4s, v26.16b, v17.16b
+	WORD $0x4e93a748 // smmla v8.4s, v26.16b, v19.16b
+	WORD $0x4e95a74c // smmla v12.4s, v26.16b, v21.16b
+	WORD $0x4e97a750 // smmla v16.4s, v26.16b, v23.16b
+	FMOVQ 192(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a761 // smmla v1.4s, v27.16b, v18.16b
+	WORD $0x4e94a765 // smmla v5.4s, v27.16b, v20.16b
+	WORD $0x4e96a769 // smmla v9.4s, v27.16b, v22.16b
+	WORD $0x4e98a76d // smmla v13.4s, v27.16b, v24.16b
+	WORD $0x4e92a742 // smmla v2.4s, v26.16b, v18.16b
+	WORD $0x4e94a746 // smmla v6.4s, v26.16b, v20.16b
+	WORD $0x4e96a74a // smmla v10.4s, v26.16b, v22.16b
+	WORD $0x4e98a74e // smmla v14.4s, v26.16b, v24.16b
+	FMOVQ 208(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a763 // smmla v3.4s, v27.16b, v18.16b
+	WORD $0x4e94a767 // smmla v7.4s, v27.16b, v20.16b
+	WORD $0x4e96a76b // smmla v11.4s, v27.16b, v22.16b
+	WORD $0x4e98a76f // smmla v15.4s, v27.16b, v24.16b
+	WORD $0x4e92a744 // smmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94a748 // smmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96a74c // smmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e98a750 // smmla v16.4s, v26.16b, v24.16b
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	FMOVQ 32(R1), F21
+	FMOVQ 80(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e35dc21 // fmul v1.4s, v1.4s, v21.4s
+	FMOVQ 0(R4), F22
+	WORD $0x4e33cc36 // fmla v22.4s, v1.4s, v19.4s
+	FMOVQ F22, 0(R4)
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
+	FMOVQ 16(R4), F22
+	WORD $0x4e31cc56 // fmla v22.4s, v2.4s, v17.4s
+	FMOVQ F22, 16(R4)
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
+	FMOVQ 32(R4), F22
+	WORD $0x4e34cc76 // fmla v22.4s, v3.4s, v20.4s
+	FMOVQ F22, 32(R4)
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x6e35dc84 // fmul v4.4s, v4.4s, v21.4s
+	FMOVQ 48(R4), F22
+	WORD $0x4e32cc96 // fmla v22.4s, v4.4s, v18.4s
+	FMOVQ F22, 48(R4)
+	FMOVQ 128(R1), F21
+	FMOVQ 176(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x6e35dca5 // fmul v5.4s, v5.4s, v21.4s
+	FMOVQ 64(R4), F22
+	WORD $0x4e33ccb6 // fmla v22.4s, v5.4s, v19.4s
+	FMOVQ F22, 64(R4)
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6e35dcc6 // fmul v6.4s, v6.4s, v21.4s
+	FMOVQ 80(R4), F22
+	WORD $0x4e31ccd6 // fmla v22.4s, v6.4s, v17.4s
+	FMOVQ F22, 80(R4)
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e35dce7 // fmul v7.4s, v7.4s, v21.4s
+	FMOVQ 96(R4), F22
+	WORD $0x4e34ccf6 // fmla v22.4s, v7.4s, v20.4s
+	FMOVQ F22, 96(R4)
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e35dd08 // fmul v8.4s, v8.4s, v21.4s
+	FMOVQ 112(R4), F22
+	WORD $0x4e32cd16 // fmla v22.4s, v8.4s, v18.4s
+	FMOVQ F22, 112(R4)
+	FMOVQ 224(R1), F21
+	FMOVQ 272(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e35dd29 // fmul v9.4s, v9.4s, v21.4s
+	FMOVQ 128(R4), F22
+	WORD $0x4e33cd36 // fmla v22.4s, v9.4s, v19.4s
+	FMOVQ F22, 128(R4)
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x6e35dd4a // fmul v10.4s, v10.4s, v21.4s
+	FMOVQ 144(R4), F22
+	WORD $0x4e31cd56 // fmla v22.4s, v10.4s, v17.4s
+	FMOVQ F22, 144(R4)
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e35dd6b // fmul v11.4s, v11.4s, v21.4s
+	FMOVQ 160(R4), F22
+	WORD $0x4e34cd76 // fmla v22.4s, v11.4s, v20.4s
+	FMOVQ F22, 160(R4)
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x6e35dd8c // fmul v12.4s, v12.4s, v21.4s
+	FMOVQ 176(R4), F22
+	WORD $0x4e32cd96 // fmla v22.4s, v12.4s, v18.4s
+	FMOVQ F22, 176(R4)
+	FMOVQ 320(R1), F21
+	FMOVQ 368(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e35ddad // fmul v13.4s, v13.4s, v21.4s
+	FMOVQ 192(R4), F22
+	WORD $0x4e33cdb6 // fmla v22.4s, v13.4s, v19.4s
+	FMOVQ F22, 192(R4)
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x6e35ddce // fmul v14.4s, v14.4s, v21.4s
+	FMOVQ 208(R4), F22
+	WORD $0x4e31cdd6 // fmla v22.4s, v14.4s, v17.4s
+	FMOVQ F22, 208(R4)
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e35ddef // fmul v15.4s, v15.4s, v21.4s
+	FMOVQ 224(R4), F22
+	WORD $0x4e34cdf6 // fmla v22.4s, v15.4s, v20.4s
+	FMOVQ F22, 224(R4)
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x6e35de10 // fmul v16.4s, v16.4s, v21.4s
+	FMOVQ 240(R4), F22
+	WORD $0x4e32ce16 // fmla v22.4s, v16.4s, v18.4s
+	FMOVQ F22, 240(R4)
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ 0(R4), F2
+	FMOVQ 16(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 0(R4), F2
+	FMOVQ 16(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F2
+	FMOVQ 80(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 96(R4), F2
+	FMOVQ 112(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F2
+	FMOVQ 80(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 96(R4), F2
+	FMOVQ 112(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F2
+	FMOVQ 144(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 160(R4), F2
+	FMOVQ 176(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F2
+	FMOVQ 144(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 160(R4), F2
+	FMOVQ 176(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F2
+	FMOVQ 208(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 224(R4), F2
+	FMOVQ 240(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F2
+	FMOVQ 208(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 224(R4), F2
+	FMOVQ 240(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	RET
+
+// func mul4asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4asymNEON16x1(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVQ 0(R1), F17
+	WORD $0x4e040632 // dup v18.4s, v17.s[0]
+	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
+	FMOVQ 0(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32c229 // smull v9.8h, v17.8b, v18.8b
+	WORD $0x4e32c22a // smull2 v10.8h, v17.16b, v18.16b
+	WORD $0x0e338289 // smlal v9.8h, v20.8b, v19.8b
+	WORD $0x4e33828a // smlal2 v10.8h, v20.16b, v19.16b
+	FMOVQ 16(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32c22b // smull v11.8h, v17.8b, v18.8b
+	WORD $0x4e32c22c // smull2 v12.8h, v17.16b, v18.16b
+	WORD $0x0e33828b // smlal v11.8h, v20.8b, v19.8b
+	WORD $0x4e33828c // smlal2 v12.8h, v20.16b, v19.16b
+	FMOVQ 32(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32c22d // smull v13.8h, v17.8b, v18.8b
+	WORD $0x4e32c22e // smull2 v14.8h, v17.16b, v18.16b
+	WORD $0x0e33828d // smlal v13.8h, v20.8b, v19.8b
+	WORD $0x4e33828e // smlal2 v14.8h, v20.16b, v19.16b
+	FMOVQ 48(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32c22f // smull v15.8h, v17.8b, v18.8b
+	WORD $0x4e32c230 // smull2 v16.8h, v17.16b, v18.16b
+	WORD $0x0e33828f // smlal v15.8h, v20.8b, v19.8b
+	WORD $0x4e338290 // smlal2 v16.8h, v20.16b, v19.16b
+	FMOVQ 0(R1), F17
+	WORD $0x4e140632 // dup v18.4s, v17.s[2]
+	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
+	FMOVQ 64(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e328229 // smlal v9.8h, v17.8b, v18.8b
+	WORD $0x4e32822a // smlal2 v10.8h, v17.16b, v18.16b
+	WORD $0x0e338289 // smlal v9.8h, v20.8b, v19.8b
+	WORD $0x4e33828a // smlal2 v10.8h, v20.16b, v19.16b
+	FMOVQ 80(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32822b // smlal v11.8h, v17.8b, v18.8b
+	WORD $0x4e32822c // smlal2 v12.8h, v17.16b, v18.16b
+	WORD $0x0e33828b // smlal v11.8h, v20.8b, v19.8b
+	WORD $0x4e33828c // smlal2 v12.8h, v20.16b, v19.16b
+	FMOVQ 96(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32822d // smlal v13.8h, v17.8b, v18.8b
+	WORD $0x4e32822e // smlal2 v14.8h, v17.16b, v18.16b
+	WORD $0x0e33828d // smlal v13.8h, v20.8b, v19.8b
+	WORD $0x4e33828e // smlal2 v14.8h, v20.16b, v19.16b
+	FMOVQ 112(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32822f // smlal v15.8h, v17.8b, v18.8b
+	WORD $0x4e328230 // smlal2 v16.8h, v17.16b, v18.16b
+	WORD $0x0e33828f // smlal v15.8h, v20.8b, v19.8b
+	WORD $0x4e338290 // smlal2 v16.8h, v20.16b, v19.16b
+	FMOVQ 16(R1), F17
+	WORD $0x4e040632 // dup v18.4s, v17.s[0]
+	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
+	FMOVQ 128(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e328229 // smlal v9.8h, v17.8b, v18.8b
+	WORD $0x4e32822a // smlal2 v10.8h, v17.16b, v18.16b
+	WORD $0x0e338289 // smlal v9.8h, v20.8b, v19.8b
+	WORD $0x4e33828a // smlal2 v10.8h, v20.16b, v19.16b
+	FMOVQ 144(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32822b // smlal v11.8h, v17.8b, v18.8b
+	WORD $0x4e32822c // smlal2 v12.8h, v17.16b, v18.16b
+	WORD $0x0e33828b // smlal v11.8h, v20.8b, v19.8b
+	WORD $0x4e33828c // smlal2 v12.8h, v20.16b, v19.16b
+	FMOVQ 160(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32822d // smlal v13.8h, v17.8b, v18.8b
+	WORD $0x4e32822e // smlal2 v14.8h, v17.16b, v18.16b
+	WORD $0x0e33828d // smlal v13.8h, v20.8b, v19.8b
+	WORD $0x4e33828e // smlal2 v14.8h, v20.16b, v19.16b
+	FMOVQ 176(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32822f // smlal v15.8h, v17.8b, v18.8b
+	WORD $0x4e328230 // smlal2 v16.8h, v17.16b, v18.16b
+	WORD $0x0e33828f // smlal v15.8h, v20.8b, v19.8b
+	WORD $0x4e338290 // smlal2 v16.8h, v20.16b, v19.16b
+	FMOVQ 16(R1), F17
+	WORD $0x4e140632 // dup v18.4s, v17.s[2]
+	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
+	FMOVQ 192(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e328229 // smlal v9.8h, v17.8b, v18.8b
+	WORD $0x4e32822a // smlal2 v10.8h, v17.16b, v18.16b
+	WORD $0x0e338289 // smlal v9.8h, v20.8b, v19.8b
+	WORD $0x4e33828a // smlal2 v10.8h, v20.16b, v19.16b
+	FMOVQ 208(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32822b // smlal v11.8h, v17.8b, v18.8b
+	WORD $0x4e32822c // smlal2 v12.8h, v17.16b, v18.16b
+	WORD $0x0e33828b // smlal v11.8h, v20.8b, v19.8b
+	WORD $0x4e33828c // smlal2 v12.8h, v20.16b, v19.16b
+	FMOVQ 224(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32822d // smlal v13.8h, v17.8b, v18.8b
+	WORD $0x4e32822e // smlal2 v14.8h, v17.16b, v18.16b
+	WORD $0x0e33828d // smlal v13.8h, v20.8b, v19.8b
+	WORD $0x4e33828e // smlal2 v14.8h, v20.16b, v19.16b
+	FMOVQ 240(R0), F17
+	WORD $0x6f0c0634 // ushr v20.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32822f // smlal v15.8h, v17.8b, v18.8b
+	WORD $0x4e328230 // smlal2 v16.8h, v17.16b, v18.16b
+	WORD $0x0e33828f // smlal v15.8h, v20.8b, v19.8b
+	WORD $0x4e338290 // smlal2 v16.8h, v20.16b, v19.16b
+	WORD $0x4e6abd29 // addp v9.8h, v9.8h, v10.8h
+	WORD $0x4e6cbd6b // addp v11.8h, v11.8h, v12.8h
+	WORD $0x4e6ebdad // addp v13.8h, v13.8h, v14.8h
+	WORD $0x4e70bdef // addp v15.8h, v15.8h, v16.8h
+	FMOVD 0(R8), F17
+	WORD $0x2f08a631 // uxtl v17.8h, v17.8b
+	WORD $0x6f10a632 // uxtl2 v18.4s, v17.8h
+	WORD $0x2f10a631 // uxtl v17.4s, v17.4h
+	FMOVD 8(R8), F19
+	WORD $0x2f08a673 // uxtl v19.8h, v19.8b
+	WORD $0x6f10a674 // uxtl2 v20.4s, v19.8h
+	WORD $0x2f10a673 // uxtl v19.4s, v19.4h
+	FMOVQ 32(R1), F21
+	WORD $0x4fb5822a // mul v10.4s, v17.4s, v21.s[1]
+	WORD $0x4fb5824c // mul v12.4s, v18.4s, v21.s[1]
+	WORD $0x4fb5826e // mul v14.4s, v19.4s, v21.s[1]
+	WORD $0x4fb58290 // mul v16.4s, v20.4s, v21.s[1]
+	WORD $0x4e60692a // sadalp v10.4s, v9.8h
+	WORD $0x4e60696c // sadalp v12.4s, v11.8h
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e6069f0 // sadalp v16.4s, v15.8h
+	FMOVQ 32(R1), F17
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f911141 // fmla v1.4s, v10.4s, v17.s[0]
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f911182 // fmla v2.4s, v12.4s, v17.s[0]
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f9111c3 // fmla v3.4s, v14.4s, v17.s[0]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
+	ADD $256, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
+	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	WORD $0x4e29cc25 // fmla v5.4s, v1.4s, v9.4s
+	WORD $0x4e2acc46 // fmla v6.4s, v2.4s, v10.4s
+	WORD $0x4e2bcc67 // fmla v7.4s, v3.4s, v11.4s
+	WORD $0x4e2ccc88 // fmla v8.4s, v4.4s, v12.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	FMOVQ F7, 32(R9)
+	FMOVQ F8, 48(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVQ 0(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 0(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2ec1a5 // smull v5.8h, v13.8b, v14.8b
+	WORD $0x4e2ec1a6 // smull2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8205 // smlal v5.8h, v16.8b, v15.8b
+	WORD $0x4e2f8206 // smlal2 v6.8h, v16.16b, v15.16b
+	FMOVQ 16(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2ec1a7 // smull v7.8h, v13.8b, v14.8b
+	WORD $0x4e2ec1a8 // smull2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8207 // smlal v7.8h, v16.8b, v15.8b
+	WORD $0x4e2f8208 // smlal2 v8.8h, v16.16b, v15.16b
+	FMOVQ 32(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2ec1a9 // smull v9.8h, v13.8b, v14.8b
+	WORD $0x4e2ec1aa // smull2 v10.8h, v13.16b, v14.16b
+	WORD $0x0e2f8209 // smlal v9.8h, v16.8b, v15.8b
+	WORD $0x4e2f820a // smlal2 v10.8h, v16.16b, v15.16b
+	FMOVQ 48(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2ec1ab // smull v11.8h, v13.8b, v14.8b
+	WORD $0x4e2ec1ac // smull2 v12.8h, v13.16b, v14.16b
+	WORD $0x0e2f820b // smlal v11.8h, v16.8b, v15.8b
+	WORD $0x4e2f820c // smlal2 v12.8h, v16.16b, v15.16b
+	FMOVQ 0(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 64(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a5 // smlal v5.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a6 // smlal2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8205 // smlal v5.8h, v16.8b, v15.8b
+	WORD $0x4e2f8206 // smlal2 v6.8h, v16.16b, v15.16b
+	FMOVQ 80(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a7 // smlal v7.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a8 // smlal2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8207 // smlal v7.8h, v16.8b, v15.8b
+	WORD $0x4e2f8208 // smlal2 v8.8h, v16.16b, v15.16b
+	FMOVQ 96(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a9 // smlal v9.8h, v13.8b, v14.8b
+	WORD $0x4e2e81aa // smlal2 v10.8h, v13.16b, v14.16b
+	WORD $0x0e2f8209 // smlal v9.8h, v16.8b, v15.8b
+	WORD $0x4e2f820a // smlal2 v10.8h, v16.16b, v15.16b
+	FMOVQ 112(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81ab // smlal v11.8h, v13.8b, v14.8b
+	WORD $0x4e2e81ac // smlal2 v12.8h, v13.16b, v14.16b
+	WORD $0x0e2f820b // smlal v11.8h, v16.8b, v15.8b
+	WORD $0x4e2f820c // smlal2 v12.8h, v16.16b, v15.16b
+	FMOVQ 16(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 128(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a5 // smlal v5.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a6 // smlal2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8205 // smlal v5.8h, v16.8b, v15.8b
+	WORD $0x4e2f8206 // smlal2 v6.8h, v16.16b, v15.16b
+	FMOVQ 144(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a7 // smlal v7.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a8 // smlal2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8207 // smlal v7.8h, v16.8b, v15.8b
+	WORD $0x4e2f8208 // smlal2 v8.8h, v16.16b, v15.16b
+	FMOVQ 160(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a9 // smlal v9.8h, v13.8b, v14.8b
+	WORD $0x4e2e81aa // smlal2 v10.8h, v13.16b, v14.16b
+	WORD $0x0e2f8209 // smlal v9.8h, v16.8b, v15.8b
+	WORD $0x4e2f820a // smlal2 v10.8h, v16.16b, v15.16b
+	FMOVQ 176(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81ab // smlal v11.8h, v13.8b, v14.8b
+	WORD $0x4e2e81ac // smlal2 v12.8h, v13.16b, v14.16b
+	WORD $0x0e2f820b // smlal v11.8h, v16.8b, v15.8b
+	WORD $0x4e2f820c // smlal2 v12.8h, v16.16b, v15.16b
+	FMOVQ 16(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 192(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a5 // smlal v5.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a6 // smlal2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8205 // smlal v5.8h, v16.8b, v15.8b
+	WORD $0x4e2f8206 // smlal2 v6.8h, v16.16b, v15.16b
+	FMOVQ 208(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a7 // smlal v7.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a8 // smlal2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8207 // smlal v7.8h, v16.8b, v15.8b
+	WORD $0x4e2f8208 // smlal2 v8.8h, v16.16b, v15.16b
+	FMOVQ 224(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a9 // smlal v9.8h, v13.8b, v14.8b
+	WORD $0x4e2e81aa // smlal2 v10.8h, v13.16b, v14.16b
+	WORD $0x0e2f8209 // smlal v9.8h, v16.8b, v15.8b
+	WORD $0x4e2f820a // smlal2 v10.8h, v16.16b, v15.16b
+	FMOVQ 240(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81ab // smlal v11.8h, v13.8b, v14.8b
+	WORD $0x4e2e81ac // smlal2 v12.8h, v13.16b, v14.16b
+	WORD $0x0e2f820b // smlal v11.8h, v16.8b, v15.8b
+	WORD $0x4e2f820c // smlal2 v12.8h, v16.16b, v15.16b
+	WORD $0x4e66bca5 // addp v5.8h, v5.8h, v6.8h
+	WORD $0x4e68bce7 // addp v7.8h, v7.8h, v8.8h
+	WORD $0x4e6abd29 // addp v9.8h, v9.8h, v10.8h
+	WORD $0x4e6cbd6b // addp v11.8h, v11.8h, v12.8h
+	FMOVD 0(R8), F13
+	WORD $0x2f08a5ad // uxtl v13.8h, v13.8b
+	WORD $0x6f10a5ae // uxtl2 v14.4s, v13.8h
+	WORD $0x2f10a5ad // uxtl v13.4s, v13.4h
+	FMOVD 8(R8), F15
+	WORD $0x2f08a5ef // uxtl v15.8h, v15.8b
+	WORD $0x6f10a5f0 // uxtl2 v16.4s, v15.8h
+	WORD $0x2f10a5ef // uxtl v15.4s, v15.4h
+	FMOVQ 32(R1), F17
+	WORD $0x4fb181a6 // mul v6.4s, v13.4s, v17.s[1]
+	WORD $0x4fb181c8 // mul v8.4s, v14.4s, v17.s[1]
+	WORD $0x4fb181ea // mul v10.4s, v15.4s, v17.s[1]
+	WORD $0x4fb1820c // mul v12.4s, v16.4s, v17.s[1]
+	WORD $0x4e6068a6 // sadalp v6.4s, v5.8h
+	WORD $0x4e6068e8 // sadalp v8.4s, v7.8h
+	WORD $0x4e60692a // sadalp v10.4s, v9.8h
+	WORD $0x4e60696c // sadalp v12.4s, v11.8h
+	FMOVQ 0(R7), F13
+	WORD $0x4e2179ae // fcvtl2 v14.4s, v13.8h
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVQ 16(R7), F15
+	WORD $0x4e2179f0 // fcvtl2 v16.4s, v15.8h
+	WORD $0x0e2179ef // fcvtl v15.4s, v15.4h
+	FMOVQ 32(R1), F17
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f9190c6 // fmul v6.4s, v6.4s, v17.s[0]
+	WORD $0x4e2dccc1 // fmla v1.4s, v6.4s, v13.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f919108 // fmul v8.4s, v8.4s, v17.s[0]
+	WORD $0x4e2ecd02 // fmla v2.4s, v8.4s, v14.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f91914a // fmul v10.4s, v10.4s, v17.s[0]
+	WORD $0x4e2fcd43 // fmla v3.4s, v10.4s, v15.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f91918c // fmul v12.4s, v12.4s, v17.s[0]
+	WORD $0x4e30cd84 // fmla v4.4s, v12.4s, v16.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	FMOVQ F3, 32(R9)
+	FMOVQ F4, 48(R9)
+	RET
+
+// func mul4asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4asymNEON8x2(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVQ 0(R1), F17
+	WORD $0x4e040632 // dup v18.4s, v17.s[0]
+	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
+	FMOVQ 48(R1), F17
+	WORD $0x4e040634 // dup v20.4s, v17.s[0]
+	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
+	FMOVQ 0(R0), F17
+	WORD $0x6f0c0636 // ushr v22.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32c229 // smull v9.8h, v17.8b, v18.8b
+	WORD $0x4e32c22a // smull2 v10.8h, v17.16b, v18.16b
+	WORD $0x0e3382c9 // smlal v9.8h, v22.8b, v19.8b
+	WORD $0x4e3382ca // smlal2 v10.8h, v22.16b, v19.16b
+	WORD $0x0e34c22d // smull v13.8h, v17.8b, v20.8b
+	WORD $0x4e34c22e // smull2 v14.8h, v17.16b, v20.16b
+	WORD $0x0e3582cd // smlal v13.8h, v22.8b, v21.8b
+	WORD $0x4e3582ce // smlal2 v14.8h, v22.16b, v21.16b
+	FMOVQ 16(R0), F17
+	WORD $0x6f0c0636 // ushr v22.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32c22b // smull v11.8h, v17.8b, v18.8b
+	WORD $0x4e32c22c // smull2 v12.8h, v17.16b, v18.16b
+	WORD $0x0e3382cb // smlal v11.8h, v22.8b, v19.8b
+	WORD $0x4e3382cc // smlal2 v12.8h, v22.16b, v19.16b
+	WORD $0x0e34c22f // smull v15.8h, v17.8b, v20.8b
+	WORD $0x4e34c230 // smull2 v16.8h, v17.16b, v20.16b
+	WORD $0x0e3582cf // smlal v15.8h, v22.8b, v21.8b
+	WORD $0x4e3582d0 // smlal2 v16.8h, v22.16b, v21.16b
+	FMOVQ 0(R1), F17
+	WORD $0x4e140632 // dup v18.4s, v17.s[2]
+	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
+	FMOVQ 48(R1), F17
+	WORD $0x4e140634 // dup v20.4s, v17.s[2]
+	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
+	FMOVQ 64(R0), F17
+	WORD $0x6f0c0636 // ushr v22.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e328229 // smlal v9.8h, v17.8b, v18.8b
+	WORD $0x4e32822a // smlal2 v10.8h, v17.16b, v18.16b
+	WORD $0x0e3382c9 // smlal v9.8h, v22.8b, v19.8b
+	WORD $0x4e3382ca // smlal2 v10.8h, v22.16b, v19.16b
+	WORD $0x0e34822d // smlal v13.8h, v17.8b, v20.8b
+	WORD $0x4e34822e // smlal2 v14.8h, v17.16b, v20.16b
+	WORD $0x0e3582cd // smlal v13.8h, v22.8b, v21.8b
+	WORD $0x4e3582ce // smlal2 v14.8h, v22.16b, v21.16b
+	FMOVQ 80(R0), F17
+	WORD $0x6f0c0636 // ushr v22.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32822b // smlal v11.8h, v17.8b, v18.8b
+	WORD $0x4e32822c // smlal2 v12.8h, v17.16b, v18.16b
+	WORD $0x0e3382cb // smlal v11.8h, v22.8b, v19.8b
+	WORD $0x4e3382cc // smlal2 v12.8h, v22.16b, v19.16b
+	WORD $0x0e34822f // smlal v15.8h, v17.8b, v20.8b
+	WORD $0x4e348230 // smlal2 v16.8h, v17.16b, v20.16b
+	WORD $0x0e3582cf // smlal v15.8h, v22.8b, v21.8b
+	WORD $0x4e3582d0 // smlal2 v16.8h, v22.16b, v21.16b
+	FMOVQ 16(R1), F17
+	WORD $0x4e040632 // dup v18.4s, v17.s[0]
+	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
+	FMOVQ 64(R1), F17
+	WORD $0x4e040634 // dup v20.4s, v17.s[0]
+	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
+	FMOVQ 128(R0), F17
+	WORD $0x6f0c0636 // ushr v22.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e328229 // smlal v9.8h, v17.8b, v18.8b
+	WORD $0x4e32822a // smlal2 v10.8h, v17.16b, v18.16b
+	WORD $0x0e3382c9 // smlal v9.8h, v22.8b, v19.8b
+	WORD $0x4e3382ca // smlal2 v10.8h, v22.16b, v19.16b
+	WORD $0x0e34822d // smlal v13.8h, v17.8b, v20.8b
+	WORD $0x4e34822e // smlal2 v14.8h, v17.16b, v20.16b
+	WORD $0x0e3582cd // smlal v13.8h, v22.8b, v21.8b
+	WORD $0x4e3582ce // smlal2 v14.8h, v22.16b, v21.16b
+	FMOVQ 144(R0), F17
+	WORD $0x6f0c0636 // ushr v22.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32822b // smlal v11.8h, v17.8b, v18.8b
+	WORD $0x4e32822c // smlal2 v12.8h, v17.16b, v18.16b
+	WORD $0x0e3382cb // smlal v11.8h, v22.8b, v19.8b
+	WORD $0x4e3382cc // smlal2 v12.8h, v22.16b, v19.16b
+	WORD $0x0e34822f // smlal v15.8h, v17.8b, v20.8b
+	WORD $0x4e348230 // smlal2 v16.8h, v17.16b, v20.16b
+	WORD $0x0e3582cf // smlal v15.8h, v22.8b, v21.8b
+	WORD $0x4e3582d0 // smlal2 v16.8h, v22.16b, v21.16b
+	FMOVQ 16(R1), F17
+	WORD $0x4e140632 // dup v18.4s, v17.s[2]
+	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
+	FMOVQ 64(R1), F17
+	WORD $0x4e140634 // dup v20.4s, v17.s[2]
+	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
+	FMOVQ 192(R0), F17
+	WORD $0x6f0c0636 // ushr v22.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e328229 // smlal v9.8h, v17.8b, v18.8b
+	WORD $0x4e32822a // smlal2 v10.8h, v17.16b, v18.16b
+	WORD $0x0e3382c9 // smlal v9.8h, v22.8b, v19.8b
+	WORD $0x4e3382ca // smlal2 v10.8h, v22.16b, v19.16b
+	WORD $0x0e34822d // smlal v13.8h, v17.8b, v20.8b
+	WORD $0x4e34822e // smlal2 v14.8h, v17.16b, v20.16b
+	WORD $0x0e3582cd // smlal v13.8h, v22.8b, v21.8b
+	WORD $0x4e3582ce // smlal2 v14.8h, v22.16b, v21.16b
+	FMOVQ 208(R0), F17
+	WORD $0x6f0c0636 // ushr v22.16b, v17.16b, #4
+	WORD $0x4e201e31 // and v17.16b, v17.16b, v0.16b
+	WORD $0x0e32822b // smlal v11.8h, v17.8b, v18.8b
+	WORD $0x4e32822c // smlal2 v12.8h, v17.16b, v18.16b
+	WORD $0x0e3382cb // smlal v11.8h, v22.8b, v19.8b
+	WORD $0x4e3382cc // smlal2 v12.8h, v22.16b, v19.16b
+	WORD $0x0e34822f // smlal v15.8h, v17.8b, v20.8b
+	WORD $0x4e348230 // smlal2 v16.8h, v17.16b, v20.16b
+	WORD $0x0e3582cf // smlal v15.8h, v22.8b, v21.8b
+	WORD $0x4e3582d0 // smlal2 v16.8h, v22.16b, v21.16b
+	WORD $0x4e6abd29 // addp v9.8h, v9.8h, v10.8h
+	WORD $0x4e6cbd6b // addp v11.8h, v11.8h, v12.8h
+	WORD $0x4e6ebdad // addp v13.8h, v13.8h, v14.8h
+	WORD $0x4e70bdef // addp v15.8h, v15.8h, v16.8h
+	FMOVD 0(R8), F17
+	WORD $0x2f08a631 // uxtl v17.8h, v17.8b
+	WORD $0x6f10a632 // uxtl2 v18.4s, v17.8h
+	WORD $0x2f10a631 // uxtl v17.4s, v17.4h
+	FMOVQ 32(R1), F19
+	WORD $0x4fb3822a // mul v10.4s, v17.4s, v19.s[1]
+	WORD $0x4fb3824c // mul v12.4s, v18.4s, v19.s[1]
+	FMOVQ 80(R1), F19
+	WORD $0x4fb3822e // mul v14.4s, v17.4s, v19.s[1]
+	WORD $0x4fb38250 // mul v16.4s, v18.4s, v19.s[1]
+	WORD $0x4e60692a // sadalp v10.4s, v9.8h
+	WORD $0x4e60696c // sadalp v12.4s, v11.8h
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e6069f0 // sadalp v16.4s, v15.8h
+	FMOVQ 32(R1), F17
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f911141 // fmla v1.4s, v10.4s, v17.s[0]
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f911182 // fmla v2.4s, v12.4s, v17.s[0]
+	FMOVQ 80(R1), F17
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f9111c3 // fmla v3.4s, v14.4s, v17.s[0]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
+	ADD $256, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	WORD $0x4e29cc25 // fmla v5.4s, v1.4s, v9.4s
+	WORD $0x4e2acc46 // fmla v6.4s, v2.4s, v10.4s
+	WORD $0x4e29cc67 // fmla v7.4s, v3.4s, v9.4s
+	WORD $0x4e2acc88 // fmla v8.4s, v4.4s, v10.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	ADD R10, R9
+	FMOVQ F7, 0(R9)
+	FMOVQ F8, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVQ 0(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 48(R1), F13
+	WORD $0x4e0405b0 // dup v16.4s, v13.s[0]
+	WORD $0x4e0c05b1 // dup v17.4s, v13.s[1]
+	FMOVQ 0(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2ec1a5 // smull v5.8h, v13.8b, v14.8b
+	WORD $0x4e2ec1a6 // smull2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8245 // smlal v5.8h, v18.8b, v15.8b
+	WORD $0x4e2f8246 // smlal2 v6.8h, v18.16b, v15.16b
+	WORD $0x0e30c1a9 // smull v9.8h, v13.8b, v16.8b
+	WORD $0x4e30c1aa // smull2 v10.8h, v13.16b, v16.16b
+	WORD $0x0e318249 // smlal v9.8h, v18.8b, v17.8b
+	WORD $0x4e31824a // smlal2 v10.8h, v18.16b, v17.16b
+	FMOVQ 16(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2ec1a7 // smull v7.8h, v13.8b, v14.8b
+	WORD $0x4e2ec1a8 // smull2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8247 // smlal v7.8h, v18.8b, v15.8b
+	WORD $0x4e2f8248 // smlal2 v8.8h, v18.16b, v15.16b
+	WORD $0x0e30c1ab // smull v11.8h, v13.8b, v16.8b
+	WORD $0x4e30c1ac // smull2 v12.8h, v13.16b, v16.16b
+	WORD $0x0e31824b // smlal v11.8h, v18.8b, v17.8b
+	WORD $0x4e31824c // smlal2 v12.8h, v18.16b, v17.16b
+	FMOVQ 0(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 48(R1), F13
+	WORD $0x4e1405b0 // dup v16.4s, v13.s[2]
+	WORD $0x4e1c05b1 // dup v17.4s, v13.s[3]
+	FMOVQ 64(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a5 // smlal v5.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a6 // smlal2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8245 // smlal v5.8h, v18.8b, v15.8b
+	WORD $0x4e2f8246 // smlal2 v6.8h, v18.16b, v15.16b
+	WORD $0x0e3081a9 // smlal v9.8h, v13.8b, v16.8b
+	WORD $0x4e3081aa // smlal2 v10.8h, v13.16b, v16.16b
+	WORD $0x0e318249 // smlal v9.8h, v18.8b, v17.8b
+	WORD $0x4e31824a // smlal2 v10.8h, v18.16b, v17.16b
+	FMOVQ 80(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a7 // smlal v7.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a8 // smlal2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8247 // smlal v7.8h, v18.8b, v15.8b
+	WORD $0x4e2f8248 // smlal2 v8.8h, v18.16b, v15.16b
+	WORD $0x0e3081ab // smlal v11.8h, v13.8b, v16.8b
+	WORD $0x4e3081ac // smlal2 v12.8h, v13.16b, v16.16b
+	WORD $0x0e31824b // smlal v11.8h, v18.8b, v17.8b
+	WORD $0x4e31824c // smlal2 v12.8h, v18.16b, v17.16b
+	FMOVQ 16(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 64(R1), F13
+	WORD $0x4e0405b0 // dup v16.4s, v13.s[0]
+	WORD $0x4e0c05b1 // dup v17.4s, v13.s[1]
+	FMOVQ 128(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a5 // smlal v5.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a6 // smlal2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8245 // smlal v5.8h, v18.8b, v15.8b
+	WORD $0x4e2f8246 // smlal2 v6.8h, v18.16b, v15.16b
+	WORD $0x0e3081a9 // smlal v9.8h, v13.8b, v16.8b
+	WORD $0x4e3081aa // smlal2 v10.8h, v13.16b, v16.16b
+	WORD $0x0e318249 // smlal v9.8h, v18.8b, v17.8b
+	WORD $0x4e31824a // smlal2 v10.8h, v18.16b, v17.16b
+	FMOVQ 144(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a7 // smlal v7.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a8 // smlal2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8247 // smlal v7.8h, v18.8b, v15.8b
+	WORD $0x4e2f8248 // smlal2 v8.8h, v18.16b, v15.16b
+	WORD $0x0e3081ab // smlal v11.8h, v13.8b, v16.8b
+	WORD $0x4e3081ac // smlal2 v12.8h, v13.16b, v16.16b
+	WORD $0x0e31824b // smlal v11.8h, v18.8b, v17.8b
+	WORD $0x4e31824c // smlal2 v12.8h, v18.16b, v17.16b
+	FMOVQ 16(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 64(R1), F13
+	WORD $0x4e1405b0 // dup v16.4s, v13.s[2]
+	WORD $0x4e1c05b1 // dup v17.4s, v13.s[3]
+	FMOVQ 192(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a5 // smlal v5.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a6 // smlal2 v6.8h, v13.16b, v14.16b
+	WORD $0x0e2f8245 // smlal v5.8h, v18.8b, v15.8b
+	WORD $0x4e2f8246 // smlal2 v6.8h, v18.16b, v15.16b
+	WORD $0x0e3081a9 // smlal v9.8h, v13.8b, v16.8b
+	WORD $0x4e3081aa // smlal2 v10.8h, v13.16b, v16.16b
+	WORD $0x0e318249 // smlal v9.8h, v18.8b, v17.8b
+	WORD $0x4e31824a // smlal2 v10.8h, v18.16b, v17.16b
+	FMOVQ 208(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	WORD $0x0e2e81a7 // smlal v7.8h, v13.8b, v14.8b
+	WORD $0x4e2e81a8 // smlal2 v8.8h, v13.16b, v14.16b
+	WORD $0x0e2f8247 // smlal v7.8h, v18.8b, v15.8b
+	WORD $0x4e2f8248 // smlal2 v8.8h, v18.16b, v15.16b
+	WORD $0x0e3081ab // smlal v11.8h, v13.8b, v16.8b
+	WORD $0x4e3081ac // smlal2 v12.8h, v13.16b, v16.16b
+	WORD $0x0e31824b // smlal v11.8h, v18.8b, v17.8b
+	WORD $0x4e31824c // smlal2 v12.8h, v18.16b, v17.16b
+	WORD $0x4e66bca5 // addp v5.8h, v5.8h, v6.8h
+	WORD $0x4e68bce7 // addp v7.8h, v7.8h, v8.8h
+	WORD $0x4e6abd29 // addp v9.8h, v9.8h, v10.8h
+	WORD $0x4e6cbd6b // addp v11.8h, v11.8h, v12.8h
+	FMOVD 0(R8), F13
+	WORD $0x2f08a5ad // uxtl v13.8h, v13.8b
+	WORD $0x6f10a5ae // uxtl2 v14.4s, v13.8h
+	WORD $0x2f10a5ad // uxtl v13.4s, v13.4h
+	FMOVQ 32(R1), F15
+	WORD $0x4faf81a6 // mul v6.4s, v13.4s, v15.s[1]
+	WORD $0x4faf81c8 // mul v8.4s, v14.4s, v15.s[1]
+	FMOVQ 80(R1), F15
+	WORD $0x4faf81aa // mul v10.4s, v13.4s, v15.s[1]
+	WORD $0x4faf81cc // mul v12.4s, v14.4s, v15.s[1]
+	WORD $0x4e6068a6 // sadalp v6.4s, v5.8h
+	WORD $0x4e6068e8 // sadalp v8.4s, v7.8h
+	WORD $0x4e60692a // sadalp v10.4s, v9.8h
+	WORD $0x4e60696c // sadalp v12.4s, v11.8h
+	FMOVQ 0(R7), F13
+	WORD $0x4e2179ae // fcvtl2 v14.4s, v13.8h
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVQ 32(R1), F15
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8f90c6 // fmul v6.4s, v6.4s, v15.s[0]
+	WORD $0x4e2dccc1 // fmla v1.4s, v6.4s, v13.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f8f9108 // fmul v8.4s, v8.4s, v15.s[0]
+	WORD $0x4e2ecd02 // fmla v2.4s, v8.4s, v14.4s
+	FMOVQ 80(R1), F15
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f8f914a // fmul v10.4s, v10.4s, v15.s[0]
+	WORD $0x4e2dcd43 // fmla v3.4s, v10.4s, v13.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f8f918c // fmul v12.4s, v12.4s, v15.s[0]
+	WORD $0x4e2ecd84 // fmla v4.4s, v12.4s, v14.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	ADD R10, R9
+	FMOVQ F3, 0(R9)
+	FMOVQ F4, 16(R9)
+	RET
+
+// func mul4asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4asymDotProd16x1(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVD 0(R8), F13
+	WORD $0x2f08a5ad // uxtl v13.8h, v13.8b
+	WORD $0x6f10a5ae // uxtl2 v14.4s, v13.8h
+	WORD $0x2f10a5ad // uxtl v13.4s, v13.4h
+	FMOVD 8(R8), F15
+	WORD $0x2f08a5ef // uxtl v15.8h, v15.8b
+	WORD $0x6f10a5f0 // uxtl2 v16.4s, v15.8h
+	WORD $0x2f10a5ef // uxtl v15.4s, v15.4h
+	FMOVQ 32(R1), F17
+	WORD $0x4fb181a9 // mul v9.4s, v13.4s, v17.s[1]
+	WORD $0x4fb181ca // mul v10.4s, v14.4s, v17.s[1]
+	WORD $0x4fb181eb // mul v11.4s, v15.4s, v17.s[1]
+	WORD $0x4fb1820c // mul v12.4s, v16.4s, v17.s[1]
+	FMOVQ 0(R1), F13
+	FMOVQ 0(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1e9 // sdot v9.4s, v15.16b, v13.4b[1]
+	FMOVQ 16(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1ca // sdot v10.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1ea // sdot v10.4s, v15.16b, v13.4b[1]
+	FMOVQ 32(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cb // sdot v11.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1eb // sdot v11.4s, v15.16b, v13.4b[1]
+	FMOVQ 48(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cc // sdot v12.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1ec // sdot v12.4s, v15.16b, v13.4b[1]
+	FMOVQ 64(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9c9 // sdot v9.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9e9 // sdot v9.4s, v15.16b, v13.4b[3]
+	FMOVQ 80(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9ca // sdot v10.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9ea // sdot v10.4s, v15.16b, v13.4b[3]
+	FMOVQ 96(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cb // sdot v11.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9eb // sdot v11.4s, v15.16b, v13.4b[3]
+	FMOVQ 112(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9ec // sdot v12.4s, v15.16b, v13.4b[3]
+	FMOVQ 16(R1), F13
+	FMOVQ 128(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1e9 // sdot v9.4s, v15.16b, v13.4b[1]
+	FMOVQ 144(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1ca // sdot v10.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1ea // sdot v10.4s, v15.16b, v13.4b[1]
+	FMOVQ 160(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cb // sdot v11.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1eb // sdot v11.4s, v15.16b, v13.4b[1]
+	FMOVQ 176(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cc // sdot v12.4s, v14.16b, v13.4b[0]
+	WORD $0x4fade1ec // sdot v12.4s, v15.16b, v13.4b[1]
+	FMOVQ 192(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9c9 // sdot v9.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9e9 // sdot v9.4s, v15.16b, v13.4b[3]
+	FMOVQ 208(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9ca // sdot v10.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9ea // sdot v10.4s, v15.16b, v13.4b[3]
+	FMOVQ 224(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cb // sdot v11.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9eb // sdot v11.4s, v15.16b, v13.4b[3]
+	FMOVQ 240(R0), F14
+	WORD $0x6f0c05cf // ushr v15.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
+	WORD $0x4fade9ec // sdot v12.4s, v15.16b, v13.4b[3]
+	FMOVQ 32(R1), F13
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f8d1121 // fmla v1.4s, v9.4s, v13.s[0]
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f8d1142 // fmla v2.4s, v10.4s, v13.s[0]
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f8d1163 // fmla v3.4s, v11.4s, v13.s[0]
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
+	ADD $256, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
+	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	WORD $0x4e29cc25 // fmla v5.4s, v1.4s, v9.4s
+	WORD $0x4e2acc46 // fmla v6.4s, v2.4s, v10.4s
+	WORD $0x4e2bcc67 // fmla v7.4s, v3.4s, v11.4s
+	WORD $0x4e2ccc88 // fmla v8.4s, v4.4s, v12.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	FMOVQ F7, 32(R9)
+	FMOVQ F8, 48(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVD 0(R8), F9
+	WORD $0x2f08a529 // uxtl v9.8h, v9.8b
+	WORD $0x6f10a52a // uxtl2 v10.4s, v9.8h
+	WORD $0x2f10a529 // uxtl v9.4s, v9.4h
+	FMOVD 8(R8), F11
+	WORD $0x2f08a56b // uxtl v11.8h, v11.8b
+	WORD $0x6f10a56c // uxtl2 v12.4s, v11.8h
+	WORD $0x2f10a56b // uxtl v11.4s, v11.4h
+	FMOVQ 32(R1), F13
+	WORD $0x4fad8125 // mul v5.4s, v9.4s, v13.s[1]
+	WORD $0x4fad8146 // mul v6.4s, v10.4s, v13.s[1]
+	WORD $0x4fad8167 // mul v7.4s, v11.4s, v13.s[1]
+	WORD $0x4fad8188 // mul v8.4s, v12.4s, v13.s[1]
+	FMOVQ 0(R1), F9
+	FMOVQ 0(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e145 // sdot v5.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e165 // sdot v5.4s, v11.16b, v9.4b[1]
+	FMOVQ 16(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e146 // sdot v6.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e166 // sdot v6.4s, v11.16b, v9.4b[1]
+	FMOVQ 32(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e147 // sdot v7.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e167 // sdot v7.4s, v11.16b, v9.4b[1]
+	FMOVQ 48(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e148 // sdot v8.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e168 // sdot v8.4s, v11.16b, v9.4b[1]
+	FMOVQ 64(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e945 // sdot v5.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e965 // sdot v5.4s, v11.16b, v9.4b[3]
+	FMOVQ 80(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e946 // sdot v6.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e966 // sdot v6.4s, v11.16b, v9.4b[3]
+	FMOVQ 96(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e947 // sdot v7.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e967 // sdot v7.4s, v11.16b, v9.4b[3]
+	FMOVQ 112(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e948 // sdot v8.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e968 // sdot v8.4s, v11.16b, v9.4b[3]
+	FMOVQ 16(R1), F9
+	FMOVQ 128(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e145 // sdot v5.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e165 // sdot v5.4s, v11.16b, v9.4b[1]
+	FMOVQ 144(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e146 // sdot v6.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e166 // sdot v6.4s, v11.16b, v9.4b[1]
+	FMOVQ 160(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e147 // sdot v7.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e167 // sdot v7.4s, v11.16b, v9.4b[1]
+	FMOVQ 176(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e148 // sdot v8.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e168 // sdot v8.4s, v11.16b, v9.4b[1]
+	FMOVQ 192(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e945 // sdot v5.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e965 // sdot v5.4s, v11.16b, v9.4b[3]
+	FMOVQ 208(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e946 // sdot v6.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e966 // sdot v6.4s, v11.16b, v9.4b[3]
+	FMOVQ 224(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e947 // sdot v7.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e967 // sdot v7.4s, v11.16b, v9.4b[3]
+	FMOVQ 240(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e948 // sdot v8.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e968 // sdot v8.4s, v11.16b, v9.4b[3]
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
+	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	FMOVQ 32(R1), F13
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8d90a5 // fmul v5.4s, v5.4s, v13.s[0]
+	WORD $0x4e29cca1 // fmla v1.4s, v5.4s, v9.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8d90c6 // fmul v6.4s, v6.4s, v13.s[0]
+	WORD $0x4e2accc2 // fmla v2.4s, v6.4s, v10.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8d90e7 // fmul v7.4s, v7.4s, v13.s[0]
+	WORD $0x4e2bcce3 // fmla v3.4s, v7.4s, v11.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f8d9108 // fmul v8.4s, v8.4s, v13.s[0]
+	WORD $0x4e2ccd04 // fmla v4.4s, v8.4s, v12.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	FMOVQ F3, 32(R9)
+	FMOVQ F4, 48(R9)
+	RET
+
+// func mul4asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4asymDotProd16x2(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVD 0(R8), F25
+	WORD $0x2f08a739 // uxtl v25.8h, v25.8b
+	WORD $0x6f10a73a // uxtl2 v26.4s, v25.8h
+	WORD $0x2f10a739 // uxtl v25.4s, v25.4h
+	FMOVD 8(R8), F27
+	WORD $0x2f08a77b // uxtl v27.8h, v27.8b
+	WORD $0x6f10a77c // uxtl2 v28.4s, v27.8h
+	WORD $0x2f10a77b // uxtl v27.4s, v27.4h
+	FMOVQ 32(R1), F29
+	WORD $0x4fbd8331 // mul v17.4s, v25.4s, v29.s[1]
+	WORD $0x4fbd8352 // mul v18.4s, v26.4s, v29.s[1]
+	WORD $0x4fbd8373 // mul v19.4s, v27.4s, v29.s[1]
+	WORD $0x4fbd8394 // mul v20.4s, v28.4s, v29.s[1]
+	FMOVQ 80(R1), F29
+	WORD $0x4fbd8335 // mul v21.4s, v25.4s, v29.s[1]
+	WORD $0x4fbd8356 // mul v22.4s, v26.4s, v29.s[1]
+	WORD $0x4fbd8377 // mul v23.4s, v27.4s, v29.s[1]
+	WORD $0x4fbd8398 // mul v24.4s, v28.4s, v29.s[1]
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F26
+	FMOVQ 0(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e371 // sdot v17.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae375 // sdot v21.4s, v27.16b, v26.4b[0]
+	WORD $0x4fb9e391 // sdot v17.4s, v28.16b, v25.4b[1]
+	WORD $0x4fbae395 // sdot v21.4s, v28.16b, v26.4b[1]
+	FMOVQ 16(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e372 // sdot v18.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae376 // sdot v22.4s, v27.16b, v26.4b[0]
+	WORD $0x4fb9e392 // sdot v18.4s, v28.16b, v25.4b[1]
+	WORD $0x4fbae396 // sdot v22.4s, v28.16b, v26.4b[1]
+	FMOVQ 32(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e373 // sdot v19.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae377 // sdot v23.4s, v27.16b, v26.4b[0]
+	WORD $0x4fb9e393 // sdot v19.4s, v28.16b, v25.4b[1]
+	WORD $0x4fbae397 // sdot v23.4s, v28.16b, v26.4b[1]
+	FMOVQ 48(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e374 // sdot v20.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae378 // sdot v24.4s, v27.16b, v26.4b[0]
+	WORD $0x4fb9e394 // sdot v20.4s, v28.16b, v25.4b[1]
+	WORD $0x4fbae398 // sdot v24.4s, v28.16b, v26.4b[1]
+	FMOVQ 64(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb71 // sdot v17.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb75 // sdot v21.4s, v27.16b, v26.4b[2]
+	WORD $0x4fb9eb91 // sdot v17.4s, v28.16b, v25.4b[3]
+	WORD $0x4fbaeb95 // sdot v21.4s, v28.16b, v26.4b[3]
+	FMOVQ 80(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb72 // sdot v18.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb76 // sdot v22.4s, v27.16b, v26.4b[2]
+	WORD $0x4fb9eb92 // sdot v18.4s, v28.16b, v25.4b[3]
+	WORD $0x4fbaeb96 // sdot v22.4s, v28.16b, v26.4b[3]
+	FMOVQ 96(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb73 // sdot v19.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb77 // sdot v23.4s, v27.16b, v26.4b[2]
+	WORD $0x4fb9eb93 // sdot v19.4s, v28.16b, v25.4b[3]
+	WORD $0x4fbaeb97 // sdot v23.4s, v28.16b, v26.4b[3]
+	FMOVQ 112(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb74 // sdot v20.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb78 // sdot v24.4s, v27.16b, v26.4b[2]
+	WORD $0x4fb9eb94 // sdot v20.4s, v28.16b, v25.4b[3]
+	WORD $0x4fbaeb98 // sdot v24.4s, v28.16b, v26.4b[3]
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F26
+	FMOVQ 128(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e371 // sdot v17.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae375 // sdot v21.4s, v27.16b, v26.4b[0]
+	WORD $0x4fb9e391 // sdot v17.4s, v28.16b, v25.4b[1]
+	WORD $0x4fbae395 // sdot v21.4s, v28.16b, v26.4b[1]
+	FMOVQ 144(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e372 // sdot v18.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae376 // sdot v22.4s, v27.16b, v26.4b[0]
+	WORD $0x4fb9e392 // sdot v18.4s, v28.16b, v25.4b[1]
+	WORD $0x4fbae396 // sdot v22.4s, v28.16b, v26.4b[1]
+	FMOVQ 160(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e373 // sdot v19.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae377 // sdot v23.4s, v27.16b, v26.4b[0]
+	WORD $0x4fb9e393 // sdot v19.4s, v28.16b, v25.4b[1]
+	WORD $0x4fbae397 // sdot v23.4s, v28.16b, v26.4b[1]
+	FMOVQ 176(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e374 // sdot v20.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae378 // sdot v24.4s, v27.16b, v26.4b[0]
+	WORD $0x4fb9e394 // sdot v20.4s, v28.16b, v25.4b[1]
+	WORD $0x4fbae398 // sdot v24.4s, v28.16b, v26.4b[1]
+	FMOVQ 192(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb71 // sdot v17.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb75 // sdot v21.4s, v27.16b, v26.4b[2]
+	WORD $0x4fb9eb91 // sdot v17.4s, v28.16b, v25.4b[3]
+	WORD $0x4fbaeb95 // sdot v21.4s, v28.16b, v26.4b[3]
+	FMOVQ 208(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb72 // sdot v18.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb76 // sdot v22.4s, v27.16b, v26.4b[2]
+	WORD $0x4fb9eb92 // sdot v18.4s, v28.16b, v25.4b[3]
+	WORD $0x4fbaeb96 // sdot v22.4s, v28.16b, v26.4b[3]
+	FMOVQ 224(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb73 // sdot v19.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb77 // sdot v23.4s, v27.16b, v26.4b[2]
+	WORD $0x4fb9eb93 // sdot v19.4s, v28.16b, v25.4b[3]
+	WORD $0x4fbaeb97 // sdot v23.4s, v28.16b, v26.4b[3]
+	FMOVQ 240(R0), F27
+	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
+	WORD $0x4e201f7b // and v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb74 // sdot v20.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb78 // sdot v24.4s, v27.16b, v26.4b[2]
+	WORD $0x4fb9eb94 // sdot v20.4s, v28.16b, v25.4b[3]
+	WORD $0x4fbaeb98 // sdot v24.4s, v28.16b, v26.4b[3]
+	FMOVQ 32(R1), F25
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4f991221 // fmla v1.4s, v17.4s, v25.s[0]
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4f991242 // fmla v2.4s, v18.4s, v25.s[0]
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f991263 // fmla v3.4s, v19.4s, v25.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f991284 // fmla v4.4s, v20.4s, v25.s[0]
+	FMOVQ 80(R1), F25
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9912a5 // fmla v5.4s, v21.4s, v25.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9912c6 // fmla v6.4s, v22.4s, v25.s[0]
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f9912e7 // fmla v7.4s, v23.4s, v25.s[0]
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
+	ADD $256, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 16(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	WORD $0x4e31cc29 // fmla v9.4s, v1.4s, v17.4s
+	WORD $0x4e32cc4a // fmla v10.4s, v2.4s, v18.4s
+	WORD $0x4e33cc6b // fmla v11.4s, v3.4s, v19.4s
+	WORD $0x4e34cc8c // fmla v12.4s, v4.4s, v20.4s
+	WORD $0x4e31ccad // fmla v13.4s, v5.4s, v17.4s
+	WORD $0x4e32ccce // fmla v14.4s, v6.4s, v18.4s
+	WORD $0x4e33ccef // fmla v15.4s, v7.4s, v19.4s
+	WORD $0x4e34cd10 // fmla v16.4s, v8.4s, v20.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F9, 0(R9)
+	FMOVQ F10, 16(R9)
+	FMOVQ F11, 32(R9)
+	FMOVQ F12, 48(R9)
+	ADD R10, R9
+	FMOVQ F13, 0(R9)
+	FMOVQ F14, 16(R9)
+	FMOVQ F15, 32(R9)
+	FMOVQ F16, 48(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVD 0(R8), F17
+	WORD $0x2f08a631 // uxtl v17.8h, v17.8b
+	WORD $0x6f10a632 // uxtl2 v18.4s, v17.8h
+	WORD $0x2f10a631 // uxtl v17.4s, v17.4h
+	FMOVD 8(R8), F19
+	WORD $0x2f08a673 // uxtl v19.8h, v19.8b
+	WORD $0x6f10a674 // uxtl2 v20.4s, v19.8h
+	WORD $0x2f10a673 // uxtl v19.4s, v19.4h
+	FMOVQ 32(R1), F21
+	WORD $0x4fb58229 // mul v9.4s, v17.4s, v21.s[1]
+	WORD $0x4fb5824a // mul v10.4s, v18.4s, v21.s[1]
+	WORD $0x4fb5826b // mul v11.4s, v19.4s, v21.s[1]
+	WORD $0x4fb5828c // mul v12.4s, v20.4s, v21.s[1]
+	FMOVQ 80(R1), F21
+	WORD $0x4fb5822d // mul v13.4s, v17.4s, v21.s[1]
+	WORD $0x4fb5824e // mul v14.4s, v18.4s, v21.s[1]
+	WORD $0x4fb5826f // mul v15.4s, v19.4s, v21.s[1]
+	WORD $0x4fb58290 // mul v16.4s, v20.4s, v21.s[1]
+	FMOVQ 0(R1), F17
+	FMOVQ 48(R1), F18
+	FMOVQ 0(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e269 // sdot v9.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26d // sdot v13.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e289 // sdot v9.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28d // sdot v13.4s, v20.16b, v18.4b[1]
+	FMOVQ 16(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26a // sdot v10.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26e // sdot v14.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28a // sdot v10.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28e // sdot v14.4s, v20.16b, v18.4b[1]
+	FMOVQ 32(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26b // sdot v11.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26f // sdot v15.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28b // sdot v11.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28f // sdot v15.4s, v20.16b, v18.4b[1]
+	FMOVQ 48(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26c // sdot v12.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e270 // sdot v16.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28c // sdot v12.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e290 // sdot v16.4s, v20.16b, v18.4b[1]
+	FMOVQ 64(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea69 // sdot v9.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6d // sdot v13.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea89 // sdot v9.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8d // sdot v13.4s, v20.16b, v18.4b[3]
+	FMOVQ 80(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6a // sdot v10.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6e // sdot v14.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8a // sdot v10.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8e // sdot v14.4s, v20.16b, v18.4b[3]
+	FMOVQ 96(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6b // sdot v11.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6f // sdot v15.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8b // sdot v11.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8f // sdot v15.4s, v20.16b, v18.4b[3]
+	FMOVQ 112(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6c // sdot v12.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea70 // sdot v16.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8c // sdot v12.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea90 // sdot v16.4s, v20.16b, v18.4b[3]
+	FMOVQ 16(R1), F17
+	FMOVQ 64(R1), F18
+	FMOVQ 128(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e269 // sdot v9.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26d // sdot v13.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e289 // sdot v9.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28d // sdot v13.4s, v20.16b, v18.4b[1]
+	FMOVQ 144(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26a // sdot v10.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26e // sdot v14.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28a // sdot v10.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28e // sdot v14.4s, v20.16b, v18.4b[1]
+	FMOVQ 160(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26b // sdot v11.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26f // sdot v15.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28b // sdot v11.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28f // sdot v15.4s, v20.16b, v18.4b[1]
+	FMOVQ 176(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26c // sdot v12.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e270 // sdot v16.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28c // sdot v12.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e290 // sdot v16.4s, v20.16b, v18.4b[1]
+	FMOVQ 192(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea69 // sdot v9.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6d // sdot v13.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea89 // sdot v9.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8d // sdot v13.4s, v20.16b, v18.4b[3]
+	FMOVQ 208(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6a // sdot v10.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6e // sdot v14.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8a // sdot v10.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8e // sdot v14.4s, v20.16b, v18.4b[3]
+	FMOVQ 224(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6b // sdot v11.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6f // sdot v15.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8b // sdot v11.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8f // sdot v15.4s, v20.16b, v18.4b[3]
+	FMOVQ 240(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6c // sdot v12.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea70 // sdot v16.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8c // sdot v12.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea90 // sdot v16.4s, v20.16b, v18.4b[3]
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 16(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	FMOVQ 32(R1), F21
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f959129 // fmul v9.4s, v9.4s, v21.s[0]
+	WORD $0x4e31cd21 // fmla v1.4s, v9.4s, v17.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f95914a // fmul v10.4s, v10.4s, v21.s[0]
+	WORD $0x4e32cd42 // fmla v2.4s, v10.4s, v18.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f95916b // fmul v11.4s, v11.4s, v21.s[0]
+	WORD $0x4e33cd63 // fmla v3.4s, v11.4s, v19.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f95918c // fmul v12.4s, v12.4s, v21.s[0]
+	WORD $0x4e34cd84 // fmla v4.4s, v12.4s, v20.4s
+	FMOVQ 80(R1), F21
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f9591ad // fmul v13.4s, v13.4s, v21.s[0]
+	WORD $0x4e31cda5 // fmla v5.4s, v13.4s, v17.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f9591ce // fmul v14.4s, v14.4s, v21.s[0]
+	WORD $0x4e32cdc6 // fmla v6.4s, v14.4s, v18.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9591ef // fmul v15.4s, v15.4s, v21.s[0]
+	WORD $0x4e33cde7 // fmla v7.4s, v15.4s, v19.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f959210 // fmul v16.4s, v16.4s, v21.s[0]
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	FMOVQ F3, 32(R9)
+	FMOVQ F4, 48(R9)
+	ADD R10, R9
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	FMOVQ F7, 32(R9)
+	FMOVQ F8, 48(R9)
+	RET
+
+// func mul4asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4asymDotProd8x4(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVD 0(R8), F25
+	WORD $0x2f08a739 // uxtl v25.8h, v25.8b
+	WORD $0x6f10a73a // uxtl2 v26.4s, v25.8h
+	WORD $0x2f10a739 // uxtl v25.4s, v25.4h
+	FMOVQ 32(R1), F27
+	WORD $0x4fbb8331 // mul v17.4s, v25.4s, v27.s[1]
+	WORD $0x4fbb8352 // mul v18.4s, v26.4s, v27.s[1]
+	FMOVQ 80(R1), F27
+	WORD $0x4fbb8333 // mul v19.4s, v25.4s, v27.s[1]
+	WORD $0x4fbb8354 // mul v20.4s, v26.4s, v27.s[1]
+	FMOVQ 128(R1), F27
+	WORD $0x4fbb8335 // mul v21.4s, v25.4s, v27.s[1]
+	WORD $0x4fbb8356 // mul v22.4s, v26.4s, v27.s[1]
+	FMOVQ 176(R1), F27
+	WORD $0x4fbb8337 // mul v23.4s, v25.4s, v27.s[1]
+	WORD $0x4fbb8358 // mul v24.4s, v26.4s, v27.s[1]
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F26
+	FMOVQ 96(R1), F27
+	FMOVQ 144(R1), F28
+	FMOVQ 0(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b1 // sdot v17.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b3 // sdot v19.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b5 // sdot v21.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b7 // sdot v23.4s, v29.16b, v28.4b[0]
+	WORD $0x4fb9e3d1 // sdot v17.4s, v30.16b, v25.4b[1]
+	WORD $0x4fbae3d3 // sdot v19.4s, v30.16b, v26.4b[1]
+	WORD $0x4fbbe3d5 // sdot v21.4s, v30.16b, v27.4b[1]
+	WORD $0x4fbce3d7 // sdot v23.4s, v30.16b, v28.4b[1]
+	FMOVQ 16(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b2 // sdot v18.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b4 // sdot v20.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b6 // sdot v22.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b8 // sdot v24.4s, v29.16b, v28.4b[0]
+	WORD $0x4fb9e3d2 // sdot v18.4s, v30.16b, v25.4b[1]
+	WORD $0x4fbae3d4 // sdot v20.4s, v30.16b, v26.4b[1]
+	WORD $0x4fbbe3d6 // sdot v22.4s, v30.16b, v27.4b[1]
+	WORD $0x4fbce3d8 // sdot v24.4s, v30.16b, v28.4b[1]
+	FMOVQ 64(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb1 // sdot v17.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb3 // sdot v19.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb5 // sdot v21.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb7 // sdot v23.4s, v29.16b, v28.4b[2]
+	WORD $0x4fb9ebd1 // sdot v17.4s, v30.16b, v25.4b[3]
+	WORD $0x4fbaebd3 // sdot v19.4s, v30.16b, v26.4b[3]
+	WORD $0x4fbbebd5 // sdot v21.4s, v30.16b, v27.4b[3]
+	WORD $0x4fbcebd7 // sdot v23.4s, v30.16b, v28.4b[3]
+	FMOVQ 80(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb2 // sdot v18.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb4 // sdot v20.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb6 // sdot v22.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb8 // sdot v24.4s, v29.16b, v28.4b[2]
+	WORD $0x4fb9ebd2 // sdot v18.4s, v30.16b, v25.4b[3]
+	WORD $0x4fbaebd4 // sdot v20.4s, v30.16b, v26.4b[3]
+	WORD $0x4fbbebd6 // sdot v22.4s, v30.16b, v27.4b[3]
+	WORD $0x4fbcebd8 // sdot v24.4s, v30.16b, v28.4b[3]
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F26
+	FMOVQ 112(R1), F27
+	FMOVQ 160(R1), F28
+	FMOVQ 128(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b1 // sdot v17.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b3 // sdot v19.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b5 // sdot v21.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b7 // sdot v23.4s, v29.16b, v28.4b[0]
+	WORD $0x4fb9e3d1 // sdot v17.4s, v30.16b, v25.4b[1]
+	WORD $0x4fbae3d3 // sdot v19.4s, v30.16b, v26.4b[1]
+	WORD $0x4fbbe3d5 // sdot v21.4s, v30.16b, v27.4b[1]
+	WORD $0x4fbce3d7 // sdot v23.4s, v30.16b, v28.4b[1]
+	FMOVQ 144(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b2 // sdot v18.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b4 // sdot v20.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b6 // sdot v22.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b8 // sdot v24.4s, v29.16b, v28.4b[0]
+	WORD $0x4fb9e3d2 // sdot v18.4s, v30.16b, v25.4b[1]
+	WORD $0x4fbae3d4 // sdot v20.4s, v30.16b, v26.4b[1]
+	WORD $0x4fbbe3d6 // sdot v22.4s, v30.16b, v27.4b[1]
+	WORD $0x4fbce3d8 // sdot v24.4s, v30.16b, v28.4b[1]
+	FMOVQ 192(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb1 // sdot v17.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb3 // sdot v19.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb5 // sdot v21.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb7 // sdot v23.4s, v29.16b, v28.4b[2]
+	WORD $0x4fb9ebd1 // sdot v17.4s, v30.16b, v25.4b[3]
+	WORD $0x4fbaebd3 // sdot v19.4s, v30.16b, v26.4b[3]
+	WORD $0x4fbbebd5 // sdot v21.4s, v30.16b, v27.4b[3]
+	WORD $0x4fbcebd7 // sdot v23.4s, v30.16b, v28.4b[3]
+	FMOVQ 208(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb2 // sdot v18.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb4 // sdot v20.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb6 // sdot v22.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb8 // sdot v24.4s, v29.16b, v28.4b[2]
+	WORD $0x4fb9ebd2 // sdot v18.4s, v30.16b, v25.4b[3]
+	WORD $0x4fbaebd4 // sdot v20.4s, v30.16b, v26.4b[3]
+	WORD $0x4fbbebd6 // sdot v22.4s, v30.16b, v27.4b[3]
+	WORD $0x4fbcebd8 // sdot v24.4s, v30.16b, v28.4b[3]
+	FMOVQ 32(R1), F25
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4f991221 // fmla v1.4s, v17.4s, v25.s[0]
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4f991242 // fmla v2.4s, v18.4s, v25.s[0]
+	FMOVQ 80(R1), F25
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f991263 // fmla v3.4s, v19.4s, v25.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f991284 // fmla v4.4s, v20.4s, v25.s[0]
+	FMOVQ 128(R1), F25
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9912a5 // fmla v5.4s, v21.4s, v25.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9912c6 // fmla v6.4s, v22.4s, v25.s[0]
+	FMOVQ 176(R1), F25
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f9912e7 // fmla v7.4s, v23.4s, v25.s[0]
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
+	ADD $256, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e31cc29 // fmla v9.4s, v1.4s, v17.4s
+	WORD $0x4e32cc4a // fmla v10.4s, v2.4s, v18.4s
+	WORD $0x4e31cc6b // fmla v11.4s, v3.4s, v17.4s
+	WORD $0x4e32cc8c // fmla v12.4s, v4.4s, v18.4s
+	WORD $0x4e31ccad // fmla v13.4s, v5.4s, v17.4s
+	WORD $0x4e32ccce // fmla v14.4s, v6.4s, v18.4s
+	WORD $0x4e31ccef // fmla v15.4s, v7.4s, v17.4s
+	WORD $0x4e32cd10 // fmla v16.4s, v8.4s, v18.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F9, 0(R9)
+	FMOVQ F10, 16(R9)
+	ADD R10, R9
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 16(R9)
+	ADD R10, R9
+	FMOVQ F13, 0(R9)
+	FMOVQ F14, 16(R9)
+	ADD R10, R9
+	FMOVQ F15, 0(R9)
+	FMOVQ F16, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVD 0(R8), F17
+	WORD $0x2f08a631 // uxtl v17.8h, v17.8b
+	WORD $0x6f10a632 // uxtl2 v18.4s, v17.8h
+	WORD $0x2f10a631 // uxtl v17.4s, v17.4h
+	FMOVQ 32(R1), F19
+	WORD $0x4fb38229 // mul v9.4s, v17.4s, v19.s[1]
+	WORD $0x4fb3824a // mul v10.4s, v18.4s, v19.s[1]
+	FMOVQ 80(R1), F19
+	WORD $0x4fb3822b // mul v11.4s, v17.4s, v19.s[1]
+	WORD $0x4fb3824c // mul v12.4s, v18.4s, v19.s[1]
+	FMOVQ 128(R1), F19
+	WORD $0x4fb3822d // mul v13.4s, v17.4s, v19.s[1]
+	WORD $0x4fb3824e // mul v14.4s, v18.4s, v19.s[1]
+	FMOVQ 176(R1), F19
+	WORD $0x4fb3822f // mul v15.4s, v17.4s, v19.s[1]
+	WORD $0x4fb38250 // mul v16.4s, v18.4s, v19.s[1]
+	FMOVQ 0(R1), F17
+	FMOVQ 48(R1), F18
+	FMOVQ 96(R1), F19
+	FMOVQ 144(R1), F20
+	FMOVQ 0(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2af // sdot v15.4s, v21.16b, v20.4b[0]
+	WORD $0x4fb1e2c9 // sdot v9.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2cb // sdot v11.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2cd // sdot v13.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2cf // sdot v15.4s, v22.16b, v20.4b[1]
+	FMOVQ 16(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2aa // sdot v10.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ac // sdot v12.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ae // sdot v14.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2b0 // sdot v16.4s, v21.16b, v20.4b[0]
+	WORD $0x4fb1e2ca // sdot v10.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2cc // sdot v12.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2ce // sdot v14.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2d0 // sdot v16.4s, v22.16b, v20.4b[1]
+	FMOVQ 64(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eaaf // sdot v15.4s, v21.16b, v20.4b[2]
+	WORD $0x4fb1eac9 // sdot v9.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eacb // sdot v11.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eacd // sdot v13.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4eacf // sdot v15.4s, v22.16b, v20.4b[3]
+	FMOVQ 80(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaaa // sdot v10.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaac // sdot v12.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaae // sdot v14.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eab0 // sdot v16.4s, v21.16b, v20.4b[2]
+	WORD $0x4fb1eaca // sdot v10.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eacc // sdot v12.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eace // sdot v14.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4ead0 // sdot v16.4s, v22.16b, v20.4b[3]
+	FMOVQ 16(R1), F17
+	FMOVQ 64(R1), F18
+	FMOVQ 112(R1), F19
+	FMOVQ 160(R1), F20
+	FMOVQ 128(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2af // sdot v15.4s, v21.16b, v20.4b[0]
+	WORD $0x4fb1e2c9 // sdot v9.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2cb // sdot v11.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2cd // sdot v13.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2cf // sdot v15.4s, v22.16b, v20.4b[1]
+	FMOVQ 144(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2aa // sdot v10.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ac // sdot v12.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ae // sdot v14.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2b0 // sdot v16.4s, v21.16b, v20.4b[0]
+	WORD $0x4fb1e2ca // sdot v10.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2cc // sdot v12.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2ce // sdot v14.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2d0 // sdot v16.4s, v22.16b, v20.4b[1]
+	FMOVQ 192(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eaaf // sdot v15.4s, v21.16b, v20.4b[2]
+	WORD $0x4fb1eac9 // sdot v9.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eacb // sdot v11.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eacd // sdot v13.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4eacf // sdot v15.4s, v22.16b, v20.4b[3]
+	FMOVQ 208(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaaa // sdot v10.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaac // sdot v12.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaae // sdot v14.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eab0 // sdot v16.4s, v21.16b, v20.4b[2]
+	WORD $0x4fb1eaca // sdot v10.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eacc // sdot v12.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eace // sdot v14.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4ead0 // sdot v16.4s, v22.16b, v20.4b[3]
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 32(R1), F19
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f939129 // fmul v9.4s, v9.4s, v19.s[0]
+	WORD $0x4e31cd21 // fmla v1.4s, v9.4s, v17.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f93914a // fmul v10.4s, v10.4s, v19.s[0]
+	WORD $0x4e32cd42 // fmla v2.4s, v10.4s, v18.4s
+	FMOVQ 80(R1), F19
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f93916b // fmul v11.4s, v11.4s, v19.s[0]
+	WORD $0x4e31cd63 // fmla v3.4s, v11.4s, v17.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f93918c // fmul v12.4s, v12.4s, v19.s[0]
+	WORD $0x4e32cd84 // fmla v4.4s, v12.4s, v18.4s
+	FMOVQ 128(R1), F19
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f9391ad // fmul v13.4s, v13.4s, v19.s[0]
+	WORD $0x4e31cda5 // fmla v5.4s, v13.4s, v17.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f9391ce // fmul v14.4s, v14.4s, v19.s[0]
+	WORD $0x4e32cdc6 // fmla v6.4s, v14.4s, v18.4s
+	FMOVQ 176(R1), F19
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9391ef // fmul v15.4s, v15.4s, v19.s[0]
+	WORD $0x4e31cde7 // fmla v7.4s, v15.4s, v17.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f939210 // fmul v16.4s, v16.4s, v19.s[0]
+	WORD $0x4e32ce08 // fmla v8.4s, v16.4s, v18.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	ADD R10, R9
+	FMOVQ F3, 0(R9)
+	FMOVQ F4, 16(R9)
+	ADD R10, R9
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	ADD R10, R9
+	FMOVQ F7, 0(R9)
+	FMOVQ F8, 16(R9)
+	RET
+
+// func mul4asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4asymI8MM8x2(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVD 0(R8), F13
+	WORD $0x2f08a5ad // uxtl v13.8h, v13.8b
+	WORD $0x6f10a5ae // uxtl2 v14.4s, v13.8h
+	WORD $0x2f10a5ad // uxtl v13.4s, v13.4h
+	WORD $0x4e8d39af // zip1 v15.4s, v13.4s, v13.4s
+	WORD $0x4e8d79ad // zip2 v13.4s, v13.4s, v13.4s
+	WORD $0x4e8e39d0 // zip1 v16.4s, v14.4s, v14.4s
+	WORD $0x4e8e79ce // zip2 v14.4s, v14.4s, v14.4s
+	FMOVQ 32(R1), F17
+	FMOVQ 80(R1), F18
+	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
+	WORD $0x4e180631 // dup v17.2d, v17.d[1]
+	WORD $0x4eb19de9 // mul v9.4s, v15.4s, v17.4s
+	WORD $0x4eb19daa // mul v10.4s, v13.4s, v17.4s
+	WORD $0x4eb19e0b // mul v11.4s, v16.4s, v17.4s
+	WORD $0x4eb19dcc // mul v12.4s, v14.4s, v17.4s
+	FMOVQ 0(R1), F15
+	FMOVQ 48(R1), F14
+	WORD $0x4ece39ed // zip1 v13.2d, v15.2d, v14.2d
+	WORD $0x4ece79ee // zip2 v14.2d, v15.2d, v14.2d
+	FMOVQ 0(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8da629 // smmla v9.4s, v17.16b, v13.16b
+	WORD $0x4e8da60a // smmla v10.4s, v16.16b, v13.16b
+	FMOVQ 16(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8da62b // smmla v11.4s, v17.16b, v13.16b
+	WORD $0x4e8da60c // smmla v12.4s, v16.16b, v13.16b
+	FMOVQ 64(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8ea629 // smmla v9.4s, v17.16b, v14.16b
+	WORD $0x4e8ea60a // smmla v10.4s, v16.16b, v14.16b
+	FMOVQ 80(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8ea62b // smmla v11.4s, v17.16b, v14.16b
+	WORD $0x4e8ea60c // smmla v12.4s, v16.16b, v14.16b
+	FMOVQ 16(R1), F15
+	FMOVQ 64(R1), F14
+	WORD $0x4ece39ed // zip1 v13.2d, v15.2d, v14.2d
+	WORD $0x4ece79ee // zip2 v14.2d, v15.2d, v14.2d
+	FMOVQ 128(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8da629 // smmla v9.4s, v17.16b, v13.16b
+	WORD $0x4e8da60a // smmla v10.4s, v16.16b, v13.16b
+	FMOVQ 144(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8da62b // smmla v11.4s, v17.16b, v13.16b
+	WORD $0x4e8da60c // smmla v12.4s, v16.16b, v13.16b
+	FMOVQ 192(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8ea629 // smmla v9.4s, v17.16b, v14.16b
+	WORD $0x4e8ea60a // smmla v10.4s, v16.16b, v14.16b
+	FMOVQ 208(R0), F15
+	WORD $0x6f0c05f0 // ushr v16.16b, v15.16b, #4
+	WORD $0x4e201def // and v15.16b, v15.16b, v0.16b
+	WORD $0x4e9039f1 // zip1 v17.4s, v15.4s, v16.4s
+	WORD $0x4e9079f0 // zip2 v16.4s, v15.4s, v16.4s
+	WORD $0x4e8ea62b // smmla v11.4s, v17.16b, v14.16b
+	WORD $0x4e8ea60c // smmla v12.4s, v16.16b, v14.16b
+	FMOVQ 32(R1), F13
+	FMOVQ 80(R1), F14
+	WORD $0x4e8e39ad // zip1 v13.4s, v13.4s, v14.4s
+	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e2dcd21 // fmla v1.4s, v9.4s, v13.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e2dcd42 // fmla v2.4s, v10.4s, v13.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e2dcd63 // fmla v3.4s, v11.4s, v13.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e2dcd84 // fmla v4.4s, v12.4s, v13.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
+	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
+	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
+	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
+	WORD $0x4e2bcc25 // fmla v5.4s, v1.4s, v11.4s
+	WORD $0x4e29cc46 // fmla v6.4s, v2.4s, v9.4s
+	WORD $0x4e2ccc67 // fmla v7.4s, v3.4s, v12.4s
+	WORD $0x4e2acc88 // fmla v8.4s, v4.4s, v10.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e8618a9 // uzp1 v9.4s, v5.4s, v6.4s
+	FMOVQ F9, 0(R9)
+	WORD $0x4e8818e9 // uzp1 v9.4s, v7.4s, v8.4s
+	FMOVQ F9, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8658a9 // uzp2 v9.4s, v5.4s, v6.4s
+	FMOVQ F9, 0(R9)
+	WORD $0x4e8858e9 // uzp2 v9.4s, v7.4s, v8.4s
+	FMOVQ F9, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVD 0(R8), F9
+	WORD $0x2f08a529 // uxtl v9.8h, v9.8b
+	WORD $0x6f10a52a // uxtl2 v10.4s, v9.8h
+	WORD $0x2f10a529 // uxtl v9.4s, v9.4h
+	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
+	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
+	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
+	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
+	FMOVQ 32(R1), F13
+	FMOVQ 80(R1), F14
+	WORD $0x4e8e39ad // zip1 v13.4s, v13.4s, v14.4s
+	WORD $0x4e1805ad // dup v13.2d, v13.d[1]
+	WORD $0x4ead9d65 // mul v5.4s, v11.4s, v13.4s
+	WORD $0x4ead9d26 // mul v6.4s, v9.4s, v13.4s
+	WORD $0x4ead9d87 // mul v7.4s, v12.4s, v13.4s
+	WORD $0x4ead9d48 // mul v8.4s, v10.4s, v13.4s
+	FMOVQ 0(R1), F11
+	FMOVQ 48(R1), F10
+	WORD $0x4eca3969 // zip1 v9.2d, v11.2d, v10.2d
+	WORD $0x4eca796a // zip2 v10.2d, v11.2d, v10.2d
+	FMOVQ 0(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e89a5a5 // smmla v5.4s, v13.16b, v9.16b
+	WORD $0x4e89a586 // smmla v6.4s, v12.16b, v9.16b
+	FMOVQ 16(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e89a5a7 // smmla v7.4s, v13.16b, v9.16b
+	WORD $0x4e89a588 // smmla v8.4s, v12.16b, v9.16b
+	FMOVQ 64(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e8aa5a5 // smmla v5.4s, v13.16b, v10.16b
+	WORD $0x4e8aa586 // smmla v6.4s, v12.16b, v10.16b
+	FMOVQ 80(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e8aa5a7 // smmla v7.4s, v13.16b, v10.16b
+	WORD $0x4e8aa588 // smmla v8.4s, v12.16b, v10.16b
+	FMOVQ 16(R1), F11
+	FMOVQ 64(R1), F10
+	WORD $0x4eca3969 // zip1 v9.2d, v11.2d, v10.2d
+	WORD $0x4eca796a // zip2 v10.2d, v11.2d, v10.2d
+	FMOVQ 128(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e89a5a5 // smmla v5.4s, v13.16b, v9.16b
+	WORD $0x4e89a586 // smmla v6.4s, v12.16b, v9.16b
+	FMOVQ 144(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e89a5a7 // smmla v7.4s, v13.16b, v9.16b
+	WORD $0x4e89a588 // smmla v8.4s, v12.16b, v9.16b
+	FMOVQ 192(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e8aa5a5 // smmla v5.4s, v13.16b, v10.16b
+	WORD $0x4e8aa586 // smmla v6.4s, v12.16b, v10.16b
+	FMOVQ 208(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e8aa5a7 // smmla v7.4s, v13.16b, v10.16b
+	WORD $0x4e8aa588 // smmla v8.4s, v12.16b, v10.16b
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
+	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
+	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
+	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
+	FMOVQ 32(R1), F13
+	FMOVQ 80(R1), F14
+	WORD $0x4e8e39ad // zip1 v13.4s, v13.4s, v14.4s
+	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x6e2ddca5 // fmul v5.4s, v5.4s, v13.4s
+	WORD $0x4e2bcca1 // fmla v1.4s, v5.4s, v11.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6e2ddcc6 // fmul v6.4s, v6.4s, v13.4s
+	WORD $0x4e29ccc2 // fmla v2.4s, v6.4s, v9.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e2ddce7 // fmul v7.4s, v7.4s, v13.4s
+	WORD $0x4e2ccce3 // fmla v3.4s, v7.4s, v12.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e2ddd08 // fmul v8.4s, v8.4s, v13.4s
+	WORD $0x4e2acd04 // fmla v4.4s, v8.4s, v10.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e821825 // uzp1 v5.4s, v1.4s, v2.4s
+	FMOVQ F5, 0(R9)
+	WORD $0x4e841865 // uzp1 v5.4s, v3.4s, v4.4s
+	FMOVQ F5, 16(R9)
+	ADD R10, R9
+	WORD $0x4e825825 // uzp2 v5.4s, v1.4s, v2.4s
+	FMOVQ F5, 0(R9)
+	WORD $0x4e845865 // uzp2 v5.4s, v3.4s, v4.4s
+	FMOVQ F5, 16(R9)
+	RET
+
+// func mul4asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4asymI8MM8x4(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVD 0(R8), F25
+	WORD $0x2f08a739 // uxtl v25.8h, v25.8b
+	WORD $0x6f10a73a // uxtl2 v26.4s, v25.8h
+	WORD $0x2f10a739 // uxtl v25.4s, v25.4h
+	WORD $0x4e993b3b // zip1 v27.4s, v25.4s, v25.4s
+	WORD $0x4e997b39 // zip2 v25.4s, v25.4s, v25.4s
+	WORD $0x4e9a3b5c // zip1 v28.4s, v26.4s, v26.4s
+	WORD $0x4e9a7b5a // zip2 v26.4s, v26.4s, v26.4s
+	FMOVQ 32(R1), F29
+	FMOVQ 80(R1), F30
+	WORD $0x4e9e3bbd // zip1 v29.4s, v29.4s, v30.4s
+	WORD $0x4e1807bd // dup v29.2d, v29.d[1]
+	WORD $0x4ebd9f71 // mul v17.4s, v27.4s, v29.4s
+	WORD $0x4ebd9f32 // mul v18.4s, v25.4s, v29.4s
+	WORD $0x4ebd9f93 // mul v19.4s, v28.4s, v29.4s
+	WORD $0x4ebd9f54 // mul v20.4s, v26.4s, v29.4s
+	FMOVQ 128(R1), F29
+	FMOVQ 176(R1), F30
+	WORD $0x4e9e3bbd // zip1 v29.4s, v29.4s, v30.4s
+	WORD $0x4e1807bd // dup v29.2d, v29.d[1]
+	WORD $0x4ebd9f75 // mul v21.4s, v27.4s, v29.4s
+	WORD $0x4ebd9f36 // mul v22.4s, v25.4s, v29.4s
+	WORD $0x4ebd9f97 // mul v23.4s, v28.4s, v29.4s
+	WORD $0x4ebd9f58 // mul v24.4s, v26.4s, v29.4s
+	FMOVQ 0(R1), F29
+	FMOVQ 48(R1), F26
+	WORD $0x4eda3bb9 // zip1 v25.2d, v29.2d, v26.2d
+	WORD $0x4eda7bba // zip2 v26.2d, v29.2d, v26.2d
+	FMOVQ 96(R1), F29
+	FMOVQ 144(R1), F28
+	WORD $0x4edc3bbb // zip1 v27.2d, v29.2d, v28.2d
+	WORD $0x4edc7bbc // zip2 v28.2d, v29.2d, v28.2d
+	FMOVQ 0(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4e9e3bbf // zip1 v31.4s, v29.4s, v30.4s
+	WORD $0x4e9e7bbe // zip2 v30.4s, v29.4s, v30.4s
+	WORD $0x4e99a7f1 // smmla v17.4s, v31.16b, v25.16b
+	WORD $0x4e9ba7f5 // smmla v21.4s, v31.16b, v27.16b
+	WORD $0x4e99a7d2 // smmla v18.4s, v30.16b, v25.16b
+	WORD $0x4e9ba7d6 // smmla v22.4s, v30.16b, v27.16b
+	FMOVQ 16(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4e9e3bbf // zip1 v31.4s, v29.4s, v30.4s
+	WORD $0x4e9e7bbe // zip2 v30.4s, v29.4s, v30.4s
+	WORD $0x4e99a7f3 // smmla v19.4s, v31.16b, v25.16b
+	WORD $0x4e9ba7f7 // smmla v23.4s, v31.16b, v27.16b
+	WORD $0x4e99a7d4 // smmla v20.4s, v30.16b, v25.16b
+	WORD $0x4e9ba7d8 // smmla v24.4s, v30.16b, v27.16b
+	FMOVQ 64(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4e9e3bbf // zip1 v31.4s, v29.4s, v30.4s
+	WORD $0x4e9e7bbe // zip2 v30.4s, v29.4s, v30.4s
+	WORD $0x4e9aa7f1 // smmla v17.4s, v31.16b, v26.16b
+	WORD $0x4e9ca7f5 // smmla v21.4s, v31.16b, v28.16b
+	WORD $0x4e9aa7d2 // smmla v18.4s, v30.16b, v26.16b
+	WORD $0x4e9ca7d6 // smmla v22.4s, v30.16b, v28.16b
+	FMOVQ 80(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4e9e3bbf // zip1 v31.4s, v29.4s, v30.4s
+	WORD $0x4e9e7bbe // zip2 v30.4s, v29.4s, v30.4s
+	WORD $0x4e9aa7f3 // smmla v19.4s, v31.16b, v26.16b
+	WORD $0x4e9ca7f7 // smmla v23.4s, v31.16b, v28.16b
+	WORD $0x4e9aa7d4 // smmla v20.4s, v30.16b, v26.16b
+	WORD $0x4e9ca7d8 // smmla v24.4s, v30.16b, v28.16b
+	FMOVQ 16(R1), F29
+	FMOVQ 64(R1), F26
+	WORD $0x4eda3bb9 // zip1 v25.2d, v29.2d, v26.2d
+	WORD $0x4eda7bba // zip2 v26.2d, v29.2d, v26.2d
+	FMOVQ 112(R1), F29
+	FMOVQ 160(R1), F28
+	WORD $0x4edc3bbb // zip1 v27.2d, v29.2d, v28.2d
+	WORD $0x4edc7bbc // zip2 v28.2d, v29.2d, v28.2d
+	FMOVQ 128(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4e9e3bbf // zip1 v31.4s, v29.4s, v30.4s
+	WORD $0x4e9e7bbe // zip2 v30.4s, v29.4s, v30.4s
+	WORD $0x4e99a7f1 // smmla v17.4s, v31.16b, v25.16b
+	WORD $0x4e9ba7f5 // smmla v21.4s, v31.16b, v27.16b
+	WORD $0x4e99a7d2 // smmla v18.4s, v30.16b, v25.16b
+	WORD $0x4e9ba7d6 // smmla v22.4s, v30.16b, v27.16b
+	FMOVQ 144(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4e9e3bbf // zip1 v31.4s, v29.4s, v30.4s
+	WORD $0x4e9e7bbe // zip2 v30.4s, v29.4s, v30.4s
+	WORD $0x4e99a7f3 // smmla v19.4s, v31.16b, v25.16b
+	WORD $0x4e9ba7f7 // smmla v23.4s, v31.16b, v27.16b
+	WORD $0x4e99a7d4 // smmla v20.4s, v30.16b, v25.16b
+	WORD $0x4e9ba7d8 // smmla v24.4s, v30.16b, v27.16b
+	FMOVQ 192(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4e9e3bbf // zip1 v31.4s, v29.4s, v30.4s
+	WORD $0x4e9e7bbe // zip2 v30.4s, v29.4s, v30.4s
+	WORD $0x4e9aa7f1 // smmla v17.4s, v31.16b, v26.16b
+	WORD $0x4e9ca7f5 // smmla v21.4s, v31.16b, v28.16b
+	WORD $0x4e9aa7d2 // smmla v18.4s, v30.16b, v26.16b
+	WORD $0x4e9ca7d6 // smmla v22.4s, v30.16b, v28.16b
+	FMOVQ 208(R0), F29
+	WORD $0x6f0c07be // ushr v30.16b, v29.16b, #4
+	WORD $0x4e201fbd // and v29.16b, v29.16b, v0.16b
+	WORD $0x4e9e3bbf // zip1 v31.4s, v29.4s, v30.4s
+	WORD $0x4e9e7bbe // zip2 v30.4s, v29.4s, v30.4s
+	WORD $0x4e9aa7f3 // smmla v19.4s, v31.16b, v26.16b
+	WORD $0x4e9ca7f7 // smmla v23.4s, v31.16b, v28.16b
+	WORD $0x4e9aa7d4 // smmla v20.4s, v30.16b, v26.16b
+	WORD $0x4e9ca7d8 // smmla v24.4s, v30.16b, v28.16b
+	FMOVQ 32(R1), F25
+	FMOVQ 80(R1), F26
+	WORD $0x4e9a3b39 // zip1 v25.4s, v25.4s, v26.4s
+	WORD $0x4e080739 // dup v25.2d, v25.d[0]
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4e39ce21 // fmla v1.4s, v17.4s, v25.4s
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4e39ce42 // fmla v2.4s, v18.4s, v25.4s
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4e39ce63 // fmla v3.4s, v19.4s, v25.4s
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4e39ce84 // fmla v4.4s, v20.4s, v25.4s
+	FMOVQ 128(R1), F25
+	FMOVQ 176(R1), F26
+	WORD $0x4e9a3b39 // zip1 v25.4s, v25.4s, v26.4s
+	WORD $0x4e080739 // dup v25.2d, v25.d[0]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4e39cea5 // fmla v5.4s, v21.4s, v25.4s
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4e39cec6 // fmla v6.4s, v22.4s, v25.4s
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4e39cee7 // fmla v7.4s, v23.4s, v25.4s
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4e39cf08 // fmla v8.4s, v24.4s, v25.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	WORD $0x4e33cc29 // fmla v9.4s, v1.4s, v19.4s
+	WORD $0x4e31cc4a // fmla v10.4s, v2.4s, v17.4s
+	WORD $0x4e34cc6b // fmla v11.4s, v3.4s, v20.4s
+	WORD $0x4e32cc8c // fmla v12.4s, v4.4s, v18.4s
+	WORD $0x4e33ccad // fmla v13.4s, v5.4s, v19.4s
+	WORD $0x4e31ccce // fmla v14.4s, v6.4s, v17.4s
+	WORD $0x4e34ccef // fmla v15.4s, v7.4s, v20.4s
+	WORD $0x4e32cd10 // fmla v16.4s, v8.4s, v18.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e8a1931 // uzp1 v17.4s, v9.4s, v10.4s
+	FMOVQ F17, 0(R9)
+	WORD $0x4e8c1971 // uzp1 v17.4s, v11.4s, v12.4s
+	FMOVQ F17, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8a5931 // uzp2 v17.4s, v9.4s, v10.4s
+	FMOVQ F17, 0(R9)
+	WORD $0x4e8c5971 // uzp2 v17.4s, v11.4s, v12.4s
+	FMOVQ F17, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8e19b1 // uzp1 v17.4s, v13.4s, v14.4s
+	FMOVQ F17, 0(R9)
+	WORD $0x4e9019f1 // uzp1 v17.4s, v15.4s, v16.4s
+	FMOVQ F17, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8e59b1 // uzp2 v17.4s, v13.4s, v14.4s
+	FMOVQ F17, 0(R9)
+	WORD $0x4e9059f1 // uzp2 v17.4s, v15.4s, v16.4s
+	FMOVQ F17, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVD 0(R8), F17
+	WORD $0x2f08a631 // uxtl v17.8h, v17.8b
+	WORD $0x6f10a632 // uxtl2 v18.4s, v17.8h
+	WORD $0x2f10a631 // uxtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	FMOVQ 32(R1), F21
+	FMOVQ 80(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e1806b5 // dup v21.2d, v21.d[1]
+	WORD $0x4eb59e69 // mul v9.4s, v19.4s, v21.4s
+	WORD $0x4eb59e2a // mul v10.4s, v17.4s, v21.4s
+	WORD $0x4eb59e8b // mul v11.4s, v20.4s, v21.4s
+	WORD $0x4eb59e4c // mul v12.4s, v18.4s, v21.4s
+	FMOVQ 128(R1), F21
+	FMOVQ 176(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e1806b5 // dup v21.2d, v21.d[1]
+	WORD $0x4eb59e6d // mul v13.4s, v19.4s, v21.4s
+	WORD $0x4eb59e2e // mul v14.4s, v17.4s, v21.4s
+	WORD $0x4eb59e8f // mul v15.4s, v20.4s, v21.4s
+	WORD $0x4eb59e50 // mul v16.4s, v18.4s, v21.4s
+	FMOVQ 0(R1), F21
+	FMOVQ 48(R1), F18
+	WORD $0x4ed23ab1 // zip1 v17.2d, v21.2d, v18.2d
+	WORD $0x4ed27ab2 // zip2 v18.2d, v21.2d, v18.2d
+	FMOVQ 96(R1), F21
+	FMOVQ 144(R1), F20
+	WORD $0x4ed43ab3 // zip1 v19.2d, v21.2d, v20.2d
+	WORD $0x4ed47ab4 // zip2 v20.2d, v21.2d, v20.2d
+	FMOVQ 0(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e91a6e9 // smmla v9.4s, v23.16b, v17.16b
+	WORD $0x4e93a6ed // smmla v13.4s, v23.16b, v19.16b
+	WORD $0x4e91a6ca // smmla v10.4s, v22.16b, v17.16b
+	WORD $0x4e93a6ce // smmla v14.4s, v22.16b, v19.16b
+	FMOVQ 16(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e91a6eb // smmla v11.4s, v23.16b, v17.16b
+	WORD $0x4e93a6ef // smmla v15.4s, v23.16b, v19.16b
+	WORD $0x4e91a6cc // smmla v12.4s, v22.16b, v17.16b
+	WORD $0x4e93a6d0 // smmla v16.4s, v22.16b, v19.16b
+	FMOVQ 64(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e92a6e9 // smmla v9.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ed // smmla v13.4s, v23.16b, v20.16b
+	WORD $0x4e92a6ca // smmla v10.4s, v22.16b, v18.16b
+	WORD $0x4e94a6ce // smmla v14.4s, v22.16b, v20.16b
+	FMOVQ 80(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e92a6eb // smmla v11.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ef // smmla v15.4s, v23.16b, v20.16b
+	WORD $0x4e92a6cc // smmla v12.4s, v22.16b, v18.16b
+	WORD $0x4e94a6d0 // smmla v16.4s, v22.16b, v20.16b
+	FMOVQ 16(R1), F21
+	FMOVQ 64(R1), F18
+	WORD $0x4ed23ab1 // zip1 v17.2d, v21.2d, v18.2d
+	WORD $0x4ed27ab2 // zip2 v18.2d, v21.2d, v18.2d
+	FMOVQ 112(R1), F21
+	FMOVQ 160(R1), F20
+	WORD $0x4ed43ab3 // zip1 v19.2d, v21.2d, v20.2d
+	WORD $0x4ed47ab4 // zip2 v20.2d, v21.2d, v20.2d
+	FMOVQ 128(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e91a6e9 // smmla v9.4s, v23.16b, v17.16b
+	WORD $0x4e93a6ed // smmla v13.4s, v23.16b, v19.16b
+	WORD $0x4e91a6ca // smmla v10.4s, v22.16b, v17.16b
+	WORD $0x4e93a6ce // smmla v14.4s, v22.16b, v19.16b
+	FMOVQ 144(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e91a6eb // smmla v11.4s, v23.16b, v17.16b
+	WORD $0x4e93a6ef // smmla v15.4s, v23.16b, v19.16b
+	WORD $0x4e91a6cc // smmla v12.4s, v22.16b, v17.16b
+	WORD $0x4e93a6d0 // smmla v16.4s, v22.16b, v19.16b
+	FMOVQ 192(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e92a6e9 // smmla v9.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ed // smmla v13.4s, v23.16b, v20.16b
+	WORD $0x4e92a6ca // smmla v10.4s, v22.16b, v18.16b
+	WORD $0x4e94a6ce // smmla v14.4s, v22.16b, v20.16b
+	FMOVQ 208(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e92a6eb // smmla v11.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ef // smmla v15.4s, v23.16b, v20.16b
+	WORD $0x4e92a6cc // smmla v12.4s, v22.16b, v18.16b
+	WORD $0x4e94a6d0 // smmla v16.4s, v22.16b, v20.16b
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	FMOVQ 32(R1), F21
+	FMOVQ 80(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e35dd29 // fmul v9.4s, v9.4s, v21.4s
+	WORD $0x4e33cd21 // fmla v1.4s, v9.4s, v19.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x6e35dd4a // fmul v10.4s, v10.4s, v21.4s
+	WORD $0x4e31cd42 // fmla v2.4s, v10.4s, v17.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e35dd6b // fmul v11.4s, v11.4s, v21.4s
+	WORD $0x4e34cd63 // fmla v3.4s, v11.4s, v20.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x6e35dd8c // fmul v12.4s, v12.4s, v21.4s
+	WORD $0x4e32cd84 // fmla v4.4s, v12.4s, v18.4s
+	FMOVQ 128(R1), F21
+	FMOVQ 176(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e35ddad // fmul v13.4s, v13.4s, v21.4s
+	WORD $0x4e33cda5 // fmla v5.4s, v13.4s, v19.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x6e35ddce // fmul v14.4s, v14.4s, v21.4s
+	WORD $0x4e31cdc6 // fmla v6.4s, v14.4s, v17.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e35ddef // fmul v15.4s, v15.4s, v21.4s
+	WORD $0x4e34cde7 // fmla v7.4s, v15.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x6e35de10 // fmul v16.4s, v16.4s, v21.4s
+	WORD $0x4e32ce08 // fmla v8.4s, v16.4s, v18.4s
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e821829 // uzp1 v9.4s, v1.4s, v2.4s
+	FMOVQ F9, 0(R9)
+	WORD $0x4e841869 // uzp1 v9.4s, v3.4s, v4.4s
+	FMOVQ F9, 16(R9)
+	ADD R10, R9
+	WORD $0x4e825829 // uzp2 v9.4s, v1.4s, v2.4s
+	FMOVQ F9, 0(R9)
+	WORD $0x4e845869 // uzp2 v9.4s, v3.4s, v4.4s
+	FMOVQ F9, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8618a9 // uzp1 v9.4s, v5.4s, v6.4s
+	FMOVQ F9, 0(R9)
+	WORD $0x4e8818e9 // uzp1 v9.4s, v7.4s, v8.4s
+	FMOVQ F9, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8658a9 // uzp2 v9.4s, v5.4s, v6.4s
+	FMOVQ F9, 0(R9)
+	WORD $0x4e8858e9 // uzp2 v9.4s, v7.4s, v8.4s
+	FMOVQ F9, 16(R9)
+	RET
+
+// func mul4asymI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul4asymI8MM8x8(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	FMOVQ F1, 0(R4)
+	FMOVQ F1, 16(R4)
+	FMOVQ F1, 32(R4)
+	FMOVQ F1, 48(R4)
+	FMOVQ F1, 64(R4)
+	FMOVQ F1, 80(R4)
+	FMOVQ F1, 96(R4)
+	FMOVQ F1, 112(R4)
+	FMOVQ F1, 128(R4)
+	FMOVQ F1, 144(R4)
+	FMOVQ F1, 160(R4)
+	FMOVQ F1, 176(R4)
+	FMOVQ F1, 192(R4)
+	FMOVQ F1, 208(R4)
+	FMOVQ F1, 224(R4)
+	FMOVQ F1, 240(R4)
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	FMOVQ F1, 256(R4)
+	FMOVQ F1, 272(R4)
+	FMOVQ F1, 288(R4)
+	FMOVQ F1, 304(R4)
+	FMOVQ F1, 320(R4)
+	FMOVQ F1, 336(R4)
+	FMOVQ F1, 352(R4)
+	FMOVQ F1, 368(R4)
+	FMOVQ F1, 384(R4)
+	FMOVQ F1, 400(R4)
+	FMOVQ F1, 416(R4)
+	FMOVQ F1, 432(R4)
+	FMOVQ F1, 448(R4)
+	FMOVQ F1, 464(R4)
+	FMOVQ F1, 480(R4)
+	FMOVQ F1, 496(R4)
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVD 0(R8), F17
+	WORD $0x2f08a631 // uxtl v17.8h, v17.8b
+	WORD $0x6f10a632 // uxtl2 v18.4s, v17.8h
+	WORD $0x2f10a631 // uxtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	FMOVQ 32(R1), F21
+	FMOVQ 80(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e1806b5 // dup v21.2d, v21.d[1]
+	WORD $0x4eb59e61 // mul v1.4s, v19.4s, v21.4s
+	WORD $0x4eb59e22 // mul v2.4s, v17.4s, v21.4s
+	WORD $0x4eb59e83 // mul v3.4s, v20.4s, v21.4s
+	WORD $0x4eb59e44 // mul v4.4s, v18.4s, v21.4s
+	FMOVQ 128(R1), F21
+	FMOVQ 176(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e1806b5 // dup v21.2d, v21.d[1]
+	WORD $0x4eb59e65 // mul v5.4s, v19.4s, v21.4s
+	WORD $0x4eb59e26 // mul v6.4s, v17.4s, v21.4s
+	WORD $0x4eb59e87 // mul v7.4s, v20.4s, v21.4s
+	WORD $0x4eb59e48 // mul v8.4s, v18.4s, v21.4s
+	FMOVQ 224(R1), F21
+	FMOVQ 272(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e1806b5 // dup v21.2d, v21.d[1]
+	WORD $0x4eb59e69 // mul v9.4s, v19.4s, v21.4s
+	WORD $0x4eb59e2a // mul v10.4s, v17.4s, v21.4s
+	WORD $0x4eb59e8b // mul v11.4s, v20.4s, v21.4s
+	WORD $0x4eb59e4c // mul v12.4s, v18.4s, v21.4s
+	FMOVQ 320(R1), F21
+	FMOVQ 368(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e1806b5 // dup v21.2d, v21.d[1]
+	WORD $0x4eb59e6d // mul v13.4s, v19.4s, v21.4s
+	WORD $0x4eb59e2e // mul v14.4s, v17.4s, v21.4s
+	WORD $0x4eb59e8f // mul v15.4s, v20.4s, v21.4s
+	WORD $0x4eb59e50 // mul v16.4s, v18.4s, v21.4s
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F18
+	WORD $0x4ed23b31 // zip1 v17.2d, v25.2d, v18.2d
+	WORD $0x4ed27b32 // zip2 v18.2d, v25.2d, v18.2d
+	FMOVQ 96(R1), F25
+	FMOVQ 144(R1), F20
+	WORD $0x4ed43b33 // zip1 v19.2d, v25.2d, v20.2d
+	WORD $0x4ed47b34 // zip2 v20.2d, v25.2d, v20.2d
+	FMOVQ 192(R1), F25
+	FMOVQ 240(R1), F22
+	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
+	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
+	FMOVQ 288(R1), F25
+	FMOVQ 336(R1), F24
+	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
+	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
+	FMOVQ 0(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a761 // smmla v1.4s, v27.16b, v17.16b
+	WORD $0x4e93a765 // smmla v5.4s, v27.16b, v19.16b
+	WORD $0x4e95a769 // smmla v9.4s, v27.16b, v21.16b
+	WORD $0x4e97a76d // smmla v13.4s, v27.16b, v23.16b
+	WORD $0x4e91a742 // smmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93a746 // smmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95a74a // smmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97a74e // smmla v14.4s, v26.16b, v23.16b
+	FMOVQ 16(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a763 // smmla v3.4s, v27.16b, v17.16b
+	WORD $0x4e93a767 // smmla v7.4s, v27.16b, v19.16b
+	WORD $0x4e95a76b // smmla v11.4s, v27.16b, v21.16b
+	WORD $0x4e97a76f // smmla v15.4s, v27.16b, v23.16b
+	WORD $0x4e91a744 // smmla v4.4s, v26.16b, v17.16b
+	WORD $0x4e93a748 // smmla v8.4s, v26.16b, v19.16b
+	WORD $0x4e95a74c // smmla v12.4s, v26.16b, v21.16b
+	WORD $0x4e97a750 // smmla v16.4s, v26.16b, v23.16b
+	FMOVQ 64(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a761 // smmla v1.4s, v27.16b, v18.16b
+	WORD $0x4e94a765 // smmla v5.4s, v27.16b, v20.16b
+	WORD $0x4e96a769 // smmla v9.4s, v27.16b, v22.16b
+	WORD $0x4e98a76d // smmla v13.4s, v27.16b, v24.16b
+	WORD $0x4e92a742 // smmla v2.4s, v26.16b, v18.16b
+	WORD $0x4e94a746 // smmla v6.4s, v26.16b, v20.16b
+	WORD $0x4e96a74a // smmla v10.4s, v26.16b, v22.16b
+	WORD $0x4e98a74e // smmla v14.4s, v26.16b, v24.16b
+	FMOVQ 80(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a763 // smmla v3.4s, v27.16b, v18.16b
+	WORD $0x4e94a767 // smmla v7.4s, v27.16b, v20.16b
+	WORD $0x4e96a76b // smmla v11.4s, v27.16b, v22.16b
+	WORD $0x4e98a76f // smmla v15.4s, v27.16b, v24.16b
+	WORD $0x4e92a744 // smmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94a748 // smmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96a74c // smmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e98a750 // smmla v16.4s, v26.16b, v24.16b
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F18
+	WORD $0x4ed23b31 // zip1 v17.2d, v25.2d, v18.2d
+	WORD $0x4ed27b32 // zip2 v18.2d, v25.2d, v18.2d
+	FMOVQ 112(R1), F25
+	FMOVQ 160(R1), F20
+	WORD $0x4ed43b33 // zip1 v19.2d, v25.2d, v20.2d
+	WORD $0x4ed47b34 // zip2 v20.2d, v25.2d, v20.2d
+	FMOVQ 208(R1), F25
+	FMOVQ 256(R1), F22
+	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
+	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
+	FMOVQ 304(R1), F25
+	FMOVQ 352(R1), F24
+	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
+	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
+	FMOVQ 128(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a761 // smmla v1.4s, v27.16b, v17.16b
+	WORD $0x4e93a765 // smmla v5.4s, v27.16b, v19.16b
+	WORD $0x4e95a769 // smmla v9.4s, v27.16b, v21.16b
+	WORD $0x4e97a76d // smmla v13.4s, v27.16b, v23.16b
+	WORD $0x4e91a742 // smmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93a746 // smmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95a74a // smmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97a74e // smmla v14.4s, v26.16b, v23.16b
+	FMOVQ 144(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a763 // smmla v3.4s, v27.16b, v17.16b
+	WORD $0x4e93a767 // smmla v7.4s, v27.16b, v19.16b
+	WORD $0x4e95a76b // smmla v11.4s, v27.16b, v21.16b
+	WORD $0x4e97a76f // smmla v15.4s, v27.16b, v23.16b
+	WORD $0x4e91a744 // smmla v4.4s, v26.16b, v17.16b
+	WORD $0x4e93a748 // smmla v8.4s, v26.16b, v19.16b
+	WORD $0x4e95a74c // smmla v12.4s, v26.16b, v21.16b
+	WORD $0x4e97a750 // smmla v16.4s, v26.16b, v23.16b
+	FMOVQ 192(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a761 // smmla v1.4s, v27.16b, v18.16b
+	WORD $0x4e94a765 // smmla v5.4s, v27.16b, v20.16b
+	WORD $0x4e96a769 // smmla v9.4s, v27.16b, v22.16b
+	WORD $0x4e98a76d // smmla v13.4s, v27.16b, v24.16b
+	WORD $0x4e92a742 // smmla v2.4s, v26.16b, v18.16b
+	WORD $0x4e94a746 // smmla v6.4s, v26.16b, v20.16b
+	WORD $0x4e96a74a // smmla v10.4s, v26.16b, v22.16b
+	WORD $0x4e98a74e // smmla v14.4s, v26.16b, v24.16b
+	FMOVQ 208(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a763 // smmla v3.4s, v27.16b, v18.16b
+	WORD $0x4e94a767 // smmla v7.4s, v27.16b, v20.16b
+	WORD $0x4e96a76b // smmla v11.4s, v27.16b, v22.16b
+	WORD $0x4e98a76f // smmla v15.4s, v27.16b, v24.16b
+	WORD $0x4e92a744 // smmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94a748 // smmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96a74c // smmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e98a750 // smmla v16.4s, v26.16b, v24.16b
+	FMOVQ 32(R1), F17
+	FMOVQ 80(R1), F18
+	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
+	WORD $0x4e080631 // dup v17.2d, v17.d[0]
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	FMOVQ 256(R4), F18
+	WORD $0x4e31cc32 // fmla v18.4s, v1.4s, v17.4s
+	FMOVQ F18, 256(R4)
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	FMOVQ 272(R4), F18
+	WORD $0x4e31cc52 // fmla v18.4s, v2.4s, v17.4s
+	FMOVQ F18, 272(R4)
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	FMOVQ 288(R4), F18
+	WORD $0x4e31cc72 // fmla v18.4s, v3.4s, v17.4s
+	FMOVQ F18, 288(R4)
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	FMOVQ 304(R4), F18
+	WORD $0x4e31cc92 // fmla v18.4s, v4.4s, v17.4s
+	FMOVQ F18, 304(R4)
+	FMOVQ 128(R1), F17
+	FMOVQ 176(R1), F18
+	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
+	WORD $0x4e080631 // dup v17.2d, v17.d[0]
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	FMOVQ 320(R4), F18
+	WORD $0x4e31ccb2 // fmla v18.4s, v5.4s, v17.4s
+	FMOVQ F18, 320(R4)
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	FMOVQ 336(R4), F18
+	WORD $0x4e31ccd2 // fmla v18.4s, v6.4s, v17.4s
+	FMOVQ F18, 336(R4)
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	FMOVQ 352(R4), F18
+	WORD $0x4e31ccf2 // fmla v18.4s, v7.4s, v17.4s
+	FMOVQ F18, 352(R4)
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVQ 368(R4), F18
+	WORD $0x4e31cd12 // fmla v18.4s, v8.4s, v17.4s
+	FMOVQ F18, 368(R4)
+	FMOVQ 224(R1), F17
+	FMOVQ 272(R1), F18
+	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
+	WORD $0x4e080631 // dup v17.2d, v17.d[0]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVQ 384(R4), F18
+	WORD $0x4e31cd32 // fmla v18.4s, v9.4s, v17.4s
+	FMOVQ F18, 384(R4)
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVQ 400(R4), F18
+	WORD $0x4e31cd52 // fmla v18.4s, v10.4s, v17.4s
+	FMOVQ F18, 400(R4)
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	FMOVQ 416(R4), F18
+	WORD $0x4e31cd72 // fmla v18.4s, v11.4s, v17.4s
+	FMOVQ F18, 416(R4)
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVQ 432(R4), F18
+	WORD $0x4e31cd92 // fmla v18.4s, v12.4s, v17.4s
+	FMOVQ F18, 432(R4)
+	FMOVQ 320(R1), F17
+	FMOVQ 368(R1), F18
+	WORD $0x4e923a31 // zip1 v17.4s, v17.4s, v18.4s
+	WORD $0x4e080631 // dup v17.2d, v17.d[0]
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	FMOVQ 448(R4), F18
+	WORD $0x4e31cdb2 // fmla v18.4s, v13.4s, v17.4s
+	FMOVQ F18, 448(R4)
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	FMOVQ 464(R4), F18
+	WORD $0x4e31cdd2 // fmla v18.4s, v14.4s, v17.4s
+	FMOVQ F18, 464(R4)
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	FMOVQ 480(R4), F18
+	WORD $0x4e31cdf2 // fmla v18.4s, v15.4s, v17.4s
+	FMOVQ F18, 480(R4)
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	FMOVQ 496(R4), F18
+	WORD $0x4e31ce12 // fmla v18.4s, v16.4s, v17.4s
+	FMOVQ F18, 496(R4)
+	ADD $256, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F1
+	WORD $0x4e217822 // fcvtl2 v2.4s, v1.8h
+	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
+	WORD $0x4e813823 // zip1 v3.4s, v1.4s, v1.4s
+	WORD $0x4e817821 // zip2 v1.4s, v1.4s, v1.4s
+	WORD $0x4e823844 // zip1 v4.4s, v2.4s, v2.4s
+	WORD $0x4e827842 // zip2 v2.4s, v2.4s, v2.4s
+	FMOVQ 256(R4), F5
+	FMOVQ 0(R4), F6
+	WORD $0x4e23cca6 // fmla v6.4s, v5.4s, v3.4s
+	FMOVQ F6, 0(R4)
+	FMOVQ 272(R4), F5
+	FMOVQ 16(R4), F6
+	WORD $0x4e21cca6 // fmla v6.4s, v5.4s, v1.4s
+	FMOVQ F6, 16(R4)
+	FMOVQ 288(R4), F5
+	FMOVQ 32(R4), F6
+	WORD $0x4e24cca6 // fmla v6.4s, v5.4s, v4.4s
+	FMOVQ F6, 32(R4)
+	FMOVQ 304(R4), F5
+	FMOVQ 48(R4), F6
+	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
+	FMOVQ F6, 48(R4)
+	FMOVQ 320(R4), F5
+	FMOVQ 64(R4), F6
+	WORD $0x4e23cca6 // fmla v6.4s, v5.4s, v3.4s
+	FMOVQ F6, 64(R4)
+	FMOVQ 336(R4), F5
+	FMOVQ 80(R4), F6
+	WORD $0x4e21cca6 // fmla v6.4s, v5.4s, v1.4s
+	FMOVQ F6, 80(R4)
+	FMOVQ 352(R4), F5
+	FMOVQ 96(R4), F6
+	WORD $0x4e24cca6 // fmla v6.4s, v5.4s, v4.4s
+	FMOVQ F6, 96(R4)
+	FMOVQ 368(R4), F5
+	FMOVQ 112(R4), F6
+	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
+	FMOVQ F6, 112(R4)
+	FMOVQ 384(R4), F5
+	FMOVQ 128(R4), F6
+	WORD $0x4e23cca6 // fmla v6.4s, v5.4s, v3.4s
+	FMOVQ F6, 128(R4)
+	FMOVQ 400(R4), F5
+	FMOVQ 144(R4), F6
+	WORD $0x4e21cca6 // fmla v6.4s, v5.4s, v1.4s
+	FMOVQ F6, 144(R4)
+	FMOVQ 416(R4), F5
+	FMOVQ 160(R4), F6
+	WORD $0x4e24cca6 // fmla v6.4s, v5.4s, v4.4s
+	FMOVQ F6, 160(R4)
+	FMOVQ 432(R4), F5
+	FMOVQ 176(R4), F6
+	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
+	FMOVQ F6, 176(R4)
+	FMOVQ 448(R4), F5
+	FMOVQ 192(R4), F6
+	WORD $0x4e23cca6 // fmla v6.4s, v5.4s, v3.4s
+	FMOVQ F6, 192(R4)
+	FMOVQ 464(R4), F5
+	FMOVQ 208(R4), F6
+	WORD $0x4e21cca6 // fmla v6.4s, v5.4s, v1.4s
+	FMOVQ F6, 208(R4)
+	FMOVQ 480(R4), F5
+	FMOVQ 224(R4), F6
+	WORD $0x4e24cca6 // fmla v6.4s, v5.4s, v4.4s
+	FMOVQ F6, 224(R4)
+	FMOVQ 496(R4), F5
+	FMOVQ 240(R4), F6
+	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
+	FMOVQ F6, 240(R4)
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ 0(R4), F2
+	FMOVQ 16(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 0(R4), F2
+	FMOVQ 16(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F2
+	FMOVQ 80(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 96(R4), F2
+	FMOVQ 112(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F2
+	FMOVQ 80(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 96(R4), F2
+	FMOVQ 112(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F2
+	FMOVQ 144(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 160(R4), F2
+	FMOVQ 176(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F2
+	FMOVQ 144(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 160(R4), F2
+	FMOVQ 176(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F2
+	FMOVQ 208(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 224(R4), F2
+	FMOVQ 240(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F2
+	FMOVQ 208(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 224(R4), F2
+	FMOVQ 240(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	FMOVQ F1, 0(R4)
+	FMOVQ F1, 16(R4)
+	FMOVQ F1, 32(R4)
+	FMOVQ F1, 48(R4)
+	FMOVQ F1, 64(R4)
+	FMOVQ F1, 80(R4)
+	FMOVQ F1, 96(R4)
+	FMOVQ F1, 112(R4)
+	FMOVQ F1, 128(R4)
+	FMOVQ F1, 144(R4)
+	FMOVQ F1, 160(R4)
+	FMOVQ F1, 176(R4)
+	FMOVQ F1, 192(R4)
+	FMOVQ F1, 208(R4)
+	FMOVQ F1, 224(R4)
+	FMOVQ F1, 240(R4)
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVD 0(R8), F17
+	WORD $0x2f08a631 // uxtl v17.8h, v17.8b
+	WORD $0x6f10a632 // uxtl2 v18.4s, v17.8h
+	WORD $0x2f10a631 // uxtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	FMOVQ 32(R1), F21
+	FMOVQ 80(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e1806b5 // dup v21.2d, v21.d[1]
+	WORD $0x4eb59e61 // mul v1.4s, v19.4s, v21.4s
+	WORD $0x4eb59e22 // mul v2.4s, v17.4s, v21.4s
+	WORD $0x4eb59e83 // mul v3.4s, v20.4s, v21.4s
+	WORD $0x4eb59e44 // mul v4.4s, v18.4s, v21.4s
+	FMOVQ 128(R1), F21
+	FMOVQ 176(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e1806b5 // dup v21.2d, v21.d[1]
+	WORD $0x4eb59e65 // mul v5.4s, v19.4s, v21.4s
+	WORD $0x4eb59e26 // mul v6.4s, v17.4s, v21.4s
+	WORD $0x4eb59e87 // mul v7.4s, v20.4s, v21.4s
+	WORD $0x4eb59e48 // mul v8.4s, v18.4s, v21.4s
+	FMOVQ 224(R1), F21
+	FMOVQ 272(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e1806b5 // dup v21.2d, v21.d[1]
+	WORD $0x4eb59e69 // mul v9.4s, v19.4s, v21.4s
+	WORD $0x4eb59e2a // mul v10.4s, v17.4s, v21.4s
+	WORD $0x4eb59e8b // mul v11.4s, v20.4s, v21.4s
+	WORD $0x4eb59e4c // mul v12.4s, v18.4s, v21.4s
+	FMOVQ 320(R1), F21
+	FMOVQ 368(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e1806b5 // dup v21.2d, v21.d[1]
+	WORD $0x4eb59e6d // mul v13.4s, v19.4s, v21.4s
+	WORD $0x4eb59e2e // mul v14.4s, v17.4s, v21.4s
+	WORD $0x4eb59e8f // mul v15.4s, v20.4s, v21.4s
+	WORD $0x4eb59e50 // mul v16.4s, v18.4s, v21.4s
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F18
+	WORD $0x4ed23b31 // zip1 v17.2d, v25.2d, v18.2d
+	WORD $0x4ed27b32 // zip2 v18.2d, v25.2d, v18.2d
+	FMOVQ 96(R1), F25
+	FMOVQ 144(R1), F20
+	WORD $0x4ed43b33 // zip1 v19.2d, v25.2d, v20.2d
+	WORD $0x4ed47b34 // zip2 v20.2d, v25.2d, v20.2d
+	FMOVQ 192(R1), F25
+	FMOVQ 240(R1), F22
+	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
+	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
+	FMOVQ 288(R1), F25
+	FMOVQ 336(R1), F24
+	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
+	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
+	FMOVQ 0(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a761 // smmla v1.4s, v27.16b, v17.16b
+	WORD $0x4e93a765 // smmla v5.4s, v27.16b, v19.16b
+	WORD $0x4e95a769 // smmla v9.4s, v27.16b, v21.16b
+	WORD $0x4e97a76d // smmla v13.4s, v27.16b, v23.16b
+	WORD $0x4e91a742 // smmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93a746 // smmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95a74a // smmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97a74e // smmla v14.4s, v26.16b, v23.16b
+	FMOVQ 16(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a763 // smmla v3.4s, v27.16b, v17.16b
+	WORD $0x4e93a767 // smmla v7.4s, v27.16b, v19.16b
+	WORD $0x4e95a76b // smmla v11.4s, v27.16b, v21.16b
+	WORD $0x4e97a76f // smmla v15.4s, v27.16b, v23.16b
+	WORD $0x4e91a744 // smmla v4.4s, v26.16b, v17.16b
+	WORD $0x4e93a748 // smmla v8.4s, v26.16b, v19.16b
+	WORD $0x4e95a74c // smmla v12.4s, v26.16b, v21.16b
+	WORD $0x4e97a750 // smmla v16.4s, v26.16b, v23.16b
+	FMOVQ 64(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a761 // smmla v1.4s, v27.16b, v18.16b
+	WORD $0x4e94a765 // smmla v5.4s, v27.16b, v20.16b
+	WORD $0x4e96a769 // smmla v9.4s, v27.16b, v22.16b
+	WORD $0x4e98a76d // smmla v13.4s, v27.16b, v24.16b
+	WORD $0x4e92a742 // smmla v2.4s, v26.16b, v18.16b
+	WORD $0x4e94a746 // smmla v6.4s, v26.16b, v20.16b
+	WORD $0x4e96a74a // smmla v10.4s, v26.16b, v22.16b
+	WORD $0x4e98a74e // smmla v14.4s, v26.16b, v24.16b
+	FMOVQ 80(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a763 // smmla v3.4s, v27.16b, v18.16b
+	WORD $0x4e94a767 // smmla v7.4s, v27.16b, v20.16b
+	WORD $0x4e96a76b // smmla v11.4s, v27.16b, v22.16b
+	WORD $0x4e98a76f // smmla v15.4s, v27.16b, v24.16b
+	WORD $0x4e92a744 // smmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94a748 // smmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96a74c // smmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e98a750 // smmla v16.4s, v26.16b, v24.16b
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F18
+	WORD $0x4ed23b31 // zip1 v17.2d, v25.2d, v18.2d
+	WORD $0x4ed27b32 // zip2 v18.2d, v25.2d, v18.2d
+	FMOVQ 112(R1), F25
+	FMOVQ 160(R1), F20
+	WORD $0x4ed43b33 // zip1 v19.2d, v25.2d, v20.2d
+	WORD $0x4ed47b34 // zip2 v20.2d, v25.2d, v20.2d
+	FMOVQ 208(R1), F25
+	FMOVQ 256(R1), F22
+	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
+	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
+	FMOVQ 304(R1), F25
+	FMOVQ 352(R1), F24
+	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
+	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
+	FMOVQ 128(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a761 // smmla v1.4s, v27.16b, v17.16b
+	WORD $0x4e93a765 // smmla v5.4s, v27.16b, v19.16b
+	WORD $0x4e95a769 // smmla v9.4s, v27.16b, v21.16b
+	WORD $0x4e97a76d // smmla v13.4s, v27.16b, v23.16b
+	WORD $0x4e91a742 // smmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93a746 // smmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95a74a // smmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97a74e // smmla v14.4s, v26.16b, v23.16b
+	FMOVQ 144(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a763 // smmla v3.4s, v27.16b, v17.16b
+	WORD $0x4e93a767 // smmla v7.4s, v27.16b, v19.16b
+	WORD $0x4e95a76b // smmla v11.4s, v27.16b, v21.16b
+	WORD $0x4e97a76f // smmla v15.4s, v27.16b, v23.16b
+	WORD $0x4e91a744 // smmla v4.4s, v26.16b, v17.16b
+	WORD $0x4e93a748 // smmla v8.4s, v26.16b, v19.16b
+	WORD $0x4e95a74c // smmla v12.4s, v26.16b, v21.16b
+	WORD $0x4e97a750 // smmla v16.4s, v26.16b, v23.16b
+	FMOVQ 192(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a761 // smmla v1.4s, v27.16b, v18.16b
+	WORD $0x4e94a765 // smmla v5.4s, v27.16b, v20.16b
+	WORD $0x4e96a769 // smmla v9.4s, v27.16b, v22.16b
+	WORD $0x4e98a76d // smmla v13.4s, v27.16b, v24.16b
+	WORD $0x4e92a742 // smmla v2.4s, v26.16b, v18.16b
+	WORD $0x4e94a746 // smmla v6.4s, v26.16b, v20.16b
+	WORD $0x4e96a74a // smmla v10.4s, v26.16b, v22.16b
+	WORD $0x4e98a74e // smmla v14.4s, v26.16b, v24.16b
+	FMOVQ 208(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a763 // smmla v3.4s, v27.16b, v18.16b
+	WORD $0x4e94a767 // smmla v7.4s, v27.16b, v20.16b
+	WORD $0x4e96a76b // smmla v11.4s, v27.16b, v22.16b
+	WORD $0x4e98a76f // smmla v15.4s, v27.16b, v24.16b
+	WORD $0x4e92a744 // smmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94a748 // smmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96a74c // smmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e98a750 // smmla v16.4s, v26.16b, v24.16b
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	FMOVQ 32(R1), F21
+	FMOVQ 80(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e35dc21 // fmul v1.4s, v1.4s, v21.4s
+	FMOVQ 0(R4), F22
+	WORD $0x4e33cc36 // fmla v22.4s, v1.4s, v19.4s
+	FMOVQ F22, 0(R4)
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
+	FMOVQ 16(R4), F22
+	WORD $0x4e31cc56 // fmla v22.4s, v2.4s, v17.4s
+	FMOVQ F22, 16(R4)
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
+	FMOVQ 32(R4), F22
+	WORD $0x4e34cc76 // fmla v22.4s, v3.4s, v20.4s
+	FMOVQ F22, 32(R4)
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x6e35dc84 // fmul v4.4s, v4.4s, v21.4s
+	FMOVQ 48(R4), F22
+	WORD $0x4e32cc96 // fmla v22.4s, v4.4s, v18.4s
+	FMOVQ F22, 48(R4)
+	FMOVQ 128(R1), F21
+	FMOVQ 176(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x6e35dca5 // fmul v5.4s, v5.4s, v21.4s
+	FMOVQ 64(R4), F22
+	WORD $0x4e33ccb6 // fmla v22.4s, v5.4s, v19.4s
+	FMOVQ F22, 64(R4)
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6e35dcc6 // fmul v6.4s, v6.4s, v21.4s
+	FMOVQ 80(R4), F22
+	WORD $0x4e31ccd6 // fmla v22.4s, v6.4s, v17.4s
+	FMOVQ F22, 80(R4)
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e35dce7 // fmul v7.4s, v7.4s, v21.4s
+	FMOVQ 96(R4), F22
+	WORD $0x4e34ccf6 // fmla v22.4s, v7.4s, v20.4s
+	FMOVQ F22, 96(R4)
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e35dd08 // fmul v8.4s, v8.4s, v21.4s
+	FMOVQ 112(R4), F22
+	WORD $0x4e32cd16 // fmla v22.4s, v8.4s, v18.4s
+	FMOVQ F22, 112(R4)
+	FMOVQ 224(R1), F21
+	FMOVQ 272(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e35dd29 // fmul v9.4s, v9.4s, v21.4s
+	FMOVQ 128(R4), F22
+	WORD $0x4e33cd36 // fmla v22.4s, v9.4s, v19.4s
+	FMOVQ F22, 128(R4)
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x6e35dd4a // fmul v10.4s, v10.4s, v21.4s
+	FMOVQ 144(R4), F22
+	WORD $0x4e31cd56 // fmla v22.4s, v10.4s, v17.4s
+	FMOVQ F22, 144(R4)
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e35dd6b // fmul v11.4s, v11.4s, v21.4s
+	FMOVQ 160(R4), F22
+	WORD $0x4e34cd76 // fmla v22.4s, v11.4s, v20.4s
+	FMOVQ F22, 160(R4)
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x6e35dd8c // fmul v12.4s, v12.4s, v21.4s
+	FMOVQ 176(R4), F22
+	WORD $0x4e32cd96 // fmla v22.4s, v12.4s, v18.4s
+	FMOVQ F22, 176(R4)
+	FMOVQ 320(R1), F21
+	FMOVQ 368(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e35ddad // fmul v13.4s, v13.4s, v21.4s
+	FMOVQ 192(R4), F22
+	WORD $0x4e33cdb6 // fmla v22.4s, v13.4s, v19.4s
+	FMOVQ F22, 192(R4)
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x6e35ddce // fmul v14.4s, v14.4s, v21.4s
+	FMOVQ 208(R4), F22
+	WORD $0x4e31cdd6 // fmla v22.4s, v14.4s, v17.4s
+	FMOVQ F22, 208(R4)
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e35ddef // fmul v15.4s, v15.4s, v21.4s
+	FMOVQ 224(R4), F22
+	WORD $0x4e34cdf6 // fmla v22.4s, v15.4s, v20.4s
+	FMOVQ F22, 224(R4)
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x6e35de10 // fmul v16.4s, v16.4s, v21.4s
+	FMOVQ 240(R4), F22
+	WORD $0x4e32ce16 // fmla v22.4s, v16.4s, v18.4s
+	FMOVQ F22, 240(R4)
+	ADD $256, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ 0(R4), F2
+	FMOVQ 16(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 0(R4), F2
+	FMOVQ 16(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F2
+	FMOVQ 80(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 96(R4), F2
+	FMOVQ 112(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F2
+	FMOVQ 80(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 96(R4), F2
+	FMOVQ 112(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F2
+	FMOVQ 144(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 160(R4), F2
+	FMOVQ 176(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F2
+	FMOVQ 144(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 160(R4), F2
+	FMOVQ 176(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F2
+	FMOVQ 208(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 224(R4), F2
+	FMOVQ 240(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F2
+	FMOVQ 208(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R9)
+	FMOVQ 224(R4), F2
+	FMOVQ 240(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R9)
 	RET
 
 // func mul8symNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
@@ -3104,47 +7006,44 @@ TEXT ·mul8symNEON16x1(SB), NOSPLIT, $0-72
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
-	MOVD $0x80808080, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
+	MOVD $0x80808080, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
 
-span:
-	SUB R2<<1, R0, R8
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
 	ADD $64, R0
 	MOVD $2, R10
 
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R8), F7
-	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
-	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R8
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
 
-block:
-	WORD $0x4f00e409 // movi v9.16b, #0
-	WORD $0x4f00e40a // movi v10.16b, #0
-	WORD $0x4f00e40b // movi v11.16b, #0
-	WORD $0x4f00e40c // movi v12.16b, #0
-	WORD $0x4f00e40d // movi v13.16b, #0
-	WORD $0x4f00e40e // movi v14.16b, #0
-	WORD $0x4f00e40f // movi v15.16b, #0
-	WORD $0x4f00e410 // movi v16.16b, #0
+severalBlock:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
 	FMOVQ 0(R1), F17
 	WORD $0x4e040632 // dup v18.4s, v17.s[0]
 	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
@@ -3332,40 +7231,264 @@ block:
 	WORD $0x4f9111e4 // fmla v4.4s, v15.4s, v17.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F9
-	WORD $0x4e25cc29 // fmla v9.4s, v1.4s, v5.4s
-	FMOVQ F9, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F9
-	WORD $0x4e26cc49 // fmla v9.4s, v2.4s, v6.4s
-	FMOVQ F9, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F9
-	WORD $0x4e27cc69 // fmla v9.4s, v3.4s, v7.4s
-	FMOVQ F9, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F9
-	WORD $0x4e28cc89 // fmla v9.4s, v4.4s, v8.4s
-	FMOVQ F9, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
+	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	WORD $0x4e29cc25 // fmla v5.4s, v1.4s, v9.4s
+	WORD $0x4e2acc46 // fmla v6.4s, v2.4s, v10.4s
+	WORD $0x4e2bcc67 // fmla v7.4s, v3.4s, v11.4s
+	WORD $0x4e2ccc88 // fmla v8.4s, v4.4s, v12.4s
+	ADD $32, R7
+	CBZ R5, severalDone
 	SUBS $1, R10
-	BNE group
-	B span
+	BNE severalGroup
+	B severalSpan
 
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	FMOVQ F3, 32(R7)
-	FMOVQ F4, 48(R7)
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	FMOVQ F7, 32(R9)
+	FMOVQ F8, 48(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	FMOVQ 0(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 0(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 64(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a25 // sadalp v5.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a26 // sadalp v6.4s, v17.8h
+	FMOVQ 16(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 80(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a27 // sadalp v7.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a28 // sadalp v8.4s, v17.8h
+	FMOVQ 32(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 96(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a29 // sadalp v9.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2a // sadalp v10.4s, v17.8h
+	FMOVQ 48(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 112(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a2b // sadalp v11.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2c // sadalp v12.4s, v17.8h
+	FMOVQ 0(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 128(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 192(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a25 // sadalp v5.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a26 // sadalp v6.4s, v17.8h
+	FMOVQ 144(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 208(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a27 // sadalp v7.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a28 // sadalp v8.4s, v17.8h
+	FMOVQ 160(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 224(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a29 // sadalp v9.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2a // sadalp v10.4s, v17.8h
+	FMOVQ 176(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 240(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a2b // sadalp v11.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2c // sadalp v12.4s, v17.8h
+	FMOVQ 16(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 256(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 320(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a25 // sadalp v5.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a26 // sadalp v6.4s, v17.8h
+	FMOVQ 272(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 336(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a27 // sadalp v7.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a28 // sadalp v8.4s, v17.8h
+	FMOVQ 288(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 352(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a29 // sadalp v9.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2a // sadalp v10.4s, v17.8h
+	FMOVQ 304(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 368(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a2b // sadalp v11.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2c // sadalp v12.4s, v17.8h
+	FMOVQ 16(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 384(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 448(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a25 // sadalp v5.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a26 // sadalp v6.4s, v17.8h
+	FMOVQ 400(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 464(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a27 // sadalp v7.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a28 // sadalp v8.4s, v17.8h
+	FMOVQ 416(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 480(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a29 // sadalp v9.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2a // sadalp v10.4s, v17.8h
+	FMOVQ 432(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 496(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a2b // sadalp v11.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2c // sadalp v12.4s, v17.8h
+	WORD $0x4ea6bca5 // addp v5.4s, v5.4s, v6.4s
+	WORD $0x4ea8bce7 // addp v7.4s, v7.4s, v8.4s
+	WORD $0x4eaabd29 // addp v9.4s, v9.4s, v10.4s
+	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
+	FMOVQ 0(R7), F13
+	WORD $0x4e2179ae // fcvtl2 v14.4s, v13.8h
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVQ 16(R7), F15
+	WORD $0x4e2179f0 // fcvtl2 v16.4s, v15.8h
+	WORD $0x0e2179ef // fcvtl v15.4s, v15.4h
+	FMOVQ 32(R1), F17
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f9190a5 // fmul v5.4s, v5.4s, v17.s[0]
+	WORD $0x4e2dcca1 // fmla v1.4s, v5.4s, v13.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f9190e7 // fmul v7.4s, v7.4s, v17.s[0]
+	WORD $0x4e2ecce2 // fmla v2.4s, v7.4s, v14.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f919129 // fmul v9.4s, v9.4s, v17.s[0]
+	WORD $0x4e2fcd23 // fmla v3.4s, v9.4s, v15.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f91916b // fmul v11.4s, v11.4s, v17.s[0]
+	WORD $0x4e30cd64 // fmla v4.4s, v11.4s, v16.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	FMOVQ F3, 32(R9)
+	FMOVQ F4, 48(R9)
 	RET
 
 // func mul8symNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
@@ -3374,1690 +7497,44 @@ TEXT ·mul8symNEON8x2(SB), NOSPLIT, $0-72
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
-	MOVD $0x80808080, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
+	MOVD $0x80808080, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
 
-span:
-	SUB R2<<1, R0, R8
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
 	ADD $64, R0
 	MOVD $2, R10
 
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	ADD $32, R8
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
 
-block:
-	WORD $0x4f00e407 // movi v7.16b, #0
-	WORD $0x4f00e408 // movi v8.16b, #0
-	WORD $0x4f00e409 // movi v9.16b, #0
-	WORD $0x4f00e40a // movi v10.16b, #0
-	WORD $0x4f00e40b // movi v11.16b, #0
-	WORD $0x4f00e40c // movi v12.16b, #0
-	WORD $0x4f00e40d // movi v13.16b, #0
-	WORD $0x4f00e40e // movi v14.16b, #0
-	FMOVQ 0(R1), F15
-	WORD $0x4e0405f0 // dup v16.4s, v15.s[0]
-	WORD $0x4e0c05f1 // dup v17.4s, v15.s[1]
-	FMOVQ 48(R1), F15
-	WORD $0x4e0405f2 // dup v18.4s, v15.s[0]
-	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
-	FMOVQ 0(R0), F15
-	WORD $0x6e201def // eor v15.16b, v15.16b, v0.16b
-	FMOVQ 64(R0), F20
-	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
-	WORD $0x0e30c1f5 // smull v21.8h, v15.8b, v16.8b
-	WORD $0x0e318295 // smlal v21.8h, v20.8b, v17.8b
-	WORD $0x4e606aa7 // sadalp v7.4s, v21.8h
-	WORD $0x4e30c1f5 // smull2 v21.8h, v15.16b, v16.16b
-	WORD $0x4e318295 // smlal2 v21.8h, v20.16b, v17.16b
-	WORD $0x4e606aa8 // sadalp v8.4s, v21.8h
-	WORD $0x0e32c1f5 // smull v21.8h, v15.8b, v18.8b
-	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
-	WORD $0x4e606aab // sadalp v11.4s, v21.8h
-	WORD $0x4e32c1f5 // smull2 v21.8h, v15.16b, v18.16b
-	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
-	WORD $0x4e606aac // sadalp v12.4s, v21.8h
-	FMOVQ 16(R0), F15
-	WORD $0x6e201def // eor v15.16b, v15.16b, v0.16b
-	FMOVQ 80(R0), F20
-	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
-	WORD $0x0e30c1f5 // smull v21.8h, v15.8b, v16.8b
-	WORD $0x0e318295 // smlal v21.8h, v20.8b, v17.8b
-	WORD $0x4e606aa9 // sadalp v9.4s, v21.8h
-	WORD $0x4e30c1f5 // smull2 v21.8h, v15.16b, v16.16b
-	WORD $0x4e318295 // smlal2 v21.8h, v20.16b, v17.16b
-	WORD $0x4e606aaa // sadalp v10.4s, v21.8h
-	WORD $0x0e32c1f5 // smull v21.8h, v15.8b, v18.8b
-	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
-	WORD $0x4e606aad // sadalp v13.4s, v21.8h
-	WORD $0x4e32c1f5 // smull2 v21.8h, v15.16b, v18.16b
-	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
-	WORD $0x4e606aae // sadalp v14.4s, v21.8h
-	FMOVQ 0(R1), F15
-	WORD $0x4e1405f0 // dup v16.4s, v15.s[2]
-	WORD $0x4e1c05f1 // dup v17.4s, v15.s[3]
-	FMOVQ 48(R1), F15
-	WORD $0x4e1405f2 // dup v18.4s, v15.s[2]
-	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
-	FMOVQ 128(R0), F15
-	WORD $0x6e201def // eor v15.16b, v15.16b, v0.16b
-	FMOVQ 192(R0), F20
-	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
-	WORD $0x0e30c1f5 // smull v21.8h, v15.8b, v16.8b
-	WORD $0x0e318295 // smlal v21.8h, v20.8b, v17.8b
-	WORD $0x4e606aa7 // sadalp v7.4s, v21.8h
-	WORD $0x4e30c1f5 // smull2 v21.8h, v15.16b, v16.16b
-	WORD $0x4e318295 // smlal2 v21.8h, v20.16b, v17.16b
-	WORD $0x4e606aa8 // sadalp v8.4s, v21.8h
-	WORD $0x0e32c1f5 // smull v21.8h, v15.8b, v18.8b
-	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
-	WORD $0x4e606aab // sadalp v11.4s, v21.8h
-	WORD $0x4e32c1f5 // smull2 v21.8h, v15.16b, v18.16b
-	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
-	WORD $0x4e606aac // sadalp v12.4s, v21.8h
-	FMOVQ 144(R0), F15
-	WORD $0x6e201def // eor v15.16b, v15.16b, v0.16b
-	FMOVQ 208(R0), F20
-	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
-	WORD $0x0e30c1f5 // smull v21.8h, v15.8b, v16.8b
-	WORD $0x0e318295 // smlal v21.8h, v20.8b, v17.8b
-	WORD $0x4e606aa9 // sadalp v9.4s, v21.8h
-	WORD $0x4e30c1f5 // smull2 v21.8h, v15.16b, v16.16b
-	WORD $0x4e318295 // smlal2 v21.8h, v20.16b, v17.16b
-	WORD $0x4e606aaa // sadalp v10.4s, v21.8h
-	WORD $0x0e32c1f5 // smull v21.8h, v15.8b, v18.8b
-	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
-	WORD $0x4e606aad // sadalp v13.4s, v21.8h
-	WORD $0x4e32c1f5 // smull2 v21.8h, v15.16b, v18.16b
-	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
-	WORD $0x4e606aae // sadalp v14.4s, v21.8h
-	FMOVQ 16(R1), F15
-	WORD $0x4e0405f0 // dup v16.4s, v15.s[0]
-	WORD $0x4e0c05f1 // dup v17.4s, v15.s[1]
-	FMOVQ 64(R1), F15
-	WORD $0x4e0405f2 // dup v18.4s, v15.s[0]
-	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
-	FMOVQ 256(R0), F15
-	WORD $0x6e201def // eor v15.16b, v15.16b, v0.16b
-	FMOVQ 320(R0), F20
-	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
-	WORD $0x0e30c1f5 // smull v21.8h, v15.8b, v16.8b
-	WORD $0x0e318295 // smlal v21.8h, v20.8b, v17.8b
-	WORD $0x4e606aa7 // sadalp v7.4s, v21.8h
-	WORD $0x4e30c1f5 // smull2 v21.8h, v15.16b, v16.16b
-	WORD $0x4e318295 // smlal2 v21.8h, v20.16b, v17.16b
-	WORD $0x4e606aa8 // sadalp v8.4s, v21.8h
-	WORD $0x0e32c1f5 // smull v21.8h, v15.8b, v18.8b
-	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
-	WORD $0x4e606aab // sadalp v11.4s, v21.8h
-	WORD $0x4e32c1f5 // smull2 v21.8h, v15.16b, v18.16b
-	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
-	WORD $0x4e606aac // sadalp v12.4s, v21.8h
-	FMOVQ 272(R0), F15
-	WORD $0x6e201def // eor v15.16b, v15.16b, v0.16b
-	FMOVQ 336(R0), F20
-	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
-	WORD $0x0e30c1f5 // smull v21.8h, v15.8b, v16.8b
-	WORD $0x0e318295 // smlal v21.8h, v20.8b, v17.8b
-	WORD $0x4e606aa9 // sadalp v9.4s, v21.8h
-	WORD $0x4e30c1f5 // smull2 v21.8h, v15.16b, v16.16b
-	WORD $0x4e318295 // smlal2 v21.8h, v20.16b, v17.16b
-	WORD $0x4e606aaa // sadalp v10.4s, v21.8h
-	WORD $0x0e32c1f5 // smull v21.8h, v15.8b, v18.8b
-	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
-	WORD $0x4e606aad // sadalp v13.4s, v21.8h
-	WORD $0x4e32c1f5 // smull2 v21.8h, v15.16b, v18.16b
-	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
-	WORD $0x4e606aae // sadalp v14.4s, v21.8h
-	FMOVQ 16(R1), F15
-	WORD $0x4e1405f0 // dup v16.4s, v15.s[2]
-	WORD $0x4e1c05f1 // dup v17.4s, v15.s[3]
-	FMOVQ 64(R1), F15
-	WORD $0x4e1405f2 // dup v18.4s, v15.s[2]
-	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
-	FMOVQ 384(R0), F15
-	WORD $0x6e201def // eor v15.16b, v15.16b, v0.16b
-	FMOVQ 448(R0), F20
-	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
-	WORD $0x0e30c1f5 // smull v21.8h, v15.8b, v16.8b
-	WORD $0x0e318295 // smlal v21.8h, v20.8b, v17.8b
-	WORD $0x4e606aa7 // sadalp v7.4s, v21.8h
-	WORD $0x4e30c1f5 // smull2 v21.8h, v15.16b, v16.16b
-	WORD $0x4e318295 // smlal2 v21.8h, v20.16b, v17.16b
-	WORD $0x4e606aa8 // sadalp v8.4s, v21.8h
-	WORD $0x0e32c1f5 // smull v21.8h, v15.8b, v18.8b
-	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
-	WORD $0x4e606aab // sadalp v11.4s, v21.8h
-	WORD $0x4e32c1f5 // smull2 v21.8h, v15.16b, v18.16b
-	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
-	WORD $0x4e606aac // sadalp v12.4s, v21.8h
-	FMOVQ 400(R0), F15
-	WORD $0x6e201def // eor v15.16b, v15.16b, v0.16b
-	FMOVQ 464(R0), F20
-	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
-	WORD $0x0e30c1f5 // smull v21.8h, v15.8b, v16.8b
-	WORD $0x0e318295 // smlal v21.8h, v20.8b, v17.8b
-	WORD $0x4e606aa9 // sadalp v9.4s, v21.8h
-	WORD $0x4e30c1f5 // smull2 v21.8h, v15.16b, v16.16b
-	WORD $0x4e318295 // smlal2 v21.8h, v20.16b, v17.16b
-	WORD $0x4e606aaa // sadalp v10.4s, v21.8h
-	WORD $0x0e32c1f5 // smull v21.8h, v15.8b, v18.8b
-	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
-	WORD $0x4e606aad // sadalp v13.4s, v21.8h
-	WORD $0x4e32c1f5 // smull2 v21.8h, v15.16b, v18.16b
-	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
-	WORD $0x4e606aae // sadalp v14.4s, v21.8h
-	WORD $0x4ea8bce7 // addp v7.4s, v7.4s, v8.4s
-	WORD $0x4eaabd29 // addp v9.4s, v9.4s, v10.4s
-	FMOVQ 32(R1), F15
-	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	WORD $0x4f8f10e1 // fmla v1.4s, v7.4s, v15.s[0]
-	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x4f8f1122 // fmla v2.4s, v9.4s, v15.s[0]
-	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
-	WORD $0x4eaebdad // addp v13.4s, v13.4s, v14.4s
-	FMOVQ 80(R1), F15
-	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f8f1163 // fmla v3.4s, v11.4s, v15.s[0]
-	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f8f11a4 // fmla v4.4s, v13.4s, v15.s[0]
-	ADD $512, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F7
-	WORD $0x4e25cc27 // fmla v7.4s, v1.4s, v5.4s
-	FMOVQ F7, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F7
-	WORD $0x4e26cc47 // fmla v7.4s, v2.4s, v6.4s
-	FMOVQ F7, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F7
-	WORD $0x4e25cc67 // fmla v7.4s, v3.4s, v5.4s
-	FMOVQ F7, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F7
-	WORD $0x4e26cc87 // fmla v7.4s, v4.4s, v6.4s
-	FMOVQ F7, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	ADD R4, R7
-	FMOVQ F3, 0(R7)
-	FMOVQ F4, 16(R7)
-	RET
-
-// func mul8symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symDotProd16x1(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0x80808080, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	ADD $64, R0
-	MOVD $2, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R8), F7
-	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
-	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R8
-
-block:
-	FMOVQ 32(R1), F13
-	WORD $0x4f00e409 // movi v9.16b, #0
-	WORD $0x4f00e40a // movi v10.16b, #0
-	WORD $0x4f00e40b // movi v11.16b, #0
-	WORD $0x4f00e40c // movi v12.16b, #0
-	FMOVQ 0(R1), F13
-	FMOVQ 0(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
-	FMOVQ 16(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1ca // sdot v10.4s, v14.16b, v13.4b[0]
-	FMOVQ 32(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1cb // sdot v11.4s, v14.16b, v13.4b[0]
-	FMOVQ 48(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1cc // sdot v12.4s, v14.16b, v13.4b[0]
-	FMOVQ 64(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade1c9 // sdot v9.4s, v14.16b, v13.4b[1]
-	FMOVQ 80(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade1ca // sdot v10.4s, v14.16b, v13.4b[1]
-	FMOVQ 96(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade1cb // sdot v11.4s, v14.16b, v13.4b[1]
-	FMOVQ 112(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade1cc // sdot v12.4s, v14.16b, v13.4b[1]
-	FMOVQ 128(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9c9 // sdot v9.4s, v14.16b, v13.4b[2]
-	FMOVQ 144(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9ca // sdot v10.4s, v14.16b, v13.4b[2]
-	FMOVQ 160(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9cb // sdot v11.4s, v14.16b, v13.4b[2]
-	FMOVQ 176(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
-	FMOVQ 192(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade9c9 // sdot v9.4s, v14.16b, v13.4b[3]
-	FMOVQ 208(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade9ca // sdot v10.4s, v14.16b, v13.4b[3]
-	FMOVQ 224(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade9cb // sdot v11.4s, v14.16b, v13.4b[3]
-	FMOVQ 240(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade9cc // sdot v12.4s, v14.16b, v13.4b[3]
-	FMOVQ 16(R1), F13
-	FMOVQ 256(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
-	FMOVQ 272(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1ca // sdot v10.4s, v14.16b, v13.4b[0]
-	FMOVQ 288(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1cb // sdot v11.4s, v14.16b, v13.4b[0]
-	FMOVQ 304(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de1cc // sdot v12.4s, v14.16b, v13.4b[0]
-	FMOVQ 320(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade1c9 // sdot v9.4s, v14.16b, v13.4b[1]
-	FMOVQ 336(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade1ca // sdot v10.4s, v14.16b, v13.4b[1]
-	FMOVQ 352(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade1cb // sdot v11.4s, v14.16b, v13.4b[1]
-	FMOVQ 368(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade1cc // sdot v12.4s, v14.16b, v13.4b[1]
-	FMOVQ 384(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9c9 // sdot v9.4s, v14.16b, v13.4b[2]
-	FMOVQ 400(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9ca // sdot v10.4s, v14.16b, v13.4b[2]
-	FMOVQ 416(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9cb // sdot v11.4s, v14.16b, v13.4b[2]
-	FMOVQ 432(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
-	FMOVQ 448(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade9c9 // sdot v9.4s, v14.16b, v13.4b[3]
-	FMOVQ 464(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade9ca // sdot v10.4s, v14.16b, v13.4b[3]
-	FMOVQ 480(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade9cb // sdot v11.4s, v14.16b, v13.4b[3]
-	FMOVQ 496(R0), F14
-	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
-	WORD $0x4fade9cc // sdot v12.4s, v14.16b, v13.4b[3]
-	FMOVQ 32(R1), F13
-	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x4f8d1121 // fmla v1.4s, v9.4s, v13.s[0]
-	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x4f8d1142 // fmla v2.4s, v10.4s, v13.s[0]
-	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f8d1163 // fmla v3.4s, v11.4s, v13.s[0]
-	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
-	ADD $512, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F9
-	WORD $0x4e25cc29 // fmla v9.4s, v1.4s, v5.4s
-	FMOVQ F9, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F9
-	WORD $0x4e26cc49 // fmla v9.4s, v2.4s, v6.4s
-	FMOVQ F9, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F9
-	WORD $0x4e27cc69 // fmla v9.4s, v3.4s, v7.4s
-	FMOVQ F9, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F9
-	WORD $0x4e28cc89 // fmla v9.4s, v4.4s, v8.4s
-	FMOVQ F9, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	FMOVQ F3, 32(R7)
-	FMOVQ F4, 48(R7)
-	RET
-
-// func mul8symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symDotProd16x2(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0x80808080, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ F5, 64(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ F6, 80(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ F7, 96(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	FMOVQ F8, 112(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	ADD $64, R0
-	MOVD $2, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F9
-	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
-	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	FMOVQ 16(R8), F11
-	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
-	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
-	ADD $32, R8
-
-block:
-	FMOVQ 32(R1), F21
-	WORD $0x4f00e40d // movi v13.16b, #0
-	WORD $0x4f00e40e // movi v14.16b, #0
-	WORD $0x4f00e40f // movi v15.16b, #0
-	WORD $0x4f00e410 // movi v16.16b, #0
-	FMOVQ 80(R1), F21
-	WORD $0x4f00e411 // movi v17.16b, #0
-	WORD $0x4f00e412 // movi v18.16b, #0
-	WORD $0x4f00e413 // movi v19.16b, #0
-	WORD $0x4f00e414 // movi v20.16b, #0
-	FMOVQ 0(R1), F21
-	FMOVQ 48(R1), F22
-	FMOVQ 0(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2ed // sdot v13.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f1 // sdot v17.4s, v23.16b, v22.4b[0]
-	FMOVQ 16(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2ee // sdot v14.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f2 // sdot v18.4s, v23.16b, v22.4b[0]
-	FMOVQ 32(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2ef // sdot v15.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f3 // sdot v19.4s, v23.16b, v22.4b[0]
-	FMOVQ 48(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2f0 // sdot v16.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f4 // sdot v20.4s, v23.16b, v22.4b[0]
-	FMOVQ 64(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5e2ed // sdot v13.4s, v23.16b, v21.4b[1]
-	WORD $0x4fb6e2f1 // sdot v17.4s, v23.16b, v22.4b[1]
-	FMOVQ 80(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5e2ee // sdot v14.4s, v23.16b, v21.4b[1]
-	WORD $0x4fb6e2f2 // sdot v18.4s, v23.16b, v22.4b[1]
-	FMOVQ 96(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5e2ef // sdot v15.4s, v23.16b, v21.4b[1]
-	WORD $0x4fb6e2f3 // sdot v19.4s, v23.16b, v22.4b[1]
-	FMOVQ 112(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5e2f0 // sdot v16.4s, v23.16b, v21.4b[1]
-	WORD $0x4fb6e2f4 // sdot v20.4s, v23.16b, v22.4b[1]
-	FMOVQ 128(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaed // sdot v13.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf1 // sdot v17.4s, v23.16b, v22.4b[2]
-	FMOVQ 144(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaee // sdot v14.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf2 // sdot v18.4s, v23.16b, v22.4b[2]
-	FMOVQ 160(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaef // sdot v15.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf3 // sdot v19.4s, v23.16b, v22.4b[2]
-	FMOVQ 176(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaf0 // sdot v16.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf4 // sdot v20.4s, v23.16b, v22.4b[2]
-	FMOVQ 192(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5eaed // sdot v13.4s, v23.16b, v21.4b[3]
-	WORD $0x4fb6eaf1 // sdot v17.4s, v23.16b, v22.4b[3]
-	FMOVQ 208(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5eaee // sdot v14.4s, v23.16b, v21.4b[3]
-	WORD $0x4fb6eaf2 // sdot v18.4s, v23.16b, v22.4b[3]
-	FMOVQ 224(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5eaef // sdot v15.4s, v23.16b, v21.4b[3]
-	WORD $0x4fb6eaf3 // sdot v19.4s, v23.16b, v22.4b[3]
-	FMOVQ 240(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5eaf0 // sdot v16.4s, v23.16b, v21.4b[3]
-	WORD $0x4fb6eaf4 // sdot v20.4s, v23.16b, v22.4b[3]
-	FMOVQ 16(R1), F21
-	FMOVQ 64(R1), F22
-	FMOVQ 256(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2ed // sdot v13.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f1 // sdot v17.4s, v23.16b, v22.4b[0]
-	FMOVQ 272(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2ee // sdot v14.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f2 // sdot v18.4s, v23.16b, v22.4b[0]
-	FMOVQ 288(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2ef // sdot v15.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f3 // sdot v19.4s, v23.16b, v22.4b[0]
-	FMOVQ 304(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95e2f0 // sdot v16.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f4 // sdot v20.4s, v23.16b, v22.4b[0]
-	FMOVQ 320(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5e2ed // sdot v13.4s, v23.16b, v21.4b[1]
-	WORD $0x4fb6e2f1 // sdot v17.4s, v23.16b, v22.4b[1]
-	FMOVQ 336(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5e2ee // sdot v14.4s, v23.16b, v21.4b[1]
-	WORD $0x4fb6e2f2 // sdot v18.4s, v23.16b, v22.4b[1]
-	FMOVQ 352(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5e2ef // sdot v15.4s, v23.16b, v21.4b[1]
-	WORD $0x4fb6e2f3 // sdot v19.4s, v23.16b, v22.4b[1]
-	FMOVQ 368(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5e2f0 // sdot v16.4s, v23.16b, v21.4b[1]
-	WORD $0x4fb6e2f4 // sdot v20.4s, v23.16b, v22.4b[1]
-	FMOVQ 384(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaed // sdot v13.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf1 // sdot v17.4s, v23.16b, v22.4b[2]
-	FMOVQ 400(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaee // sdot v14.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf2 // sdot v18.4s, v23.16b, v22.4b[2]
-	FMOVQ 416(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaef // sdot v15.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf3 // sdot v19.4s, v23.16b, v22.4b[2]
-	FMOVQ 432(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f95eaf0 // sdot v16.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf4 // sdot v20.4s, v23.16b, v22.4b[2]
-	FMOVQ 448(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5eaed // sdot v13.4s, v23.16b, v21.4b[3]
-	WORD $0x4fb6eaf1 // sdot v17.4s, v23.16b, v22.4b[3]
-	FMOVQ 464(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5eaee // sdot v14.4s, v23.16b, v21.4b[3]
-	WORD $0x4fb6eaf2 // sdot v18.4s, v23.16b, v22.4b[3]
-	FMOVQ 480(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5eaef // sdot v15.4s, v23.16b, v21.4b[3]
-	WORD $0x4fb6eaf3 // sdot v19.4s, v23.16b, v22.4b[3]
-	FMOVQ 496(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb5eaf0 // sdot v16.4s, v23.16b, v21.4b[3]
-	WORD $0x4fb6eaf4 // sdot v20.4s, v23.16b, v22.4b[3]
-	FMOVQ 32(R1), F21
-	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9511a1 // fmla v1.4s, v13.4s, v21.s[0]
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9511c2 // fmla v2.4s, v14.4s, v21.s[0]
-	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9511e3 // fmla v3.4s, v15.4s, v21.s[0]
-	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f951204 // fmla v4.4s, v16.4s, v21.s[0]
-	FMOVQ 80(R1), F21
-	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f951225 // fmla v5.4s, v17.4s, v21.s[0]
-	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f951246 // fmla v6.4s, v18.4s, v21.s[0]
-	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4f951267 // fmla v7.4s, v19.4s, v21.s[0]
-	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4f951288 // fmla v8.4s, v20.4s, v21.s[0]
-	ADD $512, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F13
-	WORD $0x4e29cc2d // fmla v13.4s, v1.4s, v9.4s
-	FMOVQ F13, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F13
-	WORD $0x4e2acc4d // fmla v13.4s, v2.4s, v10.4s
-	FMOVQ F13, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F13
-	WORD $0x4e2bcc6d // fmla v13.4s, v3.4s, v11.4s
-	FMOVQ F13, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F13
-	WORD $0x4e2ccc8d // fmla v13.4s, v4.4s, v12.4s
-	FMOVQ F13, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ 64(R6), F13
-	WORD $0x4e29ccad // fmla v13.4s, v5.4s, v9.4s
-	FMOVQ F13, 64(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ 80(R6), F13
-	WORD $0x4e2acccd // fmla v13.4s, v6.4s, v10.4s
-	FMOVQ F13, 80(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ 96(R6), F13
-	WORD $0x4e2bcced // fmla v13.4s, v7.4s, v11.4s
-	FMOVQ F13, 96(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ 112(R6), F13
-	WORD $0x4e2ccd0d // fmla v13.4s, v8.4s, v12.4s
-	FMOVQ F13, 112(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	FMOVQ 64(R6), F5
-	FMOVQ 80(R6), F6
-	FMOVQ 96(R6), F7
-	FMOVQ 112(R6), F8
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	FMOVQ F3, 32(R7)
-	FMOVQ F4, 48(R7)
-	ADD R4, R7
-	FMOVQ F5, 0(R7)
-	FMOVQ F6, 16(R7)
-	FMOVQ F7, 32(R7)
-	FMOVQ F8, 48(R7)
-	RET
-
-// func mul8symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symDotProd8x4(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0x80808080, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ F5, 64(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ F6, 80(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ F7, 96(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	FMOVQ F8, 112(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	ADD $64, R0
-	MOVD $2, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F9
-	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
-	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	ADD $32, R8
-
-block:
-	FMOVQ 32(R1), F19
-	WORD $0x4f00e40b // movi v11.16b, #0
-	WORD $0x4f00e40c // movi v12.16b, #0
-	FMOVQ 80(R1), F19
-	WORD $0x4f00e40d // movi v13.16b, #0
-	WORD $0x4f00e40e // movi v14.16b, #0
-	FMOVQ 128(R1), F19
-	WORD $0x4f00e40f // movi v15.16b, #0
-	WORD $0x4f00e410 // movi v16.16b, #0
-	FMOVQ 176(R1), F19
-	WORD $0x4f00e411 // movi v17.16b, #0
-	WORD $0x4f00e412 // movi v18.16b, #0
-	FMOVQ 0(R1), F19
-	FMOVQ 48(R1), F20
-	FMOVQ 96(R1), F21
-	FMOVQ 144(R1), F22
-	FMOVQ 0(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f93e2eb // sdot v11.4s, v23.16b, v19.4b[0]
-	WORD $0x4f94e2ed // sdot v13.4s, v23.16b, v20.4b[0]
-	WORD $0x4f95e2ef // sdot v15.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f1 // sdot v17.4s, v23.16b, v22.4b[0]
-	FMOVQ 16(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f93e2ec // sdot v12.4s, v23.16b, v19.4b[0]
-	WORD $0x4f94e2ee // sdot v14.4s, v23.16b, v20.4b[0]
-	WORD $0x4f95e2f0 // sdot v16.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f2 // sdot v18.4s, v23.16b, v22.4b[0]
-	FMOVQ 64(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb3e2eb // sdot v11.4s, v23.16b, v19.4b[1]
-	WORD $0x4fb4e2ed // sdot v13.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb5e2ef // sdot v15.4s, v23.16b, v21.4b[1]
-	WORD $0x4fb6e2f1 // sdot v17.4s, v23.16b, v22.4b[1]
-	FMOVQ 80(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb3e2ec // sdot v12.4s, v23.16b, v19.4b[1]
-	WORD $0x4fb4e2ee // sdot v14.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb5e2f0 // sdot v16.4s, v23.16b, v21.4b[1]
-	WORD $0x4fb6e2f2 // sdot v18.4s, v23.16b, v22.4b[1]
-	FMOVQ 128(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f93eaeb // sdot v11.4s, v23.16b, v19.4b[2]
-	WORD $0x4f94eaed // sdot v13.4s, v23.16b, v20.4b[2]
-	WORD $0x4f95eaef // sdot v15.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf1 // sdot v17.4s, v23.16b, v22.4b[2]
-	FMOVQ 144(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f93eaec // sdot v12.4s, v23.16b, v19.4b[2]
-	WORD $0x4f94eaee // sdot v14.4s, v23.16b, v20.4b[2]
-	WORD $0x4f95eaf0 // sdot v16.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf2 // sdot v18.4s, v23.16b, v22.4b[2]
-	FMOVQ 192(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb3eaeb // sdot v11.4s, v23.16b, v19.4b[3]
-	WORD $0x4fb4eaed // sdot v13.4s, v23.16b, v20.4b[3]
-	WORD $0x4fb5eaef // sdot v15.4s, v23.16b, v21.4b[3]
-	WORD $0x4fb6eaf1 // sdot v17.4s, v23.16b, v22.4b[3]
-	FMOVQ 208(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb3eaec // sdot v12.4s, v23.16b, v19.4b[3]
-	WORD $0x4fb4eaee // sdot v14.4s, v23.16b, v20.4b[3]
-	WORD $0x4fb5eaf0 // sdot v16.4s, v23.16b, v21.4b[3]
-	WORD $0x4fb6eaf2 // sdot v18.4s, v23.16b, v22.4b[3]
-	FMOVQ 16(R1), F19
-	FMOVQ 64(R1), F20
-	FMOVQ 112(R1), F21
-	FMOVQ 160(R1), F22
-	FMOVQ 256(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f93e2eb // sdot v11.4s, v23.16b, v19.4b[0]
-	WORD $0x4f94e2ed // sdot v13.4s, v23.16b, v20.4b[0]
-	WORD $0x4f95e2ef // sdot v15.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f1 // sdot v17.4s, v23.16b, v22.4b[0]
-	FMOVQ 272(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f93e2ec // sdot v12.4s, v23.16b, v19.4b[0]
-	WORD $0x4f94e2ee // sdot v14.4s, v23.16b, v20.4b[0]
-	WORD $0x4f95e2f0 // sdot v16.4s, v23.16b, v21.4b[0]
-	WORD $0x4f96e2f2 // sdot v18.4s, v23.16b, v22.4b[0]
-	FMOVQ 320(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb3e2eb // sdot v11.4s, v23.16b, v19.4b[1]
-	WORD $0x4fb4e2ed // sdot v13.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb5e2ef // sdot v15.4s, v23.16b, v21.4b[1]
-	WORD $0x4fb6e2f1 // sdot v17.4s, v23.16b, v22.4b[1]
-	FMOVQ 336(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb3e2ec // sdot v12.4s, v23.16b, v19.4b[1]
-	WORD $0x4fb4e2ee // sdot v14.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb5e2f0 // sdot v16.4s, v23.16b, v21.4b[1]
-	WORD $0x4fb6e2f2 // sdot v18.4s, v23.16b, v22.4b[1]
-	FMOVQ 384(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f93eaeb // sdot v11.4s, v23.16b, v19.4b[2]
-	WORD $0x4f94eaed // sdot v13.4s, v23.16b, v20.4b[2]
-	WORD $0x4f95eaef // sdot v15.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf1 // sdot v17.4s, v23.16b, v22.4b[2]
-	FMOVQ 400(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4f93eaec // sdot v12.4s, v23.16b, v19.4b[2]
-	WORD $0x4f94eaee // sdot v14.4s, v23.16b, v20.4b[2]
-	WORD $0x4f95eaf0 // sdot v16.4s, v23.16b, v21.4b[2]
-	WORD $0x4f96eaf2 // sdot v18.4s, v23.16b, v22.4b[2]
-	FMOVQ 448(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb3eaeb // sdot v11.4s, v23.16b, v19.4b[3]
-	WORD $0x4fb4eaed // sdot v13.4s, v23.16b, v20.4b[3]
-	WORD $0x4fb5eaef // sdot v15.4s, v23.16b, v21.4b[3]
-	WORD $0x4fb6eaf1 // sdot v17.4s, v23.16b, v22.4b[3]
-	FMOVQ 464(R0), F23
-	WORD $0x6e201ef7 // eor v23.16b, v23.16b, v0.16b
-	WORD $0x4fb3eaec // sdot v12.4s, v23.16b, v19.4b[3]
-	WORD $0x4fb4eaee // sdot v14.4s, v23.16b, v20.4b[3]
-	WORD $0x4fb5eaf0 // sdot v16.4s, v23.16b, v21.4b[3]
-	WORD $0x4fb6eaf2 // sdot v18.4s, v23.16b, v22.4b[3]
-	FMOVQ 32(R1), F19
-	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f931161 // fmla v1.4s, v11.4s, v19.s[0]
-	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4f931182 // fmla v2.4s, v12.4s, v19.s[0]
-	FMOVQ 80(R1), F19
-	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9311a3 // fmla v3.4s, v13.4s, v19.s[0]
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9311c4 // fmla v4.4s, v14.4s, v19.s[0]
-	FMOVQ 128(R1), F19
-	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9311e5 // fmla v5.4s, v15.4s, v19.s[0]
-	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f931206 // fmla v6.4s, v16.4s, v19.s[0]
-	FMOVQ 176(R1), F19
-	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f931227 // fmla v7.4s, v17.4s, v19.s[0]
-	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f931248 // fmla v8.4s, v18.4s, v19.s[0]
-	ADD $512, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F11
-	WORD $0x4e29cc2b // fmla v11.4s, v1.4s, v9.4s
-	FMOVQ F11, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F11
-	WORD $0x4e2acc4b // fmla v11.4s, v2.4s, v10.4s
-	FMOVQ F11, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F11
-	WORD $0x4e29cc6b // fmla v11.4s, v3.4s, v9.4s
-	FMOVQ F11, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F11
-	WORD $0x4e2acc8b // fmla v11.4s, v4.4s, v10.4s
-	FMOVQ F11, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ 64(R6), F11
-	WORD $0x4e29ccab // fmla v11.4s, v5.4s, v9.4s
-	FMOVQ F11, 64(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ 80(R6), F11
-	WORD $0x4e2acccb // fmla v11.4s, v6.4s, v10.4s
-	FMOVQ F11, 80(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ 96(R6), F11
-	WORD $0x4e29cceb // fmla v11.4s, v7.4s, v9.4s
-	FMOVQ F11, 96(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ 112(R6), F11
-	WORD $0x4e2acd0b // fmla v11.4s, v8.4s, v10.4s
-	FMOVQ F11, 112(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	FMOVQ 64(R6), F5
-	FMOVQ 80(R6), F6
-	FMOVQ 96(R6), F7
-	FMOVQ 112(R6), F8
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	ADD R4, R7
-	FMOVQ F3, 0(R7)
-	FMOVQ F4, 16(R7)
-	ADD R4, R7
-	FMOVQ F5, 0(R7)
-	FMOVQ F6, 16(R7)
-	ADD R4, R7
-	FMOVQ F7, 0(R7)
-	FMOVQ F8, 16(R7)
-	RET
-
-// func mul8symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symI8MM8x2(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	WORD $0x4f00e400 // movi v0.16b, #0
-	FMOVQ F0, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 48(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	ADD $64, R0
-	MOVD $2, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F4
-	WORD $0x4e217885 // fcvtl2 v5.4s, v4.8h
-	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
-	WORD $0x4e843886 // zip1 v6.4s, v4.4s, v4.4s
-	WORD $0x4e847884 // zip2 v4.4s, v4.4s, v4.4s
-	WORD $0x4e8538a7 // zip1 v7.4s, v5.4s, v5.4s
-	WORD $0x4e8578a5 // zip2 v5.4s, v5.4s, v5.4s
-	ADD $32, R8
-
-block:
-	FMOVQ 32(R1), F8
-	FMOVQ 80(R1), F12
-	WORD $0x4e8c7908 // zip2 v8.4s, v8.4s, v12.4s
-	WORD $0x4e180508 // dup v8.2d, v8.d[1]
-	VMOV V8.B16, V9.B16
-	VMOV V8.B16, V10.B16
-	VMOV V8.B16, V11.B16
-	FMOVQ 0(R1), F14
-	FMOVQ 48(R1), F13
-	WORD $0x4ecd39cc // zip1 v12.2d, v14.2d, v13.2d
-	WORD $0x4ecd79cd // zip2 v13.2d, v14.2d, v13.2d
-	FMOVQ 0(R0), F14
-	FMOVQ 64(R0), F15
-	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
-	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
-	WORD $0x4e8cae08 // usmmla v8.4s, v16.16b, v12.16b
-	WORD $0x4e8cade9 // usmmla v9.4s, v15.16b, v12.16b
-	FMOVQ 16(R0), F14
-	FMOVQ 80(R0), F15
-	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
-	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
-	WORD $0x4e8cae0a // usmmla v10.4s, v16.16b, v12.16b
-	WORD $0x4e8cadeb // usmmla v11.4s, v15.16b, v12.16b
-	FMOVQ 128(R0), F14
-	FMOVQ 192(R0), F15
-	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
-	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
-	WORD $0x4e8dae08 // usmmla v8.4s, v16.16b, v13.16b
-	WORD $0x4e8dade9 // usmmla v9.4s, v15.16b, v13.16b
-	FMOVQ 144(R0), F14
-	FMOVQ 208(R0), F15
-	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
-	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
-	WORD $0x4e8dae0a // usmmla v10.4s, v16.16b, v13.16b
-	WORD $0x4e8dadeb // usmmla v11.4s, v15.16b, v13.16b
-	FMOVQ 16(R1), F14
-	FMOVQ 64(R1), F13
-	WORD $0x4ecd39cc // zip1 v12.2d, v14.2d, v13.2d
-	WORD $0x4ecd79cd // zip2 v13.2d, v14.2d, v13.2d
-	FMOVQ 256(R0), F14
-	FMOVQ 320(R0), F15
-	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
-	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
-	WORD $0x4e8cae08 // usmmla v8.4s, v16.16b, v12.16b
-	WORD $0x4e8cade9 // usmmla v9.4s, v15.16b, v12.16b
-	FMOVQ 272(R0), F14
-	FMOVQ 336(R0), F15
-	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
-	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
-	WORD $0x4e8cae0a // usmmla v10.4s, v16.16b, v12.16b
-	WORD $0x4e8cadeb // usmmla v11.4s, v15.16b, v12.16b
-	FMOVQ 384(R0), F14
-	FMOVQ 448(R0), F15
-	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
-	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
-	WORD $0x4e8dae08 // usmmla v8.4s, v16.16b, v13.16b
-	WORD $0x4e8dade9 // usmmla v9.4s, v15.16b, v13.16b
-	FMOVQ 400(R0), F14
-	FMOVQ 464(R0), F15
-	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
-	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
-	WORD $0x4e8dae0a // usmmla v10.4s, v16.16b, v13.16b
-	WORD $0x4e8dadeb // usmmla v11.4s, v15.16b, v13.16b
-	FMOVQ 32(R1), F12
-	FMOVQ 80(R1), F13
-	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
-	WORD $0x4e08058c // dup v12.2d, v12.d[0]
-	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x4e2ccd00 // fmla v0.4s, v8.4s, v12.4s
-	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x4e2ccd21 // fmla v1.4s, v9.4s, v12.4s
-	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x4e2ccd42 // fmla v2.4s, v10.4s, v12.4s
-	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4e2ccd63 // fmla v3.4s, v11.4s, v12.4s
-	ADD $512, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F8
-	WORD $0x4e26cc08 // fmla v8.4s, v0.4s, v6.4s
-	FMOVQ F8, 0(R6)
-	WORD $0x4f00e400 // movi v0.16b, #0
-	FMOVQ 16(R6), F8
-	WORD $0x4e24cc28 // fmla v8.4s, v1.4s, v4.4s
-	FMOVQ F8, 16(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 32(R6), F8
-	WORD $0x4e27cc48 // fmla v8.4s, v2.4s, v7.4s
-	FMOVQ F8, 32(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 48(R6), F8
-	WORD $0x4e25cc68 // fmla v8.4s, v3.4s, v5.4s
-	FMOVQ F8, 48(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F0
-	FMOVQ 16(R6), F1
-	FMOVQ 32(R6), F2
-	FMOVQ 48(R6), F3
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	WORD $0x4e811808 // uzp1 v8.4s, v0.4s, v1.4s
-	FMOVQ F8, 0(R7)
-	WORD $0x4e831848 // uzp1 v8.4s, v2.4s, v3.4s
-	FMOVQ F8, 16(R7)
-	ADD R4, R7
-	WORD $0x4e815808 // uzp2 v8.4s, v0.4s, v1.4s
-	FMOVQ F8, 0(R7)
-	WORD $0x4e835848 // uzp2 v8.4s, v2.4s, v3.4s
-	FMOVQ F8, 16(R7)
-	RET
-
-// func mul8symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symI8MM8x4(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	WORD $0x4f00e400 // movi v0.16b, #0
-	FMOVQ F0, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 64(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ F5, 80(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ F6, 96(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ F7, 112(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	ADD $64, R0
-	MOVD $2, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F8
-	WORD $0x4e217909 // fcvtl2 v9.4s, v8.8h
-	WORD $0x0e217908 // fcvtl v8.4s, v8.4h
-	WORD $0x4e88390a // zip1 v10.4s, v8.4s, v8.4s
-	WORD $0x4e887908 // zip2 v8.4s, v8.4s, v8.4s
-	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
-	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
-	ADD $32, R8
-
-block:
-	FMOVQ 32(R1), F12
-	FMOVQ 80(R1), F20
-	WORD $0x4e94798c // zip2 v12.4s, v12.4s, v20.4s
-	WORD $0x4e18058c // dup v12.2d, v12.d[1]
-	VMOV V12.B16, V13.B16
-	VMOV V12.B16, V14.B16
-	VMOV V12.B16, V15.B16
-	FMOVQ 128(R1), F16
-	FMOVQ 176(R1), F20
-	WORD $0x4e947a10 // zip2 v16.4s, v16.4s, v20.4s
-	WORD $0x4e180610 // dup v16.2d, v16.d[1]
-	VMOV V16.B16, V17.B16
-	VMOV V16.B16, V18.B16
-	VMOV V16.B16, V19.B16
-	FMOVQ 0(R1), F24
-	FMOVQ 48(R1), F21
-	WORD $0x4ed53b14 // zip1 v20.2d, v24.2d, v21.2d
-	WORD $0x4ed57b15 // zip2 v21.2d, v24.2d, v21.2d
-	FMOVQ 96(R1), F24
-	FMOVQ 144(R1), F23
-	WORD $0x4ed73b16 // zip1 v22.2d, v24.2d, v23.2d
-	WORD $0x4ed77b17 // zip2 v23.2d, v24.2d, v23.2d
-	FMOVQ 0(R0), F24
-	FMOVQ 64(R0), F25
-	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
-	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
-	WORD $0x4e94af4c // usmmla v12.4s, v26.16b, v20.16b
-	WORD $0x4e96af50 // usmmla v16.4s, v26.16b, v22.16b
-	WORD $0x4e94af2d // usmmla v13.4s, v25.16b, v20.16b
-	WORD $0x4e96af31 // usmmla v17.4s, v25.16b, v22.16b
-	FMOVQ 16(R0), F24
-	FMOVQ 80(R0), F25
-	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
-	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
-	WORD $0x4e94af4e // usmmla v14.4s, v26.16b, v20.16b
-	WORD $0x4e96af52 // usmmla v18.4s, v26.16b, v22.16b
-	WORD $0x4e94af2f // usmmla v15.4s, v25.16b, v20.16b
-	WORD $0x4e96af33 // usmmla v19.4s, v25.16b, v22.16b
-	FMOVQ 128(R0), F24
-	FMOVQ 192(R0), F25
-	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
-	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
-	WORD $0x4e95af4c // usmmla v12.4s, v26.16b, v21.16b
-	WORD $0x4e97af50 // usmmla v16.4s, v26.16b, v23.16b
-	WORD $0x4e95af2d // usmmla v13.4s, v25.16b, v21.16b
-	WORD $0x4e97af31 // usmmla v17.4s, v25.16b, v23.16b
-	FMOVQ 144(R0), F24
-	FMOVQ 208(R0), F25
-	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
-	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
-	WORD $0x4e95af4e // usmmla v14.4s, v26.16b, v21.16b
-	WORD $0x4e97af52 // usmmla v18.4s, v26.16b, v23.16b
-	WORD $0x4e95af2f // usmmla v15.4s, v25.16b, v21.16b
-	WORD $0x4e97af33 // usmmla v19.4s, v25.16b, v23.16b
-	FMOVQ 16(R1), F24
-	FMOVQ 64(R1), F21
-	WORD $0x4ed53b14 // zip1 v20.2d, v24.2d, v21.2d
-	WORD $0x4ed57b15 // zip2 v21.2d, v24.2d, v21.2d
-	FMOVQ 112(R1), F24
-	FMOVQ 160(R1), F23
-	WORD $0x4ed73b16 // zip1 v22.2d, v24.2d, v23.2d
-	WORD $0x4ed77b17 // zip2 v23.2d, v24.2d, v23.2d
-	FMOVQ 256(R0), F24
-	FMOVQ 320(R0), F25
-	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
-	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
-	WORD $0x4e94af4c // usmmla v12.4s, v26.16b, v20.16b
-	WORD $0x4e96af50 // usmmla v16.4s, v26.16b, v22.16b
-	WORD $0x4e94af2d // usmmla v13.4s, v25.16b, v20.16b
-	WORD $0x4e96af31 // usmmla v17.4s, v25.16b, v22.16b
-	FMOVQ 272(R0), F24
-	FMOVQ 336(R0), F25
-	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
-	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
-	WORD $0x4e94af4e // usmmla v14.4s, v26.16b, v20.16b
-	WORD $0x4e96af52 // usmmla v18.4s, v26.16b, v22.16b
-	WORD $0x4e94af2f // usmmla v15.4s, v25.16b, v20.16b
-	WORD $0x4e96af33 // usmmla v19.4s, v25.16b, v22.16b
-	FMOVQ 384(R0), F24
-	FMOVQ 448(R0), F25
-	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
-	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
-	WORD $0x4e95af4c // usmmla v12.4s, v26.16b, v21.16b
-	WORD $0x4e97af50 // usmmla v16.4s, v26.16b, v23.16b
-	WORD $0x4e95af2d // usmmla v13.4s, v25.16b, v21.16b
-	WORD $0x4e97af31 // usmmla v17.4s, v25.16b, v23.16b
-	FMOVQ 400(R0), F24
-	FMOVQ 464(R0), F25
-	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
-	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
-	WORD $0x4e95af4e // usmmla v14.4s, v26.16b, v21.16b
-	WORD $0x4e97af52 // usmmla v18.4s, v26.16b, v23.16b
-	WORD $0x4e95af2f // usmmla v15.4s, v25.16b, v21.16b
-	WORD $0x4e97af33 // usmmla v19.4s, v25.16b, v23.16b
-	FMOVQ 32(R1), F20
-	FMOVQ 80(R1), F21
-	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
-	WORD $0x4e080694 // dup v20.2d, v20.d[0]
-	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4e34cd80 // fmla v0.4s, v12.4s, v20.4s
-	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4e34cda1 // fmla v1.4s, v13.4s, v20.4s
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4e34cdc2 // fmla v2.4s, v14.4s, v20.4s
-	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4e34cde3 // fmla v3.4s, v15.4s, v20.4s
-	FMOVQ 128(R1), F20
-	FMOVQ 176(R1), F21
-	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
-	WORD $0x4e080694 // dup v20.2d, v20.d[0]
-	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
-	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
-	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
-	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
-	ADD $512, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F12
-	WORD $0x4e2acc0c // fmla v12.4s, v0.4s, v10.4s
-	FMOVQ F12, 0(R6)
-	WORD $0x4f00e400 // movi v0.16b, #0
-	FMOVQ 16(R6), F12
-	WORD $0x4e28cc2c // fmla v12.4s, v1.4s, v8.4s
-	FMOVQ F12, 16(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 32(R6), F12
-	WORD $0x4e2bcc4c // fmla v12.4s, v2.4s, v11.4s
-	FMOVQ F12, 32(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 48(R6), F12
-	WORD $0x4e29cc6c // fmla v12.4s, v3.4s, v9.4s
-	FMOVQ F12, 48(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 64(R6), F12
-	WORD $0x4e2acc8c // fmla v12.4s, v4.4s, v10.4s
-	FMOVQ F12, 64(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ 80(R6), F12
-	WORD $0x4e28ccac // fmla v12.4s, v5.4s, v8.4s
-	FMOVQ F12, 80(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ 96(R6), F12
-	WORD $0x4e2bcccc // fmla v12.4s, v6.4s, v11.4s
-	FMOVQ F12, 96(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ 112(R6), F12
-	WORD $0x4e29ccec // fmla v12.4s, v7.4s, v9.4s
-	FMOVQ F12, 112(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F0
-	FMOVQ 16(R6), F1
-	FMOVQ 32(R6), F2
-	FMOVQ 48(R6), F3
-	FMOVQ 64(R6), F4
-	FMOVQ 80(R6), F5
-	FMOVQ 96(R6), F6
-	FMOVQ 112(R6), F7
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	WORD $0x4e81180c // uzp1 v12.4s, v0.4s, v1.4s
-	FMOVQ F12, 0(R7)
-	WORD $0x4e83184c // uzp1 v12.4s, v2.4s, v3.4s
-	FMOVQ F12, 16(R7)
-	ADD R4, R7
-	WORD $0x4e81580c // uzp2 v12.4s, v0.4s, v1.4s
-	FMOVQ F12, 0(R7)
-	WORD $0x4e83584c // uzp2 v12.4s, v2.4s, v3.4s
-	FMOVQ F12, 16(R7)
-	ADD R4, R7
-	WORD $0x4e85188c // uzp1 v12.4s, v4.4s, v5.4s
-	FMOVQ F12, 0(R7)
-	WORD $0x4e8718cc // uzp1 v12.4s, v6.4s, v7.4s
-	FMOVQ F12, 16(R7)
-	ADD R4, R7
-	WORD $0x4e85588c // uzp2 v12.4s, v4.4s, v5.4s
-	FMOVQ F12, 0(R7)
-	WORD $0x4e8758cc // uzp2 v12.4s, v6.4s, v7.4s
-	FMOVQ F12, 16(R7)
-	RET
-
-// func mul8asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymNEON16x1(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0x80808080, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R8), F7
-	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
-	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R8
-	FMOVD 0(R9), F9
-	WORD $0x6e201d29 // eor v9.16b, v9.16b, v0.16b
-	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
-	WORD $0x4f10a52a // sxtl2 v10.4s, v9.8h
-	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
-	FMOVD 8(R9), F11
-	WORD $0x6e201d6b // eor v11.16b, v11.16b, v0.16b
-	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
-	WORD $0x4f10a56c // sxtl2 v12.4s, v11.8h
-	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
-	ADD $16, R9
-
-block:
-	WORD $0x4f00e40d // movi v13.16b, #0
-	WORD $0x4f00e40e // movi v14.16b, #0
-	WORD $0x4f00e40f // movi v15.16b, #0
-	WORD $0x4f00e410 // movi v16.16b, #0
-	WORD $0x4f00e411 // movi v17.16b, #0
-	WORD $0x4f00e412 // movi v18.16b, #0
-	WORD $0x4f00e413 // movi v19.16b, #0
-	WORD $0x4f00e414 // movi v20.16b, #0
-	FMOVQ 0(R1), F21
-	WORD $0x4e0406b6 // dup v22.4s, v21.s[0]
-	WORD $0x4e0c06b7 // dup v23.4s, v21.s[1]
-	FMOVQ 0(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 64(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b2d // sadalp v13.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b2e // sadalp v14.4s, v25.8h
-	FMOVQ 16(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 80(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b2f // sadalp v15.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b30 // sadalp v16.4s, v25.8h
-	FMOVQ 32(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 96(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b31 // sadalp v17.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b32 // sadalp v18.4s, v25.8h
-	FMOVQ 48(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 112(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b33 // sadalp v19.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b34 // sadalp v20.4s, v25.8h
-	FMOVQ 0(R1), F21
-	WORD $0x4e1406b6 // dup v22.4s, v21.s[2]
-	WORD $0x4e1c06b7 // dup v23.4s, v21.s[3]
-	FMOVQ 128(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 192(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b2d // sadalp v13.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b2e // sadalp v14.4s, v25.8h
-	FMOVQ 144(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 208(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b2f // sadalp v15.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b30 // sadalp v16.4s, v25.8h
-	FMOVQ 160(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 224(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b31 // sadalp v17.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b32 // sadalp v18.4s, v25.8h
-	FMOVQ 176(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 240(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b33 // sadalp v19.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b34 // sadalp v20.4s, v25.8h
-	FMOVQ 16(R1), F21
-	WORD $0x4e0406b6 // dup v22.4s, v21.s[0]
-	WORD $0x4e0c06b7 // dup v23.4s, v21.s[1]
-	FMOVQ 256(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 320(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b2d // sadalp v13.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b2e // sadalp v14.4s, v25.8h
-	FMOVQ 272(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 336(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b2f // sadalp v15.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b30 // sadalp v16.4s, v25.8h
-	FMOVQ 288(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 352(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b31 // sadalp v17.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b32 // sadalp v18.4s, v25.8h
-	FMOVQ 304(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 368(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b33 // sadalp v19.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b34 // sadalp v20.4s, v25.8h
-	FMOVQ 16(R1), F21
-	WORD $0x4e1406b6 // dup v22.4s, v21.s[2]
-	WORD $0x4e1c06b7 // dup v23.4s, v21.s[3]
-	FMOVQ 384(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 448(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b2d // sadalp v13.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b2e // sadalp v14.4s, v25.8h
-	FMOVQ 400(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 464(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b2f // sadalp v15.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b30 // sadalp v16.4s, v25.8h
-	FMOVQ 416(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 480(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b31 // sadalp v17.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b32 // sadalp v18.4s, v25.8h
-	FMOVQ 432(R0), F21
-	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
-	FMOVQ 496(R0), F24
-	WORD $0x6e201f18 // eor v24.16b, v24.16b, v0.16b
-	WORD $0x0e36c2b9 // smull v25.8h, v21.8b, v22.8b
-	WORD $0x0e378319 // smlal v25.8h, v24.8b, v23.8b
-	WORD $0x4e606b33 // sadalp v19.4s, v25.8h
-	WORD $0x4e36c2b9 // smull2 v25.8h, v21.16b, v22.16b
-	WORD $0x4e378319 // smlal2 v25.8h, v24.16b, v23.16b
-	WORD $0x4e606b34 // sadalp v20.4s, v25.8h
-	WORD $0x4eaebdad // addp v13.4s, v13.4s, v14.4s
-	WORD $0x4eb0bdef // addp v15.4s, v15.4s, v16.4s
-	WORD $0x4eb2be31 // addp v17.4s, v17.4s, v18.4s
-	WORD $0x4eb4be73 // addp v19.4s, v19.4s, v20.4s
-	FMOVQ 32(R1), F21
-	WORD $0x4fb5812e // mul v14.4s, v9.4s, v21.s[1]
-	WORD $0x4fb58150 // mul v16.4s, v10.4s, v21.s[1]
-	WORD $0x4fb58172 // mul v18.4s, v11.4s, v21.s[1]
-	WORD $0x4fb58194 // mul v20.4s, v12.4s, v21.s[1]
-	WORD $0x4eae85ad // add v13.4s, v13.4s, v14.4s
-	WORD $0x4eb085ef // add v15.4s, v15.4s, v16.4s
-	WORD $0x4eb28631 // add v17.4s, v17.4s, v18.4s
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
-	FMOVQ 32(R1), F21
-	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9511a1 // fmla v1.4s, v13.4s, v21.s[0]
-	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9511e2 // fmla v2.4s, v15.4s, v21.s[0]
-	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f951223 // fmla v3.4s, v17.4s, v21.s[0]
-	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4f951264 // fmla v4.4s, v19.4s, v21.s[0]
-	ADD $512, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F13
-	WORD $0x4e25cc2d // fmla v13.4s, v1.4s, v5.4s
-	FMOVQ F13, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F13
-	WORD $0x4e26cc4d // fmla v13.4s, v2.4s, v6.4s
-	FMOVQ F13, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F13
-	WORD $0x4e27cc6d // fmla v13.4s, v3.4s, v7.4s
-	FMOVQ F13, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F13
-	WORD $0x4e28cc8d // fmla v13.4s, v4.4s, v8.4s
-	FMOVQ F13, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	FMOVQ F3, 32(R7)
-	FMOVQ F4, 48(R7)
-	RET
-
-// func mul8asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymNEON8x2(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0x80808080, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	ADD $32, R8
-	FMOVD 0(R9), F7
-	WORD $0x6e201ce7 // eor v7.16b, v7.16b, v0.16b
-	WORD $0x0f08a4e7 // sxtl v7.8h, v7.8b
-	WORD $0x4f10a4e8 // sxtl2 v8.4s, v7.8h
-	WORD $0x0f10a4e7 // sxtl v7.4s, v7.4h
-	ADD $16, R9
-
-block:
-	WORD $0x4f00e409 // movi v9.16b, #0
-	WORD $0x4f00e40a // movi v10.16b, #0
-	WORD $0x4f00e40b // movi v11.16b, #0
-	WORD $0x4f00e40c // movi v12.16b, #0
-	WORD $0x4f00e40d // movi v13.16b, #0
-	WORD $0x4f00e40e // movi v14.16b, #0
-	WORD $0x4f00e40f // movi v15.16b, #0
-	WORD $0x4f00e410 // movi v16.16b, #0
+severalBlock:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
 	FMOVQ 0(R1), F17
 	WORD $0x4e040632 // dup v18.4s, v17.s[0]
 	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
@@ -5212,23 +7689,13 @@ block:
 	WORD $0x4e606af0 // sadalp v16.4s, v23.8h
 	WORD $0x4eaabd29 // addp v9.4s, v9.4s, v10.4s
 	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
-	FMOVQ 32(R1), F17
-	WORD $0x4fb180ea // mul v10.4s, v7.4s, v17.s[1]
-	WORD $0x4fb1810c // mul v12.4s, v8.4s, v17.s[1]
-	WORD $0x4eaa8529 // add v9.4s, v9.4s, v10.4s
-	WORD $0x4eac856b // add v11.4s, v11.4s, v12.4s
+	WORD $0x4eaebdad // addp v13.4s, v13.4s, v14.4s
+	WORD $0x4eb0bdef // addp v15.4s, v15.4s, v16.4s
 	FMOVQ 32(R1), F17
 	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
 	WORD $0x4f911121 // fmla v1.4s, v9.4s, v17.s[0]
 	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
 	WORD $0x4f911162 // fmla v2.4s, v11.4s, v17.s[0]
-	WORD $0x4eaebdad // addp v13.4s, v13.4s, v14.4s
-	WORD $0x4eb0bdef // addp v15.4s, v15.4s, v16.4s
-	FMOVQ 80(R1), F17
-	WORD $0x4fb180ee // mul v14.4s, v7.4s, v17.s[1]
-	WORD $0x4fb18110 // mul v16.4s, v8.4s, v17.s[1]
-	WORD $0x4eae85ad // add v13.4s, v13.4s, v14.4s
-	WORD $0x4eb085ef // add v15.4s, v15.4s, v16.4s
 	FMOVQ 80(R1), F17
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
 	WORD $0x4f9111a3 // fmla v3.4s, v13.4s, v17.s[0]
@@ -5236,315 +7703,622 @@ block:
 	WORD $0x4f9111e4 // fmla v4.4s, v15.4s, v17.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F9
-	WORD $0x4e25cc29 // fmla v9.4s, v1.4s, v5.4s
-	FMOVQ F9, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F9
-	WORD $0x4e26cc49 // fmla v9.4s, v2.4s, v6.4s
-	FMOVQ F9, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F9
-	WORD $0x4e25cc69 // fmla v9.4s, v3.4s, v5.4s
-	FMOVQ F9, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F9
-	WORD $0x4e26cc89 // fmla v9.4s, v4.4s, v6.4s
-	FMOVQ F9, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	ADD R4, R7
-	FMOVQ F3, 0(R7)
-	FMOVQ F4, 16(R7)
-	RET
-
-// func mul8asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymDotProd16x1(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0x80808080, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ 16(R8), F7
-	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
-	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	ADD $32, R8
-	FMOVD 0(R9), F9
-	WORD $0x6e201d29 // eor v9.16b, v9.16b, v0.16b
-	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
-	WORD $0x4f10a52a // sxtl2 v10.4s, v9.8h
-	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
-	FMOVD 8(R9), F11
-	WORD $0x6e201d6b // eor v11.16b, v11.16b, v0.16b
-	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
-	WORD $0x4f10a56c // sxtl2 v12.4s, v11.8h
-	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
-	ADD $16, R9
-
-block:
-	FMOVQ 32(R1), F17
-	WORD $0x4fb1812d // mul v13.4s, v9.4s, v17.s[1]
-	WORD $0x4fb1814e // mul v14.4s, v10.4s, v17.s[1]
-	WORD $0x4fb1816f // mul v15.4s, v11.4s, v17.s[1]
-	WORD $0x4fb18190 // mul v16.4s, v12.4s, v17.s[1]
-	FMOVQ 0(R1), F17
-	FMOVQ 0(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e24d // sdot v13.4s, v18.16b, v17.4b[0]
-	FMOVQ 16(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e24e // sdot v14.4s, v18.16b, v17.4b[0]
-	FMOVQ 32(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e24f // sdot v15.4s, v18.16b, v17.4b[0]
-	FMOVQ 48(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e250 // sdot v16.4s, v18.16b, v17.4b[0]
-	FMOVQ 64(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1e24d // sdot v13.4s, v18.16b, v17.4b[1]
-	FMOVQ 80(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1e24e // sdot v14.4s, v18.16b, v17.4b[1]
-	FMOVQ 96(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1e24f // sdot v15.4s, v18.16b, v17.4b[1]
-	FMOVQ 112(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1e250 // sdot v16.4s, v18.16b, v17.4b[1]
-	FMOVQ 128(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea4d // sdot v13.4s, v18.16b, v17.4b[2]
-	FMOVQ 144(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea4e // sdot v14.4s, v18.16b, v17.4b[2]
-	FMOVQ 160(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea4f // sdot v15.4s, v18.16b, v17.4b[2]
-	FMOVQ 176(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea50 // sdot v16.4s, v18.16b, v17.4b[2]
-	FMOVQ 192(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1ea4d // sdot v13.4s, v18.16b, v17.4b[3]
-	FMOVQ 208(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1ea4e // sdot v14.4s, v18.16b, v17.4b[3]
-	FMOVQ 224(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1ea4f // sdot v15.4s, v18.16b, v17.4b[3]
-	FMOVQ 240(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1ea50 // sdot v16.4s, v18.16b, v17.4b[3]
-	FMOVQ 16(R1), F17
-	FMOVQ 256(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e24d // sdot v13.4s, v18.16b, v17.4b[0]
-	FMOVQ 272(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e24e // sdot v14.4s, v18.16b, v17.4b[0]
-	FMOVQ 288(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e24f // sdot v15.4s, v18.16b, v17.4b[0]
-	FMOVQ 304(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91e250 // sdot v16.4s, v18.16b, v17.4b[0]
-	FMOVQ 320(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1e24d // sdot v13.4s, v18.16b, v17.4b[1]
-	FMOVQ 336(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1e24e // sdot v14.4s, v18.16b, v17.4b[1]
-	FMOVQ 352(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1e24f // sdot v15.4s, v18.16b, v17.4b[1]
-	FMOVQ 368(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1e250 // sdot v16.4s, v18.16b, v17.4b[1]
-	FMOVQ 384(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea4d // sdot v13.4s, v18.16b, v17.4b[2]
-	FMOVQ 400(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea4e // sdot v14.4s, v18.16b, v17.4b[2]
-	FMOVQ 416(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea4f // sdot v15.4s, v18.16b, v17.4b[2]
-	FMOVQ 432(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4f91ea50 // sdot v16.4s, v18.16b, v17.4b[2]
-	FMOVQ 448(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1ea4d // sdot v13.4s, v18.16b, v17.4b[3]
-	FMOVQ 464(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1ea4e // sdot v14.4s, v18.16b, v17.4b[3]
-	FMOVQ 480(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1ea4f // sdot v15.4s, v18.16b, v17.4b[3]
-	FMOVQ 496(R0), F18
-	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
-	WORD $0x4fb1ea50 // sdot v16.4s, v18.16b, v17.4b[3]
-	FMOVQ 32(R1), F17
-	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9111a1 // fmla v1.4s, v13.4s, v17.s[0]
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9111c2 // fmla v2.4s, v14.4s, v17.s[0]
-	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9111e3 // fmla v3.4s, v15.4s, v17.s[0]
-	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
-	ADD $512, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F13
-	WORD $0x4e25cc2d // fmla v13.4s, v1.4s, v5.4s
-	FMOVQ F13, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F13
-	WORD $0x4e26cc4d // fmla v13.4s, v2.4s, v6.4s
-	FMOVQ F13, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F13
-	WORD $0x4e27cc6d // fmla v13.4s, v3.4s, v7.4s
-	FMOVQ F13, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F13
-	WORD $0x4e28cc8d // fmla v13.4s, v4.4s, v8.4s
-	FMOVQ F13, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	FMOVQ F3, 32(R7)
-	FMOVQ F4, 48(R7)
-	RET
-
-// func mul8asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymDotProd16x2(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0x80808080, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ F5, 64(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ F6, 80(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ F7, 96(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	FMOVQ F8, 112(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F9
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	FMOVQ 16(R8), F11
+	WORD $0x4e29cc25 // fmla v5.4s, v1.4s, v9.4s
+	WORD $0x4e2acc46 // fmla v6.4s, v2.4s, v10.4s
+	WORD $0x4e29cc67 // fmla v7.4s, v3.4s, v9.4s
+	WORD $0x4e2acc88 // fmla v8.4s, v4.4s, v10.4s
+	ADD $32, R7
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	ADD R10, R9
+	FMOVQ F7, 0(R9)
+	FMOVQ F8, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	FMOVQ 0(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 48(R1), F13
+	WORD $0x4e0405b0 // dup v16.4s, v13.s[0]
+	WORD $0x4e0c05b1 // dup v17.4s, v13.s[1]
+	FMOVQ 0(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 64(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a65 // sadalp v5.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a66 // sadalp v6.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a69 // sadalp v9.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6a // sadalp v10.4s, v19.8h
+	FMOVQ 16(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 80(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a67 // sadalp v7.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a68 // sadalp v8.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a6b // sadalp v11.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6c // sadalp v12.4s, v19.8h
+	FMOVQ 0(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 48(R1), F13
+	WORD $0x4e1405b0 // dup v16.4s, v13.s[2]
+	WORD $0x4e1c05b1 // dup v17.4s, v13.s[3]
+	FMOVQ 128(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 192(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a65 // sadalp v5.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a66 // sadalp v6.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a69 // sadalp v9.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6a // sadalp v10.4s, v19.8h
+	FMOVQ 144(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 208(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a67 // sadalp v7.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a68 // sadalp v8.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a6b // sadalp v11.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6c // sadalp v12.4s, v19.8h
+	FMOVQ 16(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 64(R1), F13
+	WORD $0x4e0405b0 // dup v16.4s, v13.s[0]
+	WORD $0x4e0c05b1 // dup v17.4s, v13.s[1]
+	FMOVQ 256(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 320(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a65 // sadalp v5.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a66 // sadalp v6.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a69 // sadalp v9.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6a // sadalp v10.4s, v19.8h
+	FMOVQ 272(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 336(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a67 // sadalp v7.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a68 // sadalp v8.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a6b // sadalp v11.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6c // sadalp v12.4s, v19.8h
+	FMOVQ 16(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 64(R1), F13
+	WORD $0x4e1405b0 // dup v16.4s, v13.s[2]
+	WORD $0x4e1c05b1 // dup v17.4s, v13.s[3]
+	FMOVQ 384(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 448(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a65 // sadalp v5.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a66 // sadalp v6.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a69 // sadalp v9.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6a // sadalp v10.4s, v19.8h
+	FMOVQ 400(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 464(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a67 // sadalp v7.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a68 // sadalp v8.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a6b // sadalp v11.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6c // sadalp v12.4s, v19.8h
+	WORD $0x4ea6bca5 // addp v5.4s, v5.4s, v6.4s
+	WORD $0x4ea8bce7 // addp v7.4s, v7.4s, v8.4s
+	WORD $0x4eaabd29 // addp v9.4s, v9.4s, v10.4s
+	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
+	FMOVQ 0(R7), F13
+	WORD $0x4e2179ae // fcvtl2 v14.4s, v13.8h
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVQ 32(R1), F15
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8f90a5 // fmul v5.4s, v5.4s, v15.s[0]
+	WORD $0x4e2dcca1 // fmla v1.4s, v5.4s, v13.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
+	WORD $0x4e2ecce2 // fmla v2.4s, v7.4s, v14.4s
+	FMOVQ 80(R1), F15
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f8f9129 // fmul v9.4s, v9.4s, v15.s[0]
+	WORD $0x4e2dcd23 // fmla v3.4s, v9.4s, v13.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f8f916b // fmul v11.4s, v11.4s, v15.s[0]
+	WORD $0x4e2ecd64 // fmla v4.4s, v11.4s, v14.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	ADD R10, R9
+	FMOVQ F3, 0(R9)
+	FMOVQ F4, 16(R9)
+	RET
+
+// func mul8symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8symDotProd16x1(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	FMOVQ 0(R1), F13
+	FMOVQ 0(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
+	FMOVQ 16(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1ca // sdot v10.4s, v14.16b, v13.4b[0]
+	FMOVQ 32(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cb // sdot v11.4s, v14.16b, v13.4b[0]
+	FMOVQ 48(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cc // sdot v12.4s, v14.16b, v13.4b[0]
+	FMOVQ 64(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1c9 // sdot v9.4s, v14.16b, v13.4b[1]
+	FMOVQ 80(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1ca // sdot v10.4s, v14.16b, v13.4b[1]
+	FMOVQ 96(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1cb // sdot v11.4s, v14.16b, v13.4b[1]
+	FMOVQ 112(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1cc // sdot v12.4s, v14.16b, v13.4b[1]
+	FMOVQ 128(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9c9 // sdot v9.4s, v14.16b, v13.4b[2]
+	FMOVQ 144(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9ca // sdot v10.4s, v14.16b, v13.4b[2]
+	FMOVQ 160(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cb // sdot v11.4s, v14.16b, v13.4b[2]
+	FMOVQ 176(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
+	FMOVQ 192(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9c9 // sdot v9.4s, v14.16b, v13.4b[3]
+	FMOVQ 208(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9ca // sdot v10.4s, v14.16b, v13.4b[3]
+	FMOVQ 224(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9cb // sdot v11.4s, v14.16b, v13.4b[3]
+	FMOVQ 240(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9cc // sdot v12.4s, v14.16b, v13.4b[3]
+	FMOVQ 16(R1), F13
+	FMOVQ 256(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
+	FMOVQ 272(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1ca // sdot v10.4s, v14.16b, v13.4b[0]
+	FMOVQ 288(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cb // sdot v11.4s, v14.16b, v13.4b[0]
+	FMOVQ 304(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cc // sdot v12.4s, v14.16b, v13.4b[0]
+	FMOVQ 320(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1c9 // sdot v9.4s, v14.16b, v13.4b[1]
+	FMOVQ 336(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1ca // sdot v10.4s, v14.16b, v13.4b[1]
+	FMOVQ 352(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1cb // sdot v11.4s, v14.16b, v13.4b[1]
+	FMOVQ 368(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1cc // sdot v12.4s, v14.16b, v13.4b[1]
+	FMOVQ 384(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9c9 // sdot v9.4s, v14.16b, v13.4b[2]
+	FMOVQ 400(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9ca // sdot v10.4s, v14.16b, v13.4b[2]
+	FMOVQ 416(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cb // sdot v11.4s, v14.16b, v13.4b[2]
+	FMOVQ 432(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
+	FMOVQ 448(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9c9 // sdot v9.4s, v14.16b, v13.4b[3]
+	FMOVQ 464(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9ca // sdot v10.4s, v14.16b, v13.4b[3]
+	FMOVQ 480(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9cb // sdot v11.4s, v14.16b, v13.4b[3]
+	FMOVQ 496(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9cc // sdot v12.4s, v14.16b, v13.4b[3]
+	FMOVQ 32(R1), F13
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f8d1121 // fmla v1.4s, v9.4s, v13.s[0]
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f8d1142 // fmla v2.4s, v10.4s, v13.s[0]
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f8d1163 // fmla v3.4s, v11.4s, v13.s[0]
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
+	ADD $512, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
 	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
 	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
-	ADD $32, R8
-	FMOVD 0(R9), F13
-	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
-	WORD $0x0f08a5ad // sxtl v13.8h, v13.8b
-	WORD $0x4f10a5ae // sxtl2 v14.4s, v13.8h
-	WORD $0x0f10a5ad // sxtl v13.4s, v13.4h
-	FMOVD 8(R9), F15
-	WORD $0x6e201def // eor v15.16b, v15.16b, v0.16b
-	WORD $0x0f08a5ef // sxtl v15.8h, v15.8b
-	WORD $0x4f10a5f0 // sxtl2 v16.4s, v15.8h
-	WORD $0x0f10a5ef // sxtl v15.4s, v15.4h
-	ADD $16, R9
+	WORD $0x4e29cc25 // fmla v5.4s, v1.4s, v9.4s
+	WORD $0x4e2acc46 // fmla v6.4s, v2.4s, v10.4s
+	WORD $0x4e2bcc67 // fmla v7.4s, v3.4s, v11.4s
+	WORD $0x4e2ccc88 // fmla v8.4s, v4.4s, v12.4s
+	ADD $32, R7
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
 
-block:
-	FMOVQ 32(R1), F25
-	WORD $0x4fb981b1 // mul v17.4s, v13.4s, v25.s[1]
-	WORD $0x4fb981d2 // mul v18.4s, v14.4s, v25.s[1]
-	WORD $0x4fb981f3 // mul v19.4s, v15.4s, v25.s[1]
-	WORD $0x4fb98214 // mul v20.4s, v16.4s, v25.s[1]
-	FMOVQ 80(R1), F25
-	WORD $0x4fb981b5 // mul v21.4s, v13.4s, v25.s[1]
-	WORD $0x4fb981d6 // mul v22.4s, v14.4s, v25.s[1]
-	WORD $0x4fb981f7 // mul v23.4s, v15.4s, v25.s[1]
-	WORD $0x4fb98218 // mul v24.4s, v16.4s, v25.s[1]
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	FMOVQ F7, 32(R9)
+	FMOVQ F8, 48(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	FMOVQ 0(R1), F9
+	FMOVQ 0(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e145 // sdot v5.4s, v10.16b, v9.4b[0]
+	FMOVQ 16(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e146 // sdot v6.4s, v10.16b, v9.4b[0]
+	FMOVQ 32(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e147 // sdot v7.4s, v10.16b, v9.4b[0]
+	FMOVQ 48(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e148 // sdot v8.4s, v10.16b, v9.4b[0]
+	FMOVQ 64(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e145 // sdot v5.4s, v10.16b, v9.4b[1]
+	FMOVQ 80(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e146 // sdot v6.4s, v10.16b, v9.4b[1]
+	FMOVQ 96(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e147 // sdot v7.4s, v10.16b, v9.4b[1]
+	FMOVQ 112(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e148 // sdot v8.4s, v10.16b, v9.4b[1]
+	FMOVQ 128(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e945 // sdot v5.4s, v10.16b, v9.4b[2]
+	FMOVQ 144(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e946 // sdot v6.4s, v10.16b, v9.4b[2]
+	FMOVQ 160(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e947 // sdot v7.4s, v10.16b, v9.4b[2]
+	FMOVQ 176(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e948 // sdot v8.4s, v10.16b, v9.4b[2]
+	FMOVQ 192(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e945 // sdot v5.4s, v10.16b, v9.4b[3]
+	FMOVQ 208(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e946 // sdot v6.4s, v10.16b, v9.4b[3]
+	FMOVQ 224(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e947 // sdot v7.4s, v10.16b, v9.4b[3]
+	FMOVQ 240(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e948 // sdot v8.4s, v10.16b, v9.4b[3]
+	FMOVQ 16(R1), F9
+	FMOVQ 256(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e145 // sdot v5.4s, v10.16b, v9.4b[0]
+	FMOVQ 272(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e146 // sdot v6.4s, v10.16b, v9.4b[0]
+	FMOVQ 288(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e147 // sdot v7.4s, v10.16b, v9.4b[0]
+	FMOVQ 304(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e148 // sdot v8.4s, v10.16b, v9.4b[0]
+	FMOVQ 320(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e145 // sdot v5.4s, v10.16b, v9.4b[1]
+	FMOVQ 336(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e146 // sdot v6.4s, v10.16b, v9.4b[1]
+	FMOVQ 352(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e147 // sdot v7.4s, v10.16b, v9.4b[1]
+	FMOVQ 368(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e148 // sdot v8.4s, v10.16b, v9.4b[1]
+	FMOVQ 384(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e945 // sdot v5.4s, v10.16b, v9.4b[2]
+	FMOVQ 400(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e946 // sdot v6.4s, v10.16b, v9.4b[2]
+	FMOVQ 416(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e947 // sdot v7.4s, v10.16b, v9.4b[2]
+	FMOVQ 432(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e948 // sdot v8.4s, v10.16b, v9.4b[2]
+	FMOVQ 448(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e945 // sdot v5.4s, v10.16b, v9.4b[3]
+	FMOVQ 464(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e946 // sdot v6.4s, v10.16b, v9.4b[3]
+	FMOVQ 480(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e947 // sdot v7.4s, v10.16b, v9.4b[3]
+	FMOVQ 496(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e948 // sdot v8.4s, v10.16b, v9.4b[3]
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
+	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	FMOVQ 32(R1), F13
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8d90a5 // fmul v5.4s, v5.4s, v13.s[0]
+	WORD $0x4e29cca1 // fmla v1.4s, v5.4s, v9.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8d90c6 // fmul v6.4s, v6.4s, v13.s[0]
+	WORD $0x4e2accc2 // fmla v2.4s, v6.4s, v10.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8d90e7 // fmul v7.4s, v7.4s, v13.s[0]
+	WORD $0x4e2bcce3 // fmla v3.4s, v7.4s, v11.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f8d9108 // fmul v8.4s, v8.4s, v13.s[0]
+	WORD $0x4e2ccd04 // fmla v4.4s, v8.4s, v12.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	FMOVQ F3, 32(R9)
+	FMOVQ F4, 48(R9)
+	RET
+
+// func mul8symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8symDotProd16x2(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	WORD $0x6f00e411 // movi v17.2d, #0
+	WORD $0x6f00e412 // movi v18.2d, #0
+	WORD $0x6f00e413 // movi v19.2d, #0
+	WORD $0x6f00e414 // movi v20.2d, #0
+	WORD $0x6f00e415 // movi v21.2d, #0
+	WORD $0x6f00e416 // movi v22.2d, #0
+	WORD $0x6f00e417 // movi v23.2d, #0
+	WORD $0x6f00e418 // movi v24.2d, #0
 	FMOVQ 0(R1), F25
 	FMOVQ 48(R1), F26
 	FMOVQ 0(R0), F27
@@ -5697,561 +8471,971 @@ block:
 	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F17
-	WORD $0x4e29cc31 // fmla v17.4s, v1.4s, v9.4s
-	FMOVQ F17, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F17
-	WORD $0x4e2acc51 // fmla v17.4s, v2.4s, v10.4s
-	FMOVQ F17, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F17
-	WORD $0x4e2bcc71 // fmla v17.4s, v3.4s, v11.4s
-	FMOVQ F17, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F17
-	WORD $0x4e2ccc91 // fmla v17.4s, v4.4s, v12.4s
-	FMOVQ F17, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ 64(R6), F17
-	WORD $0x4e29ccb1 // fmla v17.4s, v5.4s, v9.4s
-	FMOVQ F17, 64(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ 80(R6), F17
-	WORD $0x4e2accd1 // fmla v17.4s, v6.4s, v10.4s
-	FMOVQ F17, 80(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ 96(R6), F17
-	WORD $0x4e2bccf1 // fmla v17.4s, v7.4s, v11.4s
-	FMOVQ F17, 96(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ 112(R6), F17
-	WORD $0x4e2ccd11 // fmla v17.4s, v8.4s, v12.4s
-	FMOVQ F17, 112(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	CBZ R4, done
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 16(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	WORD $0x4e31cc29 // fmla v9.4s, v1.4s, v17.4s
+	WORD $0x4e32cc4a // fmla v10.4s, v2.4s, v18.4s
+	WORD $0x4e33cc6b // fmla v11.4s, v3.4s, v19.4s
+	WORD $0x4e34cc8c // fmla v12.4s, v4.4s, v20.4s
+	WORD $0x4e31ccad // fmla v13.4s, v5.4s, v17.4s
+	WORD $0x4e32ccce // fmla v14.4s, v6.4s, v18.4s
+	WORD $0x4e33ccef // fmla v15.4s, v7.4s, v19.4s
+	WORD $0x4e34cd10 // fmla v16.4s, v8.4s, v20.4s
+	ADD $32, R7
+	CBZ R5, severalDone
 	SUBS $1, R10
-	BNE group
-	B span
+	BNE severalGroup
+	B severalSpan
 
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	FMOVQ 64(R6), F5
-	FMOVQ 80(R6), F6
-	FMOVQ 96(R6), F7
-	FMOVQ 112(R6), F8
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	FMOVQ F3, 32(R7)
-	FMOVQ F4, 48(R7)
-	ADD R4, R7
-	FMOVQ F5, 0(R7)
-	FMOVQ F6, 16(R7)
-	FMOVQ F7, 32(R7)
-	FMOVQ F8, 48(R7)
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F9, 0(R9)
+	FMOVQ F10, 16(R9)
+	FMOVQ F11, 32(R9)
+	FMOVQ F12, 48(R9)
+	ADD R10, R9
+	FMOVQ F13, 0(R9)
+	FMOVQ F14, 16(R9)
+	FMOVQ F15, 32(R9)
+	FMOVQ F16, 48(R9)
 	RET
 
-// func mul8asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymDotProd8x4(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	MOVD $0x80808080, R11
-	VDUP R11, V0.S4
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 0(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 16(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 32(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 48(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ F5, 64(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ F6, 80(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ F7, 96(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	FMOVQ F8, 112(R6)
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
 
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
 
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F9
-	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
-	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
-	ADD $32, R8
-	FMOVD 0(R9), F11
-	WORD $0x6e201d6b // eor v11.16b, v11.16b, v0.16b
-	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
-	WORD $0x4f10a56c // sxtl2 v12.4s, v11.8h
-	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
-	ADD $16, R9
-
-block:
-	FMOVQ 32(R1), F21
-	WORD $0x4fb5816d // mul v13.4s, v11.4s, v21.s[1]
-	WORD $0x4fb5818e // mul v14.4s, v12.4s, v21.s[1]
-	FMOVQ 80(R1), F21
-	WORD $0x4fb5816f // mul v15.4s, v11.4s, v21.s[1]
-	WORD $0x4fb58190 // mul v16.4s, v12.4s, v21.s[1]
-	FMOVQ 128(R1), F21
-	WORD $0x4fb58171 // mul v17.4s, v11.4s, v21.s[1]
-	WORD $0x4fb58192 // mul v18.4s, v12.4s, v21.s[1]
-	FMOVQ 176(R1), F21
-	WORD $0x4fb58173 // mul v19.4s, v11.4s, v21.s[1]
-	WORD $0x4fb58194 // mul v20.4s, v12.4s, v21.s[1]
-	FMOVQ 0(R1), F21
-	FMOVQ 48(R1), F22
-	FMOVQ 96(R1), F23
-	FMOVQ 144(R1), F24
-	FMOVQ 0(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4f95e32d // sdot v13.4s, v25.16b, v21.4b[0]
-	WORD $0x4f96e32f // sdot v15.4s, v25.16b, v22.4b[0]
-	WORD $0x4f97e331 // sdot v17.4s, v25.16b, v23.4b[0]
-	WORD $0x4f98e333 // sdot v19.4s, v25.16b, v24.4b[0]
-	FMOVQ 16(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4f95e32e // sdot v14.4s, v25.16b, v21.4b[0]
-	WORD $0x4f96e330 // sdot v16.4s, v25.16b, v22.4b[0]
-	WORD $0x4f97e332 // sdot v18.4s, v25.16b, v23.4b[0]
-	WORD $0x4f98e334 // sdot v20.4s, v25.16b, v24.4b[0]
-	FMOVQ 64(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4fb5e32d // sdot v13.4s, v25.16b, v21.4b[1]
-	WORD $0x4fb6e32f // sdot v15.4s, v25.16b, v22.4b[1]
-	WORD $0x4fb7e331 // sdot v17.4s, v25.16b, v23.4b[1]
-	WORD $0x4fb8e333 // sdot v19.4s, v25.16b, v24.4b[1]
-	FMOVQ 80(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4fb5e32e // sdot v14.4s, v25.16b, v21.4b[1]
-	WORD $0x4fb6e330 // sdot v16.4s, v25.16b, v22.4b[1]
-	WORD $0x4fb7e332 // sdot v18.4s, v25.16b, v23.4b[1]
-	WORD $0x4fb8e334 // sdot v20.4s, v25.16b, v24.4b[1]
-	FMOVQ 128(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4f95eb2d // sdot v13.4s, v25.16b, v21.4b[2]
-	WORD $0x4f96eb2f // sdot v15.4s, v25.16b, v22.4b[2]
-	WORD $0x4f97eb31 // sdot v17.4s, v25.16b, v23.4b[2]
-	WORD $0x4f98eb33 // sdot v19.4s, v25.16b, v24.4b[2]
-	FMOVQ 144(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4f95eb2e // sdot v14.4s, v25.16b, v21.4b[2]
-	WORD $0x4f96eb30 // sdot v16.4s, v25.16b, v22.4b[2]
-	WORD $0x4f97eb32 // sdot v18.4s, v25.16b, v23.4b[2]
-	WORD $0x4f98eb34 // sdot v20.4s, v25.16b, v24.4b[2]
-	FMOVQ 192(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4fb5eb2d // sdot v13.4s, v25.16b, v21.4b[3]
-	WORD $0x4fb6eb2f // sdot v15.4s, v25.16b, v22.4b[3]
-	WORD $0x4fb7eb31 // sdot v17.4s, v25.16b, v23.4b[3]
-	WORD $0x4fb8eb33 // sdot v19.4s, v25.16b, v24.4b[3]
-	FMOVQ 208(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4fb5eb2e // sdot v14.4s, v25.16b, v21.4b[3]
-	WORD $0x4fb6eb30 // sdot v16.4s, v25.16b, v22.4b[3]
-	WORD $0x4fb7eb32 // sdot v18.4s, v25.16b, v23.4b[3]
-	WORD $0x4fb8eb34 // sdot v20.4s, v25.16b, v24.4b[3]
-	FMOVQ 16(R1), F21
-	FMOVQ 64(R1), F22
-	FMOVQ 112(R1), F23
-	FMOVQ 160(R1), F24
-	FMOVQ 256(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4f95e32d // sdot v13.4s, v25.16b, v21.4b[0]
-	WORD $0x4f96e32f // sdot v15.4s, v25.16b, v22.4b[0]
-	WORD $0x4f97e331 // sdot v17.4s, v25.16b, v23.4b[0]
-	WORD $0x4f98e333 // sdot v19.4s, v25.16b, v24.4b[0]
-	FMOVQ 272(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4f95e32e // sdot v14.4s, v25.16b, v21.4b[0]
-	WORD $0x4f96e330 // sdot v16.4s, v25.16b, v22.4b[0]
-	WORD $0x4f97e332 // sdot v18.4s, v25.16b, v23.4b[0]
-	WORD $0x4f98e334 // sdot v20.4s, v25.16b, v24.4b[0]
-	FMOVQ 320(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4fb5e32d // sdot v13.4s, v25.16b, v21.4b[1]
-	WORD $0x4fb6e32f // sdot v15.4s, v25.16b, v22.4b[1]
-	WORD $0x4fb7e331 // sdot v17.4s, v25.16b, v23.4b[1]
-	WORD $0x4fb8e333 // sdot v19.4s, v25.16b, v24.4b[1]
-	FMOVQ 336(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4fb5e32e // sdot v14.4s, v25.16b, v21.4b[1]
-	WORD $0x4fb6e330 // sdot v16.4s, v25.16b, v22.4b[1]
-	WORD $0x4fb7e332 // sdot v18.4s, v25.16b, v23.4b[1]
-	WORD $0x4fb8e334 // sdot v20.4s, v25.16b, v24.4b[1]
-	FMOVQ 384(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4f95eb2d // sdot v13.4s, v25.16b, v21.4b[2]
-	WORD $0x4f96eb2f // sdot v15.4s, v25.16b, v22.4b[2]
-	WORD $0x4f97eb31 // sdot v17.4s, v25.16b, v23.4b[2]
-	WORD $0x4f98eb33 // sdot v19.4s, v25.16b, v24.4b[2]
-	FMOVQ 400(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4f95eb2e // sdot v14.4s, v25.16b, v21.4b[2]
-	WORD $0x4f96eb30 // sdot v16.4s, v25.16b, v22.4b[2]
-	WORD $0x4f97eb32 // sdot v18.4s, v25.16b, v23.4b[2]
-	WORD $0x4f98eb34 // sdot v20.4s, v25.16b, v24.4b[2]
-	FMOVQ 448(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4fb5eb2d // sdot v13.4s, v25.16b, v21.4b[3]
-	WORD $0x4fb6eb2f // sdot v15.4s, v25.16b, v22.4b[3]
-	WORD $0x4fb7eb31 // sdot v17.4s, v25.16b, v23.4b[3]
-	WORD $0x4fb8eb33 // sdot v19.4s, v25.16b, v24.4b[3]
-	FMOVQ 464(R0), F25
-	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
-	WORD $0x4fb5eb2e // sdot v14.4s, v25.16b, v21.4b[3]
-	WORD $0x4fb6eb30 // sdot v16.4s, v25.16b, v22.4b[3]
-	WORD $0x4fb7eb32 // sdot v18.4s, v25.16b, v23.4b[3]
-	WORD $0x4fb8eb34 // sdot v20.4s, v25.16b, v24.4b[3]
-	FMOVQ 32(R1), F21
-	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4f9511a1 // fmla v1.4s, v13.4s, v21.s[0]
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4f9511c2 // fmla v2.4s, v14.4s, v21.s[0]
-	FMOVQ 80(R1), F21
-	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4f9511e3 // fmla v3.4s, v15.4s, v21.s[0]
-	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x4f951204 // fmla v4.4s, v16.4s, v21.s[0]
-	FMOVQ 128(R1), F21
-	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
-	WORD $0x4f951225 // fmla v5.4s, v17.4s, v21.s[0]
-	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x4f951246 // fmla v6.4s, v18.4s, v21.s[0]
-	FMOVQ 176(R1), F21
-	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x4f951267 // fmla v7.4s, v19.4s, v21.s[0]
-	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x4f951288 // fmla v8.4s, v20.4s, v21.s[0]
-	ADD $512, R0
-	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F13
-	WORD $0x4e29cc2d // fmla v13.4s, v1.4s, v9.4s
-	FMOVQ F13, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 16(R6), F13
-	WORD $0x4e2acc4d // fmla v13.4s, v2.4s, v10.4s
-	FMOVQ F13, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 32(R6), F13
-	WORD $0x4e29cc6d // fmla v13.4s, v3.4s, v9.4s
-	FMOVQ F13, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 48(R6), F13
-	WORD $0x4e2acc8d // fmla v13.4s, v4.4s, v10.4s
-	FMOVQ F13, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ 64(R6), F13
-	WORD $0x4e29ccad // fmla v13.4s, v5.4s, v9.4s
-	FMOVQ F13, 64(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ 80(R6), F13
-	WORD $0x4e2acccd // fmla v13.4s, v6.4s, v10.4s
-	FMOVQ F13, 80(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ 96(R6), F13
-	WORD $0x4e29cced // fmla v13.4s, v7.4s, v9.4s
-	FMOVQ F13, 96(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ 112(R6), F13
-	WORD $0x4e2acd0d // fmla v13.4s, v8.4s, v10.4s
-	FMOVQ F13, 112(R6)
-	WORD $0x4f00e408 // movi v8.16b, #0
-	CBZ R4, done
-	SUBS $1, R10
-	BNE group
-	B span
-
-done:
-	FMOVQ 0(R6), F1
-	FMOVQ 16(R6), F2
-	FMOVQ 32(R6), F3
-	FMOVQ 48(R6), F4
-	FMOVQ 64(R6), F5
-	FMOVQ 80(R6), F6
-	FMOVQ 96(R6), F7
-	FMOVQ 112(R6), F8
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	FMOVQ F1, 0(R7)
-	FMOVQ F2, 16(R7)
-	ADD R4, R7
-	FMOVQ F3, 0(R7)
-	FMOVQ F4, 16(R7)
-	ADD R4, R7
-	FMOVQ F5, 0(R7)
-	FMOVQ F6, 16(R7)
-	ADD R4, R7
-	FMOVQ F7, 0(R7)
-	FMOVQ F8, 16(R7)
-	RET
-
-// func mul8asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymI8MM8x2(SB), NOSPLIT, $0-72
-	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
-	MOVD lane+24(FP), R2
-	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
-	ADD R2<<2, R0
-	WORD $0x4f00e400 // movi v0.16b, #0
-	FMOVQ F0, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 48(R6)
-
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
-
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F4
-	WORD $0x4e217885 // fcvtl2 v5.4s, v4.8h
-	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
-	WORD $0x4e843886 // zip1 v6.4s, v4.4s, v4.4s
-	WORD $0x4e847884 // zip2 v4.4s, v4.4s, v4.4s
-	WORD $0x4e8538a7 // zip1 v7.4s, v5.4s, v5.4s
-	WORD $0x4e8578a5 // zip2 v5.4s, v5.4s, v5.4s
-	ADD $32, R8
-	FMOVD 0(R9), F8
-	WORD $0x2f08a508 // uxtl v8.8h, v8.8b
-	WORD $0x6f10a509 // uxtl2 v9.4s, v8.8h
-	WORD $0x2f10a508 // uxtl v8.4s, v8.4h
-	WORD $0x4e88390a // zip1 v10.4s, v8.4s, v8.4s
-	WORD $0x4e887908 // zip2 v8.4s, v8.4s, v8.4s
-	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
-	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
-	ADD $16, R9
-
-block:
-	FMOVQ 32(R1), F16
-	FMOVQ 80(R1), F17
-	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
-	WORD $0x4e180610 // dup v16.2d, v16.d[1]
-	WORD $0x4eb09d4c // mul v12.4s, v10.4s, v16.4s
-	WORD $0x4eb09d0d // mul v13.4s, v8.4s, v16.4s
-	WORD $0x4eb09d6e // mul v14.4s, v11.4s, v16.4s
-	WORD $0x4eb09d2f // mul v15.4s, v9.4s, v16.4s
-	FMOVQ 0(R1), F18
-	FMOVQ 48(R1), F17
-	WORD $0x4ed13a50 // zip1 v16.2d, v18.2d, v17.2d
-	WORD $0x4ed17a51 // zip2 v17.2d, v18.2d, v17.2d
-	FMOVQ 0(R0), F18
+singleGroup:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+	FMOVQ 0(R1), F17
+	FMOVQ 48(R1), F18
+	FMOVQ 0(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e269 // sdot v9.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26d // sdot v13.4s, v19.16b, v18.4b[0]
+	FMOVQ 16(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26a // sdot v10.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26e // sdot v14.4s, v19.16b, v18.4b[0]
+	FMOVQ 32(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26b // sdot v11.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26f // sdot v15.4s, v19.16b, v18.4b[0]
+	FMOVQ 48(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26c // sdot v12.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e270 // sdot v16.4s, v19.16b, v18.4b[0]
 	FMOVQ 64(R0), F19
-	WORD $0x4e933a54 // zip1 v20.4s, v18.4s, v19.4s
-	WORD $0x4e937a53 // zip2 v19.4s, v18.4s, v19.4s
-	WORD $0x4e90ae8c // usmmla v12.4s, v20.16b, v16.16b
-	WORD $0x4e90ae6d // usmmla v13.4s, v19.16b, v16.16b
-	FMOVQ 16(R0), F18
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e269 // sdot v9.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e26d // sdot v13.4s, v19.16b, v18.4b[1]
 	FMOVQ 80(R0), F19
-	WORD $0x4e933a54 // zip1 v20.4s, v18.4s, v19.4s
-	WORD $0x4e937a53 // zip2 v19.4s, v18.4s, v19.4s
-	WORD $0x4e90ae8e // usmmla v14.4s, v20.16b, v16.16b
-	WORD $0x4e90ae6f // usmmla v15.4s, v19.16b, v16.16b
-	FMOVQ 128(R0), F18
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e26a // sdot v10.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e26e // sdot v14.4s, v19.16b, v18.4b[1]
+	FMOVQ 96(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e26b // sdot v11.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e26f // sdot v15.4s, v19.16b, v18.4b[1]
+	FMOVQ 112(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e26c // sdot v12.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e270 // sdot v16.4s, v19.16b, v18.4b[1]
+	FMOVQ 128(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea69 // sdot v9.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6d // sdot v13.4s, v19.16b, v18.4b[2]
+	FMOVQ 144(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6a // sdot v10.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6e // sdot v14.4s, v19.16b, v18.4b[2]
+	FMOVQ 160(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6b // sdot v11.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6f // sdot v15.4s, v19.16b, v18.4b[2]
+	FMOVQ 176(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6c // sdot v12.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea70 // sdot v16.4s, v19.16b, v18.4b[2]
 	FMOVQ 192(R0), F19
-	WORD $0x4e933a54 // zip1 v20.4s, v18.4s, v19.4s
-	WORD $0x4e937a53 // zip2 v19.4s, v18.4s, v19.4s
-	WORD $0x4e91ae8c // usmmla v12.4s, v20.16b, v17.16b
-	WORD $0x4e91ae6d // usmmla v13.4s, v19.16b, v17.16b
-	FMOVQ 144(R0), F18
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea69 // sdot v9.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea6d // sdot v13.4s, v19.16b, v18.4b[3]
 	FMOVQ 208(R0), F19
-	WORD $0x4e933a54 // zip1 v20.4s, v18.4s, v19.4s
-	WORD $0x4e937a53 // zip2 v19.4s, v18.4s, v19.4s
-	WORD $0x4e91ae8e // usmmla v14.4s, v20.16b, v17.16b
-	WORD $0x4e91ae6f // usmmla v15.4s, v19.16b, v17.16b
-	FMOVQ 16(R1), F18
-	FMOVQ 64(R1), F17
-	WORD $0x4ed13a50 // zip1 v16.2d, v18.2d, v17.2d
-	WORD $0x4ed17a51 // zip2 v17.2d, v18.2d, v17.2d
-	FMOVQ 256(R0), F18
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea6a // sdot v10.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea6e // sdot v14.4s, v19.16b, v18.4b[3]
+	FMOVQ 224(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea6b // sdot v11.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea6f // sdot v15.4s, v19.16b, v18.4b[3]
+	FMOVQ 240(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea6c // sdot v12.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea70 // sdot v16.4s, v19.16b, v18.4b[3]
+	FMOVQ 16(R1), F17
+	FMOVQ 64(R1), F18
+	FMOVQ 256(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e269 // sdot v9.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26d // sdot v13.4s, v19.16b, v18.4b[0]
+	FMOVQ 272(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26a // sdot v10.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26e // sdot v14.4s, v19.16b, v18.4b[0]
+	FMOVQ 288(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26b // sdot v11.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26f // sdot v15.4s, v19.16b, v18.4b[0]
+	FMOVQ 304(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26c // sdot v12.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e270 // sdot v16.4s, v19.16b, v18.4b[0]
 	FMOVQ 320(R0), F19
-	WORD $0x4e933a54 // zip1 v20.4s, v18.4s, v19.4s
-	WORD $0x4e937a53 // zip2 v19.4s, v18.4s, v19.4s
-	WORD $0x4e90ae8c // usmmla v12.4s, v20.16b, v16.16b
-	WORD $0x4e90ae6d // usmmla v13.4s, v19.16b, v16.16b
-	FMOVQ 272(R0), F18
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e269 // sdot v9.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e26d // sdot v13.4s, v19.16b, v18.4b[1]
 	FMOVQ 336(R0), F19
-	WORD $0x4e933a54 // zip1 v20.4s, v18.4s, v19.4s
-	WORD $0x4e937a53 // zip2 v19.4s, v18.4s, v19.4s
-	WORD $0x4e90ae8e // usmmla v14.4s, v20.16b, v16.16b
-	WORD $0x4e90ae6f // usmmla v15.4s, v19.16b, v16.16b
-	FMOVQ 384(R0), F18
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e26a // sdot v10.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e26e // sdot v14.4s, v19.16b, v18.4b[1]
+	FMOVQ 352(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e26b // sdot v11.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e26f // sdot v15.4s, v19.16b, v18.4b[1]
+	FMOVQ 368(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e26c // sdot v12.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e270 // sdot v16.4s, v19.16b, v18.4b[1]
+	FMOVQ 384(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea69 // sdot v9.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6d // sdot v13.4s, v19.16b, v18.4b[2]
+	FMOVQ 400(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6a // sdot v10.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6e // sdot v14.4s, v19.16b, v18.4b[2]
+	FMOVQ 416(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6b // sdot v11.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6f // sdot v15.4s, v19.16b, v18.4b[2]
+	FMOVQ 432(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6c // sdot v12.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea70 // sdot v16.4s, v19.16b, v18.4b[2]
 	FMOVQ 448(R0), F19
-	WORD $0x4e933a54 // zip1 v20.4s, v18.4s, v19.4s
-	WORD $0x4e937a53 // zip2 v19.4s, v18.4s, v19.4s
-	WORD $0x4e91ae8c // usmmla v12.4s, v20.16b, v17.16b
-	WORD $0x4e91ae6d // usmmla v13.4s, v19.16b, v17.16b
-	FMOVQ 400(R0), F18
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea69 // sdot v9.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea6d // sdot v13.4s, v19.16b, v18.4b[3]
 	FMOVQ 464(R0), F19
-	WORD $0x4e933a54 // zip1 v20.4s, v18.4s, v19.4s
-	WORD $0x4e937a53 // zip2 v19.4s, v18.4s, v19.4s
-	WORD $0x4e91ae8e // usmmla v14.4s, v20.16b, v17.16b
-	WORD $0x4e91ae6f // usmmla v15.4s, v19.16b, v17.16b
-	FMOVQ 32(R1), F16
-	FMOVQ 80(R1), F17
-	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
-	WORD $0x4e080610 // dup v16.2d, v16.d[0]
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea6a // sdot v10.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea6e // sdot v14.4s, v19.16b, v18.4b[3]
+	FMOVQ 480(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea6b // sdot v11.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea6f // sdot v15.4s, v19.16b, v18.4b[3]
+	FMOVQ 496(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea6c // sdot v12.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea70 // sdot v16.4s, v19.16b, v18.4b[3]
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 16(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	FMOVQ 32(R1), F21
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f959129 // fmul v9.4s, v9.4s, v21.s[0]
+	WORD $0x4e31cd21 // fmla v1.4s, v9.4s, v17.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f95914a // fmul v10.4s, v10.4s, v21.s[0]
+	WORD $0x4e32cd42 // fmla v2.4s, v10.4s, v18.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f95916b // fmul v11.4s, v11.4s, v21.s[0]
+	WORD $0x4e33cd63 // fmla v3.4s, v11.4s, v19.4s
 	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
-	WORD $0x4e30cd80 // fmla v0.4s, v12.4s, v16.4s
+	WORD $0x4f95918c // fmul v12.4s, v12.4s, v21.s[0]
+	WORD $0x4e34cd84 // fmla v4.4s, v12.4s, v20.4s
+	FMOVQ 80(R1), F21
 	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
-	WORD $0x4e30cda1 // fmla v1.4s, v13.4s, v16.4s
+	WORD $0x4f9591ad // fmul v13.4s, v13.4s, v21.s[0]
+	WORD $0x4e31cda5 // fmla v5.4s, v13.4s, v17.4s
 	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4e30cdc2 // fmla v2.4s, v14.4s, v16.4s
+	WORD $0x4f9591ce // fmul v14.4s, v14.4s, v21.s[0]
+	WORD $0x4e32cdc6 // fmla v6.4s, v14.4s, v18.4s
 	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x4e30cde3 // fmla v3.4s, v15.4s, v16.4s
+	WORD $0x4f9591ef // fmul v15.4s, v15.4s, v21.s[0]
+	WORD $0x4e33cde7 // fmla v7.4s, v15.4s, v19.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f959210 // fmul v16.4s, v16.4s, v21.s[0]
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F12
-	WORD $0x4e26cc0c // fmla v12.4s, v0.4s, v6.4s
-	FMOVQ F12, 0(R6)
-	WORD $0x4f00e400 // movi v0.16b, #0
-	FMOVQ 16(R6), F12
-	WORD $0x4e24cc2c // fmla v12.4s, v1.4s, v4.4s
-	FMOVQ F12, 16(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 32(R6), F12
-	WORD $0x4e27cc4c // fmla v12.4s, v2.4s, v7.4s
-	FMOVQ F12, 32(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 48(R6), F12
-	WORD $0x4e25cc6c // fmla v12.4s, v3.4s, v5.4s
-	FMOVQ F12, 48(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	CBZ R4, done
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
 	SUBS $1, R10
-	BNE group
-	B span
+	BNE singleGroup
+	B singleSpan
 
-done:
-	FMOVQ 0(R6), F0
-	FMOVQ 16(R6), F1
-	FMOVQ 32(R6), F2
-	FMOVQ 48(R6), F3
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	WORD $0x4e81180c // uzp1 v12.4s, v0.4s, v1.4s
-	FMOVQ F12, 0(R7)
-	WORD $0x4e83184c // uzp1 v12.4s, v2.4s, v3.4s
-	FMOVQ F12, 16(R7)
-	ADD R4, R7
-	WORD $0x4e81580c // uzp2 v12.4s, v0.4s, v1.4s
-	FMOVQ F12, 0(R7)
-	WORD $0x4e83584c // uzp2 v12.4s, v2.4s, v3.4s
-	FMOVQ F12, 16(R7)
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	FMOVQ F3, 32(R9)
+	FMOVQ F4, 48(R9)
+	ADD R10, R9
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	FMOVQ F7, 32(R9)
+	FMOVQ F8, 48(R9)
 	RET
 
-// func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymI8MM8x4(SB), NOSPLIT, $0-72
+// func mul8symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8symDotProd8x4(SB), NOSPLIT, $0-72
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD blocks+48(FP), R4
-	MOVD perGroup+56(FP), R5
-	MOVD scratch+64(FP), R6
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
-	WORD $0x4f00e400 // movi v0.16b, #0
-	FMOVQ F0, 0(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ F1, 16(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ F2, 32(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ F3, 48(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ F4, 64(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ F5, 80(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ F6, 96(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	FMOVQ F7, 112(R6)
+	MOVD $0x80808080, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
 
-span:
-	SUB R2<<1, R0, R8
-	SUB R2, R8, R9
-	ADD $128, R9
-	ADD $192, R0
-	MOVD $4, R10
+several:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
 
-group:
-	CMP R4, R5
-	CSEL LT, R5, R4, R7
-	SUB R7, R4
-	FMOVQ 0(R8), F8
+severalSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	WORD $0x6f00e411 // movi v17.2d, #0
+	WORD $0x6f00e412 // movi v18.2d, #0
+	WORD $0x6f00e413 // movi v19.2d, #0
+	WORD $0x6f00e414 // movi v20.2d, #0
+	WORD $0x6f00e415 // movi v21.2d, #0
+	WORD $0x6f00e416 // movi v22.2d, #0
+	WORD $0x6f00e417 // movi v23.2d, #0
+	WORD $0x6f00e418 // movi v24.2d, #0
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F26
+	FMOVQ 96(R1), F27
+	FMOVQ 144(R1), F28
+	FMOVQ 0(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b1 // sdot v17.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b3 // sdot v19.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b5 // sdot v21.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b7 // sdot v23.4s, v29.16b, v28.4b[0]
+	FMOVQ 16(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b2 // sdot v18.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b4 // sdot v20.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b6 // sdot v22.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b8 // sdot v24.4s, v29.16b, v28.4b[0]
+	FMOVQ 64(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9e3b1 // sdot v17.4s, v29.16b, v25.4b[1]
+	WORD $0x4fbae3b3 // sdot v19.4s, v29.16b, v26.4b[1]
+	WORD $0x4fbbe3b5 // sdot v21.4s, v29.16b, v27.4b[1]
+	WORD $0x4fbce3b7 // sdot v23.4s, v29.16b, v28.4b[1]
+	FMOVQ 80(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9e3b2 // sdot v18.4s, v29.16b, v25.4b[1]
+	WORD $0x4fbae3b4 // sdot v20.4s, v29.16b, v26.4b[1]
+	WORD $0x4fbbe3b6 // sdot v22.4s, v29.16b, v27.4b[1]
+	WORD $0x4fbce3b8 // sdot v24.4s, v29.16b, v28.4b[1]
+	FMOVQ 128(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb1 // sdot v17.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb3 // sdot v19.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb5 // sdot v21.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb7 // sdot v23.4s, v29.16b, v28.4b[2]
+	FMOVQ 144(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb2 // sdot v18.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb4 // sdot v20.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb6 // sdot v22.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb8 // sdot v24.4s, v29.16b, v28.4b[2]
+	FMOVQ 192(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9ebb1 // sdot v17.4s, v29.16b, v25.4b[3]
+	WORD $0x4fbaebb3 // sdot v19.4s, v29.16b, v26.4b[3]
+	WORD $0x4fbbebb5 // sdot v21.4s, v29.16b, v27.4b[3]
+	WORD $0x4fbcebb7 // sdot v23.4s, v29.16b, v28.4b[3]
+	FMOVQ 208(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9ebb2 // sdot v18.4s, v29.16b, v25.4b[3]
+	WORD $0x4fbaebb4 // sdot v20.4s, v29.16b, v26.4b[3]
+	WORD $0x4fbbebb6 // sdot v22.4s, v29.16b, v27.4b[3]
+	WORD $0x4fbcebb8 // sdot v24.4s, v29.16b, v28.4b[3]
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F26
+	FMOVQ 112(R1), F27
+	FMOVQ 160(R1), F28
+	FMOVQ 256(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b1 // sdot v17.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b3 // sdot v19.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b5 // sdot v21.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b7 // sdot v23.4s, v29.16b, v28.4b[0]
+	FMOVQ 272(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b2 // sdot v18.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b4 // sdot v20.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b6 // sdot v22.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b8 // sdot v24.4s, v29.16b, v28.4b[0]
+	FMOVQ 320(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9e3b1 // sdot v17.4s, v29.16b, v25.4b[1]
+	WORD $0x4fbae3b3 // sdot v19.4s, v29.16b, v26.4b[1]
+	WORD $0x4fbbe3b5 // sdot v21.4s, v29.16b, v27.4b[1]
+	WORD $0x4fbce3b7 // sdot v23.4s, v29.16b, v28.4b[1]
+	FMOVQ 336(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9e3b2 // sdot v18.4s, v29.16b, v25.4b[1]
+	WORD $0x4fbae3b4 // sdot v20.4s, v29.16b, v26.4b[1]
+	WORD $0x4fbbe3b6 // sdot v22.4s, v29.16b, v27.4b[1]
+	WORD $0x4fbce3b8 // sdot v24.4s, v29.16b, v28.4b[1]
+	FMOVQ 384(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb1 // sdot v17.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb3 // sdot v19.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb5 // sdot v21.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb7 // sdot v23.4s, v29.16b, v28.4b[2]
+	FMOVQ 400(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb2 // sdot v18.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb4 // sdot v20.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb6 // sdot v22.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb8 // sdot v24.4s, v29.16b, v28.4b[2]
+	FMOVQ 448(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9ebb1 // sdot v17.4s, v29.16b, v25.4b[3]
+	WORD $0x4fbaebb3 // sdot v19.4s, v29.16b, v26.4b[3]
+	WORD $0x4fbbebb5 // sdot v21.4s, v29.16b, v27.4b[3]
+	WORD $0x4fbcebb7 // sdot v23.4s, v29.16b, v28.4b[3]
+	FMOVQ 464(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9ebb2 // sdot v18.4s, v29.16b, v25.4b[3]
+	WORD $0x4fbaebb4 // sdot v20.4s, v29.16b, v26.4b[3]
+	WORD $0x4fbbebb6 // sdot v22.4s, v29.16b, v27.4b[3]
+	WORD $0x4fbcebb8 // sdot v24.4s, v29.16b, v28.4b[3]
+	FMOVQ 32(R1), F25
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4f991221 // fmla v1.4s, v17.4s, v25.s[0]
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4f991242 // fmla v2.4s, v18.4s, v25.s[0]
+	FMOVQ 80(R1), F25
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f991263 // fmla v3.4s, v19.4s, v25.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f991284 // fmla v4.4s, v20.4s, v25.s[0]
+	FMOVQ 128(R1), F25
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9912a5 // fmla v5.4s, v21.4s, v25.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9912c6 // fmla v6.4s, v22.4s, v25.s[0]
+	FMOVQ 176(R1), F25
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f9912e7 // fmla v7.4s, v23.4s, v25.s[0]
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
+	ADD $512, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e31cc29 // fmla v9.4s, v1.4s, v17.4s
+	WORD $0x4e32cc4a // fmla v10.4s, v2.4s, v18.4s
+	WORD $0x4e31cc6b // fmla v11.4s, v3.4s, v17.4s
+	WORD $0x4e32cc8c // fmla v12.4s, v4.4s, v18.4s
+	WORD $0x4e31ccad // fmla v13.4s, v5.4s, v17.4s
+	WORD $0x4e32ccce // fmla v14.4s, v6.4s, v18.4s
+	WORD $0x4e31ccef // fmla v15.4s, v7.4s, v17.4s
+	WORD $0x4e32cd10 // fmla v16.4s, v8.4s, v18.4s
+	ADD $32, R7
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F9, 0(R9)
+	FMOVQ F10, 16(R9)
+	ADD R10, R9
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 16(R9)
+	ADD R10, R9
+	FMOVQ F13, 0(R9)
+	FMOVQ F14, 16(R9)
+	ADD R10, R9
+	FMOVQ F15, 0(R9)
+	FMOVQ F16, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+	FMOVQ 0(R1), F17
+	FMOVQ 48(R1), F18
+	FMOVQ 96(R1), F19
+	FMOVQ 144(R1), F20
+	FMOVQ 0(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2af // sdot v15.4s, v21.16b, v20.4b[0]
+	FMOVQ 16(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2aa // sdot v10.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ac // sdot v12.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ae // sdot v14.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2b0 // sdot v16.4s, v21.16b, v20.4b[0]
+	FMOVQ 64(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1e2a9 // sdot v9.4s, v21.16b, v17.4b[1]
+	WORD $0x4fb2e2ab // sdot v11.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2ad // sdot v13.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb4e2af // sdot v15.4s, v21.16b, v20.4b[1]
+	FMOVQ 80(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1e2aa // sdot v10.4s, v21.16b, v17.4b[1]
+	WORD $0x4fb2e2ac // sdot v12.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2ae // sdot v14.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb4e2b0 // sdot v16.4s, v21.16b, v20.4b[1]
+	FMOVQ 128(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eaaf // sdot v15.4s, v21.16b, v20.4b[2]
+	FMOVQ 144(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaaa // sdot v10.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaac // sdot v12.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaae // sdot v14.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eab0 // sdot v16.4s, v21.16b, v20.4b[2]
+	FMOVQ 192(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1eaa9 // sdot v9.4s, v21.16b, v17.4b[3]
+	WORD $0x4fb2eaab // sdot v11.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eaad // sdot v13.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb4eaaf // sdot v15.4s, v21.16b, v20.4b[3]
+	FMOVQ 208(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1eaaa // sdot v10.4s, v21.16b, v17.4b[3]
+	WORD $0x4fb2eaac // sdot v12.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eaae // sdot v14.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb4eab0 // sdot v16.4s, v21.16b, v20.4b[3]
+	FMOVQ 16(R1), F17
+	FMOVQ 64(R1), F18
+	FMOVQ 112(R1), F19
+	FMOVQ 160(R1), F20
+	FMOVQ 256(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2af // sdot v15.4s, v21.16b, v20.4b[0]
+	FMOVQ 272(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2aa // sdot v10.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ac // sdot v12.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ae // sdot v14.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2b0 // sdot v16.4s, v21.16b, v20.4b[0]
+	FMOVQ 320(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1e2a9 // sdot v9.4s, v21.16b, v17.4b[1]
+	WORD $0x4fb2e2ab // sdot v11.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2ad // sdot v13.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb4e2af // sdot v15.4s, v21.16b, v20.4b[1]
+	FMOVQ 336(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1e2aa // sdot v10.4s, v21.16b, v17.4b[1]
+	WORD $0x4fb2e2ac // sdot v12.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2ae // sdot v14.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb4e2b0 // sdot v16.4s, v21.16b, v20.4b[1]
+	FMOVQ 384(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eaaf // sdot v15.4s, v21.16b, v20.4b[2]
+	FMOVQ 400(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaaa // sdot v10.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaac // sdot v12.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaae // sdot v14.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eab0 // sdot v16.4s, v21.16b, v20.4b[2]
+	FMOVQ 448(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1eaa9 // sdot v9.4s, v21.16b, v17.4b[3]
+	WORD $0x4fb2eaab // sdot v11.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eaad // sdot v13.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb4eaaf // sdot v15.4s, v21.16b, v20.4b[3]
+	FMOVQ 464(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1eaaa // sdot v10.4s, v21.16b, v17.4b[3]
+	WORD $0x4fb2eaac // sdot v12.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eaae // sdot v14.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb4eab0 // sdot v16.4s, v21.16b, v20.4b[3]
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 32(R1), F19
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f939129 // fmul v9.4s, v9.4s, v19.s[0]
+	WORD $0x4e31cd21 // fmla v1.4s, v9.4s, v17.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f93914a // fmul v10.4s, v10.4s, v19.s[0]
+	WORD $0x4e32cd42 // fmla v2.4s, v10.4s, v18.4s
+	FMOVQ 80(R1), F19
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f93916b // fmul v11.4s, v11.4s, v19.s[0]
+	WORD $0x4e31cd63 // fmla v3.4s, v11.4s, v17.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f93918c // fmul v12.4s, v12.4s, v19.s[0]
+	WORD $0x4e32cd84 // fmla v4.4s, v12.4s, v18.4s
+	FMOVQ 128(R1), F19
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f9391ad // fmul v13.4s, v13.4s, v19.s[0]
+	WORD $0x4e31cda5 // fmla v5.4s, v13.4s, v17.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f9391ce // fmul v14.4s, v14.4s, v19.s[0]
+	WORD $0x4e32cdc6 // fmla v6.4s, v14.4s, v18.4s
+	FMOVQ 176(R1), F19
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9391ef // fmul v15.4s, v15.4s, v19.s[0]
+	WORD $0x4e31cde7 // fmla v7.4s, v15.4s, v17.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f939210 // fmul v16.4s, v16.4s, v19.s[0]
+	WORD $0x4e32ce08 // fmla v8.4s, v16.4s, v18.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	ADD R10, R9
+	FMOVQ F3, 0(R9)
+	FMOVQ F4, 16(R9)
+	ADD R10, R9
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	ADD R10, R9
+	FMOVQ F7, 0(R9)
+	FMOVQ F8, 16(R9)
+	RET
+
+// func mul8symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8symI8MM8x2(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+severalGroup:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVQ 32(R1), F8
+	FMOVQ 80(R1), F12
+	WORD $0x4e8c7908 // zip2 v8.4s, v8.4s, v12.4s
+	WORD $0x4e180508 // dup v8.2d, v8.d[1]
+	VMOV V8.B16, V9.B16
+	VMOV V8.B16, V10.B16
+	VMOV V8.B16, V11.B16
+	FMOVQ 0(R1), F14
+	FMOVQ 48(R1), F13
+	WORD $0x4ecd39cc // zip1 v12.2d, v14.2d, v13.2d
+	WORD $0x4ecd79cd // zip2 v13.2d, v14.2d, v13.2d
+	FMOVQ 0(R0), F14
+	FMOVQ 64(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8cae08 // usmmla v8.4s, v16.16b, v12.16b
+	WORD $0x4e8cade9 // usmmla v9.4s, v15.16b, v12.16b
+	FMOVQ 16(R0), F14
+	FMOVQ 80(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8cae0a // usmmla v10.4s, v16.16b, v12.16b
+	WORD $0x4e8cadeb // usmmla v11.4s, v15.16b, v12.16b
+	FMOVQ 128(R0), F14
+	FMOVQ 192(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8dae08 // usmmla v8.4s, v16.16b, v13.16b
+	WORD $0x4e8dade9 // usmmla v9.4s, v15.16b, v13.16b
+	FMOVQ 144(R0), F14
+	FMOVQ 208(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8dae0a // usmmla v10.4s, v16.16b, v13.16b
+	WORD $0x4e8dadeb // usmmla v11.4s, v15.16b, v13.16b
+	FMOVQ 16(R1), F14
+	FMOVQ 64(R1), F13
+	WORD $0x4ecd39cc // zip1 v12.2d, v14.2d, v13.2d
+	WORD $0x4ecd79cd // zip2 v13.2d, v14.2d, v13.2d
+	FMOVQ 256(R0), F14
+	FMOVQ 320(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8cae08 // usmmla v8.4s, v16.16b, v12.16b
+	WORD $0x4e8cade9 // usmmla v9.4s, v15.16b, v12.16b
+	FMOVQ 272(R0), F14
+	FMOVQ 336(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8cae0a // usmmla v10.4s, v16.16b, v12.16b
+	WORD $0x4e8cadeb // usmmla v11.4s, v15.16b, v12.16b
+	FMOVQ 384(R0), F14
+	FMOVQ 448(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8dae08 // usmmla v8.4s, v16.16b, v13.16b
+	WORD $0x4e8dade9 // usmmla v9.4s, v15.16b, v13.16b
+	FMOVQ 400(R0), F14
+	FMOVQ 464(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8dae0a // usmmla v10.4s, v16.16b, v13.16b
+	WORD $0x4e8dadeb // usmmla v11.4s, v15.16b, v13.16b
+	FMOVQ 32(R1), F12
+	FMOVQ 80(R1), F13
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e08058c // dup v12.2d, v12.d[0]
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e2ccd00 // fmla v0.4s, v8.4s, v12.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e2ccd21 // fmla v1.4s, v9.4s, v12.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e2ccd42 // fmla v2.4s, v10.4s, v12.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e2ccd63 // fmla v3.4s, v11.4s, v12.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F8
 	WORD $0x4e217909 // fcvtl2 v9.4s, v8.8h
 	WORD $0x0e217908 // fcvtl v8.4s, v8.4h
 	WORD $0x4e88390a // zip1 v10.4s, v8.4s, v8.4s
 	WORD $0x4e887908 // zip2 v8.4s, v8.4s, v8.4s
 	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
 	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
-	ADD $32, R8
-	FMOVD 0(R9), F12
-	WORD $0x2f08a58c // uxtl v12.8h, v12.8b
-	WORD $0x6f10a58d // uxtl2 v13.4s, v12.8h
-	WORD $0x2f10a58c // uxtl v12.4s, v12.4h
-	WORD $0x4e8c398e // zip1 v14.4s, v12.4s, v12.4s
-	WORD $0x4e8c798c // zip2 v12.4s, v12.4s, v12.4s
-	WORD $0x4e8d39af // zip1 v15.4s, v13.4s, v13.4s
-	WORD $0x4e8d79ad // zip2 v13.4s, v13.4s, v13.4s
-	ADD $16, R9
+	WORD $0x4e2acc04 // fmla v4.4s, v0.4s, v10.4s
+	WORD $0x4e28cc25 // fmla v5.4s, v1.4s, v8.4s
+	WORD $0x4e2bcc46 // fmla v6.4s, v2.4s, v11.4s
+	WORD $0x4e29cc67 // fmla v7.4s, v3.4s, v9.4s
+	ADD $32, R7
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
 
-block:
-	FMOVQ 32(R1), F24
-	FMOVQ 80(R1), F25
-	WORD $0x4e993b18 // zip1 v24.4s, v24.4s, v25.4s
-	WORD $0x4e180718 // dup v24.2d, v24.d[1]
-	WORD $0x4eb89dd0 // mul v16.4s, v14.4s, v24.4s
-	WORD $0x4eb89d91 // mul v17.4s, v12.4s, v24.4s
-	WORD $0x4eb89df2 // mul v18.4s, v15.4s, v24.4s
-	WORD $0x4eb89db3 // mul v19.4s, v13.4s, v24.4s
-	FMOVQ 128(R1), F24
-	FMOVQ 176(R1), F25
-	WORD $0x4e993b18 // zip1 v24.4s, v24.4s, v25.4s
-	WORD $0x4e180718 // dup v24.2d, v24.d[1]
-	WORD $0x4eb89dd4 // mul v20.4s, v14.4s, v24.4s
-	WORD $0x4eb89d95 // mul v21.4s, v12.4s, v24.4s
-	WORD $0x4eb89df6 // mul v22.4s, v15.4s, v24.4s
-	WORD $0x4eb89db7 // mul v23.4s, v13.4s, v24.4s
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e851888 // uzp1 v8.4s, v4.4s, v5.4s
+	FMOVQ F8, 0(R9)
+	WORD $0x4e8718c8 // uzp1 v8.4s, v6.4s, v7.4s
+	FMOVQ F8, 16(R9)
+	ADD R10, R9
+	WORD $0x4e855888 // uzp2 v8.4s, v4.4s, v5.4s
+	FMOVQ F8, 0(R9)
+	WORD $0x4e8758c8 // uzp2 v8.4s, v6.4s, v7.4s
+	FMOVQ F8, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	FMOVQ 32(R1), F4
+	FMOVQ 80(R1), F8
+	WORD $0x4e887884 // zip2 v4.4s, v4.4s, v8.4s
+	WORD $0x4e180484 // dup v4.2d, v4.d[1]
+	VMOV V4.B16, V5.B16
+	VMOV V4.B16, V6.B16
+	VMOV V4.B16, V7.B16
+	FMOVQ 0(R1), F10
+	FMOVQ 48(R1), F9
+	WORD $0x4ec93948 // zip1 v8.2d, v10.2d, v9.2d
+	WORD $0x4ec97949 // zip2 v9.2d, v10.2d, v9.2d
+	FMOVQ 0(R0), F10
+	FMOVQ 64(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e88ad84 // usmmla v4.4s, v12.16b, v8.16b
+	WORD $0x4e88ad65 // usmmla v5.4s, v11.16b, v8.16b
+	FMOVQ 16(R0), F10
+	FMOVQ 80(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e88ad86 // usmmla v6.4s, v12.16b, v8.16b
+	WORD $0x4e88ad67 // usmmla v7.4s, v11.16b, v8.16b
+	FMOVQ 128(R0), F10
+	FMOVQ 192(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e89ad84 // usmmla v4.4s, v12.16b, v9.16b
+	WORD $0x4e89ad65 // usmmla v5.4s, v11.16b, v9.16b
+	FMOVQ 144(R0), F10
+	FMOVQ 208(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e89ad86 // usmmla v6.4s, v12.16b, v9.16b
+	WORD $0x4e89ad67 // usmmla v7.4s, v11.16b, v9.16b
+	FMOVQ 16(R1), F10
+	FMOVQ 64(R1), F9
+	WORD $0x4ec93948 // zip1 v8.2d, v10.2d, v9.2d
+	WORD $0x4ec97949 // zip2 v9.2d, v10.2d, v9.2d
+	FMOVQ 256(R0), F10
+	FMOVQ 320(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e88ad84 // usmmla v4.4s, v12.16b, v8.16b
+	WORD $0x4e88ad65 // usmmla v5.4s, v11.16b, v8.16b
+	FMOVQ 272(R0), F10
+	FMOVQ 336(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e88ad86 // usmmla v6.4s, v12.16b, v8.16b
+	WORD $0x4e88ad67 // usmmla v7.4s, v11.16b, v8.16b
+	FMOVQ 384(R0), F10
+	FMOVQ 448(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e89ad84 // usmmla v4.4s, v12.16b, v9.16b
+	WORD $0x4e89ad65 // usmmla v5.4s, v11.16b, v9.16b
+	FMOVQ 400(R0), F10
+	FMOVQ 464(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e89ad86 // usmmla v6.4s, v12.16b, v9.16b
+	WORD $0x4e89ad67 // usmmla v7.4s, v11.16b, v9.16b
+	FMOVQ 0(R7), F8
+	WORD $0x4e217909 // fcvtl2 v9.4s, v8.8h
+	WORD $0x0e217908 // fcvtl v8.4s, v8.4h
+	WORD $0x4e88390a // zip1 v10.4s, v8.4s, v8.4s
+	WORD $0x4e887908 // zip2 v8.4s, v8.4s, v8.4s
+	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
+	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
+	FMOVQ 32(R1), F12
+	FMOVQ 80(R1), F13
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e08058c // dup v12.2d, v12.d[0]
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x6e2cdc84 // fmul v4.4s, v4.4s, v12.4s
+	WORD $0x4e2acc80 // fmla v0.4s, v4.4s, v10.4s
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x6e2cdca5 // fmul v5.4s, v5.4s, v12.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6e2cdcc6 // fmul v6.4s, v6.4s, v12.4s
+	WORD $0x4e2bccc2 // fmla v2.4s, v6.4s, v11.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e2cdce7 // fmul v7.4s, v7.4s, v12.4s
+	WORD $0x4e29cce3 // fmla v3.4s, v7.4s, v9.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e811804 // uzp1 v4.4s, v0.4s, v1.4s
+	FMOVQ F4, 0(R9)
+	WORD $0x4e831844 // uzp1 v4.4s, v2.4s, v3.4s
+	FMOVQ F4, 16(R9)
+	ADD R10, R9
+	WORD $0x4e815804 // uzp2 v4.4s, v0.4s, v1.4s
+	FMOVQ F4, 0(R9)
+	WORD $0x4e835844 // uzp2 v4.4s, v2.4s, v3.4s
+	FMOVQ F4, 16(R9)
+	RET
+
+// func mul8symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8symI8MM8x4(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+severalGroup:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVQ 32(R1), F16
+	FMOVQ 80(R1), F24
+	WORD $0x4e987a10 // zip2 v16.4s, v16.4s, v24.4s
+	WORD $0x4e180610 // dup v16.2d, v16.d[1]
+	VMOV V16.B16, V17.B16
+	VMOV V16.B16, V18.B16
+	VMOV V16.B16, V19.B16
+	FMOVQ 128(R1), F20
+	FMOVQ 176(R1), F24
+	WORD $0x4e987a94 // zip2 v20.4s, v20.4s, v24.4s
+	WORD $0x4e180694 // dup v20.2d, v20.d[1]
+	VMOV V20.B16, V21.B16
+	VMOV V20.B16, V22.B16
+	VMOV V20.B16, V23.B16
 	FMOVQ 0(R1), F28
 	FMOVQ 48(R1), F25
 	WORD $0x4ed93b98 // zip1 v24.2d, v28.2d, v25.2d
@@ -6358,75 +9542,4890 @@ block:
 	WORD $0x4e38cee7 // fmla v7.4s, v23.4s, v24.4s
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R7
-	BNE block
-	FMOVQ 0(R6), F16
-	WORD $0x4e2acc10 // fmla v16.4s, v0.4s, v10.4s
-	FMOVQ F16, 0(R6)
-	WORD $0x4f00e400 // movi v0.16b, #0
-	FMOVQ 16(R6), F16
-	WORD $0x4e28cc30 // fmla v16.4s, v1.4s, v8.4s
-	FMOVQ F16, 16(R6)
-	WORD $0x4f00e401 // movi v1.16b, #0
-	FMOVQ 32(R6), F16
-	WORD $0x4e2bcc50 // fmla v16.4s, v2.4s, v11.4s
-	FMOVQ F16, 32(R6)
-	WORD $0x4f00e402 // movi v2.16b, #0
-	FMOVQ 48(R6), F16
-	WORD $0x4e29cc70 // fmla v16.4s, v3.4s, v9.4s
-	FMOVQ F16, 48(R6)
-	WORD $0x4f00e403 // movi v3.16b, #0
-	FMOVQ 64(R6), F16
-	WORD $0x4e2acc90 // fmla v16.4s, v4.4s, v10.4s
-	FMOVQ F16, 64(R6)
-	WORD $0x4f00e404 // movi v4.16b, #0
-	FMOVQ 80(R6), F16
-	WORD $0x4e28ccb0 // fmla v16.4s, v5.4s, v8.4s
-	FMOVQ F16, 80(R6)
-	WORD $0x4f00e405 // movi v5.16b, #0
-	FMOVQ 96(R6), F16
-	WORD $0x4e2bccd0 // fmla v16.4s, v6.4s, v11.4s
-	FMOVQ F16, 96(R6)
-	WORD $0x4f00e406 // movi v6.16b, #0
-	FMOVQ 112(R6), F16
-	WORD $0x4e29ccf0 // fmla v16.4s, v7.4s, v9.4s
-	FMOVQ F16, 112(R6)
-	WORD $0x4f00e407 // movi v7.16b, #0
-	CBZ R4, done
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F16
+	WORD $0x4e217a11 // fcvtl2 v17.4s, v16.8h
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	WORD $0x4e903a12 // zip1 v18.4s, v16.4s, v16.4s
+	WORD $0x4e907a10 // zip2 v16.4s, v16.4s, v16.4s
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e32cc08 // fmla v8.4s, v0.4s, v18.4s
+	WORD $0x4e30cc29 // fmla v9.4s, v1.4s, v16.4s
+	WORD $0x4e33cc4a // fmla v10.4s, v2.4s, v19.4s
+	WORD $0x4e31cc6b // fmla v11.4s, v3.4s, v17.4s
+	WORD $0x4e32cc8c // fmla v12.4s, v4.4s, v18.4s
+	WORD $0x4e30ccad // fmla v13.4s, v5.4s, v16.4s
+	WORD $0x4e33ccce // fmla v14.4s, v6.4s, v19.4s
+	WORD $0x4e31ccef // fmla v15.4s, v7.4s, v17.4s
+	ADD $32, R7
+	CBZ R5, severalDone
 	SUBS $1, R10
-	BNE group
-	B span
+	BNE severalGroup
+	B severalSpan
 
-done:
-	FMOVQ 0(R6), F0
-	FMOVQ 16(R6), F1
-	FMOVQ 32(R6), F2
-	FMOVQ 48(R6), F3
-	FMOVQ 64(R6), F4
-	FMOVQ 80(R6), F5
-	FMOVQ 96(R6), F6
-	FMOVQ 112(R6), F7
-	MOVD c+0(FP), R7
-	MOVD ldc+8(FP), R4
-	WORD $0x4e811810 // uzp1 v16.4s, v0.4s, v1.4s
-	FMOVQ F16, 0(R7)
-	WORD $0x4e831850 // uzp1 v16.4s, v2.4s, v3.4s
-	FMOVQ F16, 16(R7)
-	ADD R4, R7
-	WORD $0x4e815810 // uzp2 v16.4s, v0.4s, v1.4s
-	FMOVQ F16, 0(R7)
-	WORD $0x4e835850 // uzp2 v16.4s, v2.4s, v3.4s
-	FMOVQ F16, 16(R7)
-	ADD R4, R7
-	WORD $0x4e851890 // uzp1 v16.4s, v4.4s, v5.4s
-	FMOVQ F16, 0(R7)
-	WORD $0x4e8718d0 // uzp1 v16.4s, v6.4s, v7.4s
-	FMOVQ F16, 16(R7)
-	ADD R4, R7
-	WORD $0x4e855890 // uzp2 v16.4s, v4.4s, v5.4s
-	FMOVQ F16, 0(R7)
-	WORD $0x4e8758d0 // uzp2 v16.4s, v6.4s, v7.4s
-	FMOVQ F16, 16(R7)
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e891910 // uzp1 v16.4s, v8.4s, v9.4s
+	FMOVQ F16, 0(R9)
+	WORD $0x4e8b1950 // uzp1 v16.4s, v10.4s, v11.4s
+	FMOVQ F16, 16(R9)
+	ADD R10, R9
+	WORD $0x4e895910 // uzp2 v16.4s, v8.4s, v9.4s
+	FMOVQ F16, 0(R9)
+	WORD $0x4e8b5950 // uzp2 v16.4s, v10.4s, v11.4s
+	FMOVQ F16, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8d1990 // uzp1 v16.4s, v12.4s, v13.4s
+	FMOVQ F16, 0(R9)
+	WORD $0x4e8f19d0 // uzp1 v16.4s, v14.4s, v15.4s
+	FMOVQ F16, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8d5990 // uzp2 v16.4s, v12.4s, v13.4s
+	FMOVQ F16, 0(R9)
+	WORD $0x4e8f59d0 // uzp2 v16.4s, v14.4s, v15.4s
+	FMOVQ F16, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	FMOVQ 32(R1), F8
+	FMOVQ 80(R1), F16
+	WORD $0x4e907908 // zip2 v8.4s, v8.4s, v16.4s
+	WORD $0x4e180508 // dup v8.2d, v8.d[1]
+	VMOV V8.B16, V9.B16
+	VMOV V8.B16, V10.B16
+	VMOV V8.B16, V11.B16
+	FMOVQ 128(R1), F12
+	FMOVQ 176(R1), F16
+	WORD $0x4e90798c // zip2 v12.4s, v12.4s, v16.4s
+	WORD $0x4e18058c // dup v12.2d, v12.d[1]
+	VMOV V12.B16, V13.B16
+	VMOV V12.B16, V14.B16
+	VMOV V12.B16, V15.B16
+	FMOVQ 0(R1), F20
+	FMOVQ 48(R1), F17
+	WORD $0x4ed13a90 // zip1 v16.2d, v20.2d, v17.2d
+	WORD $0x4ed17a91 // zip2 v17.2d, v20.2d, v17.2d
+	FMOVQ 96(R1), F20
+	FMOVQ 144(R1), F19
+	WORD $0x4ed33a92 // zip1 v18.2d, v20.2d, v19.2d
+	WORD $0x4ed37a93 // zip2 v19.2d, v20.2d, v19.2d
+	FMOVQ 0(R0), F20
+	FMOVQ 64(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e90aec8 // usmmla v8.4s, v22.16b, v16.16b
+	WORD $0x4e92aecc // usmmla v12.4s, v22.16b, v18.16b
+	WORD $0x4e90aea9 // usmmla v9.4s, v21.16b, v16.16b
+	WORD $0x4e92aead // usmmla v13.4s, v21.16b, v18.16b
+	FMOVQ 16(R0), F20
+	FMOVQ 80(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e90aeca // usmmla v10.4s, v22.16b, v16.16b
+	WORD $0x4e92aece // usmmla v14.4s, v22.16b, v18.16b
+	WORD $0x4e90aeab // usmmla v11.4s, v21.16b, v16.16b
+	WORD $0x4e92aeaf // usmmla v15.4s, v21.16b, v18.16b
+	FMOVQ 128(R0), F20
+	FMOVQ 192(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e91aec8 // usmmla v8.4s, v22.16b, v17.16b
+	WORD $0x4e93aecc // usmmla v12.4s, v22.16b, v19.16b
+	WORD $0x4e91aea9 // usmmla v9.4s, v21.16b, v17.16b
+	WORD $0x4e93aead // usmmla v13.4s, v21.16b, v19.16b
+	FMOVQ 144(R0), F20
+	FMOVQ 208(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e91aeca // usmmla v10.4s, v22.16b, v17.16b
+	WORD $0x4e93aece // usmmla v14.4s, v22.16b, v19.16b
+	WORD $0x4e91aeab // usmmla v11.4s, v21.16b, v17.16b
+	WORD $0x4e93aeaf // usmmla v15.4s, v21.16b, v19.16b
+	FMOVQ 16(R1), F20
+	FMOVQ 64(R1), F17
+	WORD $0x4ed13a90 // zip1 v16.2d, v20.2d, v17.2d
+	WORD $0x4ed17a91 // zip2 v17.2d, v20.2d, v17.2d
+	FMOVQ 112(R1), F20
+	FMOVQ 160(R1), F19
+	WORD $0x4ed33a92 // zip1 v18.2d, v20.2d, v19.2d
+	WORD $0x4ed37a93 // zip2 v19.2d, v20.2d, v19.2d
+	FMOVQ 256(R0), F20
+	FMOVQ 320(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e90aec8 // usmmla v8.4s, v22.16b, v16.16b
+	WORD $0x4e92aecc // usmmla v12.4s, v22.16b, v18.16b
+	WORD $0x4e90aea9 // usmmla v9.4s, v21.16b, v16.16b
+	WORD $0x4e92aead // usmmla v13.4s, v21.16b, v18.16b
+	FMOVQ 272(R0), F20
+	FMOVQ 336(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e90aeca // usmmla v10.4s, v22.16b, v16.16b
+	WORD $0x4e92aece // usmmla v14.4s, v22.16b, v18.16b
+	WORD $0x4e90aeab // usmmla v11.4s, v21.16b, v16.16b
+	WORD $0x4e92aeaf // usmmla v15.4s, v21.16b, v18.16b
+	FMOVQ 384(R0), F20
+	FMOVQ 448(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e91aec8 // usmmla v8.4s, v22.16b, v17.16b
+	WORD $0x4e93aecc // usmmla v12.4s, v22.16b, v19.16b
+	WORD $0x4e91aea9 // usmmla v9.4s, v21.16b, v17.16b
+	WORD $0x4e93aead // usmmla v13.4s, v21.16b, v19.16b
+	FMOVQ 400(R0), F20
+	FMOVQ 464(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e91aeca // usmmla v10.4s, v22.16b, v17.16b
+	WORD $0x4e93aece // usmmla v14.4s, v22.16b, v19.16b
+	WORD $0x4e91aeab // usmmla v11.4s, v21.16b, v17.16b
+	WORD $0x4e93aeaf // usmmla v15.4s, v21.16b, v19.16b
+	FMOVQ 0(R7), F16
+	WORD $0x4e217a11 // fcvtl2 v17.4s, v16.8h
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	WORD $0x4e903a12 // zip1 v18.4s, v16.4s, v16.4s
+	WORD $0x4e907a10 // zip2 v16.4s, v16.4s, v16.4s
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	FMOVQ 32(R1), F20
+	FMOVQ 80(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e080694 // dup v20.2d, v20.d[0]
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e34dd08 // fmul v8.4s, v8.4s, v20.4s
+	WORD $0x4e32cd00 // fmla v0.4s, v8.4s, v18.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e34dd29 // fmul v9.4s, v9.4s, v20.4s
+	WORD $0x4e30cd21 // fmla v1.4s, v9.4s, v16.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x6e34dd4a // fmul v10.4s, v10.4s, v20.4s
+	WORD $0x4e33cd42 // fmla v2.4s, v10.4s, v19.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e34dd6b // fmul v11.4s, v11.4s, v20.4s
+	WORD $0x4e31cd63 // fmla v3.4s, v11.4s, v17.4s
+	FMOVQ 128(R1), F20
+	FMOVQ 176(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e080694 // dup v20.2d, v20.d[0]
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x6e34dd8c // fmul v12.4s, v12.4s, v20.4s
+	WORD $0x4e32cd84 // fmla v4.4s, v12.4s, v18.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e34ddad // fmul v13.4s, v13.4s, v20.4s
+	WORD $0x4e30cda5 // fmla v5.4s, v13.4s, v16.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
+	WORD $0x4e33cdc6 // fmla v6.4s, v14.4s, v19.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e34ddef // fmul v15.4s, v15.4s, v20.4s
+	WORD $0x4e31cde7 // fmla v7.4s, v15.4s, v17.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e811808 // uzp1 v8.4s, v0.4s, v1.4s
+	FMOVQ F8, 0(R9)
+	WORD $0x4e831848 // uzp1 v8.4s, v2.4s, v3.4s
+	FMOVQ F8, 16(R9)
+	ADD R10, R9
+	WORD $0x4e815808 // uzp2 v8.4s, v0.4s, v1.4s
+	FMOVQ F8, 0(R9)
+	WORD $0x4e835848 // uzp2 v8.4s, v2.4s, v3.4s
+	FMOVQ F8, 16(R9)
+	ADD R10, R9
+	WORD $0x4e851888 // uzp1 v8.4s, v4.4s, v5.4s
+	FMOVQ F8, 0(R9)
+	WORD $0x4e8718c8 // uzp1 v8.4s, v6.4s, v7.4s
+	FMOVQ F8, 16(R9)
+	ADD R10, R9
+	WORD $0x4e855888 // uzp2 v8.4s, v4.4s, v5.4s
+	FMOVQ F8, 0(R9)
+	WORD $0x4e8758c8 // uzp2 v8.4s, v6.4s, v7.4s
+	FMOVQ F8, 16(R9)
+	RET
+
+// func mul8symI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8symI8MM8x8(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	FMOVQ F0, 0(R4)
+	FMOVQ F0, 16(R4)
+	FMOVQ F0, 32(R4)
+	FMOVQ F0, 48(R4)
+	FMOVQ F0, 64(R4)
+	FMOVQ F0, 80(R4)
+	FMOVQ F0, 96(R4)
+	FMOVQ F0, 112(R4)
+	FMOVQ F0, 128(R4)
+	FMOVQ F0, 144(R4)
+	FMOVQ F0, 160(R4)
+	FMOVQ F0, 176(R4)
+	FMOVQ F0, 192(R4)
+	FMOVQ F0, 208(R4)
+	FMOVQ F0, 224(R4)
+	FMOVQ F0, 240(R4)
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+severalGroup:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	FMOVQ F0, 256(R4)
+	FMOVQ F0, 272(R4)
+	FMOVQ F0, 288(R4)
+	FMOVQ F0, 304(R4)
+	FMOVQ F0, 320(R4)
+	FMOVQ F0, 336(R4)
+	FMOVQ F0, 352(R4)
+	FMOVQ F0, 368(R4)
+	FMOVQ F0, 384(R4)
+	FMOVQ F0, 400(R4)
+	FMOVQ F0, 416(R4)
+	FMOVQ F0, 432(R4)
+	FMOVQ F0, 448(R4)
+	FMOVQ F0, 464(R4)
+	FMOVQ F0, 480(R4)
+	FMOVQ F0, 496(R4)
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVQ 32(R1), F0
+	FMOVQ 80(R1), F16
+	WORD $0x4e907800 // zip2 v0.4s, v0.4s, v16.4s
+	WORD $0x4e180400 // dup v0.2d, v0.d[1]
+	VMOV V0.B16, V1.B16
+	VMOV V0.B16, V2.B16
+	VMOV V0.B16, V3.B16
+	FMOVQ 128(R1), F4
+	FMOVQ 176(R1), F16
+	WORD $0x4e907884 // zip2 v4.4s, v4.4s, v16.4s
+	WORD $0x4e180484 // dup v4.2d, v4.d[1]
+	VMOV V4.B16, V5.B16
+	VMOV V4.B16, V6.B16
+	VMOV V4.B16, V7.B16
+	FMOVQ 224(R1), F8
+	FMOVQ 272(R1), F16
+	WORD $0x4e907908 // zip2 v8.4s, v8.4s, v16.4s
+	WORD $0x4e180508 // dup v8.2d, v8.d[1]
+	VMOV V8.B16, V9.B16
+	VMOV V8.B16, V10.B16
+	VMOV V8.B16, V11.B16
+	FMOVQ 320(R1), F12
+	FMOVQ 368(R1), F16
+	WORD $0x4e90798c // zip2 v12.4s, v12.4s, v16.4s
+	WORD $0x4e18058c // dup v12.2d, v12.d[1]
+	VMOV V12.B16, V13.B16
+	VMOV V12.B16, V14.B16
+	VMOV V12.B16, V15.B16
+	FMOVQ 0(R1), F24
+	FMOVQ 48(R1), F17
+	WORD $0x4ed13b10 // zip1 v16.2d, v24.2d, v17.2d
+	WORD $0x4ed17b11 // zip2 v17.2d, v24.2d, v17.2d
+	FMOVQ 96(R1), F24
+	FMOVQ 144(R1), F19
+	WORD $0x4ed33b12 // zip1 v18.2d, v24.2d, v19.2d
+	WORD $0x4ed37b13 // zip2 v19.2d, v24.2d, v19.2d
+	FMOVQ 192(R1), F24
+	FMOVQ 240(R1), F21
+	WORD $0x4ed53b14 // zip1 v20.2d, v24.2d, v21.2d
+	WORD $0x4ed57b15 // zip2 v21.2d, v24.2d, v21.2d
+	FMOVQ 288(R1), F24
+	FMOVQ 336(R1), F23
+	WORD $0x4ed73b16 // zip1 v22.2d, v24.2d, v23.2d
+	WORD $0x4ed77b17 // zip2 v23.2d, v24.2d, v23.2d
+	FMOVQ 0(R0), F24
+	FMOVQ 64(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af40 // usmmla v0.4s, v26.16b, v16.16b
+	WORD $0x4e92af44 // usmmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94af48 // usmmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96af4c // usmmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e90af21 // usmmla v1.4s, v25.16b, v16.16b
+	WORD $0x4e92af25 // usmmla v5.4s, v25.16b, v18.16b
+	WORD $0x4e94af29 // usmmla v9.4s, v25.16b, v20.16b
+	WORD $0x4e96af2d // usmmla v13.4s, v25.16b, v22.16b
+	FMOVQ 16(R0), F24
+	FMOVQ 80(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af42 // usmmla v2.4s, v26.16b, v16.16b
+	WORD $0x4e92af46 // usmmla v6.4s, v26.16b, v18.16b
+	WORD $0x4e94af4a // usmmla v10.4s, v26.16b, v20.16b
+	WORD $0x4e96af4e // usmmla v14.4s, v26.16b, v22.16b
+	WORD $0x4e90af23 // usmmla v3.4s, v25.16b, v16.16b
+	WORD $0x4e92af27 // usmmla v7.4s, v25.16b, v18.16b
+	WORD $0x4e94af2b // usmmla v11.4s, v25.16b, v20.16b
+	WORD $0x4e96af2f // usmmla v15.4s, v25.16b, v22.16b
+	FMOVQ 128(R0), F24
+	FMOVQ 192(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af40 // usmmla v0.4s, v26.16b, v17.16b
+	WORD $0x4e93af44 // usmmla v4.4s, v26.16b, v19.16b
+	WORD $0x4e95af48 // usmmla v8.4s, v26.16b, v21.16b
+	WORD $0x4e97af4c // usmmla v12.4s, v26.16b, v23.16b
+	WORD $0x4e91af21 // usmmla v1.4s, v25.16b, v17.16b
+	WORD $0x4e93af25 // usmmla v5.4s, v25.16b, v19.16b
+	WORD $0x4e95af29 // usmmla v9.4s, v25.16b, v21.16b
+	WORD $0x4e97af2d // usmmla v13.4s, v25.16b, v23.16b
+	FMOVQ 144(R0), F24
+	FMOVQ 208(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af42 // usmmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93af46 // usmmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95af4a // usmmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97af4e // usmmla v14.4s, v26.16b, v23.16b
+	WORD $0x4e91af23 // usmmla v3.4s, v25.16b, v17.16b
+	WORD $0x4e93af27 // usmmla v7.4s, v25.16b, v19.16b
+	WORD $0x4e95af2b // usmmla v11.4s, v25.16b, v21.16b
+	WORD $0x4e97af2f // usmmla v15.4s, v25.16b, v23.16b
+	FMOVQ 16(R1), F24
+	FMOVQ 64(R1), F17
+	WORD $0x4ed13b10 // zip1 v16.2d, v24.2d, v17.2d
+	WORD $0x4ed17b11 // zip2 v17.2d, v24.2d, v17.2d
+	FMOVQ 112(R1), F24
+	FMOVQ 160(R1), F19
+	WORD $0x4ed33b12 // zip1 v18.2d, v24.2d, v19.2d
+	WORD $0x4ed37b13 // zip2 v19.2d, v24.2d, v19.2d
+	FMOVQ 208(R1), F24
+	FMOVQ 256(R1), F21
+	WORD $0x4ed53b14 // zip1 v20.2d, v24.2d, v21.2d
+	WORD $0x4ed57b15 // zip2 v21.2d, v24.2d, v21.2d
+	FMOVQ 304(R1), F24
+	FMOVQ 352(R1), F23
+	WORD $0x4ed73b16 // zip1 v22.2d, v24.2d, v23.2d
+	WORD $0x4ed77b17 // zip2 v23.2d, v24.2d, v23.2d
+	FMOVQ 256(R0), F24
+	FMOVQ 320(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af40 // usmmla v0.4s, v26.16b, v16.16b
+	WORD $0x4e92af44 // usmmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94af48 // usmmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96af4c // usmmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e90af21 // usmmla v1.4s, v25.16b, v16.16b
+	WORD $0x4e92af25 // usmmla v5.4s, v25.16b, v18.16b
+	WORD $0x4e94af29 // usmmla v9.4s, v25.16b, v20.16b
+	WORD $0x4e96af2d // usmmla v13.4s, v25.16b, v22.16b
+	FMOVQ 272(R0), F24
+	FMOVQ 336(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af42 // usmmla v2.4s, v26.16b, v16.16b
+	WORD $0x4e92af46 // usmmla v6.4s, v26.16b, v18.16b
+	WORD $0x4e94af4a // usmmla v10.4s, v26.16b, v20.16b
+	WORD $0x4e96af4e // usmmla v14.4s, v26.16b, v22.16b
+	WORD $0x4e90af23 // usmmla v3.4s, v25.16b, v16.16b
+	WORD $0x4e92af27 // usmmla v7.4s, v25.16b, v18.16b
+	WORD $0x4e94af2b // usmmla v11.4s, v25.16b, v20.16b
+	WORD $0x4e96af2f // usmmla v15.4s, v25.16b, v22.16b
+	FMOVQ 384(R0), F24
+	FMOVQ 448(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af40 // usmmla v0.4s, v26.16b, v17.16b
+	WORD $0x4e93af44 // usmmla v4.4s, v26.16b, v19.16b
+	WORD $0x4e95af48 // usmmla v8.4s, v26.16b, v21.16b
+	WORD $0x4e97af4c // usmmla v12.4s, v26.16b, v23.16b
+	WORD $0x4e91af21 // usmmla v1.4s, v25.16b, v17.16b
+	WORD $0x4e93af25 // usmmla v5.4s, v25.16b, v19.16b
+	WORD $0x4e95af29 // usmmla v9.4s, v25.16b, v21.16b
+	WORD $0x4e97af2d // usmmla v13.4s, v25.16b, v23.16b
+	FMOVQ 400(R0), F24
+	FMOVQ 464(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af42 // usmmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93af46 // usmmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95af4a // usmmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97af4e // usmmla v14.4s, v26.16b, v23.16b
+	WORD $0x4e91af23 // usmmla v3.4s, v25.16b, v17.16b
+	WORD $0x4e93af27 // usmmla v7.4s, v25.16b, v19.16b
+	WORD $0x4e95af2b // usmmla v11.4s, v25.16b, v21.16b
+	WORD $0x4e97af2f // usmmla v15.4s, v25.16b, v23.16b
+	FMOVQ 32(R1), F16
+	FMOVQ 80(R1), F17
+	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
+	WORD $0x4e080610 // dup v16.2d, v16.d[0]
+	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
+	FMOVQ 256(R4), F17
+	WORD $0x4e30cc11 // fmla v17.4s, v0.4s, v16.4s
+	FMOVQ F17, 256(R4)
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	FMOVQ 272(R4), F17
+	WORD $0x4e30cc31 // fmla v17.4s, v1.4s, v16.4s
+	FMOVQ F17, 272(R4)
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	FMOVQ 288(R4), F17
+	WORD $0x4e30cc51 // fmla v17.4s, v2.4s, v16.4s
+	FMOVQ F17, 288(R4)
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	FMOVQ 304(R4), F17
+	WORD $0x4e30cc71 // fmla v17.4s, v3.4s, v16.4s
+	FMOVQ F17, 304(R4)
+	FMOVQ 128(R1), F16
+	FMOVQ 176(R1), F17
+	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
+	WORD $0x4e080610 // dup v16.2d, v16.d[0]
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	FMOVQ 320(R4), F17
+	WORD $0x4e30cc91 // fmla v17.4s, v4.4s, v16.4s
+	FMOVQ F17, 320(R4)
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	FMOVQ 336(R4), F17
+	WORD $0x4e30ccb1 // fmla v17.4s, v5.4s, v16.4s
+	FMOVQ F17, 336(R4)
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	FMOVQ 352(R4), F17
+	WORD $0x4e30ccd1 // fmla v17.4s, v6.4s, v16.4s
+	FMOVQ F17, 352(R4)
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	FMOVQ 368(R4), F17
+	WORD $0x4e30ccf1 // fmla v17.4s, v7.4s, v16.4s
+	FMOVQ F17, 368(R4)
+	FMOVQ 224(R1), F16
+	FMOVQ 272(R1), F17
+	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
+	WORD $0x4e080610 // dup v16.2d, v16.d[0]
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVQ 384(R4), F17
+	WORD $0x4e30cd11 // fmla v17.4s, v8.4s, v16.4s
+	FMOVQ F17, 384(R4)
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVQ 400(R4), F17
+	WORD $0x4e30cd31 // fmla v17.4s, v9.4s, v16.4s
+	FMOVQ F17, 400(R4)
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVQ 416(R4), F17
+	WORD $0x4e30cd51 // fmla v17.4s, v10.4s, v16.4s
+	FMOVQ F17, 416(R4)
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	FMOVQ 432(R4), F17
+	WORD $0x4e30cd71 // fmla v17.4s, v11.4s, v16.4s
+	FMOVQ F17, 432(R4)
+	FMOVQ 320(R1), F16
+	FMOVQ 368(R1), F17
+	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
+	WORD $0x4e080610 // dup v16.2d, v16.d[0]
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVQ 448(R4), F17
+	WORD $0x4e30cd91 // fmla v17.4s, v12.4s, v16.4s
+	FMOVQ F17, 448(R4)
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	FMOVQ 464(R4), F17
+	WORD $0x4e30cdb1 // fmla v17.4s, v13.4s, v16.4s
+	FMOVQ F17, 464(R4)
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	FMOVQ 480(R4), F17
+	WORD $0x4e30cdd1 // fmla v17.4s, v14.4s, v16.4s
+	FMOVQ F17, 480(R4)
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	FMOVQ 496(R4), F17
+	WORD $0x4e30cdf1 // fmla v17.4s, v15.4s, v16.4s
+	FMOVQ F17, 496(R4)
+	ADD $512, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F0
+	WORD $0x4e217801 // fcvtl2 v1.4s, v0.8h
+	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
+	WORD $0x4e803802 // zip1 v2.4s, v0.4s, v0.4s
+	WORD $0x4e807800 // zip2 v0.4s, v0.4s, v0.4s
+	WORD $0x4e813823 // zip1 v3.4s, v1.4s, v1.4s
+	WORD $0x4e817821 // zip2 v1.4s, v1.4s, v1.4s
+	FMOVQ 256(R4), F4
+	FMOVQ 0(R4), F5
+	WORD $0x4e22cc85 // fmla v5.4s, v4.4s, v2.4s
+	FMOVQ F5, 0(R4)
+	FMOVQ 272(R4), F4
+	FMOVQ 16(R4), F5
+	WORD $0x4e20cc85 // fmla v5.4s, v4.4s, v0.4s
+	FMOVQ F5, 16(R4)
+	FMOVQ 288(R4), F4
+	FMOVQ 32(R4), F5
+	WORD $0x4e23cc85 // fmla v5.4s, v4.4s, v3.4s
+	FMOVQ F5, 32(R4)
+	FMOVQ 304(R4), F4
+	FMOVQ 48(R4), F5
+	WORD $0x4e21cc85 // fmla v5.4s, v4.4s, v1.4s
+	FMOVQ F5, 48(R4)
+	FMOVQ 320(R4), F4
+	FMOVQ 64(R4), F5
+	WORD $0x4e22cc85 // fmla v5.4s, v4.4s, v2.4s
+	FMOVQ F5, 64(R4)
+	FMOVQ 336(R4), F4
+	FMOVQ 80(R4), F5
+	WORD $0x4e20cc85 // fmla v5.4s, v4.4s, v0.4s
+	FMOVQ F5, 80(R4)
+	FMOVQ 352(R4), F4
+	FMOVQ 96(R4), F5
+	WORD $0x4e23cc85 // fmla v5.4s, v4.4s, v3.4s
+	FMOVQ F5, 96(R4)
+	FMOVQ 368(R4), F4
+	FMOVQ 112(R4), F5
+	WORD $0x4e21cc85 // fmla v5.4s, v4.4s, v1.4s
+	FMOVQ F5, 112(R4)
+	FMOVQ 384(R4), F4
+	FMOVQ 128(R4), F5
+	WORD $0x4e22cc85 // fmla v5.4s, v4.4s, v2.4s
+	FMOVQ F5, 128(R4)
+	FMOVQ 400(R4), F4
+	FMOVQ 144(R4), F5
+	WORD $0x4e20cc85 // fmla v5.4s, v4.4s, v0.4s
+	FMOVQ F5, 144(R4)
+	FMOVQ 416(R4), F4
+	FMOVQ 160(R4), F5
+	WORD $0x4e23cc85 // fmla v5.4s, v4.4s, v3.4s
+	FMOVQ F5, 160(R4)
+	FMOVQ 432(R4), F4
+	FMOVQ 176(R4), F5
+	WORD $0x4e21cc85 // fmla v5.4s, v4.4s, v1.4s
+	FMOVQ F5, 176(R4)
+	FMOVQ 448(R4), F4
+	FMOVQ 192(R4), F5
+	WORD $0x4e22cc85 // fmla v5.4s, v4.4s, v2.4s
+	FMOVQ F5, 192(R4)
+	FMOVQ 464(R4), F4
+	FMOVQ 208(R4), F5
+	WORD $0x4e20cc85 // fmla v5.4s, v4.4s, v0.4s
+	FMOVQ F5, 208(R4)
+	FMOVQ 480(R4), F4
+	FMOVQ 224(R4), F5
+	WORD $0x4e23cc85 // fmla v5.4s, v4.4s, v3.4s
+	FMOVQ F5, 224(R4)
+	FMOVQ 496(R4), F4
+	FMOVQ 240(R4), F5
+	WORD $0x4e21cc85 // fmla v5.4s, v4.4s, v1.4s
+	FMOVQ F5, 240(R4)
+	ADD $32, R7
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ 0(R4), F1
+	FMOVQ 16(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 32(R4), F1
+	FMOVQ 48(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 0(R4), F1
+	FMOVQ 16(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 32(R4), F1
+	FMOVQ 48(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F1
+	FMOVQ 80(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 96(R4), F1
+	FMOVQ 112(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F1
+	FMOVQ 80(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 96(R4), F1
+	FMOVQ 112(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F1
+	FMOVQ 144(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 160(R4), F1
+	FMOVQ 176(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F1
+	FMOVQ 144(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 160(R4), F1
+	FMOVQ 176(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F1
+	FMOVQ 208(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 224(R4), F1
+	FMOVQ 240(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F1
+	FMOVQ 208(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 224(R4), F1
+	FMOVQ 240(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	FMOVQ F0, 0(R4)
+	FMOVQ F0, 16(R4)
+	FMOVQ F0, 32(R4)
+	FMOVQ F0, 48(R4)
+	FMOVQ F0, 64(R4)
+	FMOVQ F0, 80(R4)
+	FMOVQ F0, 96(R4)
+	FMOVQ F0, 112(R4)
+	FMOVQ F0, 128(R4)
+	FMOVQ F0, 144(R4)
+	FMOVQ F0, 160(R4)
+	FMOVQ F0, 176(R4)
+	FMOVQ F0, 192(R4)
+	FMOVQ F0, 208(R4)
+	FMOVQ F0, 224(R4)
+	FMOVQ F0, 240(R4)
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R10
+
+singleGroup:
+	FMOVQ 32(R1), F0
+	FMOVQ 80(R1), F16
+	WORD $0x4e907800 // zip2 v0.4s, v0.4s, v16.4s
+	WORD $0x4e180400 // dup v0.2d, v0.d[1]
+	VMOV V0.B16, V1.B16
+	VMOV V0.B16, V2.B16
+	VMOV V0.B16, V3.B16
+	FMOVQ 128(R1), F4
+	FMOVQ 176(R1), F16
+	WORD $0x4e907884 // zip2 v4.4s, v4.4s, v16.4s
+	WORD $0x4e180484 // dup v4.2d, v4.d[1]
+	VMOV V4.B16, V5.B16
+	VMOV V4.B16, V6.B16
+	VMOV V4.B16, V7.B16
+	FMOVQ 224(R1), F8
+	FMOVQ 272(R1), F16
+	WORD $0x4e907908 // zip2 v8.4s, v8.4s, v16.4s
+	WORD $0x4e180508 // dup v8.2d, v8.d[1]
+	VMOV V8.B16, V9.B16
+	VMOV V8.B16, V10.B16
+	VMOV V8.B16, V11.B16
+	FMOVQ 320(R1), F12
+	FMOVQ 368(R1), F16
+	WORD $0x4e90798c // zip2 v12.4s, v12.4s, v16.4s
+	WORD $0x4e18058c // dup v12.2d, v12.d[1]
+	VMOV V12.B16, V13.B16
+	VMOV V12.B16, V14.B16
+	VMOV V12.B16, V15.B16
+	FMOVQ 0(R1), F24
+	FMOVQ 48(R1), F17
+	WORD $0x4ed13b10 // zip1 v16.2d, v24.2d, v17.2d
+	WORD $0x4ed17b11 // zip2 v17.2d, v24.2d, v17.2d
+	FMOVQ 96(R1), F24
+	FMOVQ 144(R1), F19
+	WORD $0x4ed33b12 // zip1 v18.2d, v24.2d, v19.2d
+	WORD $0x4ed37b13 // zip2 v19.2d, v24.2d, v19.2d
+	FMOVQ 192(R1), F24
+	FMOVQ 240(R1), F21
+	WORD $0x4ed53b14 // zip1 v20.2d, v24.2d, v21.2d
+	WORD $0x4ed57b15 // zip2 v21.2d, v24.2d, v21.2d
+	FMOVQ 288(R1), F24
+	FMOVQ 336(R1), F23
+	WORD $0x4ed73b16 // zip1 v22.2d, v24.2d, v23.2d
+	WORD $0x4ed77b17 // zip2 v23.2d, v24.2d, v23.2d
+	FMOVQ 0(R0), F24
+	FMOVQ 64(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af40 // usmmla v0.4s, v26.16b, v16.16b
+	WORD $0x4e92af44 // usmmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94af48 // usmmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96af4c // usmmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e90af21 // usmmla v1.4s, v25.16b, v16.16b
+	WORD $0x4e92af25 // usmmla v5.4s, v25.16b, v18.16b
+	WORD $0x4e94af29 // usmmla v9.4s, v25.16b, v20.16b
+	WORD $0x4e96af2d // usmmla v13.4s, v25.16b, v22.16b
+	FMOVQ 16(R0), F24
+	FMOVQ 80(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af42 // usmmla v2.4s, v26.16b, v16.16b
+	WORD $0x4e92af46 // usmmla v6.4s, v26.16b, v18.16b
+	WORD $0x4e94af4a // usmmla v10.4s, v26.16b, v20.16b
+	WORD $0x4e96af4e // usmmla v14.4s, v26.16b, v22.16b
+	WORD $0x4e90af23 // usmmla v3.4s, v25.16b, v16.16b
+	WORD $0x4e92af27 // usmmla v7.4s, v25.16b, v18.16b
+	WORD $0x4e94af2b // usmmla v11.4s, v25.16b, v20.16b
+	WORD $0x4e96af2f // usmmla v15.4s, v25.16b, v22.16b
+	FMOVQ 128(R0), F24
+	FMOVQ 192(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af40 // usmmla v0.4s, v26.16b, v17.16b
+	WORD $0x4e93af44 // usmmla v4.4s, v26.16b, v19.16b
+	WORD $0x4e95af48 // usmmla v8.4s, v26.16b, v21.16b
+	WORD $0x4e97af4c // usmmla v12.4s, v26.16b, v23.16b
+	WORD $0x4e91af21 // usmmla v1.4s, v25.16b, v17.16b
+	WORD $0x4e93af25 // usmmla v5.4s, v25.16b, v19.16b
+	WORD $0x4e95af29 // usmmla v9.4s, v25.16b, v21.16b
+	WORD $0x4e97af2d // usmmla v13.4s, v25.16b, v23.16b
+	FMOVQ 144(R0), F24
+	FMOVQ 208(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af42 // usmmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93af46 // usmmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95af4a // usmmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97af4e // usmmla v14.4s, v26.16b, v23.16b
+	WORD $0x4e91af23 // usmmla v3.4s, v25.16b, v17.16b
+	WORD $0x4e93af27 // usmmla v7.4s, v25.16b, v19.16b
+	WORD $0x4e95af2b // usmmla v11.4s, v25.16b, v21.16b
+	WORD $0x4e97af2f // usmmla v15.4s, v25.16b, v23.16b
+	FMOVQ 16(R1), F24
+	FMOVQ 64(R1), F17
+	WORD $0x4ed13b10 // zip1 v16.2d, v24.2d, v17.2d
+	WORD $0x4ed17b11 // zip2 v17.2d, v24.2d, v17.2d
+	FMOVQ 112(R1), F24
+	FMOVQ 160(R1), F19
+	WORD $0x4ed33b12 // zip1 v18.2d, v24.2d, v19.2d
+	WORD $0x4ed37b13 // zip2 v19.2d, v24.2d, v19.2d
+	FMOVQ 208(R1), F24
+	FMOVQ 256(R1), F21
+	WORD $0x4ed53b14 // zip1 v20.2d, v24.2d, v21.2d
+	WORD $0x4ed57b15 // zip2 v21.2d, v24.2d, v21.2d
+	FMOVQ 304(R1), F24
+	FMOVQ 352(R1), F23
+	WORD $0x4ed73b16 // zip1 v22.2d, v24.2d, v23.2d
+	WORD $0x4ed77b17 // zip2 v23.2d, v24.2d, v23.2d
+	FMOVQ 256(R0), F24
+	FMOVQ 320(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af40 // usmmla v0.4s, v26.16b, v16.16b
+	WORD $0x4e92af44 // usmmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94af48 // usmmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96af4c // usmmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e90af21 // usmmla v1.4s, v25.16b, v16.16b
+	WORD $0x4e92af25 // usmmla v5.4s, v25.16b, v18.16b
+	WORD $0x4e94af29 // usmmla v9.4s, v25.16b, v20.16b
+	WORD $0x4e96af2d // usmmla v13.4s, v25.16b, v22.16b
+	FMOVQ 272(R0), F24
+	FMOVQ 336(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af42 // usmmla v2.4s, v26.16b, v16.16b
+	WORD $0x4e92af46 // usmmla v6.4s, v26.16b, v18.16b
+	WORD $0x4e94af4a // usmmla v10.4s, v26.16b, v20.16b
+	WORD $0x4e96af4e // usmmla v14.4s, v26.16b, v22.16b
+	WORD $0x4e90af23 // usmmla v3.4s, v25.16b, v16.16b
+	WORD $0x4e92af27 // usmmla v7.4s, v25.16b, v18.16b
+	WORD $0x4e94af2b // usmmla v11.4s, v25.16b, v20.16b
+	WORD $0x4e96af2f // usmmla v15.4s, v25.16b, v22.16b
+	FMOVQ 384(R0), F24
+	FMOVQ 448(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af40 // usmmla v0.4s, v26.16b, v17.16b
+	WORD $0x4e93af44 // usmmla v4.4s, v26.16b, v19.16b
+	WORD $0x4e95af48 // usmmla v8.4s, v26.16b, v21.16b
+	WORD $0x4e97af4c // usmmla v12.4s, v26.16b, v23.16b
+	WORD $0x4e91af21 // usmmla v1.4s, v25.16b, v17.16b
+	WORD $0x4e93af25 // usmmla v5.4s, v25.16b, v19.16b
+	WORD $0x4e95af29 // usmmla v9.4s, v25.16b, v21.16b
+	WORD $0x4e97af2d // usmmla v13.4s, v25.16b, v23.16b
+	FMOVQ 400(R0), F24
+	FMOVQ 464(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af42 // usmmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93af46 // usmmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95af4a // usmmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97af4e // usmmla v14.4s, v26.16b, v23.16b
+	WORD $0x4e91af23 // usmmla v3.4s, v25.16b, v17.16b
+	WORD $0x4e93af27 // usmmla v7.4s, v25.16b, v19.16b
+	WORD $0x4e95af2b // usmmla v11.4s, v25.16b, v21.16b
+	WORD $0x4e97af2f // usmmla v15.4s, v25.16b, v23.16b
+	FMOVQ 0(R7), F16
+	WORD $0x4e217a11 // fcvtl2 v17.4s, v16.8h
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	WORD $0x4e903a12 // zip1 v18.4s, v16.4s, v16.4s
+	WORD $0x4e907a10 // zip2 v16.4s, v16.4s, v16.4s
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	FMOVQ 32(R1), F20
+	FMOVQ 80(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e080694 // dup v20.2d, v20.d[0]
+	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
+	WORD $0x6e34dc00 // fmul v0.4s, v0.4s, v20.4s
+	FMOVQ 0(R4), F21
+	WORD $0x4e32cc15 // fmla v21.4s, v0.4s, v18.4s
+	FMOVQ F21, 0(R4)
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	FMOVQ 16(R4), F21
+	WORD $0x4e30cc35 // fmla v21.4s, v1.4s, v16.4s
+	FMOVQ F21, 16(R4)
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
+	FMOVQ 32(R4), F21
+	WORD $0x4e33cc55 // fmla v21.4s, v2.4s, v19.4s
+	FMOVQ F21, 32(R4)
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
+	FMOVQ 48(R4), F21
+	WORD $0x4e31cc75 // fmla v21.4s, v3.4s, v17.4s
+	FMOVQ F21, 48(R4)
+	FMOVQ 128(R1), F20
+	FMOVQ 176(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e080694 // dup v20.2d, v20.d[0]
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x6e34dc84 // fmul v4.4s, v4.4s, v20.4s
+	FMOVQ 64(R4), F21
+	WORD $0x4e32cc95 // fmla v21.4s, v4.4s, v18.4s
+	FMOVQ F21, 64(R4)
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x6e34dca5 // fmul v5.4s, v5.4s, v20.4s
+	FMOVQ 80(R4), F21
+	WORD $0x4e30ccb5 // fmla v21.4s, v5.4s, v16.4s
+	FMOVQ F21, 80(R4)
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6e34dcc6 // fmul v6.4s, v6.4s, v20.4s
+	FMOVQ 96(R4), F21
+	WORD $0x4e33ccd5 // fmla v21.4s, v6.4s, v19.4s
+	FMOVQ F21, 96(R4)
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e34dce7 // fmul v7.4s, v7.4s, v20.4s
+	FMOVQ 112(R4), F21
+	WORD $0x4e31ccf5 // fmla v21.4s, v7.4s, v17.4s
+	FMOVQ F21, 112(R4)
+	FMOVQ 224(R1), F20
+	FMOVQ 272(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e080694 // dup v20.2d, v20.d[0]
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e34dd08 // fmul v8.4s, v8.4s, v20.4s
+	FMOVQ 128(R4), F21
+	WORD $0x4e32cd15 // fmla v21.4s, v8.4s, v18.4s
+	FMOVQ F21, 128(R4)
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e34dd29 // fmul v9.4s, v9.4s, v20.4s
+	FMOVQ 144(R4), F21
+	WORD $0x4e30cd35 // fmla v21.4s, v9.4s, v16.4s
+	FMOVQ F21, 144(R4)
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x6e34dd4a // fmul v10.4s, v10.4s, v20.4s
+	FMOVQ 160(R4), F21
+	WORD $0x4e33cd55 // fmla v21.4s, v10.4s, v19.4s
+	FMOVQ F21, 160(R4)
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e34dd6b // fmul v11.4s, v11.4s, v20.4s
+	FMOVQ 176(R4), F21
+	WORD $0x4e31cd75 // fmla v21.4s, v11.4s, v17.4s
+	FMOVQ F21, 176(R4)
+	FMOVQ 320(R1), F20
+	FMOVQ 368(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e080694 // dup v20.2d, v20.d[0]
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x6e34dd8c // fmul v12.4s, v12.4s, v20.4s
+	FMOVQ 192(R4), F21
+	WORD $0x4e32cd95 // fmla v21.4s, v12.4s, v18.4s
+	FMOVQ F21, 192(R4)
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e34ddad // fmul v13.4s, v13.4s, v20.4s
+	FMOVQ 208(R4), F21
+	WORD $0x4e30cdb5 // fmla v21.4s, v13.4s, v16.4s
+	FMOVQ F21, 208(R4)
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
+	FMOVQ 224(R4), F21
+	WORD $0x4e33cdd5 // fmla v21.4s, v14.4s, v19.4s
+	FMOVQ F21, 224(R4)
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e34ddef // fmul v15.4s, v15.4s, v20.4s
+	FMOVQ 240(R4), F21
+	WORD $0x4e31cdf5 // fmla v21.4s, v15.4s, v17.4s
+	FMOVQ F21, 240(R4)
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ 0(R4), F1
+	FMOVQ 16(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 32(R4), F1
+	FMOVQ 48(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 0(R4), F1
+	FMOVQ 16(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 32(R4), F1
+	FMOVQ 48(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F1
+	FMOVQ 80(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 96(R4), F1
+	FMOVQ 112(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F1
+	FMOVQ 80(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 96(R4), F1
+	FMOVQ 112(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F1
+	FMOVQ 144(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 160(R4), F1
+	FMOVQ 176(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F1
+	FMOVQ 144(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 160(R4), F1
+	FMOVQ 176(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F1
+	FMOVQ 208(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 224(R4), F1
+	FMOVQ 240(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F1
+	FMOVQ 208(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 224(R4), F1
+	FMOVQ 240(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	RET
+
+// func mul8asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8asymNEON16x1(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+	FMOVQ 0(R1), F17
+	WORD $0x4e040632 // dup v18.4s, v17.s[0]
+	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
+	FMOVQ 0(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 64(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aa9 // sadalp v9.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606aaa // sadalp v10.4s, v21.8h
+	FMOVQ 16(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 80(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aab // sadalp v11.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606aac // sadalp v12.4s, v21.8h
+	FMOVQ 32(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 96(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aad // sadalp v13.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606aae // sadalp v14.4s, v21.8h
+	FMOVQ 48(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 112(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aaf // sadalp v15.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	FMOVQ 0(R1), F17
+	WORD $0x4e140632 // dup v18.4s, v17.s[2]
+	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
+	FMOVQ 128(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 192(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aa9 // sadalp v9.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606aaa // sadalp v10.4s, v21.8h
+	FMOVQ 144(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 208(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aab // sadalp v11.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606aac // sadalp v12.4s, v21.8h
+	FMOVQ 160(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 224(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aad // sadalp v13.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606aae // sadalp v14.4s, v21.8h
+	FMOVQ 176(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 240(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aaf // sadalp v15.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	FMOVQ 16(R1), F17
+	WORD $0x4e040632 // dup v18.4s, v17.s[0]
+	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
+	FMOVQ 256(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 320(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aa9 // sadalp v9.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606aaa // sadalp v10.4s, v21.8h
+	FMOVQ 272(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 336(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aab // sadalp v11.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606aac // sadalp v12.4s, v21.8h
+	FMOVQ 288(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 352(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aad // sadalp v13.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606aae // sadalp v14.4s, v21.8h
+	FMOVQ 304(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 368(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aaf // sadalp v15.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	FMOVQ 16(R1), F17
+	WORD $0x4e140632 // dup v18.4s, v17.s[2]
+	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
+	FMOVQ 384(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 448(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aa9 // sadalp v9.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606aaa // sadalp v10.4s, v21.8h
+	FMOVQ 400(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 464(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aab // sadalp v11.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606aac // sadalp v12.4s, v21.8h
+	FMOVQ 416(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 480(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aad // sadalp v13.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606aae // sadalp v14.4s, v21.8h
+	FMOVQ 432(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 496(R0), F20
+	WORD $0x6e201e94 // eor v20.16b, v20.16b, v0.16b
+	WORD $0x0e32c235 // smull v21.8h, v17.8b, v18.8b
+	WORD $0x0e338295 // smlal v21.8h, v20.8b, v19.8b
+	WORD $0x4e606aaf // sadalp v15.4s, v21.8h
+	WORD $0x4e32c235 // smull2 v21.8h, v17.16b, v18.16b
+	WORD $0x4e338295 // smlal2 v21.8h, v20.16b, v19.16b
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4eaabd29 // addp v9.4s, v9.4s, v10.4s
+	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
+	WORD $0x4eaebdad // addp v13.4s, v13.4s, v14.4s
+	WORD $0x4eb0bdef // addp v15.4s, v15.4s, v16.4s
+	FMOVD 0(R8), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	WORD $0x0f08a631 // sxtl v17.8h, v17.8b
+	WORD $0x4f10a632 // sxtl2 v18.4s, v17.8h
+	WORD $0x0f10a631 // sxtl v17.4s, v17.4h
+	FMOVD 8(R8), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x0f08a673 // sxtl v19.8h, v19.8b
+	WORD $0x4f10a674 // sxtl2 v20.4s, v19.8h
+	WORD $0x0f10a673 // sxtl v19.4s, v19.4h
+	FMOVQ 32(R1), F21
+	WORD $0x4fb5822a // mul v10.4s, v17.4s, v21.s[1]
+	WORD $0x4fb5824c // mul v12.4s, v18.4s, v21.s[1]
+	WORD $0x4fb5826e // mul v14.4s, v19.4s, v21.s[1]
+	WORD $0x4fb58290 // mul v16.4s, v20.4s, v21.s[1]
+	WORD $0x4eaa8529 // add v9.4s, v9.4s, v10.4s
+	WORD $0x4eac856b // add v11.4s, v11.4s, v12.4s
+	WORD $0x4eae85ad // add v13.4s, v13.4s, v14.4s
+	WORD $0x4eb085ef // add v15.4s, v15.4s, v16.4s
+	FMOVQ 32(R1), F17
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f911121 // fmla v1.4s, v9.4s, v17.s[0]
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f911162 // fmla v2.4s, v11.4s, v17.s[0]
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f9111a3 // fmla v3.4s, v13.4s, v17.s[0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9111e4 // fmla v4.4s, v15.4s, v17.s[0]
+	ADD $512, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
+	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	WORD $0x4e29cc25 // fmla v5.4s, v1.4s, v9.4s
+	WORD $0x4e2acc46 // fmla v6.4s, v2.4s, v10.4s
+	WORD $0x4e2bcc67 // fmla v7.4s, v3.4s, v11.4s
+	WORD $0x4e2ccc88 // fmla v8.4s, v4.4s, v12.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	FMOVQ F7, 32(R9)
+	FMOVQ F8, 48(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	FMOVQ 0(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 0(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 64(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a25 // sadalp v5.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a26 // sadalp v6.4s, v17.8h
+	FMOVQ 16(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 80(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a27 // sadalp v7.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a28 // sadalp v8.4s, v17.8h
+	FMOVQ 32(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 96(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a29 // sadalp v9.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2a // sadalp v10.4s, v17.8h
+	FMOVQ 48(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 112(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a2b // sadalp v11.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2c // sadalp v12.4s, v17.8h
+	FMOVQ 0(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 128(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 192(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a25 // sadalp v5.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a26 // sadalp v6.4s, v17.8h
+	FMOVQ 144(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 208(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a27 // sadalp v7.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a28 // sadalp v8.4s, v17.8h
+	FMOVQ 160(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 224(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a29 // sadalp v9.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2a // sadalp v10.4s, v17.8h
+	FMOVQ 176(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 240(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a2b // sadalp v11.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2c // sadalp v12.4s, v17.8h
+	FMOVQ 16(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 256(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 320(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a25 // sadalp v5.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a26 // sadalp v6.4s, v17.8h
+	FMOVQ 272(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 336(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a27 // sadalp v7.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a28 // sadalp v8.4s, v17.8h
+	FMOVQ 288(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 352(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a29 // sadalp v9.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2a // sadalp v10.4s, v17.8h
+	FMOVQ 304(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 368(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a2b // sadalp v11.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2c // sadalp v12.4s, v17.8h
+	FMOVQ 16(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 384(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 448(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a25 // sadalp v5.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a26 // sadalp v6.4s, v17.8h
+	FMOVQ 400(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 464(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a27 // sadalp v7.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a28 // sadalp v8.4s, v17.8h
+	FMOVQ 416(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 480(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a29 // sadalp v9.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2a // sadalp v10.4s, v17.8h
+	FMOVQ 432(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 496(R0), F16
+	WORD $0x6e201e10 // eor v16.16b, v16.16b, v0.16b
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a2b // sadalp v11.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2c // sadalp v12.4s, v17.8h
+	WORD $0x4ea6bca5 // addp v5.4s, v5.4s, v6.4s
+	WORD $0x4ea8bce7 // addp v7.4s, v7.4s, v8.4s
+	WORD $0x4eaabd29 // addp v9.4s, v9.4s, v10.4s
+	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
+	FMOVD 0(R8), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	WORD $0x0f08a5ad // sxtl v13.8h, v13.8b
+	WORD $0x4f10a5ae // sxtl2 v14.4s, v13.8h
+	WORD $0x0f10a5ad // sxtl v13.4s, v13.4h
+	FMOVD 8(R8), F15
+	WORD $0x6e201def // eor v15.16b, v15.16b, v0.16b
+	WORD $0x0f08a5ef // sxtl v15.8h, v15.8b
+	WORD $0x4f10a5f0 // sxtl2 v16.4s, v15.8h
+	WORD $0x0f10a5ef // sxtl v15.4s, v15.4h
+	FMOVQ 32(R1), F17
+	WORD $0x4fb181a6 // mul v6.4s, v13.4s, v17.s[1]
+	WORD $0x4fb181c8 // mul v8.4s, v14.4s, v17.s[1]
+	WORD $0x4fb181ea // mul v10.4s, v15.4s, v17.s[1]
+	WORD $0x4fb1820c // mul v12.4s, v16.4s, v17.s[1]
+	WORD $0x4ea684a5 // add v5.4s, v5.4s, v6.4s
+	WORD $0x4ea884e7 // add v7.4s, v7.4s, v8.4s
+	WORD $0x4eaa8529 // add v9.4s, v9.4s, v10.4s
+	WORD $0x4eac856b // add v11.4s, v11.4s, v12.4s
+	FMOVQ 0(R7), F13
+	WORD $0x4e2179ae // fcvtl2 v14.4s, v13.8h
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVQ 16(R7), F15
+	WORD $0x4e2179f0 // fcvtl2 v16.4s, v15.8h
+	WORD $0x0e2179ef // fcvtl v15.4s, v15.4h
+	FMOVQ 32(R1), F17
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f9190a5 // fmul v5.4s, v5.4s, v17.s[0]
+	WORD $0x4e2dcca1 // fmla v1.4s, v5.4s, v13.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f9190e7 // fmul v7.4s, v7.4s, v17.s[0]
+	WORD $0x4e2ecce2 // fmla v2.4s, v7.4s, v14.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f919129 // fmul v9.4s, v9.4s, v17.s[0]
+	WORD $0x4e2fcd23 // fmla v3.4s, v9.4s, v15.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f91916b // fmul v11.4s, v11.4s, v17.s[0]
+	WORD $0x4e30cd64 // fmla v4.4s, v11.4s, v16.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	FMOVQ F3, 32(R9)
+	FMOVQ F4, 48(R9)
+	RET
+
+// func mul8asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8asymNEON8x2(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+	FMOVQ 0(R1), F17
+	WORD $0x4e040632 // dup v18.4s, v17.s[0]
+	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
+	FMOVQ 48(R1), F17
+	WORD $0x4e040634 // dup v20.4s, v17.s[0]
+	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
+	FMOVQ 0(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 64(R0), F22
+	WORD $0x6e201ed6 // eor v22.16b, v22.16b, v0.16b
+	WORD $0x0e32c237 // smull v23.8h, v17.8b, v18.8b
+	WORD $0x0e3382d7 // smlal v23.8h, v22.8b, v19.8b
+	WORD $0x4e606ae9 // sadalp v9.4s, v23.8h
+	WORD $0x4e32c237 // smull2 v23.8h, v17.16b, v18.16b
+	WORD $0x4e3382d7 // smlal2 v23.8h, v22.16b, v19.16b
+	WORD $0x4e606aea // sadalp v10.4s, v23.8h
+	WORD $0x0e34c237 // smull v23.8h, v17.8b, v20.8b
+	WORD $0x0e3582d7 // smlal v23.8h, v22.8b, v21.8b
+	WORD $0x4e606aed // sadalp v13.4s, v23.8h
+	WORD $0x4e34c237 // smull2 v23.8h, v17.16b, v20.16b
+	WORD $0x4e3582d7 // smlal2 v23.8h, v22.16b, v21.16b
+	WORD $0x4e606aee // sadalp v14.4s, v23.8h
+	FMOVQ 16(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 80(R0), F22
+	WORD $0x6e201ed6 // eor v22.16b, v22.16b, v0.16b
+	WORD $0x0e32c237 // smull v23.8h, v17.8b, v18.8b
+	WORD $0x0e3382d7 // smlal v23.8h, v22.8b, v19.8b
+	WORD $0x4e606aeb // sadalp v11.4s, v23.8h
+	WORD $0x4e32c237 // smull2 v23.8h, v17.16b, v18.16b
+	WORD $0x4e3382d7 // smlal2 v23.8h, v22.16b, v19.16b
+	WORD $0x4e606aec // sadalp v12.4s, v23.8h
+	WORD $0x0e34c237 // smull v23.8h, v17.8b, v20.8b
+	WORD $0x0e3582d7 // smlal v23.8h, v22.8b, v21.8b
+	WORD $0x4e606aef // sadalp v15.4s, v23.8h
+	WORD $0x4e34c237 // smull2 v23.8h, v17.16b, v20.16b
+	WORD $0x4e3582d7 // smlal2 v23.8h, v22.16b, v21.16b
+	WORD $0x4e606af0 // sadalp v16.4s, v23.8h
+	FMOVQ 0(R1), F17
+	WORD $0x4e140632 // dup v18.4s, v17.s[2]
+	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
+	FMOVQ 48(R1), F17
+	WORD $0x4e140634 // dup v20.4s, v17.s[2]
+	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
+	FMOVQ 128(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 192(R0), F22
+	WORD $0x6e201ed6 // eor v22.16b, v22.16b, v0.16b
+	WORD $0x0e32c237 // smull v23.8h, v17.8b, v18.8b
+	WORD $0x0e3382d7 // smlal v23.8h, v22.8b, v19.8b
+	WORD $0x4e606ae9 // sadalp v9.4s, v23.8h
+	WORD $0x4e32c237 // smull2 v23.8h, v17.16b, v18.16b
+	WORD $0x4e3382d7 // smlal2 v23.8h, v22.16b, v19.16b
+	WORD $0x4e606aea // sadalp v10.4s, v23.8h
+	WORD $0x0e34c237 // smull v23.8h, v17.8b, v20.8b
+	WORD $0x0e3582d7 // smlal v23.8h, v22.8b, v21.8b
+	WORD $0x4e606aed // sadalp v13.4s, v23.8h
+	WORD $0x4e34c237 // smull2 v23.8h, v17.16b, v20.16b
+	WORD $0x4e3582d7 // smlal2 v23.8h, v22.16b, v21.16b
+	WORD $0x4e606aee // sadalp v14.4s, v23.8h
+	FMOVQ 144(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 208(R0), F22
+	WORD $0x6e201ed6 // eor v22.16b, v22.16b, v0.16b
+	WORD $0x0e32c237 // smull v23.8h, v17.8b, v18.8b
+	WORD $0x0e3382d7 // smlal v23.8h, v22.8b, v19.8b
+	WORD $0x4e606aeb // sadalp v11.4s, v23.8h
+	WORD $0x4e32c237 // smull2 v23.8h, v17.16b, v18.16b
+	WORD $0x4e3382d7 // smlal2 v23.8h, v22.16b, v19.16b
+	WORD $0x4e606aec // sadalp v12.4s, v23.8h
+	WORD $0x0e34c237 // smull v23.8h, v17.8b, v20.8b
+	WORD $0x0e3582d7 // smlal v23.8h, v22.8b, v21.8b
+	WORD $0x4e606aef // sadalp v15.4s, v23.8h
+	WORD $0x4e34c237 // smull2 v23.8h, v17.16b, v20.16b
+	WORD $0x4e3582d7 // smlal2 v23.8h, v22.16b, v21.16b
+	WORD $0x4e606af0 // sadalp v16.4s, v23.8h
+	FMOVQ 16(R1), F17
+	WORD $0x4e040632 // dup v18.4s, v17.s[0]
+	WORD $0x4e0c0633 // dup v19.4s, v17.s[1]
+	FMOVQ 64(R1), F17
+	WORD $0x4e040634 // dup v20.4s, v17.s[0]
+	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
+	FMOVQ 256(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 320(R0), F22
+	WORD $0x6e201ed6 // eor v22.16b, v22.16b, v0.16b
+	WORD $0x0e32c237 // smull v23.8h, v17.8b, v18.8b
+	WORD $0x0e3382d7 // smlal v23.8h, v22.8b, v19.8b
+	WORD $0x4e606ae9 // sadalp v9.4s, v23.8h
+	WORD $0x4e32c237 // smull2 v23.8h, v17.16b, v18.16b
+	WORD $0x4e3382d7 // smlal2 v23.8h, v22.16b, v19.16b
+	WORD $0x4e606aea // sadalp v10.4s, v23.8h
+	WORD $0x0e34c237 // smull v23.8h, v17.8b, v20.8b
+	WORD $0x0e3582d7 // smlal v23.8h, v22.8b, v21.8b
+	WORD $0x4e606aed // sadalp v13.4s, v23.8h
+	WORD $0x4e34c237 // smull2 v23.8h, v17.16b, v20.16b
+	WORD $0x4e3582d7 // smlal2 v23.8h, v22.16b, v21.16b
+	WORD $0x4e606aee // sadalp v14.4s, v23.8h
+	FMOVQ 272(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 336(R0), F22
+	WORD $0x6e201ed6 // eor v22.16b, v22.16b, v0.16b
+	WORD $0x0e32c237 // smull v23.8h, v17.8b, v18.8b
+	WORD $0x0e3382d7 // smlal v23.8h, v22.8b, v19.8b
+	WORD $0x4e606aeb // sadalp v11.4s, v23.8h
+	WORD $0x4e32c237 // smull2 v23.8h, v17.16b, v18.16b
+	WORD $0x4e3382d7 // smlal2 v23.8h, v22.16b, v19.16b
+	WORD $0x4e606aec // sadalp v12.4s, v23.8h
+	WORD $0x0e34c237 // smull v23.8h, v17.8b, v20.8b
+	WORD $0x0e3582d7 // smlal v23.8h, v22.8b, v21.8b
+	WORD $0x4e606aef // sadalp v15.4s, v23.8h
+	WORD $0x4e34c237 // smull2 v23.8h, v17.16b, v20.16b
+	WORD $0x4e3582d7 // smlal2 v23.8h, v22.16b, v21.16b
+	WORD $0x4e606af0 // sadalp v16.4s, v23.8h
+	FMOVQ 16(R1), F17
+	WORD $0x4e140632 // dup v18.4s, v17.s[2]
+	WORD $0x4e1c0633 // dup v19.4s, v17.s[3]
+	FMOVQ 64(R1), F17
+	WORD $0x4e140634 // dup v20.4s, v17.s[2]
+	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
+	FMOVQ 384(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 448(R0), F22
+	WORD $0x6e201ed6 // eor v22.16b, v22.16b, v0.16b
+	WORD $0x0e32c237 // smull v23.8h, v17.8b, v18.8b
+	WORD $0x0e3382d7 // smlal v23.8h, v22.8b, v19.8b
+	WORD $0x4e606ae9 // sadalp v9.4s, v23.8h
+	WORD $0x4e32c237 // smull2 v23.8h, v17.16b, v18.16b
+	WORD $0x4e3382d7 // smlal2 v23.8h, v22.16b, v19.16b
+	WORD $0x4e606aea // sadalp v10.4s, v23.8h
+	WORD $0x0e34c237 // smull v23.8h, v17.8b, v20.8b
+	WORD $0x0e3582d7 // smlal v23.8h, v22.8b, v21.8b
+	WORD $0x4e606aed // sadalp v13.4s, v23.8h
+	WORD $0x4e34c237 // smull2 v23.8h, v17.16b, v20.16b
+	WORD $0x4e3582d7 // smlal2 v23.8h, v22.16b, v21.16b
+	WORD $0x4e606aee // sadalp v14.4s, v23.8h
+	FMOVQ 400(R0), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	FMOVQ 464(R0), F22
+	WORD $0x6e201ed6 // eor v22.16b, v22.16b, v0.16b
+	WORD $0x0e32c237 // smull v23.8h, v17.8b, v18.8b
+	WORD $0x0e3382d7 // smlal v23.8h, v22.8b, v19.8b
+	WORD $0x4e606aeb // sadalp v11.4s, v23.8h
+	WORD $0x4e32c237 // smull2 v23.8h, v17.16b, v18.16b
+	WORD $0x4e3382d7 // smlal2 v23.8h, v22.16b, v19.16b
+	WORD $0x4e606aec // sadalp v12.4s, v23.8h
+	WORD $0x0e34c237 // smull v23.8h, v17.8b, v20.8b
+	WORD $0x0e3582d7 // smlal v23.8h, v22.8b, v21.8b
+	WORD $0x4e606aef // sadalp v15.4s, v23.8h
+	WORD $0x4e34c237 // smull2 v23.8h, v17.16b, v20.16b
+	WORD $0x4e3582d7 // smlal2 v23.8h, v22.16b, v21.16b
+	WORD $0x4e606af0 // sadalp v16.4s, v23.8h
+	WORD $0x4eaabd29 // addp v9.4s, v9.4s, v10.4s
+	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
+	WORD $0x4eaebdad // addp v13.4s, v13.4s, v14.4s
+	WORD $0x4eb0bdef // addp v15.4s, v15.4s, v16.4s
+	FMOVD 0(R8), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	WORD $0x0f08a631 // sxtl v17.8h, v17.8b
+	WORD $0x4f10a632 // sxtl2 v18.4s, v17.8h
+	WORD $0x0f10a631 // sxtl v17.4s, v17.4h
+	FMOVQ 32(R1), F19
+	WORD $0x4fb3822a // mul v10.4s, v17.4s, v19.s[1]
+	WORD $0x4fb3824c // mul v12.4s, v18.4s, v19.s[1]
+	FMOVQ 80(R1), F19
+	WORD $0x4fb3822e // mul v14.4s, v17.4s, v19.s[1]
+	WORD $0x4fb38250 // mul v16.4s, v18.4s, v19.s[1]
+	WORD $0x4eaa8529 // add v9.4s, v9.4s, v10.4s
+	WORD $0x4eac856b // add v11.4s, v11.4s, v12.4s
+	WORD $0x4eae85ad // add v13.4s, v13.4s, v14.4s
+	WORD $0x4eb085ef // add v15.4s, v15.4s, v16.4s
+	FMOVQ 32(R1), F17
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f911121 // fmla v1.4s, v9.4s, v17.s[0]
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f911162 // fmla v2.4s, v11.4s, v17.s[0]
+	FMOVQ 80(R1), F17
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f9111a3 // fmla v3.4s, v13.4s, v17.s[0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9111e4 // fmla v4.4s, v15.4s, v17.s[0]
+	ADD $512, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	WORD $0x4e29cc25 // fmla v5.4s, v1.4s, v9.4s
+	WORD $0x4e2acc46 // fmla v6.4s, v2.4s, v10.4s
+	WORD $0x4e29cc67 // fmla v7.4s, v3.4s, v9.4s
+	WORD $0x4e2acc88 // fmla v8.4s, v4.4s, v10.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	ADD R10, R9
+	FMOVQ F7, 0(R9)
+	FMOVQ F8, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	FMOVQ 0(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 48(R1), F13
+	WORD $0x4e0405b0 // dup v16.4s, v13.s[0]
+	WORD $0x4e0c05b1 // dup v17.4s, v13.s[1]
+	FMOVQ 0(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 64(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a65 // sadalp v5.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a66 // sadalp v6.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a69 // sadalp v9.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6a // sadalp v10.4s, v19.8h
+	FMOVQ 16(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 80(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a67 // sadalp v7.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a68 // sadalp v8.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a6b // sadalp v11.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6c // sadalp v12.4s, v19.8h
+	FMOVQ 0(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 48(R1), F13
+	WORD $0x4e1405b0 // dup v16.4s, v13.s[2]
+	WORD $0x4e1c05b1 // dup v17.4s, v13.s[3]
+	FMOVQ 128(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 192(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a65 // sadalp v5.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a66 // sadalp v6.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a69 // sadalp v9.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6a // sadalp v10.4s, v19.8h
+	FMOVQ 144(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 208(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a67 // sadalp v7.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a68 // sadalp v8.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a6b // sadalp v11.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6c // sadalp v12.4s, v19.8h
+	FMOVQ 16(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 64(R1), F13
+	WORD $0x4e0405b0 // dup v16.4s, v13.s[0]
+	WORD $0x4e0c05b1 // dup v17.4s, v13.s[1]
+	FMOVQ 256(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 320(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a65 // sadalp v5.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a66 // sadalp v6.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a69 // sadalp v9.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6a // sadalp v10.4s, v19.8h
+	FMOVQ 272(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 336(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a67 // sadalp v7.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a68 // sadalp v8.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a6b // sadalp v11.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6c // sadalp v12.4s, v19.8h
+	FMOVQ 16(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 64(R1), F13
+	WORD $0x4e1405b0 // dup v16.4s, v13.s[2]
+	WORD $0x4e1c05b1 // dup v17.4s, v13.s[3]
+	FMOVQ 384(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 448(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a65 // sadalp v5.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a66 // sadalp v6.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a69 // sadalp v9.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6a // sadalp v10.4s, v19.8h
+	FMOVQ 400(R0), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	FMOVQ 464(R0), F18
+	WORD $0x6e201e52 // eor v18.16b, v18.16b, v0.16b
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a67 // sadalp v7.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a68 // sadalp v8.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a6b // sadalp v11.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6c // sadalp v12.4s, v19.8h
+	WORD $0x4ea6bca5 // addp v5.4s, v5.4s, v6.4s
+	WORD $0x4ea8bce7 // addp v7.4s, v7.4s, v8.4s
+	WORD $0x4eaabd29 // addp v9.4s, v9.4s, v10.4s
+	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
+	FMOVD 0(R8), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	WORD $0x0f08a5ad // sxtl v13.8h, v13.8b
+	WORD $0x4f10a5ae // sxtl2 v14.4s, v13.8h
+	WORD $0x0f10a5ad // sxtl v13.4s, v13.4h
+	FMOVQ 32(R1), F15
+	WORD $0x4faf81a6 // mul v6.4s, v13.4s, v15.s[1]
+	WORD $0x4faf81c8 // mul v8.4s, v14.4s, v15.s[1]
+	FMOVQ 80(R1), F15
+	WORD $0x4faf81aa // mul v10.4s, v13.4s, v15.s[1]
+	WORD $0x4faf81cc // mul v12.4s, v14.4s, v15.s[1]
+	WORD $0x4ea684a5 // add v5.4s, v5.4s, v6.4s
+	WORD $0x4ea884e7 // add v7.4s, v7.4s, v8.4s
+	WORD $0x4eaa8529 // add v9.4s, v9.4s, v10.4s
+	WORD $0x4eac856b // add v11.4s, v11.4s, v12.4s
+	FMOVQ 0(R7), F13
+	WORD $0x4e2179ae // fcvtl2 v14.4s, v13.8h
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVQ 32(R1), F15
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8f90a5 // fmul v5.4s, v5.4s, v15.s[0]
+	WORD $0x4e2dcca1 // fmla v1.4s, v5.4s, v13.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
+	WORD $0x4e2ecce2 // fmla v2.4s, v7.4s, v14.4s
+	FMOVQ 80(R1), F15
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f8f9129 // fmul v9.4s, v9.4s, v15.s[0]
+	WORD $0x4e2dcd23 // fmla v3.4s, v9.4s, v13.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f8f916b // fmul v11.4s, v11.4s, v15.s[0]
+	WORD $0x4e2ecd64 // fmla v4.4s, v11.4s, v14.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	ADD R10, R9
+	FMOVQ F3, 0(R9)
+	FMOVQ F4, 16(R9)
+	RET
+
+// func mul8asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8asymDotProd16x1(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVD 0(R8), F13
+	WORD $0x6e201dad // eor v13.16b, v13.16b, v0.16b
+	WORD $0x0f08a5ad // sxtl v13.8h, v13.8b
+	WORD $0x4f10a5ae // sxtl2 v14.4s, v13.8h
+	WORD $0x0f10a5ad // sxtl v13.4s, v13.4h
+	FMOVD 8(R8), F15
+	WORD $0x6e201def // eor v15.16b, v15.16b, v0.16b
+	WORD $0x0f08a5ef // sxtl v15.8h, v15.8b
+	WORD $0x4f10a5f0 // sxtl2 v16.4s, v15.8h
+	WORD $0x0f10a5ef // sxtl v15.4s, v15.4h
+	FMOVQ 32(R1), F17
+	WORD $0x4fb181a9 // mul v9.4s, v13.4s, v17.s[1]
+	WORD $0x4fb181ca // mul v10.4s, v14.4s, v17.s[1]
+	WORD $0x4fb181eb // mul v11.4s, v15.4s, v17.s[1]
+	WORD $0x4fb1820c // mul v12.4s, v16.4s, v17.s[1]
+	FMOVQ 0(R1), F13
+	FMOVQ 0(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
+	FMOVQ 16(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1ca // sdot v10.4s, v14.16b, v13.4b[0]
+	FMOVQ 32(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cb // sdot v11.4s, v14.16b, v13.4b[0]
+	FMOVQ 48(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cc // sdot v12.4s, v14.16b, v13.4b[0]
+	FMOVQ 64(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1c9 // sdot v9.4s, v14.16b, v13.4b[1]
+	FMOVQ 80(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1ca // sdot v10.4s, v14.16b, v13.4b[1]
+	FMOVQ 96(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1cb // sdot v11.4s, v14.16b, v13.4b[1]
+	FMOVQ 112(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1cc // sdot v12.4s, v14.16b, v13.4b[1]
+	FMOVQ 128(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9c9 // sdot v9.4s, v14.16b, v13.4b[2]
+	FMOVQ 144(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9ca // sdot v10.4s, v14.16b, v13.4b[2]
+	FMOVQ 160(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cb // sdot v11.4s, v14.16b, v13.4b[2]
+	FMOVQ 176(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
+	FMOVQ 192(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9c9 // sdot v9.4s, v14.16b, v13.4b[3]
+	FMOVQ 208(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9ca // sdot v10.4s, v14.16b, v13.4b[3]
+	FMOVQ 224(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9cb // sdot v11.4s, v14.16b, v13.4b[3]
+	FMOVQ 240(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9cc // sdot v12.4s, v14.16b, v13.4b[3]
+	FMOVQ 16(R1), F13
+	FMOVQ 256(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1c9 // sdot v9.4s, v14.16b, v13.4b[0]
+	FMOVQ 272(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1ca // sdot v10.4s, v14.16b, v13.4b[0]
+	FMOVQ 288(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cb // sdot v11.4s, v14.16b, v13.4b[0]
+	FMOVQ 304(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de1cc // sdot v12.4s, v14.16b, v13.4b[0]
+	FMOVQ 320(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1c9 // sdot v9.4s, v14.16b, v13.4b[1]
+	FMOVQ 336(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1ca // sdot v10.4s, v14.16b, v13.4b[1]
+	FMOVQ 352(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1cb // sdot v11.4s, v14.16b, v13.4b[1]
+	FMOVQ 368(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade1cc // sdot v12.4s, v14.16b, v13.4b[1]
+	FMOVQ 384(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9c9 // sdot v9.4s, v14.16b, v13.4b[2]
+	FMOVQ 400(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9ca // sdot v10.4s, v14.16b, v13.4b[2]
+	FMOVQ 416(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cb // sdot v11.4s, v14.16b, v13.4b[2]
+	FMOVQ 432(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4f8de9cc // sdot v12.4s, v14.16b, v13.4b[2]
+	FMOVQ 448(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9c9 // sdot v9.4s, v14.16b, v13.4b[3]
+	FMOVQ 464(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9ca // sdot v10.4s, v14.16b, v13.4b[3]
+	FMOVQ 480(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9cb // sdot v11.4s, v14.16b, v13.4b[3]
+	FMOVQ 496(R0), F14
+	WORD $0x6e201dce // eor v14.16b, v14.16b, v0.16b
+	WORD $0x4fade9cc // sdot v12.4s, v14.16b, v13.4b[3]
+	FMOVQ 32(R1), F13
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f8d1121 // fmla v1.4s, v9.4s, v13.s[0]
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f8d1142 // fmla v2.4s, v10.4s, v13.s[0]
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f8d1163 // fmla v3.4s, v11.4s, v13.s[0]
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
+	ADD $512, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
+	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	WORD $0x4e29cc25 // fmla v5.4s, v1.4s, v9.4s
+	WORD $0x4e2acc46 // fmla v6.4s, v2.4s, v10.4s
+	WORD $0x4e2bcc67 // fmla v7.4s, v3.4s, v11.4s
+	WORD $0x4e2ccc88 // fmla v8.4s, v4.4s, v12.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	FMOVQ F7, 32(R9)
+	FMOVQ F8, 48(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVD 0(R8), F9
+	WORD $0x6e201d29 // eor v9.16b, v9.16b, v0.16b
+	WORD $0x0f08a529 // sxtl v9.8h, v9.8b
+	WORD $0x4f10a52a // sxtl2 v10.4s, v9.8h
+	WORD $0x0f10a529 // sxtl v9.4s, v9.4h
+	FMOVD 8(R8), F11
+	WORD $0x6e201d6b // eor v11.16b, v11.16b, v0.16b
+	WORD $0x0f08a56b // sxtl v11.8h, v11.8b
+	WORD $0x4f10a56c // sxtl2 v12.4s, v11.8h
+	WORD $0x0f10a56b // sxtl v11.4s, v11.4h
+	FMOVQ 32(R1), F13
+	WORD $0x4fad8125 // mul v5.4s, v9.4s, v13.s[1]
+	WORD $0x4fad8146 // mul v6.4s, v10.4s, v13.s[1]
+	WORD $0x4fad8167 // mul v7.4s, v11.4s, v13.s[1]
+	WORD $0x4fad8188 // mul v8.4s, v12.4s, v13.s[1]
+	FMOVQ 0(R1), F9
+	FMOVQ 0(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e145 // sdot v5.4s, v10.16b, v9.4b[0]
+	FMOVQ 16(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e146 // sdot v6.4s, v10.16b, v9.4b[0]
+	FMOVQ 32(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e147 // sdot v7.4s, v10.16b, v9.4b[0]
+	FMOVQ 48(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e148 // sdot v8.4s, v10.16b, v9.4b[0]
+	FMOVQ 64(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e145 // sdot v5.4s, v10.16b, v9.4b[1]
+	FMOVQ 80(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e146 // sdot v6.4s, v10.16b, v9.4b[1]
+	FMOVQ 96(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e147 // sdot v7.4s, v10.16b, v9.4b[1]
+	FMOVQ 112(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e148 // sdot v8.4s, v10.16b, v9.4b[1]
+	FMOVQ 128(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e945 // sdot v5.4s, v10.16b, v9.4b[2]
+	FMOVQ 144(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e946 // sdot v6.4s, v10.16b, v9.4b[2]
+	FMOVQ 160(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e947 // sdot v7.4s, v10.16b, v9.4b[2]
+	FMOVQ 176(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e948 // sdot v8.4s, v10.16b, v9.4b[2]
+	FMOVQ 192(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e945 // sdot v5.4s, v10.16b, v9.4b[3]
+	FMOVQ 208(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e946 // sdot v6.4s, v10.16b, v9.4b[3]
+	FMOVQ 224(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e947 // sdot v7.4s, v10.16b, v9.4b[3]
+	FMOVQ 240(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e948 // sdot v8.4s, v10.16b, v9.4b[3]
+	FMOVQ 16(R1), F9
+	FMOVQ 256(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e145 // sdot v5.4s, v10.16b, v9.4b[0]
+	FMOVQ 272(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e146 // sdot v6.4s, v10.16b, v9.4b[0]
+	FMOVQ 288(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e147 // sdot v7.4s, v10.16b, v9.4b[0]
+	FMOVQ 304(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e148 // sdot v8.4s, v10.16b, v9.4b[0]
+	FMOVQ 320(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e145 // sdot v5.4s, v10.16b, v9.4b[1]
+	FMOVQ 336(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e146 // sdot v6.4s, v10.16b, v9.4b[1]
+	FMOVQ 352(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e147 // sdot v7.4s, v10.16b, v9.4b[1]
+	FMOVQ 368(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e148 // sdot v8.4s, v10.16b, v9.4b[1]
+	FMOVQ 384(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e945 // sdot v5.4s, v10.16b, v9.4b[2]
+	FMOVQ 400(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e946 // sdot v6.4s, v10.16b, v9.4b[2]
+	FMOVQ 416(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e947 // sdot v7.4s, v10.16b, v9.4b[2]
+	FMOVQ 432(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4f89e948 // sdot v8.4s, v10.16b, v9.4b[2]
+	FMOVQ 448(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e945 // sdot v5.4s, v10.16b, v9.4b[3]
+	FMOVQ 464(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e946 // sdot v6.4s, v10.16b, v9.4b[3]
+	FMOVQ 480(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e947 // sdot v7.4s, v10.16b, v9.4b[3]
+	FMOVQ 496(R0), F10
+	WORD $0x6e201d4a // eor v10.16b, v10.16b, v0.16b
+	WORD $0x4fa9e948 // sdot v8.4s, v10.16b, v9.4b[3]
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
+	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	FMOVQ 32(R1), F13
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8d90a5 // fmul v5.4s, v5.4s, v13.s[0]
+	WORD $0x4e29cca1 // fmla v1.4s, v5.4s, v9.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8d90c6 // fmul v6.4s, v6.4s, v13.s[0]
+	WORD $0x4e2accc2 // fmla v2.4s, v6.4s, v10.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8d90e7 // fmul v7.4s, v7.4s, v13.s[0]
+	WORD $0x4e2bcce3 // fmla v3.4s, v7.4s, v11.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f8d9108 // fmul v8.4s, v8.4s, v13.s[0]
+	WORD $0x4e2ccd04 // fmla v4.4s, v8.4s, v12.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	FMOVQ F3, 32(R9)
+	FMOVQ F4, 48(R9)
+	RET
+
+// func mul8asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8asymDotProd16x2(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVD 0(R8), F25
+	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
+	WORD $0x0f08a739 // sxtl v25.8h, v25.8b
+	WORD $0x4f10a73a // sxtl2 v26.4s, v25.8h
+	WORD $0x0f10a739 // sxtl v25.4s, v25.4h
+	FMOVD 8(R8), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x0f08a77b // sxtl v27.8h, v27.8b
+	WORD $0x4f10a77c // sxtl2 v28.4s, v27.8h
+	WORD $0x0f10a77b // sxtl v27.4s, v27.4h
+	FMOVQ 32(R1), F29
+	WORD $0x4fbd8331 // mul v17.4s, v25.4s, v29.s[1]
+	WORD $0x4fbd8352 // mul v18.4s, v26.4s, v29.s[1]
+	WORD $0x4fbd8373 // mul v19.4s, v27.4s, v29.s[1]
+	WORD $0x4fbd8394 // mul v20.4s, v28.4s, v29.s[1]
+	FMOVQ 80(R1), F29
+	WORD $0x4fbd8335 // mul v21.4s, v25.4s, v29.s[1]
+	WORD $0x4fbd8356 // mul v22.4s, v26.4s, v29.s[1]
+	WORD $0x4fbd8377 // mul v23.4s, v27.4s, v29.s[1]
+	WORD $0x4fbd8398 // mul v24.4s, v28.4s, v29.s[1]
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F26
+	FMOVQ 0(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e371 // sdot v17.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae375 // sdot v21.4s, v27.16b, v26.4b[0]
+	FMOVQ 16(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e372 // sdot v18.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae376 // sdot v22.4s, v27.16b, v26.4b[0]
+	FMOVQ 32(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e373 // sdot v19.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae377 // sdot v23.4s, v27.16b, v26.4b[0]
+	FMOVQ 48(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e374 // sdot v20.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae378 // sdot v24.4s, v27.16b, v26.4b[0]
+	FMOVQ 64(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9e371 // sdot v17.4s, v27.16b, v25.4b[1]
+	WORD $0x4fbae375 // sdot v21.4s, v27.16b, v26.4b[1]
+	FMOVQ 80(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9e372 // sdot v18.4s, v27.16b, v25.4b[1]
+	WORD $0x4fbae376 // sdot v22.4s, v27.16b, v26.4b[1]
+	FMOVQ 96(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9e373 // sdot v19.4s, v27.16b, v25.4b[1]
+	WORD $0x4fbae377 // sdot v23.4s, v27.16b, v26.4b[1]
+	FMOVQ 112(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9e374 // sdot v20.4s, v27.16b, v25.4b[1]
+	WORD $0x4fbae378 // sdot v24.4s, v27.16b, v26.4b[1]
+	FMOVQ 128(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb71 // sdot v17.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb75 // sdot v21.4s, v27.16b, v26.4b[2]
+	FMOVQ 144(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb72 // sdot v18.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb76 // sdot v22.4s, v27.16b, v26.4b[2]
+	FMOVQ 160(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb73 // sdot v19.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb77 // sdot v23.4s, v27.16b, v26.4b[2]
+	FMOVQ 176(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb74 // sdot v20.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb78 // sdot v24.4s, v27.16b, v26.4b[2]
+	FMOVQ 192(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9eb71 // sdot v17.4s, v27.16b, v25.4b[3]
+	WORD $0x4fbaeb75 // sdot v21.4s, v27.16b, v26.4b[3]
+	FMOVQ 208(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9eb72 // sdot v18.4s, v27.16b, v25.4b[3]
+	WORD $0x4fbaeb76 // sdot v22.4s, v27.16b, v26.4b[3]
+	FMOVQ 224(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9eb73 // sdot v19.4s, v27.16b, v25.4b[3]
+	WORD $0x4fbaeb77 // sdot v23.4s, v27.16b, v26.4b[3]
+	FMOVQ 240(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9eb74 // sdot v20.4s, v27.16b, v25.4b[3]
+	WORD $0x4fbaeb78 // sdot v24.4s, v27.16b, v26.4b[3]
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F26
+	FMOVQ 256(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e371 // sdot v17.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae375 // sdot v21.4s, v27.16b, v26.4b[0]
+	FMOVQ 272(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e372 // sdot v18.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae376 // sdot v22.4s, v27.16b, v26.4b[0]
+	FMOVQ 288(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e373 // sdot v19.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae377 // sdot v23.4s, v27.16b, v26.4b[0]
+	FMOVQ 304(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99e374 // sdot v20.4s, v27.16b, v25.4b[0]
+	WORD $0x4f9ae378 // sdot v24.4s, v27.16b, v26.4b[0]
+	FMOVQ 320(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9e371 // sdot v17.4s, v27.16b, v25.4b[1]
+	WORD $0x4fbae375 // sdot v21.4s, v27.16b, v26.4b[1]
+	FMOVQ 336(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9e372 // sdot v18.4s, v27.16b, v25.4b[1]
+	WORD $0x4fbae376 // sdot v22.4s, v27.16b, v26.4b[1]
+	FMOVQ 352(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9e373 // sdot v19.4s, v27.16b, v25.4b[1]
+	WORD $0x4fbae377 // sdot v23.4s, v27.16b, v26.4b[1]
+	FMOVQ 368(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9e374 // sdot v20.4s, v27.16b, v25.4b[1]
+	WORD $0x4fbae378 // sdot v24.4s, v27.16b, v26.4b[1]
+	FMOVQ 384(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb71 // sdot v17.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb75 // sdot v21.4s, v27.16b, v26.4b[2]
+	FMOVQ 400(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb72 // sdot v18.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb76 // sdot v22.4s, v27.16b, v26.4b[2]
+	FMOVQ 416(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb73 // sdot v19.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb77 // sdot v23.4s, v27.16b, v26.4b[2]
+	FMOVQ 432(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4f99eb74 // sdot v20.4s, v27.16b, v25.4b[2]
+	WORD $0x4f9aeb78 // sdot v24.4s, v27.16b, v26.4b[2]
+	FMOVQ 448(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9eb71 // sdot v17.4s, v27.16b, v25.4b[3]
+	WORD $0x4fbaeb75 // sdot v21.4s, v27.16b, v26.4b[3]
+	FMOVQ 464(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9eb72 // sdot v18.4s, v27.16b, v25.4b[3]
+	WORD $0x4fbaeb76 // sdot v22.4s, v27.16b, v26.4b[3]
+	FMOVQ 480(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9eb73 // sdot v19.4s, v27.16b, v25.4b[3]
+	WORD $0x4fbaeb77 // sdot v23.4s, v27.16b, v26.4b[3]
+	FMOVQ 496(R0), F27
+	WORD $0x6e201f7b // eor v27.16b, v27.16b, v0.16b
+	WORD $0x4fb9eb74 // sdot v20.4s, v27.16b, v25.4b[3]
+	WORD $0x4fbaeb78 // sdot v24.4s, v27.16b, v26.4b[3]
+	FMOVQ 32(R1), F25
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4f991221 // fmla v1.4s, v17.4s, v25.s[0]
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4f991242 // fmla v2.4s, v18.4s, v25.s[0]
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f991263 // fmla v3.4s, v19.4s, v25.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f991284 // fmla v4.4s, v20.4s, v25.s[0]
+	FMOVQ 80(R1), F25
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9912a5 // fmla v5.4s, v21.4s, v25.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9912c6 // fmla v6.4s, v22.4s, v25.s[0]
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f9912e7 // fmla v7.4s, v23.4s, v25.s[0]
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
+	ADD $512, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 16(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	WORD $0x4e31cc29 // fmla v9.4s, v1.4s, v17.4s
+	WORD $0x4e32cc4a // fmla v10.4s, v2.4s, v18.4s
+	WORD $0x4e33cc6b // fmla v11.4s, v3.4s, v19.4s
+	WORD $0x4e34cc8c // fmla v12.4s, v4.4s, v20.4s
+	WORD $0x4e31ccad // fmla v13.4s, v5.4s, v17.4s
+	WORD $0x4e32ccce // fmla v14.4s, v6.4s, v18.4s
+	WORD $0x4e33ccef // fmla v15.4s, v7.4s, v19.4s
+	WORD $0x4e34cd10 // fmla v16.4s, v8.4s, v20.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F9, 0(R9)
+	FMOVQ F10, 16(R9)
+	FMOVQ F11, 32(R9)
+	FMOVQ F12, 48(R9)
+	ADD R10, R9
+	FMOVQ F13, 0(R9)
+	FMOVQ F14, 16(R9)
+	FMOVQ F15, 32(R9)
+	FMOVQ F16, 48(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVD 0(R8), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	WORD $0x0f08a631 // sxtl v17.8h, v17.8b
+	WORD $0x4f10a632 // sxtl2 v18.4s, v17.8h
+	WORD $0x0f10a631 // sxtl v17.4s, v17.4h
+	FMOVD 8(R8), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x0f08a673 // sxtl v19.8h, v19.8b
+	WORD $0x4f10a674 // sxtl2 v20.4s, v19.8h
+	WORD $0x0f10a673 // sxtl v19.4s, v19.4h
+	FMOVQ 32(R1), F21
+	WORD $0x4fb58229 // mul v9.4s, v17.4s, v21.s[1]
+	WORD $0x4fb5824a // mul v10.4s, v18.4s, v21.s[1]
+	WORD $0x4fb5826b // mul v11.4s, v19.4s, v21.s[1]
+	WORD $0x4fb5828c // mul v12.4s, v20.4s, v21.s[1]
+	FMOVQ 80(R1), F21
+	WORD $0x4fb5822d // mul v13.4s, v17.4s, v21.s[1]
+	WORD $0x4fb5824e // mul v14.4s, v18.4s, v21.s[1]
+	WORD $0x4fb5826f // mul v15.4s, v19.4s, v21.s[1]
+	WORD $0x4fb58290 // mul v16.4s, v20.4s, v21.s[1]
+	FMOVQ 0(R1), F17
+	FMOVQ 48(R1), F18
+	FMOVQ 0(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e269 // sdot v9.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26d // sdot v13.4s, v19.16b, v18.4b[0]
+	FMOVQ 16(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26a // sdot v10.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26e // sdot v14.4s, v19.16b, v18.4b[0]
+	FMOVQ 32(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26b // sdot v11.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26f // sdot v15.4s, v19.16b, v18.4b[0]
+	FMOVQ 48(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26c // sdot v12.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e270 // sdot v16.4s, v19.16b, v18.4b[0]
+	FMOVQ 64(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e269 // sdot v9.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e26d // sdot v13.4s, v19.16b, v18.4b[1]
+	FMOVQ 80(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e26a // sdot v10.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e26e // sdot v14.4s, v19.16b, v18.4b[1]
+	FMOVQ 96(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e26b // sdot v11.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e26f // sdot v15.4s, v19.16b, v18.4b[1]
+	FMOVQ 112(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e26c // sdot v12.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e270 // sdot v16.4s, v19.16b, v18.4b[1]
+	FMOVQ 128(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea69 // sdot v9.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6d // sdot v13.4s, v19.16b, v18.4b[2]
+	FMOVQ 144(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6a // sdot v10.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6e // sdot v14.4s, v19.16b, v18.4b[2]
+	FMOVQ 160(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6b // sdot v11.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6f // sdot v15.4s, v19.16b, v18.4b[2]
+	FMOVQ 176(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6c // sdot v12.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea70 // sdot v16.4s, v19.16b, v18.4b[2]
+	FMOVQ 192(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea69 // sdot v9.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea6d // sdot v13.4s, v19.16b, v18.4b[3]
+	FMOVQ 208(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea6a // sdot v10.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea6e // sdot v14.4s, v19.16b, v18.4b[3]
+	FMOVQ 224(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea6b // sdot v11.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea6f // sdot v15.4s, v19.16b, v18.4b[3]
+	FMOVQ 240(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea6c // sdot v12.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea70 // sdot v16.4s, v19.16b, v18.4b[3]
+	FMOVQ 16(R1), F17
+	FMOVQ 64(R1), F18
+	FMOVQ 256(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e269 // sdot v9.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26d // sdot v13.4s, v19.16b, v18.4b[0]
+	FMOVQ 272(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26a // sdot v10.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26e // sdot v14.4s, v19.16b, v18.4b[0]
+	FMOVQ 288(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26b // sdot v11.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26f // sdot v15.4s, v19.16b, v18.4b[0]
+	FMOVQ 304(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91e26c // sdot v12.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e270 // sdot v16.4s, v19.16b, v18.4b[0]
+	FMOVQ 320(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e269 // sdot v9.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e26d // sdot v13.4s, v19.16b, v18.4b[1]
+	FMOVQ 336(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e26a // sdot v10.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e26e // sdot v14.4s, v19.16b, v18.4b[1]
+	FMOVQ 352(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e26b // sdot v11.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e26f // sdot v15.4s, v19.16b, v18.4b[1]
+	FMOVQ 368(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1e26c // sdot v12.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb2e270 // sdot v16.4s, v19.16b, v18.4b[1]
+	FMOVQ 384(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea69 // sdot v9.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6d // sdot v13.4s, v19.16b, v18.4b[2]
+	FMOVQ 400(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6a // sdot v10.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6e // sdot v14.4s, v19.16b, v18.4b[2]
+	FMOVQ 416(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6b // sdot v11.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6f // sdot v15.4s, v19.16b, v18.4b[2]
+	FMOVQ 432(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4f91ea6c // sdot v12.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea70 // sdot v16.4s, v19.16b, v18.4b[2]
+	FMOVQ 448(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea69 // sdot v9.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea6d // sdot v13.4s, v19.16b, v18.4b[3]
+	FMOVQ 464(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea6a // sdot v10.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea6e // sdot v14.4s, v19.16b, v18.4b[3]
+	FMOVQ 480(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea6b // sdot v11.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea6f // sdot v15.4s, v19.16b, v18.4b[3]
+	FMOVQ 496(R0), F19
+	WORD $0x6e201e73 // eor v19.16b, v19.16b, v0.16b
+	WORD $0x4fb1ea6c // sdot v12.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb2ea70 // sdot v16.4s, v19.16b, v18.4b[3]
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 16(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	FMOVQ 32(R1), F21
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f959129 // fmul v9.4s, v9.4s, v21.s[0]
+	WORD $0x4e31cd21 // fmla v1.4s, v9.4s, v17.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f95914a // fmul v10.4s, v10.4s, v21.s[0]
+	WORD $0x4e32cd42 // fmla v2.4s, v10.4s, v18.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f95916b // fmul v11.4s, v11.4s, v21.s[0]
+	WORD $0x4e33cd63 // fmla v3.4s, v11.4s, v19.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f95918c // fmul v12.4s, v12.4s, v21.s[0]
+	WORD $0x4e34cd84 // fmla v4.4s, v12.4s, v20.4s
+	FMOVQ 80(R1), F21
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f9591ad // fmul v13.4s, v13.4s, v21.s[0]
+	WORD $0x4e31cda5 // fmla v5.4s, v13.4s, v17.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f9591ce // fmul v14.4s, v14.4s, v21.s[0]
+	WORD $0x4e32cdc6 // fmla v6.4s, v14.4s, v18.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9591ef // fmul v15.4s, v15.4s, v21.s[0]
+	WORD $0x4e33cde7 // fmla v7.4s, v15.4s, v19.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f959210 // fmul v16.4s, v16.4s, v21.s[0]
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	FMOVQ F3, 32(R9)
+	FMOVQ F4, 48(R9)
+	ADD R10, R9
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	FMOVQ F7, 32(R9)
+	FMOVQ F8, 48(R9)
+	RET
+
+// func mul8asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8asymDotProd8x4(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	MOVD $0x80808080, R9
+	VDUP R9, V0.S4
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVD 0(R8), F25
+	WORD $0x6e201f39 // eor v25.16b, v25.16b, v0.16b
+	WORD $0x0f08a739 // sxtl v25.8h, v25.8b
+	WORD $0x4f10a73a // sxtl2 v26.4s, v25.8h
+	WORD $0x0f10a739 // sxtl v25.4s, v25.4h
+	FMOVQ 32(R1), F27
+	WORD $0x4fbb8331 // mul v17.4s, v25.4s, v27.s[1]
+	WORD $0x4fbb8352 // mul v18.4s, v26.4s, v27.s[1]
+	FMOVQ 80(R1), F27
+	WORD $0x4fbb8333 // mul v19.4s, v25.4s, v27.s[1]
+	WORD $0x4fbb8354 // mul v20.4s, v26.4s, v27.s[1]
+	FMOVQ 128(R1), F27
+	WORD $0x4fbb8335 // mul v21.4s, v25.4s, v27.s[1]
+	WORD $0x4fbb8356 // mul v22.4s, v26.4s, v27.s[1]
+	FMOVQ 176(R1), F27
+	WORD $0x4fbb8337 // mul v23.4s, v25.4s, v27.s[1]
+	WORD $0x4fbb8358 // mul v24.4s, v26.4s, v27.s[1]
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F26
+	FMOVQ 96(R1), F27
+	FMOVQ 144(R1), F28
+	FMOVQ 0(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b1 // sdot v17.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b3 // sdot v19.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b5 // sdot v21.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b7 // sdot v23.4s, v29.16b, v28.4b[0]
+	FMOVQ 16(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b2 // sdot v18.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b4 // sdot v20.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b6 // sdot v22.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b8 // sdot v24.4s, v29.16b, v28.4b[0]
+	FMOVQ 64(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9e3b1 // sdot v17.4s, v29.16b, v25.4b[1]
+	WORD $0x4fbae3b3 // sdot v19.4s, v29.16b, v26.4b[1]
+	WORD $0x4fbbe3b5 // sdot v21.4s, v29.16b, v27.4b[1]
+	WORD $0x4fbce3b7 // sdot v23.4s, v29.16b, v28.4b[1]
+	FMOVQ 80(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9e3b2 // sdot v18.4s, v29.16b, v25.4b[1]
+	WORD $0x4fbae3b4 // sdot v20.4s, v29.16b, v26.4b[1]
+	WORD $0x4fbbe3b6 // sdot v22.4s, v29.16b, v27.4b[1]
+	WORD $0x4fbce3b8 // sdot v24.4s, v29.16b, v28.4b[1]
+	FMOVQ 128(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb1 // sdot v17.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb3 // sdot v19.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb5 // sdot v21.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb7 // sdot v23.4s, v29.16b, v28.4b[2]
+	FMOVQ 144(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb2 // sdot v18.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb4 // sdot v20.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb6 // sdot v22.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb8 // sdot v24.4s, v29.16b, v28.4b[2]
+	FMOVQ 192(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9ebb1 // sdot v17.4s, v29.16b, v25.4b[3]
+	WORD $0x4fbaebb3 // sdot v19.4s, v29.16b, v26.4b[3]
+	WORD $0x4fbbebb5 // sdot v21.4s, v29.16b, v27.4b[3]
+	WORD $0x4fbcebb7 // sdot v23.4s, v29.16b, v28.4b[3]
+	FMOVQ 208(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9ebb2 // sdot v18.4s, v29.16b, v25.4b[3]
+	WORD $0x4fbaebb4 // sdot v20.4s, v29.16b, v26.4b[3]
+	WORD $0x4fbbebb6 // sdot v22.4s, v29.16b, v27.4b[3]
+	WORD $0x4fbcebb8 // sdot v24.4s, v29.16b, v28.4b[3]
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F26
+	FMOVQ 112(R1), F27
+	FMOVQ 160(R1), F28
+	FMOVQ 256(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b1 // sdot v17.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b3 // sdot v19.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b5 // sdot v21.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b7 // sdot v23.4s, v29.16b, v28.4b[0]
+	FMOVQ 272(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99e3b2 // sdot v18.4s, v29.16b, v25.4b[0]
+	WORD $0x4f9ae3b4 // sdot v20.4s, v29.16b, v26.4b[0]
+	WORD $0x4f9be3b6 // sdot v22.4s, v29.16b, v27.4b[0]
+	WORD $0x4f9ce3b8 // sdot v24.4s, v29.16b, v28.4b[0]
+	FMOVQ 320(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9e3b1 // sdot v17.4s, v29.16b, v25.4b[1]
+	WORD $0x4fbae3b3 // sdot v19.4s, v29.16b, v26.4b[1]
+	WORD $0x4fbbe3b5 // sdot v21.4s, v29.16b, v27.4b[1]
+	WORD $0x4fbce3b7 // sdot v23.4s, v29.16b, v28.4b[1]
+	FMOVQ 336(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9e3b2 // sdot v18.4s, v29.16b, v25.4b[1]
+	WORD $0x4fbae3b4 // sdot v20.4s, v29.16b, v26.4b[1]
+	WORD $0x4fbbe3b6 // sdot v22.4s, v29.16b, v27.4b[1]
+	WORD $0x4fbce3b8 // sdot v24.4s, v29.16b, v28.4b[1]
+	FMOVQ 384(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb1 // sdot v17.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb3 // sdot v19.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb5 // sdot v21.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb7 // sdot v23.4s, v29.16b, v28.4b[2]
+	FMOVQ 400(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4f99ebb2 // sdot v18.4s, v29.16b, v25.4b[2]
+	WORD $0x4f9aebb4 // sdot v20.4s, v29.16b, v26.4b[2]
+	WORD $0x4f9bebb6 // sdot v22.4s, v29.16b, v27.4b[2]
+	WORD $0x4f9cebb8 // sdot v24.4s, v29.16b, v28.4b[2]
+	FMOVQ 448(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9ebb1 // sdot v17.4s, v29.16b, v25.4b[3]
+	WORD $0x4fbaebb3 // sdot v19.4s, v29.16b, v26.4b[3]
+	WORD $0x4fbbebb5 // sdot v21.4s, v29.16b, v27.4b[3]
+	WORD $0x4fbcebb7 // sdot v23.4s, v29.16b, v28.4b[3]
+	FMOVQ 464(R0), F29
+	WORD $0x6e201fbd // eor v29.16b, v29.16b, v0.16b
+	WORD $0x4fb9ebb2 // sdot v18.4s, v29.16b, v25.4b[3]
+	WORD $0x4fbaebb4 // sdot v20.4s, v29.16b, v26.4b[3]
+	WORD $0x4fbbebb6 // sdot v22.4s, v29.16b, v27.4b[3]
+	WORD $0x4fbcebb8 // sdot v24.4s, v29.16b, v28.4b[3]
+	FMOVQ 32(R1), F25
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4f991221 // fmla v1.4s, v17.4s, v25.s[0]
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4f991242 // fmla v2.4s, v18.4s, v25.s[0]
+	FMOVQ 80(R1), F25
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4f991263 // fmla v3.4s, v19.4s, v25.s[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f991284 // fmla v4.4s, v20.4s, v25.s[0]
+	FMOVQ 128(R1), F25
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9912a5 // fmla v5.4s, v21.4s, v25.s[0]
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9912c6 // fmla v6.4s, v22.4s, v25.s[0]
+	FMOVQ 176(R1), F25
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f9912e7 // fmla v7.4s, v23.4s, v25.s[0]
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
+	ADD $512, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e31cc29 // fmla v9.4s, v1.4s, v17.4s
+	WORD $0x4e32cc4a // fmla v10.4s, v2.4s, v18.4s
+	WORD $0x4e31cc6b // fmla v11.4s, v3.4s, v17.4s
+	WORD $0x4e32cc8c // fmla v12.4s, v4.4s, v18.4s
+	WORD $0x4e31ccad // fmla v13.4s, v5.4s, v17.4s
+	WORD $0x4e32ccce // fmla v14.4s, v6.4s, v18.4s
+	WORD $0x4e31ccef // fmla v15.4s, v7.4s, v17.4s
+	WORD $0x4e32cd10 // fmla v16.4s, v8.4s, v18.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F9, 0(R9)
+	FMOVQ F10, 16(R9)
+	ADD R10, R9
+	FMOVQ F11, 0(R9)
+	FMOVQ F12, 16(R9)
+	ADD R10, R9
+	FMOVQ F13, 0(R9)
+	FMOVQ F14, 16(R9)
+	ADD R10, R9
+	FMOVQ F15, 0(R9)
+	FMOVQ F16, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVD 0(R8), F17
+	WORD $0x6e201e31 // eor v17.16b, v17.16b, v0.16b
+	WORD $0x0f08a631 // sxtl v17.8h, v17.8b
+	WORD $0x4f10a632 // sxtl2 v18.4s, v17.8h
+	WORD $0x0f10a631 // sxtl v17.4s, v17.4h
+	FMOVQ 32(R1), F19
+	WORD $0x4fb38229 // mul v9.4s, v17.4s, v19.s[1]
+	WORD $0x4fb3824a // mul v10.4s, v18.4s, v19.s[1]
+	FMOVQ 80(R1), F19
+	WORD $0x4fb3822b // mul v11.4s, v17.4s, v19.s[1]
+	WORD $0x4fb3824c // mul v12.4s, v18.4s, v19.s[1]
+	FMOVQ 128(R1), F19
+	WORD $0x4fb3822d // mul v13.4s, v17.4s, v19.s[1]
+	WORD $0x4fb3824e // mul v14.4s, v18.4s, v19.s[1]
+	FMOVQ 176(R1), F19
+	WORD $0x4fb3822f // mul v15.4s, v17.4s, v19.s[1]
+	WORD $0x4fb38250 // mul v16.4s, v18.4s, v19.s[1]
+	FMOVQ 0(R1), F17
+	FMOVQ 48(R1), F18
+	FMOVQ 96(R1), F19
+	FMOVQ 144(R1), F20
+	FMOVQ 0(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2af // sdot v15.4s, v21.16b, v20.4b[0]
+	FMOVQ 16(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2aa // sdot v10.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ac // sdot v12.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ae // sdot v14.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2b0 // sdot v16.4s, v21.16b, v20.4b[0]
+	FMOVQ 64(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1e2a9 // sdot v9.4s, v21.16b, v17.4b[1]
+	WORD $0x4fb2e2ab // sdot v11.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2ad // sdot v13.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb4e2af // sdot v15.4s, v21.16b, v20.4b[1]
+	FMOVQ 80(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1e2aa // sdot v10.4s, v21.16b, v17.4b[1]
+	WORD $0x4fb2e2ac // sdot v12.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2ae // sdot v14.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb4e2b0 // sdot v16.4s, v21.16b, v20.4b[1]
+	FMOVQ 128(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eaaf // sdot v15.4s, v21.16b, v20.4b[2]
+	FMOVQ 144(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaaa // sdot v10.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaac // sdot v12.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaae // sdot v14.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eab0 // sdot v16.4s, v21.16b, v20.4b[2]
+	FMOVQ 192(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1eaa9 // sdot v9.4s, v21.16b, v17.4b[3]
+	WORD $0x4fb2eaab // sdot v11.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eaad // sdot v13.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb4eaaf // sdot v15.4s, v21.16b, v20.4b[3]
+	FMOVQ 208(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1eaaa // sdot v10.4s, v21.16b, v17.4b[3]
+	WORD $0x4fb2eaac // sdot v12.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eaae // sdot v14.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb4eab0 // sdot v16.4s, v21.16b, v20.4b[3]
+	FMOVQ 16(R1), F17
+	FMOVQ 64(R1), F18
+	FMOVQ 112(R1), F19
+	FMOVQ 160(R1), F20
+	FMOVQ 256(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2af // sdot v15.4s, v21.16b, v20.4b[0]
+	FMOVQ 272(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91e2aa // sdot v10.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ac // sdot v12.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ae // sdot v14.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2b0 // sdot v16.4s, v21.16b, v20.4b[0]
+	FMOVQ 320(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1e2a9 // sdot v9.4s, v21.16b, v17.4b[1]
+	WORD $0x4fb2e2ab // sdot v11.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2ad // sdot v13.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb4e2af // sdot v15.4s, v21.16b, v20.4b[1]
+	FMOVQ 336(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1e2aa // sdot v10.4s, v21.16b, v17.4b[1]
+	WORD $0x4fb2e2ac // sdot v12.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2ae // sdot v14.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb4e2b0 // sdot v16.4s, v21.16b, v20.4b[1]
+	FMOVQ 384(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eaaf // sdot v15.4s, v21.16b, v20.4b[2]
+	FMOVQ 400(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4f91eaaa // sdot v10.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaac // sdot v12.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaae // sdot v14.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eab0 // sdot v16.4s, v21.16b, v20.4b[2]
+	FMOVQ 448(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1eaa9 // sdot v9.4s, v21.16b, v17.4b[3]
+	WORD $0x4fb2eaab // sdot v11.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eaad // sdot v13.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb4eaaf // sdot v15.4s, v21.16b, v20.4b[3]
+	FMOVQ 464(R0), F21
+	WORD $0x6e201eb5 // eor v21.16b, v21.16b, v0.16b
+	WORD $0x4fb1eaaa // sdot v10.4s, v21.16b, v17.4b[3]
+	WORD $0x4fb2eaac // sdot v12.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eaae // sdot v14.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb4eab0 // sdot v16.4s, v21.16b, v20.4b[3]
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 32(R1), F19
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f939129 // fmul v9.4s, v9.4s, v19.s[0]
+	WORD $0x4e31cd21 // fmla v1.4s, v9.4s, v17.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f93914a // fmul v10.4s, v10.4s, v19.s[0]
+	WORD $0x4e32cd42 // fmla v2.4s, v10.4s, v18.4s
+	FMOVQ 80(R1), F19
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f93916b // fmul v11.4s, v11.4s, v19.s[0]
+	WORD $0x4e31cd63 // fmla v3.4s, v11.4s, v17.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f93918c // fmul v12.4s, v12.4s, v19.s[0]
+	WORD $0x4e32cd84 // fmla v4.4s, v12.4s, v18.4s
+	FMOVQ 128(R1), F19
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f9391ad // fmul v13.4s, v13.4s, v19.s[0]
+	WORD $0x4e31cda5 // fmla v5.4s, v13.4s, v17.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f9391ce // fmul v14.4s, v14.4s, v19.s[0]
+	WORD $0x4e32cdc6 // fmla v6.4s, v14.4s, v18.4s
+	FMOVQ 176(R1), F19
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9391ef // fmul v15.4s, v15.4s, v19.s[0]
+	WORD $0x4e31cde7 // fmla v7.4s, v15.4s, v17.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f939210 // fmul v16.4s, v16.4s, v19.s[0]
+	WORD $0x4e32ce08 // fmla v8.4s, v16.4s, v18.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ F1, 0(R9)
+	FMOVQ F2, 16(R9)
+	ADD R10, R9
+	FMOVQ F3, 0(R9)
+	FMOVQ F4, 16(R9)
+	ADD R10, R9
+	FMOVQ F5, 0(R9)
+	FMOVQ F6, 16(R9)
+	ADD R10, R9
+	FMOVQ F7, 0(R9)
+	FMOVQ F8, 16(R9)
+	RET
+
+// func mul8asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8asymI8MM8x2(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVD 0(R8), F12
+	WORD $0x2f08a58c // uxtl v12.8h, v12.8b
+	WORD $0x6f10a58d // uxtl2 v13.4s, v12.8h
+	WORD $0x2f10a58c // uxtl v12.4s, v12.4h
+	WORD $0x4e8c398e // zip1 v14.4s, v12.4s, v12.4s
+	WORD $0x4e8c798c // zip2 v12.4s, v12.4s, v12.4s
+	WORD $0x4e8d39af // zip1 v15.4s, v13.4s, v13.4s
+	WORD $0x4e8d79ad // zip2 v13.4s, v13.4s, v13.4s
+	FMOVQ 32(R1), F16
+	FMOVQ 80(R1), F17
+	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
+	WORD $0x4e180610 // dup v16.2d, v16.d[1]
+	WORD $0x4eb09dc8 // mul v8.4s, v14.4s, v16.4s
+	WORD $0x4eb09d89 // mul v9.4s, v12.4s, v16.4s
+	WORD $0x4eb09dea // mul v10.4s, v15.4s, v16.4s
+	WORD $0x4eb09dab // mul v11.4s, v13.4s, v16.4s
+	FMOVQ 0(R1), F14
+	FMOVQ 48(R1), F13
+	WORD $0x4ecd39cc // zip1 v12.2d, v14.2d, v13.2d
+	WORD $0x4ecd79cd // zip2 v13.2d, v14.2d, v13.2d
+	FMOVQ 0(R0), F14
+	FMOVQ 64(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8cae08 // usmmla v8.4s, v16.16b, v12.16b
+	WORD $0x4e8cade9 // usmmla v9.4s, v15.16b, v12.16b
+	FMOVQ 16(R0), F14
+	FMOVQ 80(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8cae0a // usmmla v10.4s, v16.16b, v12.16b
+	WORD $0x4e8cadeb // usmmla v11.4s, v15.16b, v12.16b
+	FMOVQ 128(R0), F14
+	FMOVQ 192(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8dae08 // usmmla v8.4s, v16.16b, v13.16b
+	WORD $0x4e8dade9 // usmmla v9.4s, v15.16b, v13.16b
+	FMOVQ 144(R0), F14
+	FMOVQ 208(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8dae0a // usmmla v10.4s, v16.16b, v13.16b
+	WORD $0x4e8dadeb // usmmla v11.4s, v15.16b, v13.16b
+	FMOVQ 16(R1), F14
+	FMOVQ 64(R1), F13
+	WORD $0x4ecd39cc // zip1 v12.2d, v14.2d, v13.2d
+	WORD $0x4ecd79cd // zip2 v13.2d, v14.2d, v13.2d
+	FMOVQ 256(R0), F14
+	FMOVQ 320(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8cae08 // usmmla v8.4s, v16.16b, v12.16b
+	WORD $0x4e8cade9 // usmmla v9.4s, v15.16b, v12.16b
+	FMOVQ 272(R0), F14
+	FMOVQ 336(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8cae0a // usmmla v10.4s, v16.16b, v12.16b
+	WORD $0x4e8cadeb // usmmla v11.4s, v15.16b, v12.16b
+	FMOVQ 384(R0), F14
+	FMOVQ 448(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8dae08 // usmmla v8.4s, v16.16b, v13.16b
+	WORD $0x4e8dade9 // usmmla v9.4s, v15.16b, v13.16b
+	FMOVQ 400(R0), F14
+	FMOVQ 464(R0), F15
+	WORD $0x4e8f39d0 // zip1 v16.4s, v14.4s, v15.4s
+	WORD $0x4e8f79cf // zip2 v15.4s, v14.4s, v15.4s
+	WORD $0x4e8dae0a // usmmla v10.4s, v16.16b, v13.16b
+	WORD $0x4e8dadeb // usmmla v11.4s, v15.16b, v13.16b
+	FMOVQ 32(R1), F12
+	FMOVQ 80(R1), F13
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e08058c // dup v12.2d, v12.d[0]
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e2ccd00 // fmla v0.4s, v8.4s, v12.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e2ccd21 // fmla v1.4s, v9.4s, v12.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e2ccd42 // fmla v2.4s, v10.4s, v12.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e2ccd63 // fmla v3.4s, v11.4s, v12.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F8
+	WORD $0x4e217909 // fcvtl2 v9.4s, v8.8h
+	WORD $0x0e217908 // fcvtl v8.4s, v8.4h
+	WORD $0x4e88390a // zip1 v10.4s, v8.4s, v8.4s
+	WORD $0x4e887908 // zip2 v8.4s, v8.4s, v8.4s
+	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
+	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
+	WORD $0x4e2acc04 // fmla v4.4s, v0.4s, v10.4s
+	WORD $0x4e28cc25 // fmla v5.4s, v1.4s, v8.4s
+	WORD $0x4e2bcc46 // fmla v6.4s, v2.4s, v11.4s
+	WORD $0x4e29cc67 // fmla v7.4s, v3.4s, v9.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e851888 // uzp1 v8.4s, v4.4s, v5.4s
+	FMOVQ F8, 0(R9)
+	WORD $0x4e8718c8 // uzp1 v8.4s, v6.4s, v7.4s
+	FMOVQ F8, 16(R9)
+	ADD R10, R9
+	WORD $0x4e855888 // uzp2 v8.4s, v4.4s, v5.4s
+	FMOVQ F8, 0(R9)
+	WORD $0x4e8758c8 // uzp2 v8.4s, v6.4s, v7.4s
+	FMOVQ F8, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVD 0(R8), F8
+	WORD $0x2f08a508 // uxtl v8.8h, v8.8b
+	WORD $0x6f10a509 // uxtl2 v9.4s, v8.8h
+	WORD $0x2f10a508 // uxtl v8.4s, v8.4h
+	WORD $0x4e88390a // zip1 v10.4s, v8.4s, v8.4s
+	WORD $0x4e887908 // zip2 v8.4s, v8.4s, v8.4s
+	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
+	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
+	FMOVQ 32(R1), F12
+	FMOVQ 80(R1), F13
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e18058c // dup v12.2d, v12.d[1]
+	WORD $0x4eac9d44 // mul v4.4s, v10.4s, v12.4s
+	WORD $0x4eac9d05 // mul v5.4s, v8.4s, v12.4s
+	WORD $0x4eac9d66 // mul v6.4s, v11.4s, v12.4s
+	WORD $0x4eac9d27 // mul v7.4s, v9.4s, v12.4s
+	FMOVQ 0(R1), F10
+	FMOVQ 48(R1), F9
+	WORD $0x4ec93948 // zip1 v8.2d, v10.2d, v9.2d
+	WORD $0x4ec97949 // zip2 v9.2d, v10.2d, v9.2d
+	FMOVQ 0(R0), F10
+	FMOVQ 64(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e88ad84 // usmmla v4.4s, v12.16b, v8.16b
+	WORD $0x4e88ad65 // usmmla v5.4s, v11.16b, v8.16b
+	FMOVQ 16(R0), F10
+	FMOVQ 80(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e88ad86 // usmmla v6.4s, v12.16b, v8.16b
+	WORD $0x4e88ad67 // usmmla v7.4s, v11.16b, v8.16b
+	FMOVQ 128(R0), F10
+	FMOVQ 192(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e89ad84 // usmmla v4.4s, v12.16b, v9.16b
+	WORD $0x4e89ad65 // usmmla v5.4s, v11.16b, v9.16b
+	FMOVQ 144(R0), F10
+	FMOVQ 208(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e89ad86 // usmmla v6.4s, v12.16b, v9.16b
+	WORD $0x4e89ad67 // usmmla v7.4s, v11.16b, v9.16b
+	FMOVQ 16(R1), F10
+	FMOVQ 64(R1), F9
+	WORD $0x4ec93948 // zip1 v8.2d, v10.2d, v9.2d
+	WORD $0x4ec97949 // zip2 v9.2d, v10.2d, v9.2d
+	FMOVQ 256(R0), F10
+	FMOVQ 320(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e88ad84 // usmmla v4.4s, v12.16b, v8.16b
+	WORD $0x4e88ad65 // usmmla v5.4s, v11.16b, v8.16b
+	FMOVQ 272(R0), F10
+	FMOVQ 336(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e88ad86 // usmmla v6.4s, v12.16b, v8.16b
+	WORD $0x4e88ad67 // usmmla v7.4s, v11.16b, v8.16b
+	FMOVQ 384(R0), F10
+	FMOVQ 448(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e89ad84 // usmmla v4.4s, v12.16b, v9.16b
+	WORD $0x4e89ad65 // usmmla v5.4s, v11.16b, v9.16b
+	FMOVQ 400(R0), F10
+	FMOVQ 464(R0), F11
+	WORD $0x4e8b394c // zip1 v12.4s, v10.4s, v11.4s
+	WORD $0x4e8b794b // zip2 v11.4s, v10.4s, v11.4s
+	WORD $0x4e89ad86 // usmmla v6.4s, v12.16b, v9.16b
+	WORD $0x4e89ad67 // usmmla v7.4s, v11.16b, v9.16b
+	FMOVQ 0(R7), F8
+	WORD $0x4e217909 // fcvtl2 v9.4s, v8.8h
+	WORD $0x0e217908 // fcvtl v8.4s, v8.4h
+	WORD $0x4e88390a // zip1 v10.4s, v8.4s, v8.4s
+	WORD $0x4e887908 // zip2 v8.4s, v8.4s, v8.4s
+	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
+	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
+	FMOVQ 32(R1), F12
+	FMOVQ 80(R1), F13
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e08058c // dup v12.2d, v12.d[0]
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x6e2cdc84 // fmul v4.4s, v4.4s, v12.4s
+	WORD $0x4e2acc80 // fmla v0.4s, v4.4s, v10.4s
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x6e2cdca5 // fmul v5.4s, v5.4s, v12.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6e2cdcc6 // fmul v6.4s, v6.4s, v12.4s
+	WORD $0x4e2bccc2 // fmla v2.4s, v6.4s, v11.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e2cdce7 // fmul v7.4s, v7.4s, v12.4s
+	WORD $0x4e29cce3 // fmla v3.4s, v7.4s, v9.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e811804 // uzp1 v4.4s, v0.4s, v1.4s
+	FMOVQ F4, 0(R9)
+	WORD $0x4e831844 // uzp1 v4.4s, v2.4s, v3.4s
+	FMOVQ F4, 16(R9)
+	ADD R10, R9
+	WORD $0x4e815804 // uzp2 v4.4s, v0.4s, v1.4s
+	FMOVQ F4, 0(R9)
+	WORD $0x4e835844 // uzp2 v4.4s, v2.4s, v3.4s
+	FMOVQ F4, 16(R9)
+	RET
+
+// func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8asymI8MM8x4(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVD 0(R8), F24
+	WORD $0x2f08a718 // uxtl v24.8h, v24.8b
+	WORD $0x6f10a719 // uxtl2 v25.4s, v24.8h
+	WORD $0x2f10a718 // uxtl v24.4s, v24.4h
+	WORD $0x4e983b1a // zip1 v26.4s, v24.4s, v24.4s
+	WORD $0x4e987b18 // zip2 v24.4s, v24.4s, v24.4s
+	WORD $0x4e993b3b // zip1 v27.4s, v25.4s, v25.4s
+	WORD $0x4e997b39 // zip2 v25.4s, v25.4s, v25.4s
+	FMOVQ 32(R1), F28
+	FMOVQ 80(R1), F29
+	WORD $0x4e9d3b9c // zip1 v28.4s, v28.4s, v29.4s
+	WORD $0x4e18079c // dup v28.2d, v28.d[1]
+	WORD $0x4ebc9f50 // mul v16.4s, v26.4s, v28.4s
+	WORD $0x4ebc9f11 // mul v17.4s, v24.4s, v28.4s
+	WORD $0x4ebc9f72 // mul v18.4s, v27.4s, v28.4s
+	WORD $0x4ebc9f33 // mul v19.4s, v25.4s, v28.4s
+	FMOVQ 128(R1), F28
+	FMOVQ 176(R1), F29
+	WORD $0x4e9d3b9c // zip1 v28.4s, v28.4s, v29.4s
+	WORD $0x4e18079c // dup v28.2d, v28.d[1]
+	WORD $0x4ebc9f54 // mul v20.4s, v26.4s, v28.4s
+	WORD $0x4ebc9f15 // mul v21.4s, v24.4s, v28.4s
+	WORD $0x4ebc9f76 // mul v22.4s, v27.4s, v28.4s
+	WORD $0x4ebc9f37 // mul v23.4s, v25.4s, v28.4s
+	FMOVQ 0(R1), F28
+	FMOVQ 48(R1), F25
+	WORD $0x4ed93b98 // zip1 v24.2d, v28.2d, v25.2d
+	WORD $0x4ed97b99 // zip2 v25.2d, v28.2d, v25.2d
+	FMOVQ 96(R1), F28
+	FMOVQ 144(R1), F27
+	WORD $0x4edb3b9a // zip1 v26.2d, v28.2d, v27.2d
+	WORD $0x4edb7b9b // zip2 v27.2d, v28.2d, v27.2d
+	FMOVQ 0(R0), F28
+	FMOVQ 64(R0), F29
+	WORD $0x4e9d3b9e // zip1 v30.4s, v28.4s, v29.4s
+	WORD $0x4e9d7b9d // zip2 v29.4s, v28.4s, v29.4s
+	WORD $0x4e98afd0 // usmmla v16.4s, v30.16b, v24.16b
+	WORD $0x4e9aafd4 // usmmla v20.4s, v30.16b, v26.16b
+	WORD $0x4e98afb1 // usmmla v17.4s, v29.16b, v24.16b
+	WORD $0x4e9aafb5 // usmmla v21.4s, v29.16b, v26.16b
+	FMOVQ 16(R0), F28
+	FMOVQ 80(R0), F29
+	WORD $0x4e9d3b9e // zip1 v30.4s, v28.4s, v29.4s
+	WORD $0x4e9d7b9d // zip2 v29.4s, v28.4s, v29.4s
+	WORD $0x4e98afd2 // usmmla v18.4s, v30.16b, v24.16b
+	WORD $0x4e9aafd6 // usmmla v22.4s, v30.16b, v26.16b
+	WORD $0x4e98afb3 // usmmla v19.4s, v29.16b, v24.16b
+	WORD $0x4e9aafb7 // usmmla v23.4s, v29.16b, v26.16b
+	FMOVQ 128(R0), F28
+	FMOVQ 192(R0), F29
+	WORD $0x4e9d3b9e // zip1 v30.4s, v28.4s, v29.4s
+	WORD $0x4e9d7b9d // zip2 v29.4s, v28.4s, v29.4s
+	WORD $0x4e99afd0 // usmmla v16.4s, v30.16b, v25.16b
+	WORD $0x4e9bafd4 // usmmla v20.4s, v30.16b, v27.16b
+	WORD $0x4e99afb1 // usmmla v17.4s, v29.16b, v25.16b
+	WORD $0x4e9bafb5 // usmmla v21.4s, v29.16b, v27.16b
+	FMOVQ 144(R0), F28
+	FMOVQ 208(R0), F29
+	WORD $0x4e9d3b9e // zip1 v30.4s, v28.4s, v29.4s
+	WORD $0x4e9d7b9d // zip2 v29.4s, v28.4s, v29.4s
+	WORD $0x4e99afd2 // usmmla v18.4s, v30.16b, v25.16b
+	WORD $0x4e9bafd6 // usmmla v22.4s, v30.16b, v27.16b
+	WORD $0x4e99afb3 // usmmla v19.4s, v29.16b, v25.16b
+	WORD $0x4e9bafb7 // usmmla v23.4s, v29.16b, v27.16b
+	FMOVQ 16(R1), F28
+	FMOVQ 64(R1), F25
+	WORD $0x4ed93b98 // zip1 v24.2d, v28.2d, v25.2d
+	WORD $0x4ed97b99 // zip2 v25.2d, v28.2d, v25.2d
+	FMOVQ 112(R1), F28
+	FMOVQ 160(R1), F27
+	WORD $0x4edb3b9a // zip1 v26.2d, v28.2d, v27.2d
+	WORD $0x4edb7b9b // zip2 v27.2d, v28.2d, v27.2d
+	FMOVQ 256(R0), F28
+	FMOVQ 320(R0), F29
+	WORD $0x4e9d3b9e // zip1 v30.4s, v28.4s, v29.4s
+	WORD $0x4e9d7b9d // zip2 v29.4s, v28.4s, v29.4s
+	WORD $0x4e98afd0 // usmmla v16.4s, v30.16b, v24.16b
+	WORD $0x4e9aafd4 // usmmla v20.4s, v30.16b, v26.16b
+	WORD $0x4e98afb1 // usmmla v17.4s, v29.16b, v24.16b
+	WORD $0x4e9aafb5 // usmmla v21.4s, v29.16b, v26.16b
+	FMOVQ 272(R0), F28
+	FMOVQ 336(R0), F29
+	WORD $0x4e9d3b9e // zip1 v30.4s, v28.4s, v29.4s
+	WORD $0x4e9d7b9d // zip2 v29.4s, v28.4s, v29.4s
+	WORD $0x4e98afd2 // usmmla v18.4s, v30.16b, v24.16b
+	WORD $0x4e9aafd6 // usmmla v22.4s, v30.16b, v26.16b
+	WORD $0x4e98afb3 // usmmla v19.4s, v29.16b, v24.16b
+	WORD $0x4e9aafb7 // usmmla v23.4s, v29.16b, v26.16b
+	FMOVQ 384(R0), F28
+	FMOVQ 448(R0), F29
+	WORD $0x4e9d3b9e // zip1 v30.4s, v28.4s, v29.4s
+	WORD $0x4e9d7b9d // zip2 v29.4s, v28.4s, v29.4s
+	WORD $0x4e99afd0 // usmmla v16.4s, v30.16b, v25.16b
+	WORD $0x4e9bafd4 // usmmla v20.4s, v30.16b, v27.16b
+	WORD $0x4e99afb1 // usmmla v17.4s, v29.16b, v25.16b
+	WORD $0x4e9bafb5 // usmmla v21.4s, v29.16b, v27.16b
+	FMOVQ 400(R0), F28
+	FMOVQ 464(R0), F29
+	WORD $0x4e9d3b9e // zip1 v30.4s, v28.4s, v29.4s
+	WORD $0x4e9d7b9d // zip2 v29.4s, v28.4s, v29.4s
+	WORD $0x4e99afd2 // usmmla v18.4s, v30.16b, v25.16b
+	WORD $0x4e9bafd6 // usmmla v22.4s, v30.16b, v27.16b
+	WORD $0x4e99afb3 // usmmla v19.4s, v29.16b, v25.16b
+	WORD $0x4e9bafb7 // usmmla v23.4s, v29.16b, v27.16b
+	FMOVQ 32(R1), F24
+	FMOVQ 80(R1), F25
+	WORD $0x4e993b18 // zip1 v24.4s, v24.4s, v25.4s
+	WORD $0x4e080718 // dup v24.2d, v24.d[0]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e38ce00 // fmla v0.4s, v16.4s, v24.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4e38ce21 // fmla v1.4s, v17.4s, v24.4s
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4e38ce42 // fmla v2.4s, v18.4s, v24.4s
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4e38ce63 // fmla v3.4s, v19.4s, v24.4s
+	FMOVQ 128(R1), F24
+	FMOVQ 176(R1), F25
+	WORD $0x4e993b18 // zip1 v24.4s, v24.4s, v25.4s
+	WORD $0x4e080718 // dup v24.2d, v24.d[0]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4e38ce84 // fmla v4.4s, v20.4s, v24.4s
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4e38cea5 // fmla v5.4s, v21.4s, v24.4s
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4e38cec6 // fmla v6.4s, v22.4s, v24.4s
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4e38cee7 // fmla v7.4s, v23.4s, v24.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F16
+	WORD $0x4e217a11 // fcvtl2 v17.4s, v16.8h
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	WORD $0x4e903a12 // zip1 v18.4s, v16.4s, v16.4s
+	WORD $0x4e907a10 // zip2 v16.4s, v16.4s, v16.4s
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e32cc08 // fmla v8.4s, v0.4s, v18.4s
+	WORD $0x4e30cc29 // fmla v9.4s, v1.4s, v16.4s
+	WORD $0x4e33cc4a // fmla v10.4s, v2.4s, v19.4s
+	WORD $0x4e31cc6b // fmla v11.4s, v3.4s, v17.4s
+	WORD $0x4e32cc8c // fmla v12.4s, v4.4s, v18.4s
+	WORD $0x4e30ccad // fmla v13.4s, v5.4s, v16.4s
+	WORD $0x4e33ccce // fmla v14.4s, v6.4s, v19.4s
+	WORD $0x4e31ccef // fmla v15.4s, v7.4s, v17.4s
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e891910 // uzp1 v16.4s, v8.4s, v9.4s
+	FMOVQ F16, 0(R9)
+	WORD $0x4e8b1950 // uzp1 v16.4s, v10.4s, v11.4s
+	FMOVQ F16, 16(R9)
+	ADD R10, R9
+	WORD $0x4e895910 // uzp2 v16.4s, v8.4s, v9.4s
+	FMOVQ F16, 0(R9)
+	WORD $0x4e8b5950 // uzp2 v16.4s, v10.4s, v11.4s
+	FMOVQ F16, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8d1990 // uzp1 v16.4s, v12.4s, v13.4s
+	FMOVQ F16, 0(R9)
+	WORD $0x4e8f19d0 // uzp1 v16.4s, v14.4s, v15.4s
+	FMOVQ F16, 16(R9)
+	ADD R10, R9
+	WORD $0x4e8d5990 // uzp2 v16.4s, v12.4s, v13.4s
+	FMOVQ F16, 0(R9)
+	WORD $0x4e8f59d0 // uzp2 v16.4s, v14.4s, v15.4s
+	FMOVQ F16, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVD 0(R8), F16
+	WORD $0x2f08a610 // uxtl v16.8h, v16.8b
+	WORD $0x6f10a611 // uxtl2 v17.4s, v16.8h
+	WORD $0x2f10a610 // uxtl v16.4s, v16.4h
+	WORD $0x4e903a12 // zip1 v18.4s, v16.4s, v16.4s
+	WORD $0x4e907a10 // zip2 v16.4s, v16.4s, v16.4s
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	FMOVQ 32(R1), F20
+	FMOVQ 80(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e180694 // dup v20.2d, v20.d[1]
+	WORD $0x4eb49e48 // mul v8.4s, v18.4s, v20.4s
+	WORD $0x4eb49e09 // mul v9.4s, v16.4s, v20.4s
+	WORD $0x4eb49e6a // mul v10.4s, v19.4s, v20.4s
+	WORD $0x4eb49e2b // mul v11.4s, v17.4s, v20.4s
+	FMOVQ 128(R1), F20
+	FMOVQ 176(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e180694 // dup v20.2d, v20.d[1]
+	WORD $0x4eb49e4c // mul v12.4s, v18.4s, v20.4s
+	WORD $0x4eb49e0d // mul v13.4s, v16.4s, v20.4s
+	WORD $0x4eb49e6e // mul v14.4s, v19.4s, v20.4s
+	WORD $0x4eb49e2f // mul v15.4s, v17.4s, v20.4s
+	FMOVQ 0(R1), F20
+	FMOVQ 48(R1), F17
+	WORD $0x4ed13a90 // zip1 v16.2d, v20.2d, v17.2d
+	WORD $0x4ed17a91 // zip2 v17.2d, v20.2d, v17.2d
+	FMOVQ 96(R1), F20
+	FMOVQ 144(R1), F19
+	WORD $0x4ed33a92 // zip1 v18.2d, v20.2d, v19.2d
+	WORD $0x4ed37a93 // zip2 v19.2d, v20.2d, v19.2d
+	FMOVQ 0(R0), F20
+	FMOVQ 64(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e90aec8 // usmmla v8.4s, v22.16b, v16.16b
+	WORD $0x4e92aecc // usmmla v12.4s, v22.16b, v18.16b
+	WORD $0x4e90aea9 // usmmla v9.4s, v21.16b, v16.16b
+	WORD $0x4e92aead // usmmla v13.4s, v21.16b, v18.16b
+	FMOVQ 16(R0), F20
+	FMOVQ 80(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e90aeca // usmmla v10.4s, v22.16b, v16.16b
+	WORD $0x4e92aece // usmmla v14.4s, v22.16b, v18.16b
+	WORD $0x4e90aeab // usmmla v11.4s, v21.16b, v16.16b
+	WORD $0x4e92aeaf // usmmla v15.4s, v21.16b, v18.16b
+	FMOVQ 128(R0), F20
+	FMOVQ 192(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e91aec8 // usmmla v8.4s, v22.16b, v17.16b
+	WORD $0x4e93aecc // usmmla v12.4s, v22.16b, v19.16b
+	WORD $0x4e91aea9 // usmmla v9.4s, v21.16b, v17.16b
+	WORD $0x4e93aead // usmmla v13.4s, v21.16b, v19.16b
+	FMOVQ 144(R0), F20
+	FMOVQ 208(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e91aeca // usmmla v10.4s, v22.16b, v17.16b
+	WORD $0x4e93aece // usmmla v14.4s, v22.16b, v19.16b
+	WORD $0x4e91aeab // usmmla v11.4s, v21.16b, v17.16b
+	WORD $0x4e93aeaf // usmmla v15.4s, v21.16b, v19.16b
+	FMOVQ 16(R1), F20
+	FMOVQ 64(R1), F17
+	WORD $0x4ed13a90 // zip1 v16.2d, v20.2d, v17.2d
+	WORD $0x4ed17a91 // zip2 v17.2d, v20.2d, v17.2d
+	FMOVQ 112(R1), F20
+	FMOVQ 160(R1), F19
+	WORD $0x4ed33a92 // zip1 v18.2d, v20.2d, v19.2d
+	WORD $0x4ed37a93 // zip2 v19.2d, v20.2d, v19.2d
+	FMOVQ 256(R0), F20
+	FMOVQ 320(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e90aec8 // usmmla v8.4s, v22.16b, v16.16b
+	WORD $0x4e92aecc // usmmla v12.4s, v22.16b, v18.16b
+	WORD $0x4e90aea9 // usmmla v9.4s, v21.16b, v16.16b
+	WORD $0x4e92aead // usmmla v13.4s, v21.16b, v18.16b
+	FMOVQ 272(R0), F20
+	FMOVQ 336(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e90aeca // usmmla v10.4s, v22.16b, v16.16b
+	WORD $0x4e92aece // usmmla v14.4s, v22.16b, v18.16b
+	WORD $0x4e90aeab // usmmla v11.4s, v21.16b, v16.16b
+	WORD $0x4e92aeaf // usmmla v15.4s, v21.16b, v18.16b
+	FMOVQ 384(R0), F20
+	FMOVQ 448(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e91aec8 // usmmla v8.4s, v22.16b, v17.16b
+	WORD $0x4e93aecc // usmmla v12.4s, v22.16b, v19.16b
+	WORD $0x4e91aea9 // usmmla v9.4s, v21.16b, v17.16b
+	WORD $0x4e93aead // usmmla v13.4s, v21.16b, v19.16b
+	FMOVQ 400(R0), F20
+	FMOVQ 464(R0), F21
+	WORD $0x4e953a96 // zip1 v22.4s, v20.4s, v21.4s
+	WORD $0x4e957a95 // zip2 v21.4s, v20.4s, v21.4s
+	WORD $0x4e91aeca // usmmla v10.4s, v22.16b, v17.16b
+	WORD $0x4e93aece // usmmla v14.4s, v22.16b, v19.16b
+	WORD $0x4e91aeab // usmmla v11.4s, v21.16b, v17.16b
+	WORD $0x4e93aeaf // usmmla v15.4s, v21.16b, v19.16b
+	FMOVQ 0(R7), F16
+	WORD $0x4e217a11 // fcvtl2 v17.4s, v16.8h
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	WORD $0x4e903a12 // zip1 v18.4s, v16.4s, v16.4s
+	WORD $0x4e907a10 // zip2 v16.4s, v16.4s, v16.4s
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	FMOVQ 32(R1), F20
+	FMOVQ 80(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e080694 // dup v20.2d, v20.d[0]
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e34dd08 // fmul v8.4s, v8.4s, v20.4s
+	WORD $0x4e32cd00 // fmla v0.4s, v8.4s, v18.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e34dd29 // fmul v9.4s, v9.4s, v20.4s
+	WORD $0x4e30cd21 // fmla v1.4s, v9.4s, v16.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x6e34dd4a // fmul v10.4s, v10.4s, v20.4s
+	WORD $0x4e33cd42 // fmla v2.4s, v10.4s, v19.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e34dd6b // fmul v11.4s, v11.4s, v20.4s
+	WORD $0x4e31cd63 // fmla v3.4s, v11.4s, v17.4s
+	FMOVQ 128(R1), F20
+	FMOVQ 176(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e080694 // dup v20.2d, v20.d[0]
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x6e34dd8c // fmul v12.4s, v12.4s, v20.4s
+	WORD $0x4e32cd84 // fmla v4.4s, v12.4s, v18.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e34ddad // fmul v13.4s, v13.4s, v20.4s
+	WORD $0x4e30cda5 // fmla v5.4s, v13.4s, v16.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
+	WORD $0x4e33cdc6 // fmla v6.4s, v14.4s, v19.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e34ddef // fmul v15.4s, v15.4s, v20.4s
+	WORD $0x4e31cde7 // fmla v7.4s, v15.4s, v17.4s
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	WORD $0x4e811808 // uzp1 v8.4s, v0.4s, v1.4s
+	FMOVQ F8, 0(R9)
+	WORD $0x4e831848 // uzp1 v8.4s, v2.4s, v3.4s
+	FMOVQ F8, 16(R9)
+	ADD R10, R9
+	WORD $0x4e815808 // uzp2 v8.4s, v0.4s, v1.4s
+	FMOVQ F8, 0(R9)
+	WORD $0x4e835848 // uzp2 v8.4s, v2.4s, v3.4s
+	FMOVQ F8, 16(R9)
+	ADD R10, R9
+	WORD $0x4e851888 // uzp1 v8.4s, v4.4s, v5.4s
+	FMOVQ F8, 0(R9)
+	WORD $0x4e8718c8 // uzp1 v8.4s, v6.4s, v7.4s
+	FMOVQ F8, 16(R9)
+	ADD R10, R9
+	WORD $0x4e855888 // uzp2 v8.4s, v4.4s, v5.4s
+	FMOVQ F8, 0(R9)
+	WORD $0x4e8758c8 // uzp2 v8.4s, v6.4s, v7.4s
+	FMOVQ F8, 16(R9)
+	RET
+
+// func mul8asymI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+TEXT ·mul8asymI8MM8x8(SB), NOSPLIT, $0-72
+	MOVD panel+16(FP), R0
+	MOVD acts+32(FP), R1
+	MOVD lane+24(FP), R2
+	MOVD step+40(FP), R3
+	MOVD scratch+64(FP), R4
+	MOVD blocks+48(FP), R5
+	MOVD perGroup+56(FP), R6
+	ADD R2<<2, R0
+	CMP $1, R6
+	BEQ single
+
+several:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	FMOVQ F0, 0(R4)
+	FMOVQ F0, 16(R4)
+	FMOVQ F0, 32(R4)
+	FMOVQ F0, 48(R4)
+	FMOVQ F0, 64(R4)
+	FMOVQ F0, 80(R4)
+	FMOVQ F0, 96(R4)
+	FMOVQ F0, 112(R4)
+	FMOVQ F0, 128(R4)
+	FMOVQ F0, 144(R4)
+	FMOVQ F0, 160(R4)
+	FMOVQ F0, 176(R4)
+	FMOVQ F0, 192(R4)
+	FMOVQ F0, 208(R4)
+	FMOVQ F0, 224(R4)
+	FMOVQ F0, 240(R4)
+
+severalSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+severalGroup:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	FMOVQ F0, 256(R4)
+	FMOVQ F0, 272(R4)
+	FMOVQ F0, 288(R4)
+	FMOVQ F0, 304(R4)
+	FMOVQ F0, 320(R4)
+	FMOVQ F0, 336(R4)
+	FMOVQ F0, 352(R4)
+	FMOVQ F0, 368(R4)
+	FMOVQ F0, 384(R4)
+	FMOVQ F0, 400(R4)
+	FMOVQ F0, 416(R4)
+	FMOVQ F0, 432(R4)
+	FMOVQ F0, 448(R4)
+	FMOVQ F0, 464(R4)
+	FMOVQ F0, 480(R4)
+	FMOVQ F0, 496(R4)
+	CMP R5, R6
+	CSEL LT, R6, R5, R9
+	SUB R9, R5
+
+severalBlock:
+	FMOVD 0(R8), F16
+	WORD $0x2f08a610 // uxtl v16.8h, v16.8b
+	WORD $0x6f10a611 // uxtl2 v17.4s, v16.8h
+	WORD $0x2f10a610 // uxtl v16.4s, v16.4h
+	WORD $0x4e903a12 // zip1 v18.4s, v16.4s, v16.4s
+	WORD $0x4e907a10 // zip2 v16.4s, v16.4s, v16.4s
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	FMOVQ 32(R1), F20
+	FMOVQ 80(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e180694 // dup v20.2d, v20.d[1]
+	WORD $0x4eb49e40 // mul v0.4s, v18.4s, v20.4s
+	WORD $0x4eb49e01 // mul v1.4s, v16.4s, v20.4s
+	WORD $0x4eb49e62 // mul v2.4s, v19.4s, v20.4s
+	WORD $0x4eb49e23 // mul v3.4s, v17.4s, v20.4s
+	FMOVQ 128(R1), F20
+	FMOVQ 176(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e180694 // dup v20.2d, v20.d[1]
+	WORD $0x4eb49e44 // mul v4.4s, v18.4s, v20.4s
+	WORD $0x4eb49e05 // mul v5.4s, v16.4s, v20.4s
+	WORD $0x4eb49e66 // mul v6.4s, v19.4s, v20.4s
+	WORD $0x4eb49e27 // mul v7.4s, v17.4s, v20.4s
+	FMOVQ 224(R1), F20
+	FMOVQ 272(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e180694 // dup v20.2d, v20.d[1]
+	WORD $0x4eb49e48 // mul v8.4s, v18.4s, v20.4s
+	WORD $0x4eb49e09 // mul v9.4s, v16.4s, v20.4s
+	WORD $0x4eb49e6a // mul v10.4s, v19.4s, v20.4s
+	WORD $0x4eb49e2b // mul v11.4s, v17.4s, v20.4s
+	FMOVQ 320(R1), F20
+	FMOVQ 368(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e180694 // dup v20.2d, v20.d[1]
+	WORD $0x4eb49e4c // mul v12.4s, v18.4s, v20.4s
+	WORD $0x4eb49e0d // mul v13.4s, v16.4s, v20.4s
+	WORD $0x4eb49e6e // mul v14.4s, v19.4s, v20.4s
+	WORD $0x4eb49e2f // mul v15.4s, v17.4s, v20.4s
+	FMOVQ 0(R1), F24
+	FMOVQ 48(R1), F17
+	WORD $0x4ed13b10 // zip1 v16.2d, v24.2d, v17.2d
+	WORD $0x4ed17b11 // zip2 v17.2d, v24.2d, v17.2d
+	FMOVQ 96(R1), F24
+	FMOVQ 144(R1), F19
+	WORD $0x4ed33b12 // zip1 v18.2d, v24.2d, v19.2d
+	WORD $0x4ed37b13 // zip2 v19.2d, v24.2d, v19.2d
+	FMOVQ 192(R1), F24
+	FMOVQ 240(R1), F21
+	WORD $0x4ed53b14 // zip1 v20.2d, v24.2d, v21.2d
+	WORD $0x4ed57b15 // zip2 v21.2d, v24.2d, v21.2d
+	FMOVQ 288(R1), F24
+	FMOVQ 336(R1), F23
+	WORD $0x4ed73b16 // zip1 v22.2d, v24.2d, v23.2d
+	WORD $0x4ed77b17 // zip2 v23.2d, v24.2d, v23.2d
+	FMOVQ 0(R0), F24
+	FMOVQ 64(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af40 // usmmla v0.4s, v26.16b, v16.16b
+	WORD $0x4e92af44 // usmmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94af48 // usmmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96af4c // usmmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e90af21 // usmmla v1.4s, v25.16b, v16.16b
+	WORD $0x4e92af25 // usmmla v5.4s, v25.16b, v18.16b
+	WORD $0x4e94af29 // usmmla v9.4s, v25.16b, v20.16b
+	WORD $0x4e96af2d // usmmla v13.4s, v25.16b, v22.16b
+	FMOVQ 16(R0), F24
+	FMOVQ 80(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af42 // usmmla v2.4s, v26.16b, v16.16b
+	WORD $0x4e92af46 // usmmla v6.4s, v26.16b, v18.16b
+	WORD $0x4e94af4a // usmmla v10.4s, v26.16b, v20.16b
+	WORD $0x4e96af4e // usmmla v14.4s, v26.16b, v22.16b
+	WORD $0x4e90af23 // usmmla v3.4s, v25.16b, v16.16b
+	WORD $0x4e92af27 // usmmla v7.4s, v25.16b, v18.16b
+	WORD $0x4e94af2b // usmmla v11.4s, v25.16b, v20.16b
+	WORD $0x4e96af2f // usmmla v15.4s, v25.16b, v22.16b
+	FMOVQ 128(R0), F24
+	FMOVQ 192(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af40 // usmmla v0.4s, v26.16b, v17.16b
+	WORD $0x4e93af44 // usmmla v4.4s, v26.16b, v19.16b
+	WORD $0x4e95af48 // usmmla v8.4s, v26.16b, v21.16b
+	WORD $0x4e97af4c // usmmla v12.4s, v26.16b, v23.16b
+	WORD $0x4e91af21 // usmmla v1.4s, v25.16b, v17.16b
+	WORD $0x4e93af25 // usmmla v5.4s, v25.16b, v19.16b
+	WORD $0x4e95af29 // usmmla v9.4s, v25.16b, v21.16b
+	WORD $0x4e97af2d // usmmla v13.4s, v25.16b, v23.16b
+	FMOVQ 144(R0), F24
+	FMOVQ 208(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af42 // usmmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93af46 // usmmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95af4a // usmmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97af4e // usmmla v14.4s, v26.16b, v23.16b
+	WORD $0x4e91af23 // usmmla v3.4s, v25.16b, v17.16b
+	WORD $0x4e93af27 // usmmla v7.4s, v25.16b, v19.16b
+	WORD $0x4e95af2b // usmmla v11.4s, v25.16b, v21.16b
+	WORD $0x4e97af2f // usmmla v15.4s, v25.16b, v23.16b
+	FMOVQ 16(R1), F24
+	FMOVQ 64(R1), F17
+	WORD $0x4ed13b10 // zip1 v16.2d, v24.2d, v17.2d
+	WORD $0x4ed17b11 // zip2 v17.2d, v24.2d, v17.2d
+	FMOVQ 112(R1), F24
+	FMOVQ 160(R1), F19
+	WORD $0x4ed33b12 // zip1 v18.2d, v24.2d, v19.2d
+	WORD $0x4ed37b13 // zip2 v19.2d, v24.2d, v19.2d
+	FMOVQ 208(R1), F24
+	FMOVQ 256(R1), F21
+	WORD $0x4ed53b14 // zip1 v20.2d, v24.2d, v21.2d
+	WORD $0x4ed57b15 // zip2 v21.2d, v24.2d, v21.2d
+	FMOVQ 304(R1), F24
+	FMOVQ 352(R1), F23
+	WORD $0x4ed73b16 // zip1 v22.2d, v24.2d, v23.2d
+	WORD $0x4ed77b17 // zip2 v23.2d, v24.2d, v23.2d
+	FMOVQ 256(R0), F24
+	FMOVQ 320(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af40 // usmmla v0.4s, v26.16b, v16.16b
+	WORD $0x4e92af44 // usmmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94af48 // usmmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96af4c // usmmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e90af21 // usmmla v1.4s, v25.16b, v16.16b
+	WORD $0x4e92af25 // usmmla v5.4s, v25.16b, v18.16b
+	WORD $0x4e94af29 // usmmla v9.4s, v25.16b, v20.16b
+	WORD $0x4e96af2d // usmmla v13.4s, v25.16b, v22.16b
+	FMOVQ 272(R0), F24
+	FMOVQ 336(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af42 // usmmla v2.4s, v26.16b, v16.16b
+	WORD $0x4e92af46 // usmmla v6.4s, v26.16b, v18.16b
+	WORD $0x4e94af4a // usmmla v10.4s, v26.16b, v20.16b
+	WORD $0x4e96af4e // usmmla v14.4s, v26.16b, v22.16b
+	WORD $0x4e90af23 // usmmla v3.4s, v25.16b, v16.16b
+	WORD $0x4e92af27 // usmmla v7.4s, v25.16b, v18.16b
+	WORD $0x4e94af2b // usmmla v11.4s, v25.16b, v20.16b
+	WORD $0x4e96af2f // usmmla v15.4s, v25.16b, v22.16b
+	FMOVQ 384(R0), F24
+	FMOVQ 448(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af40 // usmmla v0.4s, v26.16b, v17.16b
+	WORD $0x4e93af44 // usmmla v4.4s, v26.16b, v19.16b
+	WORD $0x4e95af48 // usmmla v8.4s, v26.16b, v21.16b
+	WORD $0x4e97af4c // usmmla v12.4s, v26.16b, v23.16b
+	WORD $0x4e91af21 // usmmla v1.4s, v25.16b, v17.16b
+	WORD $0x4e93af25 // usmmla v5.4s, v25.16b, v19.16b
+	WORD $0x4e95af29 // usmmla v9.4s, v25.16b, v21.16b
+	WORD $0x4e97af2d // usmmla v13.4s, v25.16b, v23.16b
+	FMOVQ 400(R0), F24
+	FMOVQ 464(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af42 // usmmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93af46 // usmmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95af4a // usmmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97af4e // usmmla v14.4s, v26.16b, v23.16b
+	WORD $0x4e91af23 // usmmla v3.4s, v25.16b, v17.16b
+	WORD $0x4e93af27 // usmmla v7.4s, v25.16b, v19.16b
+	WORD $0x4e95af2b // usmmla v11.4s, v25.16b, v21.16b
+	WORD $0x4e97af2f // usmmla v15.4s, v25.16b, v23.16b
+	FMOVQ 32(R1), F16
+	FMOVQ 80(R1), F17
+	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
+	WORD $0x4e080610 // dup v16.2d, v16.d[0]
+	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
+	FMOVQ 256(R4), F17
+	WORD $0x4e30cc11 // fmla v17.4s, v0.4s, v16.4s
+	FMOVQ F17, 256(R4)
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	FMOVQ 272(R4), F17
+	WORD $0x4e30cc31 // fmla v17.4s, v1.4s, v16.4s
+	FMOVQ F17, 272(R4)
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	FMOVQ 288(R4), F17
+	WORD $0x4e30cc51 // fmla v17.4s, v2.4s, v16.4s
+	FMOVQ F17, 288(R4)
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	FMOVQ 304(R4), F17
+	WORD $0x4e30cc71 // fmla v17.4s, v3.4s, v16.4s
+	FMOVQ F17, 304(R4)
+	FMOVQ 128(R1), F16
+	FMOVQ 176(R1), F17
+	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
+	WORD $0x4e080610 // dup v16.2d, v16.d[0]
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	FMOVQ 320(R4), F17
+	WORD $0x4e30cc91 // fmla v17.4s, v4.4s, v16.4s
+	FMOVQ F17, 320(R4)
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	FMOVQ 336(R4), F17
+	WORD $0x4e30ccb1 // fmla v17.4s, v5.4s, v16.4s
+	FMOVQ F17, 336(R4)
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	FMOVQ 352(R4), F17
+	WORD $0x4e30ccd1 // fmla v17.4s, v6.4s, v16.4s
+	FMOVQ F17, 352(R4)
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	FMOVQ 368(R4), F17
+	WORD $0x4e30ccf1 // fmla v17.4s, v7.4s, v16.4s
+	FMOVQ F17, 368(R4)
+	FMOVQ 224(R1), F16
+	FMOVQ 272(R1), F17
+	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
+	WORD $0x4e080610 // dup v16.2d, v16.d[0]
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVQ 384(R4), F17
+	WORD $0x4e30cd11 // fmla v17.4s, v8.4s, v16.4s
+	FMOVQ F17, 384(R4)
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVQ 400(R4), F17
+	WORD $0x4e30cd31 // fmla v17.4s, v9.4s, v16.4s
+	FMOVQ F17, 400(R4)
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVQ 416(R4), F17
+	WORD $0x4e30cd51 // fmla v17.4s, v10.4s, v16.4s
+	FMOVQ F17, 416(R4)
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	FMOVQ 432(R4), F17
+	WORD $0x4e30cd71 // fmla v17.4s, v11.4s, v16.4s
+	FMOVQ F17, 432(R4)
+	FMOVQ 320(R1), F16
+	FMOVQ 368(R1), F17
+	WORD $0x4e913a10 // zip1 v16.4s, v16.4s, v17.4s
+	WORD $0x4e080610 // dup v16.2d, v16.d[0]
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVQ 448(R4), F17
+	WORD $0x4e30cd91 // fmla v17.4s, v12.4s, v16.4s
+	FMOVQ F17, 448(R4)
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	FMOVQ 464(R4), F17
+	WORD $0x4e30cdb1 // fmla v17.4s, v13.4s, v16.4s
+	FMOVQ F17, 464(R4)
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	FMOVQ 480(R4), F17
+	WORD $0x4e30cdd1 // fmla v17.4s, v14.4s, v16.4s
+	FMOVQ F17, 480(R4)
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	FMOVQ 496(R4), F17
+	WORD $0x4e30cdf1 // fmla v17.4s, v15.4s, v16.4s
+	FMOVQ F17, 496(R4)
+	ADD $512, R0
+	ADD R3, R1
+	SUBS $1, R9
+	BNE severalBlock
+	FMOVQ 0(R7), F0
+	WORD $0x4e217801 // fcvtl2 v1.4s, v0.8h
+	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
+	WORD $0x4e803802 // zip1 v2.4s, v0.4s, v0.4s
+	WORD $0x4e807800 // zip2 v0.4s, v0.4s, v0.4s
+	WORD $0x4e813823 // zip1 v3.4s, v1.4s, v1.4s
+	WORD $0x4e817821 // zip2 v1.4s, v1.4s, v1.4s
+	FMOVQ 256(R4), F4
+	FMOVQ 0(R4), F5
+	WORD $0x4e22cc85 // fmla v5.4s, v4.4s, v2.4s
+	FMOVQ F5, 0(R4)
+	FMOVQ 272(R4), F4
+	FMOVQ 16(R4), F5
+	WORD $0x4e20cc85 // fmla v5.4s, v4.4s, v0.4s
+	FMOVQ F5, 16(R4)
+	FMOVQ 288(R4), F4
+	FMOVQ 32(R4), F5
+	WORD $0x4e23cc85 // fmla v5.4s, v4.4s, v3.4s
+	FMOVQ F5, 32(R4)
+	FMOVQ 304(R4), F4
+	FMOVQ 48(R4), F5
+	WORD $0x4e21cc85 // fmla v5.4s, v4.4s, v1.4s
+	FMOVQ F5, 48(R4)
+	FMOVQ 320(R4), F4
+	FMOVQ 64(R4), F5
+	WORD $0x4e22cc85 // fmla v5.4s, v4.4s, v2.4s
+	FMOVQ F5, 64(R4)
+	FMOVQ 336(R4), F4
+	FMOVQ 80(R4), F5
+	WORD $0x4e20cc85 // fmla v5.4s, v4.4s, v0.4s
+	FMOVQ F5, 80(R4)
+	FMOVQ 352(R4), F4
+	FMOVQ 96(R4), F5
+	WORD $0x4e23cc85 // fmla v5.4s, v4.4s, v3.4s
+	FMOVQ F5, 96(R4)
+	FMOVQ 368(R4), F4
+	FMOVQ 112(R4), F5
+	WORD $0x4e21cc85 // fmla v5.4s, v4.4s, v1.4s
+	FMOVQ F5, 112(R4)
+	FMOVQ 384(R4), F4
+	FMOVQ 128(R4), F5
+	WORD $0x4e22cc85 // fmla v5.4s, v4.4s, v2.4s
+	FMOVQ F5, 128(R4)
+	FMOVQ 400(R4), F4
+	FMOVQ 144(R4), F5
+	WORD $0x4e20cc85 // fmla v5.4s, v4.4s, v0.4s
+	FMOVQ F5, 144(R4)
+	FMOVQ 416(R4), F4
+	FMOVQ 160(R4), F5
+	WORD $0x4e23cc85 // fmla v5.4s, v4.4s, v3.4s
+	FMOVQ F5, 160(R4)
+	FMOVQ 432(R4), F4
+	FMOVQ 176(R4), F5
+	WORD $0x4e21cc85 // fmla v5.4s, v4.4s, v1.4s
+	FMOVQ F5, 176(R4)
+	FMOVQ 448(R4), F4
+	FMOVQ 192(R4), F5
+	WORD $0x4e22cc85 // fmla v5.4s, v4.4s, v2.4s
+	FMOVQ F5, 192(R4)
+	FMOVQ 464(R4), F4
+	FMOVQ 208(R4), F5
+	WORD $0x4e20cc85 // fmla v5.4s, v4.4s, v0.4s
+	FMOVQ F5, 208(R4)
+	FMOVQ 480(R4), F4
+	FMOVQ 224(R4), F5
+	WORD $0x4e23cc85 // fmla v5.4s, v4.4s, v3.4s
+	FMOVQ F5, 224(R4)
+	FMOVQ 496(R4), F4
+	FMOVQ 240(R4), F5
+	WORD $0x4e21cc85 // fmla v5.4s, v4.4s, v1.4s
+	FMOVQ F5, 240(R4)
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, severalDone
+	SUBS $1, R10
+	BNE severalGroup
+	B severalSpan
+
+severalDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ 0(R4), F1
+	FMOVQ 16(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 32(R4), F1
+	FMOVQ 48(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 0(R4), F1
+	FMOVQ 16(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 32(R4), F1
+	FMOVQ 48(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F1
+	FMOVQ 80(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 96(R4), F1
+	FMOVQ 112(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F1
+	FMOVQ 80(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 96(R4), F1
+	FMOVQ 112(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F1
+	FMOVQ 144(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 160(R4), F1
+	FMOVQ 176(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F1
+	FMOVQ 144(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 160(R4), F1
+	FMOVQ 176(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F1
+	FMOVQ 208(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 224(R4), F1
+	FMOVQ 240(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F1
+	FMOVQ 208(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 224(R4), F1
+	FMOVQ 240(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	RET
+
+single:
+	WORD $0x6f00e400 // movi v0.2d, #0
+	FMOVQ F0, 0(R4)
+	FMOVQ F0, 16(R4)
+	FMOVQ F0, 32(R4)
+	FMOVQ F0, 48(R4)
+	FMOVQ F0, 64(R4)
+	FMOVQ F0, 80(R4)
+	FMOVQ F0, 96(R4)
+	FMOVQ F0, 112(R4)
+	FMOVQ F0, 128(R4)
+	FMOVQ F0, 144(R4)
+	FMOVQ F0, 160(R4)
+	FMOVQ F0, 176(R4)
+	FMOVQ F0, 192(R4)
+	FMOVQ F0, 208(R4)
+	FMOVQ F0, 224(R4)
+	FMOVQ F0, 240(R4)
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	SUB R2, R7, R8
+	ADD $128, R8
+	ADD $192, R0
+	MOVD $4, R10
+
+singleGroup:
+	FMOVD 0(R8), F16
+	WORD $0x2f08a610 // uxtl v16.8h, v16.8b
+	WORD $0x6f10a611 // uxtl2 v17.4s, v16.8h
+	WORD $0x2f10a610 // uxtl v16.4s, v16.4h
+	WORD $0x4e903a12 // zip1 v18.4s, v16.4s, v16.4s
+	WORD $0x4e907a10 // zip2 v16.4s, v16.4s, v16.4s
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	FMOVQ 32(R1), F20
+	FMOVQ 80(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e180694 // dup v20.2d, v20.d[1]
+	WORD $0x4eb49e40 // mul v0.4s, v18.4s, v20.4s
+	WORD $0x4eb49e01 // mul v1.4s, v16.4s, v20.4s
+	WORD $0x4eb49e62 // mul v2.4s, v19.4s, v20.4s
+	WORD $0x4eb49e23 // mul v3.4s, v17.4s, v20.4s
+	FMOVQ 128(R1), F20
+	FMOVQ 176(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e180694 // dup v20.2d, v20.d[1]
+	WORD $0x4eb49e44 // mul v4.4s, v18.4s, v20.4s
+	WORD $0x4eb49e05 // mul v5.4s, v16.4s, v20.4s
+	WORD $0x4eb49e66 // mul v6.4s, v19.4s, v20.4s
+	WORD $0x4eb49e27 // mul v7.4s, v17.4s, v20.4s
+	FMOVQ 224(R1), F20
+	FMOVQ 272(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e180694 // dup v20.2d, v20.d[1]
+	WORD $0x4eb49e48 // mul v8.4s, v18.4s, v20.4s
+	WORD $0x4eb49e09 // mul v9.4s, v16.4s, v20.4s
+	WORD $0x4eb49e6a // mul v10.4s, v19.4s, v20.4s
+	WORD $0x4eb49e2b // mul v11.4s, v17.4s, v20.4s
+	FMOVQ 320(R1), F20
+	FMOVQ 368(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e180694 // dup v20.2d, v20.d[1]
+	WORD $0x4eb49e4c // mul v12.4s, v18.4s, v20.4s
+	WORD $0x4eb49e0d // mul v13.4s, v16.4s, v20.4s
+	WORD $0x4eb49e6e // mul v14.4s, v19.4s, v20.4s
+	WORD $0x4eb49e2f // mul v15.4s, v17.4s, v20.4s
+	FMOVQ 0(R1), F24
+	FMOVQ 48(R1), F17
+	WORD $0x4ed13b10 // zip1 v16.2d, v24.2d, v17.2d
+	WORD $0x4ed17b11 // zip2 v17.2d, v24.2d, v17.2d
+	FMOVQ 96(R1), F24
+	FMOVQ 144(R1), F19
+	WORD $0x4ed33b12 // zip1 v18.2d, v24.2d, v19.2d
+	WORD $0x4ed37b13 // zip2 v19.2d, v24.2d, v19.2d
+	FMOVQ 192(R1), F24
+	FMOVQ 240(R1), F21
+	WORD $0x4ed53b14 // zip1 v20.2d, v24.2d, v21.2d
+	WORD $0x4ed57b15 // zip2 v21.2d, v24.2d, v21.2d
+	FMOVQ 288(R1), F24
+	FMOVQ 336(R1), F23
+	WORD $0x4ed73b16 // zip1 v22.2d, v24.2d, v23.2d
+	WORD $0x4ed77b17 // zip2 v23.2d, v24.2d, v23.2d
+	FMOVQ 0(R0), F24
+	FMOVQ 64(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af40 // usmmla v0.4s, v26.16b, v16.16b
+	WORD $0x4e92af44 // usmmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94af48 // usmmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96af4c // usmmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e90af21 // usmmla v1.4s, v25.16b, v16.16b
+	WORD $0x4e92af25 // usmmla v5.4s, v25.16b, v18.16b
+	WORD $0x4e94af29 // usmmla v9.4s, v25.16b, v20.16b
+	WORD $0x4e96af2d // usmmla v13.4s, v25.16b, v22.16b
+	FMOVQ 16(R0), F24
+	FMOVQ 80(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af42 // usmmla v2.4s, v26.16b, v16.16b
+	WORD $0x4e92af46 // usmmla v6.4s, v26.16b, v18.16b
+	WORD $0x4e94af4a // usmmla v10.4s, v26.16b, v20.16b
+	WORD $0x4e96af4e // usmmla v14.4s, v26.16b, v22.16b
+	WORD $0x4e90af23 // usmmla v3.4s, v25.16b, v16.16b
+	WORD $0x4e92af27 // usmmla v7.4s, v25.16b, v18.16b
+	WORD $0x4e94af2b // usmmla v11.4s, v25.16b, v20.16b
+	WORD $0x4e96af2f // usmmla v15.4s, v25.16b, v22.16b
+	FMOVQ 128(R0), F24
+	FMOVQ 192(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af40 // usmmla v0.4s, v26.16b, v17.16b
+	WORD $0x4e93af44 // usmmla v4.4s, v26.16b, v19.16b
+	WORD $0x4e95af48 // usmmla v8.4s, v26.16b, v21.16b
+	WORD $0x4e97af4c // usmmla v12.4s, v26.16b, v23.16b
+	WORD $0x4e91af21 // usmmla v1.4s, v25.16b, v17.16b
+	WORD $0x4e93af25 // usmmla v5.4s, v25.16b, v19.16b
+	WORD $0x4e95af29 // usmmla v9.4s, v25.16b, v21.16b
+	WORD $0x4e97af2d // usmmla v13.4s, v25.16b, v23.16b
+	FMOVQ 144(R0), F24
+	FMOVQ 208(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af42 // usmmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93af46 // usmmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95af4a // usmmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97af4e // usmmla v14.4s, v26.16b, v23.16b
+	WORD $0x4e91af23 // usmmla v3.4s, v25.16b, v17.16b
+	WORD $0x4e93af27 // usmmla v7.4s, v25.16b, v19.16b
+	WORD $0x4e95af2b // usmmla v11.4s, v25.16b, v21.16b
+	WORD $0x4e97af2f // usmmla v15.4s, v25.16b, v23.16b
+	FMOVQ 16(R1), F24
+	FMOVQ 64(R1), F17
+	WORD $0x4ed13b10 // zip1 v16.2d, v24.2d, v17.2d
+	WORD $0x4ed17b11 // zip2 v17.2d, v24.2d, v17.2d
+	FMOVQ 112(R1), F24
+	FMOVQ 160(R1), F19
+	WORD $0x4ed33b12 // zip1 v18.2d, v24.2d, v19.2d
+	WORD $0x4ed37b13 // zip2 v19.2d, v24.2d, v19.2d
+	FMOVQ 208(R1), F24
+	FMOVQ 256(R1), F21
+	WORD $0x4ed53b14 // zip1 v20.2d, v24.2d, v21.2d
+	WORD $0x4ed57b15 // zip2 v21.2d, v24.2d, v21.2d
+	FMOVQ 304(R1), F24
+	FMOVQ 352(R1), F23
+	WORD $0x4ed73b16 // zip1 v22.2d, v24.2d, v23.2d
+	WORD $0x4ed77b17 // zip2 v23.2d, v24.2d, v23.2d
+	FMOVQ 256(R0), F24
+	FMOVQ 320(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af40 // usmmla v0.4s, v26.16b, v16.16b
+	WORD $0x4e92af44 // usmmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94af48 // usmmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96af4c // usmmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e90af21 // usmmla v1.4s, v25.16b, v16.16b
+	WORD $0x4e92af25 // usmmla v5.4s, v25.16b, v18.16b
+	WORD $0x4e94af29 // usmmla v9.4s, v25.16b, v20.16b
+	WORD $0x4e96af2d // usmmla v13.4s, v25.16b, v22.16b
+	FMOVQ 272(R0), F24
+	FMOVQ 336(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e90af42 // usmmla v2.4s, v26.16b, v16.16b
+	WORD $0x4e92af46 // usmmla v6.4s, v26.16b, v18.16b
+	WORD $0x4e94af4a // usmmla v10.4s, v26.16b, v20.16b
+	WORD $0x4e96af4e // usmmla v14.4s, v26.16b, v22.16b
+	WORD $0x4e90af23 // usmmla v3.4s, v25.16b, v16.16b
+	WORD $0x4e92af27 // usmmla v7.4s, v25.16b, v18.16b
+	WORD $0x4e94af2b // usmmla v11.4s, v25.16b, v20.16b
+	WORD $0x4e96af2f // usmmla v15.4s, v25.16b, v22.16b
+	FMOVQ 384(R0), F24
+	FMOVQ 448(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af40 // usmmla v0.4s, v26.16b, v17.16b
+	WORD $0x4e93af44 // usmmla v4.4s, v26.16b, v19.16b
+	WORD $0x4e95af48 // usmmla v8.4s, v26.16b, v21.16b
+	WORD $0x4e97af4c // usmmla v12.4s, v26.16b, v23.16b
+	WORD $0x4e91af21 // usmmla v1.4s, v25.16b, v17.16b
+	WORD $0x4e93af25 // usmmla v5.4s, v25.16b, v19.16b
+	WORD $0x4e95af29 // usmmla v9.4s, v25.16b, v21.16b
+	WORD $0x4e97af2d // usmmla v13.4s, v25.16b, v23.16b
+	FMOVQ 400(R0), F24
+	FMOVQ 464(R0), F25
+	WORD $0x4e993b1a // zip1 v26.4s, v24.4s, v25.4s
+	WORD $0x4e997b19 // zip2 v25.4s, v24.4s, v25.4s
+	WORD $0x4e91af42 // usmmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93af46 // usmmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95af4a // usmmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97af4e // usmmla v14.4s, v26.16b, v23.16b
+	WORD $0x4e91af23 // usmmla v3.4s, v25.16b, v17.16b
+	WORD $0x4e93af27 // usmmla v7.4s, v25.16b, v19.16b
+	WORD $0x4e95af2b // usmmla v11.4s, v25.16b, v21.16b
+	WORD $0x4e97af2f // usmmla v15.4s, v25.16b, v23.16b
+	FMOVQ 0(R7), F16
+	WORD $0x4e217a11 // fcvtl2 v17.4s, v16.8h
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	WORD $0x4e903a12 // zip1 v18.4s, v16.4s, v16.4s
+	WORD $0x4e907a10 // zip2 v16.4s, v16.4s, v16.4s
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	FMOVQ 32(R1), F20
+	FMOVQ 80(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e080694 // dup v20.2d, v20.d[0]
+	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
+	WORD $0x6e34dc00 // fmul v0.4s, v0.4s, v20.4s
+	FMOVQ 0(R4), F21
+	WORD $0x4e32cc15 // fmla v21.4s, v0.4s, v18.4s
+	FMOVQ F21, 0(R4)
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	FMOVQ 16(R4), F21
+	WORD $0x4e30cc35 // fmla v21.4s, v1.4s, v16.4s
+	FMOVQ F21, 16(R4)
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
+	FMOVQ 32(R4), F21
+	WORD $0x4e33cc55 // fmla v21.4s, v2.4s, v19.4s
+	FMOVQ F21, 32(R4)
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
+	FMOVQ 48(R4), F21
+	WORD $0x4e31cc75 // fmla v21.4s, v3.4s, v17.4s
+	FMOVQ F21, 48(R4)
+	FMOVQ 128(R1), F20
+	FMOVQ 176(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e080694 // dup v20.2d, v20.d[0]
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x6e34dc84 // fmul v4.4s, v4.4s, v20.4s
+	FMOVQ 64(R4), F21
+	WORD $0x4e32cc95 // fmla v21.4s, v4.4s, v18.4s
+	FMOVQ F21, 64(R4)
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x6e34dca5 // fmul v5.4s, v5.4s, v20.4s
+	FMOVQ 80(R4), F21
+	WORD $0x4e30ccb5 // fmla v21.4s, v5.4s, v16.4s
+	FMOVQ F21, 80(R4)
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6e34dcc6 // fmul v6.4s, v6.4s, v20.4s
+	FMOVQ 96(R4), F21
+	WORD $0x4e33ccd5 // fmla v21.4s, v6.4s, v19.4s
+	FMOVQ F21, 96(R4)
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e34dce7 // fmul v7.4s, v7.4s, v20.4s
+	FMOVQ 112(R4), F21
+	WORD $0x4e31ccf5 // fmla v21.4s, v7.4s, v17.4s
+	FMOVQ F21, 112(R4)
+	FMOVQ 224(R1), F20
+	FMOVQ 272(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e080694 // dup v20.2d, v20.d[0]
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e34dd08 // fmul v8.4s, v8.4s, v20.4s
+	FMOVQ 128(R4), F21
+	WORD $0x4e32cd15 // fmla v21.4s, v8.4s, v18.4s
+	FMOVQ F21, 128(R4)
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e34dd29 // fmul v9.4s, v9.4s, v20.4s
+	FMOVQ 144(R4), F21
+	WORD $0x4e30cd35 // fmla v21.4s, v9.4s, v16.4s
+	FMOVQ F21, 144(R4)
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x6e34dd4a // fmul v10.4s, v10.4s, v20.4s
+	FMOVQ 160(R4), F21
+	WORD $0x4e33cd55 // fmla v21.4s, v10.4s, v19.4s
+	FMOVQ F21, 160(R4)
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e34dd6b // fmul v11.4s, v11.4s, v20.4s
+	FMOVQ 176(R4), F21
+	WORD $0x4e31cd75 // fmla v21.4s, v11.4s, v17.4s
+	FMOVQ F21, 176(R4)
+	FMOVQ 320(R1), F20
+	FMOVQ 368(R1), F21
+	WORD $0x4e953a94 // zip1 v20.4s, v20.4s, v21.4s
+	WORD $0x4e080694 // dup v20.2d, v20.d[0]
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x6e34dd8c // fmul v12.4s, v12.4s, v20.4s
+	FMOVQ 192(R4), F21
+	WORD $0x4e32cd95 // fmla v21.4s, v12.4s, v18.4s
+	FMOVQ F21, 192(R4)
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e34ddad // fmul v13.4s, v13.4s, v20.4s
+	FMOVQ 208(R4), F21
+	WORD $0x4e30cdb5 // fmla v21.4s, v13.4s, v16.4s
+	FMOVQ F21, 208(R4)
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
+	FMOVQ 224(R4), F21
+	WORD $0x4e33cdd5 // fmla v21.4s, v14.4s, v19.4s
+	FMOVQ F21, 224(R4)
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e34ddef // fmul v15.4s, v15.4s, v20.4s
+	FMOVQ 240(R4), F21
+	WORD $0x4e31cdf5 // fmla v21.4s, v15.4s, v17.4s
+	FMOVQ F21, 240(R4)
+	ADD $512, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	ADD $16, R8
+	CBZ R5, singleDone
+	SUBS $1, R10
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD c+0(FP), R9
+	MOVD ldc+8(FP), R10
+	FMOVQ 0(R4), F1
+	FMOVQ 16(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 32(R4), F1
+	FMOVQ 48(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 0(R4), F1
+	FMOVQ 16(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 32(R4), F1
+	FMOVQ 48(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F1
+	FMOVQ 80(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 96(R4), F1
+	FMOVQ 112(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 64(R4), F1
+	FMOVQ 80(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 96(R4), F1
+	FMOVQ 112(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F1
+	FMOVQ 144(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 160(R4), F1
+	FMOVQ 176(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 128(R4), F1
+	FMOVQ 144(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 160(R4), F1
+	FMOVQ 176(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F1
+	FMOVQ 208(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 224(R4), F1
+	FMOVQ 240(R4), F2
+	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
+	ADD R10, R9
+	FMOVQ 192(R4), F1
+	FMOVQ 208(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R9)
+	FMOVQ 224(R4), F1
+	FMOVQ 240(R4), F2
+	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R9)
 	RET
 
 // func quantizeBlocksNEON(dst *byte, step int, x *float32, n int)

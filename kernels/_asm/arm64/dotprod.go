@@ -7,12 +7,14 @@ type dotProd struct{ byRows }
 func (dotProd) name() string { return "DotProd" }
 func (dotProd) signed() bool { return true }
 
+// The sums of a block, activations of every token, and codes; or, at its ends,
+// scales or zero points, the numbers of a token and a sum.
+func (dotProd) working(k *kernel) int { return k.vectors() + max(k.tokens+8/k.bits, k.rows/4+2) }
+
 func (dotProd) block(k *kernel) {
 	quads := k.rows / 4
-	sums := k.vecN(quads * k.tokens)
-	for t := range k.tokens {
-		k.start(t, sums[t*quads:][:quads])
-	}
+	sums := k.vecN(k.vectors())
+	k.start(sums)
 	acts := k.vecN(k.tokens)
 	groups := 8 / k.bits // of four columns in a line
 	for line := range k.bits {
@@ -38,8 +40,6 @@ func (dotProd) block(k *kernel) {
 		}
 	}
 	k.free(acts...)
-	for t := range k.tokens {
-		k.finish(t, sums[t*quads:][:quads])
-	}
+	k.finish(sums)
 	k.free(sums...)
 }

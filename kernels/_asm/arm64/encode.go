@@ -53,6 +53,7 @@ var opcodes = map[string]opcode{
 	"uzp2 v.4s, v.4s, v.4s":     {0x4e805800, nil},
 	"dup v.4s, v.s[]":           {0x4e040400, func(n uint32) (uint32, bool) { return n << 19, n < 4 }},
 	"dup v.2d, v.d[]":           {0x4e080400, func(n uint32) (uint32, bool) { return n << 20, n < 2 }},
+	"movi v.2d, #":              {0x6f00e400, func(n uint32) (uint32, bool) { return 0, n == 0 }},
 	"movi v.16b, #":             {0x4f00e400, func(n uint32) (uint32, bool) { return n>>5<<16 | n&31<<5, n < 256 }},
 	"scvtf v.4s, v.4s":          {0x4e21d800, nil},
 	"fcvtl v.4s, v.4h":          {0x0e217800, nil},

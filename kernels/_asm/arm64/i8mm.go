@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // i8mm multiplies two rows by two tokens, eight columns at a time: twice the
 // products of a dot product. Codes are taken unsigned. Tokens come in pairs.
 type i8mm struct{}
@@ -9,7 +11,7 @@ func (i8mm) signed() bool { return false }
 
 // Sums lie two rows by two tokens in a vector, (row 0, token 0), (row 0, token
 // 1), (row 1, token 0), (row 1, token 1): those of a pair of tokens p are
-// acc[p*pairs:(p+1)*pairs].
+// pairs*p to pairs*(p+1), where pairs is half the rows.
 
 func (i8mm) spread(k *kernel, v vec) []vec {
 	first := k.vec()
@@ -22,10 +24,12 @@ func (i8mm) store(k *kernel, c, ldc gp) {
 	pairs := k.rows / 2
 	for t := range k.tokens {
 		for r := 0; r < pairs; r += 2 {
-			v, a := k.vec(), k.acc[t/2*pairs+r:]
-			k.arm("uzp%d %v.4s, %v.4s, %v.4s", t%2+1, v, a[0], a[1])
+			v, a, b := k.vec(), k.fetch(k.sums, t/2*pairs+r), k.fetch(k.sums, t/2*pairs+r+1)
+			k.arm("uzp%d %v.4s, %v.4s, %v.4s", t%2+1, v, a, b)
 			k.vstore(v, c, 8*r)
 			k.free(v)
+			k.drop(k.sums, a)
+			k.drop(k.sums, b)
 		}
 		if t+1 < k.tokens {
 			k.op("ADD %v, %v", ldc, c)
@@ -33,12 +37,14 @@ func (i8mm) store(k *kernel, c, ldc gp) {
 	}
 }
 
+// The sums of a block, activations of every pair of tokens, and codes; or, at its
+// ends, scales or zero points, the numbers of a pair of tokens and a sum.
+func (i8mm) working(k *kernel) int { return k.vectors() + max(k.tokens+3, k.rows/2+2) }
+
 func (i i8mm) block(k *kernel) {
 	pairs := k.rows / 2
-	sums := k.vecN(pairs * k.tokens / 2)
-	for t := 0; t < k.tokens; t += 2 {
-		i.start(k, t, sums[t/2*pairs:][:pairs])
-	}
+	sums := k.vecN(k.vectors())
+	i.start(k, sums)
 	acts := make([][2]vec, k.tokens/2) // of a pair of tokens: 8 columns, and 8 more
 	for p := range acts {
 		acts[p] = [2]vec{k.vec(), k.vec()}
@@ -77,9 +83,7 @@ func (i i8mm) block(k *kernel) {
 	for _, v := range acts {
 		k.free(v[:]...)
 	}
-	for t := 0; t < k.tokens; t += 2 {
-		i.finish(k, t, sums[t/2*pairs:][:pairs])
-	}
+	i.finish(k, sums)
 	k.free(sums...)
 }
 
@@ -94,32 +98,40 @@ func (i8mm) meta(k *kernel, v vec, t, element int) {
 	k.free(other)
 }
 
-func (i i8mm) start(k *kernel, t int, sums []vec) {
-	if k.sym {
-		element := metaNsum8
-		if k.bits == 8 {
-			element = metaNsum128
+func (i i8mm) start(k *kernel, sums []vec) {
+	pairs := k.rows / 2
+	if !k.sym {
+		zeros, v := k.groupZeros(), k.vec()
+		for n, s := range sums {
+			if n%pairs == 0 {
+				i.meta(k, v, n/pairs*2, metaNsum)
+			}
+			k.arm("mul %v.4s, %v.4s, %v.4s", s, zeros[n%pairs], v)
 		}
-		i.meta(k, sums[0], t, element)
-		for _, s := range sums[1:] {
-			k.op("VMOV V%d.B16, V%d.B16", int(sums[0]), int(s))
-		}
+		k.free(append(zeros, v)...)
 		return
 	}
-	v := k.vec()
-	i.meta(k, v, t, metaNsum)
-	for r, s := range sums {
-		k.arm("mul %v.4s, %v.4s, %v.4s", s, k.zeros[r], v)
+	element := metaNsum8
+	if k.bits == 8 {
+		element = metaNsum128
 	}
-	k.free(v)
+	for n, s := range sums {
+		if n%pairs == 0 {
+			i.meta(k, s, n/pairs*2, element)
+			continue
+		}
+		k.op("VMOV V%d.B16, V%d.B16", int(sums[n/pairs*pairs]), int(s))
+	}
 }
 
-func (i i8mm) finish(k *kernel, t int, sums []vec) {
-	v := k.vec()
-	i.meta(k, v, t, metaScale)
-	for r, s := range sums {
-		k.arm("scvtf %v.4s, %v.4s", s, s)
-		k.arm("fmla %v.4s, %v.4s, %v.4s", k.acc[t/2*len(sums)+r], s, v)
+func (i i8mm) finish(k *kernel, sums []vec) {
+	pairs := k.rows / 2
+	scales, v := k.blockScales(), k.vec()
+	for n, s := range sums {
+		if n%pairs == 0 {
+			i.meta(k, v, n/pairs*2, metaScale)
+		}
+		k.addBlock(n, s, fmt.Sprintf("%v.4s", v), scales)
 	}
-	k.free(v)
+	k.free(append(scales, v)...)
 }

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // The layouts the kernels read; see pack.go and quantacts.go.
 const (
@@ -33,6 +36,7 @@ func intKernels(f *file) {
 			mul(f, dotProd{}, bits, sym, 8, 4)
 			mul(f, i8mm{}, bits, sym, 8, 2)
 			mul(f, i8mm{}, bits, sym, 8, 4)
+			mul(f, i8mm{}, bits, sym, 8, 8)
 		}
 	}
 	quantizeBlocks(f)
@@ -44,6 +48,8 @@ type tier interface {
 	// signed tells that 8-bit codes are taken as code-128, for the tier's products
 	// are of signed bytes.
 	signed() bool
+	// working is how many registers block takes, beside constants and sums.
+	working(k *kernel) int
 	// spread turns the scales or zero points of four rows into vectors that match
 	// the sums.
 	spread(k *kernel, fourRows vec) []vec
@@ -56,13 +62,20 @@ type tier interface {
 // kernel is the state of the generation of one kernel.
 type kernel struct {
 	*function
+	tier               tier
 	bits, rows, tokens int
 	sym                bool
-	codes              gp    // of the current block, for the first of the rows
-	acts               gp    // the current blocks of the tokens
-	scales, zeros      []vec // of the group: float32, int32; no zeros when symmetric
-	acc                []vec // the sums of the group; those of all groups are in scratch
-	nibbles, flip      vec   // constants for 4 and for signed 8 bits
+	lane, step         gp
+	codes              gp // of the current block, for the first of the rows
+	acts               gp // the current blocks of the tokens
+	scales, zeros      gp // of the current group, for the first of the rows
+	scratch            gp
+	nibbles, flip      vec // constants for 4 and for signed 8 bits
+
+	// The running sums, and those of the current group. A group of one block has
+	// none of its own.
+	single     bool
+	sums, part accumulators
 }
 
 // mul generates a kernel for some rows of a panel and some tokens.
@@ -72,111 +85,152 @@ func mul(f *file, t tier, bits int, sym bool, rows, tokens int) {
 		kind = "sym"
 	}
 	name := fmt.Sprintf("mul%d%s%s%dx%d", bits, kind, t.name(), rows, tokens)
-	k := &kernel{bits: bits, rows: rows, tokens: tokens, sym: sym, nibbles: none, flip: none}
+	k := &kernel{tier: t, bits: bits, rows: rows, tokens: tokens, sym: sym, nibbles: none, flip: none}
 	k.function = f.begin(name,
 		fmt.Sprintf("%s is mulGeneric for %d rows of a panel from lane on and %d tokens, %d-bit %smetric codes.\nldc and step count bytes.", name, rows, tokens, bits, kind), "",
 		"c *float32", "ldc int", "panel *byte", "lane int", "acts *byte", "step int", "blocks int", "perGroup int", "scratch *byte")
-	k.codes, k.acts = k.param("panel"), k.param("acts")
-	lane, step, left, perGroup, scratch := k.param("lane"), k.param("step"), k.param("blocks"), k.param("perGroup"), k.param("scratch")
-	n, scales, zeros, groups := k.gp(), k.gp(), k.gp(), k.gp()
-	k.op("ADD %v<<2, %v", lane, k.codes)
+	k.codes, k.acts, k.lane, k.step, k.scratch = k.param("panel"), k.param("acts"), k.param("lane"), k.param("step"), k.param("scratch")
+	left, perGroup := k.param("blocks"), k.param("perGroup")
+	k.scales, k.zeros = k.gp(), k.gp()
+	k.op("ADD %v<<2, %v", k.lane, k.codes)
 	switch {
 	case bits == 4:
 		k.nibbles = k.constant(0x0f0f0f0f)
 	case t.signed():
 		k.flip = k.constant(0x80808080)
 	}
-	k.acc = k.vecN(rows * tokens / 4)
-	for i, v := range k.acc {
-		k.arm("movi %v.16b, #0", v)
-		k.vstore(v, scratch, 16*i)
+	k.op("CMP $1, %v", perGroup)
+	k.op("BEQ single")
+	k.loop("several", left, perGroup)
+	k.single = true
+	k.loop("single", left, perGroup)
+}
+
+// loop generates the product over all blocks, in groups of several blocks or of
+// one, to the end of the function.
+func (k *kernel) loop(label string, left, perGroup gp) {
+	k.label(label)
+	free := slices.Clone(k.vecs)
+	room := 16 * k.vectors()
+	if !k.single {
+		k.part = k.accumulators(room)
 	}
+	k.sums = k.accumulators(0)
+	k.clear(k.sums)
 	span, head := symSpan, symSpan*scaleBytes
-	if !sym {
+	if !k.sym {
 		span, head = asymSpan, asymSpan*(scaleBytes+zeroBytes)
 	}
+	n, groups := k.gp(), k.gp()
 
-	k.label("span")
-	k.op("SUB %v<<1, %v, %v", lane, k.codes, scales)
-	if !sym {
-		k.op("SUB %v, %v, %v", lane, scales, zeros)
-		k.op("ADD $%d, %v", span*scaleBytes, zeros)
+	k.label(label + "Span")
+	k.op("SUB %v<<1, %v, %v", k.lane, k.codes, k.scales)
+	if !k.sym {
+		k.op("SUB %v, %v, %v", k.lane, k.scales, k.zeros)
+		k.op("ADD $%d, %v", span*scaleBytes, k.zeros)
 	}
 	k.op("ADD $%d, %v", head, k.codes)
 	k.op("MOVD $%d, %v", span, groups)
 
-	k.label("group")
-	k.op("CMP %v, %v", left, perGroup)
-	k.op("CSEL LT, %v, %v, %v", perGroup, left, n)
-	k.op("SUB %v, %v", n, left)
-	k.loadScales(t, scales)
-	if !sym {
-		k.loadZeros(t, zeros)
+	k.label(label + "Group")
+	if !k.single {
+		k.clear(k.part)
+		k.op("CMP %v, %v", left, perGroup)
+		k.op("CSEL LT, %v, %v, %v", perGroup, left, n)
+		k.op("SUB %v, %v", n, left)
+		k.label(label + "Block")
 	}
-
-	k.label("block")
-	t.block(k)
-	k.op("ADD $%d, %v", bits*lineBytes, k.codes)
-	k.op("ADD %v, %v", step, k.acts)
-	k.op("SUBS $1, %v", n)
-	k.op("BNE block")
-	sum := k.vec()
-	for i, v := range k.acc {
-		k.load(sum, scratch, 16*i)
-		k.arm("fmla %v.4s, %v.4s, %v.4s", sum, v, k.scales[i%len(k.scales)])
-		k.vstore(sum, scratch, 16*i)
-		k.arm("movi %v.16b, #0", v)
+	k.tier.block(k)
+	k.op("ADD $%d, %v", k.bits*lineBytes, k.codes)
+	k.op("ADD %v, %v", k.step, k.acts)
+	if k.single {
+		k.op("SUB $1, %v", left)
+	} else {
+		k.op("SUBS $1, %v", n)
+		k.op("BNE %sBlock", label)
+		scales := k.groupScales()
+		for i := range k.vectors() {
+			part := k.fetch(k.part, i)
+			k.add(k.sums, i, func(sum vec) {
+				k.arm("fmla %v.4s, %v.4s, %v.4s", sum, part, scales[i%len(scales)])
+			})
+			k.drop(k.part, part)
+		}
+		k.free(scales...)
 	}
-	k.free(sum)
-	k.op("CBZ %v, done", left)
+	k.op("ADD $%d, %v", scaleBytes, k.scales)
+	if !k.sym {
+		k.op("ADD $%d, %v", zeroBytes, k.zeros)
+	}
+	k.op("CBZ %v, %sDone", left, label)
 	k.op("SUBS $1, %v", groups)
-	k.op("BNE group")
-	k.op("B span")
+	k.op("BNE %sGroup", label)
+	k.op("B %sSpan", label)
 
-	k.label("done")
-	for i, v := range k.acc {
-		k.load(v, scratch, 16*i)
-	}
-	c, ldc := n, left
+	k.label(label + "Done")
+	c, ldc := n, groups
 	k.reload("c", c)
 	k.reload("ldc", ldc)
-	t.store(k, c, ldc)
+	k.tier.store(k, c, ldc)
 	k.op("RET")
+	k.gps = append([]int{int(n), int(groups)}, k.gps...)
+	k.vecs = free
+}
+
+// addBlock adds the products of a block, integers, to sum i: times scale, that of
+// the activations as multiply applies it, and for a group of one block the
+// group's as well.
+func (k *kernel) addBlock(i int, v vec, activations string, scales []vec) {
+	k.arm("scvtf %v.4s, %v.4s", v, v)
+	if !k.single {
+		k.add(k.part, i, func(sum vec) { k.arm("fmla %v.4s, %v.4s, %s", sum, v, activations) })
+		return
+	}
+	k.arm("fmul %v.4s, %v.4s, %s", v, v, activations)
+	k.add(k.sums, i, func(sum vec) { k.arm("fmla %v.4s, %v.4s, %v.4s", sum, v, scales[i%len(scales)]) })
+}
+
+// blockScales are the group's scales where a block needs them.
+func (k *kernel) blockScales() []vec {
+	if k.single {
+		return k.groupScales()
+	}
+	return nil
 }
 
 // act loads 16 bytes of token t's current block.
 func (k *kernel) act(v vec, t, offset int) { k.load(v, k.acts, t*actBytes+offset) }
 
-// loadScales converts the scales of a group and moves on.
-func (k *kernel) loadScales(t tier, from gp) {
+// groupScales converts the scales of the group.
+func (k *kernel) groupScales() (scales []vec) {
 	for r := 0; r < k.rows; r += 8 {
 		lo, hi := k.vec(), k.vec()
-		k.load(lo, from, 2*r)
+		k.load(lo, k.scales, 2*r)
 		k.arm("fcvtl2 %v.4s, %v.8h", hi, lo)
 		k.arm("fcvtl %v.4s, %v.4h", lo, lo)
-		k.scales = append(append(k.scales, t.spread(k, lo)...), t.spread(k, hi)...)
+		scales = append(append(scales, k.tier.spread(k, lo)...), k.tier.spread(k, hi)...)
 	}
-	k.op("ADD $%d, %v", scaleBytes, from)
+	return scales
 }
 
-// loadZeros widens the zero points of a group and moves on.
-func (k *kernel) loadZeros(t tier, from gp) {
+// groupZeros widens the zero points of the group.
+func (k *kernel) groupZeros() (zeros []vec) {
 	widen := "uxtl"
-	if k.bits == 8 && t.signed() {
+	if k.bits == 8 && k.tier.signed() {
 		widen = "sxtl"
 	}
 	for r := 0; r < k.rows; r += 8 {
 		lo, hi := k.vec(), k.vec()
-		k.op("FMOVD %d(%v), F%d", r, from, int(lo))
+		k.op("FMOVD %d(%v), F%d", r, k.zeros, int(lo))
 		if widen == "sxtl" {
 			k.arm("eor %v.16b, %v.16b, %v.16b", lo, lo, k.flip)
 		}
 		k.arm("%s %v.8h, %v.8b", widen, lo, lo)
 		k.arm("%s2 %v.4s, %v.8h", widen, hi, lo)
 		k.arm("%s %v.4s, %v.4h", widen, lo, lo)
-		k.zeros = append(append(k.zeros, t.spread(k, lo)...), t.spread(k, hi)...)
+		zeros = append(append(zeros, k.tier.spread(k, lo)...), k.tier.spread(k, hi)...)
 	}
-	k.op("ADD $%d, %v", zeroBytes, from)
+	return zeros
 }
 
 // codeVector loads four rows by four columns of 8-bit codes.
@@ -195,46 +249,58 @@ func (k *kernel) nibbleVectors(lo, hi vec, line, quad int) {
 }
 
 // byRows is the form of sums in which a vector holds four rows of one token:
-// those of token t are acc[t*quads:(t+1)*quads].
+// those of token t are quads*t to quads*(t+1).
 type byRows struct{}
 
 func (byRows) spread(_ *kernel, fourRows vec) []vec { return []vec{fourRows} }
 
 func (byRows) store(k *kernel, c, ldc gp) {
 	quads := k.rows / 4
-	for i, v := range k.acc {
+	for i := range k.vectors() {
+		v := k.fetch(k.sums, i)
 		k.vstore(v, c, 16*(i%quads))
-		if i%quads == quads-1 && i+1 < len(k.acc) {
+		k.drop(k.sums, v)
+		if i%quads == quads-1 && i+1 < k.vectors() {
 			k.op("ADD %v, %v", ldc, c)
 		}
 	}
 }
 
-// start sets the block's sums of a token to what the zero points contribute.
-func (k *kernel) start(t int, sums []vec) {
-	meta := k.vec()
-	k.act(meta, t, metaAt)
-	for i, v := range sums {
-		switch {
-		case !k.sym:
-			k.arm("mul %v.4s, %v.4s, %v.s[%d]", v, k.zeros[i], meta, metaNsum)
-		case k.bits == 4:
-			k.arm("dup %v.4s, %v.s[%d]", v, meta, metaNsum8)
-		default: // signed: the zero point is 0
-			k.arm("movi %v.16b, #0", v)
+// start sets the sums of a block, quads vectors for every token, to what the zero
+// points contribute.
+func (k *kernel) start(sums []vec) {
+	switch {
+	case k.sym && k.bits == 8: // signed: the zero point is 0
+		for _, v := range sums {
+			k.arm("movi %v.2d, #0", v)
 		}
+	case k.sym:
+		k.byToken(sums, func(i int, v, meta vec) { k.arm("dup %v.4s, %v.s[%d]", v, meta, metaNsum8) })
+	default:
+		zeros := k.groupZeros()
+		k.byToken(sums, func(i int, v, meta vec) {
+			k.arm("mul %v.4s, %v.4s, %v.s[%d]", v, zeros[i%len(zeros)], meta, metaNsum)
+		})
+		k.free(zeros...)
 	}
-	k.free(meta)
 }
 
-// finish adds the block's sums of a token, times the scale of its activations,
-// to acc.
-func (k *kernel) finish(t int, sums []vec) {
+// finish adds the sums of a block to those of the group or, if it has no more
+// blocks, to all.
+func (k *kernel) finish(sums []vec) {
+	scales := k.blockScales()
+	k.byToken(sums, func(i int, v, meta vec) { k.addBlock(i, v, fmt.Sprintf("%v.s[%d]", meta, metaScale), scales) })
+	k.free(scales...)
+}
+
+// byToken calls f for every vector of sums with the numbers of its token's block.
+func (k *kernel) byToken(sums []vec, f func(i int, v, meta vec)) {
 	meta := k.vec()
-	k.act(meta, t, metaAt)
 	for i, v := range sums {
-		k.arm("scvtf %v.4s, %v.4s", v, v)
-		k.arm("fmla %v.4s, %v.4s, %v.s[%d]", k.acc[t*len(sums)+i], v, meta, metaScale)
+		if i%(k.rows/4) == 0 {
+			k.act(meta, i/(k.rows/4), metaAt)
+		}
+		f(i, v, meta)
 	}
 	k.free(meta)
 }

@@ -8,6 +8,11 @@ type neon struct{ byRows }
 func (neon) name() string { return "NEON" }
 func (neon) signed() bool { return true }
 
+// Two sums for every four rows of a token, the broadcasts of every token, the
+// vector they come from, two of codes and a product; or, at the block's ends, scales
+// or zero points, the numbers of a token and a sum.
+func (neon) working(k *kernel) int { return 2*k.vectors() + max(2*k.tokens+4, k.rows/4+2) }
+
 func (n neon) block(k *kernel) {
 	if k.bits == 4 {
 		n.block4(k)
@@ -43,19 +48,16 @@ func (neon) block4(k *kernel) {
 			k.free(d...)
 		}
 	}
-	for t := range k.tokens {
-		var pairs, totals []vec
-		for q := range quads {
-			s := sums[2*(t*quads+q):]
-			k.arm("addp %v.8h, %v.8h, %v.8h", s[0], s[0], s[1])
-			pairs, totals = append(pairs, s[0]), append(totals, s[1])
-		}
-		k.start(t, totals)
-		for q, v := range totals {
-			k.arm("sadalp %v.4s, %v.8h", v, pairs[q])
-		}
-		k.finish(t, totals)
+	var pairs, totals []vec
+	for i := 0; i < len(sums); i += 2 {
+		k.arm("addp %v.8h, %v.8h, %v.8h", sums[i], sums[i], sums[i+1])
+		pairs, totals = append(pairs, sums[i]), append(totals, sums[i+1])
 	}
+	k.start(totals)
+	for i, v := range totals {
+		k.arm("sadalp %v.4s, %v.8h", v, pairs[i])
+	}
+	k.finish(totals)
 	k.free(sums...)
 }
 
@@ -64,7 +66,7 @@ func (neon) block8(k *kernel) {
 	quads := k.rows / 4
 	sums := k.vecN(2 * quads * k.tokens)
 	for _, v := range sums {
-		k.arm("movi %v.16b, #0", v)
+		k.arm("movi %v.2d, #0", v)
 	}
 	for line := 0; line < 8; line += 2 {
 		dups := k.broadcast(line, 2)
@@ -87,21 +89,18 @@ func (neon) block8(k *kernel) {
 			k.free(d...)
 		}
 	}
-	for t := range k.tokens {
-		var totals, starts []vec
-		for q := range quads {
-			s := sums[2*(t*quads+q):]
-			k.arm("addp %v.4s, %v.4s, %v.4s", s[0], s[0], s[1])
-			totals, starts = append(totals, s[0]), append(starts, s[1])
-		}
-		if !k.sym { // the zero point of signed symmetric codes is 0
-			k.start(t, starts)
-			for q, v := range totals {
-				k.arm("add %v.4s, %v.4s, %v.4s", v, v, starts[q])
-			}
-		}
-		k.finish(t, totals)
+	var totals, starts []vec
+	for i := 0; i < len(sums); i += 2 {
+		k.arm("addp %v.4s, %v.4s, %v.4s", sums[i], sums[i], sums[i+1])
+		totals, starts = append(totals, sums[i]), append(starts, sums[i+1])
 	}
+	if !k.sym { // the zero point of signed symmetric codes is 0
+		k.start(starts)
+		for i, v := range totals {
+			k.arm("add %v.4s, %v.4s, %v.4s", v, v, starts[i])
+		}
+	}
+	k.finish(totals)
 	k.free(sums...)
 }
 
