@@ -1,3 +1,5 @@
+//go:build !noasm
+
 package kernels
 
 import "golang.org/x/sys/unix"
