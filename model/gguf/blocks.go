@@ -109,7 +109,11 @@ func EncodeFloats(dst []byte, src []float32, t Type) error {
 		return nil
 	case BF16:
 		for i, v := range src {
-			binary.LittleEndian.PutUint16(dst[2*i:], kernels.F32ToBF16(v))
+			h := kernels.F32ToBF16(v)
+			if h&0x7f80 == 0x7f80 {
+				return fmt.Errorf("%w: the value %g is beyond BF16; F32 holds it", ErrLayout, v)
+			}
+			binary.LittleEndian.PutUint16(dst[2*i:], h)
 		}
 		return nil
 	}
