@@ -24,7 +24,7 @@ type scorer struct {
 const batchLogits = 1 << 22
 
 func newScorer(m *rt.Model) *scorer {
-	return &scorer{m: m, session: m.NewSession(0), acts: m.Engine.NewActs()}
+	return &scorer{m: m, session: m.NewExactSession(0), acts: m.Engine.NewActs()}
 }
 
 // batch is how many positions fit in one batch of logits.

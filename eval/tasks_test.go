@@ -145,7 +145,7 @@ func TestAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			tokens, split := s.encode(c)
-			hidden, err := m.NewSession(0).Forward(ctx, tokens[:len(tokens)-1])
+			hidden, err := m.NewExactSession(0).Forward(ctx, tokens[:len(tokens)-1])
 			if err != nil {
 				t.Fatal(err)
 			}

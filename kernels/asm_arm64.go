@@ -46,8 +46,12 @@ func archFloatKernels() []floatKernel {
 	})}}
 }
 
-func archOps() vectorOps {
-	return vectorOps{expSumFast, swiGLUFast, weightedSumFast, quantizeBlocksFast}
+func archOps(ISA) vectorOps {
+	ops := genericOps()
+	ops.expSum, ops.swiGLU, ops.quantizeBlocks = expSumFast, swiGLUFast, quantizeBlocksFast
+	ops.scores = tiledScores(map[DType][]scoresTile{F32: {{1, scoresF32NEON}}, F16: {{1, scoresF16NEON}}})
+	ops.values = tiledValues(map[DType][]valuesTile{F32: {{1, valuesF32NEON}}, F16: {{1, valuesF16NEON}}})
+	return ops
 }
 
 func quantizeBlocksFast(dst []actBlock, step int, x []float32) {
@@ -77,15 +81,6 @@ func swiGLUFast(dst, gate, up []float32) {
 		swiGLUNEON(&dst[0], &gate[0], &up[0], n)
 	}
 	swiGLUGeneric(dst[n:], gate[n:], up[n:])
-}
-
-func weightedSumFast(dst, weights, rows []float32) {
-	if len(dst)%4 != 0 || len(dst) == 0 || len(weights) == 0 {
-		weightedSumGeneric(dst, weights, rows)
-		return
-	}
-	_ = rows[len(weights)*len(dst)-1]
-	weightedSumNEON(&dst[0], &weights[0], &rows[0], len(weights), len(dst))
 }
 
 // readMemory reads b, whose length is a multiple of 256.

@@ -8,7 +8,7 @@ func archIntKernels() []intKernel { return nil }
 
 func archFloatKernels() []floatKernel { return nil }
 
-func archOps() vectorOps { return genericOps() }
+func archOps(ISA) vectorOps { return genericOps() }
 
 func readMemory([]byte) {}
 

@@ -2,59 +2,128 @@ package kernels
 
 import (
 	"math"
-	"unsafe"
+	"runtime"
 )
 
-// KV is one layer's key and value cache: F32, laid out [KVHeads][Cap][Dim].
-type KV struct {
-	K, V    []float32
-	Heads   int // query heads, a multiple of KVHeads
-	KVHeads int
-	Dim     int // elements of a head
-	Cap     int // positions the cache can hold
+// attentionRows is how many queries go through keys and values together: enough
+// to make conversions and loads cheap, few enough for their scores to stay in
+// the second-level cache over some thousand positions.
+const attentionRows = 16
+
+// attentionScratch is one worker's memory for a tile of queries.
+type attentionScratch struct {
+	queries, scores, out []float32
+	inverse              [attentionRows]float32
 }
 
-// Attention computes causal grouped-query attention for m consecutive
-// positions starting at pos, whose keys and values are already in the cache
-// (Ainslie et al., "GQA", 2023). q and dst are row-major m x (Heads*Dim); dst
-// may not overlap q. Only the scores of one position and key head exist at a
-// time on each worker; the query heads that share a key head go together, so
-// that keys and values are read once for all of them.
-func (e *Engine) Attention(dst, q []float32, kv KV, m, pos int) {
-	group := kv.Heads / kv.KVHeads
-	width := kv.Heads * kv.Dim
-	grain := max(1, min(kv.KVHeads, 65536/((pos+m)*kv.Dim*group)))
-	e.pool.run(m*kv.KVHeads, grain, func(worker, lo, hi int) {
-		s := e.scratch[worker]
+// Attention computes causal grouped-query attention (Ainslie et al., "GQA",
+// 2023) for m consecutive positions starting at pos, whose keys and values are
+// in the cache. q and dst are row-major m x (heads*dim), heads a multiple of the
+// cache's; dst may not overlap q.
+//
+// Queries that share a key head, of several positions if the group is small,
+// form a tile: its scores against all keys, softmax, its sums of values. Only the
+// scores of a tile exist at a time on each worker. A query's result does not
+// depend on its tile.
+func (e *Engine) Attention(dst, q []float32, c *KVCache, heads, m, pos int) {
+	group := heads / c.heads
+	perTile := max(1, attentionRows/group)
+	tiles := (m + perTile - 1) / perTile
+	grain := 1
+	if work := (pos + m) * c.dim * min(group*perTile, attentionRows); m == 1 && work < 1<<15 {
+		grain = max(1, 1<<15/work) // too little for a handover to another thread
+	}
+	e.pool.run(c.heads*tiles, grain, func(worker, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			t, h := i/kv.KVHeads, i%kv.KVHeads
-			n := pos + t + 1
-			base := h * kv.Cap * kv.Dim
-			at := t*width + h*group*kv.Dim
-			s.scores = grow(s.scores, group*n)
-			e.attend(dst[at:at+group*kv.Dim], q[at:at+group*kv.Dim], kv.K[base:base+n*kv.Dim], kv.V[base:base+n*kv.Dim], s.scores, kv.Dim)
+			h, t := i/tiles, i%tiles*perTile
+			positions := min(perTile, m-t)
+			// A large group takes several tiles for each position.
+			for g := 0; g < group; g += attentionRows {
+				a := attentionTile{e: e, c: c, s: e.scratch[worker], head: h, group: min(attentionRows, group-g), dim: c.dim,
+					stride: heads * c.dim, first: t*heads*c.dim + (h*group+g)*c.dim, positions: positions, pos: pos + t}
+				a.run(dst, q)
+			}
 		}
 	})
+	runtime.KeepAlive(c)
 }
 
-// attend handles the queries of one position that share n keys; scores has room
-// for n of each.
-func (e *Engine) attend(out, queries, keys, values, scores []float32, dim int) {
-	n, group := len(keys)/dim, len(queries)/dim
-	e.float.dots(scores, n, floatBytes(keys), F32, queries, dim, n, group)
-	scale := float32(1 / math.Sqrt(float64(dim)))
-	for g := range group {
-		row := scores[g*n : (g+1)*n]
-		for i := range row {
-			row[i] *= scale
+// attentionTile is the work on group queries of each of some positions.
+type attentionTile struct {
+	e                *Engine
+	c                *KVCache
+	s                *attentionScratch
+	head, group, dim int
+	stride           int // between positions in q and dst
+	first            int // place of the first query in q and dst
+	positions, pos   int
+}
+
+// row is the place of query r in q and dst.
+func (a attentionTile) row(r int) int { return a.first + r/a.group*a.stride + r%a.group*a.dim }
+
+func (a attentionTile) run(dst, q []float32) {
+	c, s, ops := a.c, a.s, &a.e.ops
+	rows, n := a.group*a.positions, a.pos+a.positions
+	blocks := (n + keyBlock - 1) / keyBlock
+	ld := blocks*keyBlock + keyBlock // not a multiple of a page: rows would collide in the cache
+	s.queries, s.scores, s.out = grow(s.queries, rows*a.dim), grow(s.scores, rows*ld), grow(s.out, rows*c.width)
+	scale := float32(1 / math.Sqrt(float64(a.dim)))
+	for r := range rows {
+		query := s.queries[r*a.dim : (r+1)*a.dim]
+		for i, x := range q[a.row(r):][:a.dim] {
+			query[i] = x * scale
 		}
-		e.Softmax(row)
-		e.ops.weightedSum(out[g*dim:(g+1)*dim], row, values)
+	}
+	ops.scores(s.scores, ld, s.queries, c.headKeys(a.head), c.dt, blocks, a.dim, rows)
+	for r := range rows {
+		row := s.scores[r*ld:][:n]
+		seen := row[:a.pos+r/a.group+1]
+		s.inverse[r] = 1 / ops.expSum(seen, seen, ops.maximum(seen))
+		clear(row[len(seen):])
+	}
+	ops.values(s.out, c.width, s.scores, ld, c.headValues(a.head), c.dt, n, c.width, rows)
+	for r := range rows {
+		out := dst[a.row(r):][:a.dim]
+		for i, x := range s.out[r*c.width:][:a.dim] {
+			out[i] = x * s.inverse[r]
+		}
 	}
 }
 
-// floatBytes views float32 as bytes, the form in which weights are stored. Every
-// platform that nibble supports is little-endian.
-func floatBytes(x []float32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
+// scoresGeneric stores dst[r*ldd+p], the inner products of the queries q, rows x
+// dim, with the keys of the first positions, a multiple of keyBlock.
+func scoresGeneric(dst []float32, ldd int, q []float32, keys []byte, dt DType, blocks, dim, rows int) {
+	for b := range blocks {
+		for r := range rows {
+			var acc [keyBlock]float32
+			for d, x := range q[r*dim : (r+1)*dim] {
+				for lane := range acc {
+					acc[lane] += x * floatAt(keys, dt, (b*dim+d)*keyBlock+lane)
+				}
+			}
+			copy(dst[r*ldd+b*keyBlock:], acc[:])
+		}
+	}
+}
+
+// valuesGeneric stores dst[r*ldd+c], the sums over n positions of values, n x
+// width, by the weights of each query.
+func valuesGeneric(dst []float32, ldd int, weights []float32, ldw int, values []byte, dt DType, n, width, rows int) {
+	for r := range rows {
+		out := dst[r*ldd:][:width]
+		clear(out)
+		for p, w := range weights[r*ldw:][:n] {
+			for i := range out {
+				out[i] += w * floatAt(values, dt, p*width+i)
+			}
+		}
+	}
+}
+
+func floatAt(b []byte, dt DType, i int) float32 {
+	if dt == F16 {
+		return F16ToF32(u16At(b, i))
+	}
+	return f32At(b, i)
 }

@@ -22,7 +22,7 @@ type Engine struct {
 	ints    []intKernel
 	float   floatKernel
 	ops     vectorOps
-	scratch []*floatScratch
+	scratch []*attentionScratch
 
 	table  atomic.Pointer[Table]
 	lookup atomic.Pointer[map[choiceKey]int] // choices by index into ints
@@ -67,11 +67,11 @@ func New(o Options) (*Engine, error) {
 	}
 	e.ops = genericOps()
 	if isa != Generic {
-		e.ops = archOps()
+		e.ops = archOps(isa)
 	}
-	e.scratch = make([]*floatScratch, threads)
+	e.scratch = make([]*attentionScratch, threads)
 	for i := range e.scratch {
-		e.scratch[i] = new(floatScratch)
+		e.scratch[i] = new(attentionScratch)
 	}
 	return e, nil
 }

@@ -133,8 +133,3 @@ func expSumAVX2(dst *float32, x *float32, shift float32, n int) float32
 //
 //go:noescape
 func swiGLUAVX2(dst *float32, gate *float32, up *float32, n int)
-
-// weightedSumAVX2 is weightedSumGeneric for dim a positive multiple of 8 and n > 0.
-//
-//go:noescape
-func weightedSumAVX2(dst *float32, weights *float32, rows *float32, n int, dim int)

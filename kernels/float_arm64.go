@@ -74,7 +74,22 @@ func expSumNEON(dst *float32, x *float32, shift float32, n int) float32
 //go:noescape
 func swiGLUNEON(dst *float32, gate *float32, up *float32, n int)
 
-// weightedSumNEON is weightedSumGeneric for dim a positive multiple of 4 and n > 0.
+// scoresF32NEON is scoresGeneric for one query; ldd is not used.
 //
 //go:noescape
-func weightedSumNEON(dst *float32, weights *float32, rows *float32, n int, dim int)
+func scoresF32NEON(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+
+// valuesF32NEON is valuesGeneric for one query; ldd and ldw are not used.
+//
+//go:noescape
+func valuesF32NEON(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+
+// scoresF16NEON is scoresGeneric for one query; ldd is not used.
+//
+//go:noescape
+func scoresF16NEON(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+
+// valuesF16NEON is valuesGeneric for one query; ldd and ldw are not used.
+//
+//go:noescape
+func valuesF16NEON(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)

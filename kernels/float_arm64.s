@@ -846,116 +846,154 @@ next:
 	BNE next
 	RET
 
-// func weightedSumNEON(dst *float32, weights *float32, rows *float32, n int, dim int)
-TEXT ·weightedSumNEON(SB), NOSPLIT, $0-40
+// func scoresF32NEON(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+TEXT ·scoresF32NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
-	MOVD rows+16(FP), R1
-	MOVD dim+32(FP), R2
-	LSL $2, R2, R3
+	MOVD keys+24(FP), R1
+	MOVD blocks+32(FP), R2
+	MOVD dim+40(FP), R3
 
-wide:
-	CMP $64, R2
-	BLT widedone
+block:
 	WORD $0x4f00e400 // movi v0.16b, #0
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
-	WORD $0x4f00e404 // movi v4.16b, #0
-	WORD $0x4f00e405 // movi v5.16b, #0
-	WORD $0x4f00e406 // movi v6.16b, #0
-	WORD $0x4f00e407 // movi v7.16b, #0
-	WORD $0x4f00e408 // movi v8.16b, #0
-	WORD $0x4f00e409 // movi v9.16b, #0
-	WORD $0x4f00e40a // movi v10.16b, #0
-	WORD $0x4f00e40b // movi v11.16b, #0
-	WORD $0x4f00e40c // movi v12.16b, #0
-	WORD $0x4f00e40d // movi v13.16b, #0
-	WORD $0x4f00e40e // movi v14.16b, #0
-	WORD $0x4f00e40f // movi v15.16b, #0
-	MOVD weights+8(FP), R4
-	MOVD n+24(FP), R5
-	MOVD R1, R6
+	MOVD q+16(FP), R4
+	MOVD R3, R5
 
-widenext:
-	FMOVS.P 4(R4), F17
-	FMOVQ 0(R6), F16
-	WORD $0x4f911200 // fmla v0.4s, v16.4s, v17.s[0]
-	FMOVQ 16(R6), F16
-	WORD $0x4f911201 // fmla v1.4s, v16.4s, v17.s[0]
-	FMOVQ 32(R6), F16
-	WORD $0x4f911202 // fmla v2.4s, v16.4s, v17.s[0]
-	FMOVQ 48(R6), F16
-	WORD $0x4f911203 // fmla v3.4s, v16.4s, v17.s[0]
-	FMOVQ 64(R6), F16
-	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
-	FMOVQ 80(R6), F16
-	WORD $0x4f911205 // fmla v5.4s, v16.4s, v17.s[0]
-	FMOVQ 96(R6), F16
-	WORD $0x4f911206 // fmla v6.4s, v16.4s, v17.s[0]
-	FMOVQ 112(R6), F16
-	WORD $0x4f911207 // fmla v7.4s, v16.4s, v17.s[0]
-	FMOVQ 128(R6), F16
-	WORD $0x4f911208 // fmla v8.4s, v16.4s, v17.s[0]
-	FMOVQ 144(R6), F16
-	WORD $0x4f911209 // fmla v9.4s, v16.4s, v17.s[0]
-	FMOVQ 160(R6), F16
-	WORD $0x4f91120a // fmla v10.4s, v16.4s, v17.s[0]
-	FMOVQ 176(R6), F16
-	WORD $0x4f91120b // fmla v11.4s, v16.4s, v17.s[0]
-	FMOVQ 192(R6), F16
-	WORD $0x4f91120c // fmla v12.4s, v16.4s, v17.s[0]
-	FMOVQ 208(R6), F16
-	WORD $0x4f91120d // fmla v13.4s, v16.4s, v17.s[0]
-	FMOVQ 224(R6), F16
-	WORD $0x4f91120e // fmla v14.4s, v16.4s, v17.s[0]
-	FMOVQ 240(R6), F16
-	WORD $0x4f91120f // fmla v15.4s, v16.4s, v17.s[0]
-	ADD R3, R6
+next:
+	FMOVS.P 4(R4), F4
+	FMOVQ.P 16(R1), F5
+	FMOVQ.P 16(R1), F6
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
+	FMOVQ.P 16(R1), F5
+	FMOVQ.P 16(R1), F6
+	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
 	SUBS $1, R5
-	BNE widenext
-	FMOVQ F0, 0(R0)
-	FMOVQ F1, 16(R0)
-	FMOVQ F2, 32(R0)
-	FMOVQ F3, 48(R0)
-	FMOVQ F4, 64(R0)
-	FMOVQ F5, 80(R0)
-	FMOVQ F6, 96(R0)
-	FMOVQ F7, 112(R0)
-	FMOVQ F8, 128(R0)
-	FMOVQ F9, 144(R0)
-	FMOVQ F10, 160(R0)
-	FMOVQ F11, 176(R0)
-	FMOVQ F12, 192(R0)
-	FMOVQ F13, 208(R0)
-	FMOVQ F14, 224(R0)
-	FMOVQ F15, 240(R0)
-	ADD $256, R1
-	ADD $256, R0
-	SUB $64, R2
-	B wide
+	BNE next
+	FMOVQ.P F0, 16(R0)
+	FMOVQ.P F1, 16(R0)
+	FMOVQ.P F2, 16(R0)
+	FMOVQ.P F3, 16(R0)
+	SUBS $1, R2
+	BNE block
+	RET
 
-widedone:
+// func valuesF32NEON(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+TEXT ·valuesF32NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD rows+32(FP), R1
+	MOVD width+48(FP), R2
+	LSL $2, R2, R3
+	SUB $64, R3
 
-narrow:
-	CMP $4, R2
-	BLT narrowdone
+columns:
 	WORD $0x4f00e400 // movi v0.16b, #0
-	MOVD weights+8(FP), R4
-	MOVD n+24(FP), R5
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD weights+16(FP), R4
+	MOVD n+40(FP), R5
 	MOVD R1, R6
 
-narrownext:
-	FMOVS.P 4(R4), F2
-	FMOVQ 0(R6), F1
-	WORD $0x4f821020 // fmla v0.4s, v1.4s, v2.s[0]
+next:
+	FMOVS.P 4(R4), F4
+	FMOVQ.P 16(R6), F5
+	FMOVQ.P 16(R6), F6
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
+	FMOVQ.P 16(R6), F5
+	FMOVQ.P 16(R6), F6
+	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
 	ADD R3, R6
 	SUBS $1, R5
-	BNE narrownext
-	FMOVQ F0, 0(R0)
-	ADD $16, R1
-	ADD $16, R0
-	SUB $4, R2
-	B narrow
+	BNE next
+	FMOVQ.P F0, 16(R0)
+	FMOVQ.P F1, 16(R0)
+	FMOVQ.P F2, 16(R0)
+	FMOVQ.P F3, 16(R0)
+	ADD $64, R1
+	SUBS $16, R2
+	BNE columns
+	RET
 
-narrowdone:
+// func scoresF16NEON(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+TEXT ·scoresF16NEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD keys+24(FP), R1
+	MOVD blocks+32(FP), R2
+	MOVD dim+40(FP), R3
+
+block:
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD q+16(FP), R4
+	MOVD R3, R5
+
+next:
+	FMOVS.P 4(R4), F4
+	FMOVQ.P 16(R1), F5
+	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
+	FMOVQ.P 16(R1), F5
+	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
+	SUBS $1, R5
+	BNE next
+	FMOVQ.P F0, 16(R0)
+	FMOVQ.P F1, 16(R0)
+	FMOVQ.P F2, 16(R0)
+	FMOVQ.P F3, 16(R0)
+	SUBS $1, R2
+	BNE block
+	RET
+
+// func valuesF16NEON(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+TEXT ·valuesF16NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD rows+32(FP), R1
+	MOVD width+48(FP), R2
+	LSL $1, R2, R3
+	SUB $32, R3
+
+columns:
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD weights+16(FP), R4
+	MOVD n+40(FP), R5
+	MOVD R1, R6
+
+next:
+	FMOVS.P 4(R4), F4
+	FMOVQ.P 16(R6), F5
+	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
+	FMOVQ.P 16(R6), F5
+	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
+	ADD R3, R6
+	SUBS $1, R5
+	BNE next
+	FMOVQ.P F0, 16(R0)
+	FMOVQ.P F1, 16(R0)
+	FMOVQ.P F2, 16(R0)
+	FMOVQ.P F3, 16(R0)
+	ADD $32, R1
+	SUBS $16, R2
+	BNE columns
 	RET

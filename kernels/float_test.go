@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -103,43 +104,6 @@ func TestHalfPrecision(t *testing.T) {
 	}
 }
 
-// Attention against the textbook formula in float64.
-func TestAttention(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
-	for _, isa := range Supported() {
-		e := testEngine(t, Options{ISA: isa, Threads: 2})
-		for _, c := range []struct{ heads, kv, dim, m, pos int }{{4, 2, 32, 5, 0}, {8, 4, 8, 3, 11}, {2, 2, 6, 1, 40}, {6, 1, 48, 9, 7}} {
-			kv := KV{K: normals(rng, c.kv*64*c.dim), V: normals(rng, c.kv*64*c.dim), Heads: c.heads, KVHeads: c.kv, Dim: c.dim, Cap: 64}
-			q := normals(rng, c.m*c.heads*c.dim)
-			got := make([]float32, len(q))
-			e.Attention(got, q, kv, c.m, c.pos)
-			for i := range c.m * c.heads {
-				tok, h := i/c.heads, i%c.heads
-				base := h / (c.heads / c.kv) * 64 * c.dim
-				n := c.pos + tok + 1
-				weights, total := make([]float64, n), 0.0
-				for j := range weights {
-					dot := 0.0
-					for d := range c.dim {
-						dot += float64(q[i*c.dim+d]) * float64(kv.K[base+j*c.dim+d])
-					}
-					weights[j] = math.Exp(dot / math.Sqrt(float64(c.dim)))
-					total += weights[j]
-				}
-				for d := range c.dim {
-					want := 0.0
-					for j, w := range weights {
-						want += w / total * float64(kv.V[base+j*c.dim+d])
-					}
-					if math.Abs(float64(got[i*c.dim+d])-want) > 1e-5 {
-						t.Fatalf("%s %+v query %d element %d: %g, want %g", isa, c, i, d, got[i*c.dim+d], want)
-					}
-				}
-			}
-		}
-	}
-}
-
 func TestExp32(t *testing.T) {
 	for x := float32(-87); x < 88.37; x += 0.00931 {
 		got, want := float64(exp32(x)), math.Exp(float64(x))
@@ -189,19 +153,22 @@ func BenchmarkFloat(b *testing.B) {
 // The assembly operations against the plain Go ones, on every length and on
 // values that overflow, underflow and are not numbers.
 func TestVectorOps(t *testing.T) {
-	if len(Supported()) == 1 {
-		t.Skip("this CPU or build has no assembly")
+	for _, isa := range Supported()[1:] {
+		t.Run(string(isa), func(t *testing.T) { testVectorOps(t, archOps(isa)) })
 	}
+}
+
+func testVectorOps(t *testing.T, fast vectorOps) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	generic, fast := genericOps(), archOps()
-	near := func(what string, n int, got, want []float32) {
+	generic := genericOps()
+	near := func(what string, n int, got, want []float32, tolerance float64) {
 		t.Helper()
 		for i := range want {
 			g, w := float64(got[i]), float64(want[i])
 			if g == w || g != g && w != w {
 				continue
 			}
-			if !(math.Abs(g-w) <= 2e-6*math.Abs(w)+1e-30) {
+			if !(math.Abs(g-w) <= tolerance*math.Abs(w)+1e-30) {
 				t.Fatalf("%s of %d: element %d is %g, want %g", what, n, i, g, w)
 			}
 		}
@@ -209,6 +176,7 @@ func TestVectorOps(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for n := 1; n <= 70; n++ {
 		x, up := normals(rng, n), normals(rng, n)
+		plain := slices.Clone(x)
 		for i := range x {
 			x[i] *= 30
 		}
@@ -217,22 +185,50 @@ func TestVectorOps(t *testing.T) {
 				x[3*i] = v
 			}
 		}
-		got, want := make([]float32, n), make([]float32, n)
-		gs, ws := fast.expSum(got, x, 1), generic.expSum(want, x, 1)
-		near("exp", n, got, want)
-		near("sum of exp", n, []float32{gs / float32(n)}, []float32{ws / float32(n)})
-		fast.swiGLU(got, x, up)
+		const guard = -4321
+		got, want := make([]float32, n+1), make([]float32, n)
+		got[n] = guard
+		gs, ws := fast.expSum(got[:n], x, 1), generic.expSum(want, x, 1)
+		near("exp", n, got, want, 2e-6)
+		near("sum of exp", n, []float32{gs / float32(n)}, []float32{ws / float32(n)}, 2e-6)
+		fast.swiGLU(got[:n], x, up)
 		generic.swiGLU(want, x, up)
-		near("SwiGLU", n, got, want)
-		rows, weights := normals(rng, n*9), normals(rng, 9)
-		for i := range rows {
-			rows[i] = float32(math.Abs(float64(rows[i]))) // no cancellation
+		near("SwiGLU", n, got, want, 2e-6)
+		fast.scaleMul(got[:n], x, up, 0.3)
+		generic.scaleMul(want, x, up, 0.3)
+		near("scale", n, got, want, 0)
+		fast.add(got[:n], x)
+		generic.add(want, x)
+		near("add", n, got, want, 0)
+		near("squares", n, []float32{fast.squares(plain)}, []float32{generic.squares(plain)}, 1e-5)
+		if g, w := fast.maximum(plain), generic.maximum(plain); g != w {
+			t.Fatalf("maximum of %d: %g, want %g", n, g, w)
 		}
-		for i := range weights {
-			weights[i] = float32(math.Abs(float64(weights[i])))
+		half, wantHalf := make([]uint16, n+1), make([]uint16, n)
+		half[n] = 77
+		fast.encodeF16(half[:n], x)
+		generic.encodeF16(wantHalf, x)
+		for i, w := range wantHalf {
+			if f := F16ToF32(w); half[i] != w && f == f {
+				t.Fatalf("half of %d: %g became %#04x, want %#04x", n, x[i], half[i], w)
+			}
 		}
-		fast.weightedSum(got, weights, rows)
-		generic.weightedSum(want, weights, rows)
-		near("weighted sum", n, got, want)
+		lo, hi := slices.Clone(plain), slices.Clone(up)
+		wantLo, wantHi := slices.Clone(plain), slices.Clone(up)
+		cos, sin := make([]float32, n), make([]float32, n)
+		for i := range cos {
+			s, c := math.Sincos(float64(i))
+			cos[i], sin[i] = float32(c), float32(s)
+		}
+		fast.rotate(lo, hi, cos, sin)
+		generic.rotate(wantLo, wantHi, cos, sin)
+		for i := range lo {
+			if math.Abs(float64(lo[i]-wantLo[i]))+math.Abs(float64(hi[i]-wantHi[i])) > 2e-6 {
+				t.Fatalf("rotation of %d: element %d is %g, %g, want %g, %g", n, i, lo[i], hi[i], wantLo[i], wantHi[i])
+			}
+		}
+		if got[n] != guard || half[n] != 77 {
+			t.Fatalf("length %d: written beyond the end", n)
+		}
 	}
 }

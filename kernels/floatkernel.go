@@ -10,11 +10,6 @@ type floatKernel struct {
 	dots func(dst []float32, ldd int, w []byte, dt DType, x []float32, k, rows, tokens int)
 }
 
-// floatScratch is one worker's working memory.
-type floatScratch struct {
-	scores []float32 // attention scores of one query
-}
-
 func floatKernels() []floatKernel {
 	return append([]floatKernel{{Name: "1x1", ISA: Generic, dots: dotsGeneric}}, archFloatKernels()...)
 }

@@ -205,7 +205,7 @@ func TestQuantizeBlocks(t *testing.T) {
 			a, x := randomActs(rng, kind, 3, k)
 			var v quantActs
 			v.resize(3, k)
-			v.quantize(x, 0, 3, archOps().quantizeBlocks)
+			v.quantize(x, 0, 3, archOps(best()).quantizeBlocks)
 			for i := range a.blocks {
 				if a.blocks[i] != v.blocks[i] {
 					t.Fatalf("%s k=%d block %d: %+v, the reference says %+v", kind, k, i, v.blocks[i], a.blocks[i])

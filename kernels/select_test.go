@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func testEngine(t *testing.T, o Options) *Engine {
+func testEngine(t testing.TB, o Options) *Engine {
 	t.Helper()
 	e, err := New(o)
 	if err != nil {

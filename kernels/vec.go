@@ -2,40 +2,46 @@ package kernels
 
 import "math"
 
-// RMSNorm writes x / sqrt(mean(x²) + eps) * w to dst (Zhang and Sennrich,
-// "Root Mean Square Layer Normalization", 2019). dst may be x.
-func RMSNorm(dst, x, w []float32, eps float32) {
-	var sum float64
-	for _, v := range x {
-		sum += float64(v) * float64(v)
-	}
-	scale := float32(1 / math.Sqrt(sum/float64(len(x))+float64(eps)))
-	for i, v := range x {
-		dst[i] = v * scale * w[i]
-	}
-}
-
-// Add adds x to dst.
-func Add(dst, x []float32) {
-	for i, v := range x {
-		dst[i] += v
-	}
-}
-
 // vectorOps are the operations that have assembly, by tier.
 type vectorOps struct {
 	// expSum stores exp(x-shift) and returns the sum. Below the normal float32
 	// range results are 0, beyond it they saturate.
-	expSum func(dst, x []float32, shift float32) float32
-	swiGLU func(dst, gate, up []float32)
-	// weightedSum stores the sum of rows, each len(dst) long, by their weights.
-	weightedSum    func(dst, weights, rows []float32)
+	expSum         func(dst, x []float32, shift float32) float32
+	swiGLU         func(dst, gate, up []float32)
 	quantizeBlocks func(dst []actBlock, step int, x []float32)
+
+	squares   func(x []float32) float32
+	scaleMul  func(dst, x, w []float32, scale float32) // x * scale * w
+	add       func(dst, x []float32)
+	maximum   func(x []float32) float32
+	rotate    func(lo, hi, cos, sin []float32)
+	encodeF16 func(dst []uint16, x []float32)
+
+	scores func(dst []float32, ldd int, q []float32, keys []byte, dt DType, blocks, dim, rows int)
+	values func(dst []float32, ldd int, weights []float32, ldw int, values []byte, dt DType, n, width, rows int)
 }
 
 func genericOps() vectorOps {
-	return vectorOps{expSumGeneric, swiGLUGeneric, weightedSumGeneric, quantizeBlocksGeneric}
+	return vectorOps{
+		expSum: expSumGeneric, swiGLU: swiGLUGeneric, quantizeBlocks: quantizeBlocksGeneric,
+		squares: squaresGeneric, scaleMul: scaleMulGeneric, add: addGeneric, maximum: maximumGeneric,
+		rotate: rotateGeneric, encodeF16: encodeF16Generic, scores: scoresGeneric, values: valuesGeneric,
+	}
 }
+
+// RMSNorm writes x / sqrt(mean(x²) + eps) * w to dst (Zhang and Sennrich,
+// "Root Mean Square Layer Normalization", 2019). dst may be x.
+func (e *Engine) RMSNorm(dst, x, w []float32, eps float32) {
+	mean := float64(e.ops.squares(x)) / float64(len(x))
+	e.ops.scaleMul(dst, x, w, float32(1/math.Sqrt(mean+float64(eps))))
+}
+
+// Add adds x to dst.
+func (e *Engine) Add(dst, x []float32) { e.ops.add(dst, x) }
+
+// Rotate turns the pairs (lo[i], hi[i]) by the angles whose cosines and sines are
+// given.
+func (e *Engine) Rotate(lo, hi, cos, sin []float32) { e.ops.rotate(lo, hi, cos, sin) }
 
 // SwiGLU writes silu(gate) * up to dst, silu(x) = x / (1 + exp(-x)) (Shazeer,
 // "GLU Variants Improve Transformer", 2020). dst may be gate or up.
@@ -46,7 +52,7 @@ func (e *Engine) Exp(dst, x []float32, shift float32) float32 { return e.ops.exp
 
 // LogSumExp returns log(sum exp(x)).
 func (e *Engine) LogSumExp(x []float32) float64 {
-	top := maximum(x)
+	top := e.ops.maximum(x)
 	var buf [256]float32 // a float32 sum of few terms, a float64 sum of those
 	var sum float64
 	for len(x) > 0 {
@@ -59,13 +65,13 @@ func (e *Engine) LogSumExp(x []float32) float64 {
 
 // Softmax replaces x by exp(x) / sum exp(x). Entries of minus infinity become 0.
 func (e *Engine) Softmax(x []float32) {
-	inv := 1 / e.ops.expSum(x, x, maximum(x))
+	inv := 1 / e.ops.expSum(x, x, e.ops.maximum(x))
 	for i := range x {
 		x[i] *= inv
 	}
 }
 
-func maximum(x []float32) float32 {
+func maximumGeneric(x []float32) float32 {
 	top := x[0]
 	for _, v := range x {
 		if v > top {
@@ -91,12 +97,37 @@ func expSumGeneric(dst, x []float32, shift float32) float32 {
 	return sum
 }
 
-func weightedSumGeneric(dst, weights, rows []float32) {
-	clear(dst)
-	for i, w := range weights {
-		for c, v := range rows[i*len(dst) : (i+1)*len(dst)] {
-			dst[c] += w * v
-		}
+func squaresGeneric(x []float32) float32 {
+	var sum float64
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	return float32(sum)
+}
+
+func scaleMulGeneric(dst, x, w []float32, scale float32) {
+	for i, v := range x {
+		dst[i] = v * scale * w[i]
+	}
+}
+
+func addGeneric(dst, x []float32) {
+	for i, v := range x {
+		dst[i] += v
+	}
+}
+
+func rotateGeneric(lo, hi, cos, sin []float32) {
+	for i, c := range cos {
+		a, b, s := lo[i], hi[i], sin[i]
+		lo[i] = a*c - b*s
+		hi[i] = b*c + a*s
+	}
+}
+
+func encodeF16Generic(dst []uint16, x []float32) {
+	for i, v := range x {
+		dst[i] = F32ToF16(v)
 	}
 }
 

@@ -54,7 +54,7 @@ func TestStories260K(t *testing.T) {
 	for _, isa := range kernels.Supported() {
 		t.Run(string(isa), func(t *testing.T) {
 			m := load(t, dir, kernels.Options{ISA: isa})
-			s := m.NewSession(0)
+			s := m.NewExactSession(0)
 			res, err := m.Generate(context.Background(), s, []int32{1}, GenOptions{MaxTokens: 200}, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -91,7 +91,7 @@ func TestDemoLogits(t *testing.T) {
 					t.Errorf("%q: ids %v, want %v", c.Text, ids, c.IDs)
 					continue
 				}
-				hidden, err := m.NewSession(0).Forward(context.Background(), ids)
+				hidden, err := m.NewExactSession(0).Forward(context.Background(), ids)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -73,15 +73,3 @@ func (r *rope) tables(n int) (cos, sin []float32) {
 	r.cos, r.sin = cos, sin
 	return cos, sin
 }
-
-// rotate turns one head's vector in place; cos and sin are those of its
-// position, dim/2 long.
-func rotate(x, cos, sin []float32) {
-	half := len(x) / 2
-	lo, hi := x[:half], x[half:]
-	for i, c := range cos[:half] {
-		a, b, s := lo[i], hi[i], sin[i]
-		lo[i] = a*c - b*s
-		hi[i] = b*c + a*s
-	}
-}

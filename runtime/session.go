@@ -19,14 +19,11 @@ type Tap func(module string, x []float32, rows, cols int)
 type Session struct {
 	m      *Model
 	tokens []int32
-	cap    int // positions allocated in kv
-	limit  int // positions allowed
-	kv     []layerKV
+	limit  int                // positions allowed
+	kv     []*kernels.KVCache // by layer
 	buf    buffers
 	tap    Tap
 }
-
-type layerKV struct{ k, v []float32 }
 
 // buffers are the activations of one chunk.
 type buffers struct {
@@ -39,12 +36,27 @@ type buffers struct {
 const chunkTokens = 512
 
 // NewSession starts an empty text of at most ctxLen tokens; 0 and anything
-// beyond the model's own limit mean that limit. Memory grows with use.
-func (m *Model) NewSession(ctxLen int) *Session {
-	if ctxLen <= 0 || ctxLen > m.Config.MaxPositions {
-		ctxLen = m.Config.MaxPositions
+// beyond the model's own limit mean that limit. Memory grows with use. Keys and
+// values are kept in F16, as is usual; see NewExactSession.
+func (m *Model) NewSession(ctxLen int) *Session { return m.newSession(ctxLen, kernels.F16) }
+
+// NewExactSession is NewSession with keys and values in float32: for measuring
+// what the weights lose and nothing else.
+func (m *Model) NewExactSession(ctxLen int) *Session { return m.newSession(ctxLen, kernels.F32) }
+
+func (m *Model) newSession(ctxLen int, dt kernels.DType) *Session {
+	c := m.Config
+	if ctxLen <= 0 || ctxLen > c.MaxPositions {
+		ctxLen = c.MaxPositions
 	}
-	s := &Session{m: m, limit: ctxLen, kv: make([]layerKV, m.Config.Layers)}
+	s := &Session{m: m, limit: ctxLen, kv: make([]*kernels.KVCache, c.Layers)}
+	for i := range s.kv {
+		kv, err := kernels.NewKVCache(c.KVHeads, c.HeadDim, dt)
+		if err != nil {
+			panic(err) // a Config is validated
+		}
+		s.kv[i] = kv
+	}
 	s.buf.acts = m.Engine.NewActs()
 	return s
 }
@@ -68,7 +80,11 @@ func (s *Session) Truncate(n int) {
 
 // Bytes returns the memory of the KV cache.
 func (s *Session) Bytes() int64 {
-	return int64(s.cap) * int64(s.m.Config.Layers) * int64(s.m.Config.KVHeads*s.m.Config.HeadDim) * 8
+	n := int64(0)
+	for _, kv := range s.kv {
+		n += kv.Bytes()
+	}
+	return n
 }
 
 // Forward appends tokens and returns their final hidden states after the last
@@ -99,21 +115,11 @@ func (s *Session) Forward(ctx context.Context, tokens []int32) ([]float32, error
 
 // reserve grows the cache to hold n positions.
 func (s *Session) reserve(n int) {
-	if n <= s.cap {
-		return
-	}
-	want := min(max(n, 2*s.cap, 256), s.limit)
-	c := s.m.Config
-	for i, old := range s.kv {
-		grown := layerKV{make([]float32, c.KVHeads*want*c.HeadDim), make([]float32, c.KVHeads*want*c.HeadDim)}
-		used := len(s.tokens) * c.HeadDim
-		for h := range c.KVHeads {
-			copy(grown.k[h*want*c.HeadDim:], old.k[h*s.cap*c.HeadDim:][:used])
-			copy(grown.v[h*want*c.HeadDim:], old.v[h*s.cap*c.HeadDim:][:used])
+	for _, kv := range s.kv {
+		if n > kv.Cap() {
+			kv.Reserve(min(max(n, 2*kv.Cap(), 256), s.limit), len(s.tokens))
 		}
-		s.kv[i] = grown
 	}
-	s.cap = want
 }
 
 func resize(s []float32, n int) []float32 {
@@ -145,7 +151,7 @@ func (s *Session) chunk(ctx context.Context, tokens []int32, out []float32) erro
 		s.attention(i, n)
 		s.feedForward(i, n)
 	}
-	s.rows(n, func(r int) { kernels.RMSNorm(out[r*h:(r+1)*h], b.x[r*h:(r+1)*h], m.norm, c.RMSEps) })
+	s.rows(n, func(r int) { m.Engine.RMSNorm(out[r*h:(r+1)*h], b.x[r*h:(r+1)*h], m.norm, c.RMSEps) })
 	s.tokens = append(s.tokens, tokens...)
 	return nil
 }
@@ -167,51 +173,48 @@ func (s *Session) attention(i, n int) {
 	m, c, b, l := s.m, s.m.Config, &s.buf, &s.m.layers[i]
 	h, width := c.Hidden, c.Heads*c.HeadDim
 	s.rows(n, func(r int) {
-		kernels.RMSNorm(b.norm[r*h:(r+1)*h], b.x[r*h:(r+1)*h], l.attnNorm, c.RMSEps)
+		m.Engine.RMSNorm(b.norm[r*h:(r+1)*h], b.x[r*h:(r+1)*h], l.attnNorm, c.RMSEps)
 	})
 	s.mul(b.norm, n, h, output{&l.q, b.q}, output{&l.k, b.k}, output{&l.v, b.v})
 	pos := len(s.tokens)
 	s.store(i, n, pos)
-	kv := kernels.KV{K: s.kv[i].k, V: s.kv[i].v, Heads: c.Heads, KVHeads: c.KVHeads, Dim: c.HeadDim, Cap: s.cap}
-	m.Engine.Attention(b.attn, b.q, kv, n, pos)
+	m.Engine.Attention(b.attn[:n*width], b.q, s.kv[i], c.Heads, n, pos)
 	s.mul(b.attn, n, width, output{&l.o, b.norm})
-	kernels.Add(b.x[:n*h], b.norm[:n*h])
+	m.Engine.Add(b.x[:n*h], b.norm[:n*h])
 }
 
 // store rotates the chunk's queries and keys and puts keys and values into the
 // cache.
 func (s *Session) store(i, n, pos int) {
-	c, b, kv := s.m.Config, &s.buf, s.kv[i]
+	c, b, e := s.m.Config, &s.buf, s.m.Engine
 	d, half := c.HeadDim, c.HeadDim/2
 	cos, sin := s.m.rope.tables(pos + n)
 	s.rows(n, func(r int) {
 		p := pos + r
 		pc, ps := cos[p*half:(p+1)*half], sin[p*half:(p+1)*half]
-		for head := range c.Heads {
-			rotate(b.q[(r*c.Heads+head)*d:][:d], pc, ps)
+		keys, values := b.k[r*c.KVHeads*d:][:c.KVHeads*d], b.v[r*c.KVHeads*d:][:c.KVHeads*d]
+		for q := b.q[r*c.Heads*d:][:c.Heads*d]; len(q) > 0; q = q[d:] {
+			e.Rotate(q[:half], q[half:d], pc, ps)
 		}
-		for head := range c.KVHeads {
-			key := b.k[(r*c.KVHeads+head)*d:][:d]
-			rotate(key, pc, ps)
-			at := (head*s.cap + p) * d
-			copy(kv.k[at:at+d], key)
-			copy(kv.v[at:at+d], b.v[(r*c.KVHeads+head)*d:][:d])
+		for k := keys; len(k) > 0; k = k[d:] {
+			e.Rotate(k[:half], k[half:d], pc, ps)
 		}
+		e.Store(s.kv[i], p, keys, values)
 	})
 }
 
 func (s *Session) feedForward(i, n int) {
-	c, b, l := s.m.Config, &s.buf, &s.m.layers[i]
+	m, c, b, l := s.m, s.m.Config, &s.buf, &s.m.layers[i]
 	h, f := c.Hidden, c.Intermediate
 	s.rows(n, func(r int) {
-		kernels.RMSNorm(b.norm[r*h:(r+1)*h], b.x[r*h:(r+1)*h], l.mlpNorm, c.RMSEps)
+		m.Engine.RMSNorm(b.norm[r*h:(r+1)*h], b.x[r*h:(r+1)*h], l.mlpNorm, c.RMSEps)
 	})
 	s.mul(b.norm, n, h, output{&l.gate, b.gate}, output{&l.up, b.up})
 	s.rows(n, func(r int) {
 		s.m.Engine.SwiGLU(b.gate[r*f:(r+1)*f], b.gate[r*f:(r+1)*f], b.up[r*f:(r+1)*f])
 	})
 	s.mul(b.gate, n, f, output{&l.down, b.norm})
-	kernels.Add(b.x[:n*h], b.norm[:n*h])
+	m.Engine.Add(b.x[:n*h], b.norm[:n*h])
 }
 
 // output is one matrix and where its result goes.
@@ -237,7 +240,7 @@ func (s *Session) mul(x []float32, n, k int, outs ...output) {
 		}
 		w := len(o.l.bias)
 		for r := range n {
-			kernels.Add(o.dst[r*w:(r+1)*w], o.l.bias)
+			s.m.Engine.Add(o.dst[r*w:(r+1)*w], o.l.bias)
 		}
 	}
 }

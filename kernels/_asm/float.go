@@ -22,7 +22,6 @@ func floatKernels() {
 	}
 	expSum()
 	swiGLU()
-	weightedSum()
 }
 
 // rowBases returns pointers that reach every token's row; see tile.
@@ -280,14 +279,7 @@ func expSum() {
 	ADDQ(operand.U32(32), dst)
 	SUBQ(operand.U32(8), n)
 	JNZ(operand.LabelRef("next"))
-	h, k := XMM(), XMM()
-	VEXTRACTF128(operand.Imm(1), sum, h)
-	VADDPS(sum.AsX(), h, h)
-	VPSRLDQ(operand.Imm(8), h, k)
-	VADDPS(k, h, h)
-	VPSRLDQ(operand.Imm(4), h, k)
-	VADDSS(k, h, h)
-	Store(h, ReturnIndex(0))
+	Store(lanesTotal(sum), ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 }
@@ -315,57 +307,6 @@ func swiGLU() {
 	ADDQ(operand.U32(32), dst)
 	SUBQ(operand.U32(8), n)
 	JNZ(operand.LabelRef("next"))
-	VZEROUPPER()
-	RET()
-}
-
-func weightedSum() {
-	TEXT("weightedSumAVX2", NOSPLIT, "func(dst *float32, weights *float32, rows *float32, n int, dim int)")
-	Doc("weightedSumAVX2 is weightedSumGeneric for dim a positive multiple of 8 and n > 0.")
-	Pragma("noescape")
-	dst, rows := Load(Param("dst"), GP64()), Load(Param("rows"), GP64())
-	left, stride := Load(Param("dim"), GP64()), GP64()
-	MOVQ(left, stride)
-	SHLQ(operand.Imm(2), stride)
-	weights, n, r := GP64(), GP64(), GP64()
-	pass := func(label string, vectors int) {
-		var acc []reg.VecVirtual
-		for range vectors {
-			v := YMM()
-			VXORPS(v, v, v)
-			acc = append(acc, v)
-		}
-		Load(Param("weights"), weights)
-		Load(Param("n"), n)
-		MOVQ(rows, r)
-		Label(label + "next")
-		w := YMM()
-		VBROADCASTSS(operand.Mem{Base: weights}, w)
-		for i, a := range acc {
-			VFMADD231PS(operand.Mem{Base: r, Disp: 32 * i}, w, a)
-		}
-		ADDQ(stride, r)
-		ADDQ(operand.U32(4), weights)
-		DECQ(n)
-		JNZ(operand.LabelRef(label + "next"))
-		for i, a := range acc {
-			VMOVUPS(a, operand.Mem{Base: dst, Disp: 32 * i})
-		}
-		ADDQ(operand.U32(uint64(32*vectors)), rows)
-		ADDQ(operand.U32(uint64(32*vectors)), dst)
-		SUBQ(operand.U32(uint64(8*vectors)), left)
-	}
-	Label("wide") // 64 columns at a time, then 8
-	CMPQ(left, operand.U32(64))
-	JLT(operand.LabelRef("narrow"))
-	pass("wide", 8)
-	JMP(operand.LabelRef("wide"))
-	Label("narrow")
-	TESTQ(left, left)
-	JZ(operand.LabelRef("done"))
-	pass("narrow", 1)
-	JMP(operand.LabelRef("narrow"))
-	Label("done")
 	VZEROUPPER()
 	RET()
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	set := flag.String("set", "", "which kernels to generate: int, float or limits")
+	set := flag.String("set", "", "which kernels to generate: int, float, attention, vector or limits")
 	vex := flag.String("vex", "", "rewrite the 256-bit VPDPBUSD instructions of this file")
 	flag.Parse()
 	if *vex != "" {
@@ -25,6 +25,10 @@ func main() {
 		intKernels()
 	case "float":
 		floatKernels()
+	case "attention":
+		attentionKernels()
+	case "vector":
+		vectorKernels()
 	case "limits":
 		limitKernels()
 	default:

@@ -12,7 +12,10 @@ func floatKernels(f *file) {
 	}
 	expSum(f)
 	swiGLU(f)
-	weightedSum(f)
+	for _, dt := range []string{"F32", "F16"} {
+		scores(f, dt)
+		values(f, dt)
+	}
 }
 
 // dots generates the inner products of a few stored rows with a few tokens. Four
@@ -95,45 +98,4 @@ func (k *function) eight(dt string, v [2]vec, p gp) {
 func (k *function) total(v vec) {
 	k.arm("faddp %v.4s, %v.4s, %v.4s", v, v, v)
 	k.arm("faddp %v.4s, %v.4s, %v.4s", v, v, v)
-}
-
-func weightedSum(f *file) {
-	k := f.begin("weightedSumNEON", "weightedSumNEON is weightedSumGeneric for dim a positive multiple of 4 and n > 0.", "",
-		"dst *float32", "weights *float32", "rows *float32", "n int", "dim int")
-	dst, rows, left := k.param("dst"), k.param("rows"), k.param("dim")
-	stride, weights, n, r := k.gp(), k.gp(), k.gp(), k.gp()
-	k.op("LSL $2, %v, %v", left, stride)
-	pass := func(label string, vectors int) {
-		k.label(label)
-		k.op("CMP $%d, %v", 4*vectors, left)
-		k.op("BLT %sdone", label)
-		acc, row, w := k.vecN(vectors), k.vec(), k.vec()
-		for _, v := range acc {
-			k.arm("movi %v.16b, #0", v)
-		}
-		k.reload("weights", weights)
-		k.reload("n", n)
-		k.op("MOVD %v, %v", rows, r)
-		k.label(label + "next")
-		k.op("FMOVS.P 4(%v), F%d", weights, int(w))
-		for i, a := range acc {
-			k.load(row, r, 16*i)
-			k.arm("fmla %v.4s, %v.4s, %v.s[0]", a, row, w)
-		}
-		k.op("ADD %v, %v", stride, r)
-		k.op("SUBS $1, %v", n)
-		k.op("BNE %snext", label)
-		for i, v := range acc {
-			k.vstore(v, dst, 16*i)
-		}
-		k.op("ADD $%d, %v", 16*vectors, rows)
-		k.op("ADD $%d, %v", 16*vectors, dst)
-		k.op("SUB $%d, %v", 4*vectors, left)
-		k.op("B %s", label)
-		k.label(label + "done")
-		k.free(append(acc, row, w)...)
-	}
-	pass("wide", 16) // 64 columns at a time, then 4
-	pass("narrow", 1)
-	k.op("RET")
 }

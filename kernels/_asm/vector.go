@@ -1,0 +1,134 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// each generates a loop over n elements, a positive multiple of 8, that moves
+// the pointers on.
+func each(n reg.Register, body func(), pointers ...reg.Register) {
+	Label("next")
+	body()
+	for _, p := range pointers {
+		ADDQ(operand.Imm(32), p)
+	}
+	SUBQ(operand.Imm(8), n)
+	JNZ(operand.LabelRef("next"))
+}
+
+// lanesTotal adds up the lanes of v.
+func lanesTotal(v reg.VecVirtual) reg.VecVirtual {
+	h, k := XMM(), XMM()
+	VEXTRACTF128(operand.Imm(1), v, h)
+	VADDPS(v.AsX(), h, h)
+	VPSRLDQ(operand.Imm(8), h, k)
+	VADDPS(k, h, h)
+	VPSRLDQ(operand.Imm(4), h, k)
+	VADDSS(k, h, h)
+	return h
+}
+
+// vectorKernels generates the operations on whole vectors that are neither
+// products nor exponentials.
+func vectorKernels() {
+	TEXT("squaresAVX2", NOSPLIT, "func(x *float32, n int) float32")
+	Doc("squaresAVX2 returns the sum of squares; n is a positive multiple of 8.")
+	Pragma("noescape")
+	x, n := Load(Param("x"), GP64()), Load(Param("n"), GP64())
+	sum := YMM()
+	VXORPS(sum, sum, sum)
+	each(n, func() {
+		v := YMM()
+		VMOVUPS(operand.Mem{Base: x}, v)
+		VFMADD231PS(v, v, sum)
+	}, x)
+	Store(lanesTotal(sum), ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+
+	TEXT("scaleMulAVX2", NOSPLIT, "func(dst *float32, x *float32, w *float32, scale float32, n int)")
+	Doc("scaleMulAVX2 stores x*scale*w; n is a positive multiple of 8.")
+	Pragma("noescape")
+	dst, x, w, n := Load(Param("dst"), GP64()), Load(Param("x"), GP64()), Load(Param("w"), GP64()), Load(Param("n"), GP64())
+	scale := YMM()
+	VBROADCASTSS(Load(Param("scale"), XMM()), scale)
+	each(n, func() {
+		v := YMM()
+		VMULPS(operand.Mem{Base: x}, scale, v)
+		VMULPS(operand.Mem{Base: w}, v, v)
+		VMOVUPS(v, operand.Mem{Base: dst})
+	}, dst, x, w)
+	VZEROUPPER()
+	RET()
+
+	TEXT("addAVX2", NOSPLIT, "func(dst *float32, x *float32, n int)")
+	Doc("addAVX2 adds x to dst; n is a positive multiple of 8.")
+	Pragma("noescape")
+	dst, x, n = Load(Param("dst"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
+	each(n, func() {
+		v := YMM()
+		VMOVUPS(operand.Mem{Base: x}, v)
+		VADDPS(operand.Mem{Base: dst}, v, v)
+		VMOVUPS(v, operand.Mem{Base: dst})
+	}, dst, x)
+	VZEROUPPER()
+	RET()
+
+	TEXT("maximumAVX2", NOSPLIT, "func(x *float32, n int) float32")
+	Doc("maximumAVX2 returns the largest element, of those after the last NaN of each lane; n is a positive multiple of 8.")
+	Pragma("noescape")
+	x, n = Load(Param("x"), GP64()), Load(Param("n"), GP64())
+	top := YMM()
+	VMOVUPS(operand.Mem{Base: x}, top)
+	each(n, func() { VMAXPS(operand.Mem{Base: x}, top, top) }, x)
+	h, k := XMM(), XMM()
+	VEXTRACTF128(operand.Imm(1), top, h)
+	VMAXPS(top.AsX(), h, h)
+	VPSRLDQ(operand.Imm(8), h, k)
+	VMAXPS(k, h, h)
+	VPSRLDQ(operand.Imm(4), h, k)
+	VMAXSS(k, h, h)
+	Store(h, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+
+	TEXT("rotateAVX2", NOSPLIT, "func(lo *float32, hi *float32, cos *float32, sin *float32, n int)")
+	Doc("rotateAVX2 is rotateGeneric; n is a positive multiple of 8.")
+	Pragma("noescape")
+	lo, hi := Load(Param("lo"), GP64()), Load(Param("hi"), GP64())
+	cos, sin := Load(Param("cos"), GP64()), Load(Param("sin"), GP64())
+	n = Load(Param("n"), GP64())
+	each(n, func() {
+		a, b, c, s, t := YMM(), YMM(), YMM(), YMM(), YMM()
+		VMOVUPS(operand.Mem{Base: lo}, a)
+		VMOVUPS(operand.Mem{Base: hi}, b)
+		VMOVUPS(operand.Mem{Base: cos}, c)
+		VMOVUPS(operand.Mem{Base: sin}, s)
+		VMULPS(b, s, t)
+		VFMSUB231PS(a, c, t) // a*c - b*s
+		VMOVUPS(t, operand.Mem{Base: lo})
+		VMULPS(a, s, t)
+		VFMADD231PS(b, c, t) // b*c + a*s
+		VMOVUPS(t, operand.Mem{Base: hi})
+	}, lo, hi, cos, sin)
+	VZEROUPPER()
+	RET()
+
+	TEXT("encodeF16AVX2", NOSPLIT, "func(dst *uint16, x *float32, n int)")
+	Doc("encodeF16AVX2 rounds to half precision; n is a positive multiple of 8.")
+	Pragma("noescape")
+	d16, x := Load(Param("dst"), GP64()), Load(Param("x"), GP64())
+	n = Load(Param("n"), GP64())
+	Label("next")
+	v := YMM()
+	VMOVUPS(operand.Mem{Base: x}, v)
+	VCVTPS2PH(operand.Imm(0), v, operand.Mem{Base: d16})
+	ADDQ(operand.Imm(32), x)
+	ADDQ(operand.Imm(16), d16)
+	SUBQ(operand.Imm(8), n)
+	JNZ(operand.LabelRef("next"))
+	VZEROUPPER()
+	RET()
+}

@@ -1,0 +1,138 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// attentionCase is a cache filled with random keys and values, kept beside it in
+// float32 as the cache holds them.
+type attentionCase struct {
+	heads, kv, dim, m, pos int
+	dt                     DType
+}
+
+func (c attentionCase) fill(t testing.TB, e *Engine, rng *rand.Rand) (cache *KVCache, keys, values []float32) {
+	t.Helper()
+	cache, err := NewKVCache(c.kv, c.dim, c.dt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := c.pos + c.m
+	keys, values = normals(rng, n*c.kv*c.dim), normals(rng, n*c.kv*c.dim)
+	if c.dt == F16 {
+		for _, x := range [][]float32{keys, values} {
+			for i, v := range x {
+				x[i] = F16ToF32(F32ToF16(v))
+			}
+		}
+	}
+	for p := range n {
+		if p%7 == 0 { // grows in steps, as a text does
+			cache.Reserve(p+7, p)
+		}
+		row := c.kv * c.dim
+		e.Store(cache, p, keys[p*row:(p+1)*row], values[p*row:(p+1)*row])
+	}
+	return cache, keys, values
+}
+
+var attentionCases = []attentionCase{
+	{4, 2, 32, 5, 0, F32}, {8, 4, 8, 3, 11, F16}, {2, 2, 6, 1, 40, F32}, {6, 1, 48, 9, 7, F16}, {6, 6, 48, 40, 3, F16},
+	{1, 1, 64, 33, 0, F32}, {40, 1, 16, 5, 12, F32}, {32, 4, 64, 17, 20, F16}, {3, 3, 80, 2, 61, F16}, {2, 1, 300, 3, 3, F16},
+}
+
+// Attention against the textbook formula in float64.
+func TestAttention(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, isa := range Supported() {
+		e := testEngine(t, Options{ISA: isa, Threads: 2})
+		for _, c := range attentionCases {
+			cache, keys, values := c.fill(t, e, rng)
+			q := normals(rng, c.m*c.heads*c.dim)
+			got := make([]float32, len(q))
+			e.Attention(got, q, cache, c.heads, c.m, c.pos)
+			row := c.kv * c.dim
+			for i := range c.m * c.heads {
+				tok, h := i/c.heads, i%c.heads
+				base := h / (c.heads / c.kv) * c.dim
+				weights, total := make([]float64, c.pos+tok+1), 0.0
+				for j := range weights {
+					dot := 0.0
+					for d := range c.dim {
+						dot += float64(q[i*c.dim+d]) * float64(keys[j*row+base+d])
+					}
+					weights[j] = math.Exp(dot / math.Sqrt(float64(c.dim)))
+					total += weights[j]
+				}
+				for d := range c.dim {
+					want := 0.0
+					for j, w := range weights {
+						want += w / total * float64(values[j*row+base+d])
+					}
+					if math.Abs(float64(got[i*c.dim+d])-want) > 1e-5 {
+						t.Fatalf("%s %+v query %d element %d: %g, want %g", isa, c, i, d, got[i*c.dim+d], want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A token's attention has the same bits alone and in a batch, on any number of
+// threads.
+func TestAttentionDoesNotDependOnBatch(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for _, isa := range Supported() {
+		e, one := testEngine(t, Options{ISA: isa, Threads: 3}), testEngine(t, Options{ISA: isa, Threads: 1})
+		for _, c := range attentionCases {
+			cache, _, _ := c.fill(t, e, rng)
+			width := c.heads * c.dim
+			q := normals(rng, c.m*width)
+			batch, alone := make([]float32, len(q)), make([]float32, width)
+			e.Attention(batch, q, cache, c.heads, c.m, c.pos)
+			for tok := range c.m {
+				one.Attention(alone, q[tok*width:(tok+1)*width], cache, c.heads, 1, c.pos+tok)
+				for i, v := range alone {
+					if math.Float32bits(v) != math.Float32bits(batch[tok*width+i]) {
+						t.Fatalf("%s %+v token %d element %d: %g alone, %g in the batch", isa, c, tok, i, v, batch[tok*width+i])
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestKVCacheRefuses(t *testing.T) {
+	for _, c := range []struct {
+		heads, dim int
+		dt         DType
+	}{{1, 1, BF16}, {0, 8, F32}, {4, 0, F16}, {-1, 8, F16}} {
+		if _, err := NewKVCache(c.heads, c.dim, c.dt); err == nil {
+			t.Errorf("%+v was accepted", c)
+		}
+	}
+}
+
+// BenchmarkAttention measures prefill of 512 tokens in 10^9 operations a second
+// and a decode step at 4096 positions in GB/s of cache read, on one thread.
+func BenchmarkAttention(b *testing.B) {
+	for _, isa := range Supported()[1:] {
+		e := testEngine(b, Options{ISA: isa, Threads: 1})
+		for _, c := range []attentionCase{{12, 12, 64, 512, 0, F16}, {32, 4, 64, 512, 0, F16}, {12, 12, 64, 1, 4095, F16}, {32, 4, 64, 1, 4095, F16}, {12, 12, 64, 1, 4095, F32}} {
+			cache, _, _ := c.fill(b, e, rand.New(rand.NewPCG(1, 1)))
+			q := normals(rand.New(rand.NewPCG(1, 1)), c.m*c.heads*c.dim)
+			dst := make([]float32, len(q))
+			b.Run(fmt.Sprintf("isa=%s/heads=%d-%d/dim=%d/m=%d/pos=%d/%s", isa, c.heads, c.kv, c.dim, c.m, c.pos, c.dt), func(b *testing.B) {
+				ns := bestOf(b, func() { e.Attention(dst, q, cache, c.heads, c.m, c.pos) })
+				seen := float64(c.m) * (float64(c.pos) + float64(c.m+1)/2)
+				b.ReportMetric(4*seen*float64(c.heads*c.dim)/ns, "GFLOPS")
+				if c.m == 1 {
+					b.ReportMetric(float64(cache.Bytes())*float64(c.pos+1)/float64(cache.Cap())/ns, "GB/s")
+				}
+			})
+		}
+	}
+}
