@@ -231,6 +231,46 @@ func TestInexactMinimums(t *testing.T) {
 	}
 }
 
+// A 4-bit type that is asked for leaves matrices of 8 bits and of floats alone.
+func TestMixedRecipe(t *testing.T) {
+	four, eight := kernels.Scheme{Bits: 4, Group: 32, Sym: true}, kernels.Scheme{Bits: 8, Sym: true}
+	src, dir := open(t, "demo"), filepath.Join(t.TempDir(), "q")
+	schemes := map[string]kernels.Scheme{"model.layers.0.mlp.up_proj": four, "model.layers.1.mlp.down_proj": eight, model.EmbedModule: four}
+	w, err := model.Create(dir, src, schemes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range src.Config.Modules() {
+		s, ok := schemes[m.Name]
+		if !ok {
+			continue
+		}
+		q, err := kernels.NewQTensor(m.Rows, m.Cols, s)
+		if err == nil {
+			err = w.PutQ(m.Name, q)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	res, f := runTo(t, open(t, dir), "q4_1")
+	for name, want := range map[string]gguf.Type{"token_embd": gguf.Q4_1, "blk.0.ffn_up": gguf.Q4_1, "blk.1.ffn_down": gguf.Q8_0, "blk.0.attn_q": gguf.BF16} {
+		if ten, _ := values(t, f, name+".weight"); ten.Type != want {
+			t.Errorf("%s is %s, want %s", name, ten.Type, want)
+		}
+	}
+	matrices := make(map[string]int)
+	for _, s := range res.Types {
+		matrices[s.Type] = s.Matrices
+	}
+	if !res.Exact || matrices["Q4_1"] != 2 || matrices["Q8_0"] != 1 || matrices["BF16"] != 33 {
+		t.Errorf("exact %v, matrices %v", res.Exact, matrices)
+	}
+}
+
 func TestMinus128IsNoted(t *testing.T) {
 	ck := quantized(t, kernels.Scheme{Bits: 8, Group: 32, Sym: true}, func(m model.Module, q *kernels.QTensor) {
 		if m.Name == "model.layers.0.self_attn.q_proj" {
@@ -257,7 +297,7 @@ func TestRefusals(t *testing.T) {
 		{"zero points as q4_0", func(t *testing.T) *model.Checkpoint { return quantized(t, kernels.Scheme{Bits: 4, Group: 32}, nil) }, "q4_0", "zero points"},
 		{"8 bits as q4_0", func(t *testing.T) *model.Checkpoint {
 			return quantized(t, kernels.Scheme{Bits: 8, Group: 32, Sym: true}, nil)
-		}, "q4_0", "w8 g32 sym"},
+		}, "q4_0", "has codes for Q4_0"},
 		{"8 bits with zero points", func(t *testing.T) *model.Checkpoint { return quantized(t, kernels.Scheme{Bits: 8, Group: 32}, nil) }, Auto, "signed bytes"},
 		{"172 columns", ragged, Auto, "172 columns are no multiple of the 32"},
 	} {

@@ -47,14 +47,13 @@ type Share struct {
 	Params   int64  `json:"params"`
 }
 
-// source is where a tensor's rows come from: a matrix, a vector of the
-// checkpoint, or computed values.
+// source is where a tensor's rows come from: a quantized matrix, values held
+// here, or the float tensor of the checkpoint that has the name.
 type source struct {
-	name   string // in the checkpoint, for messages
-	q      *model.Module
-	float  string // the stored name of a float tensor
-	values []float32
-	heads  int // rows are reordered within heads of this many rows; 0: not
+	name    string // in the checkpoint
+	q       *model.Module
+	values  []float32
+	headDim int // rows are reordered within heads of this many rows; 0: not
 }
 
 // NewPlan works out the file and refuses what GGUF cannot hold. It reads the
@@ -91,15 +90,11 @@ func NewPlan(ck *model.Checkpoint, typ string) (*Plan, error) {
 // tensors lists the file's tensors, fills in p.sources to match and counts types.
 func (p *Plan) tensors(ck *model.Checkpoint, typ string) ([]gguf.Tensor, error) {
 	var out []gguf.Tensor
-	add := func(name string, t gguf.Type, s source, dims ...int) {
-		u := make([]uint64, len(dims))
-		for i, d := range dims {
-			u[i] = uint64(d)
-		}
-		out = append(out, gguf.Tensor{Name: name, Type: t, Dims: u})
-		p.sources = append(p.sources, s)
+	add := func(name string, t gguf.Type, s source, dims ...uint64) {
+		out, p.sources = append(out, gguf.Tensor{Name: name, Type: t, Dims: dims}), append(p.sources, s)
 	}
-	quantized := false
+	asked, given := typeNames[typ]
+	found := !given || asked.Block() == 1 // floats can be had from everything
 	for _, m := range ck.Config.Modules() {
 		w, err := ck.Weight(m)
 		if err != nil {
@@ -109,47 +104,51 @@ func (p *Plan) tensors(ck *model.Checkpoint, typ string) ([]gguf.Tensor, error) 
 		if err != nil {
 			return nil, err
 		}
-		quantized = quantized || w.Q != nil
+		found = found || t == asked
 		p.count(t, int64(m.Rows)*int64(m.Cols))
-		heads := 0
-		if m.Kind == "q" || m.Kind == "k" {
-			heads = ck.Config.HeadDim
-		}
-		s := source{name: m.Name + ".weight", float: m.Name + ".weight", heads: heads}
+		s := source{name: m.Name + ".weight"}
 		if w.Q != nil {
 			s.q = &m
 		}
-		add(moduleName(m)+".weight", t, s, m.Cols, m.Rows)
+		if m.Kind == "q" || m.Kind == "k" {
+			s.headDim = ck.Config.HeadDim
+		}
+		add(moduleName(m)+".weight", t, s, uint64(m.Cols), uint64(m.Rows))
 		if ck.Config.HasBias(m.Kind) {
-			// A bias is a column: its elements are reordered like rows.
-			values, err := vector(ck, m.Name+".bias")
+			values, err := bias(ck, m.Name+".bias", s.headDim)
 			if err != nil {
 				return nil, err
 			}
-			if heads > 0 {
-				ordered := make([]float32, len(values))
-				for i := range ordered {
-					ordered[i] = values[pairedRow(i, heads)]
-				}
-				values = ordered
-			}
-			add(moduleName(m)+".bias", gguf.F32, source{name: m.Name + ".bias", values: values}, m.Rows)
+			add(moduleName(m)+".bias", gguf.F32, source{name: m.Name + ".bias", values: values}, uint64(m.Rows))
 		}
 	}
-	if want, ok := typeNames[typ]; ok && want.Block() > 1 && !quantized {
-		return nil, fmt.Errorf("its matrices are floats, and export does not quantize: run 'nibble quantize' first, or choose --type auto, f16 or f32")
+	if !found {
+		return nil, fmt.Errorf("none of its matrices has codes for %s, and export does not quantize: run 'nibble quantize' first, or choose --type auto, f16 or f32", asked)
 	}
 	for _, name := range ck.Config.Norms() {
 		values, err := vector(ck, name)
 		if err != nil {
 			return nil, err
 		}
-		add(normName(name), gguf.F32, source{name: name, values: values}, len(values))
+		add(normName(name), gguf.F32, source{name: name, values: values}, uint64(len(values)))
 	}
 	if f := ropeFactors(ck.Config); f != nil {
-		add("rope_freqs.weight", gguf.F32, source{name: "rope_scaling", values: f}, len(f))
+		add("rope_freqs.weight", gguf.F32, source{name: "rope_scaling", values: f}, uint64(len(f)))
 	}
 	return out, nil
+}
+
+// bias decodes a bias, whose elements go with the rows of its matrix.
+func bias(ck *model.Checkpoint, name string, headDim int) ([]float32, error) {
+	values, err := vector(ck, name)
+	if err != nil || headDim == 0 {
+		return values, err
+	}
+	ordered := make([]float32, len(values))
+	for i := range ordered {
+		ordered[i] = values[pairedRow(i, headDim)]
+	}
+	return ordered, nil
 }
 
 // vector decodes a small float tensor.
@@ -183,7 +182,8 @@ func (p *Plan) fileType() uint32 {
 }
 
 // matrixType chooses the type of a matrix, or says why the one asked for does
-// not do.
+// not do. A block type that is asked for concerns the matrices of 4 bits, q8_0
+// those of 8 as well.
 func matrixType(m model.Module, w model.Weight, typ string) (gguf.Type, error) {
 	want, given := typeNames[typ]
 	if w.Q == nil {
@@ -195,9 +195,9 @@ func matrixType(m model.Module, w model.Weight, typ string) (gguf.Type, error) {
 	switch s := w.Q.Scheme; {
 	case given && want.Block() == 1:
 		return want, nil
-	case given:
-	case s.Bits == 8:
+	case s.Bits == 8: // no 4-bit type holds it, whatever is asked for
 		want = gguf.Q8_0
+	case given:
 	case s.Sym:
 		want = gguf.Q4_0
 	default:
@@ -208,7 +208,7 @@ func matrixType(m model.Module, w model.Weight, typ string) (gguf.Type, error) {
 	}
 	if want == gguf.Q4_1 && !given {
 		if n := inexactMins(w.Q); n > 0 {
-			return 0, fmt.Errorf("%s: the minimums of %d of its %d groups have no exact F16 value, so that Q4_1 would change the weights: --type q4_1 accepts that and reports the difference, --type q8_0 is exact and larger",
+			return 0, fmt.Errorf("%s: the minimums of %d of its %d groups have no exact F16 value, so that Q4_1 would move their weights by up to 0.8 %% of a step: --type q4_1 accepts that and reports the difference, --type q8_0 is exact and larger",
 				m.Name, n, len(w.Q.Scales))
 		}
 	}

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -146,7 +147,7 @@ func (r *run) tensor(i int) error {
 		}
 		r.rows.q = w.Q
 	case s.values == nil:
-		t, err := r.ck.Tensor(s.float)
+		t, err := r.ck.Tensor(s.name)
 		if err != nil {
 			return err
 		}
@@ -163,14 +164,14 @@ func (r *run) release() {
 	if s := r.plan.sources[r.current]; s.q != nil {
 		r.ck.Release(s.q.Name + ".weight_packed")
 	} else if s.values == nil {
-		r.ck.Release(s.float)
+		r.ck.Release(s.name)
 	}
 }
 
 // sourceRow returns the source's row for row i of the current tensor.
 func (r *run) sourceRow(i int) int {
-	if heads := r.plan.sources[r.current].heads; heads > 0 {
-		return pairedRow(i, heads)
+	if headDim := r.plan.sources[r.current].headDim; headDim > 0 {
+		return pairedRow(i, headDim)
 	}
 	return i
 }
@@ -234,12 +235,20 @@ func (r *run) write(w io.Writer) error {
 
 // compare reads the file and holds every weight against the source's.
 func (r *run) compare(f *os.File, res *Result) error {
-	file, err := gguf.Read(f, r.plan.layout.Size)
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	if len(file.Tensors) != len(r.plan.layout.Tensors) {
-		return fmt.Errorf("%w: %d tensors, not %d", gguf.ErrCorrupt, len(file.Tensors), len(r.plan.layout.Tensors))
+	file, err := gguf.Read(f, info.Size())
+	if err != nil {
+		return err
+	}
+	read, err := gguf.NewLayout(file.KVs, file.Tensors)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(read.Header, r.plan.layout.Header) {
+		return fmt.Errorf("%w: its keys or tensors are not those that were written", gguf.ErrCorrupt)
 	}
 	r.begin("checking")
 	var want []float32
