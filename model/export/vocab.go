@@ -39,7 +39,7 @@ func vocabulary(ck *model.Checkpoint) (kvs []gguf.KV, notes []string, err error)
 			return nil, nil, fmt.Errorf("%w: %w", gguf.ErrLayout, ck.TokenizerErr)
 		}
 		add("ggml.model", "no_vocab")
-		return kvs, []string{"the model has no tokenizer: the file serves programs that feed token ids, such as benchmarks"}, nil
+		return kvs, []string{"the model has no tokenizer.json: the file serves programs that feed token ids, such as benchmarks"}, nil
 	}
 	v := ck.Tokenizer.Vocabulary()
 	if v.Pieces, notes, err = fitPieces(v.Pieces, ck.Config.VocabSize); err != nil {
