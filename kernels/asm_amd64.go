@@ -2,11 +2,7 @@
 
 package kernels
 
-import (
-	"unsafe"
-
-	"github.com/klauspost/cpuid/v2"
-)
+import "github.com/klauspost/cpuid/v2"
 
 // archTiers lists the tiers of this CPU beyond Generic.
 func archTiers() []ISA {
@@ -44,19 +40,19 @@ func archIntKernels() []intKernel {
 }
 
 func archOps(isa ISA) vectorOps {
-	ops := vectorOps{
-		expSum: expSumFast, swiGLU: swiGLUFast, quantizeBlocks: quantizeBlocksFast,
-		squares: squaresFast, scaleMul: scaleMulFast, add: addFast, maximum: maximumFast,
-		rotate: rotateFast, encodeF16: encodeF16Fast,
-		scores: tiledScores(map[DType][]scoresTile{
-			F32: {{4, scoresF32AVX2x4}, {2, scoresF32AVX2x2}, {1, scoresF32AVX2x1}},
-			F16: {{4, scoresF16AVX2x4}, {2, scoresF16AVX2x2}, {1, scoresF16AVX2x1}},
-		}),
-		values: tiledValues(map[DType][]valuesTile{
-			F32: {{2, valuesF32AVX2x2}, {1, valuesF32AVX2x1}},
-			F16: {{2, valuesF16AVX2x2}, {1, valuesF16AVX2x1}},
-		}),
-	}
+	ops := vectorAsm{
+		expSum: expSumAVX2, swiGLU: swiGLUAVX2, quantizeBlocks: quantizeBlocksAVX2,
+		squares: squaresAVX2, scaleMul: scaleMulAVX2, add: addAVX2, maximum: maximumAVX2,
+		rotate: rotateAVX2, encodeF16: encodeF16AVX2,
+	}.ops()
+	ops.scores = tiledScores(map[DType][]scoresTile{
+		F32: {{4, scoresF32AVX2x4}, {2, scoresF32AVX2x2}, {1, scoresF32AVX2x1}},
+		F16: {{4, scoresF16AVX2x4}, {2, scoresF16AVX2x2}, {1, scoresF16AVX2x1}},
+	})
+	ops.values = tiledValues(map[DType][]valuesTile{
+		F32: {{2, valuesF32AVX2x2}, {1, valuesF32AVX2x1}},
+		F16: {{2, valuesF16AVX2x2}, {1, valuesF16AVX2x1}},
+	})
 	if isa == AVX512VNNI {
 		ops.scores = tiledScores(map[DType][]scoresTile{
 			F32: {{8, scoresF32AVX512x8}, {4, scoresF32AVX512x4}, {2, scoresF32AVX512x2}, {1, scoresF32AVX512x1}},
@@ -68,92 +64,6 @@ func archOps(isa ISA) vectorOps {
 		})
 	}
 	return ops
-}
-
-func quantizeBlocksFast(dst []actBlock, step int, x []float32) {
-	if n := len(x) / blockCols; n > 0 {
-		_ = dst[(n-1)*step]
-		quantizeBlocksAVX2((*byte)(unsafe.Pointer(&dst[0])), step*actBytes, &x[0], n)
-	}
-}
-
-func expSumFast(dst, x []float32, shift float32) float32 {
-	n := len(x) &^ 7
-	var sum float32
-	if n > 0 {
-		_ = dst[n-1]
-		sum = expSumAVX2(&dst[0], &x[0], shift, n)
-	}
-	if n < len(x) {
-		sum += expSumGeneric(dst[n:], x[n:], shift)
-	}
-	return sum
-}
-
-func swiGLUFast(dst, gate, up []float32) {
-	n := len(gate) &^ 7
-	if n > 0 {
-		_, _ = dst[n-1], up[n-1]
-		swiGLUAVX2(&dst[0], &gate[0], &up[0], n)
-	}
-	swiGLUGeneric(dst[n:], gate[n:], up[n:])
-}
-
-func squaresFast(x []float32) float32 {
-	n := len(x) &^ 7
-	var sum float32
-	if n > 0 {
-		sum = squaresAVX2(&x[0], n)
-	}
-	return sum + squaresGeneric(x[n:])
-}
-
-func scaleMulFast(dst, x, w []float32, scale float32) {
-	n := len(x) &^ 7
-	if n > 0 {
-		_, _ = dst[n-1], w[n-1]
-		scaleMulAVX2(&dst[0], &x[0], &w[0], scale, n)
-	}
-	scaleMulGeneric(dst[n:], x[n:], w[n:], scale)
-}
-
-func addFast(dst, x []float32) {
-	n := len(x) &^ 7
-	if n > 0 {
-		_ = dst[n-1]
-		addAVX2(&dst[0], &x[0], n)
-	}
-	addGeneric(dst[n:], x[n:])
-}
-
-func maximumFast(x []float32) float32 {
-	n := len(x) &^ 7
-	if n == 0 {
-		return maximumGeneric(x)
-	}
-	top := maximumAVX2(&x[0], n)
-	for _, v := range x[n:] {
-		top = max(top, v)
-	}
-	return top
-}
-
-func rotateFast(lo, hi, cos, sin []float32) {
-	n := len(cos) &^ 7
-	if n > 0 {
-		_, _, _ = lo[n-1], hi[n-1], sin[n-1]
-		rotateAVX2(&lo[0], &hi[0], &cos[0], &sin[0], n)
-	}
-	rotateGeneric(lo[n:], hi[n:], cos[n:], sin[n:])
-}
-
-func encodeF16Fast(dst []uint16, x []float32) {
-	n := len(x) &^ 7
-	if n > 0 {
-		_ = dst[n-1]
-		encodeF16AVX2(&dst[0], &x[0], n)
-	}
-	encodeF16Generic(dst[n:], x[n:])
 }
 
 func archFloatKernels() []floatKernel {

@@ -2,11 +2,7 @@
 
 package kernels
 
-import (
-	"unsafe"
-
-	"github.com/klauspost/cpuid/v2"
-)
+import "github.com/klauspost/cpuid/v2"
 
 // archTiers lists the tiers of this CPU beyond Generic. Go's arm64 is never
 // without NEON.
@@ -47,40 +43,20 @@ func archFloatKernels() []floatKernel {
 }
 
 func archOps(ISA) vectorOps {
-	ops := genericOps()
-	ops.expSum, ops.swiGLU, ops.quantizeBlocks = expSumFast, swiGLUFast, quantizeBlocksFast
-	ops.scores = tiledScores(map[DType][]scoresTile{F32: {{1, scoresF32NEON}}, F16: {{1, scoresF16NEON}}})
-	ops.values = tiledValues(map[DType][]valuesTile{F32: {{1, valuesF32NEON}}, F16: {{1, valuesF16NEON}}})
+	ops := vectorAsm{
+		expSum: expSumNEON, swiGLU: swiGLUNEON, quantizeBlocks: quantizeBlocksNEON,
+		squares: squaresNEON, scaleMul: scaleMulNEON, add: addNEON, maximum: maximumNEON,
+		rotate: rotateNEON, encodeF16: encodeF16NEON,
+	}.ops()
+	ops.scores = tiledScores(map[DType][]scoresTile{
+		F32: {{4, scoresF32NEONx4}, {2, scoresF32NEONx2}, {1, scoresF32NEONx1}},
+		F16: {{4, scoresF16NEONx4}, {2, scoresF16NEONx2}, {1, scoresF16NEONx1}},
+	})
+	ops.values = tiledValues(map[DType][]valuesTile{
+		F32: {{4, valuesF32NEONx4}, {2, valuesF32NEONx2}, {1, valuesF32NEONx1}},
+		F16: {{4, valuesF16NEONx4}, {2, valuesF16NEONx2}, {1, valuesF16NEONx1}},
+	})
 	return ops
-}
-
-func quantizeBlocksFast(dst []actBlock, step int, x []float32) {
-	if n := len(x) / blockCols; n > 0 {
-		_ = dst[(n-1)*step]
-		quantizeBlocksNEON((*byte)(unsafe.Pointer(&dst[0])), step*actBytes, &x[0], n)
-	}
-}
-
-func expSumFast(dst, x []float32, shift float32) float32 {
-	n := len(x) &^ 3
-	var sum float32
-	if n > 0 {
-		_ = dst[n-1]
-		sum = expSumNEON(&dst[0], &x[0], shift, n)
-	}
-	if n < len(x) {
-		sum += expSumGeneric(dst[n:], x[n:], shift)
-	}
-	return sum
-}
-
-func swiGLUFast(dst, gate, up []float32) {
-	n := len(gate) &^ 3
-	if n > 0 {
-		_, _ = dst[n-1], up[n-1]
-		swiGLUNEON(&dst[0], &gate[0], &up[0], n)
-	}
-	swiGLUGeneric(dst[n:], gate[n:], up[n:])
 }
 
 // readMemory reads b, whose length is a multiple of 256.

@@ -63,33 +63,3 @@ func dotsBF16NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int,
 //
 //go:noescape
 func dotsBF16NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-
-// expSumNEON stores exp(x-shift) and returns the sum; n is a positive multiple of 4.
-//
-//go:noescape
-func expSumNEON(dst *float32, x *float32, shift float32, n int) float32
-
-// swiGLUNEON is SwiGLU for n elements, a positive multiple of 4.
-//
-//go:noescape
-func swiGLUNEON(dst *float32, gate *float32, up *float32, n int)
-
-// scoresF32NEON is scoresGeneric for one query; ldd is not used.
-//
-//go:noescape
-func scoresF32NEON(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
-
-// valuesF32NEON is valuesGeneric for one query; ldd and ldw are not used.
-//
-//go:noescape
-func valuesF32NEON(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-
-// scoresF16NEON is scoresGeneric for one query; ldd is not used.
-//
-//go:noescape
-func scoresF16NEON(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
-
-// valuesF16NEON is valuesGeneric for one query; ldd and ldw are not used.
-//
-//go:noescape
-func valuesF16NEON(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)

@@ -8,4 +8,6 @@ package kernels
 //go:generate go -C _asm run . -set limits -out ../limits_amd64.s -stubs ../limits_amd64.go -pkg kernels
 //go:generate go -C _asm run ./arm64 -set int -out ../int_arm64.s -stubs ../int_arm64.go
 //go:generate go -C _asm run ./arm64 -set float -out ../float_arm64.s -stubs ../float_arm64.go
+//go:generate go -C _asm run ./arm64 -set attention -out ../attention_arm64.s -stubs ../attention_arm64.go
+//go:generate go -C _asm run ./arm64 -set vector -out ../vector_arm64.s -stubs ../vector_arm64.go
 //go:generate go -C _asm run ./arm64 -set limits -out ../limits_arm64.s -stubs ../limits_arm64.go

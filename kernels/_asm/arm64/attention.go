@@ -1,79 +1,157 @@
 package main
 
+import "fmt"
+
 // keyBlock is how many keys are interleaved; see kvcache.go.
 const keyBlock = 16
 
-// scores generates scoresGeneric for one query.
-func scores(f *file, dt string) {
-	name := "scores" + dt + "NEON"
-	k := f.begin(name, name+" is scoresGeneric for one query; ldd is not used.", "",
-		"dst *float32", "ldd int", "q *float32", "keys *byte", "blocks int", "dim int")
-	dst, keys, left, dim := k.param("dst"), k.param("keys"), k.param("blocks"), k.param("dim")
-	q, n := k.gp(), k.gp()
-	k.label("block")
-	acc, x := k.vecN(4), k.vec()
-	for _, v := range acc {
-		k.arm("movi %v.16b, #0", v)
-	}
-	k.reload("q", q)
-	k.op("MOVD %v, %v", dim, n)
-	k.label("next")
-	k.op("FMOVS.P 4(%v), F%d", q, int(x))
-	k.sixteen(dt, acc, x, keys)
-	k.op("SUBS $1, %v", n)
-	k.op("BNE next")
-	for _, v := range acc {
-		k.op("FMOVQ.P F%d, 16(%v)", int(v), dst)
-	}
-	k.op("SUBS $1, %v", left)
-	k.op("BNE block")
-	k.op("RET")
-}
-
-// values generates valuesGeneric for one query.
-func values(f *file, dt string) {
-	name := "values" + dt + "NEON"
-	k := f.begin(name, name+" is valuesGeneric for one query; ldd and ldw are not used.", "",
-		"dst *float32", "ldd int", "weights *float32", "ldw int", "rows *byte", "n int", "width int")
-	dst, rows, left := k.param("dst"), k.param("rows"), k.param("width")
-	stride, weights, n, p := k.gp(), k.gp(), k.gp(), k.gp()
-	size := 4
-	if dt == "F16" {
-		size = 2
-	}
-	k.op("LSL $%d, %v, %v", size/2, left, stride)
-	k.op("SUB $%d, %v", keyBlock*size, stride) // sixteen moves on by that
-	k.label("columns")
-	acc, x := k.vecN(4), k.vec()
-	for _, v := range acc {
-		k.arm("movi %v.16b, #0", v)
-	}
-	k.reload("weights", weights)
-	k.reload("n", n)
-	k.op("MOVD %v, %v", rows, p)
-	k.label("next")
-	k.op("FMOVS.P 4(%v), F%d", weights, int(x))
-	k.sixteen(dt, acc, x, p)
-	k.op("ADD %v, %v", stride, p)
-	k.op("SUBS $1, %v", n)
-	k.op("BNE next")
-	for _, v := range acc {
-		k.op("FMOVQ.P F%d, 16(%v)", int(v), dst)
-	}
-	k.op("ADD $%d, %v", keyBlock*size, rows)
-	k.op("SUBS $%d, %v", keyBlock, left)
-	k.op("BNE columns")
-	k.op("RET")
-}
-
-// sixteen adds sixteen elements times the first of x to acc and moves on.
-func (k *function) sixteen(dt string, acc []vec, x vec, p gp) {
-	for i := 0; i < len(acc); i += 2 {
-		v := [2]vec{k.vec(), k.vec()}
-		k.eight(dt, v, p)
-		for j, w := range v {
-			k.arm("fmla %v.4s, %v.4s, %v.s[0]", acc[i+j], w, x)
+// attentionKernels generates the two products of attention for tiles of queries;
+// see attention.go of package kernels. Sixteen sums, whatever the tile, hide the
+// latency of multiply-adds.
+func attentionKernels(f *file) {
+	for _, dt := range []string{"F32", "F16"} {
+		for _, rows := range []int{1, 2, 4} {
+			scores(f, dt, rows, 4/rows)
+			values(f, dt, rows, 4/rows)
 		}
-		k.free(v[:]...)
 	}
+}
+
+func elementSize(dt string) int {
+	if dt == "F32" {
+		return 4
+	}
+	return 2
+}
+
+// scores generates scoresGeneric for a number of queries, several blocks of keys
+// at a time.
+func scores(f *file, dt string, rows, blocks int) {
+	name := fmt.Sprintf("scores%sNEONx%d", dt, rows)
+	k := f.begin(name, fmt.Sprintf("%s is scoresGeneric for %d queries; ldd counts bytes.", name, rows), "",
+		"dst *float32", "ldd int", "q *float32", "keys *byte", "blocks int", "dim int")
+	keys, left, dim, ldd := k.param("keys"), k.param("blocks"), k.param("dim"), k.param("ldd")
+	qBytes, blockBytes, n := k.gp(), k.gp(), k.gp()
+	k.op("LSL $2, %v, %v", dim, qBytes)
+	k.op("MOVD $%d, %v", keyBlock*elementSize(dt), blockBytes)
+	k.op("MUL %v, %v", dim, blockBytes)
+	dsts, qs := k.apart(k.param("dst"), ldd, rows), k.apart(k.param("q"), qBytes, rows)
+	pass := func(label string, blocks int) {
+		gps := k.gps
+		k.label(label)
+		k.op("CMP $%d, %v", blocks, left)
+		k.op("BLT %sDone", label)
+		at := k.apart(keys, blockBytes, blocks)
+		acc, query := k.vecN(4*rows*blocks), k.vecN(rows)
+		for _, v := range acc {
+			k.arm("movi %v.2d, #0", v)
+		}
+		k.op("MOVD %v, %v", dim, n)
+		k.label(label + "Next")
+		for r, p := range qs {
+			k.op("FMOVS.P 4(%v), F%d", p, int(query[r]))
+		}
+		for b, p := range at {
+			key := k.sixteen(dt, p)
+			for r, q := range query {
+				for i, v := range key {
+					k.arm("fmla %v.4s, %v.4s, %v.s[0]", acc[4*(r*blocks+b)+i], v, q)
+				}
+			}
+			k.free(key...)
+		}
+		k.op("SUBS $1, %v", n)
+		k.op("BNE %sNext", label)
+		for _, p := range qs {
+			k.op("SUB %v, %v", qBytes, p)
+		}
+		if blocks > 1 {
+			k.op("MOVD %v, %v", at[blocks-1], keys)
+		}
+		for r, p := range dsts {
+			for i, v := range acc[4*r*blocks:][:4*blocks] {
+				k.vstore(v, p, 16*i)
+			}
+			k.op("ADD $%d, %v", 4*keyBlock*blocks, p)
+		}
+		k.op("SUB $%d, %v", blocks, left)
+		k.op("B %s", label)
+		k.label(label + "Done")
+		k.free(append(acc, query...)...)
+		k.gps = gps
+	}
+	if blocks > 1 {
+		pass("many", blocks)
+	}
+	pass("one", 1)
+	k.op("RET")
+}
+
+// values generates valuesGeneric for a number of queries, several times sixteen
+// columns at a time.
+func values(f *file, dt string, rows, blocks int) {
+	name := fmt.Sprintf("values%sNEONx%d", dt, rows)
+	k := f.begin(name, fmt.Sprintf("%s is valuesGeneric for %d queries; ldd and ldw count bytes.", name, rows), "",
+		"dst *float32", "ldd int", "weights *float32", "ldw int", "rows *byte", "n int", "width int")
+	src, left, ldd, ldw := k.param("rows"), k.param("width"), k.param("ldd"), k.param("ldw")
+	dsts := k.apart(k.param("dst"), ldd, rows)
+	stride, first, n, p := k.gp(), k.gp(), k.gp(), k.gp()
+	size := elementSize(dt)
+	k.op("LSL $%d, %v, %v", size/2, left, stride)
+	pass := func(label string, blocks int) {
+		gps := k.gps
+		k.label(label)
+		k.op("CMP $%d, %v", keyBlock*blocks, left)
+		k.op("BLT %sDone", label)
+		k.reload("weights", first)
+		ws := k.apart(first, ldw, rows)
+		k.reload("n", n)
+		k.op("MOVD %v, %v", src, p)
+		acc, weight := k.vecN(4*rows*blocks), k.vecN(rows)
+		for _, v := range acc {
+			k.arm("movi %v.2d, #0", v)
+		}
+		k.label(label + "Next")
+		for r, p := range ws {
+			k.op("FMOVS.P 4(%v), F%d", p, int(weight[r]))
+		}
+		for b := range blocks {
+			value := k.sixteen(dt, p)
+			for r, w := range weight {
+				for i, v := range value {
+					k.arm("fmla %v.4s, %v.4s, %v.s[0]", acc[4*(r*blocks+b)+i], v, w)
+				}
+			}
+			k.free(value...)
+		}
+		k.op("ADD %v, %v", stride, p)
+		k.op("SUB $%d, %v", keyBlock*size*blocks, p)
+		k.op("SUBS $1, %v", n)
+		k.op("BNE %sNext", label)
+		for r, p := range dsts {
+			for i, v := range acc[4*r*blocks:][:4*blocks] {
+				k.vstore(v, p, 16*i)
+			}
+			k.op("ADD $%d, %v", 4*keyBlock*blocks, p)
+		}
+		k.op("ADD $%d, %v", keyBlock*size*blocks, src)
+		k.op("SUB $%d, %v", keyBlock*blocks, left)
+		k.op("B %s", label)
+		k.label(label + "Done")
+		k.free(append(acc, weight...)...)
+		k.gps = gps
+	}
+	if blocks > 1 {
+		pass("wide", blocks)
+	}
+	pass("narrow", 1)
+	k.op("RET")
+}
+
+// sixteen loads sixteen elements as four vectors of float32 and moves on.
+func (k *function) sixteen(dt string, p gp) []vec {
+	v := k.vecN(4)
+	k.eight(dt, [2]vec(v[:2]), p)
+	k.eight(dt, [2]vec(v[2:]), p)
+	return v
 }

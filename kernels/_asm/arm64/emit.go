@@ -155,3 +155,14 @@ func (f *function) constant(bits uint32) vec {
 	f.gps = append([]int{int(r)}, f.gps...)
 	return v
 }
+
+// apart returns n pointers from the first one, stride bytes apart.
+func (k *function) apart(first, stride gp, n int) []gp {
+	ps := []gp{first}
+	for range n - 1 {
+		p := k.gp()
+		k.op("ADD %v, %v, %v", stride, ps[len(ps)-1], p)
+		ps = append(ps, p)
+	}
+	return ps
+}

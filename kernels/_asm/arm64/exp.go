@@ -49,43 +49,40 @@ func (k *function) exp(e exp, x vec) {
 }
 
 func expSum(f *file) {
-	k := f.begin("expSumNEON", "expSumNEON stores exp(x-shift) and returns the sum; n is a positive multiple of 4.", "float32",
+	k := f.begin("expSumNEON", "expSumNEON stores exp(x-shift) and returns the sum"+multiple, "float32",
 		"dst *float32", "x *float32", "shift float32", "n int")
 	dst, x, n := k.param("dst"), k.param("x"), k.param("n")
-	shift, v, sum := k.vec(), k.vec(), k.vec()
+	shift, sum := k.vec(), k.vec()
 	k.op("FMOVS shift+%d(FP), F%d", k.at["shift"], int(shift))
 	k.arm("dup %v.4s, %v.s[0]", shift, shift)
 	e := k.newExp()
-	k.arm("movi %v.16b, #0", sum)
-	k.label("next")
-	k.op("FMOVQ.P 16(%v), F%d", x, int(v))
-	k.arm("fsub %v.4s, %v.4s, %v.4s", v, v, shift)
-	k.exp(e, v)
-	k.op("FMOVQ.P F%d, 16(%v)", int(v), dst)
-	k.arm("fadd %v.4s, %v.4s, %v.4s", sum, sum, v)
-	k.op("SUBS $4, %v", n)
-	k.op("BNE next")
+	k.arm("movi %v.2d, #0", sum)
+	k.loop(n, []gp{x}, []gp{dst}, func(_ int, v []vec) []vec {
+		k.arm("fsub %v.4s, %v.4s, %v.4s", v[0], v[0], shift)
+		k.exp(e, v[0])
+		k.arm("fadd %v.4s, %v.4s, %v.4s", sum, sum, v[0])
+		return v
+	})
 	k.total(sum)
 	k.op("FMOVS F%d, ret+%d(FP)", int(sum), k.at["ret"])
 	k.op("RET")
 }
 
 func swiGLU(f *file) {
-	k := f.begin("swiGLUNEON", "swiGLUNEON is SwiGLU for n elements, a positive multiple of 4.", "",
+	k := f.begin("swiGLUNEON", "swiGLUNEON is SwiGLU"+multiple, "",
 		"dst *float32", "gate *float32", "up *float32", "n int")
 	dst, gate, up, n := k.param("dst"), k.param("gate"), k.param("up"), k.param("n")
-	e, g, v, u := k.newExp(), k.vec(), k.vec(), k.vec()
+	e := k.newExp()
 	one := e.powers[len(e.powers)-1]
-	k.label("next")
-	k.op("FMOVQ.P 16(%v), F%d", gate, int(g))
-	k.arm("fneg %v.4s, %v.4s", v, g)
-	k.exp(e, v)
-	k.arm("fadd %v.4s, %v.4s, %v.4s", v, v, one)
-	k.arm("fdiv %v.4s, %v.4s, %v.4s", v, g, v)
-	k.op("FMOVQ.P 16(%v), F%d", up, int(u))
-	k.arm("fmul %v.4s, %v.4s, %v.4s", v, v, u)
-	k.op("FMOVQ.P F%d, 16(%v)", int(v), dst)
-	k.op("SUBS $4, %v", n)
-	k.op("BNE next")
+	d := k.vec()
+	k.loop(n, []gp{gate, up}, []gp{dst}, func(_ int, v []vec) []vec {
+		g, u := v[0], v[1]
+		k.arm("fneg %v.4s, %v.4s", d, g)
+		k.exp(e, d)
+		k.arm("fadd %v.4s, %v.4s, %v.4s", d, d, one)
+		k.arm("fdiv %v.4s, %v.4s, %v.4s", d, g, d)
+		k.arm("fmul %v.4s, %v.4s, %v.4s", d, d, u)
+		return []vec{d}
+	})
 	k.op("RET")
 }

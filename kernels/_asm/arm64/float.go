@@ -10,12 +10,6 @@ func floatKernels(f *file) {
 			}
 		}
 	}
-	expSum(f)
-	swiGLU(f)
-	for _, dt := range []string{"F32", "F16"} {
-		scores(f, dt)
-		values(f, dt)
-	}
 }
 
 // dots generates the inner products of a few stored rows with a few tokens. Four
@@ -24,17 +18,7 @@ func dots(f *file, dt string, rows, tokens int) {
 	name := fmt.Sprintf("dots%sNEON%dx%d", dt, rows, tokens)
 	k := f.begin(name, fmt.Sprintf("%s is dotsGeneric for %d %s rows and %d tokens; ldc, ldw and ldx count bytes. k is a positive multiple of 8.", name, rows, dt, tokens), "",
 		"c *float32", "ldc int", "w *byte", "ldw int", "x *float32", "ldx int", "k int")
-	pointers := func(n int, first, stride string) []gp {
-		ps := []gp{k.param(first)}
-		step := k.param(stride)
-		for range n - 1 {
-			p := k.gp()
-			k.op("ADD %v, %v, %v", step, ps[len(ps)-1], p)
-			ps = append(ps, p)
-		}
-		return ps
-	}
-	ws, xs := pointers(rows, "w", "ldw"), pointers(tokens, "x", "ldx")
+	ws, xs := k.apart(k.param("w"), k.param("ldw"), rows), k.apart(k.param("x"), k.param("ldx"), tokens)
 	n := k.param("k")
 	acc := make([][]vec, tokens)
 	for t := range acc {

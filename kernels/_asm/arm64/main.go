@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	set := flag.String("set", "", "which kernels to generate: int, float or limits")
+	set := flag.String("set", "", "which kernels to generate: int, float, attention, vector or limits")
 	out := flag.String("out", "", "the assembly file to write")
 	stubs := flag.String("stubs", "", "the Go file of declarations to write")
 	flag.Parse()
@@ -27,6 +27,10 @@ func main() {
 		intKernels(&f)
 	case "float":
 		floatKernels(&f)
+	case "attention":
+		attentionKernels(&f)
+	case "vector":
+		vectorKernels(&f)
 	case "limits":
 		limitKernels(&f)
 	default:

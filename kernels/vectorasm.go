@@ -1,0 +1,107 @@
+//go:build (amd64 || arm64) && !noasm
+
+package kernels
+
+import "unsafe"
+
+// vectorAsm holds one tier's assembly for the operations of vectorOps on whole
+// vectors: n is a positive multiple of vectorLanes, or any number of blocks. See
+// kernels/_asm.
+type vectorAsm struct {
+	expSum         func(dst, x *float32, shift float32, n int) float32
+	swiGLU         func(dst, gate, up *float32, n int)
+	squares        func(x *float32, n int) float32
+	scaleMul       func(dst, x, w *float32, scale float32, n int)
+	add            func(dst, x *float32, n int)
+	maximum        func(x *float32, n int) float32
+	rotate         func(lo, hi, cos, sin *float32, n int)
+	encodeF16      func(dst *uint16, x *float32, n int)
+	quantizeBlocks func(dst *byte, step int, x *float32, n int) // step counts bytes
+}
+
+const vectorLanes = 8
+
+// ops completes the assembly with bounds checks, and with plain Go for what is
+// left of a length. The products of attention are not among it.
+func (a vectorAsm) ops() vectorOps {
+	whole := func(n int) int { return n &^ (vectorLanes - 1) }
+	return vectorOps{
+		expSum: func(dst, x []float32, shift float32) float32 {
+			n := whole(len(x))
+			var sum float32
+			if n > 0 {
+				_ = dst[n-1]
+				sum = a.expSum(&dst[0], &x[0], shift, n)
+			}
+			if n < len(x) {
+				sum += expSumGeneric(dst[n:], x[n:], shift)
+			}
+			return sum
+		},
+		swiGLU: func(dst, gate, up []float32) {
+			n := whole(len(gate))
+			if n > 0 {
+				_, _ = dst[n-1], up[n-1]
+				a.swiGLU(&dst[0], &gate[0], &up[0], n)
+			}
+			swiGLUGeneric(dst[n:], gate[n:], up[n:])
+		},
+		squares: func(x []float32) float32 {
+			n := whole(len(x))
+			var sum float32
+			if n > 0 {
+				sum = a.squares(&x[0], n)
+			}
+			return sum + squaresGeneric(x[n:])
+		},
+		scaleMul: func(dst, x, w []float32, scale float32) {
+			n := whole(len(x))
+			if n > 0 {
+				_, _ = dst[n-1], w[n-1]
+				a.scaleMul(&dst[0], &x[0], &w[0], scale, n)
+			}
+			scaleMulGeneric(dst[n:], x[n:], w[n:], scale)
+		},
+		add: func(dst, x []float32) {
+			n := whole(len(x))
+			if n > 0 {
+				_ = dst[n-1]
+				a.add(&dst[0], &x[0], n)
+			}
+			addGeneric(dst[n:], x[n:])
+		},
+		maximum: func(x []float32) float32 {
+			n := whole(len(x))
+			if n == 0 {
+				return maximumGeneric(x)
+			}
+			top := a.maximum(&x[0], n)
+			for _, v := range x[n:] {
+				top = max(top, v)
+			}
+			return top
+		},
+		rotate: func(lo, hi, cos, sin []float32) {
+			n := whole(len(cos))
+			if n > 0 {
+				_, _, _ = lo[n-1], hi[n-1], sin[n-1]
+				a.rotate(&lo[0], &hi[0], &cos[0], &sin[0], n)
+			}
+			rotateGeneric(lo[n:], hi[n:], cos[n:], sin[n:])
+		},
+		encodeF16: func(dst []uint16, x []float32) {
+			n := whole(len(x))
+			if n > 0 {
+				_ = dst[n-1]
+				a.encodeF16(&dst[0], &x[0], n)
+			}
+			encodeF16Generic(dst[n:], x[n:])
+		},
+		quantizeBlocks: func(dst []actBlock, step int, x []float32) {
+			if n := len(x) / blockCols; n > 0 {
+				_ = dst[(n-1)*step]
+				a.quantizeBlocks((*byte)(unsafe.Pointer(&dst[0])), step*actBytes, &x[0], n)
+			}
+		},
+	}
+}
