@@ -108,6 +108,15 @@ type Product struct {
 // from the first-level cache, few enough to keep the activations there as well.
 const tokenGrain = 96
 
+// panelGrain is how many panels a thread takes at a time: all, if it is alone,
+// or else few enough to share the work evenly.
+func panelGrain(panels, threads int) int {
+	if threads == 1 {
+		return panels
+	}
+	return max(1, min(16, panels/(4*threads)))
+}
+
 // tokens cuts a batch into work items.
 func tokens(m int, f func(m0, m1 int)) {
 	for m0 := 0; m0 < m; m0 += tokenGrain {
@@ -133,8 +142,7 @@ func (e *Engine) MatMul(a *Acts, ps ...Product) {
 		parts[i] = part{total, panels}
 		total += panels
 	}
-	grain := max(1, min(16, total/(4*e.pool.threads)))
-	e.pool.run(total, grain, func(worker, lo, hi int) {
+	e.pool.run(total, panelGrain(total, e.pool.threads), func(worker, lo, hi int) {
 		for i, p := range ps {
 			p0, p1 := max(lo-parts[i].first, 0), min(hi-parts[i].first, parts[i].panels)
 			if p0 >= p1 {

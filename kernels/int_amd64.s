@@ -4,36 +4,39 @@
 
 #include "textflag.h"
 
-// func mul4symAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4symAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNIx1(SB), NOSPLIT, $0-72
+TEXT ·mul4symAVX512VNNIx1(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
-	MOVL         $0x0f0f0f0f, DX
-	VMOVD        DX, X0
+	MOVQ         scratch+72(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
 	MOVQ         perGroup+56(FP), DX
 	CMPQ         DX, $0x01
 	JEQ          single
-	VXORPS       Z1, Z1, Z1
-	VXORPS       Z2, Z2, Z2
-	MOVQ         blocks+48(FP), BX
-	MOVQ         step+40(FP), SI
+	MOVQ         panels+64(FP), BX
+	MOVQ         c+0(FP), SI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Z2, Z2, Z2
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z3
-	ADDQ      $0x00000020, DI
+	VCVTPH2PS (R9), Z3
+	ADDQ      $0x00000020, R9
 	VXORPS    Z1, Z1, Z1
-	MOVQ      DX, R9
-	CMPQ      R9, BX
-	CMOVQGT   BX, R9
-	SUBQ      R9, BX
+	MOVQ      DX, R11
+	CMPQ      R11, DI
+	CMOVQGT   DI, R11
+	SUBQ      R11, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z4
@@ -64,36 +67,44 @@ groupBlock:
 	VCVTDQ2PS        Z12, Z12
 	VFMADD231PS.BCST 32(CX), Z12, Z1
 	ADDQ             $0x00000100, AX
-	ADDQ             SI, CX
-	DECQ             R9
+	ADDQ             R8, CX
+	DECQ             R11
 	JNZ              groupBlock
 	VFMADD231PS      Z1, Z3, Z2
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z2, (AX)
+	MOVQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
+	MOVQ AX, R8
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, DI
+	MOVQ $0x00000002, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z2
-	ADDQ          $0x00000020, SI
+	VCVTPH2PS     (R8), Z2
+	ADDQ          $0x00000020, R8
 	VMOVDQU32     (AX), Z3
 	VPSRLW        $0x04, Z3, Z4
 	VPANDD        Z0, Z3, Z3
@@ -123,53 +134,58 @@ singleNext:
 	VMULPS.BCST   32(CX), Z11, Z11
 	VFMADD231PS   Z11, Z2, Z1
 	ADDQ          $0x00000100, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z1, (AX)
+	MOVQ    BX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4symAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4symAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNIx2(SB), NOSPLIT, $0-72
+TEXT ·mul4symAVX512VNNIx2(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
-	MOVL         $0x0f0f0f0f, DX
-	VMOVD        DX, X0
+	MOVQ         scratch+72(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
 	MOVQ         perGroup+56(FP), DX
 	CMPQ         DX, $0x01
 	JEQ          single
-	VXORPS       Z1, Z1, Z1
-	VXORPS       Z2, Z2, Z2
-	VXORPS       Z3, Z3, Z3
-	VXORPS       Z4, Z4, Z4
-	MOVQ         blocks+48(FP), BX
-	MOVQ         step+40(FP), SI
+	MOVQ         panels+64(FP), BX
+	MOVQ         c+0(FP), SI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z5
-	ADDQ      $0x00000020, DI
+	VCVTPH2PS (R9), Z5
+	ADDQ      $0x00000020, R9
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
-	MOVQ      DX, R9
-	CMPQ      R9, BX
-	CMOVQGT   BX, R9
-	SUBQ      R9, BX
+	MOVQ      DX, R11
+	CMPQ      R11, DI
+	CMOVQGT   DI, R11
+	SUBQ      R11, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z6
@@ -211,40 +227,48 @@ groupBlock:
 	VCVTDQ2PS        Z15, Z15
 	VFMADD231PS.BCST 80(CX), Z15, Z2
 	ADDQ             $0x00000100, AX
-	ADDQ             SI, CX
-	DECQ             R9
+	ADDQ             R8, CX
+	DECQ             R11
 	JNZ              groupBlock
 	VFMADD231PS      Z1, Z5, Z3
 	VFMADD231PS      Z2, Z5, Z4
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z4, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
+	MOVQ AX, R8
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, DI
+	MOVQ $0x00000002, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z3
-	ADDQ          $0x00000020, SI
+	VCVTPH2PS     (R8), Z3
+	ADDQ          $0x00000020, R8
 	VMOVDQU32     (AX), Z4
 	VPSRLW        $0x04, Z4, Z5
 	VPANDD        Z0, Z4, Z4
@@ -286,61 +310,64 @@ singleNext:
 	VMULPS.BCST   80(CX), Z13, Z13
 	VFMADD231PS   Z13, Z3, Z2
 	ADDQ          $0x00000100, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4symAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4symAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNIx4(SB), NOSPLIT, $0-72
+TEXT ·mul4symAVX512VNNIx4(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
-	MOVL         $0x0f0f0f0f, DX
-	VMOVD        DX, X0
+	MOVQ         scratch+72(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
 	MOVQ         perGroup+56(FP), DX
 	CMPQ         DX, $0x01
 	JEQ          single
-	VXORPS       Z1, Z1, Z1
-	VXORPS       Z2, Z2, Z2
-	VXORPS       Z3, Z3, Z3
-	VXORPS       Z4, Z4, Z4
-	VXORPS       Z5, Z5, Z5
-	VXORPS       Z6, Z6, Z6
-	VXORPS       Z7, Z7, Z7
-	VXORPS       Z8, Z8, Z8
-	MOVQ         blocks+48(FP), BX
-	MOVQ         step+40(FP), SI
+	MOVQ         panels+64(FP), BX
+	MOVQ         c+0(FP), SI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z9
-	ADDQ      $0x00000020, DI
+	VCVTPH2PS (R9), Z9
+	ADDQ      $0x00000020, R9
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
 	VXORPS    Z3, Z3, Z3
 	VXORPS    Z4, Z4, Z4
-	MOVQ      DX, R9
-	CMPQ      R9, BX
-	CMOVQGT   BX, R9
-	SUBQ      R9, BX
+	MOVQ      DX, R11
+	CMPQ      R11, DI
+	CMOVQGT   DI, R11
+	SUBQ      R11, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z10
@@ -404,48 +431,56 @@ groupBlock:
 	VCVTDQ2PS        Z21, Z21
 	VFMADD231PS.BCST 176(CX), Z21, Z4
 	ADDQ             $0x00000100, AX
-	ADDQ             SI, CX
-	DECQ             R9
+	ADDQ             R8, CX
+	DECQ             R11
 	JNZ              groupBlock
 	VFMADD231PS      Z1, Z9, Z5
 	VFMADD231PS      Z2, Z9, Z6
 	VFMADD231PS      Z3, Z9, Z7
 	VFMADD231PS      Z4, Z9, Z8
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z7, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z8, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
+	MOVQ AX, R8
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, DI
+	MOVQ $0x00000002, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z5
-	ADDQ          $0x00000020, SI
+	VCVTPH2PS     (R8), Z5
+	ADDQ          $0x00000020, R8
 	VMOVDQU32     (AX), Z6
 	VPSRLW        $0x04, Z6, Z7
 	VPANDD        Z0, Z6, Z6
@@ -511,65 +546,64 @@ singleNext:
 	VMULPS.BCST   176(CX), Z17, Z17
 	VFMADD231PS   Z17, Z5, Z4
 	ADDQ          $0x00000100, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z4, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4symAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4symAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNIx8(SB), NOSPLIT, $0-72
+TEXT ·mul4symAVX512VNNIx8(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
-	MOVL         $0x0f0f0f0f, DX
-	VMOVD        DX, X0
+	MOVQ         scratch+72(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
 	MOVQ         perGroup+56(FP), DX
 	CMPQ         DX, $0x01
 	JEQ          single
-	VXORPS       Z1, Z1, Z1
-	VXORPS       Z2, Z2, Z2
-	VXORPS       Z3, Z3, Z3
-	VXORPS       Z4, Z4, Z4
-	VXORPS       Z5, Z5, Z5
-	VXORPS       Z6, Z6, Z6
-	VXORPS       Z7, Z7, Z7
-	VXORPS       Z8, Z8, Z8
-	VXORPS       Z9, Z9, Z9
-	VXORPS       Z10, Z10, Z10
-	VXORPS       Z11, Z11, Z11
-	VXORPS       Z12, Z12, Z12
-	VXORPS       Z13, Z13, Z13
-	VXORPS       Z14, Z14, Z14
-	VXORPS       Z15, Z15, Z15
-	VXORPS       Z16, Z16, Z16
-	MOVQ         blocks+48(FP), BX
-	MOVQ         step+40(FP), SI
+	MOVQ         panels+64(FP), BX
+	MOVQ         c+0(FP), SI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z17
-	ADDQ      $0x00000020, DI
+	VCVTPH2PS (R9), Z17
+	ADDQ      $0x00000020, R9
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
 	VXORPS    Z3, Z3, Z3
@@ -578,10 +612,10 @@ groupNext:
 	VXORPS    Z6, Z6, Z6
 	VXORPS    Z7, Z7, Z7
 	VXORPS    Z8, Z8, Z8
-	MOVQ      DX, R9
-	CMPQ      R9, BX
-	CMOVQGT   BX, R9
-	SUBQ      R9, BX
+	MOVQ      DX, R11
+	CMPQ      R11, DI
+	CMOVQGT   DI, R11
+	SUBQ      R11, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z18
@@ -689,8 +723,8 @@ groupBlock:
 	VCVTDQ2PS        Z29, Z29
 	VFMADD231PS.BCST 368(CX), Z29, Z8
 	ADDQ             $0x00000100, AX
-	ADDQ             SI, CX
-	DECQ             R9
+	ADDQ             R8, CX
+	DECQ             R11
 	JNZ              groupBlock
 	VFMADD231PS      Z1, Z17, Z9
 	VFMADD231PS      Z2, Z17, Z10
@@ -700,34 +734,42 @@ groupBlock:
 	VFMADD231PS      Z6, Z17, Z14
 	VFMADD231PS      Z7, Z17, Z15
 	VFMADD231PS      Z8, Z17, Z16
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z9, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z10, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z11, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z12, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z13, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z14, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z15, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z16, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Z9, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z10, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z11, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z12, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z13, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z14, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z15, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z16, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
@@ -736,17 +778,17 @@ single:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 	VXORPS Z8, Z8, Z8
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
+	MOVQ AX, R8
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, DI
+	MOVQ $0x00000002, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z9
-	ADDQ          $0x00000020, SI
+	VCVTPH2PS     (R8), Z9
+	ADDQ          $0x00000020, R8
 	VMOVDQU32     (AX), Z10
 	VPSRLW        $0x04, Z10, Z11
 	VPANDD        Z0, Z10, Z10
@@ -860,82 +902,77 @@ singleNext:
 	VMULPS.BCST   368(CX), Z21, Z21
 	VFMADD231PS   Z21, Z9, Z8
 	ADDQ          $0x00000100, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z7, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z8, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4symAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4symAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNIx12(SB), NOSPLIT, $0-72
+TEXT ·mul4symAVX512VNNIx12(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVQ         scratch+72(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
-	VXORPS       Z1, Z1, Z1
-	VXORPS       Z2, Z2, Z2
-	VXORPS       Z3, Z3, Z3
-	VXORPS       Z4, Z4, Z4
-	VXORPS       Z5, Z5, Z5
-	VXORPS       Z6, Z6, Z6
-	VXORPS       Z7, Z7, Z7
-	VXORPS       Z8, Z8, Z8
-	VXORPS       Z9, Z9, Z9
-	VXORPS       Z10, Z10, Z10
-	VXORPS       Z11, Z11, Z11
-	VXORPS       Z12, Z12, Z12
-	VXORPS       Z1, Z1, Z1
-	VMOVUPS      Z1, (DX)
-	VMOVUPS      Z1, 64(DX)
-	VMOVUPS      Z1, 128(DX)
-	VMOVUPS      Z1, 192(DX)
-	VMOVUPS      Z1, 256(DX)
-	VMOVUPS      Z1, 320(DX)
-	VMOVUPS      Z1, 384(DX)
-	VMOVUPS      Z1, 448(DX)
-	VMOVUPS      Z1, 512(DX)
-	VMOVUPS      Z1, 576(DX)
-	VMOVUPS      Z1, 640(DX)
-	VMOVUPS      Z1, 704(DX)
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	VXORPS       Z13, Z13, Z13
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ    acts+32(FP), CX
+	VMOVUPS Z13, (DX)
+	VMOVUPS Z13, 64(DX)
+	VMOVUPS Z13, 128(DX)
+	VMOVUPS Z13, 192(DX)
+	VMOVUPS Z13, 256(DX)
+	VMOVUPS Z13, 320(DX)
+	VMOVUPS Z13, 384(DX)
+	VMOVUPS Z13, 448(DX)
+	VMOVUPS Z13, 512(DX)
+	VMOVUPS Z13, 576(DX)
+	VMOVUPS Z13, 640(DX)
+	VMOVUPS Z13, 704(DX)
+	MOVQ    blocks+48(FP), R8
+	MOVQ    step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R8), Z13
-	ADDQ      $0x00000020, R8
+	VCVTPH2PS (R10), Z14
+	ADDQ      $0x00000020, R10
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
 	VXORPS    Z3, Z3, Z3
@@ -948,236 +985,244 @@ groupNext:
 	VXORPS    Z10, Z10, Z10
 	VXORPS    Z11, Z11, Z11
 	VXORPS    Z12, Z12, Z12
-	MOVQ      BX, R10
-	CMPQ      R10, SI
-	CMOVQGT   SI, R10
-	SUBQ      R10, SI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
-	VMOVDQU32        (AX), Z14
-	VPSRLW           $0x04, Z14, Z15
-	VPANDD           Z0, Z14, Z14
+	VMOVDQU32        (AX), Z15
+	VPSRLW           $0x04, Z15, Z16
 	VPANDD           Z0, Z15, Z15
-	VMOVDQU32        64(AX), Z16
-	VPSRLW           $0x04, Z16, Z17
 	VPANDD           Z0, Z16, Z16
+	VMOVDQU32        64(AX), Z17
+	VPSRLW           $0x04, Z17, Z18
 	VPANDD           Z0, Z17, Z17
-	VMOVDQU32        128(AX), Z18
-	VPSRLW           $0x04, Z18, Z19
 	VPANDD           Z0, Z18, Z18
+	VMOVDQU32        128(AX), Z19
+	VPSRLW           $0x04, Z19, Z20
 	VPANDD           Z0, Z19, Z19
-	VMOVDQU32        192(AX), Z20
-	VPSRLW           $0x04, Z20, Z21
 	VPANDD           Z0, Z20, Z20
+	VMOVDQU32        192(AX), Z21
+	VPSRLW           $0x04, Z21, Z22
 	VPANDD           Z0, Z21, Z21
-	VPBROADCASTD     40(CX), Z22
-	VPBROADCASTD     88(CX), Z23
-	VPBROADCASTD     136(CX), Z24
-	VPBROADCASTD     184(CX), Z25
-	VPDPBUSD.BCST    (CX), Z14, Z22
-	VPDPBUSD.BCST    48(CX), Z14, Z23
-	VPDPBUSD.BCST    96(CX), Z14, Z24
-	VPDPBUSD.BCST    144(CX), Z14, Z25
-	VPDPBUSD.BCST    4(CX), Z15, Z22
-	VPDPBUSD.BCST    52(CX), Z15, Z23
-	VPDPBUSD.BCST    100(CX), Z15, Z24
-	VPDPBUSD.BCST    148(CX), Z15, Z25
-	VPDPBUSD.BCST    8(CX), Z16, Z22
-	VPDPBUSD.BCST    56(CX), Z16, Z23
-	VPDPBUSD.BCST    104(CX), Z16, Z24
-	VPDPBUSD.BCST    152(CX), Z16, Z25
-	VPDPBUSD.BCST    12(CX), Z17, Z22
-	VPDPBUSD.BCST    60(CX), Z17, Z23
-	VPDPBUSD.BCST    108(CX), Z17, Z24
-	VPDPBUSD.BCST    156(CX), Z17, Z25
-	VPDPBUSD.BCST    16(CX), Z18, Z22
-	VPDPBUSD.BCST    64(CX), Z18, Z23
-	VPDPBUSD.BCST    112(CX), Z18, Z24
-	VPDPBUSD.BCST    160(CX), Z18, Z25
-	VPDPBUSD.BCST    20(CX), Z19, Z22
-	VPDPBUSD.BCST    68(CX), Z19, Z23
-	VPDPBUSD.BCST    116(CX), Z19, Z24
-	VPDPBUSD.BCST    164(CX), Z19, Z25
-	VPDPBUSD.BCST    24(CX), Z20, Z22
-	VPDPBUSD.BCST    72(CX), Z20, Z23
-	VPDPBUSD.BCST    120(CX), Z20, Z24
-	VPDPBUSD.BCST    168(CX), Z20, Z25
-	VPDPBUSD.BCST    28(CX), Z21, Z22
-	VPDPBUSD.BCST    76(CX), Z21, Z23
-	VPDPBUSD.BCST    124(CX), Z21, Z24
-	VPDPBUSD.BCST    172(CX), Z21, Z25
-	VCVTDQ2PS        Z22, Z22
-	VFMADD231PS.BCST 32(CX), Z22, Z1
+	VPANDD           Z0, Z22, Z22
+	VPBROADCASTD     40(CX), Z23
+	VPBROADCASTD     88(CX), Z24
+	VPBROADCASTD     136(CX), Z25
+	VPBROADCASTD     184(CX), Z26
+	VPDPBUSD.BCST    (CX), Z15, Z23
+	VPDPBUSD.BCST    48(CX), Z15, Z24
+	VPDPBUSD.BCST    96(CX), Z15, Z25
+	VPDPBUSD.BCST    144(CX), Z15, Z26
+	VPDPBUSD.BCST    4(CX), Z16, Z23
+	VPDPBUSD.BCST    52(CX), Z16, Z24
+	VPDPBUSD.BCST    100(CX), Z16, Z25
+	VPDPBUSD.BCST    148(CX), Z16, Z26
+	VPDPBUSD.BCST    8(CX), Z17, Z23
+	VPDPBUSD.BCST    56(CX), Z17, Z24
+	VPDPBUSD.BCST    104(CX), Z17, Z25
+	VPDPBUSD.BCST    152(CX), Z17, Z26
+	VPDPBUSD.BCST    12(CX), Z18, Z23
+	VPDPBUSD.BCST    60(CX), Z18, Z24
+	VPDPBUSD.BCST    108(CX), Z18, Z25
+	VPDPBUSD.BCST    156(CX), Z18, Z26
+	VPDPBUSD.BCST    16(CX), Z19, Z23
+	VPDPBUSD.BCST    64(CX), Z19, Z24
+	VPDPBUSD.BCST    112(CX), Z19, Z25
+	VPDPBUSD.BCST    160(CX), Z19, Z26
+	VPDPBUSD.BCST    20(CX), Z20, Z23
+	VPDPBUSD.BCST    68(CX), Z20, Z24
+	VPDPBUSD.BCST    116(CX), Z20, Z25
+	VPDPBUSD.BCST    164(CX), Z20, Z26
+	VPDPBUSD.BCST    24(CX), Z21, Z23
+	VPDPBUSD.BCST    72(CX), Z21, Z24
+	VPDPBUSD.BCST    120(CX), Z21, Z25
+	VPDPBUSD.BCST    168(CX), Z21, Z26
+	VPDPBUSD.BCST    28(CX), Z22, Z23
+	VPDPBUSD.BCST    76(CX), Z22, Z24
+	VPDPBUSD.BCST    124(CX), Z22, Z25
+	VPDPBUSD.BCST    172(CX), Z22, Z26
 	VCVTDQ2PS        Z23, Z23
-	VFMADD231PS.BCST 80(CX), Z23, Z2
+	VFMADD231PS.BCST 32(CX), Z23, Z1
 	VCVTDQ2PS        Z24, Z24
-	VFMADD231PS.BCST 128(CX), Z24, Z3
+	VFMADD231PS.BCST 80(CX), Z24, Z2
 	VCVTDQ2PS        Z25, Z25
-	VFMADD231PS.BCST 176(CX), Z25, Z4
-	VPBROADCASTD     232(CX), Z22
-	VPBROADCASTD     280(CX), Z23
-	VPBROADCASTD     328(CX), Z24
-	VPBROADCASTD     376(CX), Z25
-	VPDPBUSD.BCST    192(CX), Z14, Z22
-	VPDPBUSD.BCST    240(CX), Z14, Z23
-	VPDPBUSD.BCST    288(CX), Z14, Z24
-	VPDPBUSD.BCST    336(CX), Z14, Z25
-	VPDPBUSD.BCST    196(CX), Z15, Z22
-	VPDPBUSD.BCST    244(CX), Z15, Z23
-	VPDPBUSD.BCST    292(CX), Z15, Z24
-	VPDPBUSD.BCST    340(CX), Z15, Z25
-	VPDPBUSD.BCST    200(CX), Z16, Z22
-	VPDPBUSD.BCST    248(CX), Z16, Z23
-	VPDPBUSD.BCST    296(CX), Z16, Z24
-	VPDPBUSD.BCST    344(CX), Z16, Z25
-	VPDPBUSD.BCST    204(CX), Z17, Z22
-	VPDPBUSD.BCST    252(CX), Z17, Z23
-	VPDPBUSD.BCST    300(CX), Z17, Z24
-	VPDPBUSD.BCST    348(CX), Z17, Z25
-	VPDPBUSD.BCST    208(CX), Z18, Z22
-	VPDPBUSD.BCST    256(CX), Z18, Z23
-	VPDPBUSD.BCST    304(CX), Z18, Z24
-	VPDPBUSD.BCST    352(CX), Z18, Z25
-	VPDPBUSD.BCST    212(CX), Z19, Z22
-	VPDPBUSD.BCST    260(CX), Z19, Z23
-	VPDPBUSD.BCST    308(CX), Z19, Z24
-	VPDPBUSD.BCST    356(CX), Z19, Z25
-	VPDPBUSD.BCST    216(CX), Z20, Z22
-	VPDPBUSD.BCST    264(CX), Z20, Z23
-	VPDPBUSD.BCST    312(CX), Z20, Z24
-	VPDPBUSD.BCST    360(CX), Z20, Z25
-	VPDPBUSD.BCST    220(CX), Z21, Z22
-	VPDPBUSD.BCST    268(CX), Z21, Z23
-	VPDPBUSD.BCST    316(CX), Z21, Z24
-	VPDPBUSD.BCST    364(CX), Z21, Z25
-	VCVTDQ2PS        Z22, Z22
-	VFMADD231PS.BCST 224(CX), Z22, Z5
+	VFMADD231PS.BCST 128(CX), Z25, Z3
+	VCVTDQ2PS        Z26, Z26
+	VFMADD231PS.BCST 176(CX), Z26, Z4
+	VPBROADCASTD     232(CX), Z23
+	VPBROADCASTD     280(CX), Z24
+	VPBROADCASTD     328(CX), Z25
+	VPBROADCASTD     376(CX), Z26
+	VPDPBUSD.BCST    192(CX), Z15, Z23
+	VPDPBUSD.BCST    240(CX), Z15, Z24
+	VPDPBUSD.BCST    288(CX), Z15, Z25
+	VPDPBUSD.BCST    336(CX), Z15, Z26
+	VPDPBUSD.BCST    196(CX), Z16, Z23
+	VPDPBUSD.BCST    244(CX), Z16, Z24
+	VPDPBUSD.BCST    292(CX), Z16, Z25
+	VPDPBUSD.BCST    340(CX), Z16, Z26
+	VPDPBUSD.BCST    200(CX), Z17, Z23
+	VPDPBUSD.BCST    248(CX), Z17, Z24
+	VPDPBUSD.BCST    296(CX), Z17, Z25
+	VPDPBUSD.BCST    344(CX), Z17, Z26
+	VPDPBUSD.BCST    204(CX), Z18, Z23
+	VPDPBUSD.BCST    252(CX), Z18, Z24
+	VPDPBUSD.BCST    300(CX), Z18, Z25
+	VPDPBUSD.BCST    348(CX), Z18, Z26
+	VPDPBUSD.BCST    208(CX), Z19, Z23
+	VPDPBUSD.BCST    256(CX), Z19, Z24
+	VPDPBUSD.BCST    304(CX), Z19, Z25
+	VPDPBUSD.BCST    352(CX), Z19, Z26
+	VPDPBUSD.BCST    212(CX), Z20, Z23
+	VPDPBUSD.BCST    260(CX), Z20, Z24
+	VPDPBUSD.BCST    308(CX), Z20, Z25
+	VPDPBUSD.BCST    356(CX), Z20, Z26
+	VPDPBUSD.BCST    216(CX), Z21, Z23
+	VPDPBUSD.BCST    264(CX), Z21, Z24
+	VPDPBUSD.BCST    312(CX), Z21, Z25
+	VPDPBUSD.BCST    360(CX), Z21, Z26
+	VPDPBUSD.BCST    220(CX), Z22, Z23
+	VPDPBUSD.BCST    268(CX), Z22, Z24
+	VPDPBUSD.BCST    316(CX), Z22, Z25
+	VPDPBUSD.BCST    364(CX), Z22, Z26
 	VCVTDQ2PS        Z23, Z23
-	VFMADD231PS.BCST 272(CX), Z23, Z6
+	VFMADD231PS.BCST 224(CX), Z23, Z5
 	VCVTDQ2PS        Z24, Z24
-	VFMADD231PS.BCST 320(CX), Z24, Z7
+	VFMADD231PS.BCST 272(CX), Z24, Z6
 	VCVTDQ2PS        Z25, Z25
-	VFMADD231PS.BCST 368(CX), Z25, Z8
-	VPBROADCASTD     424(CX), Z22
-	VPBROADCASTD     472(CX), Z23
-	VPBROADCASTD     520(CX), Z24
-	VPBROADCASTD     568(CX), Z25
-	VPDPBUSD.BCST    384(CX), Z14, Z22
-	VPDPBUSD.BCST    432(CX), Z14, Z23
-	VPDPBUSD.BCST    480(CX), Z14, Z24
-	VPDPBUSD.BCST    528(CX), Z14, Z25
-	VPDPBUSD.BCST    388(CX), Z15, Z22
-	VPDPBUSD.BCST    436(CX), Z15, Z23
-	VPDPBUSD.BCST    484(CX), Z15, Z24
-	VPDPBUSD.BCST    532(CX), Z15, Z25
-	VPDPBUSD.BCST    392(CX), Z16, Z22
-	VPDPBUSD.BCST    440(CX), Z16, Z23
-	VPDPBUSD.BCST    488(CX), Z16, Z24
-	VPDPBUSD.BCST    536(CX), Z16, Z25
-	VPDPBUSD.BCST    396(CX), Z17, Z22
-	VPDPBUSD.BCST    444(CX), Z17, Z23
-	VPDPBUSD.BCST    492(CX), Z17, Z24
-	VPDPBUSD.BCST    540(CX), Z17, Z25
-	VPDPBUSD.BCST    400(CX), Z18, Z22
-	VPDPBUSD.BCST    448(CX), Z18, Z23
-	VPDPBUSD.BCST    496(CX), Z18, Z24
-	VPDPBUSD.BCST    544(CX), Z18, Z25
-	VPDPBUSD.BCST    404(CX), Z19, Z22
-	VPDPBUSD.BCST    452(CX), Z19, Z23
-	VPDPBUSD.BCST    500(CX), Z19, Z24
-	VPDPBUSD.BCST    548(CX), Z19, Z25
-	VPDPBUSD.BCST    408(CX), Z20, Z22
-	VPDPBUSD.BCST    456(CX), Z20, Z23
-	VPDPBUSD.BCST    504(CX), Z20, Z24
-	VPDPBUSD.BCST    552(CX), Z20, Z25
-	VPDPBUSD.BCST    412(CX), Z21, Z22
-	VPDPBUSD.BCST    460(CX), Z21, Z23
-	VPDPBUSD.BCST    508(CX), Z21, Z24
-	VPDPBUSD.BCST    556(CX), Z21, Z25
-	VCVTDQ2PS        Z22, Z22
-	VFMADD231PS.BCST 416(CX), Z22, Z9
+	VFMADD231PS.BCST 320(CX), Z25, Z7
+	VCVTDQ2PS        Z26, Z26
+	VFMADD231PS.BCST 368(CX), Z26, Z8
+	VPBROADCASTD     424(CX), Z23
+	VPBROADCASTD     472(CX), Z24
+	VPBROADCASTD     520(CX), Z25
+	VPBROADCASTD     568(CX), Z26
+	VPDPBUSD.BCST    384(CX), Z15, Z23
+	VPDPBUSD.BCST    432(CX), Z15, Z24
+	VPDPBUSD.BCST    480(CX), Z15, Z25
+	VPDPBUSD.BCST    528(CX), Z15, Z26
+	VPDPBUSD.BCST    388(CX), Z16, Z23
+	VPDPBUSD.BCST    436(CX), Z16, Z24
+	VPDPBUSD.BCST    484(CX), Z16, Z25
+	VPDPBUSD.BCST    532(CX), Z16, Z26
+	VPDPBUSD.BCST    392(CX), Z17, Z23
+	VPDPBUSD.BCST    440(CX), Z17, Z24
+	VPDPBUSD.BCST    488(CX), Z17, Z25
+	VPDPBUSD.BCST    536(CX), Z17, Z26
+	VPDPBUSD.BCST    396(CX), Z18, Z23
+	VPDPBUSD.BCST    444(CX), Z18, Z24
+	VPDPBUSD.BCST    492(CX), Z18, Z25
+	VPDPBUSD.BCST    540(CX), Z18, Z26
+	VPDPBUSD.BCST    400(CX), Z19, Z23
+	VPDPBUSD.BCST    448(CX), Z19, Z24
+	VPDPBUSD.BCST    496(CX), Z19, Z25
+	VPDPBUSD.BCST    544(CX), Z19, Z26
+	VPDPBUSD.BCST    404(CX), Z20, Z23
+	VPDPBUSD.BCST    452(CX), Z20, Z24
+	VPDPBUSD.BCST    500(CX), Z20, Z25
+	VPDPBUSD.BCST    548(CX), Z20, Z26
+	VPDPBUSD.BCST    408(CX), Z21, Z23
+	VPDPBUSD.BCST    456(CX), Z21, Z24
+	VPDPBUSD.BCST    504(CX), Z21, Z25
+	VPDPBUSD.BCST    552(CX), Z21, Z26
+	VPDPBUSD.BCST    412(CX), Z22, Z23
+	VPDPBUSD.BCST    460(CX), Z22, Z24
+	VPDPBUSD.BCST    508(CX), Z22, Z25
+	VPDPBUSD.BCST    556(CX), Z22, Z26
 	VCVTDQ2PS        Z23, Z23
-	VFMADD231PS.BCST 464(CX), Z23, Z10
+	VFMADD231PS.BCST 416(CX), Z23, Z9
 	VCVTDQ2PS        Z24, Z24
-	VFMADD231PS.BCST 512(CX), Z24, Z11
+	VFMADD231PS.BCST 464(CX), Z24, Z10
 	VCVTDQ2PS        Z25, Z25
-	VFMADD231PS.BCST 560(CX), Z25, Z12
+	VFMADD231PS.BCST 512(CX), Z25, Z11
+	VCVTDQ2PS        Z26, Z26
+	VFMADD231PS.BCST 560(CX), Z26, Z12
 	ADDQ             $0x00000100, AX
-	ADDQ             DI, CX
-	DECQ             R10
+	ADDQ             R9, CX
+	DECQ             R12
 	JNZ              groupBlock
-	VFMADD213PS      (DX), Z13, Z1
+	VFMADD213PS      (DX), Z14, Z1
 	VMOVUPS          Z1, (DX)
-	VFMADD213PS      64(DX), Z13, Z2
+	VFMADD213PS      64(DX), Z14, Z2
 	VMOVUPS          Z2, 64(DX)
-	VFMADD213PS      128(DX), Z13, Z3
+	VFMADD213PS      128(DX), Z14, Z3
 	VMOVUPS          Z3, 128(DX)
-	VFMADD213PS      192(DX), Z13, Z4
+	VFMADD213PS      192(DX), Z14, Z4
 	VMOVUPS          Z4, 192(DX)
-	VFMADD213PS      256(DX), Z13, Z5
+	VFMADD213PS      256(DX), Z14, Z5
 	VMOVUPS          Z5, 256(DX)
-	VFMADD213PS      320(DX), Z13, Z6
+	VFMADD213PS      320(DX), Z14, Z6
 	VMOVUPS          Z6, 320(DX)
-	VFMADD213PS      384(DX), Z13, Z7
+	VFMADD213PS      384(DX), Z14, Z7
 	VMOVUPS          Z7, 384(DX)
-	VFMADD213PS      448(DX), Z13, Z8
+	VFMADD213PS      448(DX), Z14, Z8
 	VMOVUPS          Z8, 448(DX)
-	VFMADD213PS      512(DX), Z13, Z9
+	VFMADD213PS      512(DX), Z14, Z9
 	VMOVUPS          Z9, 512(DX)
-	VFMADD213PS      576(DX), Z13, Z10
+	VFMADD213PS      576(DX), Z14, Z10
 	VMOVUPS          Z10, 576(DX)
-	VFMADD213PS      640(DX), Z13, Z11
+	VFMADD213PS      640(DX), Z14, Z11
 	VMOVUPS          Z11, 640(DX)
-	VFMADD213PS      704(DX), Z13, Z12
+	VFMADD213PS      704(DX), Z14, Z12
 	VMOVUPS          Z12, 704(DX)
-	TESTQ            SI, SI
+	TESTQ            R8, R8
 	JZ               groupDone
-	DECQ             R9
+	DECQ             R11
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 256(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 320(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 384(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 448(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 512(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 576(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 640(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 704(DX), Z0
-	VMOVUPS Z0, (AX)
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS (DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 64(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 128(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 192(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 256(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 320(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 384(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 448(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 512(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 576(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 640(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 704(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
@@ -1190,17 +1235,17 @@ single:
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
+	MOVQ AX, R8
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, DI
+	MOVQ $0x00000002, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z13
-	ADDQ          $0x00000020, SI
+	VCVTPH2PS     (R8), Z13
+	ADDQ          $0x00000020, R8
 	VMOVDQU32     (AX), Z14
 	VPSRLW        $0x04, Z14, Z15
 	VPANDD        Z0, Z14, Z14
@@ -1362,90 +1407,97 @@ singleNext:
 	VMULPS.BCST   560(CX), Z25, Z25
 	VFMADD231PS   Z25, Z13, Z12
 	ADDQ          $0x00000100, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z7, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z8, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z9, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z10, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z11, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z12, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z9, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z10, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z11, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z12, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4symAVX512VNNIx24(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4symAVX512VNNIx24(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNIx24(SB), NOSPLIT, $0-72
+TEXT ·mul4symAVX512VNNIx24(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVQ         scratch+72(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
 	VXORPS       Z1, Z1, Z1
-	VMOVUPS      Z1, (DX)
-	VMOVUPS      Z1, 64(DX)
-	VMOVUPS      Z1, 128(DX)
-	VMOVUPS      Z1, 192(DX)
-	VMOVUPS      Z1, 256(DX)
-	VMOVUPS      Z1, 320(DX)
-	VMOVUPS      Z1, 384(DX)
-	VMOVUPS      Z1, 448(DX)
-	VMOVUPS      Z1, 512(DX)
-	VMOVUPS      Z1, 576(DX)
-	VMOVUPS      Z1, 640(DX)
-	VMOVUPS      Z1, 704(DX)
-	VMOVUPS      Z1, 768(DX)
-	VMOVUPS      Z1, 832(DX)
-	VMOVUPS      Z1, 896(DX)
-	VMOVUPS      Z1, 960(DX)
-	VMOVUPS      Z1, 1024(DX)
-	VMOVUPS      Z1, 1088(DX)
-	VMOVUPS      Z1, 1152(DX)
-	VMOVUPS      Z1, 1216(DX)
-	VMOVUPS      Z1, 1280(DX)
-	VMOVUPS      Z1, 1344(DX)
-	VMOVUPS      Z1, 1408(DX)
-	VMOVUPS      Z1, 1472(DX)
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ    acts+32(FP), CX
+	VMOVUPS Z1, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Z1, 128(DX)
+	VMOVUPS Z1, 192(DX)
+	VMOVUPS Z1, 256(DX)
+	VMOVUPS Z1, 320(DX)
+	VMOVUPS Z1, 384(DX)
+	VMOVUPS Z1, 448(DX)
+	VMOVUPS Z1, 512(DX)
+	VMOVUPS Z1, 576(DX)
+	VMOVUPS Z1, 640(DX)
+	VMOVUPS Z1, 704(DX)
+	VMOVUPS Z1, 768(DX)
+	VMOVUPS Z1, 832(DX)
+	VMOVUPS Z1, 896(DX)
+	VMOVUPS Z1, 960(DX)
+	VMOVUPS Z1, 1024(DX)
+	VMOVUPS Z1, 1088(DX)
+	VMOVUPS Z1, 1152(DX)
+	VMOVUPS Z1, 1216(DX)
+	VMOVUPS Z1, 1280(DX)
+	VMOVUPS Z1, 1344(DX)
+	VMOVUPS Z1, 1408(DX)
+	VMOVUPS Z1, 1472(DX)
+	MOVQ    blocks+48(FP), R8
+	MOVQ    step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R8), Z2
-	ADDQ      $0x00000020, R8
+	VCVTPH2PS (R10), Z2
+	ADDQ      $0x00000020, R10
 	VMOVUPS   Z1, 1536(DX)
 	VMOVUPS   Z1, 1600(DX)
 	VMOVUPS   Z1, 1664(DX)
@@ -1470,10 +1522,10 @@ groupNext:
 	VMOVUPS   Z1, 2880(DX)
 	VMOVUPS   Z1, 2944(DX)
 	VMOVUPS   Z1, 3008(DX)
-	MOVQ      BX, R10
-	CMPQ      R10, SI
-	CMOVQGT   SI, R10
-	SUBQ      R10, SI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
 	VMOVDQU32        (AX), Z3
@@ -1805,8 +1857,8 @@ groupBlock:
 	VFMADD231PS.BCST 1136(CX), Z14, Z3
 	VMOVUPS          Z3, 3008(DX)
 	ADDQ             $0x00000100, AX
-	ADDQ             DI, CX
-	DECQ             R10
+	ADDQ             R9, CX
+	DECQ             R12
 	JNZ              groupBlock
 	VMOVUPS          1536(DX), Z3
 	VFMADD213PS      (DX), Z2, Z3
@@ -1880,91 +1932,99 @@ groupBlock:
 	VMOVUPS          3008(DX), Z3
 	VFMADD213PS      1472(DX), Z2, Z3
 	VMOVUPS          Z3, 1472(DX)
-	TESTQ            SI, SI
+	TESTQ            R8, R8
 	JZ               groupDone
-	DECQ             R9
+	DECQ             R11
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 256(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 320(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 384(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 448(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 512(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 576(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 640(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 704(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 768(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 832(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 896(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 960(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1024(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1088(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1152(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1216(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1280(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1344(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1408(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1472(DX), Z0
-	VMOVUPS Z0, (AX)
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS (DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 64(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 128(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 192(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 256(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 320(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 384(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 448(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 512(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 576(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 640(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 704(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 768(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 832(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 896(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 960(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1024(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1088(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1152(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1216(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1280(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1344(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1408(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1472(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
-	VXORPS  Z1, Z1, Z1
+	VXORPS Z1, Z1, Z1
+	MOVQ   panels+64(FP), BX
+	MOVQ   c+0(FP), SI
+
+singlePanel:
+	MOVQ    acts+32(FP), CX
 	VMOVUPS Z1, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z1, 128(DX)
@@ -1989,461 +2049,467 @@ single:
 	VMOVUPS Z1, 1344(DX)
 	VMOVUPS Z1, 1408(DX)
 	VMOVUPS Z1, 1472(DX)
-	MOVQ    blocks+48(FP), BX
-	MOVQ    step+40(FP), SI
+	MOVQ    blocks+48(FP), DI
+	MOVQ    step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS     (DI), Z1
-	ADDQ          $0x00000020, DI
-	VMOVDQU32     (AX), Z2
-	VPSRLW        $0x04, Z2, Z3
-	VPANDD        Z0, Z2, Z2
+	VCVTPH2PS     (R9), Z2
+	ADDQ          $0x00000020, R9
+	VMOVDQU32     (AX), Z3
+	VPSRLW        $0x04, Z3, Z4
 	VPANDD        Z0, Z3, Z3
-	VMOVDQU32     64(AX), Z4
-	VPSRLW        $0x04, Z4, Z5
 	VPANDD        Z0, Z4, Z4
+	VMOVDQU32     64(AX), Z5
+	VPSRLW        $0x04, Z5, Z6
 	VPANDD        Z0, Z5, Z5
-	VMOVDQU32     128(AX), Z6
-	VPSRLW        $0x04, Z6, Z7
 	VPANDD        Z0, Z6, Z6
+	VMOVDQU32     128(AX), Z7
+	VPSRLW        $0x04, Z7, Z8
 	VPANDD        Z0, Z7, Z7
-	VMOVDQU32     192(AX), Z8
-	VPSRLW        $0x04, Z8, Z9
 	VPANDD        Z0, Z8, Z8
+	VMOVDQU32     192(AX), Z9
+	VPSRLW        $0x04, Z9, Z10
 	VPANDD        Z0, Z9, Z9
-	VPBROADCASTD  40(CX), Z10
-	VPBROADCASTD  88(CX), Z11
-	VPBROADCASTD  136(CX), Z12
-	VPBROADCASTD  184(CX), Z13
-	VPDPBUSD.BCST (CX), Z2, Z10
-	VPDPBUSD.BCST 48(CX), Z2, Z11
-	VPDPBUSD.BCST 96(CX), Z2, Z12
-	VPDPBUSD.BCST 144(CX), Z2, Z13
-	VPDPBUSD.BCST 4(CX), Z3, Z10
-	VPDPBUSD.BCST 52(CX), Z3, Z11
-	VPDPBUSD.BCST 100(CX), Z3, Z12
-	VPDPBUSD.BCST 148(CX), Z3, Z13
-	VPDPBUSD.BCST 8(CX), Z4, Z10
-	VPDPBUSD.BCST 56(CX), Z4, Z11
-	VPDPBUSD.BCST 104(CX), Z4, Z12
-	VPDPBUSD.BCST 152(CX), Z4, Z13
-	VPDPBUSD.BCST 12(CX), Z5, Z10
-	VPDPBUSD.BCST 60(CX), Z5, Z11
-	VPDPBUSD.BCST 108(CX), Z5, Z12
-	VPDPBUSD.BCST 156(CX), Z5, Z13
-	VPDPBUSD.BCST 16(CX), Z6, Z10
-	VPDPBUSD.BCST 64(CX), Z6, Z11
-	VPDPBUSD.BCST 112(CX), Z6, Z12
-	VPDPBUSD.BCST 160(CX), Z6, Z13
-	VPDPBUSD.BCST 20(CX), Z7, Z10
-	VPDPBUSD.BCST 68(CX), Z7, Z11
-	VPDPBUSD.BCST 116(CX), Z7, Z12
-	VPDPBUSD.BCST 164(CX), Z7, Z13
-	VPDPBUSD.BCST 24(CX), Z8, Z10
-	VPDPBUSD.BCST 72(CX), Z8, Z11
-	VPDPBUSD.BCST 120(CX), Z8, Z12
-	VPDPBUSD.BCST 168(CX), Z8, Z13
-	VPDPBUSD.BCST 28(CX), Z9, Z10
-	VPDPBUSD.BCST 76(CX), Z9, Z11
-	VPDPBUSD.BCST 124(CX), Z9, Z12
-	VPDPBUSD.BCST 172(CX), Z9, Z13
-	VCVTDQ2PS     Z10, Z10
-	VMULPS.BCST   32(CX), Z10, Z10
-	VFMADD213PS   (DX), Z1, Z10
-	VMOVUPS       Z10, (DX)
+	VPANDD        Z0, Z10, Z10
+	VPBROADCASTD  40(CX), Z11
+	VPBROADCASTD  88(CX), Z12
+	VPBROADCASTD  136(CX), Z13
+	VPBROADCASTD  184(CX), Z14
+	VPDPBUSD.BCST (CX), Z3, Z11
+	VPDPBUSD.BCST 48(CX), Z3, Z12
+	VPDPBUSD.BCST 96(CX), Z3, Z13
+	VPDPBUSD.BCST 144(CX), Z3, Z14
+	VPDPBUSD.BCST 4(CX), Z4, Z11
+	VPDPBUSD.BCST 52(CX), Z4, Z12
+	VPDPBUSD.BCST 100(CX), Z4, Z13
+	VPDPBUSD.BCST 148(CX), Z4, Z14
+	VPDPBUSD.BCST 8(CX), Z5, Z11
+	VPDPBUSD.BCST 56(CX), Z5, Z12
+	VPDPBUSD.BCST 104(CX), Z5, Z13
+	VPDPBUSD.BCST 152(CX), Z5, Z14
+	VPDPBUSD.BCST 12(CX), Z6, Z11
+	VPDPBUSD.BCST 60(CX), Z6, Z12
+	VPDPBUSD.BCST 108(CX), Z6, Z13
+	VPDPBUSD.BCST 156(CX), Z6, Z14
+	VPDPBUSD.BCST 16(CX), Z7, Z11
+	VPDPBUSD.BCST 64(CX), Z7, Z12
+	VPDPBUSD.BCST 112(CX), Z7, Z13
+	VPDPBUSD.BCST 160(CX), Z7, Z14
+	VPDPBUSD.BCST 20(CX), Z8, Z11
+	VPDPBUSD.BCST 68(CX), Z8, Z12
+	VPDPBUSD.BCST 116(CX), Z8, Z13
+	VPDPBUSD.BCST 164(CX), Z8, Z14
+	VPDPBUSD.BCST 24(CX), Z9, Z11
+	VPDPBUSD.BCST 72(CX), Z9, Z12
+	VPDPBUSD.BCST 120(CX), Z9, Z13
+	VPDPBUSD.BCST 168(CX), Z9, Z14
+	VPDPBUSD.BCST 28(CX), Z10, Z11
+	VPDPBUSD.BCST 76(CX), Z10, Z12
+	VPDPBUSD.BCST 124(CX), Z10, Z13
+	VPDPBUSD.BCST 172(CX), Z10, Z14
 	VCVTDQ2PS     Z11, Z11
-	VMULPS.BCST   80(CX), Z11, Z11
-	VFMADD213PS   64(DX), Z1, Z11
-	VMOVUPS       Z11, 64(DX)
+	VMULPS.BCST   32(CX), Z11, Z11
+	VFMADD213PS   (DX), Z2, Z11
+	VMOVUPS       Z11, (DX)
 	VCVTDQ2PS     Z12, Z12
-	VMULPS.BCST   128(CX), Z12, Z12
-	VFMADD213PS   128(DX), Z1, Z12
-	VMOVUPS       Z12, 128(DX)
+	VMULPS.BCST   80(CX), Z12, Z12
+	VFMADD213PS   64(DX), Z2, Z12
+	VMOVUPS       Z12, 64(DX)
 	VCVTDQ2PS     Z13, Z13
-	VMULPS.BCST   176(CX), Z13, Z13
-	VFMADD213PS   192(DX), Z1, Z13
-	VMOVUPS       Z13, 192(DX)
-	VPBROADCASTD  232(CX), Z10
-	VPBROADCASTD  280(CX), Z11
-	VPBROADCASTD  328(CX), Z12
-	VPBROADCASTD  376(CX), Z13
-	VPDPBUSD.BCST 192(CX), Z2, Z10
-	VPDPBUSD.BCST 240(CX), Z2, Z11
-	VPDPBUSD.BCST 288(CX), Z2, Z12
-	VPDPBUSD.BCST 336(CX), Z2, Z13
-	VPDPBUSD.BCST 196(CX), Z3, Z10
-	VPDPBUSD.BCST 244(CX), Z3, Z11
-	VPDPBUSD.BCST 292(CX), Z3, Z12
-	VPDPBUSD.BCST 340(CX), Z3, Z13
-	VPDPBUSD.BCST 200(CX), Z4, Z10
-	VPDPBUSD.BCST 248(CX), Z4, Z11
-	VPDPBUSD.BCST 296(CX), Z4, Z12
-	VPDPBUSD.BCST 344(CX), Z4, Z13
-	VPDPBUSD.BCST 204(CX), Z5, Z10
-	VPDPBUSD.BCST 252(CX), Z5, Z11
-	VPDPBUSD.BCST 300(CX), Z5, Z12
-	VPDPBUSD.BCST 348(CX), Z5, Z13
-	VPDPBUSD.BCST 208(CX), Z6, Z10
-	VPDPBUSD.BCST 256(CX), Z6, Z11
-	VPDPBUSD.BCST 304(CX), Z6, Z12
-	VPDPBUSD.BCST 352(CX), Z6, Z13
-	VPDPBUSD.BCST 212(CX), Z7, Z10
-	VPDPBUSD.BCST 260(CX), Z7, Z11
-	VPDPBUSD.BCST 308(CX), Z7, Z12
-	VPDPBUSD.BCST 356(CX), Z7, Z13
-	VPDPBUSD.BCST 216(CX), Z8, Z10
-	VPDPBUSD.BCST 264(CX), Z8, Z11
-	VPDPBUSD.BCST 312(CX), Z8, Z12
-	VPDPBUSD.BCST 360(CX), Z8, Z13
-	VPDPBUSD.BCST 220(CX), Z9, Z10
-	VPDPBUSD.BCST 268(CX), Z9, Z11
-	VPDPBUSD.BCST 316(CX), Z9, Z12
-	VPDPBUSD.BCST 364(CX), Z9, Z13
-	VCVTDQ2PS     Z10, Z10
-	VMULPS.BCST   224(CX), Z10, Z10
-	VFMADD213PS   256(DX), Z1, Z10
-	VMOVUPS       Z10, 256(DX)
+	VMULPS.BCST   128(CX), Z13, Z13
+	VFMADD213PS   128(DX), Z2, Z13
+	VMOVUPS       Z13, 128(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   176(CX), Z14, Z14
+	VFMADD213PS   192(DX), Z2, Z14
+	VMOVUPS       Z14, 192(DX)
+	VPBROADCASTD  232(CX), Z11
+	VPBROADCASTD  280(CX), Z12
+	VPBROADCASTD  328(CX), Z13
+	VPBROADCASTD  376(CX), Z14
+	VPDPBUSD.BCST 192(CX), Z3, Z11
+	VPDPBUSD.BCST 240(CX), Z3, Z12
+	VPDPBUSD.BCST 288(CX), Z3, Z13
+	VPDPBUSD.BCST 336(CX), Z3, Z14
+	VPDPBUSD.BCST 196(CX), Z4, Z11
+	VPDPBUSD.BCST 244(CX), Z4, Z12
+	VPDPBUSD.BCST 292(CX), Z4, Z13
+	VPDPBUSD.BCST 340(CX), Z4, Z14
+	VPDPBUSD.BCST 200(CX), Z5, Z11
+	VPDPBUSD.BCST 248(CX), Z5, Z12
+	VPDPBUSD.BCST 296(CX), Z5, Z13
+	VPDPBUSD.BCST 344(CX), Z5, Z14
+	VPDPBUSD.BCST 204(CX), Z6, Z11
+	VPDPBUSD.BCST 252(CX), Z6, Z12
+	VPDPBUSD.BCST 300(CX), Z6, Z13
+	VPDPBUSD.BCST 348(CX), Z6, Z14
+	VPDPBUSD.BCST 208(CX), Z7, Z11
+	VPDPBUSD.BCST 256(CX), Z7, Z12
+	VPDPBUSD.BCST 304(CX), Z7, Z13
+	VPDPBUSD.BCST 352(CX), Z7, Z14
+	VPDPBUSD.BCST 212(CX), Z8, Z11
+	VPDPBUSD.BCST 260(CX), Z8, Z12
+	VPDPBUSD.BCST 308(CX), Z8, Z13
+	VPDPBUSD.BCST 356(CX), Z8, Z14
+	VPDPBUSD.BCST 216(CX), Z9, Z11
+	VPDPBUSD.BCST 264(CX), Z9, Z12
+	VPDPBUSD.BCST 312(CX), Z9, Z13
+	VPDPBUSD.BCST 360(CX), Z9, Z14
+	VPDPBUSD.BCST 220(CX), Z10, Z11
+	VPDPBUSD.BCST 268(CX), Z10, Z12
+	VPDPBUSD.BCST 316(CX), Z10, Z13
+	VPDPBUSD.BCST 364(CX), Z10, Z14
 	VCVTDQ2PS     Z11, Z11
-	VMULPS.BCST   272(CX), Z11, Z11
-	VFMADD213PS   320(DX), Z1, Z11
-	VMOVUPS       Z11, 320(DX)
+	VMULPS.BCST   224(CX), Z11, Z11
+	VFMADD213PS   256(DX), Z2, Z11
+	VMOVUPS       Z11, 256(DX)
 	VCVTDQ2PS     Z12, Z12
-	VMULPS.BCST   320(CX), Z12, Z12
-	VFMADD213PS   384(DX), Z1, Z12
-	VMOVUPS       Z12, 384(DX)
+	VMULPS.BCST   272(CX), Z12, Z12
+	VFMADD213PS   320(DX), Z2, Z12
+	VMOVUPS       Z12, 320(DX)
 	VCVTDQ2PS     Z13, Z13
-	VMULPS.BCST   368(CX), Z13, Z13
-	VFMADD213PS   448(DX), Z1, Z13
-	VMOVUPS       Z13, 448(DX)
-	VPBROADCASTD  424(CX), Z10
-	VPBROADCASTD  472(CX), Z11
-	VPBROADCASTD  520(CX), Z12
-	VPBROADCASTD  568(CX), Z13
-	VPDPBUSD.BCST 384(CX), Z2, Z10
-	VPDPBUSD.BCST 432(CX), Z2, Z11
-	VPDPBUSD.BCST 480(CX), Z2, Z12
-	VPDPBUSD.BCST 528(CX), Z2, Z13
-	VPDPBUSD.BCST 388(CX), Z3, Z10
-	VPDPBUSD.BCST 436(CX), Z3, Z11
-	VPDPBUSD.BCST 484(CX), Z3, Z12
-	VPDPBUSD.BCST 532(CX), Z3, Z13
-	VPDPBUSD.BCST 392(CX), Z4, Z10
-	VPDPBUSD.BCST 440(CX), Z4, Z11
-	VPDPBUSD.BCST 488(CX), Z4, Z12
-	VPDPBUSD.BCST 536(CX), Z4, Z13
-	VPDPBUSD.BCST 396(CX), Z5, Z10
-	VPDPBUSD.BCST 444(CX), Z5, Z11
-	VPDPBUSD.BCST 492(CX), Z5, Z12
-	VPDPBUSD.BCST 540(CX), Z5, Z13
-	VPDPBUSD.BCST 400(CX), Z6, Z10
-	VPDPBUSD.BCST 448(CX), Z6, Z11
-	VPDPBUSD.BCST 496(CX), Z6, Z12
-	VPDPBUSD.BCST 544(CX), Z6, Z13
-	VPDPBUSD.BCST 404(CX), Z7, Z10
-	VPDPBUSD.BCST 452(CX), Z7, Z11
-	VPDPBUSD.BCST 500(CX), Z7, Z12
-	VPDPBUSD.BCST 548(CX), Z7, Z13
-	VPDPBUSD.BCST 408(CX), Z8, Z10
-	VPDPBUSD.BCST 456(CX), Z8, Z11
-	VPDPBUSD.BCST 504(CX), Z8, Z12
-	VPDPBUSD.BCST 552(CX), Z8, Z13
-	VPDPBUSD.BCST 412(CX), Z9, Z10
-	VPDPBUSD.BCST 460(CX), Z9, Z11
-	VPDPBUSD.BCST 508(CX), Z9, Z12
-	VPDPBUSD.BCST 556(CX), Z9, Z13
-	VCVTDQ2PS     Z10, Z10
-	VMULPS.BCST   416(CX), Z10, Z10
-	VFMADD213PS   512(DX), Z1, Z10
-	VMOVUPS       Z10, 512(DX)
+	VMULPS.BCST   320(CX), Z13, Z13
+	VFMADD213PS   384(DX), Z2, Z13
+	VMOVUPS       Z13, 384(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   368(CX), Z14, Z14
+	VFMADD213PS   448(DX), Z2, Z14
+	VMOVUPS       Z14, 448(DX)
+	VPBROADCASTD  424(CX), Z11
+	VPBROADCASTD  472(CX), Z12
+	VPBROADCASTD  520(CX), Z13
+	VPBROADCASTD  568(CX), Z14
+	VPDPBUSD.BCST 384(CX), Z3, Z11
+	VPDPBUSD.BCST 432(CX), Z3, Z12
+	VPDPBUSD.BCST 480(CX), Z3, Z13
+	VPDPBUSD.BCST 528(CX), Z3, Z14
+	VPDPBUSD.BCST 388(CX), Z4, Z11
+	VPDPBUSD.BCST 436(CX), Z4, Z12
+	VPDPBUSD.BCST 484(CX), Z4, Z13
+	VPDPBUSD.BCST 532(CX), Z4, Z14
+	VPDPBUSD.BCST 392(CX), Z5, Z11
+	VPDPBUSD.BCST 440(CX), Z5, Z12
+	VPDPBUSD.BCST 488(CX), Z5, Z13
+	VPDPBUSD.BCST 536(CX), Z5, Z14
+	VPDPBUSD.BCST 396(CX), Z6, Z11
+	VPDPBUSD.BCST 444(CX), Z6, Z12
+	VPDPBUSD.BCST 492(CX), Z6, Z13
+	VPDPBUSD.BCST 540(CX), Z6, Z14
+	VPDPBUSD.BCST 400(CX), Z7, Z11
+	VPDPBUSD.BCST 448(CX), Z7, Z12
+	VPDPBUSD.BCST 496(CX), Z7, Z13
+	VPDPBUSD.BCST 544(CX), Z7, Z14
+	VPDPBUSD.BCST 404(CX), Z8, Z11
+	VPDPBUSD.BCST 452(CX), Z8, Z12
+	VPDPBUSD.BCST 500(CX), Z8, Z13
+	VPDPBUSD.BCST 548(CX), Z8, Z14
+	VPDPBUSD.BCST 408(CX), Z9, Z11
+	VPDPBUSD.BCST 456(CX), Z9, Z12
+	VPDPBUSD.BCST 504(CX), Z9, Z13
+	VPDPBUSD.BCST 552(CX), Z9, Z14
+	VPDPBUSD.BCST 412(CX), Z10, Z11
+	VPDPBUSD.BCST 460(CX), Z10, Z12
+	VPDPBUSD.BCST 508(CX), Z10, Z13
+	VPDPBUSD.BCST 556(CX), Z10, Z14
 	VCVTDQ2PS     Z11, Z11
-	VMULPS.BCST   464(CX), Z11, Z11
-	VFMADD213PS   576(DX), Z1, Z11
-	VMOVUPS       Z11, 576(DX)
+	VMULPS.BCST   416(CX), Z11, Z11
+	VFMADD213PS   512(DX), Z2, Z11
+	VMOVUPS       Z11, 512(DX)
 	VCVTDQ2PS     Z12, Z12
-	VMULPS.BCST   512(CX), Z12, Z12
-	VFMADD213PS   640(DX), Z1, Z12
-	VMOVUPS       Z12, 640(DX)
+	VMULPS.BCST   464(CX), Z12, Z12
+	VFMADD213PS   576(DX), Z2, Z12
+	VMOVUPS       Z12, 576(DX)
 	VCVTDQ2PS     Z13, Z13
-	VMULPS.BCST   560(CX), Z13, Z13
-	VFMADD213PS   704(DX), Z1, Z13
-	VMOVUPS       Z13, 704(DX)
-	VPBROADCASTD  616(CX), Z10
-	VPBROADCASTD  664(CX), Z11
-	VPBROADCASTD  712(CX), Z12
-	VPBROADCASTD  760(CX), Z13
-	VPDPBUSD.BCST 576(CX), Z2, Z10
-	VPDPBUSD.BCST 624(CX), Z2, Z11
-	VPDPBUSD.BCST 672(CX), Z2, Z12
-	VPDPBUSD.BCST 720(CX), Z2, Z13
-	VPDPBUSD.BCST 580(CX), Z3, Z10
-	VPDPBUSD.BCST 628(CX), Z3, Z11
-	VPDPBUSD.BCST 676(CX), Z3, Z12
-	VPDPBUSD.BCST 724(CX), Z3, Z13
-	VPDPBUSD.BCST 584(CX), Z4, Z10
-	VPDPBUSD.BCST 632(CX), Z4, Z11
-	VPDPBUSD.BCST 680(CX), Z4, Z12
-	VPDPBUSD.BCST 728(CX), Z4, Z13
-	VPDPBUSD.BCST 588(CX), Z5, Z10
-	VPDPBUSD.BCST 636(CX), Z5, Z11
-	VPDPBUSD.BCST 684(CX), Z5, Z12
-	VPDPBUSD.BCST 732(CX), Z5, Z13
-	VPDPBUSD.BCST 592(CX), Z6, Z10
-	VPDPBUSD.BCST 640(CX), Z6, Z11
-	VPDPBUSD.BCST 688(CX), Z6, Z12
-	VPDPBUSD.BCST 736(CX), Z6, Z13
-	VPDPBUSD.BCST 596(CX), Z7, Z10
-	VPDPBUSD.BCST 644(CX), Z7, Z11
-	VPDPBUSD.BCST 692(CX), Z7, Z12
-	VPDPBUSD.BCST 740(CX), Z7, Z13
-	VPDPBUSD.BCST 600(CX), Z8, Z10
-	VPDPBUSD.BCST 648(CX), Z8, Z11
-	VPDPBUSD.BCST 696(CX), Z8, Z12
-	VPDPBUSD.BCST 744(CX), Z8, Z13
-	VPDPBUSD.BCST 604(CX), Z9, Z10
-	VPDPBUSD.BCST 652(CX), Z9, Z11
-	VPDPBUSD.BCST 700(CX), Z9, Z12
-	VPDPBUSD.BCST 748(CX), Z9, Z13
-	VCVTDQ2PS     Z10, Z10
-	VMULPS.BCST   608(CX), Z10, Z10
-	VFMADD213PS   768(DX), Z1, Z10
-	VMOVUPS       Z10, 768(DX)
+	VMULPS.BCST   512(CX), Z13, Z13
+	VFMADD213PS   640(DX), Z2, Z13
+	VMOVUPS       Z13, 640(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   560(CX), Z14, Z14
+	VFMADD213PS   704(DX), Z2, Z14
+	VMOVUPS       Z14, 704(DX)
+	VPBROADCASTD  616(CX), Z11
+	VPBROADCASTD  664(CX), Z12
+	VPBROADCASTD  712(CX), Z13
+	VPBROADCASTD  760(CX), Z14
+	VPDPBUSD.BCST 576(CX), Z3, Z11
+	VPDPBUSD.BCST 624(CX), Z3, Z12
+	VPDPBUSD.BCST 672(CX), Z3, Z13
+	VPDPBUSD.BCST 720(CX), Z3, Z14
+	VPDPBUSD.BCST 580(CX), Z4, Z11
+	VPDPBUSD.BCST 628(CX), Z4, Z12
+	VPDPBUSD.BCST 676(CX), Z4, Z13
+	VPDPBUSD.BCST 724(CX), Z4, Z14
+	VPDPBUSD.BCST 584(CX), Z5, Z11
+	VPDPBUSD.BCST 632(CX), Z5, Z12
+	VPDPBUSD.BCST 680(CX), Z5, Z13
+	VPDPBUSD.BCST 728(CX), Z5, Z14
+	VPDPBUSD.BCST 588(CX), Z6, Z11
+	VPDPBUSD.BCST 636(CX), Z6, Z12
+	VPDPBUSD.BCST 684(CX), Z6, Z13
+	VPDPBUSD.BCST 732(CX), Z6, Z14
+	VPDPBUSD.BCST 592(CX), Z7, Z11
+	VPDPBUSD.BCST 640(CX), Z7, Z12
+	VPDPBUSD.BCST 688(CX), Z7, Z13
+	VPDPBUSD.BCST 736(CX), Z7, Z14
+	VPDPBUSD.BCST 596(CX), Z8, Z11
+	VPDPBUSD.BCST 644(CX), Z8, Z12
+	VPDPBUSD.BCST 692(CX), Z8, Z13
+	VPDPBUSD.BCST 740(CX), Z8, Z14
+	VPDPBUSD.BCST 600(CX), Z9, Z11
+	VPDPBUSD.BCST 648(CX), Z9, Z12
+	VPDPBUSD.BCST 696(CX), Z9, Z13
+	VPDPBUSD.BCST 744(CX), Z9, Z14
+	VPDPBUSD.BCST 604(CX), Z10, Z11
+	VPDPBUSD.BCST 652(CX), Z10, Z12
+	VPDPBUSD.BCST 700(CX), Z10, Z13
+	VPDPBUSD.BCST 748(CX), Z10, Z14
 	VCVTDQ2PS     Z11, Z11
-	VMULPS.BCST   656(CX), Z11, Z11
-	VFMADD213PS   832(DX), Z1, Z11
-	VMOVUPS       Z11, 832(DX)
+	VMULPS.BCST   608(CX), Z11, Z11
+	VFMADD213PS   768(DX), Z2, Z11
+	VMOVUPS       Z11, 768(DX)
 	VCVTDQ2PS     Z12, Z12
-	VMULPS.BCST   704(CX), Z12, Z12
-	VFMADD213PS   896(DX), Z1, Z12
-	VMOVUPS       Z12, 896(DX)
+	VMULPS.BCST   656(CX), Z12, Z12
+	VFMADD213PS   832(DX), Z2, Z12
+	VMOVUPS       Z12, 832(DX)
 	VCVTDQ2PS     Z13, Z13
-	VMULPS.BCST   752(CX), Z13, Z13
-	VFMADD213PS   960(DX), Z1, Z13
-	VMOVUPS       Z13, 960(DX)
-	VPBROADCASTD  808(CX), Z10
-	VPBROADCASTD  856(CX), Z11
-	VPBROADCASTD  904(CX), Z12
-	VPBROADCASTD  952(CX), Z13
-	VPDPBUSD.BCST 768(CX), Z2, Z10
-	VPDPBUSD.BCST 816(CX), Z2, Z11
-	VPDPBUSD.BCST 864(CX), Z2, Z12
-	VPDPBUSD.BCST 912(CX), Z2, Z13
-	VPDPBUSD.BCST 772(CX), Z3, Z10
-	VPDPBUSD.BCST 820(CX), Z3, Z11
-	VPDPBUSD.BCST 868(CX), Z3, Z12
-	VPDPBUSD.BCST 916(CX), Z3, Z13
-	VPDPBUSD.BCST 776(CX), Z4, Z10
-	VPDPBUSD.BCST 824(CX), Z4, Z11
-	VPDPBUSD.BCST 872(CX), Z4, Z12
-	VPDPBUSD.BCST 920(CX), Z4, Z13
-	VPDPBUSD.BCST 780(CX), Z5, Z10
-	VPDPBUSD.BCST 828(CX), Z5, Z11
-	VPDPBUSD.BCST 876(CX), Z5, Z12
-	VPDPBUSD.BCST 924(CX), Z5, Z13
-	VPDPBUSD.BCST 784(CX), Z6, Z10
-	VPDPBUSD.BCST 832(CX), Z6, Z11
-	VPDPBUSD.BCST 880(CX), Z6, Z12
-	VPDPBUSD.BCST 928(CX), Z6, Z13
-	VPDPBUSD.BCST 788(CX), Z7, Z10
-	VPDPBUSD.BCST 836(CX), Z7, Z11
-	VPDPBUSD.BCST 884(CX), Z7, Z12
-	VPDPBUSD.BCST 932(CX), Z7, Z13
-	VPDPBUSD.BCST 792(CX), Z8, Z10
-	VPDPBUSD.BCST 840(CX), Z8, Z11
-	VPDPBUSD.BCST 888(CX), Z8, Z12
-	VPDPBUSD.BCST 936(CX), Z8, Z13
-	VPDPBUSD.BCST 796(CX), Z9, Z10
-	VPDPBUSD.BCST 844(CX), Z9, Z11
-	VPDPBUSD.BCST 892(CX), Z9, Z12
-	VPDPBUSD.BCST 940(CX), Z9, Z13
-	VCVTDQ2PS     Z10, Z10
-	VMULPS.BCST   800(CX), Z10, Z10
-	VFMADD213PS   1024(DX), Z1, Z10
-	VMOVUPS       Z10, 1024(DX)
+	VMULPS.BCST   704(CX), Z13, Z13
+	VFMADD213PS   896(DX), Z2, Z13
+	VMOVUPS       Z13, 896(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   752(CX), Z14, Z14
+	VFMADD213PS   960(DX), Z2, Z14
+	VMOVUPS       Z14, 960(DX)
+	VPBROADCASTD  808(CX), Z11
+	VPBROADCASTD  856(CX), Z12
+	VPBROADCASTD  904(CX), Z13
+	VPBROADCASTD  952(CX), Z14
+	VPDPBUSD.BCST 768(CX), Z3, Z11
+	VPDPBUSD.BCST 816(CX), Z3, Z12
+	VPDPBUSD.BCST 864(CX), Z3, Z13
+	VPDPBUSD.BCST 912(CX), Z3, Z14
+	VPDPBUSD.BCST 772(CX), Z4, Z11
+	VPDPBUSD.BCST 820(CX), Z4, Z12
+	VPDPBUSD.BCST 868(CX), Z4, Z13
+	VPDPBUSD.BCST 916(CX), Z4, Z14
+	VPDPBUSD.BCST 776(CX), Z5, Z11
+	VPDPBUSD.BCST 824(CX), Z5, Z12
+	VPDPBUSD.BCST 872(CX), Z5, Z13
+	VPDPBUSD.BCST 920(CX), Z5, Z14
+	VPDPBUSD.BCST 780(CX), Z6, Z11
+	VPDPBUSD.BCST 828(CX), Z6, Z12
+	VPDPBUSD.BCST 876(CX), Z6, Z13
+	VPDPBUSD.BCST 924(CX), Z6, Z14
+	VPDPBUSD.BCST 784(CX), Z7, Z11
+	VPDPBUSD.BCST 832(CX), Z7, Z12
+	VPDPBUSD.BCST 880(CX), Z7, Z13
+	VPDPBUSD.BCST 928(CX), Z7, Z14
+	VPDPBUSD.BCST 788(CX), Z8, Z11
+	VPDPBUSD.BCST 836(CX), Z8, Z12
+	VPDPBUSD.BCST 884(CX), Z8, Z13
+	VPDPBUSD.BCST 932(CX), Z8, Z14
+	VPDPBUSD.BCST 792(CX), Z9, Z11
+	VPDPBUSD.BCST 840(CX), Z9, Z12
+	VPDPBUSD.BCST 888(CX), Z9, Z13
+	VPDPBUSD.BCST 936(CX), Z9, Z14
+	VPDPBUSD.BCST 796(CX), Z10, Z11
+	VPDPBUSD.BCST 844(CX), Z10, Z12
+	VPDPBUSD.BCST 892(CX), Z10, Z13
+	VPDPBUSD.BCST 940(CX), Z10, Z14
 	VCVTDQ2PS     Z11, Z11
-	VMULPS.BCST   848(CX), Z11, Z11
-	VFMADD213PS   1088(DX), Z1, Z11
-	VMOVUPS       Z11, 1088(DX)
+	VMULPS.BCST   800(CX), Z11, Z11
+	VFMADD213PS   1024(DX), Z2, Z11
+	VMOVUPS       Z11, 1024(DX)
 	VCVTDQ2PS     Z12, Z12
-	VMULPS.BCST   896(CX), Z12, Z12
-	VFMADD213PS   1152(DX), Z1, Z12
-	VMOVUPS       Z12, 1152(DX)
+	VMULPS.BCST   848(CX), Z12, Z12
+	VFMADD213PS   1088(DX), Z2, Z12
+	VMOVUPS       Z12, 1088(DX)
 	VCVTDQ2PS     Z13, Z13
-	VMULPS.BCST   944(CX), Z13, Z13
-	VFMADD213PS   1216(DX), Z1, Z13
-	VMOVUPS       Z13, 1216(DX)
-	VPBROADCASTD  1000(CX), Z10
-	VPBROADCASTD  1048(CX), Z11
-	VPBROADCASTD  1096(CX), Z12
-	VPBROADCASTD  1144(CX), Z13
-	VPDPBUSD.BCST 960(CX), Z2, Z10
-	VPDPBUSD.BCST 1008(CX), Z2, Z11
-	VPDPBUSD.BCST 1056(CX), Z2, Z12
-	VPDPBUSD.BCST 1104(CX), Z2, Z13
-	VPDPBUSD.BCST 964(CX), Z3, Z10
-	VPDPBUSD.BCST 1012(CX), Z3, Z11
-	VPDPBUSD.BCST 1060(CX), Z3, Z12
-	VPDPBUSD.BCST 1108(CX), Z3, Z13
-	VPDPBUSD.BCST 968(CX), Z4, Z10
-	VPDPBUSD.BCST 1016(CX), Z4, Z11
-	VPDPBUSD.BCST 1064(CX), Z4, Z12
-	VPDPBUSD.BCST 1112(CX), Z4, Z13
-	VPDPBUSD.BCST 972(CX), Z5, Z10
-	VPDPBUSD.BCST 1020(CX), Z5, Z11
-	VPDPBUSD.BCST 1068(CX), Z5, Z12
-	VPDPBUSD.BCST 1116(CX), Z5, Z13
-	VPDPBUSD.BCST 976(CX), Z6, Z10
-	VPDPBUSD.BCST 1024(CX), Z6, Z11
-	VPDPBUSD.BCST 1072(CX), Z6, Z12
-	VPDPBUSD.BCST 1120(CX), Z6, Z13
-	VPDPBUSD.BCST 980(CX), Z7, Z10
-	VPDPBUSD.BCST 1028(CX), Z7, Z11
-	VPDPBUSD.BCST 1076(CX), Z7, Z12
-	VPDPBUSD.BCST 1124(CX), Z7, Z13
-	VPDPBUSD.BCST 984(CX), Z8, Z10
-	VPDPBUSD.BCST 1032(CX), Z8, Z11
-	VPDPBUSD.BCST 1080(CX), Z8, Z12
-	VPDPBUSD.BCST 1128(CX), Z8, Z13
-	VPDPBUSD.BCST 988(CX), Z9, Z10
-	VPDPBUSD.BCST 1036(CX), Z9, Z11
-	VPDPBUSD.BCST 1084(CX), Z9, Z12
-	VPDPBUSD.BCST 1132(CX), Z9, Z13
-	VCVTDQ2PS     Z10, Z10
-	VMULPS.BCST   992(CX), Z10, Z10
-	VFMADD213PS   1280(DX), Z1, Z10
-	VMOVUPS       Z10, 1280(DX)
+	VMULPS.BCST   896(CX), Z13, Z13
+	VFMADD213PS   1152(DX), Z2, Z13
+	VMOVUPS       Z13, 1152(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   944(CX), Z14, Z14
+	VFMADD213PS   1216(DX), Z2, Z14
+	VMOVUPS       Z14, 1216(DX)
+	VPBROADCASTD  1000(CX), Z11
+	VPBROADCASTD  1048(CX), Z12
+	VPBROADCASTD  1096(CX), Z13
+	VPBROADCASTD  1144(CX), Z14
+	VPDPBUSD.BCST 960(CX), Z3, Z11
+	VPDPBUSD.BCST 1008(CX), Z3, Z12
+	VPDPBUSD.BCST 1056(CX), Z3, Z13
+	VPDPBUSD.BCST 1104(CX), Z3, Z14
+	VPDPBUSD.BCST 964(CX), Z4, Z11
+	VPDPBUSD.BCST 1012(CX), Z4, Z12
+	VPDPBUSD.BCST 1060(CX), Z4, Z13
+	VPDPBUSD.BCST 1108(CX), Z4, Z14
+	VPDPBUSD.BCST 968(CX), Z5, Z11
+	VPDPBUSD.BCST 1016(CX), Z5, Z12
+	VPDPBUSD.BCST 1064(CX), Z5, Z13
+	VPDPBUSD.BCST 1112(CX), Z5, Z14
+	VPDPBUSD.BCST 972(CX), Z6, Z11
+	VPDPBUSD.BCST 1020(CX), Z6, Z12
+	VPDPBUSD.BCST 1068(CX), Z6, Z13
+	VPDPBUSD.BCST 1116(CX), Z6, Z14
+	VPDPBUSD.BCST 976(CX), Z7, Z11
+	VPDPBUSD.BCST 1024(CX), Z7, Z12
+	VPDPBUSD.BCST 1072(CX), Z7, Z13
+	VPDPBUSD.BCST 1120(CX), Z7, Z14
+	VPDPBUSD.BCST 980(CX), Z8, Z11
+	VPDPBUSD.BCST 1028(CX), Z8, Z12
+	VPDPBUSD.BCST 1076(CX), Z8, Z13
+	VPDPBUSD.BCST 1124(CX), Z8, Z14
+	VPDPBUSD.BCST 984(CX), Z9, Z11
+	VPDPBUSD.BCST 1032(CX), Z9, Z12
+	VPDPBUSD.BCST 1080(CX), Z9, Z13
+	VPDPBUSD.BCST 1128(CX), Z9, Z14
+	VPDPBUSD.BCST 988(CX), Z10, Z11
+	VPDPBUSD.BCST 1036(CX), Z10, Z12
+	VPDPBUSD.BCST 1084(CX), Z10, Z13
+	VPDPBUSD.BCST 1132(CX), Z10, Z14
 	VCVTDQ2PS     Z11, Z11
-	VMULPS.BCST   1040(CX), Z11, Z11
-	VFMADD213PS   1344(DX), Z1, Z11
-	VMOVUPS       Z11, 1344(DX)
+	VMULPS.BCST   992(CX), Z11, Z11
+	VFMADD213PS   1280(DX), Z2, Z11
+	VMOVUPS       Z11, 1280(DX)
 	VCVTDQ2PS     Z12, Z12
-	VMULPS.BCST   1088(CX), Z12, Z12
-	VFMADD213PS   1408(DX), Z1, Z12
-	VMOVUPS       Z12, 1408(DX)
+	VMULPS.BCST   1040(CX), Z12, Z12
+	VFMADD213PS   1344(DX), Z2, Z12
+	VMOVUPS       Z12, 1344(DX)
 	VCVTDQ2PS     Z13, Z13
-	VMULPS.BCST   1136(CX), Z13, Z13
-	VFMADD213PS   1472(DX), Z1, Z13
-	VMOVUPS       Z13, 1472(DX)
+	VMULPS.BCST   1088(CX), Z13, Z13
+	VFMADD213PS   1408(DX), Z2, Z13
+	VMOVUPS       Z13, 1408(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   1136(CX), Z14, Z14
+	VFMADD213PS   1472(DX), Z2, Z14
+	VMOVUPS       Z14, 1472(DX)
 	ADDQ          $0x00000100, AX
-	ADDQ          SI, CX
-	DECQ          BX
+	ADDQ          R8, CX
+	DECQ          DI
 	JZ            singleDone
-	DECQ          R8
+	DECQ          R10
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 256(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 320(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 384(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 448(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 512(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 576(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 640(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 704(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 768(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 832(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 896(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 960(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1024(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1088(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1152(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1216(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1280(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1344(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1408(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1472(DX), Z0
-	VMOVUPS Z0, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS (DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 64(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 128(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 192(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 256(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 320(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 384(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 448(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 512(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 576(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 640(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 704(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 768(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 832(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 896(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 960(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1024(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1088(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1152(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1216(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1280(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1344(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1408(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1472(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4symAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4symAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4symAVXVNNIx1(SB), NOSPLIT, $0-72
+TEXT ·mul4symAVXVNNIx1(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y2, Y2, Y2
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y3
-	ADDQ      $0x00000020, R8
+	VCVTPH2PS (R10)(DX*2), Y3
+	ADDQ      $0x00000020, R10
 	VXORPS    Y1, Y1, Y1
-	MOVQ      BX, R10
-	CMPQ      R10, SI
-	CMOVQGT   SI, R10
-	SUBQ      R10, SI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
 	VPBROADCASTD 40(CX), Y4
@@ -2491,36 +2557,44 @@ groupBlock:
 	VCVTDQ2PS    Y4, Y4
 	VFMADD231PS  Y5, Y4, Y1
 	ADDQ         $0x00000100, AX
-	ADDQ         DI, CX
-	DECQ         R10
+	ADDQ         R9, CX
+	DECQ         R12
 	JNZ          groupBlock
 	VFMADD231PS  Y1, Y3, Y2
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y2, (AX)
+	MOVQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y1, Y1, Y1
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y2
-	ADDQ         $0x00000020, DI
+	VCVTPH2PS    (R9)(DX*2), Y2
+	ADDQ         $0x00000020, R9
 	VPBROADCASTD 40(CX), Y3
 	VMOVDQU      (AX)(DX*4), Y4
 	VPSRLW       $0x04, Y4, Y5
@@ -2567,54 +2641,59 @@ singleNext:
 	VMULPS       Y4, Y3, Y3
 	VFMADD231PS  Y3, Y2, Y1
 	ADDQ         $0x00000100, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y1, (AX)
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4symAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4symAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4symAVXVNNIx2(SB), NOSPLIT, $0-72
+TEXT ·mul4symAVXVNNIx2(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y5
-	ADDQ      $0x00000020, R8
+	VCVTPH2PS (R10)(DX*2), Y5
+	ADDQ      $0x00000020, R10
 	VXORPS    Y1, Y1, Y1
 	VXORPS    Y2, Y2, Y2
-	MOVQ      BX, R10
-	CMPQ      R10, SI
-	CMOVQGT   SI, R10
-	SUBQ      R10, SI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
 	VPBROADCASTD 40(CX), Y6
@@ -2690,40 +2769,48 @@ groupBlock:
 	VCVTDQ2PS    Y7, Y7
 	VFMADD231PS  Y6, Y7, Y2
 	ADDQ         $0x00000100, AX
-	ADDQ         DI, CX
-	DECQ         R10
+	ADDQ         R9, CX
+	DECQ         R12
 	JNZ          groupBlock
 	VFMADD231PS  Y1, Y5, Y3
 	VFMADD231PS  Y2, Y5, Y4
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y4, (AX)
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    R8, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y3
-	ADDQ         $0x00000020, DI
+	VCVTPH2PS    (R9)(DX*2), Y3
+	ADDQ         $0x00000020, R9
 	VPBROADCASTD 40(CX), Y4
 	VPBROADCASTD 88(CX), Y5
 	VMOVDQU      (AX)(DX*4), Y6
@@ -2799,244 +2886,255 @@ singleNext:
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  Y5, Y3, Y2
 	ADDQ         $0x00000100, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y2, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4symAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4symAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4symAVXVNNIx4(SB), NOSPLIT, $0-72
+TEXT ·mul4symAVXVNNIx4(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), DX
 	MOVQ         lane+24(FP), BX
-	MOVL         $0x0f0f0f0f, SI
-	VMOVD        SI, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	MOVQ         perGroup+56(FP), SI
 	CMPQ         SI, $0x01
 	JEQ          single
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y1, Y1, Y1
-	VMOVUPS      Y1, (DX)
-	VMOVUPS      Y1, 64(DX)
-	VMOVUPS      Y1, 128(DX)
-	VMOVUPS      Y1, 192(DX)
-	MOVQ         blocks+48(FP), DI
-	MOVQ         step+40(FP), R8
+	VXORPS       Y5, Y5, Y5
+	MOVQ         panels+64(FP), DI
+	MOVQ         c+0(FP), R8
+
+groupPanel:
+	MOVQ    acts+32(FP), CX
+	VMOVUPS Y5, (DX)
+	VMOVUPS Y5, 64(DX)
+	VMOVUPS Y5, 128(DX)
+	VMOVUPS Y5, 192(DX)
+	MOVQ    blocks+48(FP), R9
+	MOVQ    step+40(FP), R10
 
 groupSpan:
-	MOVQ AX, R9
+	MOVQ AX, R11
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R10
+	MOVQ $0x00000002, R12
 
 groupNext:
-	VCVTPH2PS (R9)(BX*2), Y5
-	ADDQ      $0x00000020, R9
+	VCVTPH2PS (R11)(BX*2), Y6
+	ADDQ      $0x00000020, R11
 	VXORPS    Y1, Y1, Y1
 	VXORPS    Y2, Y2, Y2
 	VXORPS    Y3, Y3, Y3
 	VXORPS    Y4, Y4, Y4
-	MOVQ      SI, R11
-	CMPQ      R11, DI
-	CMOVQGT   DI, R11
-	SUBQ      R11, DI
+	MOVQ      SI, R13
+	CMPQ      R13, R9
+	CMOVQGT   R9, R13
+	SUBQ      R13, R9
 
 groupBlock:
-	VPBROADCASTD 40(CX), Y6
-	VPBROADCASTD 88(CX), Y7
-	VPBROADCASTD 136(CX), Y8
-	VPBROADCASTD 184(CX), Y9
-	VMOVDQU      (AX)(BX*4), Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 40(CX), Y7
+	VPBROADCASTD 88(CX), Y8
+	VPBROADCASTD 136(CX), Y9
+	VPBROADCASTD 184(CX), Y10
+	VMOVDQU      (AX)(BX*4), Y11
+	VPSRLW       $0x04, Y11, Y12
 	VPAND        Y0, Y11, Y11
-	VPBROADCASTD (CX), Y12
-	// VPDPBUSD     Y12, Y10, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf4
-	VPBROADCASTD 48(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfc
-	VPBROADCASTD 96(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc4
-	VPBROADCASTD 144(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcc
-	VPBROADCASTD 4(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xf2
-	VPBROADCASTD 52(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfa
-	VPBROADCASTD 100(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc2
-	VPBROADCASTD 148(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xca
-	VMOVDQU      64(AX)(BX*4), Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y0, Y10, Y10
+	VPAND        Y0, Y12, Y12
+	VPBROADCASTD (CX), Y13
+	// VPDPBUSD     Y13, Y11, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfd
+	VPBROADCASTD 48(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc5
+	VPBROADCASTD 96(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcd
+	VPBROADCASTD 144(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd5
+	VPBROADCASTD 4(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfb
+	VPBROADCASTD 52(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xc3
+	VPBROADCASTD 100(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xcb
+	VPBROADCASTD 148(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xd3
+	VMOVDQU      64(AX)(BX*4), Y11
+	VPSRLW       $0x04, Y11, Y12
 	VPAND        Y0, Y11, Y11
-	VPBROADCASTD 8(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf4
-	VPBROADCASTD 56(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfc
-	VPBROADCASTD 104(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc4
-	VPBROADCASTD 152(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcc
-	VPBROADCASTD 12(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xf2
-	VPBROADCASTD 60(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfa
-	VPBROADCASTD 108(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc2
-	VPBROADCASTD 156(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xca
-	VMOVDQU      128(AX)(BX*4), Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y0, Y10, Y10
+	VPAND        Y0, Y12, Y12
+	VPBROADCASTD 8(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfd
+	VPBROADCASTD 56(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc5
+	VPBROADCASTD 104(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcd
+	VPBROADCASTD 152(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd5
+	VPBROADCASTD 12(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfb
+	VPBROADCASTD 60(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xc3
+	VPBROADCASTD 108(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xcb
+	VPBROADCASTD 156(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xd3
+	VMOVDQU      128(AX)(BX*4), Y11
+	VPSRLW       $0x04, Y11, Y12
 	VPAND        Y0, Y11, Y11
-	VPBROADCASTD 16(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf4
-	VPBROADCASTD 64(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfc
-	VPBROADCASTD 112(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc4
-	VPBROADCASTD 160(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcc
-	VPBROADCASTD 20(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xf2
-	VPBROADCASTD 68(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfa
-	VPBROADCASTD 116(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc2
-	VPBROADCASTD 164(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xca
-	VMOVDQU      192(AX)(BX*4), Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y0, Y10, Y10
+	VPAND        Y0, Y12, Y12
+	VPBROADCASTD 16(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfd
+	VPBROADCASTD 64(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc5
+	VPBROADCASTD 112(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcd
+	VPBROADCASTD 160(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd5
+	VPBROADCASTD 20(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfb
+	VPBROADCASTD 68(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xc3
+	VPBROADCASTD 116(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xcb
+	VPBROADCASTD 164(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xd3
+	VMOVDQU      192(AX)(BX*4), Y11
+	VPSRLW       $0x04, Y11, Y12
 	VPAND        Y0, Y11, Y11
-	VPBROADCASTD 24(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf4
-	VPBROADCASTD 72(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfc
-	VPBROADCASTD 120(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc4
-	VPBROADCASTD 168(CX), Y12
-	// VPDPBUSD     Y12, Y10, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcc
-	VPBROADCASTD 28(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xf2
-	VPBROADCASTD 76(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfa
-	VPBROADCASTD 124(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc2
-	VPBROADCASTD 172(CX), Y10
-	// VPDPBUSD     Y10, Y11, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xca
-	VBROADCASTSS 32(CX), Y10
-	VCVTDQ2PS    Y6, Y6
-	VFMADD231PS  Y10, Y6, Y1
-	VBROADCASTSS 80(CX), Y6
+	VPAND        Y0, Y12, Y12
+	VPBROADCASTD 24(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfd
+	VPBROADCASTD 72(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc5
+	VPBROADCASTD 120(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcd
+	VPBROADCASTD 168(CX), Y13
+	// VPDPBUSD     Y13, Y11, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd5
+	VPBROADCASTD 28(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfb
+	VPBROADCASTD 76(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xc3
+	VPBROADCASTD 124(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xcb
+	VPBROADCASTD 172(CX), Y11
+	// VPDPBUSD     Y11, Y12, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xd3
+	VBROADCASTSS 32(CX), Y11
 	VCVTDQ2PS    Y7, Y7
-	VFMADD231PS  Y6, Y7, Y2
-	VBROADCASTSS 128(CX), Y6
+	VFMADD231PS  Y11, Y7, Y1
+	VBROADCASTSS 80(CX), Y7
 	VCVTDQ2PS    Y8, Y8
-	VFMADD231PS  Y6, Y8, Y3
-	VBROADCASTSS 176(CX), Y6
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS 128(CX), Y7
 	VCVTDQ2PS    Y9, Y9
-	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS 176(CX), Y7
+	VCVTDQ2PS    Y10, Y10
+	VFMADD231PS  Y7, Y10, Y4
 	ADDQ         $0x00000100, AX
-	ADDQ         R8, CX
-	DECQ         R11
+	ADDQ         R10, CX
+	DECQ         R13
 	JNZ          groupBlock
-	VFMADD213PS  (DX), Y5, Y1
+	VFMADD213PS  (DX), Y6, Y1
 	VMOVUPS      Y1, (DX)
-	VFMADD213PS  64(DX), Y5, Y2
+	VFMADD213PS  64(DX), Y6, Y2
 	VMOVUPS      Y2, 64(DX)
-	VFMADD213PS  128(DX), Y5, Y3
+	VFMADD213PS  128(DX), Y6, Y3
 	VMOVUPS      Y3, 128(DX)
-	VFMADD213PS  192(DX), Y5, Y4
+	VFMADD213PS  192(DX), Y6, Y4
 	VMOVUPS      Y4, 192(DX)
-	TESTQ        DI, DI
+	TESTQ        R9, R9
 	JZ           groupDone
-	DECQ         R10
+	DECQ         R12
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Y0
-	VMOVUPS Y0, (AX)
+	MOVQ    ldc+8(FP), R9
+	MOVQ    R8, CX
+	VMOVUPS (DX), Y1
+	VMOVUPS Y1, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 64(DX), Y1
+	VMOVUPS Y1, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 128(DX), Y1
+	VMOVUPS Y1, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 192(DX), Y1
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(BX*2), Y5
-	ADDQ         $0x00000020, DI
+	VCVTPH2PS    (R9)(BX*2), Y5
+	ADDQ         $0x00000020, R9
 	VPBROADCASTD 40(CX), Y6
 	VPBROADCASTD 88(CX), Y7
 	VPBROADCASTD 136(CX), Y8
@@ -3170,60 +3268,66 @@ singleNext:
 	VMULPS       Y6, Y9, Y9
 	VFMADD231PS  Y9, Y5, Y4
 	ADDQ         $0x00000100, AX
-	ADDQ         SI, CX
-	DECQ         DX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y4, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4symAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4symAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul4symAVX2x1(SB), NOSPLIT, $0-72
+TEXT ·mul4symAVX2x1(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
-	MOVL         $0x00010001, BX
-	VMOVD        BX, X1
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y4
-	ADDQ      $0x00000020, R8
+	VCVTPH2PS (R10)(DX*2), Y4
+	ADDQ      $0x00000020, R10
 	VXORPS    Y2, Y2, Y2
-	MOVQ      BX, R10
-	CMPQ      R10, SI
-	CMOVQGT   SI, R10
-	SUBQ      R10, SI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
 	VMOVDQU      (AX)(DX*4), Y5
@@ -3272,36 +3376,44 @@ groupBlock:
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y6, Y5, Y2
 	ADDQ         $0x00000100, AX
-	ADDQ         DI, CX
-	DECQ         R10
+	ADDQ         R9, CX
+	DECQ         R12
 	JNZ          groupBlock
 	VFMADD231PS  Y2, Y4, Y3
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y3, (AX)
+	MOVQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y2, Y2, Y2
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y3
-	ADDQ         $0x00000020, DI
+	VCVTPH2PS    (R9)(DX*2), Y3
+	ADDQ         $0x00000020, R9
 	VMOVDQU      (AX)(DX*4), Y4
 	VPSRLW       $0x04, Y4, Y5
 	VPAND        Y0, Y4, Y4
@@ -3349,57 +3461,62 @@ singleNext:
 	VMULPS       Y5, Y4, Y4
 	VFMADD231PS  Y4, Y3, Y2
 	ADDQ         $0x00000100, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y2, (AX)
+	MOVQ    SI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4symAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4symAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul4symAVX2x2(SB), NOSPLIT, $0-72
+TEXT ·mul4symAVX2x2(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
-	MOVL         $0x00010001, BX
-	VMOVD        BX, X1
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y6
-	ADDQ      $0x00000020, R8
+	VCVTPH2PS (R10)(DX*2), Y6
+	ADDQ      $0x00000020, R10
 	VXORPS    Y2, Y2, Y2
 	VXORPS    Y3, Y3, Y3
-	MOVQ      BX, R10
-	CMPQ      R10, SI
-	CMOVQGT   SI, R10
-	SUBQ      R10, SI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
 	VMOVDQU      (AX)(DX*4), Y7
@@ -3477,40 +3594,48 @@ groupBlock:
 	VCVTDQ2PS    Y7, Y7
 	VFMADD231PS  Y8, Y7, Y3
 	ADDQ         $0x00000100, AX
-	ADDQ         DI, CX
-	DECQ         R10
+	ADDQ         R9, CX
+	DECQ         R12
 	JNZ          groupBlock
 	VFMADD231PS  Y2, Y6, Y4
 	VFMADD231PS  Y3, Y6, Y5
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y4, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y5, (AX)
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    R8, CX
+	VMOVUPS Y5, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y4
-	ADDQ         $0x00000020, DI
+	VCVTPH2PS    (R9)(DX*2), Y4
+	ADDQ         $0x00000020, R9
 	VMOVDQU      (AX)(DX*4), Y5
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y0, Y5, Y5
@@ -3588,213 +3713,225 @@ singleNext:
 	VMULPS       Y6, Y5, Y5
 	VFMADD231PS  Y5, Y4, Y3
 	ADDQ         $0x00000100, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4symAVX2x3(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4symAVX2x3(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul4symAVX2x3(SB), NOSPLIT, $0-72
+TEXT ·mul4symAVX2x3(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), DX
 	MOVQ         lane+24(FP), BX
-	MOVL         $0x0f0f0f0f, SI
-	VMOVD        SI, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X1
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
 	MOVQ         perGroup+56(FP), SI
 	CMPQ         SI, $0x01
 	JEQ          single
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y2, Y2, Y2
-	VMOVUPS      Y2, (DX)
-	VMOVUPS      Y2, 64(DX)
-	VMOVUPS      Y2, 128(DX)
-	MOVQ         blocks+48(FP), DI
-	MOVQ         step+40(FP), R8
+	VXORPS       Y5, Y5, Y5
+	MOVQ         panels+64(FP), DI
+	MOVQ         c+0(FP), R8
+
+groupPanel:
+	MOVQ    acts+32(FP), CX
+	VMOVUPS Y5, (DX)
+	VMOVUPS Y5, 64(DX)
+	VMOVUPS Y5, 128(DX)
+	MOVQ    blocks+48(FP), R9
+	MOVQ    step+40(FP), R10
 
 groupSpan:
-	MOVQ AX, R9
+	MOVQ AX, R11
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R10
+	MOVQ $0x00000002, R12
 
 groupNext:
-	VCVTPH2PS (R9)(BX*2), Y5
-	ADDQ      $0x00000020, R9
+	VCVTPH2PS (R11)(BX*2), Y6
+	ADDQ      $0x00000020, R11
 	VXORPS    Y2, Y2, Y2
 	VXORPS    Y3, Y3, Y3
 	VXORPS    Y4, Y4, Y4
-	MOVQ      SI, R11
-	CMPQ      R11, DI
-	CMOVQGT   DI, R11
-	SUBQ      R11, DI
+	MOVQ      SI, R13
+	CMPQ      R13, R9
+	CMOVQGT   R9, R13
+	SUBQ      R13, R9
 
 groupBlock:
-	VMOVDQU      (AX)(BX*4), Y6
-	VPSRLW       $0x04, Y6, Y7
-	VPAND        Y0, Y6, Y6
-	VPAND        Y0, Y7, Y7
-	VPBROADCASTD (CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPBROADCASTD 4(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y9, Y9
-	VPBROADCASTD 48(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y10
-	VPBROADCASTD 52(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y10, Y10
-	VPBROADCASTD 96(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPBROADCASTD 100(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVDQU      64(AX)(BX*4), Y7
+	VMOVDQU      (AX)(BX*4), Y7
 	VPSRLW       $0x04, Y7, Y8
 	VPAND        Y0, Y7, Y7
 	VPAND        Y0, Y8, Y8
-	VPBROADCASTD 8(CX), Y11
-	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y9, Y9
-	VPBROADCASTD 12(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y9, Y9
-	VPBROADCASTD 56(CX), Y11
-	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 60(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 104(CX), Y11
-	VPMADDUBSW   Y11, Y7, Y7
-	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 108(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVDQU      128(AX)(BX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y0, Y7, Y7
+	VPBROADCASTD (CX), Y9
+	VPMADDUBSW   Y9, Y7, Y10
+	VPBROADCASTD 4(CX), Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y10, Y10
+	VPBROADCASTD 48(CX), Y9
+	VPMADDUBSW   Y9, Y7, Y11
+	VPBROADCASTD 52(CX), Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y11, Y11
+	VPBROADCASTD 96(CX), Y9
+	VPMADDUBSW   Y9, Y7, Y7
+	VPBROADCASTD 100(CX), Y9
+	VPMADDUBSW   Y9, Y8, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      64(AX)(BX*4), Y8
+	VPSRLW       $0x04, Y8, Y9
 	VPAND        Y0, Y8, Y8
-	VPBROADCASTD 16(CX), Y11
-	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y9, Y9
-	VPBROADCASTD 20(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y9, Y9
-	VPBROADCASTD 64(CX), Y11
-	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 68(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 112(CX), Y11
-	VPMADDUBSW   Y11, Y7, Y7
-	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 116(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVDQU      192(AX)(BX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD 8(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y10, Y10
+	VPBROADCASTD 12(CX), Y12
+	VPMADDUBSW   Y12, Y9, Y12
+	VPADDW       Y12, Y10, Y10
+	VPBROADCASTD 56(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 60(CX), Y12
+	VPMADDUBSW   Y12, Y9, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 104(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y8
+	VPADDW       Y8, Y7, Y7
+	VPBROADCASTD 108(CX), Y12
+	VPMADDUBSW   Y12, Y9, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      128(AX)(BX*4), Y8
+	VPSRLW       $0x04, Y8, Y9
 	VPAND        Y0, Y8, Y8
-	VPBROADCASTD 24(CX), Y11
-	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y9, Y9
-	VPBROADCASTD 28(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y9, Y9
-	VPBROADCASTD 72(CX), Y11
-	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 76(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 120(CX), Y11
-	VPMADDUBSW   Y11, Y7, Y7
-	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 124(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y7
-	VPADDW       Y7, Y6, Y6
-	VPMADDWD     Y1, Y9, Y9
-	VPBROADCASTD 40(CX), Y7
-	VPADDD       Y7, Y9, Y9
-	VBROADCASTSS 32(CX), Y7
-	VCVTDQ2PS    Y9, Y9
-	VFMADD231PS  Y7, Y9, Y2
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD 16(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y10, Y10
+	VPBROADCASTD 20(CX), Y12
+	VPMADDUBSW   Y12, Y9, Y12
+	VPADDW       Y12, Y10, Y10
+	VPBROADCASTD 64(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 68(CX), Y12
+	VPMADDUBSW   Y12, Y9, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 112(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y8
+	VPADDW       Y8, Y7, Y7
+	VPBROADCASTD 116(CX), Y12
+	VPMADDUBSW   Y12, Y9, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      192(AX)(BX*4), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD 24(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y10, Y10
+	VPBROADCASTD 28(CX), Y12
+	VPMADDUBSW   Y12, Y9, Y12
+	VPADDW       Y12, Y10, Y10
+	VPBROADCASTD 72(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 76(CX), Y12
+	VPMADDUBSW   Y12, Y9, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 120(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y8
+	VPADDW       Y8, Y7, Y7
+	VPBROADCASTD 124(CX), Y12
+	VPMADDUBSW   Y12, Y9, Y8
+	VPADDW       Y8, Y7, Y7
 	VPMADDWD     Y1, Y10, Y10
-	VPBROADCASTD 88(CX), Y7
-	VPADDD       Y7, Y10, Y10
-	VBROADCASTSS 80(CX), Y7
+	VPBROADCASTD 40(CX), Y8
+	VPADDD       Y8, Y10, Y10
+	VBROADCASTSS 32(CX), Y8
 	VCVTDQ2PS    Y10, Y10
-	VFMADD231PS  Y7, Y10, Y3
-	VPMADDWD     Y1, Y6, Y6
-	VPBROADCASTD 136(CX), Y7
-	VPADDD       Y7, Y6, Y6
-	VBROADCASTSS 128(CX), Y7
-	VCVTDQ2PS    Y6, Y6
-	VFMADD231PS  Y7, Y6, Y4
+	VFMADD231PS  Y8, Y10, Y2
+	VPMADDWD     Y1, Y11, Y11
+	VPBROADCASTD 88(CX), Y8
+	VPADDD       Y8, Y11, Y11
+	VBROADCASTSS 80(CX), Y8
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y8, Y11, Y3
+	VPMADDWD     Y1, Y7, Y7
+	VPBROADCASTD 136(CX), Y8
+	VPADDD       Y8, Y7, Y7
+	VBROADCASTSS 128(CX), Y8
+	VCVTDQ2PS    Y7, Y7
+	VFMADD231PS  Y8, Y7, Y4
 	ADDQ         $0x00000100, AX
-	ADDQ         R8, CX
-	DECQ         R11
+	ADDQ         R10, CX
+	DECQ         R13
 	JNZ          groupBlock
-	VFMADD213PS  (DX), Y5, Y2
+	VFMADD213PS  (DX), Y6, Y2
 	VMOVUPS      Y2, (DX)
-	VFMADD213PS  64(DX), Y5, Y3
+	VFMADD213PS  64(DX), Y6, Y3
 	VMOVUPS      Y3, 64(DX)
-	VFMADD213PS  128(DX), Y5, Y4
+	VFMADD213PS  128(DX), Y6, Y4
 	VMOVUPS      Y4, 128(DX)
-	TESTQ        DI, DI
+	TESTQ        R9, R9
 	JZ           groupDone
-	DECQ         R10
+	DECQ         R12
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Y0
-	VMOVUPS Y0, (AX)
+	MOVQ    ldc+8(FP), R9
+	MOVQ    R8, CX
+	VMOVUPS (DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 64(DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 128(DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(BX*2), Y5
-	ADDQ         $0x00000020, DI
+	VCVTPH2PS    (R9)(BX*2), Y5
+	ADDQ         $0x00000020, R9
 	VMOVDQU      (AX)(BX*4), Y6
 	VPSRLW       $0x04, Y6, Y7
 	VPAND        Y0, Y6, Y6
@@ -3902,57 +4039,63 @@ singleNext:
 	VMULPS       Y7, Y6, Y6
 	VFMADD231PS  Y6, Y5, Y4
 	ADDQ         $0x00000100, AX
-	ADDQ         SI, CX
-	DECQ         DX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y4, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4asymAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNIx1(SB), NOSPLIT, $0-72
+TEXT ·mul4asymAVX512VNNIx1(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
-	MOVL         $0x0f0f0f0f, DX
-	VMOVD        DX, X0
+	MOVQ         scratch+72(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
 	MOVQ         perGroup+56(FP), DX
 	CMPQ         DX, $0x01
 	JEQ          single
-	VXORPS       Z1, Z1, Z1
-	VXORPS       Z2, Z2, Z2
-	MOVQ         blocks+48(FP), BX
-	MOVQ         step+40(FP), SI
+	MOVQ         panels+64(FP), BX
+	MOVQ         c+0(FP), SI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Z2, Z2, Z2
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z4
-	ADDQ      $0x00000020, DI
-	VPMOVZXBD (R9), Z3
-	ADDQ      $0x00000010, R9
+	VCVTPH2PS (R9), Z4
+	ADDQ      $0x00000020, R9
+	VPMOVZXBD (R11), Z3
+	ADDQ      $0x00000010, R11
 	VXORPS    Z1, Z1, Z1
-	MOVQ      DX, R10
-	CMPQ      R10, BX
-	CMOVQGT   BX, R10
-	SUBQ      R10, BX
+	MOVQ      DX, R12
+	CMPQ      R12, DI
+	CMOVQGT   DI, R12
+	SUBQ      R12, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z5
@@ -3984,39 +4127,47 @@ groupBlock:
 	VCVTDQ2PS        Z13, Z13
 	VFMADD231PS.BCST 32(CX), Z13, Z1
 	ADDQ             $0x00000100, AX
-	ADDQ             SI, CX
-	DECQ             R10
+	ADDQ             R8, CX
+	DECQ             R12
 	JNZ              groupBlock
 	VFMADD231PS      Z1, Z4, Z2
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z2, (AX)
+	MOVQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
-	LEAQ 128(AX), R8
+	MOVQ AX, R8
+	LEAQ 128(AX), R10
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, DI
+	MOVQ $0x00000004, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z3
-	ADDQ          $0x00000020, SI
-	VPMOVZXBD     (R8), Z2
-	ADDQ          $0x00000010, R8
+	VCVTPH2PS     (R8), Z3
+	ADDQ          $0x00000020, R8
+	VPMOVZXBD     (R10), Z2
+	ADDQ          $0x00000010, R10
 	VMOVDQU32     (AX), Z4
 	VPSRLW        $0x04, Z4, Z5
 	VPANDD        Z0, Z4, Z4
@@ -4047,56 +4198,61 @@ singleNext:
 	VMULPS.BCST   32(CX), Z12, Z12
 	VFMADD231PS   Z12, Z3, Z1
 	ADDQ          $0x00000100, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z1, (AX)
+	MOVQ    BX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4asymAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNIx2(SB), NOSPLIT, $0-72
+TEXT ·mul4asymAVX512VNNIx2(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
-	MOVL         $0x0f0f0f0f, DX
-	VMOVD        DX, X0
+	MOVQ         scratch+72(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
 	MOVQ         perGroup+56(FP), DX
 	CMPQ         DX, $0x01
 	JEQ          single
-	VXORPS       Z1, Z1, Z1
-	VXORPS       Z2, Z2, Z2
-	VXORPS       Z3, Z3, Z3
-	VXORPS       Z4, Z4, Z4
-	MOVQ         blocks+48(FP), BX
-	MOVQ         step+40(FP), SI
+	MOVQ         panels+64(FP), BX
+	MOVQ         c+0(FP), SI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z6
-	ADDQ      $0x00000020, DI
-	VPMOVZXBD (R9), Z5
-	ADDQ      $0x00000010, R9
+	VCVTPH2PS (R9), Z6
+	ADDQ      $0x00000020, R9
+	VPMOVZXBD (R11), Z5
+	ADDQ      $0x00000010, R11
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
-	MOVQ      DX, R10
-	CMPQ      R10, BX
-	CMOVQGT   BX, R10
-	SUBQ      R10, BX
+	MOVQ      DX, R12
+	CMPQ      R12, DI
+	CMOVQGT   DI, R12
+	SUBQ      R12, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z7
@@ -4140,43 +4296,51 @@ groupBlock:
 	VCVTDQ2PS        Z16, Z16
 	VFMADD231PS.BCST 80(CX), Z16, Z2
 	ADDQ             $0x00000100, AX
-	ADDQ             SI, CX
-	DECQ             R10
+	ADDQ             R8, CX
+	DECQ             R12
 	JNZ              groupBlock
 	VFMADD231PS      Z1, Z6, Z3
 	VFMADD231PS      Z2, Z6, Z4
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z4, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
-	LEAQ 128(AX), R8
+	MOVQ AX, R8
+	LEAQ 128(AX), R10
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, DI
+	MOVQ $0x00000004, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z4
-	ADDQ          $0x00000020, SI
-	VPMOVZXBD     (R8), Z3
-	ADDQ          $0x00000010, R8
+	VCVTPH2PS     (R8), Z4
+	ADDQ          $0x00000020, R8
+	VPMOVZXBD     (R10), Z3
+	ADDQ          $0x00000010, R10
 	VMOVDQU32     (AX), Z5
 	VPSRLW        $0x04, Z5, Z6
 	VPANDD        Z0, Z5, Z5
@@ -4220,64 +4384,67 @@ singleNext:
 	VMULPS.BCST   80(CX), Z14, Z14
 	VFMADD231PS   Z14, Z4, Z2
 	ADDQ          $0x00000100, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4asymAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNIx4(SB), NOSPLIT, $0-72
+TEXT ·mul4asymAVX512VNNIx4(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
-	MOVL         $0x0f0f0f0f, DX
-	VMOVD        DX, X0
+	MOVQ         scratch+72(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
 	MOVQ         perGroup+56(FP), DX
 	CMPQ         DX, $0x01
 	JEQ          single
-	VXORPS       Z1, Z1, Z1
-	VXORPS       Z2, Z2, Z2
-	VXORPS       Z3, Z3, Z3
-	VXORPS       Z4, Z4, Z4
-	VXORPS       Z5, Z5, Z5
-	VXORPS       Z6, Z6, Z6
-	VXORPS       Z7, Z7, Z7
-	VXORPS       Z8, Z8, Z8
-	MOVQ         blocks+48(FP), BX
-	MOVQ         step+40(FP), SI
+	MOVQ         panels+64(FP), BX
+	MOVQ         c+0(FP), SI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z10
-	ADDQ      $0x00000020, DI
-	VPMOVZXBD (R9), Z9
-	ADDQ      $0x00000010, R9
+	VCVTPH2PS (R9), Z10
+	ADDQ      $0x00000020, R9
+	VPMOVZXBD (R11), Z9
+	ADDQ      $0x00000010, R11
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
 	VXORPS    Z3, Z3, Z3
 	VXORPS    Z4, Z4, Z4
-	MOVQ      DX, R10
-	CMPQ      R10, BX
-	CMOVQGT   BX, R10
-	SUBQ      R10, BX
+	MOVQ      DX, R12
+	CMPQ      R12, DI
+	CMOVQGT   DI, R12
+	SUBQ      R12, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z11
@@ -4345,51 +4512,59 @@ groupBlock:
 	VCVTDQ2PS        Z22, Z22
 	VFMADD231PS.BCST 176(CX), Z22, Z4
 	ADDQ             $0x00000100, AX
-	ADDQ             SI, CX
-	DECQ             R10
+	ADDQ             R8, CX
+	DECQ             R12
 	JNZ              groupBlock
 	VFMADD231PS      Z1, Z10, Z5
 	VFMADD231PS      Z2, Z10, Z6
 	VFMADD231PS      Z3, Z10, Z7
 	VFMADD231PS      Z4, Z10, Z8
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z7, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z8, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
-	LEAQ 128(AX), R8
+	MOVQ AX, R8
+	LEAQ 128(AX), R10
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, DI
+	MOVQ $0x00000004, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z6
-	ADDQ          $0x00000020, SI
-	VPMOVZXBD     (R8), Z5
-	ADDQ          $0x00000010, R8
+	VCVTPH2PS     (R8), Z6
+	ADDQ          $0x00000020, R8
+	VPMOVZXBD     (R10), Z5
+	ADDQ          $0x00000010, R10
 	VMOVDQU32     (AX), Z7
 	VPSRLW        $0x04, Z7, Z8
 	VPANDD        Z0, Z7, Z7
@@ -4459,68 +4634,67 @@ singleNext:
 	VMULPS.BCST   176(CX), Z18, Z18
 	VFMADD231PS   Z18, Z6, Z4
 	ADDQ          $0x00000100, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z4, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4asymAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNIx8(SB), NOSPLIT, $0-72
+TEXT ·mul4asymAVX512VNNIx8(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
-	MOVL         $0x0f0f0f0f, DX
-	VMOVD        DX, X0
+	MOVQ         scratch+72(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
 	MOVQ         perGroup+56(FP), DX
 	CMPQ         DX, $0x01
 	JEQ          single
-	VXORPS       Z1, Z1, Z1
-	VXORPS       Z2, Z2, Z2
-	VXORPS       Z3, Z3, Z3
-	VXORPS       Z4, Z4, Z4
-	VXORPS       Z5, Z5, Z5
-	VXORPS       Z6, Z6, Z6
-	VXORPS       Z7, Z7, Z7
-	VXORPS       Z8, Z8, Z8
-	VXORPS       Z9, Z9, Z9
-	VXORPS       Z10, Z10, Z10
-	VXORPS       Z11, Z11, Z11
-	VXORPS       Z12, Z12, Z12
-	VXORPS       Z13, Z13, Z13
-	VXORPS       Z14, Z14, Z14
-	VXORPS       Z15, Z15, Z15
-	VXORPS       Z16, Z16, Z16
-	MOVQ         blocks+48(FP), BX
-	MOVQ         step+40(FP), SI
+	MOVQ         panels+64(FP), BX
+	MOVQ         c+0(FP), SI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z18
-	ADDQ      $0x00000020, DI
-	VPMOVZXBD (R9), Z17
-	ADDQ      $0x00000010, R9
+	VCVTPH2PS (R9), Z18
+	ADDQ      $0x00000020, R9
+	VPMOVZXBD (R11), Z17
+	ADDQ      $0x00000010, R11
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
 	VXORPS    Z3, Z3, Z3
@@ -4529,10 +4703,10 @@ groupNext:
 	VXORPS    Z6, Z6, Z6
 	VXORPS    Z7, Z7, Z7
 	VXORPS    Z8, Z8, Z8
-	MOVQ      DX, R10
-	CMPQ      R10, BX
-	CMOVQGT   BX, R10
-	SUBQ      R10, BX
+	MOVQ      DX, R12
+	CMPQ      R12, DI
+	CMOVQGT   DI, R12
+	SUBQ      R12, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z19
@@ -4648,8 +4822,8 @@ groupBlock:
 	VCVTDQ2PS        Z30, Z30
 	VFMADD231PS.BCST 368(CX), Z30, Z8
 	ADDQ             $0x00000100, AX
-	ADDQ             SI, CX
-	DECQ             R10
+	ADDQ             R8, CX
+	DECQ             R12
 	JNZ              groupBlock
 	VFMADD231PS      Z1, Z18, Z9
 	VFMADD231PS      Z2, Z18, Z10
@@ -4659,34 +4833,42 @@ groupBlock:
 	VFMADD231PS      Z6, Z18, Z14
 	VFMADD231PS      Z7, Z18, Z15
 	VFMADD231PS      Z8, Z18, Z16
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z9, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z10, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z11, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z12, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z13, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z14, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z15, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z16, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Z9, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z10, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z11, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z12, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z13, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z14, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z15, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z16, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
@@ -4695,20 +4877,20 @@ single:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 	VXORPS Z8, Z8, Z8
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
-	LEAQ 128(AX), R8
+	MOVQ AX, R8
+	LEAQ 128(AX), R10
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, DI
+	MOVQ $0x00000004, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z10
-	ADDQ          $0x00000020, SI
-	VPMOVZXBD     (R8), Z9
-	ADDQ          $0x00000010, R8
+	VCVTPH2PS     (R8), Z10
+	ADDQ          $0x00000020, R8
+	VPMOVZXBD     (R10), Z9
+	ADDQ          $0x00000010, R10
 	VMOVDQU32     (AX), Z11
 	VPSRLW        $0x04, Z11, Z12
 	VPANDD        Z0, Z11, Z11
@@ -4830,85 +5012,80 @@ singleNext:
 	VMULPS.BCST   368(CX), Z22, Z22
 	VFMADD231PS   Z22, Z10, Z8
 	ADDQ          $0x00000100, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z7, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z8, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4asymAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNIx12(SB), NOSPLIT, $0-72
+TEXT ·mul4asymAVX512VNNIx12(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVQ         scratch+72(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
-	VXORPS       Z1, Z1, Z1
-	VXORPS       Z2, Z2, Z2
-	VXORPS       Z3, Z3, Z3
-	VXORPS       Z4, Z4, Z4
-	VXORPS       Z5, Z5, Z5
-	VXORPS       Z6, Z6, Z6
-	VXORPS       Z7, Z7, Z7
-	VXORPS       Z8, Z8, Z8
-	VXORPS       Z9, Z9, Z9
-	VXORPS       Z10, Z10, Z10
-	VXORPS       Z11, Z11, Z11
-	VXORPS       Z12, Z12, Z12
-	VXORPS       Z1, Z1, Z1
-	VMOVUPS      Z1, (DX)
-	VMOVUPS      Z1, 64(DX)
-	VMOVUPS      Z1, 128(DX)
-	VMOVUPS      Z1, 192(DX)
-	VMOVUPS      Z1, 256(DX)
-	VMOVUPS      Z1, 320(DX)
-	VMOVUPS      Z1, 384(DX)
-	VMOVUPS      Z1, 448(DX)
-	VMOVUPS      Z1, 512(DX)
-	VMOVUPS      Z1, 576(DX)
-	VMOVUPS      Z1, 640(DX)
-	VMOVUPS      Z1, 704(DX)
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	VXORPS       Z13, Z13, Z13
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ    acts+32(FP), CX
+	VMOVUPS Z13, (DX)
+	VMOVUPS Z13, 64(DX)
+	VMOVUPS Z13, 128(DX)
+	VMOVUPS Z13, 192(DX)
+	VMOVUPS Z13, 256(DX)
+	VMOVUPS Z13, 320(DX)
+	VMOVUPS Z13, 384(DX)
+	VMOVUPS Z13, 448(DX)
+	VMOVUPS Z13, 512(DX)
+	VMOVUPS Z13, 576(DX)
+	VMOVUPS Z13, 640(DX)
+	VMOVUPS Z13, 704(DX)
+	MOVQ    blocks+48(FP), R8
+	MOVQ    step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R8), Z14
-	ADDQ      $0x00000020, R8
-	VPMOVZXBD (R10), Z13
-	ADDQ      $0x00000010, R10
+	VCVTPH2PS (R10), Z15
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12), Z14
+	ADDQ      $0x00000010, R12
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
 	VXORPS    Z3, Z3, Z3
@@ -4921,248 +5098,256 @@ groupNext:
 	VXORPS    Z10, Z10, Z10
 	VXORPS    Z11, Z11, Z11
 	VXORPS    Z12, Z12, Z12
-	MOVQ      BX, R11
-	CMPQ      R11, SI
-	CMOVQGT   SI, R11
-	SUBQ      R11, SI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
-	VMOVDQU32        (AX), Z15
-	VPSRLW           $0x04, Z15, Z16
-	VPANDD           Z0, Z15, Z15
+	VMOVDQU32        (AX), Z16
+	VPSRLW           $0x04, Z16, Z17
 	VPANDD           Z0, Z16, Z16
-	VMOVDQU32        64(AX), Z17
-	VPSRLW           $0x04, Z17, Z18
 	VPANDD           Z0, Z17, Z17
+	VMOVDQU32        64(AX), Z18
+	VPSRLW           $0x04, Z18, Z19
 	VPANDD           Z0, Z18, Z18
-	VMOVDQU32        128(AX), Z19
-	VPSRLW           $0x04, Z19, Z20
 	VPANDD           Z0, Z19, Z19
+	VMOVDQU32        128(AX), Z20
+	VPSRLW           $0x04, Z20, Z21
 	VPANDD           Z0, Z20, Z20
-	VMOVDQU32        192(AX), Z21
-	VPSRLW           $0x04, Z21, Z22
 	VPANDD           Z0, Z21, Z21
+	VMOVDQU32        192(AX), Z22
+	VPSRLW           $0x04, Z22, Z23
 	VPANDD           Z0, Z22, Z22
-	VPXORD           Z23, Z23, Z23
-	VPDPWSSD.BCST    36(CX), Z13, Z23
+	VPANDD           Z0, Z23, Z23
 	VPXORD           Z24, Z24, Z24
-	VPDPWSSD.BCST    84(CX), Z13, Z24
+	VPDPWSSD.BCST    36(CX), Z14, Z24
 	VPXORD           Z25, Z25, Z25
-	VPDPWSSD.BCST    132(CX), Z13, Z25
+	VPDPWSSD.BCST    84(CX), Z14, Z25
 	VPXORD           Z26, Z26, Z26
-	VPDPWSSD.BCST    180(CX), Z13, Z26
-	VPDPBUSD.BCST    (CX), Z15, Z23
-	VPDPBUSD.BCST    48(CX), Z15, Z24
-	VPDPBUSD.BCST    96(CX), Z15, Z25
-	VPDPBUSD.BCST    144(CX), Z15, Z26
-	VPDPBUSD.BCST    4(CX), Z16, Z23
-	VPDPBUSD.BCST    52(CX), Z16, Z24
-	VPDPBUSD.BCST    100(CX), Z16, Z25
-	VPDPBUSD.BCST    148(CX), Z16, Z26
-	VPDPBUSD.BCST    8(CX), Z17, Z23
-	VPDPBUSD.BCST    56(CX), Z17, Z24
-	VPDPBUSD.BCST    104(CX), Z17, Z25
-	VPDPBUSD.BCST    152(CX), Z17, Z26
-	VPDPBUSD.BCST    12(CX), Z18, Z23
-	VPDPBUSD.BCST    60(CX), Z18, Z24
-	VPDPBUSD.BCST    108(CX), Z18, Z25
-	VPDPBUSD.BCST    156(CX), Z18, Z26
-	VPDPBUSD.BCST    16(CX), Z19, Z23
-	VPDPBUSD.BCST    64(CX), Z19, Z24
-	VPDPBUSD.BCST    112(CX), Z19, Z25
-	VPDPBUSD.BCST    160(CX), Z19, Z26
-	VPDPBUSD.BCST    20(CX), Z20, Z23
-	VPDPBUSD.BCST    68(CX), Z20, Z24
-	VPDPBUSD.BCST    116(CX), Z20, Z25
-	VPDPBUSD.BCST    164(CX), Z20, Z26
-	VPDPBUSD.BCST    24(CX), Z21, Z23
-	VPDPBUSD.BCST    72(CX), Z21, Z24
-	VPDPBUSD.BCST    120(CX), Z21, Z25
-	VPDPBUSD.BCST    168(CX), Z21, Z26
-	VPDPBUSD.BCST    28(CX), Z22, Z23
-	VPDPBUSD.BCST    76(CX), Z22, Z24
-	VPDPBUSD.BCST    124(CX), Z22, Z25
-	VPDPBUSD.BCST    172(CX), Z22, Z26
-	VCVTDQ2PS        Z23, Z23
-	VFMADD231PS.BCST 32(CX), Z23, Z1
+	VPDPWSSD.BCST    132(CX), Z14, Z26
+	VPXORD           Z27, Z27, Z27
+	VPDPWSSD.BCST    180(CX), Z14, Z27
+	VPDPBUSD.BCST    (CX), Z16, Z24
+	VPDPBUSD.BCST    48(CX), Z16, Z25
+	VPDPBUSD.BCST    96(CX), Z16, Z26
+	VPDPBUSD.BCST    144(CX), Z16, Z27
+	VPDPBUSD.BCST    4(CX), Z17, Z24
+	VPDPBUSD.BCST    52(CX), Z17, Z25
+	VPDPBUSD.BCST    100(CX), Z17, Z26
+	VPDPBUSD.BCST    148(CX), Z17, Z27
+	VPDPBUSD.BCST    8(CX), Z18, Z24
+	VPDPBUSD.BCST    56(CX), Z18, Z25
+	VPDPBUSD.BCST    104(CX), Z18, Z26
+	VPDPBUSD.BCST    152(CX), Z18, Z27
+	VPDPBUSD.BCST    12(CX), Z19, Z24
+	VPDPBUSD.BCST    60(CX), Z19, Z25
+	VPDPBUSD.BCST    108(CX), Z19, Z26
+	VPDPBUSD.BCST    156(CX), Z19, Z27
+	VPDPBUSD.BCST    16(CX), Z20, Z24
+	VPDPBUSD.BCST    64(CX), Z20, Z25
+	VPDPBUSD.BCST    112(CX), Z20, Z26
+	VPDPBUSD.BCST    160(CX), Z20, Z27
+	VPDPBUSD.BCST    20(CX), Z21, Z24
+	VPDPBUSD.BCST    68(CX), Z21, Z25
+	VPDPBUSD.BCST    116(CX), Z21, Z26
+	VPDPBUSD.BCST    164(CX), Z21, Z27
+	VPDPBUSD.BCST    24(CX), Z22, Z24
+	VPDPBUSD.BCST    72(CX), Z22, Z25
+	VPDPBUSD.BCST    120(CX), Z22, Z26
+	VPDPBUSD.BCST    168(CX), Z22, Z27
+	VPDPBUSD.BCST    28(CX), Z23, Z24
+	VPDPBUSD.BCST    76(CX), Z23, Z25
+	VPDPBUSD.BCST    124(CX), Z23, Z26
+	VPDPBUSD.BCST    172(CX), Z23, Z27
 	VCVTDQ2PS        Z24, Z24
-	VFMADD231PS.BCST 80(CX), Z24, Z2
+	VFMADD231PS.BCST 32(CX), Z24, Z1
 	VCVTDQ2PS        Z25, Z25
-	VFMADD231PS.BCST 128(CX), Z25, Z3
+	VFMADD231PS.BCST 80(CX), Z25, Z2
 	VCVTDQ2PS        Z26, Z26
-	VFMADD231PS.BCST 176(CX), Z26, Z4
-	VPXORD           Z23, Z23, Z23
-	VPDPWSSD.BCST    228(CX), Z13, Z23
+	VFMADD231PS.BCST 128(CX), Z26, Z3
+	VCVTDQ2PS        Z27, Z27
+	VFMADD231PS.BCST 176(CX), Z27, Z4
 	VPXORD           Z24, Z24, Z24
-	VPDPWSSD.BCST    276(CX), Z13, Z24
+	VPDPWSSD.BCST    228(CX), Z14, Z24
 	VPXORD           Z25, Z25, Z25
-	VPDPWSSD.BCST    324(CX), Z13, Z25
+	VPDPWSSD.BCST    276(CX), Z14, Z25
 	VPXORD           Z26, Z26, Z26
-	VPDPWSSD.BCST    372(CX), Z13, Z26
-	VPDPBUSD.BCST    192(CX), Z15, Z23
-	VPDPBUSD.BCST    240(CX), Z15, Z24
-	VPDPBUSD.BCST    288(CX), Z15, Z25
-	VPDPBUSD.BCST    336(CX), Z15, Z26
-	VPDPBUSD.BCST    196(CX), Z16, Z23
-	VPDPBUSD.BCST    244(CX), Z16, Z24
-	VPDPBUSD.BCST    292(CX), Z16, Z25
-	VPDPBUSD.BCST    340(CX), Z16, Z26
-	VPDPBUSD.BCST    200(CX), Z17, Z23
-	VPDPBUSD.BCST    248(CX), Z17, Z24
-	VPDPBUSD.BCST    296(CX), Z17, Z25
-	VPDPBUSD.BCST    344(CX), Z17, Z26
-	VPDPBUSD.BCST    204(CX), Z18, Z23
-	VPDPBUSD.BCST    252(CX), Z18, Z24
-	VPDPBUSD.BCST    300(CX), Z18, Z25
-	VPDPBUSD.BCST    348(CX), Z18, Z26
-	VPDPBUSD.BCST    208(CX), Z19, Z23
-	VPDPBUSD.BCST    256(CX), Z19, Z24
-	VPDPBUSD.BCST    304(CX), Z19, Z25
-	VPDPBUSD.BCST    352(CX), Z19, Z26
-	VPDPBUSD.BCST    212(CX), Z20, Z23
-	VPDPBUSD.BCST    260(CX), Z20, Z24
-	VPDPBUSD.BCST    308(CX), Z20, Z25
-	VPDPBUSD.BCST    356(CX), Z20, Z26
-	VPDPBUSD.BCST    216(CX), Z21, Z23
-	VPDPBUSD.BCST    264(CX), Z21, Z24
-	VPDPBUSD.BCST    312(CX), Z21, Z25
-	VPDPBUSD.BCST    360(CX), Z21, Z26
-	VPDPBUSD.BCST    220(CX), Z22, Z23
-	VPDPBUSD.BCST    268(CX), Z22, Z24
-	VPDPBUSD.BCST    316(CX), Z22, Z25
-	VPDPBUSD.BCST    364(CX), Z22, Z26
-	VCVTDQ2PS        Z23, Z23
-	VFMADD231PS.BCST 224(CX), Z23, Z5
+	VPDPWSSD.BCST    324(CX), Z14, Z26
+	VPXORD           Z27, Z27, Z27
+	VPDPWSSD.BCST    372(CX), Z14, Z27
+	VPDPBUSD.BCST    192(CX), Z16, Z24
+	VPDPBUSD.BCST    240(CX), Z16, Z25
+	VPDPBUSD.BCST    288(CX), Z16, Z26
+	VPDPBUSD.BCST    336(CX), Z16, Z27
+	VPDPBUSD.BCST    196(CX), Z17, Z24
+	VPDPBUSD.BCST    244(CX), Z17, Z25
+	VPDPBUSD.BCST    292(CX), Z17, Z26
+	VPDPBUSD.BCST    340(CX), Z17, Z27
+	VPDPBUSD.BCST    200(CX), Z18, Z24
+	VPDPBUSD.BCST    248(CX), Z18, Z25
+	VPDPBUSD.BCST    296(CX), Z18, Z26
+	VPDPBUSD.BCST    344(CX), Z18, Z27
+	VPDPBUSD.BCST    204(CX), Z19, Z24
+	VPDPBUSD.BCST    252(CX), Z19, Z25
+	VPDPBUSD.BCST    300(CX), Z19, Z26
+	VPDPBUSD.BCST    348(CX), Z19, Z27
+	VPDPBUSD.BCST    208(CX), Z20, Z24
+	VPDPBUSD.BCST    256(CX), Z20, Z25
+	VPDPBUSD.BCST    304(CX), Z20, Z26
+	VPDPBUSD.BCST    352(CX), Z20, Z27
+	VPDPBUSD.BCST    212(CX), Z21, Z24
+	VPDPBUSD.BCST    260(CX), Z21, Z25
+	VPDPBUSD.BCST    308(CX), Z21, Z26
+	VPDPBUSD.BCST    356(CX), Z21, Z27
+	VPDPBUSD.BCST    216(CX), Z22, Z24
+	VPDPBUSD.BCST    264(CX), Z22, Z25
+	VPDPBUSD.BCST    312(CX), Z22, Z26
+	VPDPBUSD.BCST    360(CX), Z22, Z27
+	VPDPBUSD.BCST    220(CX), Z23, Z24
+	VPDPBUSD.BCST    268(CX), Z23, Z25
+	VPDPBUSD.BCST    316(CX), Z23, Z26
+	VPDPBUSD.BCST    364(CX), Z23, Z27
 	VCVTDQ2PS        Z24, Z24
-	VFMADD231PS.BCST 272(CX), Z24, Z6
+	VFMADD231PS.BCST 224(CX), Z24, Z5
 	VCVTDQ2PS        Z25, Z25
-	VFMADD231PS.BCST 320(CX), Z25, Z7
+	VFMADD231PS.BCST 272(CX), Z25, Z6
 	VCVTDQ2PS        Z26, Z26
-	VFMADD231PS.BCST 368(CX), Z26, Z8
-	VPXORD           Z23, Z23, Z23
-	VPDPWSSD.BCST    420(CX), Z13, Z23
+	VFMADD231PS.BCST 320(CX), Z26, Z7
+	VCVTDQ2PS        Z27, Z27
+	VFMADD231PS.BCST 368(CX), Z27, Z8
 	VPXORD           Z24, Z24, Z24
-	VPDPWSSD.BCST    468(CX), Z13, Z24
+	VPDPWSSD.BCST    420(CX), Z14, Z24
 	VPXORD           Z25, Z25, Z25
-	VPDPWSSD.BCST    516(CX), Z13, Z25
+	VPDPWSSD.BCST    468(CX), Z14, Z25
 	VPXORD           Z26, Z26, Z26
-	VPDPWSSD.BCST    564(CX), Z13, Z26
-	VPDPBUSD.BCST    384(CX), Z15, Z23
-	VPDPBUSD.BCST    432(CX), Z15, Z24
-	VPDPBUSD.BCST    480(CX), Z15, Z25
-	VPDPBUSD.BCST    528(CX), Z15, Z26
-	VPDPBUSD.BCST    388(CX), Z16, Z23
-	VPDPBUSD.BCST    436(CX), Z16, Z24
-	VPDPBUSD.BCST    484(CX), Z16, Z25
-	VPDPBUSD.BCST    532(CX), Z16, Z26
-	VPDPBUSD.BCST    392(CX), Z17, Z23
-	VPDPBUSD.BCST    440(CX), Z17, Z24
-	VPDPBUSD.BCST    488(CX), Z17, Z25
-	VPDPBUSD.BCST    536(CX), Z17, Z26
-	VPDPBUSD.BCST    396(CX), Z18, Z23
-	VPDPBUSD.BCST    444(CX), Z18, Z24
-	VPDPBUSD.BCST    492(CX), Z18, Z25
-	VPDPBUSD.BCST    540(CX), Z18, Z26
-	VPDPBUSD.BCST    400(CX), Z19, Z23
-	VPDPBUSD.BCST    448(CX), Z19, Z24
-	VPDPBUSD.BCST    496(CX), Z19, Z25
-	VPDPBUSD.BCST    544(CX), Z19, Z26
-	VPDPBUSD.BCST    404(CX), Z20, Z23
-	VPDPBUSD.BCST    452(CX), Z20, Z24
-	VPDPBUSD.BCST    500(CX), Z20, Z25
-	VPDPBUSD.BCST    548(CX), Z20, Z26
-	VPDPBUSD.BCST    408(CX), Z21, Z23
-	VPDPBUSD.BCST    456(CX), Z21, Z24
-	VPDPBUSD.BCST    504(CX), Z21, Z25
-	VPDPBUSD.BCST    552(CX), Z21, Z26
-	VPDPBUSD.BCST    412(CX), Z22, Z23
-	VPDPBUSD.BCST    460(CX), Z22, Z24
-	VPDPBUSD.BCST    508(CX), Z22, Z25
-	VPDPBUSD.BCST    556(CX), Z22, Z26
-	VCVTDQ2PS        Z23, Z23
-	VFMADD231PS.BCST 416(CX), Z23, Z9
+	VPDPWSSD.BCST    516(CX), Z14, Z26
+	VPXORD           Z27, Z27, Z27
+	VPDPWSSD.BCST    564(CX), Z14, Z27
+	VPDPBUSD.BCST    384(CX), Z16, Z24
+	VPDPBUSD.BCST    432(CX), Z16, Z25
+	VPDPBUSD.BCST    480(CX), Z16, Z26
+	VPDPBUSD.BCST    528(CX), Z16, Z27
+	VPDPBUSD.BCST    388(CX), Z17, Z24
+	VPDPBUSD.BCST    436(CX), Z17, Z25
+	VPDPBUSD.BCST    484(CX), Z17, Z26
+	VPDPBUSD.BCST    532(CX), Z17, Z27
+	VPDPBUSD.BCST    392(CX), Z18, Z24
+	VPDPBUSD.BCST    440(CX), Z18, Z25
+	VPDPBUSD.BCST    488(CX), Z18, Z26
+	VPDPBUSD.BCST    536(CX), Z18, Z27
+	VPDPBUSD.BCST    396(CX), Z19, Z24
+	VPDPBUSD.BCST    444(CX), Z19, Z25
+	VPDPBUSD.BCST    492(CX), Z19, Z26
+	VPDPBUSD.BCST    540(CX), Z19, Z27
+	VPDPBUSD.BCST    400(CX), Z20, Z24
+	VPDPBUSD.BCST    448(CX), Z20, Z25
+	VPDPBUSD.BCST    496(CX), Z20, Z26
+	VPDPBUSD.BCST    544(CX), Z20, Z27
+	VPDPBUSD.BCST    404(CX), Z21, Z24
+	VPDPBUSD.BCST    452(CX), Z21, Z25
+	VPDPBUSD.BCST    500(CX), Z21, Z26
+	VPDPBUSD.BCST    548(CX), Z21, Z27
+	VPDPBUSD.BCST    408(CX), Z22, Z24
+	VPDPBUSD.BCST    456(CX), Z22, Z25
+	VPDPBUSD.BCST    504(CX), Z22, Z26
+	VPDPBUSD.BCST    552(CX), Z22, Z27
+	VPDPBUSD.BCST    412(CX), Z23, Z24
+	VPDPBUSD.BCST    460(CX), Z23, Z25
+	VPDPBUSD.BCST    508(CX), Z23, Z26
+	VPDPBUSD.BCST    556(CX), Z23, Z27
 	VCVTDQ2PS        Z24, Z24
-	VFMADD231PS.BCST 464(CX), Z24, Z10
+	VFMADD231PS.BCST 416(CX), Z24, Z9
 	VCVTDQ2PS        Z25, Z25
-	VFMADD231PS.BCST 512(CX), Z25, Z11
+	VFMADD231PS.BCST 464(CX), Z25, Z10
 	VCVTDQ2PS        Z26, Z26
-	VFMADD231PS.BCST 560(CX), Z26, Z12
+	VFMADD231PS.BCST 512(CX), Z26, Z11
+	VCVTDQ2PS        Z27, Z27
+	VFMADD231PS.BCST 560(CX), Z27, Z12
 	ADDQ             $0x00000100, AX
-	ADDQ             DI, CX
-	DECQ             R11
+	ADDQ             R9, CX
+	DECQ             R13
 	JNZ              groupBlock
-	VFMADD213PS      (DX), Z14, Z1
+	VFMADD213PS      (DX), Z15, Z1
 	VMOVUPS          Z1, (DX)
-	VFMADD213PS      64(DX), Z14, Z2
+	VFMADD213PS      64(DX), Z15, Z2
 	VMOVUPS          Z2, 64(DX)
-	VFMADD213PS      128(DX), Z14, Z3
+	VFMADD213PS      128(DX), Z15, Z3
 	VMOVUPS          Z3, 128(DX)
-	VFMADD213PS      192(DX), Z14, Z4
+	VFMADD213PS      192(DX), Z15, Z4
 	VMOVUPS          Z4, 192(DX)
-	VFMADD213PS      256(DX), Z14, Z5
+	VFMADD213PS      256(DX), Z15, Z5
 	VMOVUPS          Z5, 256(DX)
-	VFMADD213PS      320(DX), Z14, Z6
+	VFMADD213PS      320(DX), Z15, Z6
 	VMOVUPS          Z6, 320(DX)
-	VFMADD213PS      384(DX), Z14, Z7
+	VFMADD213PS      384(DX), Z15, Z7
 	VMOVUPS          Z7, 384(DX)
-	VFMADD213PS      448(DX), Z14, Z8
+	VFMADD213PS      448(DX), Z15, Z8
 	VMOVUPS          Z8, 448(DX)
-	VFMADD213PS      512(DX), Z14, Z9
+	VFMADD213PS      512(DX), Z15, Z9
 	VMOVUPS          Z9, 512(DX)
-	VFMADD213PS      576(DX), Z14, Z10
+	VFMADD213PS      576(DX), Z15, Z10
 	VMOVUPS          Z10, 576(DX)
-	VFMADD213PS      640(DX), Z14, Z11
+	VFMADD213PS      640(DX), Z15, Z11
 	VMOVUPS          Z11, 640(DX)
-	VFMADD213PS      704(DX), Z14, Z12
+	VFMADD213PS      704(DX), Z15, Z12
 	VMOVUPS          Z12, 704(DX)
-	TESTQ            SI, SI
+	TESTQ            R8, R8
 	JZ               groupDone
-	DECQ             R9
+	DECQ             R11
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 256(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 320(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 384(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 448(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 512(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 576(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 640(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 704(DX), Z0
-	VMOVUPS Z0, (AX)
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS (DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 64(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 128(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 192(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 256(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 320(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 384(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 448(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 512(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 576(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 640(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 704(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
@@ -5175,20 +5360,20 @@ single:
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
-	LEAQ 128(AX), R8
+	MOVQ AX, R8
+	LEAQ 128(AX), R10
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, DI
+	MOVQ $0x00000004, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z14
-	ADDQ          $0x00000020, SI
-	VPMOVZXBD     (R8), Z13
-	ADDQ          $0x00000010, R8
+	VCVTPH2PS     (R8), Z14
+	ADDQ          $0x00000020, R8
+	VPMOVZXBD     (R10), Z13
+	ADDQ          $0x00000010, R10
 	VMOVDQU32     (AX), Z15
 	VPSRLW        $0x04, Z15, Z16
 	VPANDD        Z0, Z15, Z15
@@ -5362,93 +5547,100 @@ singleNext:
 	VMULPS.BCST   560(CX), Z26, Z26
 	VFMADD231PS   Z26, Z14, Z12
 	ADDQ          $0x00000100, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z7, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z8, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z9, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z10, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z11, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z12, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z9, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z10, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z11, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z12, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNIx24(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4asymAVX512VNNIx24(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNIx24(SB), NOSPLIT, $0-72
+TEXT ·mul4asymAVX512VNNIx24(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVQ         scratch+72(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
 	VXORPS       Z1, Z1, Z1
-	VMOVUPS      Z1, (DX)
-	VMOVUPS      Z1, 64(DX)
-	VMOVUPS      Z1, 128(DX)
-	VMOVUPS      Z1, 192(DX)
-	VMOVUPS      Z1, 256(DX)
-	VMOVUPS      Z1, 320(DX)
-	VMOVUPS      Z1, 384(DX)
-	VMOVUPS      Z1, 448(DX)
-	VMOVUPS      Z1, 512(DX)
-	VMOVUPS      Z1, 576(DX)
-	VMOVUPS      Z1, 640(DX)
-	VMOVUPS      Z1, 704(DX)
-	VMOVUPS      Z1, 768(DX)
-	VMOVUPS      Z1, 832(DX)
-	VMOVUPS      Z1, 896(DX)
-	VMOVUPS      Z1, 960(DX)
-	VMOVUPS      Z1, 1024(DX)
-	VMOVUPS      Z1, 1088(DX)
-	VMOVUPS      Z1, 1152(DX)
-	VMOVUPS      Z1, 1216(DX)
-	VMOVUPS      Z1, 1280(DX)
-	VMOVUPS      Z1, 1344(DX)
-	VMOVUPS      Z1, 1408(DX)
-	VMOVUPS      Z1, 1472(DX)
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ    acts+32(FP), CX
+	VMOVUPS Z1, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Z1, 128(DX)
+	VMOVUPS Z1, 192(DX)
+	VMOVUPS Z1, 256(DX)
+	VMOVUPS Z1, 320(DX)
+	VMOVUPS Z1, 384(DX)
+	VMOVUPS Z1, 448(DX)
+	VMOVUPS Z1, 512(DX)
+	VMOVUPS Z1, 576(DX)
+	VMOVUPS Z1, 640(DX)
+	VMOVUPS Z1, 704(DX)
+	VMOVUPS Z1, 768(DX)
+	VMOVUPS Z1, 832(DX)
+	VMOVUPS Z1, 896(DX)
+	VMOVUPS Z1, 960(DX)
+	VMOVUPS Z1, 1024(DX)
+	VMOVUPS Z1, 1088(DX)
+	VMOVUPS Z1, 1152(DX)
+	VMOVUPS Z1, 1216(DX)
+	VMOVUPS Z1, 1280(DX)
+	VMOVUPS Z1, 1344(DX)
+	VMOVUPS Z1, 1408(DX)
+	VMOVUPS Z1, 1472(DX)
+	MOVQ    blocks+48(FP), R8
+	MOVQ    step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R8), Z3
-	ADDQ      $0x00000020, R8
-	VPMOVZXBD (R10), Z2
-	ADDQ      $0x00000010, R10
+	VCVTPH2PS (R10), Z3
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12), Z2
+	ADDQ      $0x00000010, R12
 	VMOVUPS   Z1, 1536(DX)
 	VMOVUPS   Z1, 1600(DX)
 	VMOVUPS   Z1, 1664(DX)
@@ -5473,10 +5665,10 @@ groupNext:
 	VMOVUPS   Z1, 2880(DX)
 	VMOVUPS   Z1, 2944(DX)
 	VMOVUPS   Z1, 3008(DX)
-	MOVQ      BX, R11
-	CMPQ      R11, SI
-	CMOVQGT   SI, R11
-	SUBQ      R11, SI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
 	VMOVDQU32        (AX), Z4
@@ -5832,8 +6024,8 @@ groupBlock:
 	VFMADD231PS.BCST 1136(CX), Z15, Z4
 	VMOVUPS          Z4, 3008(DX)
 	ADDQ             $0x00000100, AX
-	ADDQ             DI, CX
-	DECQ             R11
+	ADDQ             R9, CX
+	DECQ             R13
 	JNZ              groupBlock
 	VMOVUPS          1536(DX), Z2
 	VFMADD213PS      (DX), Z3, Z2
@@ -5907,91 +6099,99 @@ groupBlock:
 	VMOVUPS          3008(DX), Z2
 	VFMADD213PS      1472(DX), Z3, Z2
 	VMOVUPS          Z2, 1472(DX)
-	TESTQ            SI, SI
+	TESTQ            R8, R8
 	JZ               groupDone
-	DECQ             R9
+	DECQ             R11
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 256(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 320(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 384(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 448(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 512(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 576(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 640(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 704(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 768(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 832(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 896(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 960(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1024(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1088(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1152(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1216(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1280(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1344(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1408(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1472(DX), Z0
-	VMOVUPS Z0, (AX)
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS (DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 64(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 128(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 192(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 256(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 320(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 384(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 448(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 512(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 576(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 640(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 704(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 768(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 832(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 896(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 960(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1024(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1088(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1152(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1216(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1280(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1344(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1408(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1472(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
-	VXORPS  Z1, Z1, Z1
+	VXORPS Z1, Z1, Z1
+	MOVQ   panels+64(FP), BX
+	MOVQ   c+0(FP), SI
+
+singlePanel:
+	MOVQ    acts+32(FP), CX
 	VMOVUPS Z1, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z1, 128(DX)
@@ -6016,491 +6216,497 @@ single:
 	VMOVUPS Z1, 1344(DX)
 	VMOVUPS Z1, 1408(DX)
 	VMOVUPS Z1, 1472(DX)
-	MOVQ    blocks+48(FP), BX
-	MOVQ    step+40(FP), SI
+	MOVQ    blocks+48(FP), DI
+	MOVQ    step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 singleNext:
-	VCVTPH2PS     (DI), Z6
-	ADDQ          $0x00000020, DI
-	VPMOVZXBD     (R9), Z1
-	ADDQ          $0x00000010, R9
-	VMOVDQU32     (AX), Z7
-	VPSRLW        $0x04, Z7, Z8
+	VCVTPH2PS     (R9), Z3
+	ADDQ          $0x00000020, R9
+	VPMOVZXBD     (R11), Z2
+	ADDQ          $0x00000010, R11
+	VMOVDQU32     (AX), Z4
+	VPSRLW        $0x04, Z4, Z5
+	VPANDD        Z0, Z4, Z4
+	VPANDD        Z0, Z5, Z5
+	VMOVDQU32     64(AX), Z6
+	VPSRLW        $0x04, Z6, Z7
+	VPANDD        Z0, Z6, Z6
 	VPANDD        Z0, Z7, Z7
+	VMOVDQU32     128(AX), Z8
+	VPSRLW        $0x04, Z8, Z9
 	VPANDD        Z0, Z8, Z8
-	VMOVDQU32     64(AX), Z9
-	VPSRLW        $0x04, Z9, Z10
 	VPANDD        Z0, Z9, Z9
+	VMOVDQU32     192(AX), Z10
+	VPSRLW        $0x04, Z10, Z11
 	VPANDD        Z0, Z10, Z10
-	VMOVDQU32     128(AX), Z11
-	VPSRLW        $0x04, Z11, Z12
 	VPANDD        Z0, Z11, Z11
-	VPANDD        Z0, Z12, Z12
-	VMOVDQU32     192(AX), Z13
-	VPSRLW        $0x04, Z13, Z14
-	VPANDD        Z0, Z13, Z13
-	VPANDD        Z0, Z14, Z14
-	VPXORD        Z2, Z2, Z2
-	VPDPWSSD.BCST 36(CX), Z1, Z2
-	VPXORD        Z3, Z3, Z3
-	VPDPWSSD.BCST 84(CX), Z1, Z3
-	VPXORD        Z4, Z4, Z4
-	VPDPWSSD.BCST 132(CX), Z1, Z4
-	VPXORD        Z5, Z5, Z5
-	VPDPWSSD.BCST 180(CX), Z1, Z5
-	VPDPBUSD.BCST (CX), Z7, Z2
-	VPDPBUSD.BCST 48(CX), Z7, Z3
-	VPDPBUSD.BCST 96(CX), Z7, Z4
-	VPDPBUSD.BCST 144(CX), Z7, Z5
-	VPDPBUSD.BCST 4(CX), Z8, Z2
-	VPDPBUSD.BCST 52(CX), Z8, Z3
-	VPDPBUSD.BCST 100(CX), Z8, Z4
-	VPDPBUSD.BCST 148(CX), Z8, Z5
-	VPDPBUSD.BCST 8(CX), Z9, Z2
-	VPDPBUSD.BCST 56(CX), Z9, Z3
-	VPDPBUSD.BCST 104(CX), Z9, Z4
-	VPDPBUSD.BCST 152(CX), Z9, Z5
-	VPDPBUSD.BCST 12(CX), Z10, Z2
-	VPDPBUSD.BCST 60(CX), Z10, Z3
-	VPDPBUSD.BCST 108(CX), Z10, Z4
-	VPDPBUSD.BCST 156(CX), Z10, Z5
-	VPDPBUSD.BCST 16(CX), Z11, Z2
-	VPDPBUSD.BCST 64(CX), Z11, Z3
-	VPDPBUSD.BCST 112(CX), Z11, Z4
-	VPDPBUSD.BCST 160(CX), Z11, Z5
-	VPDPBUSD.BCST 20(CX), Z12, Z2
-	VPDPBUSD.BCST 68(CX), Z12, Z3
-	VPDPBUSD.BCST 116(CX), Z12, Z4
-	VPDPBUSD.BCST 164(CX), Z12, Z5
-	VPDPBUSD.BCST 24(CX), Z13, Z2
-	VPDPBUSD.BCST 72(CX), Z13, Z3
-	VPDPBUSD.BCST 120(CX), Z13, Z4
-	VPDPBUSD.BCST 168(CX), Z13, Z5
-	VPDPBUSD.BCST 28(CX), Z14, Z2
-	VPDPBUSD.BCST 76(CX), Z14, Z3
-	VPDPBUSD.BCST 124(CX), Z14, Z4
-	VPDPBUSD.BCST 172(CX), Z14, Z5
-	VCVTDQ2PS     Z2, Z2
-	VMULPS.BCST   32(CX), Z2, Z2
-	VFMADD213PS   (DX), Z6, Z2
-	VMOVUPS       Z2, (DX)
-	VCVTDQ2PS     Z3, Z3
-	VMULPS.BCST   80(CX), Z3, Z3
-	VFMADD213PS   64(DX), Z6, Z3
-	VMOVUPS       Z3, 64(DX)
-	VCVTDQ2PS     Z4, Z4
-	VMULPS.BCST   128(CX), Z4, Z4
-	VFMADD213PS   128(DX), Z6, Z4
-	VMOVUPS       Z4, 128(DX)
-	VCVTDQ2PS     Z5, Z5
-	VMULPS.BCST   176(CX), Z5, Z5
-	VFMADD213PS   192(DX), Z6, Z5
-	VMOVUPS       Z5, 192(DX)
-	VPXORD        Z2, Z2, Z2
-	VPDPWSSD.BCST 228(CX), Z1, Z2
-	VPXORD        Z3, Z3, Z3
-	VPDPWSSD.BCST 276(CX), Z1, Z3
-	VPXORD        Z4, Z4, Z4
-	VPDPWSSD.BCST 324(CX), Z1, Z4
-	VPXORD        Z5, Z5, Z5
-	VPDPWSSD.BCST 372(CX), Z1, Z5
-	VPDPBUSD.BCST 192(CX), Z7, Z2
-	VPDPBUSD.BCST 240(CX), Z7, Z3
-	VPDPBUSD.BCST 288(CX), Z7, Z4
-	VPDPBUSD.BCST 336(CX), Z7, Z5
-	VPDPBUSD.BCST 196(CX), Z8, Z2
-	VPDPBUSD.BCST 244(CX), Z8, Z3
-	VPDPBUSD.BCST 292(CX), Z8, Z4
-	VPDPBUSD.BCST 340(CX), Z8, Z5
-	VPDPBUSD.BCST 200(CX), Z9, Z2
-	VPDPBUSD.BCST 248(CX), Z9, Z3
-	VPDPBUSD.BCST 296(CX), Z9, Z4
-	VPDPBUSD.BCST 344(CX), Z9, Z5
-	VPDPBUSD.BCST 204(CX), Z10, Z2
-	VPDPBUSD.BCST 252(CX), Z10, Z3
-	VPDPBUSD.BCST 300(CX), Z10, Z4
-	VPDPBUSD.BCST 348(CX), Z10, Z5
-	VPDPBUSD.BCST 208(CX), Z11, Z2
-	VPDPBUSD.BCST 256(CX), Z11, Z3
-	VPDPBUSD.BCST 304(CX), Z11, Z4
-	VPDPBUSD.BCST 352(CX), Z11, Z5
-	VPDPBUSD.BCST 212(CX), Z12, Z2
-	VPDPBUSD.BCST 260(CX), Z12, Z3
-	VPDPBUSD.BCST 308(CX), Z12, Z4
-	VPDPBUSD.BCST 356(CX), Z12, Z5
-	VPDPBUSD.BCST 216(CX), Z13, Z2
-	VPDPBUSD.BCST 264(CX), Z13, Z3
-	VPDPBUSD.BCST 312(CX), Z13, Z4
-	VPDPBUSD.BCST 360(CX), Z13, Z5
-	VPDPBUSD.BCST 220(CX), Z14, Z2
-	VPDPBUSD.BCST 268(CX), Z14, Z3
-	VPDPBUSD.BCST 316(CX), Z14, Z4
-	VPDPBUSD.BCST 364(CX), Z14, Z5
-	VCVTDQ2PS     Z2, Z2
-	VMULPS.BCST   224(CX), Z2, Z2
-	VFMADD213PS   256(DX), Z6, Z2
-	VMOVUPS       Z2, 256(DX)
-	VCVTDQ2PS     Z3, Z3
-	VMULPS.BCST   272(CX), Z3, Z3
-	VFMADD213PS   320(DX), Z6, Z3
-	VMOVUPS       Z3, 320(DX)
-	VCVTDQ2PS     Z4, Z4
-	VMULPS.BCST   320(CX), Z4, Z4
-	VFMADD213PS   384(DX), Z6, Z4
-	VMOVUPS       Z4, 384(DX)
-	VCVTDQ2PS     Z5, Z5
-	VMULPS.BCST   368(CX), Z5, Z5
-	VFMADD213PS   448(DX), Z6, Z5
-	VMOVUPS       Z5, 448(DX)
-	VPXORD        Z2, Z2, Z2
-	VPDPWSSD.BCST 420(CX), Z1, Z2
-	VPXORD        Z3, Z3, Z3
-	VPDPWSSD.BCST 468(CX), Z1, Z3
-	VPXORD        Z4, Z4, Z4
-	VPDPWSSD.BCST 516(CX), Z1, Z4
-	VPXORD        Z5, Z5, Z5
-	VPDPWSSD.BCST 564(CX), Z1, Z5
-	VPDPBUSD.BCST 384(CX), Z7, Z2
-	VPDPBUSD.BCST 432(CX), Z7, Z3
-	VPDPBUSD.BCST 480(CX), Z7, Z4
-	VPDPBUSD.BCST 528(CX), Z7, Z5
-	VPDPBUSD.BCST 388(CX), Z8, Z2
-	VPDPBUSD.BCST 436(CX), Z8, Z3
-	VPDPBUSD.BCST 484(CX), Z8, Z4
-	VPDPBUSD.BCST 532(CX), Z8, Z5
-	VPDPBUSD.BCST 392(CX), Z9, Z2
-	VPDPBUSD.BCST 440(CX), Z9, Z3
-	VPDPBUSD.BCST 488(CX), Z9, Z4
-	VPDPBUSD.BCST 536(CX), Z9, Z5
-	VPDPBUSD.BCST 396(CX), Z10, Z2
-	VPDPBUSD.BCST 444(CX), Z10, Z3
-	VPDPBUSD.BCST 492(CX), Z10, Z4
-	VPDPBUSD.BCST 540(CX), Z10, Z5
-	VPDPBUSD.BCST 400(CX), Z11, Z2
-	VPDPBUSD.BCST 448(CX), Z11, Z3
-	VPDPBUSD.BCST 496(CX), Z11, Z4
-	VPDPBUSD.BCST 544(CX), Z11, Z5
-	VPDPBUSD.BCST 404(CX), Z12, Z2
-	VPDPBUSD.BCST 452(CX), Z12, Z3
-	VPDPBUSD.BCST 500(CX), Z12, Z4
-	VPDPBUSD.BCST 548(CX), Z12, Z5
-	VPDPBUSD.BCST 408(CX), Z13, Z2
-	VPDPBUSD.BCST 456(CX), Z13, Z3
-	VPDPBUSD.BCST 504(CX), Z13, Z4
-	VPDPBUSD.BCST 552(CX), Z13, Z5
-	VPDPBUSD.BCST 412(CX), Z14, Z2
-	VPDPBUSD.BCST 460(CX), Z14, Z3
-	VPDPBUSD.BCST 508(CX), Z14, Z4
-	VPDPBUSD.BCST 556(CX), Z14, Z5
-	VCVTDQ2PS     Z2, Z2
-	VMULPS.BCST   416(CX), Z2, Z2
-	VFMADD213PS   512(DX), Z6, Z2
-	VMOVUPS       Z2, 512(DX)
-	VCVTDQ2PS     Z3, Z3
-	VMULPS.BCST   464(CX), Z3, Z3
-	VFMADD213PS   576(DX), Z6, Z3
-	VMOVUPS       Z3, 576(DX)
-	VCVTDQ2PS     Z4, Z4
-	VMULPS.BCST   512(CX), Z4, Z4
-	VFMADD213PS   640(DX), Z6, Z4
-	VMOVUPS       Z4, 640(DX)
-	VCVTDQ2PS     Z5, Z5
-	VMULPS.BCST   560(CX), Z5, Z5
-	VFMADD213PS   704(DX), Z6, Z5
-	VMOVUPS       Z5, 704(DX)
-	VPXORD        Z2, Z2, Z2
-	VPDPWSSD.BCST 612(CX), Z1, Z2
-	VPXORD        Z3, Z3, Z3
-	VPDPWSSD.BCST 660(CX), Z1, Z3
-	VPXORD        Z4, Z4, Z4
-	VPDPWSSD.BCST 708(CX), Z1, Z4
-	VPXORD        Z5, Z5, Z5
-	VPDPWSSD.BCST 756(CX), Z1, Z5
-	VPDPBUSD.BCST 576(CX), Z7, Z2
-	VPDPBUSD.BCST 624(CX), Z7, Z3
-	VPDPBUSD.BCST 672(CX), Z7, Z4
-	VPDPBUSD.BCST 720(CX), Z7, Z5
-	VPDPBUSD.BCST 580(CX), Z8, Z2
-	VPDPBUSD.BCST 628(CX), Z8, Z3
-	VPDPBUSD.BCST 676(CX), Z8, Z4
-	VPDPBUSD.BCST 724(CX), Z8, Z5
-	VPDPBUSD.BCST 584(CX), Z9, Z2
-	VPDPBUSD.BCST 632(CX), Z9, Z3
-	VPDPBUSD.BCST 680(CX), Z9, Z4
-	VPDPBUSD.BCST 728(CX), Z9, Z5
-	VPDPBUSD.BCST 588(CX), Z10, Z2
-	VPDPBUSD.BCST 636(CX), Z10, Z3
-	VPDPBUSD.BCST 684(CX), Z10, Z4
-	VPDPBUSD.BCST 732(CX), Z10, Z5
-	VPDPBUSD.BCST 592(CX), Z11, Z2
-	VPDPBUSD.BCST 640(CX), Z11, Z3
-	VPDPBUSD.BCST 688(CX), Z11, Z4
-	VPDPBUSD.BCST 736(CX), Z11, Z5
-	VPDPBUSD.BCST 596(CX), Z12, Z2
-	VPDPBUSD.BCST 644(CX), Z12, Z3
-	VPDPBUSD.BCST 692(CX), Z12, Z4
-	VPDPBUSD.BCST 740(CX), Z12, Z5
-	VPDPBUSD.BCST 600(CX), Z13, Z2
-	VPDPBUSD.BCST 648(CX), Z13, Z3
-	VPDPBUSD.BCST 696(CX), Z13, Z4
-	VPDPBUSD.BCST 744(CX), Z13, Z5
-	VPDPBUSD.BCST 604(CX), Z14, Z2
-	VPDPBUSD.BCST 652(CX), Z14, Z3
-	VPDPBUSD.BCST 700(CX), Z14, Z4
-	VPDPBUSD.BCST 748(CX), Z14, Z5
-	VCVTDQ2PS     Z2, Z2
-	VMULPS.BCST   608(CX), Z2, Z2
-	VFMADD213PS   768(DX), Z6, Z2
-	VMOVUPS       Z2, 768(DX)
-	VCVTDQ2PS     Z3, Z3
-	VMULPS.BCST   656(CX), Z3, Z3
-	VFMADD213PS   832(DX), Z6, Z3
-	VMOVUPS       Z3, 832(DX)
-	VCVTDQ2PS     Z4, Z4
-	VMULPS.BCST   704(CX), Z4, Z4
-	VFMADD213PS   896(DX), Z6, Z4
-	VMOVUPS       Z4, 896(DX)
-	VCVTDQ2PS     Z5, Z5
-	VMULPS.BCST   752(CX), Z5, Z5
-	VFMADD213PS   960(DX), Z6, Z5
-	VMOVUPS       Z5, 960(DX)
-	VPXORD        Z2, Z2, Z2
-	VPDPWSSD.BCST 804(CX), Z1, Z2
-	VPXORD        Z3, Z3, Z3
-	VPDPWSSD.BCST 852(CX), Z1, Z3
-	VPXORD        Z4, Z4, Z4
-	VPDPWSSD.BCST 900(CX), Z1, Z4
-	VPXORD        Z5, Z5, Z5
-	VPDPWSSD.BCST 948(CX), Z1, Z5
-	VPDPBUSD.BCST 768(CX), Z7, Z2
-	VPDPBUSD.BCST 816(CX), Z7, Z3
-	VPDPBUSD.BCST 864(CX), Z7, Z4
-	VPDPBUSD.BCST 912(CX), Z7, Z5
-	VPDPBUSD.BCST 772(CX), Z8, Z2
-	VPDPBUSD.BCST 820(CX), Z8, Z3
-	VPDPBUSD.BCST 868(CX), Z8, Z4
-	VPDPBUSD.BCST 916(CX), Z8, Z5
-	VPDPBUSD.BCST 776(CX), Z9, Z2
-	VPDPBUSD.BCST 824(CX), Z9, Z3
-	VPDPBUSD.BCST 872(CX), Z9, Z4
-	VPDPBUSD.BCST 920(CX), Z9, Z5
-	VPDPBUSD.BCST 780(CX), Z10, Z2
-	VPDPBUSD.BCST 828(CX), Z10, Z3
-	VPDPBUSD.BCST 876(CX), Z10, Z4
-	VPDPBUSD.BCST 924(CX), Z10, Z5
-	VPDPBUSD.BCST 784(CX), Z11, Z2
-	VPDPBUSD.BCST 832(CX), Z11, Z3
-	VPDPBUSD.BCST 880(CX), Z11, Z4
-	VPDPBUSD.BCST 928(CX), Z11, Z5
-	VPDPBUSD.BCST 788(CX), Z12, Z2
-	VPDPBUSD.BCST 836(CX), Z12, Z3
-	VPDPBUSD.BCST 884(CX), Z12, Z4
-	VPDPBUSD.BCST 932(CX), Z12, Z5
-	VPDPBUSD.BCST 792(CX), Z13, Z2
-	VPDPBUSD.BCST 840(CX), Z13, Z3
-	VPDPBUSD.BCST 888(CX), Z13, Z4
-	VPDPBUSD.BCST 936(CX), Z13, Z5
-	VPDPBUSD.BCST 796(CX), Z14, Z2
-	VPDPBUSD.BCST 844(CX), Z14, Z3
-	VPDPBUSD.BCST 892(CX), Z14, Z4
-	VPDPBUSD.BCST 940(CX), Z14, Z5
-	VCVTDQ2PS     Z2, Z2
-	VMULPS.BCST   800(CX), Z2, Z2
-	VFMADD213PS   1024(DX), Z6, Z2
-	VMOVUPS       Z2, 1024(DX)
-	VCVTDQ2PS     Z3, Z3
-	VMULPS.BCST   848(CX), Z3, Z3
-	VFMADD213PS   1088(DX), Z6, Z3
-	VMOVUPS       Z3, 1088(DX)
-	VCVTDQ2PS     Z4, Z4
-	VMULPS.BCST   896(CX), Z4, Z4
-	VFMADD213PS   1152(DX), Z6, Z4
-	VMOVUPS       Z4, 1152(DX)
-	VCVTDQ2PS     Z5, Z5
-	VMULPS.BCST   944(CX), Z5, Z5
-	VFMADD213PS   1216(DX), Z6, Z5
-	VMOVUPS       Z5, 1216(DX)
-	VPXORD        Z2, Z2, Z2
-	VPDPWSSD.BCST 996(CX), Z1, Z2
-	VPXORD        Z3, Z3, Z3
-	VPDPWSSD.BCST 1044(CX), Z1, Z3
-	VPXORD        Z4, Z4, Z4
-	VPDPWSSD.BCST 1092(CX), Z1, Z4
-	VPXORD        Z5, Z5, Z5
-	VPDPWSSD.BCST 1140(CX), Z1, Z5
-	VPDPBUSD.BCST 960(CX), Z7, Z2
-	VPDPBUSD.BCST 1008(CX), Z7, Z3
-	VPDPBUSD.BCST 1056(CX), Z7, Z4
-	VPDPBUSD.BCST 1104(CX), Z7, Z5
-	VPDPBUSD.BCST 964(CX), Z8, Z2
-	VPDPBUSD.BCST 1012(CX), Z8, Z3
-	VPDPBUSD.BCST 1060(CX), Z8, Z4
-	VPDPBUSD.BCST 1108(CX), Z8, Z5
-	VPDPBUSD.BCST 968(CX), Z9, Z2
-	VPDPBUSD.BCST 1016(CX), Z9, Z3
-	VPDPBUSD.BCST 1064(CX), Z9, Z4
-	VPDPBUSD.BCST 1112(CX), Z9, Z5
-	VPDPBUSD.BCST 972(CX), Z10, Z2
-	VPDPBUSD.BCST 1020(CX), Z10, Z3
-	VPDPBUSD.BCST 1068(CX), Z10, Z4
-	VPDPBUSD.BCST 1116(CX), Z10, Z5
-	VPDPBUSD.BCST 976(CX), Z11, Z2
-	VPDPBUSD.BCST 1024(CX), Z11, Z3
-	VPDPBUSD.BCST 1072(CX), Z11, Z4
-	VPDPBUSD.BCST 1120(CX), Z11, Z5
-	VPDPBUSD.BCST 980(CX), Z12, Z2
-	VPDPBUSD.BCST 1028(CX), Z12, Z3
-	VPDPBUSD.BCST 1076(CX), Z12, Z4
-	VPDPBUSD.BCST 1124(CX), Z12, Z5
-	VPDPBUSD.BCST 984(CX), Z13, Z2
-	VPDPBUSD.BCST 1032(CX), Z13, Z3
-	VPDPBUSD.BCST 1080(CX), Z13, Z4
-	VPDPBUSD.BCST 1128(CX), Z13, Z5
-	VPDPBUSD.BCST 988(CX), Z14, Z2
-	VPDPBUSD.BCST 1036(CX), Z14, Z3
-	VPDPBUSD.BCST 1084(CX), Z14, Z4
-	VPDPBUSD.BCST 1132(CX), Z14, Z5
-	VCVTDQ2PS     Z2, Z2
-	VMULPS.BCST   992(CX), Z2, Z2
-	VFMADD213PS   1280(DX), Z6, Z2
-	VMOVUPS       Z2, 1280(DX)
-	VCVTDQ2PS     Z3, Z3
-	VMULPS.BCST   1040(CX), Z3, Z3
-	VFMADD213PS   1344(DX), Z6, Z3
-	VMOVUPS       Z3, 1344(DX)
-	VCVTDQ2PS     Z4, Z4
-	VMULPS.BCST   1088(CX), Z4, Z4
-	VFMADD213PS   1408(DX), Z6, Z4
-	VMOVUPS       Z4, 1408(DX)
-	VCVTDQ2PS     Z5, Z5
-	VMULPS.BCST   1136(CX), Z5, Z5
-	VFMADD213PS   1472(DX), Z6, Z5
-	VMOVUPS       Z5, 1472(DX)
+	VPXORD        Z12, Z12, Z12
+	VPDPWSSD.BCST 36(CX), Z2, Z12
+	VPXORD        Z13, Z13, Z13
+	VPDPWSSD.BCST 84(CX), Z2, Z13
+	VPXORD        Z14, Z14, Z14
+	VPDPWSSD.BCST 132(CX), Z2, Z14
+	VPXORD        Z15, Z15, Z15
+	VPDPWSSD.BCST 180(CX), Z2, Z15
+	VPDPBUSD.BCST (CX), Z4, Z12
+	VPDPBUSD.BCST 48(CX), Z4, Z13
+	VPDPBUSD.BCST 96(CX), Z4, Z14
+	VPDPBUSD.BCST 144(CX), Z4, Z15
+	VPDPBUSD.BCST 4(CX), Z5, Z12
+	VPDPBUSD.BCST 52(CX), Z5, Z13
+	VPDPBUSD.BCST 100(CX), Z5, Z14
+	VPDPBUSD.BCST 148(CX), Z5, Z15
+	VPDPBUSD.BCST 8(CX), Z6, Z12
+	VPDPBUSD.BCST 56(CX), Z6, Z13
+	VPDPBUSD.BCST 104(CX), Z6, Z14
+	VPDPBUSD.BCST 152(CX), Z6, Z15
+	VPDPBUSD.BCST 12(CX), Z7, Z12
+	VPDPBUSD.BCST 60(CX), Z7, Z13
+	VPDPBUSD.BCST 108(CX), Z7, Z14
+	VPDPBUSD.BCST 156(CX), Z7, Z15
+	VPDPBUSD.BCST 16(CX), Z8, Z12
+	VPDPBUSD.BCST 64(CX), Z8, Z13
+	VPDPBUSD.BCST 112(CX), Z8, Z14
+	VPDPBUSD.BCST 160(CX), Z8, Z15
+	VPDPBUSD.BCST 20(CX), Z9, Z12
+	VPDPBUSD.BCST 68(CX), Z9, Z13
+	VPDPBUSD.BCST 116(CX), Z9, Z14
+	VPDPBUSD.BCST 164(CX), Z9, Z15
+	VPDPBUSD.BCST 24(CX), Z10, Z12
+	VPDPBUSD.BCST 72(CX), Z10, Z13
+	VPDPBUSD.BCST 120(CX), Z10, Z14
+	VPDPBUSD.BCST 168(CX), Z10, Z15
+	VPDPBUSD.BCST 28(CX), Z11, Z12
+	VPDPBUSD.BCST 76(CX), Z11, Z13
+	VPDPBUSD.BCST 124(CX), Z11, Z14
+	VPDPBUSD.BCST 172(CX), Z11, Z15
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   32(CX), Z12, Z12
+	VFMADD213PS   (DX), Z3, Z12
+	VMOVUPS       Z12, (DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   80(CX), Z13, Z13
+	VFMADD213PS   64(DX), Z3, Z13
+	VMOVUPS       Z13, 64(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   128(CX), Z14, Z14
+	VFMADD213PS   128(DX), Z3, Z14
+	VMOVUPS       Z14, 128(DX)
+	VCVTDQ2PS     Z15, Z15
+	VMULPS.BCST   176(CX), Z15, Z15
+	VFMADD213PS   192(DX), Z3, Z15
+	VMOVUPS       Z15, 192(DX)
+	VPXORD        Z12, Z12, Z12
+	VPDPWSSD.BCST 228(CX), Z2, Z12
+	VPXORD        Z13, Z13, Z13
+	VPDPWSSD.BCST 276(CX), Z2, Z13
+	VPXORD        Z14, Z14, Z14
+	VPDPWSSD.BCST 324(CX), Z2, Z14
+	VPXORD        Z15, Z15, Z15
+	VPDPWSSD.BCST 372(CX), Z2, Z15
+	VPDPBUSD.BCST 192(CX), Z4, Z12
+	VPDPBUSD.BCST 240(CX), Z4, Z13
+	VPDPBUSD.BCST 288(CX), Z4, Z14
+	VPDPBUSD.BCST 336(CX), Z4, Z15
+	VPDPBUSD.BCST 196(CX), Z5, Z12
+	VPDPBUSD.BCST 244(CX), Z5, Z13
+	VPDPBUSD.BCST 292(CX), Z5, Z14
+	VPDPBUSD.BCST 340(CX), Z5, Z15
+	VPDPBUSD.BCST 200(CX), Z6, Z12
+	VPDPBUSD.BCST 248(CX), Z6, Z13
+	VPDPBUSD.BCST 296(CX), Z6, Z14
+	VPDPBUSD.BCST 344(CX), Z6, Z15
+	VPDPBUSD.BCST 204(CX), Z7, Z12
+	VPDPBUSD.BCST 252(CX), Z7, Z13
+	VPDPBUSD.BCST 300(CX), Z7, Z14
+	VPDPBUSD.BCST 348(CX), Z7, Z15
+	VPDPBUSD.BCST 208(CX), Z8, Z12
+	VPDPBUSD.BCST 256(CX), Z8, Z13
+	VPDPBUSD.BCST 304(CX), Z8, Z14
+	VPDPBUSD.BCST 352(CX), Z8, Z15
+	VPDPBUSD.BCST 212(CX), Z9, Z12
+	VPDPBUSD.BCST 260(CX), Z9, Z13
+	VPDPBUSD.BCST 308(CX), Z9, Z14
+	VPDPBUSD.BCST 356(CX), Z9, Z15
+	VPDPBUSD.BCST 216(CX), Z10, Z12
+	VPDPBUSD.BCST 264(CX), Z10, Z13
+	VPDPBUSD.BCST 312(CX), Z10, Z14
+	VPDPBUSD.BCST 360(CX), Z10, Z15
+	VPDPBUSD.BCST 220(CX), Z11, Z12
+	VPDPBUSD.BCST 268(CX), Z11, Z13
+	VPDPBUSD.BCST 316(CX), Z11, Z14
+	VPDPBUSD.BCST 364(CX), Z11, Z15
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   224(CX), Z12, Z12
+	VFMADD213PS   256(DX), Z3, Z12
+	VMOVUPS       Z12, 256(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   272(CX), Z13, Z13
+	VFMADD213PS   320(DX), Z3, Z13
+	VMOVUPS       Z13, 320(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   320(CX), Z14, Z14
+	VFMADD213PS   384(DX), Z3, Z14
+	VMOVUPS       Z14, 384(DX)
+	VCVTDQ2PS     Z15, Z15
+	VMULPS.BCST   368(CX), Z15, Z15
+	VFMADD213PS   448(DX), Z3, Z15
+	VMOVUPS       Z15, 448(DX)
+	VPXORD        Z12, Z12, Z12
+	VPDPWSSD.BCST 420(CX), Z2, Z12
+	VPXORD        Z13, Z13, Z13
+	VPDPWSSD.BCST 468(CX), Z2, Z13
+	VPXORD        Z14, Z14, Z14
+	VPDPWSSD.BCST 516(CX), Z2, Z14
+	VPXORD        Z15, Z15, Z15
+	VPDPWSSD.BCST 564(CX), Z2, Z15
+	VPDPBUSD.BCST 384(CX), Z4, Z12
+	VPDPBUSD.BCST 432(CX), Z4, Z13
+	VPDPBUSD.BCST 480(CX), Z4, Z14
+	VPDPBUSD.BCST 528(CX), Z4, Z15
+	VPDPBUSD.BCST 388(CX), Z5, Z12
+	VPDPBUSD.BCST 436(CX), Z5, Z13
+	VPDPBUSD.BCST 484(CX), Z5, Z14
+	VPDPBUSD.BCST 532(CX), Z5, Z15
+	VPDPBUSD.BCST 392(CX), Z6, Z12
+	VPDPBUSD.BCST 440(CX), Z6, Z13
+	VPDPBUSD.BCST 488(CX), Z6, Z14
+	VPDPBUSD.BCST 536(CX), Z6, Z15
+	VPDPBUSD.BCST 396(CX), Z7, Z12
+	VPDPBUSD.BCST 444(CX), Z7, Z13
+	VPDPBUSD.BCST 492(CX), Z7, Z14
+	VPDPBUSD.BCST 540(CX), Z7, Z15
+	VPDPBUSD.BCST 400(CX), Z8, Z12
+	VPDPBUSD.BCST 448(CX), Z8, Z13
+	VPDPBUSD.BCST 496(CX), Z8, Z14
+	VPDPBUSD.BCST 544(CX), Z8, Z15
+	VPDPBUSD.BCST 404(CX), Z9, Z12
+	VPDPBUSD.BCST 452(CX), Z9, Z13
+	VPDPBUSD.BCST 500(CX), Z9, Z14
+	VPDPBUSD.BCST 548(CX), Z9, Z15
+	VPDPBUSD.BCST 408(CX), Z10, Z12
+	VPDPBUSD.BCST 456(CX), Z10, Z13
+	VPDPBUSD.BCST 504(CX), Z10, Z14
+	VPDPBUSD.BCST 552(CX), Z10, Z15
+	VPDPBUSD.BCST 412(CX), Z11, Z12
+	VPDPBUSD.BCST 460(CX), Z11, Z13
+	VPDPBUSD.BCST 508(CX), Z11, Z14
+	VPDPBUSD.BCST 556(CX), Z11, Z15
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   416(CX), Z12, Z12
+	VFMADD213PS   512(DX), Z3, Z12
+	VMOVUPS       Z12, 512(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   464(CX), Z13, Z13
+	VFMADD213PS   576(DX), Z3, Z13
+	VMOVUPS       Z13, 576(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   512(CX), Z14, Z14
+	VFMADD213PS   640(DX), Z3, Z14
+	VMOVUPS       Z14, 640(DX)
+	VCVTDQ2PS     Z15, Z15
+	VMULPS.BCST   560(CX), Z15, Z15
+	VFMADD213PS   704(DX), Z3, Z15
+	VMOVUPS       Z15, 704(DX)
+	VPXORD        Z12, Z12, Z12
+	VPDPWSSD.BCST 612(CX), Z2, Z12
+	VPXORD        Z13, Z13, Z13
+	VPDPWSSD.BCST 660(CX), Z2, Z13
+	VPXORD        Z14, Z14, Z14
+	VPDPWSSD.BCST 708(CX), Z2, Z14
+	VPXORD        Z15, Z15, Z15
+	VPDPWSSD.BCST 756(CX), Z2, Z15
+	VPDPBUSD.BCST 576(CX), Z4, Z12
+	VPDPBUSD.BCST 624(CX), Z4, Z13
+	VPDPBUSD.BCST 672(CX), Z4, Z14
+	VPDPBUSD.BCST 720(CX), Z4, Z15
+	VPDPBUSD.BCST 580(CX), Z5, Z12
+	VPDPBUSD.BCST 628(CX), Z5, Z13
+	VPDPBUSD.BCST 676(CX), Z5, Z14
+	VPDPBUSD.BCST 724(CX), Z5, Z15
+	VPDPBUSD.BCST 584(CX), Z6, Z12
+	VPDPBUSD.BCST 632(CX), Z6, Z13
+	VPDPBUSD.BCST 680(CX), Z6, Z14
+	VPDPBUSD.BCST 728(CX), Z6, Z15
+	VPDPBUSD.BCST 588(CX), Z7, Z12
+	VPDPBUSD.BCST 636(CX), Z7, Z13
+	VPDPBUSD.BCST 684(CX), Z7, Z14
+	VPDPBUSD.BCST 732(CX), Z7, Z15
+	VPDPBUSD.BCST 592(CX), Z8, Z12
+	VPDPBUSD.BCST 640(CX), Z8, Z13
+	VPDPBUSD.BCST 688(CX), Z8, Z14
+	VPDPBUSD.BCST 736(CX), Z8, Z15
+	VPDPBUSD.BCST 596(CX), Z9, Z12
+	VPDPBUSD.BCST 644(CX), Z9, Z13
+	VPDPBUSD.BCST 692(CX), Z9, Z14
+	VPDPBUSD.BCST 740(CX), Z9, Z15
+	VPDPBUSD.BCST 600(CX), Z10, Z12
+	VPDPBUSD.BCST 648(CX), Z10, Z13
+	VPDPBUSD.BCST 696(CX), Z10, Z14
+	VPDPBUSD.BCST 744(CX), Z10, Z15
+	VPDPBUSD.BCST 604(CX), Z11, Z12
+	VPDPBUSD.BCST 652(CX), Z11, Z13
+	VPDPBUSD.BCST 700(CX), Z11, Z14
+	VPDPBUSD.BCST 748(CX), Z11, Z15
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   608(CX), Z12, Z12
+	VFMADD213PS   768(DX), Z3, Z12
+	VMOVUPS       Z12, 768(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   656(CX), Z13, Z13
+	VFMADD213PS   832(DX), Z3, Z13
+	VMOVUPS       Z13, 832(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   704(CX), Z14, Z14
+	VFMADD213PS   896(DX), Z3, Z14
+	VMOVUPS       Z14, 896(DX)
+	VCVTDQ2PS     Z15, Z15
+	VMULPS.BCST   752(CX), Z15, Z15
+	VFMADD213PS   960(DX), Z3, Z15
+	VMOVUPS       Z15, 960(DX)
+	VPXORD        Z12, Z12, Z12
+	VPDPWSSD.BCST 804(CX), Z2, Z12
+	VPXORD        Z13, Z13, Z13
+	VPDPWSSD.BCST 852(CX), Z2, Z13
+	VPXORD        Z14, Z14, Z14
+	VPDPWSSD.BCST 900(CX), Z2, Z14
+	VPXORD        Z15, Z15, Z15
+	VPDPWSSD.BCST 948(CX), Z2, Z15
+	VPDPBUSD.BCST 768(CX), Z4, Z12
+	VPDPBUSD.BCST 816(CX), Z4, Z13
+	VPDPBUSD.BCST 864(CX), Z4, Z14
+	VPDPBUSD.BCST 912(CX), Z4, Z15
+	VPDPBUSD.BCST 772(CX), Z5, Z12
+	VPDPBUSD.BCST 820(CX), Z5, Z13
+	VPDPBUSD.BCST 868(CX), Z5, Z14
+	VPDPBUSD.BCST 916(CX), Z5, Z15
+	VPDPBUSD.BCST 776(CX), Z6, Z12
+	VPDPBUSD.BCST 824(CX), Z6, Z13
+	VPDPBUSD.BCST 872(CX), Z6, Z14
+	VPDPBUSD.BCST 920(CX), Z6, Z15
+	VPDPBUSD.BCST 780(CX), Z7, Z12
+	VPDPBUSD.BCST 828(CX), Z7, Z13
+	VPDPBUSD.BCST 876(CX), Z7, Z14
+	VPDPBUSD.BCST 924(CX), Z7, Z15
+	VPDPBUSD.BCST 784(CX), Z8, Z12
+	VPDPBUSD.BCST 832(CX), Z8, Z13
+	VPDPBUSD.BCST 880(CX), Z8, Z14
+	VPDPBUSD.BCST 928(CX), Z8, Z15
+	VPDPBUSD.BCST 788(CX), Z9, Z12
+	VPDPBUSD.BCST 836(CX), Z9, Z13
+	VPDPBUSD.BCST 884(CX), Z9, Z14
+	VPDPBUSD.BCST 932(CX), Z9, Z15
+	VPDPBUSD.BCST 792(CX), Z10, Z12
+	VPDPBUSD.BCST 840(CX), Z10, Z13
+	VPDPBUSD.BCST 888(CX), Z10, Z14
+	VPDPBUSD.BCST 936(CX), Z10, Z15
+	VPDPBUSD.BCST 796(CX), Z11, Z12
+	VPDPBUSD.BCST 844(CX), Z11, Z13
+	VPDPBUSD.BCST 892(CX), Z11, Z14
+	VPDPBUSD.BCST 940(CX), Z11, Z15
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   800(CX), Z12, Z12
+	VFMADD213PS   1024(DX), Z3, Z12
+	VMOVUPS       Z12, 1024(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   848(CX), Z13, Z13
+	VFMADD213PS   1088(DX), Z3, Z13
+	VMOVUPS       Z13, 1088(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   896(CX), Z14, Z14
+	VFMADD213PS   1152(DX), Z3, Z14
+	VMOVUPS       Z14, 1152(DX)
+	VCVTDQ2PS     Z15, Z15
+	VMULPS.BCST   944(CX), Z15, Z15
+	VFMADD213PS   1216(DX), Z3, Z15
+	VMOVUPS       Z15, 1216(DX)
+	VPXORD        Z12, Z12, Z12
+	VPDPWSSD.BCST 996(CX), Z2, Z12
+	VPXORD        Z13, Z13, Z13
+	VPDPWSSD.BCST 1044(CX), Z2, Z13
+	VPXORD        Z14, Z14, Z14
+	VPDPWSSD.BCST 1092(CX), Z2, Z14
+	VPXORD        Z15, Z15, Z15
+	VPDPWSSD.BCST 1140(CX), Z2, Z15
+	VPDPBUSD.BCST 960(CX), Z4, Z12
+	VPDPBUSD.BCST 1008(CX), Z4, Z13
+	VPDPBUSD.BCST 1056(CX), Z4, Z14
+	VPDPBUSD.BCST 1104(CX), Z4, Z15
+	VPDPBUSD.BCST 964(CX), Z5, Z12
+	VPDPBUSD.BCST 1012(CX), Z5, Z13
+	VPDPBUSD.BCST 1060(CX), Z5, Z14
+	VPDPBUSD.BCST 1108(CX), Z5, Z15
+	VPDPBUSD.BCST 968(CX), Z6, Z12
+	VPDPBUSD.BCST 1016(CX), Z6, Z13
+	VPDPBUSD.BCST 1064(CX), Z6, Z14
+	VPDPBUSD.BCST 1112(CX), Z6, Z15
+	VPDPBUSD.BCST 972(CX), Z7, Z12
+	VPDPBUSD.BCST 1020(CX), Z7, Z13
+	VPDPBUSD.BCST 1068(CX), Z7, Z14
+	VPDPBUSD.BCST 1116(CX), Z7, Z15
+	VPDPBUSD.BCST 976(CX), Z8, Z12
+	VPDPBUSD.BCST 1024(CX), Z8, Z13
+	VPDPBUSD.BCST 1072(CX), Z8, Z14
+	VPDPBUSD.BCST 1120(CX), Z8, Z15
+	VPDPBUSD.BCST 980(CX), Z9, Z12
+	VPDPBUSD.BCST 1028(CX), Z9, Z13
+	VPDPBUSD.BCST 1076(CX), Z9, Z14
+	VPDPBUSD.BCST 1124(CX), Z9, Z15
+	VPDPBUSD.BCST 984(CX), Z10, Z12
+	VPDPBUSD.BCST 1032(CX), Z10, Z13
+	VPDPBUSD.BCST 1080(CX), Z10, Z14
+	VPDPBUSD.BCST 1128(CX), Z10, Z15
+	VPDPBUSD.BCST 988(CX), Z11, Z12
+	VPDPBUSD.BCST 1036(CX), Z11, Z13
+	VPDPBUSD.BCST 1084(CX), Z11, Z14
+	VPDPBUSD.BCST 1132(CX), Z11, Z15
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   992(CX), Z12, Z12
+	VFMADD213PS   1280(DX), Z3, Z12
+	VMOVUPS       Z12, 1280(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   1040(CX), Z13, Z13
+	VFMADD213PS   1344(DX), Z3, Z13
+	VMOVUPS       Z13, 1344(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   1088(CX), Z14, Z14
+	VFMADD213PS   1408(DX), Z3, Z14
+	VMOVUPS       Z14, 1408(DX)
+	VCVTDQ2PS     Z15, Z15
+	VMULPS.BCST   1136(CX), Z15, Z15
+	VFMADD213PS   1472(DX), Z3, Z15
+	VMOVUPS       Z15, 1472(DX)
 	ADDQ          $0x00000100, AX
-	ADDQ          SI, CX
-	DECQ          BX
+	ADDQ          R8, CX
+	DECQ          DI
 	JZ            singleDone
-	DECQ          R8
+	DECQ          R10
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 256(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 320(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 384(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 448(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 512(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 576(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 640(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 704(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 768(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 832(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 896(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 960(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1024(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1088(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1152(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1216(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1280(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1344(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1408(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1472(DX), Z0
-	VMOVUPS Z0, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS (DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 64(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 128(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 192(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 256(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 320(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 384(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 448(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 512(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 576(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 640(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 704(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 768(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 832(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 896(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 960(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1024(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1088(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1152(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1216(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1280(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1344(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1408(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1472(DX), Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4asymAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4asymAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4asymAVXVNNIx1(SB), NOSPLIT, $0-72
+TEXT ·mul4asymAVXVNNIx1(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y2, Y2, Y2
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y4
-	ADDQ      $0x00000020, R8
-	VPMOVZXBD (R10)(DX*1), Y3
-	ADDQ      $0x00000010, R10
+	VCVTPH2PS (R10)(DX*2), Y4
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12)(DX*1), Y3
+	ADDQ      $0x00000010, R12
 	VXORPS    Y1, Y1, Y1
-	MOVQ      BX, R11
-	CMPQ      R11, SI
-	CMOVQGT   SI, R11
-	SUBQ      R11, SI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
 	VPXOR        Y5, Y5, Y5
@@ -6551,39 +6757,47 @@ groupBlock:
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y6, Y5, Y1
 	ADDQ         $0x00000100, AX
-	ADDQ         DI, CX
-	DECQ         R11
+	ADDQ         R9, CX
+	DECQ         R13
 	JNZ          groupBlock
 	VFMADD231PS  Y1, Y4, Y2
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y2, (AX)
+	MOVQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y1, Y1, Y1
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y3
-	ADDQ         $0x00000020, DI
-	VPMOVZXBD    (R9)(DX*1), Y2
-	ADDQ         $0x00000010, R9
+	VCVTPH2PS    (R9)(DX*2), Y3
+	ADDQ         $0x00000020, R9
+	VPMOVZXBD    (R11)(DX*1), Y2
+	ADDQ         $0x00000010, R11
 	VPXOR        Y4, Y4, Y4
 	VMOVDQU      (AX)(DX*4), Y5
 	VPSRLW       $0x04, Y5, Y6
@@ -6633,57 +6847,62 @@ singleNext:
 	VMULPS       Y2, Y4, Y4
 	VFMADD231PS  Y4, Y3, Y1
 	ADDQ         $0x00000100, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y1, (AX)
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4asymAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4asymAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4asymAVXVNNIx2(SB), NOSPLIT, $0-72
+TEXT ·mul4asymAVXVNNIx2(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y6
-	ADDQ      $0x00000020, R8
-	VPMOVZXBD (R10)(DX*1), Y5
-	ADDQ      $0x00000010, R10
+	VCVTPH2PS (R10)(DX*2), Y6
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12)(DX*1), Y5
+	ADDQ      $0x00000010, R12
 	VXORPS    Y1, Y1, Y1
 	VXORPS    Y2, Y2, Y2
-	MOVQ      BX, R11
-	CMPQ      R11, SI
-	CMOVQGT   SI, R11
-	SUBQ      R11, SI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
 	VPXOR        Y7, Y7, Y7
@@ -6765,43 +6984,51 @@ groupBlock:
 	VCVTDQ2PS    Y8, Y8
 	VFMADD231PS  Y7, Y8, Y2
 	ADDQ         $0x00000100, AX
-	ADDQ         DI, CX
-	DECQ         R11
+	ADDQ         R9, CX
+	DECQ         R13
 	JNZ          groupBlock
 	VFMADD231PS  Y1, Y6, Y3
 	VFMADD231PS  Y2, Y6, Y4
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y4, (AX)
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    R8, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y4
-	ADDQ         $0x00000020, DI
-	VPMOVZXBD    (R9)(DX*1), Y3
-	ADDQ         $0x00000010, R9
+	VCVTPH2PS    (R9)(DX*2), Y4
+	ADDQ         $0x00000020, R9
+	VPMOVZXBD    (R11)(DX*1), Y3
+	ADDQ         $0x00000010, R11
 	VPXOR        Y5, Y5, Y5
 	VPXOR        Y6, Y6, Y6
 	VMOVDQU      (AX)(DX*4), Y7
@@ -6883,262 +7110,273 @@ singleNext:
 	VMULPS       Y3, Y6, Y6
 	VFMADD231PS  Y6, Y4, Y2
 	ADDQ         $0x00000100, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y2, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4asymAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4asymAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4asymAVXVNNIx4(SB), NOSPLIT, $0-72
+TEXT ·mul4asymAVXVNNIx4(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), DX
 	MOVQ         lane+24(FP), BX
-	MOVL         $0x0f0f0f0f, SI
-	VMOVD        SI, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	MOVQ         perGroup+56(FP), SI
 	CMPQ         SI, $0x01
 	JEQ          single
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y1, Y1, Y1
-	VMOVUPS      Y1, (DX)
-	VMOVUPS      Y1, 64(DX)
-	VMOVUPS      Y1, 128(DX)
-	VMOVUPS      Y1, 192(DX)
-	MOVQ         blocks+48(FP), DI
-	MOVQ         step+40(FP), R8
+	VXORPS       Y5, Y5, Y5
+	MOVQ         panels+64(FP), DI
+	MOVQ         c+0(FP), R8
+
+groupPanel:
+	MOVQ    acts+32(FP), CX
+	VMOVUPS Y5, (DX)
+	VMOVUPS Y5, 64(DX)
+	VMOVUPS Y5, 128(DX)
+	VMOVUPS Y5, 192(DX)
+	MOVQ    blocks+48(FP), R9
+	MOVQ    step+40(FP), R10
 
 groupSpan:
+	MOVQ AX, R11
+	LEAQ 128(AX), R13
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000004, R12
+
+groupNext:
+	VCVTPH2PS (R11)(BX*2), Y7
+	ADDQ      $0x00000020, R11
+	VPMOVZXBD (R13)(BX*1), Y6
+	ADDQ      $0x00000010, R13
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	VXORPS    Y4, Y4, Y4
+	MOVQ      SI, R14
+	CMPQ      R14, R9
+	CMOVQGT   R9, R14
+	SUBQ      R14, R9
+
+groupBlock:
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPXOR        Y11, Y11, Y11
+	VMOVDQU      (AX)(BX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        Y0, Y12, Y12
+	VPAND        Y0, Y13, Y13
+	VPBROADCASTD (CX), Y14
+	// VPDPBUSD     Y14, Y12, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xc6
+	VPBROADCASTD 48(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xce
+	VPBROADCASTD 96(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xd6
+	VPBROADCASTD 144(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y11
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xde
+	VPBROADCASTD 4(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xc4
+	VPBROADCASTD 52(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xcc
+	VPBROADCASTD 100(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xd4
+	VPBROADCASTD 148(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y11
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xdc
+	VMOVDQU      64(AX)(BX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        Y0, Y12, Y12
+	VPAND        Y0, Y13, Y13
+	VPBROADCASTD 8(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xc6
+	VPBROADCASTD 56(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xce
+	VPBROADCASTD 104(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xd6
+	VPBROADCASTD 152(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y11
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xde
+	VPBROADCASTD 12(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xc4
+	VPBROADCASTD 60(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xcc
+	VPBROADCASTD 108(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xd4
+	VPBROADCASTD 156(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y11
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xdc
+	VMOVDQU      128(AX)(BX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        Y0, Y12, Y12
+	VPAND        Y0, Y13, Y13
+	VPBROADCASTD 16(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xc6
+	VPBROADCASTD 64(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xce
+	VPBROADCASTD 112(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xd6
+	VPBROADCASTD 160(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y11
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xde
+	VPBROADCASTD 20(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xc4
+	VPBROADCASTD 68(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xcc
+	VPBROADCASTD 116(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xd4
+	VPBROADCASTD 164(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y11
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xdc
+	VMOVDQU      192(AX)(BX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        Y0, Y12, Y12
+	VPAND        Y0, Y13, Y13
+	VPBROADCASTD 24(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xc6
+	VPBROADCASTD 72(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xce
+	VPBROADCASTD 120(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xd6
+	VPBROADCASTD 168(CX), Y14
+	// VPDPBUSD     Y14, Y12, Y11
+	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xde
+	VPBROADCASTD 28(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xc4
+	VPBROADCASTD 76(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xcc
+	VPBROADCASTD 124(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xd4
+	VPBROADCASTD 172(CX), Y12
+	// VPDPBUSD     Y12, Y13, Y11
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xdc
+	VPBROADCASTD 36(CX), Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VBROADCASTSS 32(CX), Y12
+	VCVTDQ2PS    Y8, Y8
+	VFMADD231PS  Y12, Y8, Y1
+	VPBROADCASTD 84(CX), Y8
+	VPMADDWD     Y6, Y8, Y8
+	VPADDD       Y8, Y9, Y9
+	VBROADCASTSS 80(CX), Y8
+	VCVTDQ2PS    Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VPBROADCASTD 132(CX), Y8
+	VPMADDWD     Y6, Y8, Y8
+	VPADDD       Y8, Y10, Y10
+	VBROADCASTSS 128(CX), Y8
+	VCVTDQ2PS    Y10, Y10
+	VFMADD231PS  Y8, Y10, Y3
+	VPBROADCASTD 180(CX), Y8
+	VPMADDWD     Y6, Y8, Y8
+	VPADDD       Y8, Y11, Y11
+	VBROADCASTSS 176(CX), Y8
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y8, Y11, Y4
+	ADDQ         $0x00000100, AX
+	ADDQ         R10, CX
+	DECQ         R14
+	JNZ          groupBlock
+	VFMADD213PS  (DX), Y7, Y1
+	VMOVUPS      Y1, (DX)
+	VFMADD213PS  64(DX), Y7, Y2
+	VMOVUPS      Y2, 64(DX)
+	VFMADD213PS  128(DX), Y7, Y3
+	VMOVUPS      Y3, 128(DX)
+	VFMADD213PS  192(DX), Y7, Y4
+	VMOVUPS      Y4, 192(DX)
+	TESTQ        R9, R9
+	JZ           groupDone
+	DECQ         R12
+	JNZ          groupNext
+	JMP          groupSpan
+
+groupDone:
+	MOVQ    ldc+8(FP), R9
+	MOVQ    R8, CX
+	VMOVUPS (DX), Y1
+	VMOVUPS Y1, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 64(DX), Y1
+	VMOVUPS Y1, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 128(DX), Y1
+	VMOVUPS Y1, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 192(DX), Y1
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     groupPanel
+	VZEROUPPER
+	RET
+
+single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
+
+singleSpan:
 	MOVQ AX, R9
 	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
 	MOVQ $0x00000004, R10
 
-groupNext:
-	VCVTPH2PS (R9)(BX*2), Y6
-	ADDQ      $0x00000020, R9
-	VPMOVZXBD (R11)(BX*1), Y5
-	ADDQ      $0x00000010, R11
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Y4, Y4, Y4
-	MOVQ      SI, R12
-	CMPQ      R12, DI
-	CMOVQGT   DI, R12
-	SUBQ      R12, DI
-
-groupBlock:
-	VPXOR        Y7, Y7, Y7
-	VPXOR        Y8, Y8, Y8
-	VPXOR        Y9, Y9, Y9
-	VPXOR        Y10, Y10, Y10
-	VMOVDQU      (AX)(BX*4), Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y0, Y11, Y11
-	VPAND        Y0, Y12, Y12
-	VPBROADCASTD (CX), Y13
-	// VPDPBUSD     Y13, Y11, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfd
-	VPBROADCASTD 48(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc5
-	VPBROADCASTD 96(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcd
-	VPBROADCASTD 144(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y10
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd5
-	VPBROADCASTD 4(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfb
-	VPBROADCASTD 52(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xc3
-	VPBROADCASTD 100(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xcb
-	VPBROADCASTD 148(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y10
-	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xd3
-	VMOVDQU      64(AX)(BX*4), Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y0, Y11, Y11
-	VPAND        Y0, Y12, Y12
-	VPBROADCASTD 8(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfd
-	VPBROADCASTD 56(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc5
-	VPBROADCASTD 104(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcd
-	VPBROADCASTD 152(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y10
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd5
-	VPBROADCASTD 12(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfb
-	VPBROADCASTD 60(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xc3
-	VPBROADCASTD 108(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xcb
-	VPBROADCASTD 156(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y10
-	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xd3
-	VMOVDQU      128(AX)(BX*4), Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y0, Y11, Y11
-	VPAND        Y0, Y12, Y12
-	VPBROADCASTD 16(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfd
-	VPBROADCASTD 64(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc5
-	VPBROADCASTD 112(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcd
-	VPBROADCASTD 160(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y10
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd5
-	VPBROADCASTD 20(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfb
-	VPBROADCASTD 68(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xc3
-	VPBROADCASTD 116(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xcb
-	VPBROADCASTD 164(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y10
-	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xd3
-	VMOVDQU      192(AX)(BX*4), Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y0, Y11, Y11
-	VPAND        Y0, Y12, Y12
-	VPBROADCASTD 24(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfd
-	VPBROADCASTD 72(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc5
-	VPBROADCASTD 120(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcd
-	VPBROADCASTD 168(CX), Y13
-	// VPDPBUSD     Y13, Y11, Y10
-	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd5
-	VPBROADCASTD 28(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfb
-	VPBROADCASTD 76(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xc3
-	VPBROADCASTD 124(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xcb
-	VPBROADCASTD 172(CX), Y11
-	// VPDPBUSD     Y11, Y12, Y10
-	BYTE $0xc4; BYTE $0x42; BYTE $0x1d; BYTE $0x50; BYTE $0xd3
-	VPBROADCASTD 36(CX), Y11
-	VPMADDWD     Y5, Y11, Y11
-	VPADDD       Y11, Y7, Y7
-	VBROADCASTSS 32(CX), Y11
-	VCVTDQ2PS    Y7, Y7
-	VFMADD231PS  Y11, Y7, Y1
-	VPBROADCASTD 84(CX), Y7
-	VPMADDWD     Y5, Y7, Y7
-	VPADDD       Y7, Y8, Y8
-	VBROADCASTSS 80(CX), Y7
-	VCVTDQ2PS    Y8, Y8
-	VFMADD231PS  Y7, Y8, Y2
-	VPBROADCASTD 132(CX), Y7
-	VPMADDWD     Y5, Y7, Y7
-	VPADDD       Y7, Y9, Y9
-	VBROADCASTSS 128(CX), Y7
-	VCVTDQ2PS    Y9, Y9
-	VFMADD231PS  Y7, Y9, Y3
-	VPBROADCASTD 180(CX), Y7
-	VPMADDWD     Y5, Y7, Y7
-	VPADDD       Y7, Y10, Y10
-	VBROADCASTSS 176(CX), Y7
-	VCVTDQ2PS    Y10, Y10
-	VFMADD231PS  Y7, Y10, Y4
-	ADDQ         $0x00000100, AX
-	ADDQ         R8, CX
-	DECQ         R12
-	JNZ          groupBlock
-	VFMADD213PS  (DX), Y6, Y1
-	VMOVUPS      Y1, (DX)
-	VFMADD213PS  64(DX), Y6, Y2
-	VMOVUPS      Y2, 64(DX)
-	VFMADD213PS  128(DX), Y6, Y3
-	VMOVUPS      Y3, 128(DX)
-	VFMADD213PS  192(DX), Y6, Y4
-	VMOVUPS      Y4, 192(DX)
-	TESTQ        DI, DI
-	JZ           groupDone
-	DECQ         R10
-	JNZ          groupNext
-	JMP          groupSpan
-
-groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Y0
-	VMOVUPS Y0, (AX)
-	VZEROUPPER
-	RET
-
-single:
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), SI
-
-singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
-	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
-
 singleNext:
-	VCVTPH2PS    (DI)(BX*2), Y6
-	ADDQ         $0x00000020, DI
-	VPMOVZXBD    (R9)(BX*1), Y5
-	ADDQ         $0x00000010, R9
+	VCVTPH2PS    (R9)(BX*2), Y6
+	ADDQ         $0x00000020, R9
+	VPMOVZXBD    (R11)(BX*1), Y5
+	ADDQ         $0x00000010, R11
 	VPXOR        Y7, Y7, Y7
 	VPXOR        Y8, Y8, Y8
 	VPXOR        Y9, Y9, Y9
@@ -7284,63 +7522,69 @@ singleNext:
 	VMULPS       Y5, Y10, Y10
 	VFMADD231PS  Y10, Y6, Y4
 	ADDQ         $0x00000100, AX
-	ADDQ         SI, CX
-	DECQ         DX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y4, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4asymAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul4asymAVX2x1(SB), NOSPLIT, $0-72
+TEXT ·mul4asymAVX2x1(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
-	MOVL         $0x00010001, BX
-	VMOVD        BX, X1
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y5
-	ADDQ      $0x00000020, R8
-	VPMOVZXBD (R10)(DX*1), Y4
-	ADDQ      $0x00000010, R10
+	VCVTPH2PS (R10)(DX*2), Y5
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12)(DX*1), Y4
+	ADDQ      $0x00000010, R12
 	VXORPS    Y2, Y2, Y2
-	MOVQ      BX, R11
-	CMPQ      R11, SI
-	CMOVQGT   SI, R11
-	SUBQ      R11, SI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
 	VMOVDQU      (AX)(DX*4), Y6
@@ -7390,39 +7634,47 @@ groupBlock:
 	VCVTDQ2PS    Y6, Y6
 	VFMADD231PS  Y7, Y6, Y2
 	ADDQ         $0x00000100, AX
-	ADDQ         DI, CX
-	DECQ         R11
+	ADDQ         R9, CX
+	DECQ         R13
 	JNZ          groupBlock
 	VFMADD231PS  Y2, Y5, Y3
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y3, (AX)
+	MOVQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y2, Y2, Y2
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y4
-	ADDQ         $0x00000020, DI
-	VPMOVZXBD    (R9)(DX*1), Y3
-	ADDQ         $0x00000010, R9
+	VCVTPH2PS    (R9)(DX*2), Y4
+	ADDQ         $0x00000020, R9
+	VPMOVZXBD    (R11)(DX*1), Y3
+	ADDQ         $0x00000010, R11
 	VMOVDQU      (AX)(DX*4), Y5
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y0, Y5, Y5
@@ -7471,60 +7723,65 @@ singleNext:
 	VMULPS       Y3, Y5, Y5
 	VFMADD231PS  Y5, Y4, Y2
 	ADDQ         $0x00000100, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y2, (AX)
+	MOVQ    SI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4asymAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul4asymAVX2x2(SB), NOSPLIT, $0-72
+TEXT ·mul4asymAVX2x2(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
-	MOVL         $0x00010001, BX
-	VMOVD        BX, X1
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y7
-	ADDQ      $0x00000020, R8
-	VPMOVZXBD (R10)(DX*1), Y6
-	ADDQ      $0x00000010, R10
+	VCVTPH2PS (R10)(DX*2), Y7
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12)(DX*1), Y6
+	ADDQ      $0x00000010, R12
 	VXORPS    Y2, Y2, Y2
 	VXORPS    Y3, Y3, Y3
-	MOVQ      BX, R11
-	CMPQ      R11, SI
-	CMOVQGT   SI, R11
-	SUBQ      R11, SI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
 	VMOVDQU      (AX)(DX*4), Y8
@@ -7604,43 +7861,51 @@ groupBlock:
 	VCVTDQ2PS    Y8, Y8
 	VFMADD231PS  Y9, Y8, Y3
 	ADDQ         $0x00000100, AX
-	ADDQ         DI, CX
-	DECQ         R11
+	ADDQ         R9, CX
+	DECQ         R13
 	JNZ          groupBlock
 	VFMADD231PS  Y2, Y7, Y4
 	VFMADD231PS  Y3, Y7, Y5
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y4, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y5, (AX)
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    R8, CX
+	VMOVUPS Y5, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y5
-	ADDQ         $0x00000020, DI
-	VPMOVZXBD    (R9)(DX*1), Y4
-	ADDQ         $0x00000010, R9
+	VCVTPH2PS    (R9)(DX*2), Y5
+	ADDQ         $0x00000020, R9
+	VPMOVZXBD    (R11)(DX*1), Y4
+	ADDQ         $0x00000010, R11
 	VMOVDQU      (AX)(DX*4), Y6
 	VPSRLW       $0x04, Y6, Y7
 	VPAND        Y0, Y6, Y6
@@ -7720,222 +7985,234 @@ singleNext:
 	VMULPS       Y4, Y6, Y6
 	VFMADD231PS  Y6, Y5, Y3
 	ADDQ         $0x00000100, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX2x3(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul4asymAVX2x3(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul4asymAVX2x3(SB), NOSPLIT, $0-72
+TEXT ·mul4asymAVX2x3(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), DX
 	MOVQ         lane+24(FP), BX
-	MOVL         $0x0f0f0f0f, SI
-	VMOVD        SI, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X1
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
 	MOVQ         perGroup+56(FP), SI
 	CMPQ         SI, $0x01
 	JEQ          single
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y2, Y2, Y2
-	VMOVUPS      Y2, (DX)
-	VMOVUPS      Y2, 64(DX)
-	VMOVUPS      Y2, 128(DX)
-	MOVQ         blocks+48(FP), DI
-	MOVQ         step+40(FP), R8
+	VXORPS       Y5, Y5, Y5
+	MOVQ         panels+64(FP), DI
+	MOVQ         c+0(FP), R8
+
+groupPanel:
+	MOVQ    acts+32(FP), CX
+	VMOVUPS Y5, (DX)
+	VMOVUPS Y5, 64(DX)
+	VMOVUPS Y5, 128(DX)
+	MOVQ    blocks+48(FP), R9
+	MOVQ    step+40(FP), R10
 
 groupSpan:
+	MOVQ AX, R11
+	LEAQ 128(AX), R13
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000004, R12
+
+groupNext:
+	VCVTPH2PS (R11)(BX*2), Y7
+	ADDQ      $0x00000020, R11
+	VPMOVZXBD (R13)(BX*1), Y6
+	ADDQ      $0x00000010, R13
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	VXORPS    Y4, Y4, Y4
+	MOVQ      SI, R14
+	CMPQ      R14, R9
+	CMOVQGT   R9, R14
+	SUBQ      R14, R9
+
+groupBlock:
+	VMOVDQU      (AX)(BX*4), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD (CX), Y10
+	VPMADDUBSW   Y10, Y8, Y11
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y11, Y11
+	VPBROADCASTD 48(CX), Y10
+	VPMADDUBSW   Y10, Y8, Y12
+	VPBROADCASTD 52(CX), Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y12, Y12
+	VPBROADCASTD 96(CX), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPBROADCASTD 100(CX), Y10
+	VPMADDUBSW   Y10, Y9, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      64(AX)(BX*4), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 8(CX), Y13
+	VPMADDUBSW   Y13, Y9, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 12(CX), Y13
+	VPMADDUBSW   Y13, Y10, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 56(CX), Y13
+	VPMADDUBSW   Y13, Y9, Y13
+	VPADDW       Y13, Y12, Y12
+	VPBROADCASTD 60(CX), Y13
+	VPMADDUBSW   Y13, Y10, Y13
+	VPADDW       Y13, Y12, Y12
+	VPBROADCASTD 104(CX), Y13
+	VPMADDUBSW   Y13, Y9, Y9
+	VPADDW       Y9, Y8, Y8
+	VPBROADCASTD 108(CX), Y13
+	VPMADDUBSW   Y13, Y10, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      128(AX)(BX*4), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 16(CX), Y13
+	VPMADDUBSW   Y13, Y9, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 20(CX), Y13
+	VPMADDUBSW   Y13, Y10, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 64(CX), Y13
+	VPMADDUBSW   Y13, Y9, Y13
+	VPADDW       Y13, Y12, Y12
+	VPBROADCASTD 68(CX), Y13
+	VPMADDUBSW   Y13, Y10, Y13
+	VPADDW       Y13, Y12, Y12
+	VPBROADCASTD 112(CX), Y13
+	VPMADDUBSW   Y13, Y9, Y9
+	VPADDW       Y9, Y8, Y8
+	VPBROADCASTD 116(CX), Y13
+	VPMADDUBSW   Y13, Y10, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      192(AX)(BX*4), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 24(CX), Y13
+	VPMADDUBSW   Y13, Y9, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 28(CX), Y13
+	VPMADDUBSW   Y13, Y10, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 72(CX), Y13
+	VPMADDUBSW   Y13, Y9, Y13
+	VPADDW       Y13, Y12, Y12
+	VPBROADCASTD 76(CX), Y13
+	VPMADDUBSW   Y13, Y10, Y13
+	VPADDW       Y13, Y12, Y12
+	VPBROADCASTD 120(CX), Y13
+	VPMADDUBSW   Y13, Y9, Y9
+	VPADDW       Y9, Y8, Y8
+	VPBROADCASTD 124(CX), Y13
+	VPMADDUBSW   Y13, Y10, Y9
+	VPADDW       Y9, Y8, Y8
+	VPMADDWD     Y1, Y11, Y11
+	VPBROADCASTD 36(CX), Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y11, Y11
+	VBROADCASTSS 32(CX), Y9
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y9, Y11, Y2
+	VPMADDWD     Y1, Y12, Y12
+	VPBROADCASTD 84(CX), Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y12, Y12
+	VBROADCASTSS 80(CX), Y9
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y3
+	VPMADDWD     Y1, Y8, Y8
+	VPBROADCASTD 132(CX), Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VBROADCASTSS 128(CX), Y9
+	VCVTDQ2PS    Y8, Y8
+	VFMADD231PS  Y9, Y8, Y4
+	ADDQ         $0x00000100, AX
+	ADDQ         R10, CX
+	DECQ         R14
+	JNZ          groupBlock
+	VFMADD213PS  (DX), Y7, Y2
+	VMOVUPS      Y2, (DX)
+	VFMADD213PS  64(DX), Y7, Y3
+	VMOVUPS      Y3, 64(DX)
+	VFMADD213PS  128(DX), Y7, Y4
+	VMOVUPS      Y4, 128(DX)
+	TESTQ        R9, R9
+	JZ           groupDone
+	DECQ         R12
+	JNZ          groupNext
+	JMP          groupSpan
+
+groupDone:
+	MOVQ    ldc+8(FP), R9
+	MOVQ    R8, CX
+	VMOVUPS (DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 64(DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 128(DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     groupPanel
+	VZEROUPPER
+	RET
+
+single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
+
+singleSpan:
 	MOVQ AX, R9
 	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
 	MOVQ $0x00000004, R10
 
-groupNext:
-	VCVTPH2PS (R9)(BX*2), Y6
-	ADDQ      $0x00000020, R9
-	VPMOVZXBD (R11)(BX*1), Y5
-	ADDQ      $0x00000010, R11
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Y4, Y4, Y4
-	MOVQ      SI, R12
-	CMPQ      R12, DI
-	CMOVQGT   DI, R12
-	SUBQ      R12, DI
-
-groupBlock:
-	VMOVDQU      (AX)(BX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y0, Y7, Y7
-	VPAND        Y0, Y8, Y8
-	VPBROADCASTD (CX), Y9
-	VPMADDUBSW   Y9, Y7, Y10
-	VPBROADCASTD 4(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y10, Y10
-	VPBROADCASTD 48(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y11
-	VPBROADCASTD 52(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y11, Y11
-	VPBROADCASTD 96(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPBROADCASTD 100(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y8
-	VPADDW       Y8, Y7, Y7
-	VMOVDQU      64(AX)(BX*4), Y8
-	VPSRLW       $0x04, Y8, Y9
-	VPAND        Y0, Y8, Y8
-	VPAND        Y0, Y9, Y9
-	VPBROADCASTD 8(CX), Y12
-	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y10, Y10
-	VPBROADCASTD 12(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y10, Y10
-	VPBROADCASTD 56(CX), Y12
-	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 60(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 104(CX), Y12
-	VPMADDUBSW   Y12, Y8, Y8
-	VPADDW       Y8, Y7, Y7
-	VPBROADCASTD 108(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y8
-	VPADDW       Y8, Y7, Y7
-	VMOVDQU      128(AX)(BX*4), Y8
-	VPSRLW       $0x04, Y8, Y9
-	VPAND        Y0, Y8, Y8
-	VPAND        Y0, Y9, Y9
-	VPBROADCASTD 16(CX), Y12
-	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y10, Y10
-	VPBROADCASTD 20(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y10, Y10
-	VPBROADCASTD 64(CX), Y12
-	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 68(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 112(CX), Y12
-	VPMADDUBSW   Y12, Y8, Y8
-	VPADDW       Y8, Y7, Y7
-	VPBROADCASTD 116(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y8
-	VPADDW       Y8, Y7, Y7
-	VMOVDQU      192(AX)(BX*4), Y8
-	VPSRLW       $0x04, Y8, Y9
-	VPAND        Y0, Y8, Y8
-	VPAND        Y0, Y9, Y9
-	VPBROADCASTD 24(CX), Y12
-	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y10, Y10
-	VPBROADCASTD 28(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y10, Y10
-	VPBROADCASTD 72(CX), Y12
-	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 76(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 120(CX), Y12
-	VPMADDUBSW   Y12, Y8, Y8
-	VPADDW       Y8, Y7, Y7
-	VPBROADCASTD 124(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y8
-	VPADDW       Y8, Y7, Y7
-	VPMADDWD     Y1, Y10, Y10
-	VPBROADCASTD 36(CX), Y8
-	VPMADDWD     Y5, Y8, Y8
-	VPADDD       Y8, Y10, Y10
-	VBROADCASTSS 32(CX), Y8
-	VCVTDQ2PS    Y10, Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VPMADDWD     Y1, Y11, Y11
-	VPBROADCASTD 84(CX), Y8
-	VPMADDWD     Y5, Y8, Y8
-	VPADDD       Y8, Y11, Y11
-	VBROADCASTSS 80(CX), Y8
-	VCVTDQ2PS    Y11, Y11
-	VFMADD231PS  Y8, Y11, Y3
-	VPMADDWD     Y1, Y7, Y7
-	VPBROADCASTD 132(CX), Y8
-	VPMADDWD     Y5, Y8, Y8
-	VPADDD       Y8, Y7, Y7
-	VBROADCASTSS 128(CX), Y8
-	VCVTDQ2PS    Y7, Y7
-	VFMADD231PS  Y8, Y7, Y4
-	ADDQ         $0x00000100, AX
-	ADDQ         R8, CX
-	DECQ         R12
-	JNZ          groupBlock
-	VFMADD213PS  (DX), Y6, Y2
-	VMOVUPS      Y2, (DX)
-	VFMADD213PS  64(DX), Y6, Y3
-	VMOVUPS      Y3, 64(DX)
-	VFMADD213PS  128(DX), Y6, Y4
-	VMOVUPS      Y4, 128(DX)
-	TESTQ        DI, DI
-	JZ           groupDone
-	DECQ         R10
-	JNZ          groupNext
-	JMP          groupSpan
-
-groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Y0
-	VMOVUPS Y0, (AX)
-	VZEROUPPER
-	RET
-
-single:
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), SI
-
-singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
-	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
-
 singleNext:
-	VCVTPH2PS    (DI)(BX*2), Y6
-	ADDQ         $0x00000020, DI
-	VPMOVZXBD    (R9)(BX*1), Y5
-	ADDQ         $0x00000010, R9
+	VCVTPH2PS    (R9)(BX*2), Y6
+	ADDQ         $0x00000020, R9
+	VPMOVZXBD    (R11)(BX*1), Y5
+	ADDQ         $0x00000010, R11
 	VMOVDQU      (AX)(BX*4), Y7
 	VPSRLW       $0x04, Y7, Y8
 	VPAND        Y0, Y7, Y7
@@ -8046,51 +8323,57 @@ singleNext:
 	VMULPS       Y5, Y7, Y7
 	VFMADD231PS  Y7, Y6, Y4
 	ADDQ         $0x00000100, AX
-	ADDQ         SI, CX
-	DECQ         DX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y4, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8symAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNIx1(SB), NOSPLIT, $0-72
-	MOVQ   panel+16(FP), AX
+TEXT ·mul8symAVX512VNNIx1(SB), NOSPLIT, $0-80
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+72(FP), CX
+	MOVQ perGroup+56(FP), DX
+	CMPQ DX, $0x01
+	JEQ  single
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+groupPanel:
 	MOVQ   acts+32(FP), CX
-	MOVQ   scratch+64(FP), DX
-	MOVQ   perGroup+56(FP), DX
-	CMPQ   DX, $0x01
-	JEQ    single
-	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z2
-	ADDQ      $0x00000020, DI
+	VCVTPH2PS (R9), Z2
+	ADDQ      $0x00000020, R9
 	VXORPS    Z0, Z0, Z0
-	MOVQ      DX, R9
-	CMPQ      R9, BX
-	CMOVQGT   BX, R9
-	SUBQ      R9, BX
+	MOVQ      DX, R11
+	CMPQ      R11, DI
+	CMOVQGT   DI, R11
+	SUBQ      R11, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z3
@@ -8113,36 +8396,44 @@ groupBlock:
 	VCVTDQ2PS        Z11, Z11
 	VFMADD231PS.BCST 32(CX), Z11, Z0
 	ADDQ             $0x00000200, AX
-	ADDQ             SI, CX
-	DECQ             R9
+	ADDQ             R8, CX
+	DECQ             R11
 	JNZ              groupBlock
 	VFMADD231PS      Z0, Z2, Z1
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z1, (AX)
+	MOVQ    SI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z0, Z0, Z0
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
+	MOVQ AX, R8
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, DI
+	MOVQ $0x00000002, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z1
-	ADDQ          $0x00000020, SI
+	VCVTPH2PS     (R8), Z1
+	ADDQ          $0x00000020, R8
 	VMOVDQU32     (AX), Z2
 	VMOVDQU32     64(AX), Z3
 	VMOVDQU32     128(AX), Z4
@@ -8164,50 +8455,55 @@ singleNext:
 	VMULPS.BCST   32(CX), Z10, Z10
 	VFMADD231PS   Z10, Z1, Z0
 	ADDQ          $0x00000200, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z0, (AX)
+	MOVQ    BX, CX
+	VMOVUPS Z0, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8symAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNIx2(SB), NOSPLIT, $0-72
-	MOVQ   panel+16(FP), AX
+TEXT ·mul8symAVX512VNNIx2(SB), NOSPLIT, $0-80
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+72(FP), CX
+	MOVQ perGroup+56(FP), DX
+	CMPQ DX, $0x01
+	JEQ  single
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+groupPanel:
 	MOVQ   acts+32(FP), CX
-	MOVQ   scratch+64(FP), DX
-	MOVQ   perGroup+56(FP), DX
-	CMPQ   DX, $0x01
-	JEQ    single
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z4
-	ADDQ      $0x00000020, DI
+	VCVTPH2PS (R9), Z4
+	ADDQ      $0x00000020, R9
 	VXORPS    Z0, Z0, Z0
 	VXORPS    Z1, Z1, Z1
-	MOVQ      DX, R9
-	CMPQ      R9, BX
-	CMOVQGT   BX, R9
-	SUBQ      R9, BX
+	MOVQ      DX, R11
+	CMPQ      R11, DI
+	CMOVQGT   DI, R11
+	SUBQ      R11, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z5
@@ -8241,40 +8537,48 @@ groupBlock:
 	VCVTDQ2PS        Z14, Z14
 	VFMADD231PS.BCST 80(CX), Z14, Z1
 	ADDQ             $0x00000200, AX
-	ADDQ             SI, CX
-	DECQ             R9
+	ADDQ             R8, CX
+	DECQ             R11
 	JNZ              groupBlock
 	VFMADD231PS      Z0, Z4, Z2
 	VFMADD231PS      Z1, Z4, Z3
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
+	MOVQ AX, R8
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, DI
+	MOVQ $0x00000002, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z2
-	ADDQ          $0x00000020, SI
+	VCVTPH2PS     (R8), Z2
+	ADDQ          $0x00000020, R8
 	VMOVDQU32     (AX), Z3
 	VMOVDQU32     64(AX), Z4
 	VMOVDQU32     128(AX), Z5
@@ -8308,58 +8612,61 @@ singleNext:
 	VMULPS.BCST   80(CX), Z12, Z12
 	VFMADD231PS   Z12, Z2, Z1
 	ADDQ          $0x00000200, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z1, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8symAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNIx4(SB), NOSPLIT, $0-72
-	MOVQ   panel+16(FP), AX
+TEXT ·mul8symAVX512VNNIx4(SB), NOSPLIT, $0-80
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+72(FP), CX
+	MOVQ perGroup+56(FP), DX
+	CMPQ DX, $0x01
+	JEQ  single
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+groupPanel:
 	MOVQ   acts+32(FP), CX
-	MOVQ   scratch+64(FP), DX
-	MOVQ   perGroup+56(FP), DX
-	CMPQ   DX, $0x01
-	JEQ    single
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z8
-	ADDQ      $0x00000020, DI
+	VCVTPH2PS (R9), Z8
+	ADDQ      $0x00000020, R9
 	VXORPS    Z0, Z0, Z0
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
 	VXORPS    Z3, Z3, Z3
-	MOVQ      DX, R9
-	CMPQ      R9, BX
-	CMOVQGT   BX, R9
-	SUBQ      R9, BX
+	MOVQ      DX, R11
+	CMPQ      R11, DI
+	CMOVQGT   DI, R11
+	SUBQ      R11, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z9
@@ -8415,48 +8722,56 @@ groupBlock:
 	VCVTDQ2PS        Z20, Z20
 	VFMADD231PS.BCST 176(CX), Z20, Z3
 	ADDQ             $0x00000200, AX
-	ADDQ             SI, CX
-	DECQ             R9
+	ADDQ             R8, CX
+	DECQ             R11
 	JNZ              groupBlock
 	VFMADD231PS      Z0, Z8, Z4
 	VFMADD231PS      Z1, Z8, Z5
 	VFMADD231PS      Z2, Z8, Z6
 	VFMADD231PS      Z3, Z8, Z7
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z7, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
+	MOVQ AX, R8
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, DI
+	MOVQ $0x00000002, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z4
-	ADDQ          $0x00000020, SI
+	VCVTPH2PS     (R8), Z4
+	ADDQ          $0x00000020, R8
 	VMOVDQU32     (AX), Z5
 	VMOVDQU32     64(AX), Z6
 	VMOVDQU32     128(AX), Z7
@@ -8514,43 +8829,42 @@ singleNext:
 	VMULPS.BCST   176(CX), Z16, Z16
 	VFMADD231PS   Z16, Z4, Z3
 	ADDQ          $0x00000200, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8symAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNIx8(SB), NOSPLIT, $0-72
-	MOVQ   panel+16(FP), AX
+TEXT ·mul8symAVX512VNNIx8(SB), NOSPLIT, $0-80
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+72(FP), CX
+	MOVQ perGroup+56(FP), DX
+	CMPQ DX, $0x01
+	JEQ  single
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+groupPanel:
 	MOVQ   acts+32(FP), CX
-	MOVQ   scratch+64(FP), DX
-	MOVQ   perGroup+56(FP), DX
-	CMPQ   DX, $0x01
-	JEQ    single
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
@@ -8559,17 +8873,17 @@ TEXT ·mul8symAVX512VNNIx8(SB), NOSPLIT, $0-72
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z16
-	ADDQ      $0x00000020, DI
+	VCVTPH2PS (R9), Z16
+	ADDQ      $0x00000020, R9
 	VXORPS    Z0, Z0, Z0
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
@@ -8578,10 +8892,10 @@ groupNext:
 	VXORPS    Z5, Z5, Z5
 	VXORPS    Z6, Z6, Z6
 	VXORPS    Z7, Z7, Z7
-	MOVQ      DX, R9
-	CMPQ      R9, BX
-	CMOVQGT   BX, R9
-	SUBQ      R9, BX
+	MOVQ      DX, R11
+	CMPQ      R11, DI
+	CMOVQGT   DI, R11
+	SUBQ      R11, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z17
@@ -8681,8 +8995,8 @@ groupBlock:
 	VCVTDQ2PS        Z28, Z28
 	VFMADD231PS.BCST 368(CX), Z28, Z7
 	ADDQ             $0x00000200, AX
-	ADDQ             SI, CX
-	DECQ             R9
+	ADDQ             R8, CX
+	DECQ             R11
 	JNZ              groupBlock
 	VFMADD231PS      Z0, Z16, Z8
 	VFMADD231PS      Z1, Z16, Z9
@@ -8692,34 +9006,42 @@ groupBlock:
 	VFMADD231PS      Z5, Z16, Z13
 	VFMADD231PS      Z6, Z16, Z14
 	VFMADD231PS      Z7, Z16, Z15
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z8, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z9, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z10, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z11, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z12, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z13, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z14, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z15, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z9, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z10, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z11, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z12, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z13, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z14, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z15, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -8728,17 +9050,17 @@ single:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
+	MOVQ AX, R8
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, DI
+	MOVQ $0x00000002, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z8
-	ADDQ          $0x00000020, SI
+	VCVTPH2PS     (R8), Z8
+	ADDQ          $0x00000020, R8
 	VMOVDQU32     (AX), Z9
 	VMOVDQU32     64(AX), Z10
 	VMOVDQU32     128(AX), Z11
@@ -8844,79 +9166,74 @@ singleNext:
 	VMULPS.BCST   368(CX), Z20, Z20
 	VFMADD231PS   Z20, Z8, Z7
 	ADDQ          $0x00000200, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z7, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8symAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNIx12(SB), NOSPLIT, $0-72
-	MOVQ    panel+16(FP), AX
+TEXT ·mul8symAVX512VNNIx12(SB), NOSPLIT, $0-80
+	MOVQ   panel+16(FP), AX
+	MOVQ   scratch+72(FP), DX
+	MOVQ   perGroup+56(FP), BX
+	CMPQ   BX, $0x01
+	JEQ    single
+	VXORPS Z12, Z12, Z12
+	MOVQ   panels+64(FP), SI
+	MOVQ   c+0(FP), DI
+
+groupPanel:
 	MOVQ    acts+32(FP), CX
-	MOVQ    scratch+64(FP), DX
-	MOVQ    perGroup+56(FP), BX
-	CMPQ    BX, $0x01
-	JEQ     single
-	VXORPS  Z0, Z0, Z0
-	VXORPS  Z1, Z1, Z1
-	VXORPS  Z2, Z2, Z2
-	VXORPS  Z3, Z3, Z3
-	VXORPS  Z4, Z4, Z4
-	VXORPS  Z5, Z5, Z5
-	VXORPS  Z6, Z6, Z6
-	VXORPS  Z7, Z7, Z7
-	VXORPS  Z8, Z8, Z8
-	VXORPS  Z9, Z9, Z9
-	VXORPS  Z10, Z10, Z10
-	VXORPS  Z11, Z11, Z11
-	VXORPS  Z0, Z0, Z0
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z0, 64(DX)
-	VMOVUPS Z0, 128(DX)
-	VMOVUPS Z0, 192(DX)
-	VMOVUPS Z0, 256(DX)
-	VMOVUPS Z0, 320(DX)
-	VMOVUPS Z0, 384(DX)
-	VMOVUPS Z0, 448(DX)
-	VMOVUPS Z0, 512(DX)
-	VMOVUPS Z0, 576(DX)
-	VMOVUPS Z0, 640(DX)
-	VMOVUPS Z0, 704(DX)
-	MOVQ    blocks+48(FP), SI
-	MOVQ    step+40(FP), DI
+	VMOVUPS Z12, (DX)
+	VMOVUPS Z12, 64(DX)
+	VMOVUPS Z12, 128(DX)
+	VMOVUPS Z12, 192(DX)
+	VMOVUPS Z12, 256(DX)
+	VMOVUPS Z12, 320(DX)
+	VMOVUPS Z12, 384(DX)
+	VMOVUPS Z12, 448(DX)
+	VMOVUPS Z12, 512(DX)
+	VMOVUPS Z12, 576(DX)
+	VMOVUPS Z12, 640(DX)
+	VMOVUPS Z12, 704(DX)
+	MOVQ    blocks+48(FP), R8
+	MOVQ    step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R8), Z12
-	ADDQ      $0x00000020, R8
+	VCVTPH2PS (R10), Z13
+	ADDQ      $0x00000020, R10
 	VXORPS    Z0, Z0, Z0
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
@@ -8929,228 +9246,236 @@ groupNext:
 	VXORPS    Z9, Z9, Z9
 	VXORPS    Z10, Z10, Z10
 	VXORPS    Z11, Z11, Z11
-	MOVQ      BX, R10
-	CMPQ      R10, SI
-	CMOVQGT   SI, R10
-	SUBQ      R10, SI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
-	VMOVDQU32        (AX), Z13
-	VMOVDQU32        64(AX), Z14
-	VMOVDQU32        128(AX), Z15
-	VMOVDQU32        192(AX), Z16
-	VMOVDQU32        256(AX), Z17
-	VMOVDQU32        320(AX), Z18
-	VMOVDQU32        384(AX), Z19
-	VMOVDQU32        448(AX), Z20
-	VPBROADCASTD     44(CX), Z21
-	VPBROADCASTD     92(CX), Z22
-	VPBROADCASTD     140(CX), Z23
-	VPBROADCASTD     188(CX), Z24
-	VPDPBUSD.BCST    (CX), Z13, Z21
-	VPDPBUSD.BCST    48(CX), Z13, Z22
-	VPDPBUSD.BCST    96(CX), Z13, Z23
-	VPDPBUSD.BCST    144(CX), Z13, Z24
-	VPDPBUSD.BCST    4(CX), Z14, Z21
-	VPDPBUSD.BCST    52(CX), Z14, Z22
-	VPDPBUSD.BCST    100(CX), Z14, Z23
-	VPDPBUSD.BCST    148(CX), Z14, Z24
-	VPDPBUSD.BCST    8(CX), Z15, Z21
-	VPDPBUSD.BCST    56(CX), Z15, Z22
-	VPDPBUSD.BCST    104(CX), Z15, Z23
-	VPDPBUSD.BCST    152(CX), Z15, Z24
-	VPDPBUSD.BCST    12(CX), Z16, Z21
-	VPDPBUSD.BCST    60(CX), Z16, Z22
-	VPDPBUSD.BCST    108(CX), Z16, Z23
-	VPDPBUSD.BCST    156(CX), Z16, Z24
-	VPDPBUSD.BCST    16(CX), Z17, Z21
-	VPDPBUSD.BCST    64(CX), Z17, Z22
-	VPDPBUSD.BCST    112(CX), Z17, Z23
-	VPDPBUSD.BCST    160(CX), Z17, Z24
-	VPDPBUSD.BCST    20(CX), Z18, Z21
-	VPDPBUSD.BCST    68(CX), Z18, Z22
-	VPDPBUSD.BCST    116(CX), Z18, Z23
-	VPDPBUSD.BCST    164(CX), Z18, Z24
-	VPDPBUSD.BCST    24(CX), Z19, Z21
-	VPDPBUSD.BCST    72(CX), Z19, Z22
-	VPDPBUSD.BCST    120(CX), Z19, Z23
-	VPDPBUSD.BCST    168(CX), Z19, Z24
-	VPDPBUSD.BCST    28(CX), Z20, Z21
-	VPDPBUSD.BCST    76(CX), Z20, Z22
-	VPDPBUSD.BCST    124(CX), Z20, Z23
-	VPDPBUSD.BCST    172(CX), Z20, Z24
-	VCVTDQ2PS        Z21, Z21
-	VFMADD231PS.BCST 32(CX), Z21, Z0
+	VMOVDQU32        (AX), Z14
+	VMOVDQU32        64(AX), Z15
+	VMOVDQU32        128(AX), Z16
+	VMOVDQU32        192(AX), Z17
+	VMOVDQU32        256(AX), Z18
+	VMOVDQU32        320(AX), Z19
+	VMOVDQU32        384(AX), Z20
+	VMOVDQU32        448(AX), Z21
+	VPBROADCASTD     44(CX), Z22
+	VPBROADCASTD     92(CX), Z23
+	VPBROADCASTD     140(CX), Z24
+	VPBROADCASTD     188(CX), Z25
+	VPDPBUSD.BCST    (CX), Z14, Z22
+	VPDPBUSD.BCST    48(CX), Z14, Z23
+	VPDPBUSD.BCST    96(CX), Z14, Z24
+	VPDPBUSD.BCST    144(CX), Z14, Z25
+	VPDPBUSD.BCST    4(CX), Z15, Z22
+	VPDPBUSD.BCST    52(CX), Z15, Z23
+	VPDPBUSD.BCST    100(CX), Z15, Z24
+	VPDPBUSD.BCST    148(CX), Z15, Z25
+	VPDPBUSD.BCST    8(CX), Z16, Z22
+	VPDPBUSD.BCST    56(CX), Z16, Z23
+	VPDPBUSD.BCST    104(CX), Z16, Z24
+	VPDPBUSD.BCST    152(CX), Z16, Z25
+	VPDPBUSD.BCST    12(CX), Z17, Z22
+	VPDPBUSD.BCST    60(CX), Z17, Z23
+	VPDPBUSD.BCST    108(CX), Z17, Z24
+	VPDPBUSD.BCST    156(CX), Z17, Z25
+	VPDPBUSD.BCST    16(CX), Z18, Z22
+	VPDPBUSD.BCST    64(CX), Z18, Z23
+	VPDPBUSD.BCST    112(CX), Z18, Z24
+	VPDPBUSD.BCST    160(CX), Z18, Z25
+	VPDPBUSD.BCST    20(CX), Z19, Z22
+	VPDPBUSD.BCST    68(CX), Z19, Z23
+	VPDPBUSD.BCST    116(CX), Z19, Z24
+	VPDPBUSD.BCST    164(CX), Z19, Z25
+	VPDPBUSD.BCST    24(CX), Z20, Z22
+	VPDPBUSD.BCST    72(CX), Z20, Z23
+	VPDPBUSD.BCST    120(CX), Z20, Z24
+	VPDPBUSD.BCST    168(CX), Z20, Z25
+	VPDPBUSD.BCST    28(CX), Z21, Z22
+	VPDPBUSD.BCST    76(CX), Z21, Z23
+	VPDPBUSD.BCST    124(CX), Z21, Z24
+	VPDPBUSD.BCST    172(CX), Z21, Z25
 	VCVTDQ2PS        Z22, Z22
-	VFMADD231PS.BCST 80(CX), Z22, Z1
+	VFMADD231PS.BCST 32(CX), Z22, Z0
 	VCVTDQ2PS        Z23, Z23
-	VFMADD231PS.BCST 128(CX), Z23, Z2
+	VFMADD231PS.BCST 80(CX), Z23, Z1
 	VCVTDQ2PS        Z24, Z24
-	VFMADD231PS.BCST 176(CX), Z24, Z3
-	VPBROADCASTD     236(CX), Z21
-	VPBROADCASTD     284(CX), Z22
-	VPBROADCASTD     332(CX), Z23
-	VPBROADCASTD     380(CX), Z24
-	VPDPBUSD.BCST    192(CX), Z13, Z21
-	VPDPBUSD.BCST    240(CX), Z13, Z22
-	VPDPBUSD.BCST    288(CX), Z13, Z23
-	VPDPBUSD.BCST    336(CX), Z13, Z24
-	VPDPBUSD.BCST    196(CX), Z14, Z21
-	VPDPBUSD.BCST    244(CX), Z14, Z22
-	VPDPBUSD.BCST    292(CX), Z14, Z23
-	VPDPBUSD.BCST    340(CX), Z14, Z24
-	VPDPBUSD.BCST    200(CX), Z15, Z21
-	VPDPBUSD.BCST    248(CX), Z15, Z22
-	VPDPBUSD.BCST    296(CX), Z15, Z23
-	VPDPBUSD.BCST    344(CX), Z15, Z24
-	VPDPBUSD.BCST    204(CX), Z16, Z21
-	VPDPBUSD.BCST    252(CX), Z16, Z22
-	VPDPBUSD.BCST    300(CX), Z16, Z23
-	VPDPBUSD.BCST    348(CX), Z16, Z24
-	VPDPBUSD.BCST    208(CX), Z17, Z21
-	VPDPBUSD.BCST    256(CX), Z17, Z22
-	VPDPBUSD.BCST    304(CX), Z17, Z23
-	VPDPBUSD.BCST    352(CX), Z17, Z24
-	VPDPBUSD.BCST    212(CX), Z18, Z21
-	VPDPBUSD.BCST    260(CX), Z18, Z22
-	VPDPBUSD.BCST    308(CX), Z18, Z23
-	VPDPBUSD.BCST    356(CX), Z18, Z24
-	VPDPBUSD.BCST    216(CX), Z19, Z21
-	VPDPBUSD.BCST    264(CX), Z19, Z22
-	VPDPBUSD.BCST    312(CX), Z19, Z23
-	VPDPBUSD.BCST    360(CX), Z19, Z24
-	VPDPBUSD.BCST    220(CX), Z20, Z21
-	VPDPBUSD.BCST    268(CX), Z20, Z22
-	VPDPBUSD.BCST    316(CX), Z20, Z23
-	VPDPBUSD.BCST    364(CX), Z20, Z24
-	VCVTDQ2PS        Z21, Z21
-	VFMADD231PS.BCST 224(CX), Z21, Z4
+	VFMADD231PS.BCST 128(CX), Z24, Z2
+	VCVTDQ2PS        Z25, Z25
+	VFMADD231PS.BCST 176(CX), Z25, Z3
+	VPBROADCASTD     236(CX), Z22
+	VPBROADCASTD     284(CX), Z23
+	VPBROADCASTD     332(CX), Z24
+	VPBROADCASTD     380(CX), Z25
+	VPDPBUSD.BCST    192(CX), Z14, Z22
+	VPDPBUSD.BCST    240(CX), Z14, Z23
+	VPDPBUSD.BCST    288(CX), Z14, Z24
+	VPDPBUSD.BCST    336(CX), Z14, Z25
+	VPDPBUSD.BCST    196(CX), Z15, Z22
+	VPDPBUSD.BCST    244(CX), Z15, Z23
+	VPDPBUSD.BCST    292(CX), Z15, Z24
+	VPDPBUSD.BCST    340(CX), Z15, Z25
+	VPDPBUSD.BCST    200(CX), Z16, Z22
+	VPDPBUSD.BCST    248(CX), Z16, Z23
+	VPDPBUSD.BCST    296(CX), Z16, Z24
+	VPDPBUSD.BCST    344(CX), Z16, Z25
+	VPDPBUSD.BCST    204(CX), Z17, Z22
+	VPDPBUSD.BCST    252(CX), Z17, Z23
+	VPDPBUSD.BCST    300(CX), Z17, Z24
+	VPDPBUSD.BCST    348(CX), Z17, Z25
+	VPDPBUSD.BCST    208(CX), Z18, Z22
+	VPDPBUSD.BCST    256(CX), Z18, Z23
+	VPDPBUSD.BCST    304(CX), Z18, Z24
+	VPDPBUSD.BCST    352(CX), Z18, Z25
+	VPDPBUSD.BCST    212(CX), Z19, Z22
+	VPDPBUSD.BCST    260(CX), Z19, Z23
+	VPDPBUSD.BCST    308(CX), Z19, Z24
+	VPDPBUSD.BCST    356(CX), Z19, Z25
+	VPDPBUSD.BCST    216(CX), Z20, Z22
+	VPDPBUSD.BCST    264(CX), Z20, Z23
+	VPDPBUSD.BCST    312(CX), Z20, Z24
+	VPDPBUSD.BCST    360(CX), Z20, Z25
+	VPDPBUSD.BCST    220(CX), Z21, Z22
+	VPDPBUSD.BCST    268(CX), Z21, Z23
+	VPDPBUSD.BCST    316(CX), Z21, Z24
+	VPDPBUSD.BCST    364(CX), Z21, Z25
 	VCVTDQ2PS        Z22, Z22
-	VFMADD231PS.BCST 272(CX), Z22, Z5
+	VFMADD231PS.BCST 224(CX), Z22, Z4
 	VCVTDQ2PS        Z23, Z23
-	VFMADD231PS.BCST 320(CX), Z23, Z6
+	VFMADD231PS.BCST 272(CX), Z23, Z5
 	VCVTDQ2PS        Z24, Z24
-	VFMADD231PS.BCST 368(CX), Z24, Z7
-	VPBROADCASTD     428(CX), Z21
-	VPBROADCASTD     476(CX), Z22
-	VPBROADCASTD     524(CX), Z23
-	VPBROADCASTD     572(CX), Z24
-	VPDPBUSD.BCST    384(CX), Z13, Z21
-	VPDPBUSD.BCST    432(CX), Z13, Z22
-	VPDPBUSD.BCST    480(CX), Z13, Z23
-	VPDPBUSD.BCST    528(CX), Z13, Z24
-	VPDPBUSD.BCST    388(CX), Z14, Z21
-	VPDPBUSD.BCST    436(CX), Z14, Z22
-	VPDPBUSD.BCST    484(CX), Z14, Z23
-	VPDPBUSD.BCST    532(CX), Z14, Z24
-	VPDPBUSD.BCST    392(CX), Z15, Z21
-	VPDPBUSD.BCST    440(CX), Z15, Z22
-	VPDPBUSD.BCST    488(CX), Z15, Z23
-	VPDPBUSD.BCST    536(CX), Z15, Z24
-	VPDPBUSD.BCST    396(CX), Z16, Z21
-	VPDPBUSD.BCST    444(CX), Z16, Z22
-	VPDPBUSD.BCST    492(CX), Z16, Z23
-	VPDPBUSD.BCST    540(CX), Z16, Z24
-	VPDPBUSD.BCST    400(CX), Z17, Z21
-	VPDPBUSD.BCST    448(CX), Z17, Z22
-	VPDPBUSD.BCST    496(CX), Z17, Z23
-	VPDPBUSD.BCST    544(CX), Z17, Z24
-	VPDPBUSD.BCST    404(CX), Z18, Z21
-	VPDPBUSD.BCST    452(CX), Z18, Z22
-	VPDPBUSD.BCST    500(CX), Z18, Z23
-	VPDPBUSD.BCST    548(CX), Z18, Z24
-	VPDPBUSD.BCST    408(CX), Z19, Z21
-	VPDPBUSD.BCST    456(CX), Z19, Z22
-	VPDPBUSD.BCST    504(CX), Z19, Z23
-	VPDPBUSD.BCST    552(CX), Z19, Z24
-	VPDPBUSD.BCST    412(CX), Z20, Z21
-	VPDPBUSD.BCST    460(CX), Z20, Z22
-	VPDPBUSD.BCST    508(CX), Z20, Z23
-	VPDPBUSD.BCST    556(CX), Z20, Z24
-	VCVTDQ2PS        Z21, Z21
-	VFMADD231PS.BCST 416(CX), Z21, Z8
+	VFMADD231PS.BCST 320(CX), Z24, Z6
+	VCVTDQ2PS        Z25, Z25
+	VFMADD231PS.BCST 368(CX), Z25, Z7
+	VPBROADCASTD     428(CX), Z22
+	VPBROADCASTD     476(CX), Z23
+	VPBROADCASTD     524(CX), Z24
+	VPBROADCASTD     572(CX), Z25
+	VPDPBUSD.BCST    384(CX), Z14, Z22
+	VPDPBUSD.BCST    432(CX), Z14, Z23
+	VPDPBUSD.BCST    480(CX), Z14, Z24
+	VPDPBUSD.BCST    528(CX), Z14, Z25
+	VPDPBUSD.BCST    388(CX), Z15, Z22
+	VPDPBUSD.BCST    436(CX), Z15, Z23
+	VPDPBUSD.BCST    484(CX), Z15, Z24
+	VPDPBUSD.BCST    532(CX), Z15, Z25
+	VPDPBUSD.BCST    392(CX), Z16, Z22
+	VPDPBUSD.BCST    440(CX), Z16, Z23
+	VPDPBUSD.BCST    488(CX), Z16, Z24
+	VPDPBUSD.BCST    536(CX), Z16, Z25
+	VPDPBUSD.BCST    396(CX), Z17, Z22
+	VPDPBUSD.BCST    444(CX), Z17, Z23
+	VPDPBUSD.BCST    492(CX), Z17, Z24
+	VPDPBUSD.BCST    540(CX), Z17, Z25
+	VPDPBUSD.BCST    400(CX), Z18, Z22
+	VPDPBUSD.BCST    448(CX), Z18, Z23
+	VPDPBUSD.BCST    496(CX), Z18, Z24
+	VPDPBUSD.BCST    544(CX), Z18, Z25
+	VPDPBUSD.BCST    404(CX), Z19, Z22
+	VPDPBUSD.BCST    452(CX), Z19, Z23
+	VPDPBUSD.BCST    500(CX), Z19, Z24
+	VPDPBUSD.BCST    548(CX), Z19, Z25
+	VPDPBUSD.BCST    408(CX), Z20, Z22
+	VPDPBUSD.BCST    456(CX), Z20, Z23
+	VPDPBUSD.BCST    504(CX), Z20, Z24
+	VPDPBUSD.BCST    552(CX), Z20, Z25
+	VPDPBUSD.BCST    412(CX), Z21, Z22
+	VPDPBUSD.BCST    460(CX), Z21, Z23
+	VPDPBUSD.BCST    508(CX), Z21, Z24
+	VPDPBUSD.BCST    556(CX), Z21, Z25
 	VCVTDQ2PS        Z22, Z22
-	VFMADD231PS.BCST 464(CX), Z22, Z9
+	VFMADD231PS.BCST 416(CX), Z22, Z8
 	VCVTDQ2PS        Z23, Z23
-	VFMADD231PS.BCST 512(CX), Z23, Z10
+	VFMADD231PS.BCST 464(CX), Z23, Z9
 	VCVTDQ2PS        Z24, Z24
-	VFMADD231PS.BCST 560(CX), Z24, Z11
+	VFMADD231PS.BCST 512(CX), Z24, Z10
+	VCVTDQ2PS        Z25, Z25
+	VFMADD231PS.BCST 560(CX), Z25, Z11
 	ADDQ             $0x00000200, AX
-	ADDQ             DI, CX
-	DECQ             R10
+	ADDQ             R9, CX
+	DECQ             R12
 	JNZ              groupBlock
-	VFMADD213PS      (DX), Z12, Z0
+	VFMADD213PS      (DX), Z13, Z0
 	VMOVUPS          Z0, (DX)
-	VFMADD213PS      64(DX), Z12, Z1
+	VFMADD213PS      64(DX), Z13, Z1
 	VMOVUPS          Z1, 64(DX)
-	VFMADD213PS      128(DX), Z12, Z2
+	VFMADD213PS      128(DX), Z13, Z2
 	VMOVUPS          Z2, 128(DX)
-	VFMADD213PS      192(DX), Z12, Z3
+	VFMADD213PS      192(DX), Z13, Z3
 	VMOVUPS          Z3, 192(DX)
-	VFMADD213PS      256(DX), Z12, Z4
+	VFMADD213PS      256(DX), Z13, Z4
 	VMOVUPS          Z4, 256(DX)
-	VFMADD213PS      320(DX), Z12, Z5
+	VFMADD213PS      320(DX), Z13, Z5
 	VMOVUPS          Z5, 320(DX)
-	VFMADD213PS      384(DX), Z12, Z6
+	VFMADD213PS      384(DX), Z13, Z6
 	VMOVUPS          Z6, 384(DX)
-	VFMADD213PS      448(DX), Z12, Z7
+	VFMADD213PS      448(DX), Z13, Z7
 	VMOVUPS          Z7, 448(DX)
-	VFMADD213PS      512(DX), Z12, Z8
+	VFMADD213PS      512(DX), Z13, Z8
 	VMOVUPS          Z8, 512(DX)
-	VFMADD213PS      576(DX), Z12, Z9
+	VFMADD213PS      576(DX), Z13, Z9
 	VMOVUPS          Z9, 576(DX)
-	VFMADD213PS      640(DX), Z12, Z10
+	VFMADD213PS      640(DX), Z13, Z10
 	VMOVUPS          Z10, 640(DX)
-	VFMADD213PS      704(DX), Z12, Z11
+	VFMADD213PS      704(DX), Z13, Z11
 	VMOVUPS          Z11, 704(DX)
-	TESTQ            SI, SI
+	TESTQ            R8, R8
 	JZ               groupDone
-	DECQ             R9
+	DECQ             R11
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
 	VMOVUPS (DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 64(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 128(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 192(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 256(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 320(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 384(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 448(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 512(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 576(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 640(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 704(DX), Z0
-	VMOVUPS Z0, (AX)
+	VMOVUPS Z0, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9163,17 +9488,17 @@ single:
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
+	MOVQ AX, R8
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, DI
+	MOVQ $0x00000002, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z12
-	ADDQ          $0x00000020, SI
+	VCVTPH2PS     (R8), Z12
+	ADDQ          $0x00000020, R8
 	VMOVDQU32     (AX), Z13
 	VMOVDQU32     64(AX), Z14
 	VMOVDQU32     128(AX), Z15
@@ -9327,52 +9652,59 @@ singleNext:
 	VMULPS.BCST   560(CX), Z24, Z24
 	VFMADD231PS   Z24, Z12, Z11
 	ADDQ          $0x00000200, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z7, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z8, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z9, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z10, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z11, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z9, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z10, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z11, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNIx24(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8symAVX512VNNIx24(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNIx24(SB), NOSPLIT, $0-72
-	MOVQ    panel+16(FP), AX
+TEXT ·mul8symAVX512VNNIx24(SB), NOSPLIT, $0-80
+	MOVQ   panel+16(FP), AX
+	MOVQ   scratch+72(FP), DX
+	MOVQ   perGroup+56(FP), BX
+	CMPQ   BX, $0x01
+	JEQ    single
+	VXORPS Z0, Z0, Z0
+	MOVQ   panels+64(FP), SI
+	MOVQ   c+0(FP), DI
+
+groupPanel:
 	MOVQ    acts+32(FP), CX
-	MOVQ    scratch+64(FP), DX
-	MOVQ    perGroup+56(FP), BX
-	CMPQ    BX, $0x01
-	JEQ     single
-	VXORPS  Z0, Z0, Z0
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z0, 64(DX)
 	VMOVUPS Z0, 128(DX)
@@ -9397,17 +9729,17 @@ TEXT ·mul8symAVX512VNNIx24(SB), NOSPLIT, $0-72
 	VMOVUPS Z0, 1344(DX)
 	VMOVUPS Z0, 1408(DX)
 	VMOVUPS Z0, 1472(DX)
-	MOVQ    blocks+48(FP), SI
-	MOVQ    step+40(FP), DI
+	MOVQ    blocks+48(FP), R8
+	MOVQ    step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R8), Z1
-	ADDQ      $0x00000020, R8
+	VCVTPH2PS (R10), Z1
+	ADDQ      $0x00000020, R10
 	VMOVUPS   Z0, 1536(DX)
 	VMOVUPS   Z0, 1600(DX)
 	VMOVUPS   Z0, 1664(DX)
@@ -9432,10 +9764,10 @@ groupNext:
 	VMOVUPS   Z0, 2880(DX)
 	VMOVUPS   Z0, 2944(DX)
 	VMOVUPS   Z0, 3008(DX)
-	MOVQ      BX, R10
-	CMPQ      R10, SI
-	CMOVQGT   SI, R10
-	SUBQ      R10, SI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
 	VMOVDQU32        (AX), Z2
@@ -9759,8 +10091,8 @@ groupBlock:
 	VFMADD231PS.BCST 1136(CX), Z13, Z2
 	VMOVUPS          Z2, 3008(DX)
 	ADDQ             $0x00000200, AX
-	ADDQ             DI, CX
-	DECQ             R10
+	ADDQ             R9, CX
+	DECQ             R12
 	JNZ              groupBlock
 	VMOVUPS          1536(DX), Z2
 	VFMADD213PS      (DX), Z1, Z2
@@ -9834,91 +10166,99 @@ groupBlock:
 	VMOVUPS          3008(DX), Z2
 	VFMADD213PS      1472(DX), Z1, Z2
 	VMOVUPS          Z2, 1472(DX)
-	TESTQ            SI, SI
+	TESTQ            R8, R8
 	JZ               groupDone
-	DECQ             R9
+	DECQ             R11
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 256(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 320(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 384(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 448(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 512(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 576(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 640(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 704(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 768(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 832(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 896(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 960(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1024(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1088(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1152(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1216(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1280(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1344(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1408(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1472(DX), Z0
-	VMOVUPS Z0, (AX)
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS (DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 64(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 128(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 192(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 256(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 320(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 384(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 448(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 512(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 576(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 640(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 704(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 768(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 832(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 896(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 960(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1024(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1088(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1152(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1216(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1280(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1344(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1408(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1472(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
-	VXORPS  Z0, Z0, Z0
+	VXORPS Z0, Z0, Z0
+	MOVQ   panels+64(FP), BX
+	MOVQ   c+0(FP), SI
+
+singlePanel:
+	MOVQ    acts+32(FP), CX
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z0, 64(DX)
 	VMOVUPS Z0, 128(DX)
@@ -9943,450 +10283,456 @@ single:
 	VMOVUPS Z0, 1344(DX)
 	VMOVUPS Z0, 1408(DX)
 	VMOVUPS Z0, 1472(DX)
-	MOVQ    blocks+48(FP), BX
-	MOVQ    step+40(FP), SI
+	MOVQ    blocks+48(FP), DI
+	MOVQ    step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS     (DI), Z0
-	ADDQ          $0x00000020, DI
-	VMOVDQU32     (AX), Z1
-	VMOVDQU32     64(AX), Z2
-	VMOVDQU32     128(AX), Z3
-	VMOVDQU32     192(AX), Z4
-	VMOVDQU32     256(AX), Z5
-	VMOVDQU32     320(AX), Z6
-	VMOVDQU32     384(AX), Z7
-	VMOVDQU32     448(AX), Z8
-	VPBROADCASTD  44(CX), Z9
-	VPBROADCASTD  92(CX), Z10
-	VPBROADCASTD  140(CX), Z11
-	VPBROADCASTD  188(CX), Z12
-	VPDPBUSD.BCST (CX), Z1, Z9
-	VPDPBUSD.BCST 48(CX), Z1, Z10
-	VPDPBUSD.BCST 96(CX), Z1, Z11
-	VPDPBUSD.BCST 144(CX), Z1, Z12
-	VPDPBUSD.BCST 4(CX), Z2, Z9
-	VPDPBUSD.BCST 52(CX), Z2, Z10
-	VPDPBUSD.BCST 100(CX), Z2, Z11
-	VPDPBUSD.BCST 148(CX), Z2, Z12
-	VPDPBUSD.BCST 8(CX), Z3, Z9
-	VPDPBUSD.BCST 56(CX), Z3, Z10
-	VPDPBUSD.BCST 104(CX), Z3, Z11
-	VPDPBUSD.BCST 152(CX), Z3, Z12
-	VPDPBUSD.BCST 12(CX), Z4, Z9
-	VPDPBUSD.BCST 60(CX), Z4, Z10
-	VPDPBUSD.BCST 108(CX), Z4, Z11
-	VPDPBUSD.BCST 156(CX), Z4, Z12
-	VPDPBUSD.BCST 16(CX), Z5, Z9
-	VPDPBUSD.BCST 64(CX), Z5, Z10
-	VPDPBUSD.BCST 112(CX), Z5, Z11
-	VPDPBUSD.BCST 160(CX), Z5, Z12
-	VPDPBUSD.BCST 20(CX), Z6, Z9
-	VPDPBUSD.BCST 68(CX), Z6, Z10
-	VPDPBUSD.BCST 116(CX), Z6, Z11
-	VPDPBUSD.BCST 164(CX), Z6, Z12
-	VPDPBUSD.BCST 24(CX), Z7, Z9
-	VPDPBUSD.BCST 72(CX), Z7, Z10
-	VPDPBUSD.BCST 120(CX), Z7, Z11
-	VPDPBUSD.BCST 168(CX), Z7, Z12
-	VPDPBUSD.BCST 28(CX), Z8, Z9
-	VPDPBUSD.BCST 76(CX), Z8, Z10
-	VPDPBUSD.BCST 124(CX), Z8, Z11
-	VPDPBUSD.BCST 172(CX), Z8, Z12
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   32(CX), Z9, Z9
-	VFMADD213PS   (DX), Z0, Z9
-	VMOVUPS       Z9, (DX)
+	VCVTPH2PS     (R9), Z1
+	ADDQ          $0x00000020, R9
+	VMOVDQU32     (AX), Z2
+	VMOVDQU32     64(AX), Z3
+	VMOVDQU32     128(AX), Z4
+	VMOVDQU32     192(AX), Z5
+	VMOVDQU32     256(AX), Z6
+	VMOVDQU32     320(AX), Z7
+	VMOVDQU32     384(AX), Z8
+	VMOVDQU32     448(AX), Z9
+	VPBROADCASTD  44(CX), Z10
+	VPBROADCASTD  92(CX), Z11
+	VPBROADCASTD  140(CX), Z12
+	VPBROADCASTD  188(CX), Z13
+	VPDPBUSD.BCST (CX), Z2, Z10
+	VPDPBUSD.BCST 48(CX), Z2, Z11
+	VPDPBUSD.BCST 96(CX), Z2, Z12
+	VPDPBUSD.BCST 144(CX), Z2, Z13
+	VPDPBUSD.BCST 4(CX), Z3, Z10
+	VPDPBUSD.BCST 52(CX), Z3, Z11
+	VPDPBUSD.BCST 100(CX), Z3, Z12
+	VPDPBUSD.BCST 148(CX), Z3, Z13
+	VPDPBUSD.BCST 8(CX), Z4, Z10
+	VPDPBUSD.BCST 56(CX), Z4, Z11
+	VPDPBUSD.BCST 104(CX), Z4, Z12
+	VPDPBUSD.BCST 152(CX), Z4, Z13
+	VPDPBUSD.BCST 12(CX), Z5, Z10
+	VPDPBUSD.BCST 60(CX), Z5, Z11
+	VPDPBUSD.BCST 108(CX), Z5, Z12
+	VPDPBUSD.BCST 156(CX), Z5, Z13
+	VPDPBUSD.BCST 16(CX), Z6, Z10
+	VPDPBUSD.BCST 64(CX), Z6, Z11
+	VPDPBUSD.BCST 112(CX), Z6, Z12
+	VPDPBUSD.BCST 160(CX), Z6, Z13
+	VPDPBUSD.BCST 20(CX), Z7, Z10
+	VPDPBUSD.BCST 68(CX), Z7, Z11
+	VPDPBUSD.BCST 116(CX), Z7, Z12
+	VPDPBUSD.BCST 164(CX), Z7, Z13
+	VPDPBUSD.BCST 24(CX), Z8, Z10
+	VPDPBUSD.BCST 72(CX), Z8, Z11
+	VPDPBUSD.BCST 120(CX), Z8, Z12
+	VPDPBUSD.BCST 168(CX), Z8, Z13
+	VPDPBUSD.BCST 28(CX), Z9, Z10
+	VPDPBUSD.BCST 76(CX), Z9, Z11
+	VPDPBUSD.BCST 124(CX), Z9, Z12
+	VPDPBUSD.BCST 172(CX), Z9, Z13
 	VCVTDQ2PS     Z10, Z10
-	VMULPS.BCST   80(CX), Z10, Z10
-	VFMADD213PS   64(DX), Z0, Z10
-	VMOVUPS       Z10, 64(DX)
+	VMULPS.BCST   32(CX), Z10, Z10
+	VFMADD213PS   (DX), Z1, Z10
+	VMOVUPS       Z10, (DX)
 	VCVTDQ2PS     Z11, Z11
-	VMULPS.BCST   128(CX), Z11, Z11
-	VFMADD213PS   128(DX), Z0, Z11
-	VMOVUPS       Z11, 128(DX)
+	VMULPS.BCST   80(CX), Z11, Z11
+	VFMADD213PS   64(DX), Z1, Z11
+	VMOVUPS       Z11, 64(DX)
 	VCVTDQ2PS     Z12, Z12
-	VMULPS.BCST   176(CX), Z12, Z12
-	VFMADD213PS   192(DX), Z0, Z12
-	VMOVUPS       Z12, 192(DX)
-	VPBROADCASTD  236(CX), Z9
-	VPBROADCASTD  284(CX), Z10
-	VPBROADCASTD  332(CX), Z11
-	VPBROADCASTD  380(CX), Z12
-	VPDPBUSD.BCST 192(CX), Z1, Z9
-	VPDPBUSD.BCST 240(CX), Z1, Z10
-	VPDPBUSD.BCST 288(CX), Z1, Z11
-	VPDPBUSD.BCST 336(CX), Z1, Z12
-	VPDPBUSD.BCST 196(CX), Z2, Z9
-	VPDPBUSD.BCST 244(CX), Z2, Z10
-	VPDPBUSD.BCST 292(CX), Z2, Z11
-	VPDPBUSD.BCST 340(CX), Z2, Z12
-	VPDPBUSD.BCST 200(CX), Z3, Z9
-	VPDPBUSD.BCST 248(CX), Z3, Z10
-	VPDPBUSD.BCST 296(CX), Z3, Z11
-	VPDPBUSD.BCST 344(CX), Z3, Z12
-	VPDPBUSD.BCST 204(CX), Z4, Z9
-	VPDPBUSD.BCST 252(CX), Z4, Z10
-	VPDPBUSD.BCST 300(CX), Z4, Z11
-	VPDPBUSD.BCST 348(CX), Z4, Z12
-	VPDPBUSD.BCST 208(CX), Z5, Z9
-	VPDPBUSD.BCST 256(CX), Z5, Z10
-	VPDPBUSD.BCST 304(CX), Z5, Z11
-	VPDPBUSD.BCST 352(CX), Z5, Z12
-	VPDPBUSD.BCST 212(CX), Z6, Z9
-	VPDPBUSD.BCST 260(CX), Z6, Z10
-	VPDPBUSD.BCST 308(CX), Z6, Z11
-	VPDPBUSD.BCST 356(CX), Z6, Z12
-	VPDPBUSD.BCST 216(CX), Z7, Z9
-	VPDPBUSD.BCST 264(CX), Z7, Z10
-	VPDPBUSD.BCST 312(CX), Z7, Z11
-	VPDPBUSD.BCST 360(CX), Z7, Z12
-	VPDPBUSD.BCST 220(CX), Z8, Z9
-	VPDPBUSD.BCST 268(CX), Z8, Z10
-	VPDPBUSD.BCST 316(CX), Z8, Z11
-	VPDPBUSD.BCST 364(CX), Z8, Z12
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   224(CX), Z9, Z9
-	VFMADD213PS   256(DX), Z0, Z9
-	VMOVUPS       Z9, 256(DX)
+	VMULPS.BCST   128(CX), Z12, Z12
+	VFMADD213PS   128(DX), Z1, Z12
+	VMOVUPS       Z12, 128(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   176(CX), Z13, Z13
+	VFMADD213PS   192(DX), Z1, Z13
+	VMOVUPS       Z13, 192(DX)
+	VPBROADCASTD  236(CX), Z10
+	VPBROADCASTD  284(CX), Z11
+	VPBROADCASTD  332(CX), Z12
+	VPBROADCASTD  380(CX), Z13
+	VPDPBUSD.BCST 192(CX), Z2, Z10
+	VPDPBUSD.BCST 240(CX), Z2, Z11
+	VPDPBUSD.BCST 288(CX), Z2, Z12
+	VPDPBUSD.BCST 336(CX), Z2, Z13
+	VPDPBUSD.BCST 196(CX), Z3, Z10
+	VPDPBUSD.BCST 244(CX), Z3, Z11
+	VPDPBUSD.BCST 292(CX), Z3, Z12
+	VPDPBUSD.BCST 340(CX), Z3, Z13
+	VPDPBUSD.BCST 200(CX), Z4, Z10
+	VPDPBUSD.BCST 248(CX), Z4, Z11
+	VPDPBUSD.BCST 296(CX), Z4, Z12
+	VPDPBUSD.BCST 344(CX), Z4, Z13
+	VPDPBUSD.BCST 204(CX), Z5, Z10
+	VPDPBUSD.BCST 252(CX), Z5, Z11
+	VPDPBUSD.BCST 300(CX), Z5, Z12
+	VPDPBUSD.BCST 348(CX), Z5, Z13
+	VPDPBUSD.BCST 208(CX), Z6, Z10
+	VPDPBUSD.BCST 256(CX), Z6, Z11
+	VPDPBUSD.BCST 304(CX), Z6, Z12
+	VPDPBUSD.BCST 352(CX), Z6, Z13
+	VPDPBUSD.BCST 212(CX), Z7, Z10
+	VPDPBUSD.BCST 260(CX), Z7, Z11
+	VPDPBUSD.BCST 308(CX), Z7, Z12
+	VPDPBUSD.BCST 356(CX), Z7, Z13
+	VPDPBUSD.BCST 216(CX), Z8, Z10
+	VPDPBUSD.BCST 264(CX), Z8, Z11
+	VPDPBUSD.BCST 312(CX), Z8, Z12
+	VPDPBUSD.BCST 360(CX), Z8, Z13
+	VPDPBUSD.BCST 220(CX), Z9, Z10
+	VPDPBUSD.BCST 268(CX), Z9, Z11
+	VPDPBUSD.BCST 316(CX), Z9, Z12
+	VPDPBUSD.BCST 364(CX), Z9, Z13
 	VCVTDQ2PS     Z10, Z10
-	VMULPS.BCST   272(CX), Z10, Z10
-	VFMADD213PS   320(DX), Z0, Z10
-	VMOVUPS       Z10, 320(DX)
+	VMULPS.BCST   224(CX), Z10, Z10
+	VFMADD213PS   256(DX), Z1, Z10
+	VMOVUPS       Z10, 256(DX)
 	VCVTDQ2PS     Z11, Z11
-	VMULPS.BCST   320(CX), Z11, Z11
-	VFMADD213PS   384(DX), Z0, Z11
-	VMOVUPS       Z11, 384(DX)
+	VMULPS.BCST   272(CX), Z11, Z11
+	VFMADD213PS   320(DX), Z1, Z11
+	VMOVUPS       Z11, 320(DX)
 	VCVTDQ2PS     Z12, Z12
-	VMULPS.BCST   368(CX), Z12, Z12
-	VFMADD213PS   448(DX), Z0, Z12
-	VMOVUPS       Z12, 448(DX)
-	VPBROADCASTD  428(CX), Z9
-	VPBROADCASTD  476(CX), Z10
-	VPBROADCASTD  524(CX), Z11
-	VPBROADCASTD  572(CX), Z12
-	VPDPBUSD.BCST 384(CX), Z1, Z9
-	VPDPBUSD.BCST 432(CX), Z1, Z10
-	VPDPBUSD.BCST 480(CX), Z1, Z11
-	VPDPBUSD.BCST 528(CX), Z1, Z12
-	VPDPBUSD.BCST 388(CX), Z2, Z9
-	VPDPBUSD.BCST 436(CX), Z2, Z10
-	VPDPBUSD.BCST 484(CX), Z2, Z11
-	VPDPBUSD.BCST 532(CX), Z2, Z12
-	VPDPBUSD.BCST 392(CX), Z3, Z9
-	VPDPBUSD.BCST 440(CX), Z3, Z10
-	VPDPBUSD.BCST 488(CX), Z3, Z11
-	VPDPBUSD.BCST 536(CX), Z3, Z12
-	VPDPBUSD.BCST 396(CX), Z4, Z9
-	VPDPBUSD.BCST 444(CX), Z4, Z10
-	VPDPBUSD.BCST 492(CX), Z4, Z11
-	VPDPBUSD.BCST 540(CX), Z4, Z12
-	VPDPBUSD.BCST 400(CX), Z5, Z9
-	VPDPBUSD.BCST 448(CX), Z5, Z10
-	VPDPBUSD.BCST 496(CX), Z5, Z11
-	VPDPBUSD.BCST 544(CX), Z5, Z12
-	VPDPBUSD.BCST 404(CX), Z6, Z9
-	VPDPBUSD.BCST 452(CX), Z6, Z10
-	VPDPBUSD.BCST 500(CX), Z6, Z11
-	VPDPBUSD.BCST 548(CX), Z6, Z12
-	VPDPBUSD.BCST 408(CX), Z7, Z9
-	VPDPBUSD.BCST 456(CX), Z7, Z10
-	VPDPBUSD.BCST 504(CX), Z7, Z11
-	VPDPBUSD.BCST 552(CX), Z7, Z12
-	VPDPBUSD.BCST 412(CX), Z8, Z9
-	VPDPBUSD.BCST 460(CX), Z8, Z10
-	VPDPBUSD.BCST 508(CX), Z8, Z11
-	VPDPBUSD.BCST 556(CX), Z8, Z12
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   416(CX), Z9, Z9
-	VFMADD213PS   512(DX), Z0, Z9
-	VMOVUPS       Z9, 512(DX)
+	VMULPS.BCST   320(CX), Z12, Z12
+	VFMADD213PS   384(DX), Z1, Z12
+	VMOVUPS       Z12, 384(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   368(CX), Z13, Z13
+	VFMADD213PS   448(DX), Z1, Z13
+	VMOVUPS       Z13, 448(DX)
+	VPBROADCASTD  428(CX), Z10
+	VPBROADCASTD  476(CX), Z11
+	VPBROADCASTD  524(CX), Z12
+	VPBROADCASTD  572(CX), Z13
+	VPDPBUSD.BCST 384(CX), Z2, Z10
+	VPDPBUSD.BCST 432(CX), Z2, Z11
+	VPDPBUSD.BCST 480(CX), Z2, Z12
+	VPDPBUSD.BCST 528(CX), Z2, Z13
+	VPDPBUSD.BCST 388(CX), Z3, Z10
+	VPDPBUSD.BCST 436(CX), Z3, Z11
+	VPDPBUSD.BCST 484(CX), Z3, Z12
+	VPDPBUSD.BCST 532(CX), Z3, Z13
+	VPDPBUSD.BCST 392(CX), Z4, Z10
+	VPDPBUSD.BCST 440(CX), Z4, Z11
+	VPDPBUSD.BCST 488(CX), Z4, Z12
+	VPDPBUSD.BCST 536(CX), Z4, Z13
+	VPDPBUSD.BCST 396(CX), Z5, Z10
+	VPDPBUSD.BCST 444(CX), Z5, Z11
+	VPDPBUSD.BCST 492(CX), Z5, Z12
+	VPDPBUSD.BCST 540(CX), Z5, Z13
+	VPDPBUSD.BCST 400(CX), Z6, Z10
+	VPDPBUSD.BCST 448(CX), Z6, Z11
+	VPDPBUSD.BCST 496(CX), Z6, Z12
+	VPDPBUSD.BCST 544(CX), Z6, Z13
+	VPDPBUSD.BCST 404(CX), Z7, Z10
+	VPDPBUSD.BCST 452(CX), Z7, Z11
+	VPDPBUSD.BCST 500(CX), Z7, Z12
+	VPDPBUSD.BCST 548(CX), Z7, Z13
+	VPDPBUSD.BCST 408(CX), Z8, Z10
+	VPDPBUSD.BCST 456(CX), Z8, Z11
+	VPDPBUSD.BCST 504(CX), Z8, Z12
+	VPDPBUSD.BCST 552(CX), Z8, Z13
+	VPDPBUSD.BCST 412(CX), Z9, Z10
+	VPDPBUSD.BCST 460(CX), Z9, Z11
+	VPDPBUSD.BCST 508(CX), Z9, Z12
+	VPDPBUSD.BCST 556(CX), Z9, Z13
 	VCVTDQ2PS     Z10, Z10
-	VMULPS.BCST   464(CX), Z10, Z10
-	VFMADD213PS   576(DX), Z0, Z10
-	VMOVUPS       Z10, 576(DX)
+	VMULPS.BCST   416(CX), Z10, Z10
+	VFMADD213PS   512(DX), Z1, Z10
+	VMOVUPS       Z10, 512(DX)
 	VCVTDQ2PS     Z11, Z11
-	VMULPS.BCST   512(CX), Z11, Z11
-	VFMADD213PS   640(DX), Z0, Z11
-	VMOVUPS       Z11, 640(DX)
+	VMULPS.BCST   464(CX), Z11, Z11
+	VFMADD213PS   576(DX), Z1, Z11
+	VMOVUPS       Z11, 576(DX)
 	VCVTDQ2PS     Z12, Z12
-	VMULPS.BCST   560(CX), Z12, Z12
-	VFMADD213PS   704(DX), Z0, Z12
-	VMOVUPS       Z12, 704(DX)
-	VPBROADCASTD  620(CX), Z9
-	VPBROADCASTD  668(CX), Z10
-	VPBROADCASTD  716(CX), Z11
-	VPBROADCASTD  764(CX), Z12
-	VPDPBUSD.BCST 576(CX), Z1, Z9
-	VPDPBUSD.BCST 624(CX), Z1, Z10
-	VPDPBUSD.BCST 672(CX), Z1, Z11
-	VPDPBUSD.BCST 720(CX), Z1, Z12
-	VPDPBUSD.BCST 580(CX), Z2, Z9
-	VPDPBUSD.BCST 628(CX), Z2, Z10
-	VPDPBUSD.BCST 676(CX), Z2, Z11
-	VPDPBUSD.BCST 724(CX), Z2, Z12
-	VPDPBUSD.BCST 584(CX), Z3, Z9
-	VPDPBUSD.BCST 632(CX), Z3, Z10
-	VPDPBUSD.BCST 680(CX), Z3, Z11
-	VPDPBUSD.BCST 728(CX), Z3, Z12
-	VPDPBUSD.BCST 588(CX), Z4, Z9
-	VPDPBUSD.BCST 636(CX), Z4, Z10
-	VPDPBUSD.BCST 684(CX), Z4, Z11
-	VPDPBUSD.BCST 732(CX), Z4, Z12
-	VPDPBUSD.BCST 592(CX), Z5, Z9
-	VPDPBUSD.BCST 640(CX), Z5, Z10
-	VPDPBUSD.BCST 688(CX), Z5, Z11
-	VPDPBUSD.BCST 736(CX), Z5, Z12
-	VPDPBUSD.BCST 596(CX), Z6, Z9
-	VPDPBUSD.BCST 644(CX), Z6, Z10
-	VPDPBUSD.BCST 692(CX), Z6, Z11
-	VPDPBUSD.BCST 740(CX), Z6, Z12
-	VPDPBUSD.BCST 600(CX), Z7, Z9
-	VPDPBUSD.BCST 648(CX), Z7, Z10
-	VPDPBUSD.BCST 696(CX), Z7, Z11
-	VPDPBUSD.BCST 744(CX), Z7, Z12
-	VPDPBUSD.BCST 604(CX), Z8, Z9
-	VPDPBUSD.BCST 652(CX), Z8, Z10
-	VPDPBUSD.BCST 700(CX), Z8, Z11
-	VPDPBUSD.BCST 748(CX), Z8, Z12
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   608(CX), Z9, Z9
-	VFMADD213PS   768(DX), Z0, Z9
-	VMOVUPS       Z9, 768(DX)
+	VMULPS.BCST   512(CX), Z12, Z12
+	VFMADD213PS   640(DX), Z1, Z12
+	VMOVUPS       Z12, 640(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   560(CX), Z13, Z13
+	VFMADD213PS   704(DX), Z1, Z13
+	VMOVUPS       Z13, 704(DX)
+	VPBROADCASTD  620(CX), Z10
+	VPBROADCASTD  668(CX), Z11
+	VPBROADCASTD  716(CX), Z12
+	VPBROADCASTD  764(CX), Z13
+	VPDPBUSD.BCST 576(CX), Z2, Z10
+	VPDPBUSD.BCST 624(CX), Z2, Z11
+	VPDPBUSD.BCST 672(CX), Z2, Z12
+	VPDPBUSD.BCST 720(CX), Z2, Z13
+	VPDPBUSD.BCST 580(CX), Z3, Z10
+	VPDPBUSD.BCST 628(CX), Z3, Z11
+	VPDPBUSD.BCST 676(CX), Z3, Z12
+	VPDPBUSD.BCST 724(CX), Z3, Z13
+	VPDPBUSD.BCST 584(CX), Z4, Z10
+	VPDPBUSD.BCST 632(CX), Z4, Z11
+	VPDPBUSD.BCST 680(CX), Z4, Z12
+	VPDPBUSD.BCST 728(CX), Z4, Z13
+	VPDPBUSD.BCST 588(CX), Z5, Z10
+	VPDPBUSD.BCST 636(CX), Z5, Z11
+	VPDPBUSD.BCST 684(CX), Z5, Z12
+	VPDPBUSD.BCST 732(CX), Z5, Z13
+	VPDPBUSD.BCST 592(CX), Z6, Z10
+	VPDPBUSD.BCST 640(CX), Z6, Z11
+	VPDPBUSD.BCST 688(CX), Z6, Z12
+	VPDPBUSD.BCST 736(CX), Z6, Z13
+	VPDPBUSD.BCST 596(CX), Z7, Z10
+	VPDPBUSD.BCST 644(CX), Z7, Z11
+	VPDPBUSD.BCST 692(CX), Z7, Z12
+	VPDPBUSD.BCST 740(CX), Z7, Z13
+	VPDPBUSD.BCST 600(CX), Z8, Z10
+	VPDPBUSD.BCST 648(CX), Z8, Z11
+	VPDPBUSD.BCST 696(CX), Z8, Z12
+	VPDPBUSD.BCST 744(CX), Z8, Z13
+	VPDPBUSD.BCST 604(CX), Z9, Z10
+	VPDPBUSD.BCST 652(CX), Z9, Z11
+	VPDPBUSD.BCST 700(CX), Z9, Z12
+	VPDPBUSD.BCST 748(CX), Z9, Z13
 	VCVTDQ2PS     Z10, Z10
-	VMULPS.BCST   656(CX), Z10, Z10
-	VFMADD213PS   832(DX), Z0, Z10
-	VMOVUPS       Z10, 832(DX)
+	VMULPS.BCST   608(CX), Z10, Z10
+	VFMADD213PS   768(DX), Z1, Z10
+	VMOVUPS       Z10, 768(DX)
 	VCVTDQ2PS     Z11, Z11
-	VMULPS.BCST   704(CX), Z11, Z11
-	VFMADD213PS   896(DX), Z0, Z11
-	VMOVUPS       Z11, 896(DX)
+	VMULPS.BCST   656(CX), Z11, Z11
+	VFMADD213PS   832(DX), Z1, Z11
+	VMOVUPS       Z11, 832(DX)
 	VCVTDQ2PS     Z12, Z12
-	VMULPS.BCST   752(CX), Z12, Z12
-	VFMADD213PS   960(DX), Z0, Z12
-	VMOVUPS       Z12, 960(DX)
-	VPBROADCASTD  812(CX), Z9
-	VPBROADCASTD  860(CX), Z10
-	VPBROADCASTD  908(CX), Z11
-	VPBROADCASTD  956(CX), Z12
-	VPDPBUSD.BCST 768(CX), Z1, Z9
-	VPDPBUSD.BCST 816(CX), Z1, Z10
-	VPDPBUSD.BCST 864(CX), Z1, Z11
-	VPDPBUSD.BCST 912(CX), Z1, Z12
-	VPDPBUSD.BCST 772(CX), Z2, Z9
-	VPDPBUSD.BCST 820(CX), Z2, Z10
-	VPDPBUSD.BCST 868(CX), Z2, Z11
-	VPDPBUSD.BCST 916(CX), Z2, Z12
-	VPDPBUSD.BCST 776(CX), Z3, Z9
-	VPDPBUSD.BCST 824(CX), Z3, Z10
-	VPDPBUSD.BCST 872(CX), Z3, Z11
-	VPDPBUSD.BCST 920(CX), Z3, Z12
-	VPDPBUSD.BCST 780(CX), Z4, Z9
-	VPDPBUSD.BCST 828(CX), Z4, Z10
-	VPDPBUSD.BCST 876(CX), Z4, Z11
-	VPDPBUSD.BCST 924(CX), Z4, Z12
-	VPDPBUSD.BCST 784(CX), Z5, Z9
-	VPDPBUSD.BCST 832(CX), Z5, Z10
-	VPDPBUSD.BCST 880(CX), Z5, Z11
-	VPDPBUSD.BCST 928(CX), Z5, Z12
-	VPDPBUSD.BCST 788(CX), Z6, Z9
-	VPDPBUSD.BCST 836(CX), Z6, Z10
-	VPDPBUSD.BCST 884(CX), Z6, Z11
-	VPDPBUSD.BCST 932(CX), Z6, Z12
-	VPDPBUSD.BCST 792(CX), Z7, Z9
-	VPDPBUSD.BCST 840(CX), Z7, Z10
-	VPDPBUSD.BCST 888(CX), Z7, Z11
-	VPDPBUSD.BCST 936(CX), Z7, Z12
-	VPDPBUSD.BCST 796(CX), Z8, Z9
-	VPDPBUSD.BCST 844(CX), Z8, Z10
-	VPDPBUSD.BCST 892(CX), Z8, Z11
-	VPDPBUSD.BCST 940(CX), Z8, Z12
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   800(CX), Z9, Z9
-	VFMADD213PS   1024(DX), Z0, Z9
-	VMOVUPS       Z9, 1024(DX)
+	VMULPS.BCST   704(CX), Z12, Z12
+	VFMADD213PS   896(DX), Z1, Z12
+	VMOVUPS       Z12, 896(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   752(CX), Z13, Z13
+	VFMADD213PS   960(DX), Z1, Z13
+	VMOVUPS       Z13, 960(DX)
+	VPBROADCASTD  812(CX), Z10
+	VPBROADCASTD  860(CX), Z11
+	VPBROADCASTD  908(CX), Z12
+	VPBROADCASTD  956(CX), Z13
+	VPDPBUSD.BCST 768(CX), Z2, Z10
+	VPDPBUSD.BCST 816(CX), Z2, Z11
+	VPDPBUSD.BCST 864(CX), Z2, Z12
+	VPDPBUSD.BCST 912(CX), Z2, Z13
+	VPDPBUSD.BCST 772(CX), Z3, Z10
+	VPDPBUSD.BCST 820(CX), Z3, Z11
+	VPDPBUSD.BCST 868(CX), Z3, Z12
+	VPDPBUSD.BCST 916(CX), Z3, Z13
+	VPDPBUSD.BCST 776(CX), Z4, Z10
+	VPDPBUSD.BCST 824(CX), Z4, Z11
+	VPDPBUSD.BCST 872(CX), Z4, Z12
+	VPDPBUSD.BCST 920(CX), Z4, Z13
+	VPDPBUSD.BCST 780(CX), Z5, Z10
+	VPDPBUSD.BCST 828(CX), Z5, Z11
+	VPDPBUSD.BCST 876(CX), Z5, Z12
+	VPDPBUSD.BCST 924(CX), Z5, Z13
+	VPDPBUSD.BCST 784(CX), Z6, Z10
+	VPDPBUSD.BCST 832(CX), Z6, Z11
+	VPDPBUSD.BCST 880(CX), Z6, Z12
+	VPDPBUSD.BCST 928(CX), Z6, Z13
+	VPDPBUSD.BCST 788(CX), Z7, Z10
+	VPDPBUSD.BCST 836(CX), Z7, Z11
+	VPDPBUSD.BCST 884(CX), Z7, Z12
+	VPDPBUSD.BCST 932(CX), Z7, Z13
+	VPDPBUSD.BCST 792(CX), Z8, Z10
+	VPDPBUSD.BCST 840(CX), Z8, Z11
+	VPDPBUSD.BCST 888(CX), Z8, Z12
+	VPDPBUSD.BCST 936(CX), Z8, Z13
+	VPDPBUSD.BCST 796(CX), Z9, Z10
+	VPDPBUSD.BCST 844(CX), Z9, Z11
+	VPDPBUSD.BCST 892(CX), Z9, Z12
+	VPDPBUSD.BCST 940(CX), Z9, Z13
 	VCVTDQ2PS     Z10, Z10
-	VMULPS.BCST   848(CX), Z10, Z10
-	VFMADD213PS   1088(DX), Z0, Z10
-	VMOVUPS       Z10, 1088(DX)
+	VMULPS.BCST   800(CX), Z10, Z10
+	VFMADD213PS   1024(DX), Z1, Z10
+	VMOVUPS       Z10, 1024(DX)
 	VCVTDQ2PS     Z11, Z11
-	VMULPS.BCST   896(CX), Z11, Z11
-	VFMADD213PS   1152(DX), Z0, Z11
-	VMOVUPS       Z11, 1152(DX)
+	VMULPS.BCST   848(CX), Z11, Z11
+	VFMADD213PS   1088(DX), Z1, Z11
+	VMOVUPS       Z11, 1088(DX)
 	VCVTDQ2PS     Z12, Z12
-	VMULPS.BCST   944(CX), Z12, Z12
-	VFMADD213PS   1216(DX), Z0, Z12
-	VMOVUPS       Z12, 1216(DX)
-	VPBROADCASTD  1004(CX), Z9
-	VPBROADCASTD  1052(CX), Z10
-	VPBROADCASTD  1100(CX), Z11
-	VPBROADCASTD  1148(CX), Z12
-	VPDPBUSD.BCST 960(CX), Z1, Z9
-	VPDPBUSD.BCST 1008(CX), Z1, Z10
-	VPDPBUSD.BCST 1056(CX), Z1, Z11
-	VPDPBUSD.BCST 1104(CX), Z1, Z12
-	VPDPBUSD.BCST 964(CX), Z2, Z9
-	VPDPBUSD.BCST 1012(CX), Z2, Z10
-	VPDPBUSD.BCST 1060(CX), Z2, Z11
-	VPDPBUSD.BCST 1108(CX), Z2, Z12
-	VPDPBUSD.BCST 968(CX), Z3, Z9
-	VPDPBUSD.BCST 1016(CX), Z3, Z10
-	VPDPBUSD.BCST 1064(CX), Z3, Z11
-	VPDPBUSD.BCST 1112(CX), Z3, Z12
-	VPDPBUSD.BCST 972(CX), Z4, Z9
-	VPDPBUSD.BCST 1020(CX), Z4, Z10
-	VPDPBUSD.BCST 1068(CX), Z4, Z11
-	VPDPBUSD.BCST 1116(CX), Z4, Z12
-	VPDPBUSD.BCST 976(CX), Z5, Z9
-	VPDPBUSD.BCST 1024(CX), Z5, Z10
-	VPDPBUSD.BCST 1072(CX), Z5, Z11
-	VPDPBUSD.BCST 1120(CX), Z5, Z12
-	VPDPBUSD.BCST 980(CX), Z6, Z9
-	VPDPBUSD.BCST 1028(CX), Z6, Z10
-	VPDPBUSD.BCST 1076(CX), Z6, Z11
-	VPDPBUSD.BCST 1124(CX), Z6, Z12
-	VPDPBUSD.BCST 984(CX), Z7, Z9
-	VPDPBUSD.BCST 1032(CX), Z7, Z10
-	VPDPBUSD.BCST 1080(CX), Z7, Z11
-	VPDPBUSD.BCST 1128(CX), Z7, Z12
-	VPDPBUSD.BCST 988(CX), Z8, Z9
-	VPDPBUSD.BCST 1036(CX), Z8, Z10
-	VPDPBUSD.BCST 1084(CX), Z8, Z11
-	VPDPBUSD.BCST 1132(CX), Z8, Z12
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   992(CX), Z9, Z9
-	VFMADD213PS   1280(DX), Z0, Z9
-	VMOVUPS       Z9, 1280(DX)
+	VMULPS.BCST   896(CX), Z12, Z12
+	VFMADD213PS   1152(DX), Z1, Z12
+	VMOVUPS       Z12, 1152(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   944(CX), Z13, Z13
+	VFMADD213PS   1216(DX), Z1, Z13
+	VMOVUPS       Z13, 1216(DX)
+	VPBROADCASTD  1004(CX), Z10
+	VPBROADCASTD  1052(CX), Z11
+	VPBROADCASTD  1100(CX), Z12
+	VPBROADCASTD  1148(CX), Z13
+	VPDPBUSD.BCST 960(CX), Z2, Z10
+	VPDPBUSD.BCST 1008(CX), Z2, Z11
+	VPDPBUSD.BCST 1056(CX), Z2, Z12
+	VPDPBUSD.BCST 1104(CX), Z2, Z13
+	VPDPBUSD.BCST 964(CX), Z3, Z10
+	VPDPBUSD.BCST 1012(CX), Z3, Z11
+	VPDPBUSD.BCST 1060(CX), Z3, Z12
+	VPDPBUSD.BCST 1108(CX), Z3, Z13
+	VPDPBUSD.BCST 968(CX), Z4, Z10
+	VPDPBUSD.BCST 1016(CX), Z4, Z11
+	VPDPBUSD.BCST 1064(CX), Z4, Z12
+	VPDPBUSD.BCST 1112(CX), Z4, Z13
+	VPDPBUSD.BCST 972(CX), Z5, Z10
+	VPDPBUSD.BCST 1020(CX), Z5, Z11
+	VPDPBUSD.BCST 1068(CX), Z5, Z12
+	VPDPBUSD.BCST 1116(CX), Z5, Z13
+	VPDPBUSD.BCST 976(CX), Z6, Z10
+	VPDPBUSD.BCST 1024(CX), Z6, Z11
+	VPDPBUSD.BCST 1072(CX), Z6, Z12
+	VPDPBUSD.BCST 1120(CX), Z6, Z13
+	VPDPBUSD.BCST 980(CX), Z7, Z10
+	VPDPBUSD.BCST 1028(CX), Z7, Z11
+	VPDPBUSD.BCST 1076(CX), Z7, Z12
+	VPDPBUSD.BCST 1124(CX), Z7, Z13
+	VPDPBUSD.BCST 984(CX), Z8, Z10
+	VPDPBUSD.BCST 1032(CX), Z8, Z11
+	VPDPBUSD.BCST 1080(CX), Z8, Z12
+	VPDPBUSD.BCST 1128(CX), Z8, Z13
+	VPDPBUSD.BCST 988(CX), Z9, Z10
+	VPDPBUSD.BCST 1036(CX), Z9, Z11
+	VPDPBUSD.BCST 1084(CX), Z9, Z12
+	VPDPBUSD.BCST 1132(CX), Z9, Z13
 	VCVTDQ2PS     Z10, Z10
-	VMULPS.BCST   1040(CX), Z10, Z10
-	VFMADD213PS   1344(DX), Z0, Z10
-	VMOVUPS       Z10, 1344(DX)
+	VMULPS.BCST   992(CX), Z10, Z10
+	VFMADD213PS   1280(DX), Z1, Z10
+	VMOVUPS       Z10, 1280(DX)
 	VCVTDQ2PS     Z11, Z11
-	VMULPS.BCST   1088(CX), Z11, Z11
-	VFMADD213PS   1408(DX), Z0, Z11
-	VMOVUPS       Z11, 1408(DX)
+	VMULPS.BCST   1040(CX), Z11, Z11
+	VFMADD213PS   1344(DX), Z1, Z11
+	VMOVUPS       Z11, 1344(DX)
 	VCVTDQ2PS     Z12, Z12
-	VMULPS.BCST   1136(CX), Z12, Z12
-	VFMADD213PS   1472(DX), Z0, Z12
-	VMOVUPS       Z12, 1472(DX)
+	VMULPS.BCST   1088(CX), Z12, Z12
+	VFMADD213PS   1408(DX), Z1, Z12
+	VMOVUPS       Z12, 1408(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   1136(CX), Z13, Z13
+	VFMADD213PS   1472(DX), Z1, Z13
+	VMOVUPS       Z13, 1472(DX)
 	ADDQ          $0x00000200, AX
-	ADDQ          SI, CX
-	DECQ          BX
+	ADDQ          R8, CX
+	DECQ          DI
 	JZ            singleDone
-	DECQ          R8
+	DECQ          R10
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 256(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 320(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 384(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 448(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 512(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 576(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 640(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 704(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 768(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 832(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 896(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 960(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1024(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1088(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1152(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1216(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1280(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1344(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1408(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1472(DX), Z0
-	VMOVUPS Z0, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS (DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 64(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 128(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 192(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 256(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 320(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 384(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 448(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 512(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 576(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 640(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 704(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 768(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 832(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 896(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 960(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1024(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1088(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1152(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1216(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1280(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1344(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1408(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1472(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8symAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8symAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8symAVXVNNIx1(SB), NOSPLIT, $0-72
-	MOVQ   panel+16(FP), AX
+TEXT ·mul8symAVXVNNIx1(SB), NOSPLIT, $0-80
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+72(FP), CX
+	MOVQ lane+24(FP), DX
+	MOVQ perGroup+56(FP), BX
+	CMPQ BX, $0x01
+	JEQ  single
+	MOVQ panels+64(FP), SI
+	MOVQ c+0(FP), DI
+
+groupPanel:
 	MOVQ   acts+32(FP), CX
-	MOVQ   scratch+64(FP), DX
-	MOVQ   lane+24(FP), DX
-	MOVQ   perGroup+56(FP), BX
-	CMPQ   BX, $0x01
-	JEQ    single
-	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   blocks+48(FP), SI
-	MOVQ   step+40(FP), DI
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y2
-	ADDQ      $0x00000020, R8
+	VCVTPH2PS (R10)(DX*2), Y2
+	ADDQ      $0x00000020, R10
 	VXORPS    Y0, Y0, Y0
-	MOVQ      BX, R10
-	CMPQ      R10, SI
-	CMOVQGT   SI, R10
-	SUBQ      R10, SI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
 	VPBROADCASTD 44(CX), Y3
@@ -10426,36 +10772,44 @@ groupBlock:
 	VCVTDQ2PS    Y3, Y3
 	VFMADD231PS  Y4, Y3, Y0
 	ADDQ         $0x00000200, AX
-	ADDQ         DI, CX
-	DECQ         R10
+	ADDQ         R9, CX
+	DECQ         R12
 	JNZ          groupBlock
 	VFMADD231PS  Y0, Y2, Y1
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y1, (AX)
+	MOVQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y0, Y0, Y0
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y1
-	ADDQ         $0x00000020, DI
+	VCVTPH2PS    (R9)(DX*2), Y1
+	ADDQ         $0x00000020, R9
 	VPBROADCASTD 44(CX), Y2
 	VMOVDQU      (AX)(DX*4), Y3
 	VPBROADCASTD (CX), Y4
@@ -10494,51 +10848,56 @@ singleNext:
 	VMULPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y1, Y0
 	ADDQ         $0x00000200, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y0, (AX)
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8symAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8symAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8symAVXVNNIx2(SB), NOSPLIT, $0-72
-	MOVQ   panel+16(FP), AX
+TEXT ·mul8symAVXVNNIx2(SB), NOSPLIT, $0-80
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+72(FP), CX
+	MOVQ lane+24(FP), DX
+	MOVQ perGroup+56(FP), BX
+	CMPQ BX, $0x01
+	JEQ  single
+	MOVQ panels+64(FP), SI
+	MOVQ c+0(FP), DI
+
+groupPanel:
 	MOVQ   acts+32(FP), CX
-	MOVQ   scratch+64(FP), DX
-	MOVQ   lane+24(FP), DX
-	MOVQ   perGroup+56(FP), BX
-	CMPQ   BX, $0x01
-	JEQ    single
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   blocks+48(FP), SI
-	MOVQ   step+40(FP), DI
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y4
-	ADDQ      $0x00000020, R8
+	VCVTPH2PS (R10)(DX*2), Y4
+	ADDQ      $0x00000020, R10
 	VXORPS    Y0, Y0, Y0
 	VXORPS    Y1, Y1, Y1
-	MOVQ      BX, R10
-	CMPQ      R10, SI
-	CMOVQGT   SI, R10
-	SUBQ      R10, SI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
 	VPBROADCASTD 44(CX), Y5
@@ -10606,40 +10965,48 @@ groupBlock:
 	VCVTDQ2PS    Y6, Y6
 	VFMADD231PS  Y5, Y6, Y1
 	ADDQ         $0x00000200, AX
-	ADDQ         DI, CX
-	DECQ         R10
+	ADDQ         R9, CX
+	DECQ         R12
 	JNZ          groupBlock
 	VFMADD231PS  Y0, Y4, Y2
 	VFMADD231PS  Y1, Y4, Y3
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y2
-	ADDQ         $0x00000020, DI
+	VCVTPH2PS    (R9)(DX*2), Y2
+	ADDQ         $0x00000020, R9
 	VPBROADCASTD 44(CX), Y3
 	VPBROADCASTD 92(CX), Y4
 	VMOVDQU      (AX)(DX*4), Y5
@@ -10707,233 +11074,244 @@ singleNext:
 	VMULPS       Y3, Y4, Y4
 	VFMADD231PS  Y4, Y2, Y1
 	ADDQ         $0x00000200, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y1, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8symAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8symAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8symAVXVNNIx4(SB), NOSPLIT, $0-72
-	MOVQ    panel+16(FP), AX
+TEXT ·mul8symAVXVNNIx4(SB), NOSPLIT, $0-80
+	MOVQ   panel+16(FP), AX
+	MOVQ   scratch+72(FP), DX
+	MOVQ   lane+24(FP), BX
+	MOVQ   perGroup+56(FP), SI
+	CMPQ   SI, $0x01
+	JEQ    single
+	VXORPS Y4, Y4, Y4
+	MOVQ   panels+64(FP), DI
+	MOVQ   c+0(FP), R8
+
+groupPanel:
 	MOVQ    acts+32(FP), CX
-	MOVQ    scratch+64(FP), DX
-	MOVQ    lane+24(FP), BX
-	MOVQ    perGroup+56(FP), SI
-	CMPQ    SI, $0x01
-	JEQ     single
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y0, Y0, Y0
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y0, 64(DX)
-	VMOVUPS Y0, 128(DX)
-	VMOVUPS Y0, 192(DX)
-	MOVQ    blocks+48(FP), DI
-	MOVQ    step+40(FP), R8
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y4, 64(DX)
+	VMOVUPS Y4, 128(DX)
+	VMOVUPS Y4, 192(DX)
+	MOVQ    blocks+48(FP), R9
+	MOVQ    step+40(FP), R10
 
 groupSpan:
-	MOVQ AX, R9
+	MOVQ AX, R11
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R10
+	MOVQ $0x00000002, R12
 
 groupNext:
-	VCVTPH2PS (R9)(BX*2), Y4
-	ADDQ      $0x00000020, R9
+	VCVTPH2PS (R11)(BX*2), Y5
+	ADDQ      $0x00000020, R11
 	VXORPS    Y0, Y0, Y0
 	VXORPS    Y1, Y1, Y1
 	VXORPS    Y2, Y2, Y2
 	VXORPS    Y3, Y3, Y3
-	MOVQ      SI, R11
-	CMPQ      R11, DI
-	CMOVQGT   DI, R11
-	SUBQ      R11, DI
+	MOVQ      SI, R13
+	CMPQ      R13, R9
+	CMOVQGT   R9, R13
+	SUBQ      R13, R9
 
 groupBlock:
-	VPBROADCASTD 44(CX), Y5
-	VPBROADCASTD 92(CX), Y6
-	VPBROADCASTD 140(CX), Y7
-	VPBROADCASTD 188(CX), Y8
-	VMOVDQU      (AX)(BX*4), Y9
-	VPBROADCASTD (CX), Y10
-	// VPDPBUSD     Y10, Y9, Y5
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xea
-	VPBROADCASTD 48(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf2
-	VPBROADCASTD 96(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfa
-	VPBROADCASTD 144(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x35; BYTE $0x50; BYTE $0xc2
-	VMOVDQU      64(AX)(BX*4), Y9
-	VPBROADCASTD 4(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y5
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xea
-	VPBROADCASTD 52(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf2
-	VPBROADCASTD 100(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfa
-	VPBROADCASTD 148(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x35; BYTE $0x50; BYTE $0xc2
-	VMOVDQU      128(AX)(BX*4), Y9
-	VPBROADCASTD 8(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y5
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xea
-	VPBROADCASTD 56(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf2
-	VPBROADCASTD 104(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfa
-	VPBROADCASTD 152(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x35; BYTE $0x50; BYTE $0xc2
-	VMOVDQU      192(AX)(BX*4), Y9
-	VPBROADCASTD 12(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y5
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xea
-	VPBROADCASTD 60(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf2
-	VPBROADCASTD 108(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfa
-	VPBROADCASTD 156(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x35; BYTE $0x50; BYTE $0xc2
-	VMOVDQU      256(AX)(BX*4), Y9
-	VPBROADCASTD 16(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y5
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xea
-	VPBROADCASTD 64(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf2
-	VPBROADCASTD 112(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfa
-	VPBROADCASTD 160(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x35; BYTE $0x50; BYTE $0xc2
-	VMOVDQU      320(AX)(BX*4), Y9
-	VPBROADCASTD 20(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y5
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xea
-	VPBROADCASTD 68(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf2
-	VPBROADCASTD 116(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfa
-	VPBROADCASTD 164(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x35; BYTE $0x50; BYTE $0xc2
-	VMOVDQU      384(AX)(BX*4), Y9
-	VPBROADCASTD 24(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y5
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xea
-	VPBROADCASTD 72(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf2
-	VPBROADCASTD 120(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfa
-	VPBROADCASTD 168(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x35; BYTE $0x50; BYTE $0xc2
-	VMOVDQU      448(AX)(BX*4), Y9
-	VPBROADCASTD 28(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y5
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xea
-	VPBROADCASTD 76(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf2
-	VPBROADCASTD 124(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfa
-	VPBROADCASTD 172(CX), Y10
-	// VPDPBUSD     Y10, Y9, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x35; BYTE $0x50; BYTE $0xc2
-	VBROADCASTSS 32(CX), Y9
-	VCVTDQ2PS    Y5, Y5
-	VFMADD231PS  Y9, Y5, Y0
-	VBROADCASTSS 80(CX), Y5
+	VPBROADCASTD 44(CX), Y6
+	VPBROADCASTD 92(CX), Y7
+	VPBROADCASTD 140(CX), Y8
+	VPBROADCASTD 188(CX), Y9
+	VMOVDQU      (AX)(BX*4), Y10
+	VPBROADCASTD (CX), Y11
+	// VPDPBUSD     Y11, Y10, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
+	VPBROADCASTD 48(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
+	VPBROADCASTD 96(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
+	VPBROADCASTD 144(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
+	VMOVDQU      64(AX)(BX*4), Y10
+	VPBROADCASTD 4(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
+	VPBROADCASTD 52(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
+	VPBROADCASTD 100(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
+	VPBROADCASTD 148(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
+	VMOVDQU      128(AX)(BX*4), Y10
+	VPBROADCASTD 8(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
+	VPBROADCASTD 56(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
+	VPBROADCASTD 104(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
+	VPBROADCASTD 152(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
+	VMOVDQU      192(AX)(BX*4), Y10
+	VPBROADCASTD 12(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
+	VPBROADCASTD 60(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
+	VPBROADCASTD 108(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
+	VPBROADCASTD 156(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
+	VMOVDQU      256(AX)(BX*4), Y10
+	VPBROADCASTD 16(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
+	VPBROADCASTD 64(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
+	VPBROADCASTD 112(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
+	VPBROADCASTD 160(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
+	VMOVDQU      320(AX)(BX*4), Y10
+	VPBROADCASTD 20(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
+	VPBROADCASTD 68(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
+	VPBROADCASTD 116(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
+	VPBROADCASTD 164(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
+	VMOVDQU      384(AX)(BX*4), Y10
+	VPBROADCASTD 24(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
+	VPBROADCASTD 72(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
+	VPBROADCASTD 120(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
+	VPBROADCASTD 168(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
+	VMOVDQU      448(AX)(BX*4), Y10
+	VPBROADCASTD 28(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
+	VPBROADCASTD 76(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
+	VPBROADCASTD 124(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
+	VPBROADCASTD 172(CX), Y11
+	// VPDPBUSD     Y11, Y10, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
+	VBROADCASTSS 32(CX), Y10
 	VCVTDQ2PS    Y6, Y6
-	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS 128(CX), Y5
+	VFMADD231PS  Y10, Y6, Y0
+	VBROADCASTSS 80(CX), Y6
 	VCVTDQ2PS    Y7, Y7
-	VFMADD231PS  Y5, Y7, Y2
-	VBROADCASTSS 176(CX), Y5
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 128(CX), Y6
 	VCVTDQ2PS    Y8, Y8
-	VFMADD231PS  Y5, Y8, Y3
+	VFMADD231PS  Y6, Y8, Y2
+	VBROADCASTSS 176(CX), Y6
+	VCVTDQ2PS    Y9, Y9
+	VFMADD231PS  Y6, Y9, Y3
 	ADDQ         $0x00000200, AX
-	ADDQ         R8, CX
-	DECQ         R11
+	ADDQ         R10, CX
+	DECQ         R13
 	JNZ          groupBlock
-	VFMADD213PS  (DX), Y4, Y0
+	VFMADD213PS  (DX), Y5, Y0
 	VMOVUPS      Y0, (DX)
-	VFMADD213PS  64(DX), Y4, Y1
+	VFMADD213PS  64(DX), Y5, Y1
 	VMOVUPS      Y1, 64(DX)
-	VFMADD213PS  128(DX), Y4, Y2
+	VFMADD213PS  128(DX), Y5, Y2
 	VMOVUPS      Y2, 128(DX)
-	VFMADD213PS  192(DX), Y4, Y3
+	VFMADD213PS  192(DX), Y5, Y3
 	VMOVUPS      Y3, 192(DX)
-	TESTQ        DI, DI
+	TESTQ        R9, R9
 	JZ           groupDone
-	DECQ         R10
+	DECQ         R12
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
+	MOVQ    ldc+8(FP), R9
+	MOVQ    R8, CX
 	VMOVUPS (DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Y0, (CX)
+	ADDQ    R9, CX
 	VMOVUPS 64(DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Y0, (CX)
+	ADDQ    R9, CX
 	VMOVUPS 128(DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Y0, (CX)
+	ADDQ    R9, CX
 	VMOVUPS 192(DX), Y0
-	VMOVUPS Y0, (AX)
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(BX*2), Y4
-	ADDQ         $0x00000020, DI
+	VCVTPH2PS    (R9)(BX*2), Y4
+	ADDQ         $0x00000020, R9
 	VPBROADCASTD 44(CX), Y5
 	VPBROADCASTD 92(CX), Y6
 	VPBROADCASTD 140(CX), Y7
@@ -11059,63 +11437,69 @@ singleNext:
 	VMULPS       Y5, Y8, Y8
 	VFMADD231PS  Y8, Y4, Y3
 	ADDQ         $0x00000200, AX
-	ADDQ         SI, CX
-	DECQ         DX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8symAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8symAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul8symAVX2x1(SB), NOSPLIT, $0-72
+TEXT ·mul8symAVX2x1(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
-	MOVL         $0x00010001, BX
-	VMOVD        BX, X1
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
-	MOVL         $0x00100010, BX
-	VMOVD        BX, X2
+	MOVL         $0x00100010, CX
+	VMOVD        CX, X2
 	VPBROADCASTD X2, Y2
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y5
-	ADDQ      $0x00000020, R8
+	VCVTPH2PS (R10)(DX*2), Y5
+	ADDQ      $0x00000020, R10
 	VXORPS    Y3, Y3, Y3
-	MOVQ      BX, R10
-	CMPQ      R10, SI
-	CMOVQGT   SI, R10
-	SUBQ      R10, SI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
 	VMOVDQU      (AX)(DX*4), Y6
@@ -11197,36 +11581,44 @@ groupBlock:
 	VCVTDQ2PS    Y6, Y6
 	VFMADD231PS  Y7, Y6, Y3
 	ADDQ         $0x00000200, AX
-	ADDQ         DI, CX
-	DECQ         R10
+	ADDQ         R9, CX
+	DECQ         R12
 	JNZ          groupBlock
 	VFMADD231PS  Y3, Y5, Y4
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y4, (AX)
+	MOVQ    DI, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y3, Y3, Y3
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y4
-	ADDQ         $0x00000020, DI
+	VCVTPH2PS    (R9)(DX*2), Y4
+	ADDQ         $0x00000020, R9
 	VMOVDQU      (AX)(DX*4), Y5
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y0, Y5, Y5
@@ -11307,226 +11699,239 @@ singleNext:
 	VMULPS       Y6, Y5, Y5
 	VFMADD231PS  Y5, Y4, Y3
 	ADDQ         $0x00000200, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y3, (AX)
+	MOVQ    SI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8symAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8symAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul8symAVX2x2(SB), NOSPLIT, $0-72
+TEXT ·mul8symAVX2x2(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), DX
 	MOVQ         lane+24(FP), BX
-	MOVL         $0x0f0f0f0f, SI
-	VMOVD        SI, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X1
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
-	MOVL         $0x00100010, SI
-	VMOVD        SI, X2
+	MOVL         $0x00100010, CX
+	VMOVD        CX, X2
 	VPBROADCASTD X2, Y2
 	MOVQ         perGroup+56(FP), SI
 	CMPQ         SI, $0x01
 	JEQ          single
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y3, Y3, Y3
-	VMOVUPS      Y3, (DX)
-	VMOVUPS      Y3, 64(DX)
-	MOVQ         blocks+48(FP), DI
-	MOVQ         step+40(FP), R8
+	VXORPS       Y5, Y5, Y5
+	MOVQ         panels+64(FP), DI
+	MOVQ         c+0(FP), R8
+
+groupPanel:
+	MOVQ    acts+32(FP), CX
+	VMOVUPS Y5, (DX)
+	VMOVUPS Y5, 64(DX)
+	MOVQ    blocks+48(FP), R9
+	MOVQ    step+40(FP), R10
 
 groupSpan:
-	MOVQ AX, R9
+	MOVQ AX, R11
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R10
+	MOVQ $0x00000002, R12
 
 groupNext:
-	VCVTPH2PS (R9)(BX*2), Y5
-	ADDQ      $0x00000020, R9
+	VCVTPH2PS (R11)(BX*2), Y6
+	ADDQ      $0x00000020, R11
 	VXORPS    Y3, Y3, Y3
 	VXORPS    Y4, Y4, Y4
-	MOVQ      SI, R11
-	CMPQ      R11, DI
-	CMOVQGT   DI, R11
-	SUBQ      R11, DI
+	MOVQ      SI, R13
+	CMPQ      R13, R9
+	CMOVQGT   R9, R13
+	SUBQ      R13, R9
 
 groupBlock:
-	VMOVDQU      (AX)(BX*4), Y6
-	VPSRLW       $0x04, Y6, Y7
-	VPAND        Y0, Y6, Y6
+	VMOVDQU      (AX)(BX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
 	VPAND        Y0, Y7, Y7
-	VPBROADCASTD (CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPMADDUBSW   Y8, Y7, Y8
-	VPBROADCASTD 48(CX), Y10
-	VPMADDUBSW   Y10, Y6, Y6
-	VPMADDUBSW   Y10, Y7, Y7
-	VMOVDQU      64(AX)(BX*4), Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y0, Y10, Y10
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD (CX), Y9
+	VPMADDUBSW   Y9, Y7, Y10
+	VPMADDUBSW   Y9, Y8, Y9
+	VPBROADCASTD 48(CX), Y11
+	VPMADDUBSW   Y11, Y7, Y7
+	VPMADDUBSW   Y11, Y8, Y8
+	VMOVDQU      64(AX)(BX*4), Y11
+	VPSRLW       $0x04, Y11, Y12
 	VPAND        Y0, Y11, Y11
-	VPBROADCASTD 4(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y13
+	VPAND        Y0, Y12, Y12
+	VPBROADCASTD 4(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y14
+	VPADDW       Y14, Y10, Y10
+	VPMADDUBSW   Y13, Y12, Y13
 	VPADDW       Y13, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y12
-	VPADDW       Y12, Y8, Y8
-	VPBROADCASTD 52(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y10
-	VPADDW       Y10, Y6, Y6
-	VPMADDUBSW   Y12, Y11, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVDQU      128(AX)(BX*4), Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 52(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y13, Y12, Y11
+	VPADDW       Y11, Y8, Y8
+	VMOVDQU      128(AX)(BX*4), Y11
+	VPSRLW       $0x04, Y11, Y12
 	VPAND        Y0, Y11, Y11
-	VPBROADCASTD 8(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y13
+	VPAND        Y0, Y12, Y12
+	VPBROADCASTD 8(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y14
+	VPADDW       Y14, Y10, Y10
+	VPMADDUBSW   Y13, Y12, Y13
 	VPADDW       Y13, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y12
-	VPADDW       Y12, Y8, Y8
-	VPBROADCASTD 56(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y10
-	VPADDW       Y10, Y6, Y6
-	VPMADDUBSW   Y12, Y11, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVDQU      192(AX)(BX*4), Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 56(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y13, Y12, Y11
+	VPADDW       Y11, Y8, Y8
+	VMOVDQU      192(AX)(BX*4), Y11
+	VPSRLW       $0x04, Y11, Y12
 	VPAND        Y0, Y11, Y11
-	VPBROADCASTD 12(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y13
+	VPAND        Y0, Y12, Y12
+	VPBROADCASTD 12(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y14
+	VPADDW       Y14, Y10, Y10
+	VPMADDUBSW   Y13, Y12, Y13
 	VPADDW       Y13, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y12
-	VPADDW       Y12, Y8, Y8
-	VPBROADCASTD 60(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y10
-	VPADDW       Y10, Y6, Y6
-	VPMADDUBSW   Y12, Y11, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVDQU      256(AX)(BX*4), Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 60(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y13, Y12, Y11
+	VPADDW       Y11, Y8, Y8
+	VMOVDQU      256(AX)(BX*4), Y11
+	VPSRLW       $0x04, Y11, Y12
 	VPAND        Y0, Y11, Y11
-	VPBROADCASTD 16(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y13
+	VPAND        Y0, Y12, Y12
+	VPBROADCASTD 16(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y14
+	VPADDW       Y14, Y10, Y10
+	VPMADDUBSW   Y13, Y12, Y13
 	VPADDW       Y13, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y12
-	VPADDW       Y12, Y8, Y8
-	VPBROADCASTD 64(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y10
-	VPADDW       Y10, Y6, Y6
-	VPMADDUBSW   Y12, Y11, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVDQU      320(AX)(BX*4), Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 64(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y13, Y12, Y11
+	VPADDW       Y11, Y8, Y8
+	VMOVDQU      320(AX)(BX*4), Y11
+	VPSRLW       $0x04, Y11, Y12
 	VPAND        Y0, Y11, Y11
-	VPBROADCASTD 20(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y13
+	VPAND        Y0, Y12, Y12
+	VPBROADCASTD 20(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y14
+	VPADDW       Y14, Y10, Y10
+	VPMADDUBSW   Y13, Y12, Y13
 	VPADDW       Y13, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y12
-	VPADDW       Y12, Y8, Y8
-	VPBROADCASTD 68(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y10
-	VPADDW       Y10, Y6, Y6
-	VPMADDUBSW   Y12, Y11, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVDQU      384(AX)(BX*4), Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 68(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y13, Y12, Y11
+	VPADDW       Y11, Y8, Y8
+	VMOVDQU      384(AX)(BX*4), Y11
+	VPSRLW       $0x04, Y11, Y12
 	VPAND        Y0, Y11, Y11
-	VPBROADCASTD 24(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y13
+	VPAND        Y0, Y12, Y12
+	VPBROADCASTD 24(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y14
+	VPADDW       Y14, Y10, Y10
+	VPMADDUBSW   Y13, Y12, Y13
 	VPADDW       Y13, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y12
-	VPADDW       Y12, Y8, Y8
-	VPBROADCASTD 72(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y10
-	VPADDW       Y10, Y6, Y6
-	VPMADDUBSW   Y12, Y11, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVDQU      448(AX)(BX*4), Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 72(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y13, Y12, Y11
+	VPADDW       Y11, Y8, Y8
+	VMOVDQU      448(AX)(BX*4), Y11
+	VPSRLW       $0x04, Y11, Y12
 	VPAND        Y0, Y11, Y11
-	VPBROADCASTD 28(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y13
+	VPAND        Y0, Y12, Y12
+	VPBROADCASTD 28(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y14
+	VPADDW       Y14, Y10, Y10
+	VPMADDUBSW   Y13, Y12, Y13
 	VPADDW       Y13, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y12
-	VPADDW       Y12, Y8, Y8
-	VPBROADCASTD 76(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y10
-	VPADDW       Y10, Y6, Y6
-	VPMADDUBSW   Y12, Y11, Y10
-	VPADDW       Y10, Y7, Y7
-	VPMADDWD     Y1, Y9, Y9
+	VPBROADCASTD 76(CX), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y13, Y12, Y11
+	VPADDW       Y11, Y8, Y8
+	VPMADDWD     Y1, Y10, Y10
+	VPMADDWD     Y2, Y9, Y9
+	VPADDD       Y9, Y10, Y10
+	VPBROADCASTD 44(CX), Y9
+	VPADDD       Y9, Y10, Y10
+	VBROADCASTSS 32(CX), Y9
+	VCVTDQ2PS    Y10, Y10
+	VFMADD231PS  Y9, Y10, Y3
+	VPMADDWD     Y1, Y7, Y7
 	VPMADDWD     Y2, Y8, Y8
-	VPADDD       Y8, Y9, Y9
-	VPBROADCASTD 44(CX), Y8
-	VPADDD       Y8, Y9, Y9
-	VBROADCASTSS 32(CX), Y8
-	VCVTDQ2PS    Y9, Y9
-	VFMADD231PS  Y8, Y9, Y3
-	VPMADDWD     Y1, Y6, Y6
-	VPMADDWD     Y2, Y7, Y7
-	VPADDD       Y7, Y6, Y6
-	VPBROADCASTD 92(CX), Y7
-	VPADDD       Y7, Y6, Y6
-	VBROADCASTSS 80(CX), Y7
-	VCVTDQ2PS    Y6, Y6
-	VFMADD231PS  Y7, Y6, Y4
+	VPADDD       Y8, Y7, Y7
+	VPBROADCASTD 92(CX), Y8
+	VPADDD       Y8, Y7, Y7
+	VBROADCASTSS 80(CX), Y8
+	VCVTDQ2PS    Y7, Y7
+	VFMADD231PS  Y8, Y7, Y4
 	ADDQ         $0x00000200, AX
-	ADDQ         R8, CX
-	DECQ         R11
+	ADDQ         R10, CX
+	DECQ         R13
 	JNZ          groupBlock
-	VFMADD213PS  (DX), Y5, Y3
+	VFMADD213PS  (DX), Y6, Y3
 	VMOVUPS      Y3, (DX)
-	VFMADD213PS  64(DX), Y5, Y4
+	VFMADD213PS  64(DX), Y6, Y4
 	VMOVUPS      Y4, 64(DX)
-	TESTQ        DI, DI
+	TESTQ        R9, R9
 	JZ           groupDone
-	DECQ         R10
+	DECQ         R12
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Y0
-	VMOVUPS Y0, (AX)
+	MOVQ    ldc+8(FP), R9
+	MOVQ    R8, CX
+	VMOVUPS (DX), Y3
+	VMOVUPS Y3, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 64(DX), Y3
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(BX*2), Y5
-	ADDQ         $0x00000020, DI
+	VCVTPH2PS    (R9)(BX*2), Y5
+	ADDQ         $0x00000020, R9
 	VMOVDQU      (AX)(BX*4), Y6
 	VPSRLW       $0x04, Y6, Y7
 	VPAND        Y0, Y6, Y6
@@ -11654,52 +12059,58 @@ singleNext:
 	VMULPS       Y7, Y6, Y6
 	VFMADD231PS  Y6, Y5, Y4
 	ADDQ         $0x00000200, AX
-	ADDQ         SI, CX
-	DECQ         DX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y4, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8asymAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNIx1(SB), NOSPLIT, $0-72
-	MOVQ   panel+16(FP), AX
+TEXT ·mul8asymAVX512VNNIx1(SB), NOSPLIT, $0-80
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+72(FP), CX
+	MOVQ perGroup+56(FP), DX
+	CMPQ DX, $0x01
+	JEQ  single
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+groupPanel:
 	MOVQ   acts+32(FP), CX
-	MOVQ   scratch+64(FP), DX
-	MOVQ   perGroup+56(FP), DX
-	CMPQ   DX, $0x01
-	JEQ    single
-	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z3
-	ADDQ      $0x00000020, DI
-	VPMOVZXBD (R9), Z2
-	ADDQ      $0x00000010, R9
+	VCVTPH2PS (R9), Z3
+	ADDQ      $0x00000020, R9
+	VPMOVZXBD (R11), Z2
+	ADDQ      $0x00000010, R11
 	VXORPS    Z0, Z0, Z0
-	MOVQ      DX, R10
-	CMPQ      R10, BX
-	CMOVQGT   BX, R10
-	SUBQ      R10, BX
+	MOVQ      DX, R12
+	CMPQ      R12, DI
+	CMOVQGT   DI, R12
+	SUBQ      R12, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z4
@@ -11723,39 +12134,47 @@ groupBlock:
 	VCVTDQ2PS        Z12, Z12
 	VFMADD231PS.BCST 32(CX), Z12, Z0
 	ADDQ             $0x00000200, AX
-	ADDQ             SI, CX
-	DECQ             R10
+	ADDQ             R8, CX
+	DECQ             R12
 	JNZ              groupBlock
 	VFMADD231PS      Z0, Z3, Z1
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z1, (AX)
+	MOVQ    SI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z0, Z0, Z0
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
-	LEAQ 128(AX), R8
+	MOVQ AX, R8
+	LEAQ 128(AX), R10
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, DI
+	MOVQ $0x00000004, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z2
-	ADDQ          $0x00000020, SI
-	VPMOVZXBD     (R8), Z1
-	ADDQ          $0x00000010, R8
+	VCVTPH2PS     (R8), Z2
+	ADDQ          $0x00000020, R8
+	VPMOVZXBD     (R10), Z1
+	ADDQ          $0x00000010, R10
 	VMOVDQU32     (AX), Z3
 	VMOVDQU32     64(AX), Z4
 	VMOVDQU32     128(AX), Z5
@@ -11778,53 +12197,58 @@ singleNext:
 	VMULPS.BCST   32(CX), Z11, Z11
 	VFMADD231PS   Z11, Z2, Z0
 	ADDQ          $0x00000200, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z0, (AX)
+	MOVQ    BX, CX
+	VMOVUPS Z0, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8asymAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNIx2(SB), NOSPLIT, $0-72
-	MOVQ   panel+16(FP), AX
+TEXT ·mul8asymAVX512VNNIx2(SB), NOSPLIT, $0-80
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+72(FP), CX
+	MOVQ perGroup+56(FP), DX
+	CMPQ DX, $0x01
+	JEQ  single
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+groupPanel:
 	MOVQ   acts+32(FP), CX
-	MOVQ   scratch+64(FP), DX
-	MOVQ   perGroup+56(FP), DX
-	CMPQ   DX, $0x01
-	JEQ    single
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z5
-	ADDQ      $0x00000020, DI
-	VPMOVZXBD (R9), Z4
-	ADDQ      $0x00000010, R9
+	VCVTPH2PS (R9), Z5
+	ADDQ      $0x00000020, R9
+	VPMOVZXBD (R11), Z4
+	ADDQ      $0x00000010, R11
 	VXORPS    Z0, Z0, Z0
 	VXORPS    Z1, Z1, Z1
-	MOVQ      DX, R10
-	CMPQ      R10, BX
-	CMOVQGT   BX, R10
-	SUBQ      R10, BX
+	MOVQ      DX, R12
+	CMPQ      R12, DI
+	CMOVQGT   DI, R12
+	SUBQ      R12, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z6
@@ -11860,43 +12284,51 @@ groupBlock:
 	VCVTDQ2PS        Z15, Z15
 	VFMADD231PS.BCST 80(CX), Z15, Z1
 	ADDQ             $0x00000200, AX
-	ADDQ             SI, CX
-	DECQ             R10
+	ADDQ             R8, CX
+	DECQ             R12
 	JNZ              groupBlock
 	VFMADD231PS      Z0, Z5, Z2
 	VFMADD231PS      Z1, Z5, Z3
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
-	LEAQ 128(AX), R8
+	MOVQ AX, R8
+	LEAQ 128(AX), R10
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, DI
+	MOVQ $0x00000004, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z3
-	ADDQ          $0x00000020, SI
-	VPMOVZXBD     (R8), Z2
-	ADDQ          $0x00000010, R8
+	VCVTPH2PS     (R8), Z3
+	ADDQ          $0x00000020, R8
+	VPMOVZXBD     (R10), Z2
+	ADDQ          $0x00000010, R10
 	VMOVDQU32     (AX), Z4
 	VMOVDQU32     64(AX), Z5
 	VMOVDQU32     128(AX), Z6
@@ -11932,61 +12364,64 @@ singleNext:
 	VMULPS.BCST   80(CX), Z13, Z13
 	VFMADD231PS   Z13, Z3, Z1
 	ADDQ          $0x00000200, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z1, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8asymAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNIx4(SB), NOSPLIT, $0-72
-	MOVQ   panel+16(FP), AX
+TEXT ·mul8asymAVX512VNNIx4(SB), NOSPLIT, $0-80
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+72(FP), CX
+	MOVQ perGroup+56(FP), DX
+	CMPQ DX, $0x01
+	JEQ  single
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+groupPanel:
 	MOVQ   acts+32(FP), CX
-	MOVQ   scratch+64(FP), DX
-	MOVQ   perGroup+56(FP), DX
-	CMPQ   DX, $0x01
-	JEQ    single
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z9
-	ADDQ      $0x00000020, DI
-	VPMOVZXBD (R9), Z8
-	ADDQ      $0x00000010, R9
+	VCVTPH2PS (R9), Z9
+	ADDQ      $0x00000020, R9
+	VPMOVZXBD (R11), Z8
+	ADDQ      $0x00000010, R11
 	VXORPS    Z0, Z0, Z0
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
 	VXORPS    Z3, Z3, Z3
-	MOVQ      DX, R10
-	CMPQ      R10, BX
-	CMOVQGT   BX, R10
-	SUBQ      R10, BX
+	MOVQ      DX, R12
+	CMPQ      R12, DI
+	CMOVQGT   DI, R12
+	SUBQ      R12, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z10
@@ -12046,51 +12481,59 @@ groupBlock:
 	VCVTDQ2PS        Z21, Z21
 	VFMADD231PS.BCST 176(CX), Z21, Z3
 	ADDQ             $0x00000200, AX
-	ADDQ             SI, CX
-	DECQ             R10
+	ADDQ             R8, CX
+	DECQ             R12
 	JNZ              groupBlock
 	VFMADD231PS      Z0, Z9, Z4
 	VFMADD231PS      Z1, Z9, Z5
 	VFMADD231PS      Z2, Z9, Z6
 	VFMADD231PS      Z3, Z9, Z7
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z7, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
-	LEAQ 128(AX), R8
+	MOVQ AX, R8
+	LEAQ 128(AX), R10
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, DI
+	MOVQ $0x00000004, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z5
-	ADDQ          $0x00000020, SI
-	VPMOVZXBD     (R8), Z4
-	ADDQ          $0x00000010, R8
+	VCVTPH2PS     (R8), Z5
+	ADDQ          $0x00000020, R8
+	VPMOVZXBD     (R10), Z4
+	ADDQ          $0x00000010, R10
 	VMOVDQU32     (AX), Z6
 	VMOVDQU32     64(AX), Z7
 	VMOVDQU32     128(AX), Z8
@@ -12152,43 +12595,42 @@ singleNext:
 	VMULPS.BCST   176(CX), Z17, Z17
 	VFMADD231PS   Z17, Z5, Z3
 	ADDQ          $0x00000200, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8asymAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNIx8(SB), NOSPLIT, $0-72
-	MOVQ   panel+16(FP), AX
+TEXT ·mul8asymAVX512VNNIx8(SB), NOSPLIT, $0-80
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+72(FP), CX
+	MOVQ perGroup+56(FP), DX
+	CMPQ DX, $0x01
+	JEQ  single
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+groupPanel:
 	MOVQ   acts+32(FP), CX
-	MOVQ   scratch+64(FP), DX
-	MOVQ   perGroup+56(FP), DX
-	CMPQ   DX, $0x01
-	JEQ    single
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
@@ -12197,20 +12639,20 @@ TEXT ·mul8asymAVX512VNNIx8(SB), NOSPLIT, $0-72
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 groupSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 groupNext:
-	VCVTPH2PS (DI), Z17
-	ADDQ      $0x00000020, DI
-	VPMOVZXBD (R9), Z16
-	ADDQ      $0x00000010, R9
+	VCVTPH2PS (R9), Z17
+	ADDQ      $0x00000020, R9
+	VPMOVZXBD (R11), Z16
+	ADDQ      $0x00000010, R11
 	VXORPS    Z0, Z0, Z0
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
@@ -12219,10 +12661,10 @@ groupNext:
 	VXORPS    Z5, Z5, Z5
 	VXORPS    Z6, Z6, Z6
 	VXORPS    Z7, Z7, Z7
-	MOVQ      DX, R10
-	CMPQ      R10, BX
-	CMOVQGT   BX, R10
-	SUBQ      R10, BX
+	MOVQ      DX, R12
+	CMPQ      R12, DI
+	CMOVQGT   DI, R12
+	SUBQ      R12, DI
 
 groupBlock:
 	VMOVDQU32        (AX), Z18
@@ -12330,8 +12772,8 @@ groupBlock:
 	VCVTDQ2PS        Z29, Z29
 	VFMADD231PS.BCST 368(CX), Z29, Z7
 	ADDQ             $0x00000200, AX
-	ADDQ             SI, CX
-	DECQ             R10
+	ADDQ             R8, CX
+	DECQ             R12
 	JNZ              groupBlock
 	VFMADD231PS      Z0, Z17, Z8
 	VFMADD231PS      Z1, Z17, Z9
@@ -12341,34 +12783,42 @@ groupBlock:
 	VFMADD231PS      Z5, Z17, Z13
 	VFMADD231PS      Z6, Z17, Z14
 	VFMADD231PS      Z7, Z17, Z15
-	TESTQ            BX, BX
+	TESTQ            DI, DI
 	JZ               groupDone
-	DECQ             R8
+	DECQ             R10
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z8, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z9, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z10, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z11, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z12, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z13, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z14, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z15, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z9, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z10, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z11, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z12, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z13, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z14, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Z15, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -12377,20 +12827,20 @@ single:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
-	LEAQ 128(AX), R8
+	MOVQ AX, R8
+	LEAQ 128(AX), R10
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, DI
+	MOVQ $0x00000004, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z9
-	ADDQ          $0x00000020, SI
-	VPMOVZXBD     (R8), Z8
-	ADDQ          $0x00000010, R8
+	VCVTPH2PS     (R8), Z9
+	ADDQ          $0x00000020, R8
+	VPMOVZXBD     (R10), Z8
+	ADDQ          $0x00000010, R10
 	VMOVDQU32     (AX), Z10
 	VMOVDQU32     64(AX), Z11
 	VMOVDQU32     128(AX), Z12
@@ -12504,82 +12954,77 @@ singleNext:
 	VMULPS.BCST   368(CX), Z21, Z21
 	VFMADD231PS   Z21, Z9, Z7
 	ADDQ          $0x00000200, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z7, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8asymAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNIx12(SB), NOSPLIT, $0-72
-	MOVQ    panel+16(FP), AX
+TEXT ·mul8asymAVX512VNNIx12(SB), NOSPLIT, $0-80
+	MOVQ   panel+16(FP), AX
+	MOVQ   scratch+72(FP), DX
+	MOVQ   perGroup+56(FP), BX
+	CMPQ   BX, $0x01
+	JEQ    single
+	VXORPS Z12, Z12, Z12
+	MOVQ   panels+64(FP), SI
+	MOVQ   c+0(FP), DI
+
+groupPanel:
 	MOVQ    acts+32(FP), CX
-	MOVQ    scratch+64(FP), DX
-	MOVQ    perGroup+56(FP), BX
-	CMPQ    BX, $0x01
-	JEQ     single
-	VXORPS  Z0, Z0, Z0
-	VXORPS  Z1, Z1, Z1
-	VXORPS  Z2, Z2, Z2
-	VXORPS  Z3, Z3, Z3
-	VXORPS  Z4, Z4, Z4
-	VXORPS  Z5, Z5, Z5
-	VXORPS  Z6, Z6, Z6
-	VXORPS  Z7, Z7, Z7
-	VXORPS  Z8, Z8, Z8
-	VXORPS  Z9, Z9, Z9
-	VXORPS  Z10, Z10, Z10
-	VXORPS  Z11, Z11, Z11
-	VXORPS  Z0, Z0, Z0
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z0, 64(DX)
-	VMOVUPS Z0, 128(DX)
-	VMOVUPS Z0, 192(DX)
-	VMOVUPS Z0, 256(DX)
-	VMOVUPS Z0, 320(DX)
-	VMOVUPS Z0, 384(DX)
-	VMOVUPS Z0, 448(DX)
-	VMOVUPS Z0, 512(DX)
-	VMOVUPS Z0, 576(DX)
-	VMOVUPS Z0, 640(DX)
-	VMOVUPS Z0, 704(DX)
-	MOVQ    blocks+48(FP), SI
-	MOVQ    step+40(FP), DI
+	VMOVUPS Z12, (DX)
+	VMOVUPS Z12, 64(DX)
+	VMOVUPS Z12, 128(DX)
+	VMOVUPS Z12, 192(DX)
+	VMOVUPS Z12, 256(DX)
+	VMOVUPS Z12, 320(DX)
+	VMOVUPS Z12, 384(DX)
+	VMOVUPS Z12, 448(DX)
+	VMOVUPS Z12, 512(DX)
+	VMOVUPS Z12, 576(DX)
+	VMOVUPS Z12, 640(DX)
+	VMOVUPS Z12, 704(DX)
+	MOVQ    blocks+48(FP), R8
+	MOVQ    step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R8), Z13
-	ADDQ      $0x00000020, R8
-	VPMOVZXBD (R10), Z12
-	ADDQ      $0x00000010, R10
+	VCVTPH2PS (R10), Z14
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12), Z13
+	ADDQ      $0x00000010, R12
 	VXORPS    Z0, Z0, Z0
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
@@ -12592,240 +13037,248 @@ groupNext:
 	VXORPS    Z9, Z9, Z9
 	VXORPS    Z10, Z10, Z10
 	VXORPS    Z11, Z11, Z11
-	MOVQ      BX, R11
-	CMPQ      R11, SI
-	CMOVQGT   SI, R11
-	SUBQ      R11, SI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
-	VMOVDQU32        (AX), Z14
-	VMOVDQU32        64(AX), Z15
-	VMOVDQU32        128(AX), Z16
-	VMOVDQU32        192(AX), Z17
-	VMOVDQU32        256(AX), Z18
-	VMOVDQU32        320(AX), Z19
-	VMOVDQU32        384(AX), Z20
-	VMOVDQU32        448(AX), Z21
-	VPXORD           Z22, Z22, Z22
-	VPDPWSSD.BCST    36(CX), Z12, Z22
+	VMOVDQU32        (AX), Z15
+	VMOVDQU32        64(AX), Z16
+	VMOVDQU32        128(AX), Z17
+	VMOVDQU32        192(AX), Z18
+	VMOVDQU32        256(AX), Z19
+	VMOVDQU32        320(AX), Z20
+	VMOVDQU32        384(AX), Z21
+	VMOVDQU32        448(AX), Z22
 	VPXORD           Z23, Z23, Z23
-	VPDPWSSD.BCST    84(CX), Z12, Z23
+	VPDPWSSD.BCST    36(CX), Z13, Z23
 	VPXORD           Z24, Z24, Z24
-	VPDPWSSD.BCST    132(CX), Z12, Z24
+	VPDPWSSD.BCST    84(CX), Z13, Z24
 	VPXORD           Z25, Z25, Z25
-	VPDPWSSD.BCST    180(CX), Z12, Z25
-	VPDPBUSD.BCST    (CX), Z14, Z22
-	VPDPBUSD.BCST    48(CX), Z14, Z23
-	VPDPBUSD.BCST    96(CX), Z14, Z24
-	VPDPBUSD.BCST    144(CX), Z14, Z25
-	VPDPBUSD.BCST    4(CX), Z15, Z22
-	VPDPBUSD.BCST    52(CX), Z15, Z23
-	VPDPBUSD.BCST    100(CX), Z15, Z24
-	VPDPBUSD.BCST    148(CX), Z15, Z25
-	VPDPBUSD.BCST    8(CX), Z16, Z22
-	VPDPBUSD.BCST    56(CX), Z16, Z23
-	VPDPBUSD.BCST    104(CX), Z16, Z24
-	VPDPBUSD.BCST    152(CX), Z16, Z25
-	VPDPBUSD.BCST    12(CX), Z17, Z22
-	VPDPBUSD.BCST    60(CX), Z17, Z23
-	VPDPBUSD.BCST    108(CX), Z17, Z24
-	VPDPBUSD.BCST    156(CX), Z17, Z25
-	VPDPBUSD.BCST    16(CX), Z18, Z22
-	VPDPBUSD.BCST    64(CX), Z18, Z23
-	VPDPBUSD.BCST    112(CX), Z18, Z24
-	VPDPBUSD.BCST    160(CX), Z18, Z25
-	VPDPBUSD.BCST    20(CX), Z19, Z22
-	VPDPBUSD.BCST    68(CX), Z19, Z23
-	VPDPBUSD.BCST    116(CX), Z19, Z24
-	VPDPBUSD.BCST    164(CX), Z19, Z25
-	VPDPBUSD.BCST    24(CX), Z20, Z22
-	VPDPBUSD.BCST    72(CX), Z20, Z23
-	VPDPBUSD.BCST    120(CX), Z20, Z24
-	VPDPBUSD.BCST    168(CX), Z20, Z25
-	VPDPBUSD.BCST    28(CX), Z21, Z22
-	VPDPBUSD.BCST    76(CX), Z21, Z23
-	VPDPBUSD.BCST    124(CX), Z21, Z24
-	VPDPBUSD.BCST    172(CX), Z21, Z25
-	VCVTDQ2PS        Z22, Z22
-	VFMADD231PS.BCST 32(CX), Z22, Z0
+	VPDPWSSD.BCST    132(CX), Z13, Z25
+	VPXORD           Z26, Z26, Z26
+	VPDPWSSD.BCST    180(CX), Z13, Z26
+	VPDPBUSD.BCST    (CX), Z15, Z23
+	VPDPBUSD.BCST    48(CX), Z15, Z24
+	VPDPBUSD.BCST    96(CX), Z15, Z25
+	VPDPBUSD.BCST    144(CX), Z15, Z26
+	VPDPBUSD.BCST    4(CX), Z16, Z23
+	VPDPBUSD.BCST    52(CX), Z16, Z24
+	VPDPBUSD.BCST    100(CX), Z16, Z25
+	VPDPBUSD.BCST    148(CX), Z16, Z26
+	VPDPBUSD.BCST    8(CX), Z17, Z23
+	VPDPBUSD.BCST    56(CX), Z17, Z24
+	VPDPBUSD.BCST    104(CX), Z17, Z25
+	VPDPBUSD.BCST    152(CX), Z17, Z26
+	VPDPBUSD.BCST    12(CX), Z18, Z23
+	VPDPBUSD.BCST    60(CX), Z18, Z24
+	VPDPBUSD.BCST    108(CX), Z18, Z25
+	VPDPBUSD.BCST    156(CX), Z18, Z26
+	VPDPBUSD.BCST    16(CX), Z19, Z23
+	VPDPBUSD.BCST    64(CX), Z19, Z24
+	VPDPBUSD.BCST    112(CX), Z19, Z25
+	VPDPBUSD.BCST    160(CX), Z19, Z26
+	VPDPBUSD.BCST    20(CX), Z20, Z23
+	VPDPBUSD.BCST    68(CX), Z20, Z24
+	VPDPBUSD.BCST    116(CX), Z20, Z25
+	VPDPBUSD.BCST    164(CX), Z20, Z26
+	VPDPBUSD.BCST    24(CX), Z21, Z23
+	VPDPBUSD.BCST    72(CX), Z21, Z24
+	VPDPBUSD.BCST    120(CX), Z21, Z25
+	VPDPBUSD.BCST    168(CX), Z21, Z26
+	VPDPBUSD.BCST    28(CX), Z22, Z23
+	VPDPBUSD.BCST    76(CX), Z22, Z24
+	VPDPBUSD.BCST    124(CX), Z22, Z25
+	VPDPBUSD.BCST    172(CX), Z22, Z26
 	VCVTDQ2PS        Z23, Z23
-	VFMADD231PS.BCST 80(CX), Z23, Z1
+	VFMADD231PS.BCST 32(CX), Z23, Z0
 	VCVTDQ2PS        Z24, Z24
-	VFMADD231PS.BCST 128(CX), Z24, Z2
+	VFMADD231PS.BCST 80(CX), Z24, Z1
 	VCVTDQ2PS        Z25, Z25
-	VFMADD231PS.BCST 176(CX), Z25, Z3
-	VPXORD           Z22, Z22, Z22
-	VPDPWSSD.BCST    228(CX), Z12, Z22
+	VFMADD231PS.BCST 128(CX), Z25, Z2
+	VCVTDQ2PS        Z26, Z26
+	VFMADD231PS.BCST 176(CX), Z26, Z3
 	VPXORD           Z23, Z23, Z23
-	VPDPWSSD.BCST    276(CX), Z12, Z23
+	VPDPWSSD.BCST    228(CX), Z13, Z23
 	VPXORD           Z24, Z24, Z24
-	VPDPWSSD.BCST    324(CX), Z12, Z24
+	VPDPWSSD.BCST    276(CX), Z13, Z24
 	VPXORD           Z25, Z25, Z25
-	VPDPWSSD.BCST    372(CX), Z12, Z25
-	VPDPBUSD.BCST    192(CX), Z14, Z22
-	VPDPBUSD.BCST    240(CX), Z14, Z23
-	VPDPBUSD.BCST    288(CX), Z14, Z24
-	VPDPBUSD.BCST    336(CX), Z14, Z25
-	VPDPBUSD.BCST    196(CX), Z15, Z22
-	VPDPBUSD.BCST    244(CX), Z15, Z23
-	VPDPBUSD.BCST    292(CX), Z15, Z24
-	VPDPBUSD.BCST    340(CX), Z15, Z25
-	VPDPBUSD.BCST    200(CX), Z16, Z22
-	VPDPBUSD.BCST    248(CX), Z16, Z23
-	VPDPBUSD.BCST    296(CX), Z16, Z24
-	VPDPBUSD.BCST    344(CX), Z16, Z25
-	VPDPBUSD.BCST    204(CX), Z17, Z22
-	VPDPBUSD.BCST    252(CX), Z17, Z23
-	VPDPBUSD.BCST    300(CX), Z17, Z24
-	VPDPBUSD.BCST    348(CX), Z17, Z25
-	VPDPBUSD.BCST    208(CX), Z18, Z22
-	VPDPBUSD.BCST    256(CX), Z18, Z23
-	VPDPBUSD.BCST    304(CX), Z18, Z24
-	VPDPBUSD.BCST    352(CX), Z18, Z25
-	VPDPBUSD.BCST    212(CX), Z19, Z22
-	VPDPBUSD.BCST    260(CX), Z19, Z23
-	VPDPBUSD.BCST    308(CX), Z19, Z24
-	VPDPBUSD.BCST    356(CX), Z19, Z25
-	VPDPBUSD.BCST    216(CX), Z20, Z22
-	VPDPBUSD.BCST    264(CX), Z20, Z23
-	VPDPBUSD.BCST    312(CX), Z20, Z24
-	VPDPBUSD.BCST    360(CX), Z20, Z25
-	VPDPBUSD.BCST    220(CX), Z21, Z22
-	VPDPBUSD.BCST    268(CX), Z21, Z23
-	VPDPBUSD.BCST    316(CX), Z21, Z24
-	VPDPBUSD.BCST    364(CX), Z21, Z25
-	VCVTDQ2PS        Z22, Z22
-	VFMADD231PS.BCST 224(CX), Z22, Z4
+	VPDPWSSD.BCST    324(CX), Z13, Z25
+	VPXORD           Z26, Z26, Z26
+	VPDPWSSD.BCST    372(CX), Z13, Z26
+	VPDPBUSD.BCST    192(CX), Z15, Z23
+	VPDPBUSD.BCST    240(CX), Z15, Z24
+	VPDPBUSD.BCST    288(CX), Z15, Z25
+	VPDPBUSD.BCST    336(CX), Z15, Z26
+	VPDPBUSD.BCST    196(CX), Z16, Z23
+	VPDPBUSD.BCST    244(CX), Z16, Z24
+	VPDPBUSD.BCST    292(CX), Z16, Z25
+	VPDPBUSD.BCST    340(CX), Z16, Z26
+	VPDPBUSD.BCST    200(CX), Z17, Z23
+	VPDPBUSD.BCST    248(CX), Z17, Z24
+	VPDPBUSD.BCST    296(CX), Z17, Z25
+	VPDPBUSD.BCST    344(CX), Z17, Z26
+	VPDPBUSD.BCST    204(CX), Z18, Z23
+	VPDPBUSD.BCST    252(CX), Z18, Z24
+	VPDPBUSD.BCST    300(CX), Z18, Z25
+	VPDPBUSD.BCST    348(CX), Z18, Z26
+	VPDPBUSD.BCST    208(CX), Z19, Z23
+	VPDPBUSD.BCST    256(CX), Z19, Z24
+	VPDPBUSD.BCST    304(CX), Z19, Z25
+	VPDPBUSD.BCST    352(CX), Z19, Z26
+	VPDPBUSD.BCST    212(CX), Z20, Z23
+	VPDPBUSD.BCST    260(CX), Z20, Z24
+	VPDPBUSD.BCST    308(CX), Z20, Z25
+	VPDPBUSD.BCST    356(CX), Z20, Z26
+	VPDPBUSD.BCST    216(CX), Z21, Z23
+	VPDPBUSD.BCST    264(CX), Z21, Z24
+	VPDPBUSD.BCST    312(CX), Z21, Z25
+	VPDPBUSD.BCST    360(CX), Z21, Z26
+	VPDPBUSD.BCST    220(CX), Z22, Z23
+	VPDPBUSD.BCST    268(CX), Z22, Z24
+	VPDPBUSD.BCST    316(CX), Z22, Z25
+	VPDPBUSD.BCST    364(CX), Z22, Z26
 	VCVTDQ2PS        Z23, Z23
-	VFMADD231PS.BCST 272(CX), Z23, Z5
+	VFMADD231PS.BCST 224(CX), Z23, Z4
 	VCVTDQ2PS        Z24, Z24
-	VFMADD231PS.BCST 320(CX), Z24, Z6
+	VFMADD231PS.BCST 272(CX), Z24, Z5
 	VCVTDQ2PS        Z25, Z25
-	VFMADD231PS.BCST 368(CX), Z25, Z7
-	VPXORD           Z22, Z22, Z22
-	VPDPWSSD.BCST    420(CX), Z12, Z22
+	VFMADD231PS.BCST 320(CX), Z25, Z6
+	VCVTDQ2PS        Z26, Z26
+	VFMADD231PS.BCST 368(CX), Z26, Z7
 	VPXORD           Z23, Z23, Z23
-	VPDPWSSD.BCST    468(CX), Z12, Z23
+	VPDPWSSD.BCST    420(CX), Z13, Z23
 	VPXORD           Z24, Z24, Z24
-	VPDPWSSD.BCST    516(CX), Z12, Z24
+	VPDPWSSD.BCST    468(CX), Z13, Z24
 	VPXORD           Z25, Z25, Z25
-	VPDPWSSD.BCST    564(CX), Z12, Z25
-	VPDPBUSD.BCST    384(CX), Z14, Z22
-	VPDPBUSD.BCST    432(CX), Z14, Z23
-	VPDPBUSD.BCST    480(CX), Z14, Z24
-	VPDPBUSD.BCST    528(CX), Z14, Z25
-	VPDPBUSD.BCST    388(CX), Z15, Z22
-	VPDPBUSD.BCST    436(CX), Z15, Z23
-	VPDPBUSD.BCST    484(CX), Z15, Z24
-	VPDPBUSD.BCST    532(CX), Z15, Z25
-	VPDPBUSD.BCST    392(CX), Z16, Z22
-	VPDPBUSD.BCST    440(CX), Z16, Z23
-	VPDPBUSD.BCST    488(CX), Z16, Z24
-	VPDPBUSD.BCST    536(CX), Z16, Z25
-	VPDPBUSD.BCST    396(CX), Z17, Z22
-	VPDPBUSD.BCST    444(CX), Z17, Z23
-	VPDPBUSD.BCST    492(CX), Z17, Z24
-	VPDPBUSD.BCST    540(CX), Z17, Z25
-	VPDPBUSD.BCST    400(CX), Z18, Z22
-	VPDPBUSD.BCST    448(CX), Z18, Z23
-	VPDPBUSD.BCST    496(CX), Z18, Z24
-	VPDPBUSD.BCST    544(CX), Z18, Z25
-	VPDPBUSD.BCST    404(CX), Z19, Z22
-	VPDPBUSD.BCST    452(CX), Z19, Z23
-	VPDPBUSD.BCST    500(CX), Z19, Z24
-	VPDPBUSD.BCST    548(CX), Z19, Z25
-	VPDPBUSD.BCST    408(CX), Z20, Z22
-	VPDPBUSD.BCST    456(CX), Z20, Z23
-	VPDPBUSD.BCST    504(CX), Z20, Z24
-	VPDPBUSD.BCST    552(CX), Z20, Z25
-	VPDPBUSD.BCST    412(CX), Z21, Z22
-	VPDPBUSD.BCST    460(CX), Z21, Z23
-	VPDPBUSD.BCST    508(CX), Z21, Z24
-	VPDPBUSD.BCST    556(CX), Z21, Z25
-	VCVTDQ2PS        Z22, Z22
-	VFMADD231PS.BCST 416(CX), Z22, Z8
+	VPDPWSSD.BCST    516(CX), Z13, Z25
+	VPXORD           Z26, Z26, Z26
+	VPDPWSSD.BCST    564(CX), Z13, Z26
+	VPDPBUSD.BCST    384(CX), Z15, Z23
+	VPDPBUSD.BCST    432(CX), Z15, Z24
+	VPDPBUSD.BCST    480(CX), Z15, Z25
+	VPDPBUSD.BCST    528(CX), Z15, Z26
+	VPDPBUSD.BCST    388(CX), Z16, Z23
+	VPDPBUSD.BCST    436(CX), Z16, Z24
+	VPDPBUSD.BCST    484(CX), Z16, Z25
+	VPDPBUSD.BCST    532(CX), Z16, Z26
+	VPDPBUSD.BCST    392(CX), Z17, Z23
+	VPDPBUSD.BCST    440(CX), Z17, Z24
+	VPDPBUSD.BCST    488(CX), Z17, Z25
+	VPDPBUSD.BCST    536(CX), Z17, Z26
+	VPDPBUSD.BCST    396(CX), Z18, Z23
+	VPDPBUSD.BCST    444(CX), Z18, Z24
+	VPDPBUSD.BCST    492(CX), Z18, Z25
+	VPDPBUSD.BCST    540(CX), Z18, Z26
+	VPDPBUSD.BCST    400(CX), Z19, Z23
+	VPDPBUSD.BCST    448(CX), Z19, Z24
+	VPDPBUSD.BCST    496(CX), Z19, Z25
+	VPDPBUSD.BCST    544(CX), Z19, Z26
+	VPDPBUSD.BCST    404(CX), Z20, Z23
+	VPDPBUSD.BCST    452(CX), Z20, Z24
+	VPDPBUSD.BCST    500(CX), Z20, Z25
+	VPDPBUSD.BCST    548(CX), Z20, Z26
+	VPDPBUSD.BCST    408(CX), Z21, Z23
+	VPDPBUSD.BCST    456(CX), Z21, Z24
+	VPDPBUSD.BCST    504(CX), Z21, Z25
+	VPDPBUSD.BCST    552(CX), Z21, Z26
+	VPDPBUSD.BCST    412(CX), Z22, Z23
+	VPDPBUSD.BCST    460(CX), Z22, Z24
+	VPDPBUSD.BCST    508(CX), Z22, Z25
+	VPDPBUSD.BCST    556(CX), Z22, Z26
 	VCVTDQ2PS        Z23, Z23
-	VFMADD231PS.BCST 464(CX), Z23, Z9
+	VFMADD231PS.BCST 416(CX), Z23, Z8
 	VCVTDQ2PS        Z24, Z24
-	VFMADD231PS.BCST 512(CX), Z24, Z10
+	VFMADD231PS.BCST 464(CX), Z24, Z9
 	VCVTDQ2PS        Z25, Z25
-	VFMADD231PS.BCST 560(CX), Z25, Z11
+	VFMADD231PS.BCST 512(CX), Z25, Z10
+	VCVTDQ2PS        Z26, Z26
+	VFMADD231PS.BCST 560(CX), Z26, Z11
 	ADDQ             $0x00000200, AX
-	ADDQ             DI, CX
-	DECQ             R11
+	ADDQ             R9, CX
+	DECQ             R13
 	JNZ              groupBlock
-	VFMADD213PS      (DX), Z13, Z0
+	VFMADD213PS      (DX), Z14, Z0
 	VMOVUPS          Z0, (DX)
-	VFMADD213PS      64(DX), Z13, Z1
+	VFMADD213PS      64(DX), Z14, Z1
 	VMOVUPS          Z1, 64(DX)
-	VFMADD213PS      128(DX), Z13, Z2
+	VFMADD213PS      128(DX), Z14, Z2
 	VMOVUPS          Z2, 128(DX)
-	VFMADD213PS      192(DX), Z13, Z3
+	VFMADD213PS      192(DX), Z14, Z3
 	VMOVUPS          Z3, 192(DX)
-	VFMADD213PS      256(DX), Z13, Z4
+	VFMADD213PS      256(DX), Z14, Z4
 	VMOVUPS          Z4, 256(DX)
-	VFMADD213PS      320(DX), Z13, Z5
+	VFMADD213PS      320(DX), Z14, Z5
 	VMOVUPS          Z5, 320(DX)
-	VFMADD213PS      384(DX), Z13, Z6
+	VFMADD213PS      384(DX), Z14, Z6
 	VMOVUPS          Z6, 384(DX)
-	VFMADD213PS      448(DX), Z13, Z7
+	VFMADD213PS      448(DX), Z14, Z7
 	VMOVUPS          Z7, 448(DX)
-	VFMADD213PS      512(DX), Z13, Z8
+	VFMADD213PS      512(DX), Z14, Z8
 	VMOVUPS          Z8, 512(DX)
-	VFMADD213PS      576(DX), Z13, Z9
+	VFMADD213PS      576(DX), Z14, Z9
 	VMOVUPS          Z9, 576(DX)
-	VFMADD213PS      640(DX), Z13, Z10
+	VFMADD213PS      640(DX), Z14, Z10
 	VMOVUPS          Z10, 640(DX)
-	VFMADD213PS      704(DX), Z13, Z11
+	VFMADD213PS      704(DX), Z14, Z11
 	VMOVUPS          Z11, 704(DX)
-	TESTQ            SI, SI
+	TESTQ            R8, R8
 	JZ               groupDone
-	DECQ             R9
+	DECQ             R11
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
 	VMOVUPS (DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 64(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 128(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 192(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 256(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 320(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 384(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 448(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 512(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 576(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 640(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    R8, CX
 	VMOVUPS 704(DX), Z0
-	VMOVUPS Z0, (AX)
+	VMOVUPS Z0, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -12838,20 +13291,20 @@ single:
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), BX
+	MOVQ   blocks+48(FP), SI
+	MOVQ   step+40(FP), DI
 
 singleSpan:
-	MOVQ AX, SI
-	LEAQ 128(AX), R8
+	MOVQ AX, R8
+	LEAQ 128(AX), R10
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, DI
+	MOVQ $0x00000004, R9
 
 singleNext:
-	VCVTPH2PS     (SI), Z13
-	ADDQ          $0x00000020, SI
-	VPMOVZXBD     (R8), Z12
-	ADDQ          $0x00000010, R8
+	VCVTPH2PS     (R8), Z13
+	ADDQ          $0x00000020, R8
+	VPMOVZXBD     (R10), Z12
+	ADDQ          $0x00000010, R10
 	VMOVDQU32     (AX), Z14
 	VMOVDQU32     64(AX), Z15
 	VMOVDQU32     128(AX), Z16
@@ -13017,52 +13470,59 @@ singleNext:
 	VMULPS.BCST   560(CX), Z25, Z25
 	VFMADD231PS   Z25, Z13, Z11
 	ADDQ          $0x00000200, AX
-	ADDQ          BX, CX
-	DECQ          DX
+	ADDQ          DI, CX
+	DECQ          SI
 	JZ            singleDone
-	DECQ          DI
+	DECQ          R9
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z7, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z8, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z9, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z10, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Z11, (AX)
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z9, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z10, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z11, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNIx24(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8asymAVX512VNNIx24(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNIx24(SB), NOSPLIT, $0-72
-	MOVQ    panel+16(FP), AX
+TEXT ·mul8asymAVX512VNNIx24(SB), NOSPLIT, $0-80
+	MOVQ   panel+16(FP), AX
+	MOVQ   scratch+72(FP), DX
+	MOVQ   perGroup+56(FP), BX
+	CMPQ   BX, $0x01
+	JEQ    single
+	VXORPS Z0, Z0, Z0
+	MOVQ   panels+64(FP), SI
+	MOVQ   c+0(FP), DI
+
+groupPanel:
 	MOVQ    acts+32(FP), CX
-	MOVQ    scratch+64(FP), DX
-	MOVQ    perGroup+56(FP), BX
-	CMPQ    BX, $0x01
-	JEQ     single
-	VXORPS  Z0, Z0, Z0
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z0, 64(DX)
 	VMOVUPS Z0, 128(DX)
@@ -13087,20 +13547,20 @@ TEXT ·mul8asymAVX512VNNIx24(SB), NOSPLIT, $0-72
 	VMOVUPS Z0, 1344(DX)
 	VMOVUPS Z0, 1408(DX)
 	VMOVUPS Z0, 1472(DX)
-	MOVQ    blocks+48(FP), SI
-	MOVQ    step+40(FP), DI
+	MOVQ    blocks+48(FP), R8
+	MOVQ    step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R8), Z2
-	ADDQ      $0x00000020, R8
-	VPMOVZXBD (R10), Z1
-	ADDQ      $0x00000010, R10
+	VCVTPH2PS (R10), Z2
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12), Z1
+	ADDQ      $0x00000010, R12
 	VMOVUPS   Z0, 1536(DX)
 	VMOVUPS   Z0, 1600(DX)
 	VMOVUPS   Z0, 1664(DX)
@@ -13125,10 +13585,10 @@ groupNext:
 	VMOVUPS   Z0, 2880(DX)
 	VMOVUPS   Z0, 2944(DX)
 	VMOVUPS   Z0, 3008(DX)
-	MOVQ      BX, R11
-	CMPQ      R11, SI
-	CMOVQGT   SI, R11
-	SUBQ      R11, SI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
 	VMOVDQU32        (AX), Z3
@@ -13476,8 +13936,8 @@ groupBlock:
 	VFMADD231PS.BCST 1136(CX), Z14, Z3
 	VMOVUPS          Z3, 3008(DX)
 	ADDQ             $0x00000200, AX
-	ADDQ             DI, CX
-	DECQ             R11
+	ADDQ             R9, CX
+	DECQ             R13
 	JNZ              groupBlock
 	VMOVUPS          1536(DX), Z1
 	VFMADD213PS      (DX), Z2, Z1
@@ -13551,91 +14011,99 @@ groupBlock:
 	VMOVUPS          3008(DX), Z1
 	VFMADD213PS      1472(DX), Z2, Z1
 	VMOVUPS          Z1, 1472(DX)
-	TESTQ            SI, SI
+	TESTQ            R8, R8
 	JZ               groupDone
-	DECQ             R9
+	DECQ             R11
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 256(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 320(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 384(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 448(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 512(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 576(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 640(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 704(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 768(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 832(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 896(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 960(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1024(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1088(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1152(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1216(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1280(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1344(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1408(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1472(DX), Z0
-	VMOVUPS Z0, (AX)
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS (DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 64(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 128(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 192(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 256(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 320(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 384(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 448(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 512(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 576(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 640(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 704(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 768(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 832(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 896(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 960(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1024(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1088(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1152(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1216(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1280(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1344(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1408(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 1472(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
-	VXORPS  Z0, Z0, Z0
+	VXORPS Z0, Z0, Z0
+	MOVQ   panels+64(FP), BX
+	MOVQ   c+0(FP), SI
+
+singlePanel:
+	MOVQ    acts+32(FP), CX
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z0, 64(DX)
 	VMOVUPS Z0, 128(DX)
@@ -13660,480 +14128,486 @@ single:
 	VMOVUPS Z0, 1344(DX)
 	VMOVUPS Z0, 1408(DX)
 	VMOVUPS Z0, 1472(DX)
-	MOVQ    blocks+48(FP), BX
-	MOVQ    step+40(FP), SI
+	MOVQ    blocks+48(FP), DI
+	MOVQ    step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 singleNext:
-	VCVTPH2PS     (DI), Z5
-	ADDQ          $0x00000020, DI
-	VPMOVZXBD     (R9), Z0
-	ADDQ          $0x00000010, R9
-	VMOVDQU32     (AX), Z6
-	VMOVDQU32     64(AX), Z7
-	VMOVDQU32     128(AX), Z8
-	VMOVDQU32     192(AX), Z9
-	VMOVDQU32     256(AX), Z10
-	VMOVDQU32     320(AX), Z11
-	VMOVDQU32     384(AX), Z12
-	VMOVDQU32     448(AX), Z13
-	VPXORD        Z1, Z1, Z1
-	VPDPWSSD.BCST 36(CX), Z0, Z1
-	VPXORD        Z2, Z2, Z2
-	VPDPWSSD.BCST 84(CX), Z0, Z2
-	VPXORD        Z3, Z3, Z3
-	VPDPWSSD.BCST 132(CX), Z0, Z3
-	VPXORD        Z4, Z4, Z4
-	VPDPWSSD.BCST 180(CX), Z0, Z4
-	VPDPBUSD.BCST (CX), Z6, Z1
-	VPDPBUSD.BCST 48(CX), Z6, Z2
-	VPDPBUSD.BCST 96(CX), Z6, Z3
-	VPDPBUSD.BCST 144(CX), Z6, Z4
-	VPDPBUSD.BCST 4(CX), Z7, Z1
-	VPDPBUSD.BCST 52(CX), Z7, Z2
-	VPDPBUSD.BCST 100(CX), Z7, Z3
-	VPDPBUSD.BCST 148(CX), Z7, Z4
-	VPDPBUSD.BCST 8(CX), Z8, Z1
-	VPDPBUSD.BCST 56(CX), Z8, Z2
-	VPDPBUSD.BCST 104(CX), Z8, Z3
-	VPDPBUSD.BCST 152(CX), Z8, Z4
-	VPDPBUSD.BCST 12(CX), Z9, Z1
-	VPDPBUSD.BCST 60(CX), Z9, Z2
-	VPDPBUSD.BCST 108(CX), Z9, Z3
-	VPDPBUSD.BCST 156(CX), Z9, Z4
-	VPDPBUSD.BCST 16(CX), Z10, Z1
-	VPDPBUSD.BCST 64(CX), Z10, Z2
-	VPDPBUSD.BCST 112(CX), Z10, Z3
-	VPDPBUSD.BCST 160(CX), Z10, Z4
-	VPDPBUSD.BCST 20(CX), Z11, Z1
-	VPDPBUSD.BCST 68(CX), Z11, Z2
-	VPDPBUSD.BCST 116(CX), Z11, Z3
-	VPDPBUSD.BCST 164(CX), Z11, Z4
-	VPDPBUSD.BCST 24(CX), Z12, Z1
-	VPDPBUSD.BCST 72(CX), Z12, Z2
-	VPDPBUSD.BCST 120(CX), Z12, Z3
-	VPDPBUSD.BCST 168(CX), Z12, Z4
-	VPDPBUSD.BCST 28(CX), Z13, Z1
-	VPDPBUSD.BCST 76(CX), Z13, Z2
-	VPDPBUSD.BCST 124(CX), Z13, Z3
-	VPDPBUSD.BCST 172(CX), Z13, Z4
-	VCVTDQ2PS     Z1, Z1
-	VMULPS.BCST   32(CX), Z1, Z1
-	VFMADD213PS   (DX), Z5, Z1
-	VMOVUPS       Z1, (DX)
-	VCVTDQ2PS     Z2, Z2
-	VMULPS.BCST   80(CX), Z2, Z2
-	VFMADD213PS   64(DX), Z5, Z2
-	VMOVUPS       Z2, 64(DX)
-	VCVTDQ2PS     Z3, Z3
-	VMULPS.BCST   128(CX), Z3, Z3
-	VFMADD213PS   128(DX), Z5, Z3
-	VMOVUPS       Z3, 128(DX)
-	VCVTDQ2PS     Z4, Z4
-	VMULPS.BCST   176(CX), Z4, Z4
-	VFMADD213PS   192(DX), Z5, Z4
-	VMOVUPS       Z4, 192(DX)
-	VPXORD        Z1, Z1, Z1
-	VPDPWSSD.BCST 228(CX), Z0, Z1
-	VPXORD        Z2, Z2, Z2
-	VPDPWSSD.BCST 276(CX), Z0, Z2
-	VPXORD        Z3, Z3, Z3
-	VPDPWSSD.BCST 324(CX), Z0, Z3
-	VPXORD        Z4, Z4, Z4
-	VPDPWSSD.BCST 372(CX), Z0, Z4
-	VPDPBUSD.BCST 192(CX), Z6, Z1
-	VPDPBUSD.BCST 240(CX), Z6, Z2
-	VPDPBUSD.BCST 288(CX), Z6, Z3
-	VPDPBUSD.BCST 336(CX), Z6, Z4
-	VPDPBUSD.BCST 196(CX), Z7, Z1
-	VPDPBUSD.BCST 244(CX), Z7, Z2
-	VPDPBUSD.BCST 292(CX), Z7, Z3
-	VPDPBUSD.BCST 340(CX), Z7, Z4
-	VPDPBUSD.BCST 200(CX), Z8, Z1
-	VPDPBUSD.BCST 248(CX), Z8, Z2
-	VPDPBUSD.BCST 296(CX), Z8, Z3
-	VPDPBUSD.BCST 344(CX), Z8, Z4
-	VPDPBUSD.BCST 204(CX), Z9, Z1
-	VPDPBUSD.BCST 252(CX), Z9, Z2
-	VPDPBUSD.BCST 300(CX), Z9, Z3
-	VPDPBUSD.BCST 348(CX), Z9, Z4
-	VPDPBUSD.BCST 208(CX), Z10, Z1
-	VPDPBUSD.BCST 256(CX), Z10, Z2
-	VPDPBUSD.BCST 304(CX), Z10, Z3
-	VPDPBUSD.BCST 352(CX), Z10, Z4
-	VPDPBUSD.BCST 212(CX), Z11, Z1
-	VPDPBUSD.BCST 260(CX), Z11, Z2
-	VPDPBUSD.BCST 308(CX), Z11, Z3
-	VPDPBUSD.BCST 356(CX), Z11, Z4
-	VPDPBUSD.BCST 216(CX), Z12, Z1
-	VPDPBUSD.BCST 264(CX), Z12, Z2
-	VPDPBUSD.BCST 312(CX), Z12, Z3
-	VPDPBUSD.BCST 360(CX), Z12, Z4
-	VPDPBUSD.BCST 220(CX), Z13, Z1
-	VPDPBUSD.BCST 268(CX), Z13, Z2
-	VPDPBUSD.BCST 316(CX), Z13, Z3
-	VPDPBUSD.BCST 364(CX), Z13, Z4
-	VCVTDQ2PS     Z1, Z1
-	VMULPS.BCST   224(CX), Z1, Z1
-	VFMADD213PS   256(DX), Z5, Z1
-	VMOVUPS       Z1, 256(DX)
-	VCVTDQ2PS     Z2, Z2
-	VMULPS.BCST   272(CX), Z2, Z2
-	VFMADD213PS   320(DX), Z5, Z2
-	VMOVUPS       Z2, 320(DX)
-	VCVTDQ2PS     Z3, Z3
-	VMULPS.BCST   320(CX), Z3, Z3
-	VFMADD213PS   384(DX), Z5, Z3
-	VMOVUPS       Z3, 384(DX)
-	VCVTDQ2PS     Z4, Z4
-	VMULPS.BCST   368(CX), Z4, Z4
-	VFMADD213PS   448(DX), Z5, Z4
-	VMOVUPS       Z4, 448(DX)
-	VPXORD        Z1, Z1, Z1
-	VPDPWSSD.BCST 420(CX), Z0, Z1
-	VPXORD        Z2, Z2, Z2
-	VPDPWSSD.BCST 468(CX), Z0, Z2
-	VPXORD        Z3, Z3, Z3
-	VPDPWSSD.BCST 516(CX), Z0, Z3
-	VPXORD        Z4, Z4, Z4
-	VPDPWSSD.BCST 564(CX), Z0, Z4
-	VPDPBUSD.BCST 384(CX), Z6, Z1
-	VPDPBUSD.BCST 432(CX), Z6, Z2
-	VPDPBUSD.BCST 480(CX), Z6, Z3
-	VPDPBUSD.BCST 528(CX), Z6, Z4
-	VPDPBUSD.BCST 388(CX), Z7, Z1
-	VPDPBUSD.BCST 436(CX), Z7, Z2
-	VPDPBUSD.BCST 484(CX), Z7, Z3
-	VPDPBUSD.BCST 532(CX), Z7, Z4
-	VPDPBUSD.BCST 392(CX), Z8, Z1
-	VPDPBUSD.BCST 440(CX), Z8, Z2
-	VPDPBUSD.BCST 488(CX), Z8, Z3
-	VPDPBUSD.BCST 536(CX), Z8, Z4
-	VPDPBUSD.BCST 396(CX), Z9, Z1
-	VPDPBUSD.BCST 444(CX), Z9, Z2
-	VPDPBUSD.BCST 492(CX), Z9, Z3
-	VPDPBUSD.BCST 540(CX), Z9, Z4
-	VPDPBUSD.BCST 400(CX), Z10, Z1
-	VPDPBUSD.BCST 448(CX), Z10, Z2
-	VPDPBUSD.BCST 496(CX), Z10, Z3
-	VPDPBUSD.BCST 544(CX), Z10, Z4
-	VPDPBUSD.BCST 404(CX), Z11, Z1
-	VPDPBUSD.BCST 452(CX), Z11, Z2
-	VPDPBUSD.BCST 500(CX), Z11, Z3
-	VPDPBUSD.BCST 548(CX), Z11, Z4
-	VPDPBUSD.BCST 408(CX), Z12, Z1
-	VPDPBUSD.BCST 456(CX), Z12, Z2
-	VPDPBUSD.BCST 504(CX), Z12, Z3
-	VPDPBUSD.BCST 552(CX), Z12, Z4
-	VPDPBUSD.BCST 412(CX), Z13, Z1
-	VPDPBUSD.BCST 460(CX), Z13, Z2
-	VPDPBUSD.BCST 508(CX), Z13, Z3
-	VPDPBUSD.BCST 556(CX), Z13, Z4
-	VCVTDQ2PS     Z1, Z1
-	VMULPS.BCST   416(CX), Z1, Z1
-	VFMADD213PS   512(DX), Z5, Z1
-	VMOVUPS       Z1, 512(DX)
-	VCVTDQ2PS     Z2, Z2
-	VMULPS.BCST   464(CX), Z2, Z2
-	VFMADD213PS   576(DX), Z5, Z2
-	VMOVUPS       Z2, 576(DX)
-	VCVTDQ2PS     Z3, Z3
-	VMULPS.BCST   512(CX), Z3, Z3
-	VFMADD213PS   640(DX), Z5, Z3
-	VMOVUPS       Z3, 640(DX)
-	VCVTDQ2PS     Z4, Z4
-	VMULPS.BCST   560(CX), Z4, Z4
-	VFMADD213PS   704(DX), Z5, Z4
-	VMOVUPS       Z4, 704(DX)
-	VPXORD        Z1, Z1, Z1
-	VPDPWSSD.BCST 612(CX), Z0, Z1
-	VPXORD        Z2, Z2, Z2
-	VPDPWSSD.BCST 660(CX), Z0, Z2
-	VPXORD        Z3, Z3, Z3
-	VPDPWSSD.BCST 708(CX), Z0, Z3
-	VPXORD        Z4, Z4, Z4
-	VPDPWSSD.BCST 756(CX), Z0, Z4
-	VPDPBUSD.BCST 576(CX), Z6, Z1
-	VPDPBUSD.BCST 624(CX), Z6, Z2
-	VPDPBUSD.BCST 672(CX), Z6, Z3
-	VPDPBUSD.BCST 720(CX), Z6, Z4
-	VPDPBUSD.BCST 580(CX), Z7, Z1
-	VPDPBUSD.BCST 628(CX), Z7, Z2
-	VPDPBUSD.BCST 676(CX), Z7, Z3
-	VPDPBUSD.BCST 724(CX), Z7, Z4
-	VPDPBUSD.BCST 584(CX), Z8, Z1
-	VPDPBUSD.BCST 632(CX), Z8, Z2
-	VPDPBUSD.BCST 680(CX), Z8, Z3
-	VPDPBUSD.BCST 728(CX), Z8, Z4
-	VPDPBUSD.BCST 588(CX), Z9, Z1
-	VPDPBUSD.BCST 636(CX), Z9, Z2
-	VPDPBUSD.BCST 684(CX), Z9, Z3
-	VPDPBUSD.BCST 732(CX), Z9, Z4
-	VPDPBUSD.BCST 592(CX), Z10, Z1
-	VPDPBUSD.BCST 640(CX), Z10, Z2
-	VPDPBUSD.BCST 688(CX), Z10, Z3
-	VPDPBUSD.BCST 736(CX), Z10, Z4
-	VPDPBUSD.BCST 596(CX), Z11, Z1
-	VPDPBUSD.BCST 644(CX), Z11, Z2
-	VPDPBUSD.BCST 692(CX), Z11, Z3
-	VPDPBUSD.BCST 740(CX), Z11, Z4
-	VPDPBUSD.BCST 600(CX), Z12, Z1
-	VPDPBUSD.BCST 648(CX), Z12, Z2
-	VPDPBUSD.BCST 696(CX), Z12, Z3
-	VPDPBUSD.BCST 744(CX), Z12, Z4
-	VPDPBUSD.BCST 604(CX), Z13, Z1
-	VPDPBUSD.BCST 652(CX), Z13, Z2
-	VPDPBUSD.BCST 700(CX), Z13, Z3
-	VPDPBUSD.BCST 748(CX), Z13, Z4
-	VCVTDQ2PS     Z1, Z1
-	VMULPS.BCST   608(CX), Z1, Z1
-	VFMADD213PS   768(DX), Z5, Z1
-	VMOVUPS       Z1, 768(DX)
-	VCVTDQ2PS     Z2, Z2
-	VMULPS.BCST   656(CX), Z2, Z2
-	VFMADD213PS   832(DX), Z5, Z2
-	VMOVUPS       Z2, 832(DX)
-	VCVTDQ2PS     Z3, Z3
-	VMULPS.BCST   704(CX), Z3, Z3
-	VFMADD213PS   896(DX), Z5, Z3
-	VMOVUPS       Z3, 896(DX)
-	VCVTDQ2PS     Z4, Z4
-	VMULPS.BCST   752(CX), Z4, Z4
-	VFMADD213PS   960(DX), Z5, Z4
-	VMOVUPS       Z4, 960(DX)
-	VPXORD        Z1, Z1, Z1
-	VPDPWSSD.BCST 804(CX), Z0, Z1
-	VPXORD        Z2, Z2, Z2
-	VPDPWSSD.BCST 852(CX), Z0, Z2
-	VPXORD        Z3, Z3, Z3
-	VPDPWSSD.BCST 900(CX), Z0, Z3
-	VPXORD        Z4, Z4, Z4
-	VPDPWSSD.BCST 948(CX), Z0, Z4
-	VPDPBUSD.BCST 768(CX), Z6, Z1
-	VPDPBUSD.BCST 816(CX), Z6, Z2
-	VPDPBUSD.BCST 864(CX), Z6, Z3
-	VPDPBUSD.BCST 912(CX), Z6, Z4
-	VPDPBUSD.BCST 772(CX), Z7, Z1
-	VPDPBUSD.BCST 820(CX), Z7, Z2
-	VPDPBUSD.BCST 868(CX), Z7, Z3
-	VPDPBUSD.BCST 916(CX), Z7, Z4
-	VPDPBUSD.BCST 776(CX), Z8, Z1
-	VPDPBUSD.BCST 824(CX), Z8, Z2
-	VPDPBUSD.BCST 872(CX), Z8, Z3
-	VPDPBUSD.BCST 920(CX), Z8, Z4
-	VPDPBUSD.BCST 780(CX), Z9, Z1
-	VPDPBUSD.BCST 828(CX), Z9, Z2
-	VPDPBUSD.BCST 876(CX), Z9, Z3
-	VPDPBUSD.BCST 924(CX), Z9, Z4
-	VPDPBUSD.BCST 784(CX), Z10, Z1
-	VPDPBUSD.BCST 832(CX), Z10, Z2
-	VPDPBUSD.BCST 880(CX), Z10, Z3
-	VPDPBUSD.BCST 928(CX), Z10, Z4
-	VPDPBUSD.BCST 788(CX), Z11, Z1
-	VPDPBUSD.BCST 836(CX), Z11, Z2
-	VPDPBUSD.BCST 884(CX), Z11, Z3
-	VPDPBUSD.BCST 932(CX), Z11, Z4
-	VPDPBUSD.BCST 792(CX), Z12, Z1
-	VPDPBUSD.BCST 840(CX), Z12, Z2
-	VPDPBUSD.BCST 888(CX), Z12, Z3
-	VPDPBUSD.BCST 936(CX), Z12, Z4
-	VPDPBUSD.BCST 796(CX), Z13, Z1
-	VPDPBUSD.BCST 844(CX), Z13, Z2
-	VPDPBUSD.BCST 892(CX), Z13, Z3
-	VPDPBUSD.BCST 940(CX), Z13, Z4
-	VCVTDQ2PS     Z1, Z1
-	VMULPS.BCST   800(CX), Z1, Z1
-	VFMADD213PS   1024(DX), Z5, Z1
-	VMOVUPS       Z1, 1024(DX)
-	VCVTDQ2PS     Z2, Z2
-	VMULPS.BCST   848(CX), Z2, Z2
-	VFMADD213PS   1088(DX), Z5, Z2
-	VMOVUPS       Z2, 1088(DX)
-	VCVTDQ2PS     Z3, Z3
-	VMULPS.BCST   896(CX), Z3, Z3
-	VFMADD213PS   1152(DX), Z5, Z3
-	VMOVUPS       Z3, 1152(DX)
-	VCVTDQ2PS     Z4, Z4
-	VMULPS.BCST   944(CX), Z4, Z4
-	VFMADD213PS   1216(DX), Z5, Z4
-	VMOVUPS       Z4, 1216(DX)
-	VPXORD        Z1, Z1, Z1
-	VPDPWSSD.BCST 996(CX), Z0, Z1
-	VPXORD        Z2, Z2, Z2
-	VPDPWSSD.BCST 1044(CX), Z0, Z2
-	VPXORD        Z3, Z3, Z3
-	VPDPWSSD.BCST 1092(CX), Z0, Z3
-	VPXORD        Z4, Z4, Z4
-	VPDPWSSD.BCST 1140(CX), Z0, Z4
-	VPDPBUSD.BCST 960(CX), Z6, Z1
-	VPDPBUSD.BCST 1008(CX), Z6, Z2
-	VPDPBUSD.BCST 1056(CX), Z6, Z3
-	VPDPBUSD.BCST 1104(CX), Z6, Z4
-	VPDPBUSD.BCST 964(CX), Z7, Z1
-	VPDPBUSD.BCST 1012(CX), Z7, Z2
-	VPDPBUSD.BCST 1060(CX), Z7, Z3
-	VPDPBUSD.BCST 1108(CX), Z7, Z4
-	VPDPBUSD.BCST 968(CX), Z8, Z1
-	VPDPBUSD.BCST 1016(CX), Z8, Z2
-	VPDPBUSD.BCST 1064(CX), Z8, Z3
-	VPDPBUSD.BCST 1112(CX), Z8, Z4
-	VPDPBUSD.BCST 972(CX), Z9, Z1
-	VPDPBUSD.BCST 1020(CX), Z9, Z2
-	VPDPBUSD.BCST 1068(CX), Z9, Z3
-	VPDPBUSD.BCST 1116(CX), Z9, Z4
-	VPDPBUSD.BCST 976(CX), Z10, Z1
-	VPDPBUSD.BCST 1024(CX), Z10, Z2
-	VPDPBUSD.BCST 1072(CX), Z10, Z3
-	VPDPBUSD.BCST 1120(CX), Z10, Z4
-	VPDPBUSD.BCST 980(CX), Z11, Z1
-	VPDPBUSD.BCST 1028(CX), Z11, Z2
-	VPDPBUSD.BCST 1076(CX), Z11, Z3
-	VPDPBUSD.BCST 1124(CX), Z11, Z4
-	VPDPBUSD.BCST 984(CX), Z12, Z1
-	VPDPBUSD.BCST 1032(CX), Z12, Z2
-	VPDPBUSD.BCST 1080(CX), Z12, Z3
-	VPDPBUSD.BCST 1128(CX), Z12, Z4
-	VPDPBUSD.BCST 988(CX), Z13, Z1
-	VPDPBUSD.BCST 1036(CX), Z13, Z2
-	VPDPBUSD.BCST 1084(CX), Z13, Z3
-	VPDPBUSD.BCST 1132(CX), Z13, Z4
-	VCVTDQ2PS     Z1, Z1
-	VMULPS.BCST   992(CX), Z1, Z1
-	VFMADD213PS   1280(DX), Z5, Z1
-	VMOVUPS       Z1, 1280(DX)
-	VCVTDQ2PS     Z2, Z2
-	VMULPS.BCST   1040(CX), Z2, Z2
-	VFMADD213PS   1344(DX), Z5, Z2
-	VMOVUPS       Z2, 1344(DX)
-	VCVTDQ2PS     Z3, Z3
-	VMULPS.BCST   1088(CX), Z3, Z3
-	VFMADD213PS   1408(DX), Z5, Z3
-	VMOVUPS       Z3, 1408(DX)
-	VCVTDQ2PS     Z4, Z4
-	VMULPS.BCST   1136(CX), Z4, Z4
-	VFMADD213PS   1472(DX), Z5, Z4
-	VMOVUPS       Z4, 1472(DX)
+	VCVTPH2PS     (R9), Z2
+	ADDQ          $0x00000020, R9
+	VPMOVZXBD     (R11), Z1
+	ADDQ          $0x00000010, R11
+	VMOVDQU32     (AX), Z3
+	VMOVDQU32     64(AX), Z4
+	VMOVDQU32     128(AX), Z5
+	VMOVDQU32     192(AX), Z6
+	VMOVDQU32     256(AX), Z7
+	VMOVDQU32     320(AX), Z8
+	VMOVDQU32     384(AX), Z9
+	VMOVDQU32     448(AX), Z10
+	VPXORD        Z11, Z11, Z11
+	VPDPWSSD.BCST 36(CX), Z1, Z11
+	VPXORD        Z12, Z12, Z12
+	VPDPWSSD.BCST 84(CX), Z1, Z12
+	VPXORD        Z13, Z13, Z13
+	VPDPWSSD.BCST 132(CX), Z1, Z13
+	VPXORD        Z14, Z14, Z14
+	VPDPWSSD.BCST 180(CX), Z1, Z14
+	VPDPBUSD.BCST (CX), Z3, Z11
+	VPDPBUSD.BCST 48(CX), Z3, Z12
+	VPDPBUSD.BCST 96(CX), Z3, Z13
+	VPDPBUSD.BCST 144(CX), Z3, Z14
+	VPDPBUSD.BCST 4(CX), Z4, Z11
+	VPDPBUSD.BCST 52(CX), Z4, Z12
+	VPDPBUSD.BCST 100(CX), Z4, Z13
+	VPDPBUSD.BCST 148(CX), Z4, Z14
+	VPDPBUSD.BCST 8(CX), Z5, Z11
+	VPDPBUSD.BCST 56(CX), Z5, Z12
+	VPDPBUSD.BCST 104(CX), Z5, Z13
+	VPDPBUSD.BCST 152(CX), Z5, Z14
+	VPDPBUSD.BCST 12(CX), Z6, Z11
+	VPDPBUSD.BCST 60(CX), Z6, Z12
+	VPDPBUSD.BCST 108(CX), Z6, Z13
+	VPDPBUSD.BCST 156(CX), Z6, Z14
+	VPDPBUSD.BCST 16(CX), Z7, Z11
+	VPDPBUSD.BCST 64(CX), Z7, Z12
+	VPDPBUSD.BCST 112(CX), Z7, Z13
+	VPDPBUSD.BCST 160(CX), Z7, Z14
+	VPDPBUSD.BCST 20(CX), Z8, Z11
+	VPDPBUSD.BCST 68(CX), Z8, Z12
+	VPDPBUSD.BCST 116(CX), Z8, Z13
+	VPDPBUSD.BCST 164(CX), Z8, Z14
+	VPDPBUSD.BCST 24(CX), Z9, Z11
+	VPDPBUSD.BCST 72(CX), Z9, Z12
+	VPDPBUSD.BCST 120(CX), Z9, Z13
+	VPDPBUSD.BCST 168(CX), Z9, Z14
+	VPDPBUSD.BCST 28(CX), Z10, Z11
+	VPDPBUSD.BCST 76(CX), Z10, Z12
+	VPDPBUSD.BCST 124(CX), Z10, Z13
+	VPDPBUSD.BCST 172(CX), Z10, Z14
+	VCVTDQ2PS     Z11, Z11
+	VMULPS.BCST   32(CX), Z11, Z11
+	VFMADD213PS   (DX), Z2, Z11
+	VMOVUPS       Z11, (DX)
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   80(CX), Z12, Z12
+	VFMADD213PS   64(DX), Z2, Z12
+	VMOVUPS       Z12, 64(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   128(CX), Z13, Z13
+	VFMADD213PS   128(DX), Z2, Z13
+	VMOVUPS       Z13, 128(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   176(CX), Z14, Z14
+	VFMADD213PS   192(DX), Z2, Z14
+	VMOVUPS       Z14, 192(DX)
+	VPXORD        Z11, Z11, Z11
+	VPDPWSSD.BCST 228(CX), Z1, Z11
+	VPXORD        Z12, Z12, Z12
+	VPDPWSSD.BCST 276(CX), Z1, Z12
+	VPXORD        Z13, Z13, Z13
+	VPDPWSSD.BCST 324(CX), Z1, Z13
+	VPXORD        Z14, Z14, Z14
+	VPDPWSSD.BCST 372(CX), Z1, Z14
+	VPDPBUSD.BCST 192(CX), Z3, Z11
+	VPDPBUSD.BCST 240(CX), Z3, Z12
+	VPDPBUSD.BCST 288(CX), Z3, Z13
+	VPDPBUSD.BCST 336(CX), Z3, Z14
+	VPDPBUSD.BCST 196(CX), Z4, Z11
+	VPDPBUSD.BCST 244(CX), Z4, Z12
+	VPDPBUSD.BCST 292(CX), Z4, Z13
+	VPDPBUSD.BCST 340(CX), Z4, Z14
+	VPDPBUSD.BCST 200(CX), Z5, Z11
+	VPDPBUSD.BCST 248(CX), Z5, Z12
+	VPDPBUSD.BCST 296(CX), Z5, Z13
+	VPDPBUSD.BCST 344(CX), Z5, Z14
+	VPDPBUSD.BCST 204(CX), Z6, Z11
+	VPDPBUSD.BCST 252(CX), Z6, Z12
+	VPDPBUSD.BCST 300(CX), Z6, Z13
+	VPDPBUSD.BCST 348(CX), Z6, Z14
+	VPDPBUSD.BCST 208(CX), Z7, Z11
+	VPDPBUSD.BCST 256(CX), Z7, Z12
+	VPDPBUSD.BCST 304(CX), Z7, Z13
+	VPDPBUSD.BCST 352(CX), Z7, Z14
+	VPDPBUSD.BCST 212(CX), Z8, Z11
+	VPDPBUSD.BCST 260(CX), Z8, Z12
+	VPDPBUSD.BCST 308(CX), Z8, Z13
+	VPDPBUSD.BCST 356(CX), Z8, Z14
+	VPDPBUSD.BCST 216(CX), Z9, Z11
+	VPDPBUSD.BCST 264(CX), Z9, Z12
+	VPDPBUSD.BCST 312(CX), Z9, Z13
+	VPDPBUSD.BCST 360(CX), Z9, Z14
+	VPDPBUSD.BCST 220(CX), Z10, Z11
+	VPDPBUSD.BCST 268(CX), Z10, Z12
+	VPDPBUSD.BCST 316(CX), Z10, Z13
+	VPDPBUSD.BCST 364(CX), Z10, Z14
+	VCVTDQ2PS     Z11, Z11
+	VMULPS.BCST   224(CX), Z11, Z11
+	VFMADD213PS   256(DX), Z2, Z11
+	VMOVUPS       Z11, 256(DX)
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   272(CX), Z12, Z12
+	VFMADD213PS   320(DX), Z2, Z12
+	VMOVUPS       Z12, 320(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   320(CX), Z13, Z13
+	VFMADD213PS   384(DX), Z2, Z13
+	VMOVUPS       Z13, 384(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   368(CX), Z14, Z14
+	VFMADD213PS   448(DX), Z2, Z14
+	VMOVUPS       Z14, 448(DX)
+	VPXORD        Z11, Z11, Z11
+	VPDPWSSD.BCST 420(CX), Z1, Z11
+	VPXORD        Z12, Z12, Z12
+	VPDPWSSD.BCST 468(CX), Z1, Z12
+	VPXORD        Z13, Z13, Z13
+	VPDPWSSD.BCST 516(CX), Z1, Z13
+	VPXORD        Z14, Z14, Z14
+	VPDPWSSD.BCST 564(CX), Z1, Z14
+	VPDPBUSD.BCST 384(CX), Z3, Z11
+	VPDPBUSD.BCST 432(CX), Z3, Z12
+	VPDPBUSD.BCST 480(CX), Z3, Z13
+	VPDPBUSD.BCST 528(CX), Z3, Z14
+	VPDPBUSD.BCST 388(CX), Z4, Z11
+	VPDPBUSD.BCST 436(CX), Z4, Z12
+	VPDPBUSD.BCST 484(CX), Z4, Z13
+	VPDPBUSD.BCST 532(CX), Z4, Z14
+	VPDPBUSD.BCST 392(CX), Z5, Z11
+	VPDPBUSD.BCST 440(CX), Z5, Z12
+	VPDPBUSD.BCST 488(CX), Z5, Z13
+	VPDPBUSD.BCST 536(CX), Z5, Z14
+	VPDPBUSD.BCST 396(CX), Z6, Z11
+	VPDPBUSD.BCST 444(CX), Z6, Z12
+	VPDPBUSD.BCST 492(CX), Z6, Z13
+	VPDPBUSD.BCST 540(CX), Z6, Z14
+	VPDPBUSD.BCST 400(CX), Z7, Z11
+	VPDPBUSD.BCST 448(CX), Z7, Z12
+	VPDPBUSD.BCST 496(CX), Z7, Z13
+	VPDPBUSD.BCST 544(CX), Z7, Z14
+	VPDPBUSD.BCST 404(CX), Z8, Z11
+	VPDPBUSD.BCST 452(CX), Z8, Z12
+	VPDPBUSD.BCST 500(CX), Z8, Z13
+	VPDPBUSD.BCST 548(CX), Z8, Z14
+	VPDPBUSD.BCST 408(CX), Z9, Z11
+	VPDPBUSD.BCST 456(CX), Z9, Z12
+	VPDPBUSD.BCST 504(CX), Z9, Z13
+	VPDPBUSD.BCST 552(CX), Z9, Z14
+	VPDPBUSD.BCST 412(CX), Z10, Z11
+	VPDPBUSD.BCST 460(CX), Z10, Z12
+	VPDPBUSD.BCST 508(CX), Z10, Z13
+	VPDPBUSD.BCST 556(CX), Z10, Z14
+	VCVTDQ2PS     Z11, Z11
+	VMULPS.BCST   416(CX), Z11, Z11
+	VFMADD213PS   512(DX), Z2, Z11
+	VMOVUPS       Z11, 512(DX)
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   464(CX), Z12, Z12
+	VFMADD213PS   576(DX), Z2, Z12
+	VMOVUPS       Z12, 576(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   512(CX), Z13, Z13
+	VFMADD213PS   640(DX), Z2, Z13
+	VMOVUPS       Z13, 640(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   560(CX), Z14, Z14
+	VFMADD213PS   704(DX), Z2, Z14
+	VMOVUPS       Z14, 704(DX)
+	VPXORD        Z11, Z11, Z11
+	VPDPWSSD.BCST 612(CX), Z1, Z11
+	VPXORD        Z12, Z12, Z12
+	VPDPWSSD.BCST 660(CX), Z1, Z12
+	VPXORD        Z13, Z13, Z13
+	VPDPWSSD.BCST 708(CX), Z1, Z13
+	VPXORD        Z14, Z14, Z14
+	VPDPWSSD.BCST 756(CX), Z1, Z14
+	VPDPBUSD.BCST 576(CX), Z3, Z11
+	VPDPBUSD.BCST 624(CX), Z3, Z12
+	VPDPBUSD.BCST 672(CX), Z3, Z13
+	VPDPBUSD.BCST 720(CX), Z3, Z14
+	VPDPBUSD.BCST 580(CX), Z4, Z11
+	VPDPBUSD.BCST 628(CX), Z4, Z12
+	VPDPBUSD.BCST 676(CX), Z4, Z13
+	VPDPBUSD.BCST 724(CX), Z4, Z14
+	VPDPBUSD.BCST 584(CX), Z5, Z11
+	VPDPBUSD.BCST 632(CX), Z5, Z12
+	VPDPBUSD.BCST 680(CX), Z5, Z13
+	VPDPBUSD.BCST 728(CX), Z5, Z14
+	VPDPBUSD.BCST 588(CX), Z6, Z11
+	VPDPBUSD.BCST 636(CX), Z6, Z12
+	VPDPBUSD.BCST 684(CX), Z6, Z13
+	VPDPBUSD.BCST 732(CX), Z6, Z14
+	VPDPBUSD.BCST 592(CX), Z7, Z11
+	VPDPBUSD.BCST 640(CX), Z7, Z12
+	VPDPBUSD.BCST 688(CX), Z7, Z13
+	VPDPBUSD.BCST 736(CX), Z7, Z14
+	VPDPBUSD.BCST 596(CX), Z8, Z11
+	VPDPBUSD.BCST 644(CX), Z8, Z12
+	VPDPBUSD.BCST 692(CX), Z8, Z13
+	VPDPBUSD.BCST 740(CX), Z8, Z14
+	VPDPBUSD.BCST 600(CX), Z9, Z11
+	VPDPBUSD.BCST 648(CX), Z9, Z12
+	VPDPBUSD.BCST 696(CX), Z9, Z13
+	VPDPBUSD.BCST 744(CX), Z9, Z14
+	VPDPBUSD.BCST 604(CX), Z10, Z11
+	VPDPBUSD.BCST 652(CX), Z10, Z12
+	VPDPBUSD.BCST 700(CX), Z10, Z13
+	VPDPBUSD.BCST 748(CX), Z10, Z14
+	VCVTDQ2PS     Z11, Z11
+	VMULPS.BCST   608(CX), Z11, Z11
+	VFMADD213PS   768(DX), Z2, Z11
+	VMOVUPS       Z11, 768(DX)
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   656(CX), Z12, Z12
+	VFMADD213PS   832(DX), Z2, Z12
+	VMOVUPS       Z12, 832(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   704(CX), Z13, Z13
+	VFMADD213PS   896(DX), Z2, Z13
+	VMOVUPS       Z13, 896(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   752(CX), Z14, Z14
+	VFMADD213PS   960(DX), Z2, Z14
+	VMOVUPS       Z14, 960(DX)
+	VPXORD        Z11, Z11, Z11
+	VPDPWSSD.BCST 804(CX), Z1, Z11
+	VPXORD        Z12, Z12, Z12
+	VPDPWSSD.BCST 852(CX), Z1, Z12
+	VPXORD        Z13, Z13, Z13
+	VPDPWSSD.BCST 900(CX), Z1, Z13
+	VPXORD        Z14, Z14, Z14
+	VPDPWSSD.BCST 948(CX), Z1, Z14
+	VPDPBUSD.BCST 768(CX), Z3, Z11
+	VPDPBUSD.BCST 816(CX), Z3, Z12
+	VPDPBUSD.BCST 864(CX), Z3, Z13
+	VPDPBUSD.BCST 912(CX), Z3, Z14
+	VPDPBUSD.BCST 772(CX), Z4, Z11
+	VPDPBUSD.BCST 820(CX), Z4, Z12
+	VPDPBUSD.BCST 868(CX), Z4, Z13
+	VPDPBUSD.BCST 916(CX), Z4, Z14
+	VPDPBUSD.BCST 776(CX), Z5, Z11
+	VPDPBUSD.BCST 824(CX), Z5, Z12
+	VPDPBUSD.BCST 872(CX), Z5, Z13
+	VPDPBUSD.BCST 920(CX), Z5, Z14
+	VPDPBUSD.BCST 780(CX), Z6, Z11
+	VPDPBUSD.BCST 828(CX), Z6, Z12
+	VPDPBUSD.BCST 876(CX), Z6, Z13
+	VPDPBUSD.BCST 924(CX), Z6, Z14
+	VPDPBUSD.BCST 784(CX), Z7, Z11
+	VPDPBUSD.BCST 832(CX), Z7, Z12
+	VPDPBUSD.BCST 880(CX), Z7, Z13
+	VPDPBUSD.BCST 928(CX), Z7, Z14
+	VPDPBUSD.BCST 788(CX), Z8, Z11
+	VPDPBUSD.BCST 836(CX), Z8, Z12
+	VPDPBUSD.BCST 884(CX), Z8, Z13
+	VPDPBUSD.BCST 932(CX), Z8, Z14
+	VPDPBUSD.BCST 792(CX), Z9, Z11
+	VPDPBUSD.BCST 840(CX), Z9, Z12
+	VPDPBUSD.BCST 888(CX), Z9, Z13
+	VPDPBUSD.BCST 936(CX), Z9, Z14
+	VPDPBUSD.BCST 796(CX), Z10, Z11
+	VPDPBUSD.BCST 844(CX), Z10, Z12
+	VPDPBUSD.BCST 892(CX), Z10, Z13
+	VPDPBUSD.BCST 940(CX), Z10, Z14
+	VCVTDQ2PS     Z11, Z11
+	VMULPS.BCST   800(CX), Z11, Z11
+	VFMADD213PS   1024(DX), Z2, Z11
+	VMOVUPS       Z11, 1024(DX)
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   848(CX), Z12, Z12
+	VFMADD213PS   1088(DX), Z2, Z12
+	VMOVUPS       Z12, 1088(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   896(CX), Z13, Z13
+	VFMADD213PS   1152(DX), Z2, Z13
+	VMOVUPS       Z13, 1152(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   944(CX), Z14, Z14
+	VFMADD213PS   1216(DX), Z2, Z14
+	VMOVUPS       Z14, 1216(DX)
+	VPXORD        Z11, Z11, Z11
+	VPDPWSSD.BCST 996(CX), Z1, Z11
+	VPXORD        Z12, Z12, Z12
+	VPDPWSSD.BCST 1044(CX), Z1, Z12
+	VPXORD        Z13, Z13, Z13
+	VPDPWSSD.BCST 1092(CX), Z1, Z13
+	VPXORD        Z14, Z14, Z14
+	VPDPWSSD.BCST 1140(CX), Z1, Z14
+	VPDPBUSD.BCST 960(CX), Z3, Z11
+	VPDPBUSD.BCST 1008(CX), Z3, Z12
+	VPDPBUSD.BCST 1056(CX), Z3, Z13
+	VPDPBUSD.BCST 1104(CX), Z3, Z14
+	VPDPBUSD.BCST 964(CX), Z4, Z11
+	VPDPBUSD.BCST 1012(CX), Z4, Z12
+	VPDPBUSD.BCST 1060(CX), Z4, Z13
+	VPDPBUSD.BCST 1108(CX), Z4, Z14
+	VPDPBUSD.BCST 968(CX), Z5, Z11
+	VPDPBUSD.BCST 1016(CX), Z5, Z12
+	VPDPBUSD.BCST 1064(CX), Z5, Z13
+	VPDPBUSD.BCST 1112(CX), Z5, Z14
+	VPDPBUSD.BCST 972(CX), Z6, Z11
+	VPDPBUSD.BCST 1020(CX), Z6, Z12
+	VPDPBUSD.BCST 1068(CX), Z6, Z13
+	VPDPBUSD.BCST 1116(CX), Z6, Z14
+	VPDPBUSD.BCST 976(CX), Z7, Z11
+	VPDPBUSD.BCST 1024(CX), Z7, Z12
+	VPDPBUSD.BCST 1072(CX), Z7, Z13
+	VPDPBUSD.BCST 1120(CX), Z7, Z14
+	VPDPBUSD.BCST 980(CX), Z8, Z11
+	VPDPBUSD.BCST 1028(CX), Z8, Z12
+	VPDPBUSD.BCST 1076(CX), Z8, Z13
+	VPDPBUSD.BCST 1124(CX), Z8, Z14
+	VPDPBUSD.BCST 984(CX), Z9, Z11
+	VPDPBUSD.BCST 1032(CX), Z9, Z12
+	VPDPBUSD.BCST 1080(CX), Z9, Z13
+	VPDPBUSD.BCST 1128(CX), Z9, Z14
+	VPDPBUSD.BCST 988(CX), Z10, Z11
+	VPDPBUSD.BCST 1036(CX), Z10, Z12
+	VPDPBUSD.BCST 1084(CX), Z10, Z13
+	VPDPBUSD.BCST 1132(CX), Z10, Z14
+	VCVTDQ2PS     Z11, Z11
+	VMULPS.BCST   992(CX), Z11, Z11
+	VFMADD213PS   1280(DX), Z2, Z11
+	VMOVUPS       Z11, 1280(DX)
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   1040(CX), Z12, Z12
+	VFMADD213PS   1344(DX), Z2, Z12
+	VMOVUPS       Z12, 1344(DX)
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   1088(CX), Z13, Z13
+	VFMADD213PS   1408(DX), Z2, Z13
+	VMOVUPS       Z13, 1408(DX)
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   1136(CX), Z14, Z14
+	VFMADD213PS   1472(DX), Z2, Z14
+	VMOVUPS       Z14, 1472(DX)
 	ADDQ          $0x00000200, AX
-	ADDQ          SI, CX
-	DECQ          BX
+	ADDQ          R8, CX
+	DECQ          DI
 	JZ            singleDone
-	DECQ          R8
+	DECQ          R10
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 256(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 320(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 384(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 448(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 512(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 576(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 640(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 704(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 768(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 832(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 896(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 960(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1024(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1088(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1152(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1216(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1280(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1344(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1408(DX), Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 1472(DX), Z0
-	VMOVUPS Z0, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS (DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 64(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 128(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 192(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 256(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 320(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 384(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 448(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 512(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 576(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 640(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 704(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 768(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 832(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 896(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 960(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1024(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1088(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1152(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1216(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1280(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1344(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1408(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS 1472(DX), Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8asymAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8asymAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8asymAVXVNNIx1(SB), NOSPLIT, $0-72
-	MOVQ   panel+16(FP), AX
+TEXT ·mul8asymAVXVNNIx1(SB), NOSPLIT, $0-80
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+72(FP), CX
+	MOVQ lane+24(FP), DX
+	MOVQ perGroup+56(FP), BX
+	CMPQ BX, $0x01
+	JEQ  single
+	MOVQ panels+64(FP), SI
+	MOVQ c+0(FP), DI
+
+groupPanel:
 	MOVQ   acts+32(FP), CX
-	MOVQ   scratch+64(FP), DX
-	MOVQ   lane+24(FP), DX
-	MOVQ   perGroup+56(FP), BX
-	CMPQ   BX, $0x01
-	JEQ    single
-	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   blocks+48(FP), SI
-	MOVQ   step+40(FP), DI
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y3
-	ADDQ      $0x00000020, R8
-	VPMOVZXBD (R10)(DX*1), Y2
-	ADDQ      $0x00000010, R10
+	VCVTPH2PS (R10)(DX*2), Y3
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12)(DX*1), Y2
+	ADDQ      $0x00000010, R12
 	VXORPS    Y0, Y0, Y0
-	MOVQ      BX, R11
-	CMPQ      R11, SI
-	CMOVQGT   SI, R11
-	SUBQ      R11, SI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
 	VPXOR        Y4, Y4, Y4
@@ -14176,39 +14650,47 @@ groupBlock:
 	VCVTDQ2PS    Y4, Y4
 	VFMADD231PS  Y5, Y4, Y0
 	ADDQ         $0x00000200, AX
-	ADDQ         DI, CX
-	DECQ         R11
+	ADDQ         R9, CX
+	DECQ         R13
 	JNZ          groupBlock
 	VFMADD231PS  Y0, Y3, Y1
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y1, (AX)
+	MOVQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y0, Y0, Y0
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y2
-	ADDQ         $0x00000020, DI
-	VPMOVZXBD    (R9)(DX*1), Y1
-	ADDQ         $0x00000010, R9
+	VCVTPH2PS    (R9)(DX*2), Y2
+	ADDQ         $0x00000020, R9
+	VPMOVZXBD    (R11)(DX*1), Y1
+	ADDQ         $0x00000010, R11
 	VPXOR        Y3, Y3, Y3
 	VMOVDQU      (AX)(DX*4), Y4
 	VPBROADCASTD (CX), Y5
@@ -14250,54 +14732,59 @@ singleNext:
 	VMULPS       Y1, Y3, Y3
 	VFMADD231PS  Y3, Y2, Y0
 	ADDQ         $0x00000200, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y0, (AX)
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8asymAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8asymAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8asymAVXVNNIx2(SB), NOSPLIT, $0-72
-	MOVQ   panel+16(FP), AX
+TEXT ·mul8asymAVXVNNIx2(SB), NOSPLIT, $0-80
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+72(FP), CX
+	MOVQ lane+24(FP), DX
+	MOVQ perGroup+56(FP), BX
+	CMPQ BX, $0x01
+	JEQ  single
+	MOVQ panels+64(FP), SI
+	MOVQ c+0(FP), DI
+
+groupPanel:
 	MOVQ   acts+32(FP), CX
-	MOVQ   scratch+64(FP), DX
-	MOVQ   lane+24(FP), DX
-	MOVQ   perGroup+56(FP), BX
-	CMPQ   BX, $0x01
-	JEQ    single
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   blocks+48(FP), SI
-	MOVQ   step+40(FP), DI
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y5
-	ADDQ      $0x00000020, R8
-	VPMOVZXBD (R10)(DX*1), Y4
-	ADDQ      $0x00000010, R10
+	VCVTPH2PS (R10)(DX*2), Y5
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12)(DX*1), Y4
+	ADDQ      $0x00000010, R12
 	VXORPS    Y0, Y0, Y0
 	VXORPS    Y1, Y1, Y1
-	MOVQ      BX, R11
-	CMPQ      R11, SI
-	CMOVQGT   SI, R11
-	SUBQ      R11, SI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
 	VPXOR        Y6, Y6, Y6
@@ -14371,43 +14858,51 @@ groupBlock:
 	VCVTDQ2PS    Y7, Y7
 	VFMADD231PS  Y6, Y7, Y1
 	ADDQ         $0x00000200, AX
-	ADDQ         DI, CX
-	DECQ         R11
+	ADDQ         R9, CX
+	DECQ         R13
 	JNZ          groupBlock
 	VFMADD231PS  Y0, Y5, Y2
 	VFMADD231PS  Y1, Y5, Y3
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y3
-	ADDQ         $0x00000020, DI
-	VPMOVZXBD    (R9)(DX*1), Y2
-	ADDQ         $0x00000010, R9
+	VCVTPH2PS    (R9)(DX*2), Y3
+	ADDQ         $0x00000020, R9
+	VPMOVZXBD    (R11)(DX*1), Y2
+	ADDQ         $0x00000010, R11
 	VPXOR        Y4, Y4, Y4
 	VPXOR        Y5, Y5, Y5
 	VMOVDQU      (AX)(DX*4), Y6
@@ -14481,251 +14976,262 @@ singleNext:
 	VMULPS       Y2, Y5, Y5
 	VFMADD231PS  Y5, Y3, Y1
 	ADDQ         $0x00000200, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y1, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8asymAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8asymAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8asymAVXVNNIx4(SB), NOSPLIT, $0-72
-	MOVQ    panel+16(FP), AX
+TEXT ·mul8asymAVXVNNIx4(SB), NOSPLIT, $0-80
+	MOVQ   panel+16(FP), AX
+	MOVQ   scratch+72(FP), DX
+	MOVQ   lane+24(FP), BX
+	MOVQ   perGroup+56(FP), SI
+	CMPQ   SI, $0x01
+	JEQ    single
+	VXORPS Y4, Y4, Y4
+	MOVQ   panels+64(FP), DI
+	MOVQ   c+0(FP), R8
+
+groupPanel:
 	MOVQ    acts+32(FP), CX
-	MOVQ    scratch+64(FP), DX
-	MOVQ    lane+24(FP), BX
-	MOVQ    perGroup+56(FP), SI
-	CMPQ    SI, $0x01
-	JEQ     single
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y0, Y0, Y0
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y0, 64(DX)
-	VMOVUPS Y0, 128(DX)
-	VMOVUPS Y0, 192(DX)
-	MOVQ    blocks+48(FP), DI
-	MOVQ    step+40(FP), R8
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y4, 64(DX)
+	VMOVUPS Y4, 128(DX)
+	VMOVUPS Y4, 192(DX)
+	MOVQ    blocks+48(FP), R9
+	MOVQ    step+40(FP), R10
 
 groupSpan:
+	MOVQ AX, R11
+	LEAQ 128(AX), R13
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000004, R12
+
+groupNext:
+	VCVTPH2PS (R11)(BX*2), Y6
+	ADDQ      $0x00000020, R11
+	VPMOVZXBD (R13)(BX*1), Y5
+	ADDQ      $0x00000010, R13
+	VXORPS    Y0, Y0, Y0
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	MOVQ      SI, R14
+	CMPQ      R14, R9
+	CMOVQGT   R9, R14
+	SUBQ      R14, R9
+
+groupBlock:
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VMOVDQU      (AX)(BX*4), Y11
+	VPBROADCASTD (CX), Y12
+	// VPDPBUSD     Y12, Y11, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfc
+	VPBROADCASTD 48(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc4
+	VPBROADCASTD 96(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcc
+	VPBROADCASTD 144(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd4
+	VMOVDQU      64(AX)(BX*4), Y11
+	VPBROADCASTD 4(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfc
+	VPBROADCASTD 52(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc4
+	VPBROADCASTD 100(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcc
+	VPBROADCASTD 148(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd4
+	VMOVDQU      128(AX)(BX*4), Y11
+	VPBROADCASTD 8(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfc
+	VPBROADCASTD 56(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc4
+	VPBROADCASTD 104(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcc
+	VPBROADCASTD 152(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd4
+	VMOVDQU      192(AX)(BX*4), Y11
+	VPBROADCASTD 12(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfc
+	VPBROADCASTD 60(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc4
+	VPBROADCASTD 108(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcc
+	VPBROADCASTD 156(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd4
+	VMOVDQU      256(AX)(BX*4), Y11
+	VPBROADCASTD 16(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfc
+	VPBROADCASTD 64(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc4
+	VPBROADCASTD 112(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcc
+	VPBROADCASTD 160(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd4
+	VMOVDQU      320(AX)(BX*4), Y11
+	VPBROADCASTD 20(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfc
+	VPBROADCASTD 68(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc4
+	VPBROADCASTD 116(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcc
+	VPBROADCASTD 164(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd4
+	VMOVDQU      384(AX)(BX*4), Y11
+	VPBROADCASTD 24(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfc
+	VPBROADCASTD 72(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc4
+	VPBROADCASTD 120(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcc
+	VPBROADCASTD 168(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd4
+	VMOVDQU      448(AX)(BX*4), Y11
+	VPBROADCASTD 28(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xfc
+	VPBROADCASTD 76(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xc4
+	VPBROADCASTD 124(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xcc
+	VPBROADCASTD 172(CX), Y12
+	// VPDPBUSD     Y12, Y11, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x25; BYTE $0x50; BYTE $0xd4
+	VPBROADCASTD 36(CX), Y11
+	VPMADDWD     Y5, Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VBROADCASTSS 32(CX), Y11
+	VCVTDQ2PS    Y7, Y7
+	VFMADD231PS  Y11, Y7, Y0
+	VPBROADCASTD 84(CX), Y7
+	VPMADDWD     Y5, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VBROADCASTSS 80(CX), Y7
+	VCVTDQ2PS    Y8, Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VPBROADCASTD 132(CX), Y7
+	VPMADDWD     Y5, Y7, Y7
+	VPADDD       Y7, Y9, Y9
+	VBROADCASTSS 128(CX), Y7
+	VCVTDQ2PS    Y9, Y9
+	VFMADD231PS  Y7, Y9, Y2
+	VPBROADCASTD 180(CX), Y7
+	VPMADDWD     Y5, Y7, Y7
+	VPADDD       Y7, Y10, Y10
+	VBROADCASTSS 176(CX), Y7
+	VCVTDQ2PS    Y10, Y10
+	VFMADD231PS  Y7, Y10, Y3
+	ADDQ         $0x00000200, AX
+	ADDQ         R10, CX
+	DECQ         R14
+	JNZ          groupBlock
+	VFMADD213PS  (DX), Y6, Y0
+	VMOVUPS      Y0, (DX)
+	VFMADD213PS  64(DX), Y6, Y1
+	VMOVUPS      Y1, 64(DX)
+	VFMADD213PS  128(DX), Y6, Y2
+	VMOVUPS      Y2, 128(DX)
+	VFMADD213PS  192(DX), Y6, Y3
+	VMOVUPS      Y3, 192(DX)
+	TESTQ        R9, R9
+	JZ           groupDone
+	DECQ         R12
+	JNZ          groupNext
+	JMP          groupSpan
+
+groupDone:
+	MOVQ    ldc+8(FP), R9
+	MOVQ    R8, CX
+	VMOVUPS (DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 64(DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 128(DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 192(DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     groupPanel
+	VZEROUPPER
+	RET
+
+single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
+
+singleSpan:
 	MOVQ AX, R9
 	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
 	MOVQ $0x00000004, R10
 
-groupNext:
-	VCVTPH2PS (R9)(BX*2), Y5
-	ADDQ      $0x00000020, R9
-	VPMOVZXBD (R11)(BX*1), Y4
-	ADDQ      $0x00000010, R11
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	MOVQ      SI, R12
-	CMPQ      R12, DI
-	CMOVQGT   DI, R12
-	SUBQ      R12, DI
-
-groupBlock:
-	VPXOR        Y6, Y6, Y6
-	VPXOR        Y7, Y7, Y7
-	VPXOR        Y8, Y8, Y8
-	VPXOR        Y9, Y9, Y9
-	VMOVDQU      (AX)(BX*4), Y10
-	VPBROADCASTD (CX), Y11
-	// VPDPBUSD     Y11, Y10, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
-	VPBROADCASTD 48(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
-	VPBROADCASTD 96(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
-	VPBROADCASTD 144(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
-	VMOVDQU      64(AX)(BX*4), Y10
-	VPBROADCASTD 4(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
-	VPBROADCASTD 52(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
-	VPBROADCASTD 100(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
-	VPBROADCASTD 148(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
-	VMOVDQU      128(AX)(BX*4), Y10
-	VPBROADCASTD 8(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
-	VPBROADCASTD 56(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
-	VPBROADCASTD 104(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
-	VPBROADCASTD 152(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
-	VMOVDQU      192(AX)(BX*4), Y10
-	VPBROADCASTD 12(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
-	VPBROADCASTD 60(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
-	VPBROADCASTD 108(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
-	VPBROADCASTD 156(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
-	VMOVDQU      256(AX)(BX*4), Y10
-	VPBROADCASTD 16(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
-	VPBROADCASTD 64(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
-	VPBROADCASTD 112(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
-	VPBROADCASTD 160(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
-	VMOVDQU      320(AX)(BX*4), Y10
-	VPBROADCASTD 20(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
-	VPBROADCASTD 68(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
-	VPBROADCASTD 116(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
-	VPBROADCASTD 164(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
-	VMOVDQU      384(AX)(BX*4), Y10
-	VPBROADCASTD 24(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
-	VPBROADCASTD 72(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
-	VPBROADCASTD 120(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
-	VPBROADCASTD 168(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
-	VMOVDQU      448(AX)(BX*4), Y10
-	VPBROADCASTD 28(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y6
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xf3
-	VPBROADCASTD 76(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y7
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x2d; BYTE $0x50; BYTE $0xfb
-	VPBROADCASTD 124(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y8
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xc3
-	VPBROADCASTD 172(CX), Y11
-	// VPDPBUSD     Y11, Y10, Y9
-	BYTE $0xc4; BYTE $0x42; BYTE $0x2d; BYTE $0x50; BYTE $0xcb
-	VPBROADCASTD 36(CX), Y10
-	VPMADDWD     Y4, Y10, Y10
-	VPADDD       Y10, Y6, Y6
-	VBROADCASTSS 32(CX), Y10
-	VCVTDQ2PS    Y6, Y6
-	VFMADD231PS  Y10, Y6, Y0
-	VPBROADCASTD 84(CX), Y6
-	VPMADDWD     Y4, Y6, Y6
-	VPADDD       Y6, Y7, Y7
-	VBROADCASTSS 80(CX), Y6
-	VCVTDQ2PS    Y7, Y7
-	VFMADD231PS  Y6, Y7, Y1
-	VPBROADCASTD 132(CX), Y6
-	VPMADDWD     Y4, Y6, Y6
-	VPADDD       Y6, Y8, Y8
-	VBROADCASTSS 128(CX), Y6
-	VCVTDQ2PS    Y8, Y8
-	VFMADD231PS  Y6, Y8, Y2
-	VPBROADCASTD 180(CX), Y6
-	VPMADDWD     Y4, Y6, Y6
-	VPADDD       Y6, Y9, Y9
-	VBROADCASTSS 176(CX), Y6
-	VCVTDQ2PS    Y9, Y9
-	VFMADD231PS  Y6, Y9, Y3
-	ADDQ         $0x00000200, AX
-	ADDQ         R8, CX
-	DECQ         R12
-	JNZ          groupBlock
-	VFMADD213PS  (DX), Y5, Y0
-	VMOVUPS      Y0, (DX)
-	VFMADD213PS  64(DX), Y5, Y1
-	VMOVUPS      Y1, 64(DX)
-	VFMADD213PS  128(DX), Y5, Y2
-	VMOVUPS      Y2, 128(DX)
-	VFMADD213PS  192(DX), Y5, Y3
-	VMOVUPS      Y3, 192(DX)
-	TESTQ        DI, DI
-	JZ           groupDone
-	DECQ         R10
-	JNZ          groupNext
-	JMP          groupSpan
-
-groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 128(DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 192(DX), Y0
-	VMOVUPS Y0, (AX)
-	VZEROUPPER
-	RET
-
-single:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), SI
-
-singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
-	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
-
 singleNext:
-	VCVTPH2PS    (DI)(BX*2), Y5
-	ADDQ         $0x00000020, DI
-	VPMOVZXBD    (R9)(BX*1), Y4
-	ADDQ         $0x00000010, R9
+	VCVTPH2PS    (R9)(BX*2), Y5
+	ADDQ         $0x00000020, R9
+	VPMOVZXBD    (R11)(BX*1), Y4
+	ADDQ         $0x00000010, R11
 	VPXOR        Y6, Y6, Y6
 	VPXOR        Y7, Y7, Y7
 	VPXOR        Y8, Y8, Y8
@@ -14863,66 +15369,72 @@ singleNext:
 	VMULPS       Y4, Y9, Y9
 	VFMADD231PS  Y9, Y5, Y3
 	ADDQ         $0x00000200, AX
-	ADDQ         SI, CX
-	DECQ         DX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8asymAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul8asymAVX2x1(SB), NOSPLIT, $0-72
+TEXT ·mul8asymAVX2x1(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
-	MOVL         $0x00010001, BX
-	VMOVD        BX, X1
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
-	MOVL         $0x00100010, BX
-	VMOVD        BX, X2
+	MOVL         $0x00100010, CX
+	VMOVD        CX, X2
 	VPBROADCASTD X2, Y2
 	MOVQ         perGroup+56(FP), BX
 	CMPQ         BX, $0x01
 	JEQ          single
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	MOVQ         blocks+48(FP), SI
-	MOVQ         step+40(FP), DI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
+
+groupPanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R8)(DX*2), Y6
-	ADDQ      $0x00000020, R8
-	VPMOVZXBD (R10)(DX*1), Y5
-	ADDQ      $0x00000010, R10
+	VCVTPH2PS (R10)(DX*2), Y6
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12)(DX*1), Y5
+	ADDQ      $0x00000010, R12
 	VXORPS    Y3, Y3, Y3
-	MOVQ      BX, R11
-	CMPQ      R11, SI
-	CMOVQGT   SI, R11
-	SUBQ      R11, SI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
 	VMOVDQU      (AX)(DX*4), Y7
@@ -15005,39 +15517,47 @@ groupBlock:
 	VCVTDQ2PS    Y7, Y7
 	VFMADD231PS  Y8, Y7, Y3
 	ADDQ         $0x00000200, AX
-	ADDQ         DI, CX
-	DECQ         R11
+	ADDQ         R9, CX
+	DECQ         R13
 	JNZ          groupBlock
 	VFMADD231PS  Y3, Y6, Y4
-	TESTQ        SI, SI
+	TESTQ        R8, R8
 	JZ           groupDone
-	DECQ         R9
+	DECQ         R11
 	JNZ          groupNext
 	JMP          groupSpan
 
 groupDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y4, (AX)
+	MOVQ    DI, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
 	VXORPS Y3, Y3, Y3
-	MOVQ   blocks+48(FP), BX
-	MOVQ   step+40(FP), SI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
+	MOVQ $0x00000004, R10
 
 singleNext:
-	VCVTPH2PS    (DI)(DX*2), Y5
-	ADDQ         $0x00000020, DI
-	VPMOVZXBD    (R9)(DX*1), Y4
-	ADDQ         $0x00000010, R9
+	VCVTPH2PS    (R9)(DX*2), Y5
+	ADDQ         $0x00000020, R9
+	VPMOVZXBD    (R11)(DX*1), Y4
+	ADDQ         $0x00000010, R11
 	VMOVDQU      (AX)(DX*4), Y6
 	VPSRLW       $0x04, Y6, Y7
 	VPAND        Y0, Y6, Y6
@@ -15119,234 +15639,247 @@ singleNext:
 	VMULPS       Y4, Y6, Y6
 	VFMADD231PS  Y6, Y5, Y3
 	ADDQ         $0x00000200, AX
-	ADDQ         SI, CX
-	DECQ         BX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y3, (AX)
+	MOVQ    SI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
+// func mul8asymAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul8asymAVX2x2(SB), NOSPLIT, $0-72
+TEXT ·mul8asymAVX2x2(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
-	MOVQ         acts+32(FP), CX
-	MOVQ         scratch+64(FP), DX
+	MOVQ         scratch+72(FP), DX
 	MOVQ         lane+24(FP), BX
-	MOVL         $0x0f0f0f0f, SI
-	VMOVD        SI, X0
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X1
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
-	MOVL         $0x00100010, SI
-	VMOVD        SI, X2
+	MOVL         $0x00100010, CX
+	VMOVD        CX, X2
 	VPBROADCASTD X2, Y2
 	MOVQ         perGroup+56(FP), SI
 	CMPQ         SI, $0x01
 	JEQ          single
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y3, Y3, Y3
-	VMOVUPS      Y3, (DX)
-	VMOVUPS      Y3, 64(DX)
-	MOVQ         blocks+48(FP), DI
-	MOVQ         step+40(FP), R8
+	VXORPS       Y5, Y5, Y5
+	MOVQ         panels+64(FP), DI
+	MOVQ         c+0(FP), R8
+
+groupPanel:
+	MOVQ    acts+32(FP), CX
+	VMOVUPS Y5, (DX)
+	VMOVUPS Y5, 64(DX)
+	MOVQ    blocks+48(FP), R9
+	MOVQ    step+40(FP), R10
 
 groupSpan:
+	MOVQ AX, R11
+	LEAQ 128(AX), R13
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000004, R12
+
+groupNext:
+	VCVTPH2PS (R11)(BX*2), Y7
+	ADDQ      $0x00000020, R11
+	VPMOVZXBD (R13)(BX*1), Y6
+	ADDQ      $0x00000010, R13
+	VXORPS    Y3, Y3, Y3
+	VXORPS    Y4, Y4, Y4
+	MOVQ      SI, R14
+	CMPQ      R14, R9
+	CMOVQGT   R9, R14
+	SUBQ      R14, R9
+
+groupBlock:
+	VMOVDQU      (AX)(BX*4), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD (CX), Y10
+	VPMADDUBSW   Y10, Y8, Y11
+	VPMADDUBSW   Y10, Y9, Y10
+	VPBROADCASTD 48(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y8
+	VPMADDUBSW   Y12, Y9, Y9
+	VMOVDQU      64(AX)(BX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        Y0, Y12, Y12
+	VPAND        Y0, Y13, Y13
+	VPBROADCASTD 4(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y15
+	VPADDW       Y15, Y11, Y11
+	VPMADDUBSW   Y14, Y13, Y14
+	VPADDW       Y14, Y10, Y10
+	VPBROADCASTD 52(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y14, Y13, Y12
+	VPADDW       Y12, Y9, Y9
+	VMOVDQU      128(AX)(BX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        Y0, Y12, Y12
+	VPAND        Y0, Y13, Y13
+	VPBROADCASTD 8(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y15
+	VPADDW       Y15, Y11, Y11
+	VPMADDUBSW   Y14, Y13, Y14
+	VPADDW       Y14, Y10, Y10
+	VPBROADCASTD 56(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y14, Y13, Y12
+	VPADDW       Y12, Y9, Y9
+	VMOVDQU      192(AX)(BX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        Y0, Y12, Y12
+	VPAND        Y0, Y13, Y13
+	VPBROADCASTD 12(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y15
+	VPADDW       Y15, Y11, Y11
+	VPMADDUBSW   Y14, Y13, Y14
+	VPADDW       Y14, Y10, Y10
+	VPBROADCASTD 60(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y14, Y13, Y12
+	VPADDW       Y12, Y9, Y9
+	VMOVDQU      256(AX)(BX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        Y0, Y12, Y12
+	VPAND        Y0, Y13, Y13
+	VPBROADCASTD 16(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y15
+	VPADDW       Y15, Y11, Y11
+	VPMADDUBSW   Y14, Y13, Y14
+	VPADDW       Y14, Y10, Y10
+	VPBROADCASTD 64(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y14, Y13, Y12
+	VPADDW       Y12, Y9, Y9
+	VMOVDQU      320(AX)(BX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        Y0, Y12, Y12
+	VPAND        Y0, Y13, Y13
+	VPBROADCASTD 20(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y15
+	VPADDW       Y15, Y11, Y11
+	VPMADDUBSW   Y14, Y13, Y14
+	VPADDW       Y14, Y10, Y10
+	VPBROADCASTD 68(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y14, Y13, Y12
+	VPADDW       Y12, Y9, Y9
+	VMOVDQU      384(AX)(BX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        Y0, Y12, Y12
+	VPAND        Y0, Y13, Y13
+	VPBROADCASTD 24(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y15
+	VPADDW       Y15, Y11, Y11
+	VPMADDUBSW   Y14, Y13, Y14
+	VPADDW       Y14, Y10, Y10
+	VPBROADCASTD 72(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y14, Y13, Y12
+	VPADDW       Y12, Y9, Y9
+	VMOVDQU      448(AX)(BX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        Y0, Y12, Y12
+	VPAND        Y0, Y13, Y13
+	VPBROADCASTD 28(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y15
+	VPADDW       Y15, Y11, Y11
+	VPMADDUBSW   Y14, Y13, Y14
+	VPADDW       Y14, Y10, Y10
+	VPBROADCASTD 76(CX), Y14
+	VPMADDUBSW   Y14, Y12, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y14, Y13, Y12
+	VPADDW       Y12, Y9, Y9
+	VPMADDWD     Y1, Y11, Y11
+	VPMADDWD     Y2, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPBROADCASTD 36(CX), Y10
+	VPMADDWD     Y6, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VBROADCASTSS 32(CX), Y10
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y10, Y11, Y3
+	VPMADDWD     Y1, Y8, Y8
+	VPMADDWD     Y2, Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VPBROADCASTD 84(CX), Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VBROADCASTSS 80(CX), Y9
+	VCVTDQ2PS    Y8, Y8
+	VFMADD231PS  Y9, Y8, Y4
+	ADDQ         $0x00000200, AX
+	ADDQ         R10, CX
+	DECQ         R14
+	JNZ          groupBlock
+	VFMADD213PS  (DX), Y7, Y3
+	VMOVUPS      Y3, (DX)
+	VFMADD213PS  64(DX), Y7, Y4
+	VMOVUPS      Y4, 64(DX)
+	TESTQ        R9, R9
+	JZ           groupDone
+	DECQ         R12
+	JNZ          groupNext
+	JMP          groupSpan
+
+groupDone:
+	MOVQ    ldc+8(FP), R9
+	MOVQ    R8, CX
+	VMOVUPS (DX), Y3
+	VMOVUPS Y3, (CX)
+	ADDQ    R9, CX
+	VMOVUPS 64(DX), Y3
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     groupPanel
+	VZEROUPPER
+	RET
+
+single:
+	MOVQ panels+64(FP), DX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+32(FP), CX
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
+
+singleSpan:
 	MOVQ AX, R9
 	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
 	MOVQ $0x00000004, R10
 
-groupNext:
-	VCVTPH2PS (R9)(BX*2), Y6
-	ADDQ      $0x00000020, R9
-	VPMOVZXBD (R11)(BX*1), Y5
-	ADDQ      $0x00000010, R11
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Y4, Y4, Y4
-	MOVQ      SI, R12
-	CMPQ      R12, DI
-	CMOVQGT   DI, R12
-	SUBQ      R12, DI
-
-groupBlock:
-	VMOVDQU      (AX)(BX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y0, Y7, Y7
-	VPAND        Y0, Y8, Y8
-	VPBROADCASTD (CX), Y9
-	VPMADDUBSW   Y9, Y7, Y10
-	VPMADDUBSW   Y9, Y8, Y9
-	VPBROADCASTD 48(CX), Y11
-	VPMADDUBSW   Y11, Y7, Y7
-	VPMADDUBSW   Y11, Y8, Y8
-	VMOVDQU      64(AX)(BX*4), Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y0, Y11, Y11
-	VPAND        Y0, Y12, Y12
-	VPBROADCASTD 4(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y14
-	VPADDW       Y14, Y10, Y10
-	VPMADDUBSW   Y13, Y12, Y13
-	VPADDW       Y13, Y9, Y9
-	VPBROADCASTD 52(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y11
-	VPADDW       Y11, Y7, Y7
-	VPMADDUBSW   Y13, Y12, Y11
-	VPADDW       Y11, Y8, Y8
-	VMOVDQU      128(AX)(BX*4), Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y0, Y11, Y11
-	VPAND        Y0, Y12, Y12
-	VPBROADCASTD 8(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y14
-	VPADDW       Y14, Y10, Y10
-	VPMADDUBSW   Y13, Y12, Y13
-	VPADDW       Y13, Y9, Y9
-	VPBROADCASTD 56(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y11
-	VPADDW       Y11, Y7, Y7
-	VPMADDUBSW   Y13, Y12, Y11
-	VPADDW       Y11, Y8, Y8
-	VMOVDQU      192(AX)(BX*4), Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y0, Y11, Y11
-	VPAND        Y0, Y12, Y12
-	VPBROADCASTD 12(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y14
-	VPADDW       Y14, Y10, Y10
-	VPMADDUBSW   Y13, Y12, Y13
-	VPADDW       Y13, Y9, Y9
-	VPBROADCASTD 60(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y11
-	VPADDW       Y11, Y7, Y7
-	VPMADDUBSW   Y13, Y12, Y11
-	VPADDW       Y11, Y8, Y8
-	VMOVDQU      256(AX)(BX*4), Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y0, Y11, Y11
-	VPAND        Y0, Y12, Y12
-	VPBROADCASTD 16(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y14
-	VPADDW       Y14, Y10, Y10
-	VPMADDUBSW   Y13, Y12, Y13
-	VPADDW       Y13, Y9, Y9
-	VPBROADCASTD 64(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y11
-	VPADDW       Y11, Y7, Y7
-	VPMADDUBSW   Y13, Y12, Y11
-	VPADDW       Y11, Y8, Y8
-	VMOVDQU      320(AX)(BX*4), Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y0, Y11, Y11
-	VPAND        Y0, Y12, Y12
-	VPBROADCASTD 20(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y14
-	VPADDW       Y14, Y10, Y10
-	VPMADDUBSW   Y13, Y12, Y13
-	VPADDW       Y13, Y9, Y9
-	VPBROADCASTD 68(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y11
-	VPADDW       Y11, Y7, Y7
-	VPMADDUBSW   Y13, Y12, Y11
-	VPADDW       Y11, Y8, Y8
-	VMOVDQU      384(AX)(BX*4), Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y0, Y11, Y11
-	VPAND        Y0, Y12, Y12
-	VPBROADCASTD 24(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y14
-	VPADDW       Y14, Y10, Y10
-	VPMADDUBSW   Y13, Y12, Y13
-	VPADDW       Y13, Y9, Y9
-	VPBROADCASTD 72(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y11
-	VPADDW       Y11, Y7, Y7
-	VPMADDUBSW   Y13, Y12, Y11
-	VPADDW       Y11, Y8, Y8
-	VMOVDQU      448(AX)(BX*4), Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y0, Y11, Y11
-	VPAND        Y0, Y12, Y12
-	VPBROADCASTD 28(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y14
-	VPADDW       Y14, Y10, Y10
-	VPMADDUBSW   Y13, Y12, Y13
-	VPADDW       Y13, Y9, Y9
-	VPBROADCASTD 76(CX), Y13
-	VPMADDUBSW   Y13, Y11, Y11
-	VPADDW       Y11, Y7, Y7
-	VPMADDUBSW   Y13, Y12, Y11
-	VPADDW       Y11, Y8, Y8
-	VPMADDWD     Y1, Y10, Y10
-	VPMADDWD     Y2, Y9, Y9
-	VPADDD       Y9, Y10, Y10
-	VPBROADCASTD 36(CX), Y9
-	VPMADDWD     Y5, Y9, Y9
-	VPADDD       Y9, Y10, Y10
-	VBROADCASTSS 32(CX), Y9
-	VCVTDQ2PS    Y10, Y10
-	VFMADD231PS  Y9, Y10, Y3
-	VPMADDWD     Y1, Y7, Y7
-	VPMADDWD     Y2, Y8, Y8
-	VPADDD       Y8, Y7, Y7
-	VPBROADCASTD 84(CX), Y8
-	VPMADDWD     Y5, Y8, Y8
-	VPADDD       Y8, Y7, Y7
-	VBROADCASTSS 80(CX), Y8
-	VCVTDQ2PS    Y7, Y7
-	VFMADD231PS  Y8, Y7, Y4
-	ADDQ         $0x00000200, AX
-	ADDQ         R8, CX
-	DECQ         R12
-	JNZ          groupBlock
-	VFMADD213PS  (DX), Y6, Y3
-	VMOVUPS      Y3, (DX)
-	VFMADD213PS  64(DX), Y6, Y4
-	VMOVUPS      Y4, 64(DX)
-	TESTQ        DI, DI
-	JZ           groupDone
-	DECQ         R10
-	JNZ          groupNext
-	JMP          groupSpan
-
-groupDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS (DX), Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VMOVUPS 64(DX), Y0
-	VMOVUPS Y0, (AX)
-	VZEROUPPER
-	RET
-
-single:
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	MOVQ   blocks+48(FP), DX
-	MOVQ   step+40(FP), SI
-
-singleSpan:
-	MOVQ AX, DI
-	LEAQ 128(AX), R9
-	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R8
-
 singleNext:
-	VCVTPH2PS    (DI)(BX*2), Y6
-	ADDQ         $0x00000020, DI
-	VPMOVZXBD    (R9)(BX*1), Y5
-	ADDQ         $0x00000010, R9
+	VCVTPH2PS    (R9)(BX*2), Y6
+	ADDQ         $0x00000020, R9
+	VPMOVZXBD    (R11)(BX*1), Y5
+	ADDQ         $0x00000010, R11
 	VMOVDQU      (AX)(BX*4), Y7
 	VPSRLW       $0x04, Y7, Y8
 	VPAND        Y0, Y7, Y7
@@ -15476,19 +16009,22 @@ singleNext:
 	VMULPS       Y5, Y7, Y7
 	VFMADD231PS  Y7, Y6, Y4
 	ADDQ         $0x00000200, AX
-	ADDQ         SI, CX
-	DECQ         DX
+	ADDQ         R8, CX
+	DECQ         DI
 	JZ           singleDone
-	DECQ         R8
+	DECQ         R10
 	JNZ          singleNext
 	JMP          singleSpan
 
 singleDone:
-	MOVQ    c+0(FP), AX
-	MOVQ    ldc+8(FP), CX
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y4, (AX)
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    DX
+	JNZ     singlePanel
 	VZEROUPPER
 	RET
 

@@ -4,13 +4,13 @@
 
 #include "textflag.h"
 
-// func mul4symNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symNEON16x1(SB), NOSPLIT, $0-72
+// func mul4symNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4symNEON16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -401,13 +401,13 @@ singleDone:
 	FMOVQ F4, 48(R9)
 	RET
 
-// func mul4symNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symNEON8x2(SB), NOSPLIT, $0-72
+// func mul4symNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4symNEON8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -774,13 +774,13 @@ singleDone:
 	FMOVQ F4, 16(R9)
 	RET
 
-// func mul4symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symDotProd16x1(SB), NOSPLIT, $0-72
+// func mul4symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4symDotProd16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -1071,13 +1071,13 @@ singleDone:
 	FMOVQ F4, 48(R9)
 	RET
 
-// func mul4symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symDotProd16x2(SB), NOSPLIT, $0-72
+// func mul4symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4symDotProd16x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -1494,13 +1494,13 @@ singleDone:
 	FMOVQ F8, 48(R9)
 	RET
 
-// func mul4symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symDotProd8x4(SB), NOSPLIT, $0-72
+// func mul4symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4symDotProd8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -1883,13 +1883,13 @@ singleDone:
 	FMOVQ F8, 16(R9)
 	RET
 
-// func mul4symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symI8MM8x2(SB), NOSPLIT, $0-72
+// func mul4symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4symI8MM8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -2166,13 +2166,13 @@ singleDone:
 	FMOVQ F5, 16(R9)
 	RET
 
-// func mul4symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symI8MM8x4(SB), NOSPLIT, $0-72
+// func mul4symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4symI8MM8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -2575,13 +2575,13 @@ singleDone:
 	FMOVQ F9, 16(R9)
 	RET
 
-// func mul4symI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4symI8MM8x8(SB), NOSPLIT, $0-72
+// func mul4symI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4symI8MM8x8(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -3415,13 +3415,13 @@ singleDone:
 	FMOVQ F1, 16(R9)
 	RET
 
-// func mul4asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymNEON16x1(SB), NOSPLIT, $0-72
+// func mul4asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4asymNEON16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -3834,13 +3834,13 @@ singleDone:
 	FMOVQ F4, 48(R9)
 	RET
 
-// func mul4asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymNEON8x2(SB), NOSPLIT, $0-72
+// func mul4asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4asymNEON8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -4221,13 +4221,13 @@ singleDone:
 	FMOVQ F4, 16(R9)
 	RET
 
-// func mul4asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymDotProd16x1(SB), NOSPLIT, $0-72
+// func mul4asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4asymDotProd16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -4540,13 +4540,13 @@ singleDone:
 	FMOVQ F4, 48(R9)
 	RET
 
-// func mul4asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymDotProd16x2(SB), NOSPLIT, $0-72
+// func mul4asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4asymDotProd16x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -4985,13 +4985,13 @@ singleDone:
 	FMOVQ F8, 48(R9)
 	RET
 
-// func mul4asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymDotProd8x4(SB), NOSPLIT, $0-72
+// func mul4asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4asymDotProd8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -5388,13 +5388,13 @@ singleDone:
 	FMOVQ F8, 16(R9)
 	RET
 
-// func mul4asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymI8MM8x2(SB), NOSPLIT, $0-72
+// func mul4asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4asymI8MM8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -5695,13 +5695,13 @@ singleDone:
 	FMOVQ F5, 16(R9)
 	RET
 
-// func mul4asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymI8MM8x4(SB), NOSPLIT, $0-72
+// func mul4asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4asymI8MM8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -6130,13 +6130,13 @@ singleDone:
 	FMOVQ F9, 16(R9)
 	RET
 
-// func mul4asymI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul4asymI8MM8x8(SB), NOSPLIT, $0-72
+// func mul4asymI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul4asymI8MM8x8(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -7000,13 +7000,13 @@ singleDone:
 	FMOVQ F1, 16(R9)
 	RET
 
-// func mul8symNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symNEON16x1(SB), NOSPLIT, $0-72
+// func mul8symNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8symNEON16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -7491,13 +7491,13 @@ singleDone:
 	FMOVQ F4, 48(R9)
 	RET
 
-// func mul8symNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symNEON8x2(SB), NOSPLIT, $0-72
+// func mul8symNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8symNEON8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -7940,13 +7940,13 @@ singleDone:
 	FMOVQ F4, 16(R9)
 	RET
 
-// func mul8symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symDotProd16x1(SB), NOSPLIT, $0-72
+// func mul8symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8symDotProd16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -8267,13 +8267,13 @@ singleDone:
 	FMOVQ F4, 48(R9)
 	RET
 
-// func mul8symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symDotProd16x2(SB), NOSPLIT, $0-72
+// func mul8symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8symDotProd16x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -8718,13 +8718,13 @@ singleDone:
 	FMOVQ F8, 48(R9)
 	RET
 
-// func mul8symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symDotProd8x4(SB), NOSPLIT, $0-72
+// func mul8symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8symDotProd8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -9115,13 +9115,13 @@ singleDone:
 	FMOVQ F8, 16(R9)
 	RET
 
-// func mul8symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symI8MM8x2(SB), NOSPLIT, $0-72
+// func mul8symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8symI8MM8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -9380,13 +9380,13 @@ singleDone:
 	FMOVQ F4, 16(R9)
 	RET
 
-// func mul8symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symI8MM8x4(SB), NOSPLIT, $0-72
+// func mul8symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8symI8MM8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -9771,13 +9771,13 @@ singleDone:
 	FMOVQ F8, 16(R9)
 	RET
 
-// func mul8symI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8symI8MM8x8(SB), NOSPLIT, $0-72
+// func mul8symI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8symI8MM8x8(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -10593,13 +10593,13 @@ singleDone:
 	FMOVQ F0, 16(R9)
 	RET
 
-// func mul8asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymNEON16x1(SB), NOSPLIT, $0-72
+// func mul8asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8asymNEON16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -11128,13 +11128,13 @@ singleDone:
 	FMOVQ F4, 48(R9)
 	RET
 
-// func mul8asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymNEON8x2(SB), NOSPLIT, $0-72
+// func mul8asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8asymNEON8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -11613,13 +11613,13 @@ singleDone:
 	FMOVQ F4, 16(R9)
 	RET
 
-// func mul8asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymDotProd16x1(SB), NOSPLIT, $0-72
+// func mul8asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8asymDotProd16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -11968,13 +11968,13 @@ singleDone:
 	FMOVQ F4, 48(R9)
 	RET
 
-// func mul8asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymDotProd16x2(SB), NOSPLIT, $0-72
+// func mul8asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8asymDotProd16x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -12449,13 +12449,13 @@ singleDone:
 	FMOVQ F8, 48(R9)
 	RET
 
-// func mul8asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymDotProd8x4(SB), NOSPLIT, $0-72
+// func mul8asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8asymDotProd8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -12870,13 +12870,13 @@ singleDone:
 	FMOVQ F8, 16(R9)
 	RET
 
-// func mul8asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymI8MM8x2(SB), NOSPLIT, $0-72
+// func mul8asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8asymI8MM8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -13159,13 +13159,13 @@ singleDone:
 	FMOVQ F4, 16(R9)
 	RET
 
-// func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymI8MM8x4(SB), NOSPLIT, $0-72
+// func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8asymI8MM8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
@@ -13576,13 +13576,13 @@ singleDone:
 	FMOVQ F8, 16(R9)
 	RET
 
-// func mul8asymI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)
-TEXT ·mul8asymI8MM8x8(SB), NOSPLIT, $0-72
+// func mul8asymI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+TEXT ·mul8asymI8MM8x8(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
 	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
-	MOVD scratch+64(FP), R4
+	MOVD scratch+72(FP), R4
 	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0

@@ -198,7 +198,7 @@ func (b *selection) choose(s Shape) (Choice, error) {
 func (b *selection) time(k intKernel, dst []float32, a *quantActs, w *packed, d time.Duration) float64 {
 	start := time.Now()
 	for n := 1; ; n++ {
-		b.e.pool.run(w.panels(), max(1, min(16, w.panels()/(4*b.e.pool.threads))), func(_, lo, hi int) {
+		b.e.pool.run(w.panels(), panelGrain(w.panels(), b.e.pool.threads), func(_, lo, hi int) {
 			tokens(a.m, func(m0, m1 int) { k.run(dst, w.n, a, m0, m1, w, lo, hi) })
 		})
 		if took := time.Since(start); took >= d {

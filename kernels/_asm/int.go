@@ -110,7 +110,7 @@ func (k *kernel) start() int {
 	return nsum128At
 }
 
-// registers makes n zero registers, or none when there are too few.
+// registers makes n registers, or none when there are too few.
 func registers(isa tier, n, free int) []reg.VecVirtual {
 	if n > free {
 		return nil
@@ -118,7 +118,6 @@ func registers(isa tier, n, free int) []reg.VecVirtual {
 	vs := make([]reg.VecVirtual, n)
 	for i := range vs {
 		vs[i] = isa.vec()
-		VXORPS(vs[i], vs[i], vs[i])
 	}
 	return vs
 }
@@ -131,11 +130,11 @@ func tile(bits int, sym bool, tokens int, isa tier) {
 	}
 	name := fmt.Sprintf("mul%d%s%sx%d", bits, kind, isa.name(), tokens)
 	TEXT(name, NOSPLIT,
-		"func(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, scratch *byte)")
+		"func(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)")
 	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel, the first or from lane on, and %d tokens, %d-bit %smetric codes.", name, isa.lanes(), tokens, bits, kind),
-		"ldc and step count bytes.")
+		"It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.")
 	Pragma("noescape")
-	k := &kernel{bits: bits, tokens: tokens, sym: sym, panel: Load(Param("panel"), GP64()), acts: Load(Param("acts"), GP64()),
+	k := &kernel{bits: bits, tokens: tokens, sym: sym, panel: Load(Param("panel"), GP64()), acts: GP64(),
 		scratch: Load(Param("scratch"), GP64())}
 	if isa.lanes() < panelRows {
 		k.lane = Load(Param("lane"), GP64())
@@ -164,9 +163,15 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	if k.sum == nil || (!k.single && k.part == nil) {
 		VXORPS(zero, zero, zero)
 	}
-	if k.sum == nil {
-		for t := range k.tokens {
+	panels, c := Load(Param("panels"), GP64()), Load(Param("c"), GP64())
+
+	Label(label + "Panel")
+	Load(Param("acts"), k.acts)
+	for t := range k.tokens {
+		if k.sum == nil {
 			VMOVUPS(zero, k.sumAt(t))
+		} else {
+			VXORPS(k.sum[t], k.sum[t], k.sum[t])
 		}
 	}
 	left := Load(Param("blocks"), GP64())
@@ -236,7 +241,8 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 
 	Label(label + "Done")
 
-	c, ldc := Load(Param("c"), GP64()), Load(Param("ldc"), GP64())
+	row, ldc := GP64(), Load(Param("ldc"), GP64())
+	MOVQ(c, row)
 	for t := range k.tokens {
 		v := isa.vec()
 		if k.sum != nil {
@@ -244,11 +250,14 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 		} else {
 			VMOVUPS(k.sumAt(t), v)
 		}
-		VMOVUPS(v, operand.Mem{Base: c})
+		VMOVUPS(v, operand.Mem{Base: row})
 		if t+1 < k.tokens {
-			ADDQ(ldc, c)
+			ADDQ(ldc, row)
 		}
 	}
+	ADDQ(operand.U32(4*panelRows), c)
+	DECQ(panels)
+	JNZ(operand.LabelRef(label + "Panel"))
 	VZEROUPPER()
 	RET()
 }

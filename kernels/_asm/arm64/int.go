@@ -87,8 +87,8 @@ func mul(f *file, t tier, bits int, sym bool, rows, tokens int) {
 	name := fmt.Sprintf("mul%d%s%s%dx%d", bits, kind, t.name(), rows, tokens)
 	k := &kernel{tier: t, bits: bits, rows: rows, tokens: tokens, sym: sym, nibbles: none, flip: none}
 	k.function = f.begin(name,
-		fmt.Sprintf("%s is mulGeneric for %d rows of a panel from lane on and %d tokens, %d-bit %smetric codes.\nldc and step count bytes.", name, rows, tokens, bits, kind), "",
-		"c *float32", "ldc int", "panel *byte", "lane int", "acts *byte", "step int", "blocks int", "perGroup int", "scratch *byte")
+		fmt.Sprintf("%s is mulGeneric for %d rows of a panel from lane on and %d tokens, %d-bit %smetric codes.\nldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as panels says.", name, rows, tokens, bits, kind), "",
+		"c *float32", "ldc int", "panel *byte", "lane int", "acts *byte", "step int", "blocks int", "perGroup int", "panels int", "scratch *byte")
 	k.codes, k.acts, k.lane, k.step, k.scratch = k.param("panel"), k.param("acts"), k.param("lane"), k.param("step"), k.param("scratch")
 	left, perGroup := k.param("blocks"), k.param("perGroup")
 	k.scales, k.zeros = k.gp(), k.gp()
