@@ -7,11 +7,9 @@
 // func mul4symNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4symNEON16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -20,6 +18,12 @@ TEXT ·mul4symNEON16x1(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -28,7 +32,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -36,8 +40,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 0(R1), F17
@@ -188,7 +192,7 @@ severalBlock:
 	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -202,20 +206,29 @@ severalBlock:
 	WORD $0x4e2ccc88 // fmla v8.4s, v4.4s, v12.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	FMOVQ F7, 32(R9)
-	FMOVQ F8, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	FMOVQ F7, 32(R11)
+	FMOVQ F8, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -224,7 +237,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	FMOVQ 0(R1), F13
@@ -388,27 +401,28 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	FMOVQ F3, 32(R9)
-	FMOVQ F4, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	FMOVQ F3, 32(R11)
+	FMOVQ F4, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4symNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4symNEON8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -417,6 +431,12 @@ TEXT ·mul4symNEON8x2(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -425,7 +445,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -433,8 +453,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 0(R1), F17
@@ -575,7 +595,7 @@ severalBlock:
 	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -586,21 +606,30 @@ severalBlock:
 	WORD $0x4e2acc88 // fmla v8.4s, v4.4s, v10.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	ADD R10, R9
-	FMOVQ F7, 0(R9)
-	FMOVQ F8, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	ADD R12, R11
+	FMOVQ F7, 0(R11)
+	FMOVQ F8, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -609,7 +638,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	FMOVQ 0(R1), F13
@@ -760,28 +789,29 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	ADD R10, R9
-	FMOVQ F3, 0(R9)
-	FMOVQ F4, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ F3, 0(R11)
+	FMOVQ F4, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4symDotProd16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -790,6 +820,12 @@ TEXT ·mul4symDotProd16x1(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -798,7 +834,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -806,8 +842,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 32(R1), F13
@@ -908,7 +944,7 @@ severalBlock:
 	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -922,20 +958,29 @@ severalBlock:
 	WORD $0x4e2ccc88 // fmla v8.4s, v4.4s, v12.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	FMOVQ F7, 32(R9)
-	FMOVQ F8, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	FMOVQ F7, 32(R11)
+	FMOVQ F8, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -944,7 +989,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	FMOVQ 32(R1), F9
@@ -1058,27 +1103,28 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	FMOVQ F3, 32(R9)
-	FMOVQ F4, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	FMOVQ F3, 32(R11)
+	FMOVQ F4, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4symDotProd16x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -1087,6 +1133,12 @@ TEXT ·mul4symDotProd16x2(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e409 // movi v9.2d, #0
 	WORD $0x6f00e40a // movi v10.2d, #0
 	WORD $0x6f00e40b // movi v11.2d, #0
@@ -1099,7 +1151,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -1111,8 +1163,8 @@ severalGroup:
 	WORD $0x6f00e407 // movi v7.2d, #0
 	WORD $0x6f00e408 // movi v8.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 32(R1), F25
@@ -1261,7 +1313,7 @@ severalBlock:
 	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
@@ -1279,25 +1331,34 @@ severalBlock:
 	WORD $0x4e34cd10 // fmla v16.4s, v8.4s, v20.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F9, 0(R9)
-	FMOVQ F10, 16(R9)
-	FMOVQ F11, 32(R9)
-	FMOVQ F12, 48(R9)
-	ADD R10, R9
-	FMOVQ F13, 0(R9)
-	FMOVQ F14, 16(R9)
-	FMOVQ F15, 32(R9)
-	FMOVQ F16, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F9, 0(R11)
+	FMOVQ F10, 16(R11)
+	FMOVQ F11, 32(R11)
+	FMOVQ F12, 48(R11)
+	ADD R12, R11
+	FMOVQ F13, 0(R11)
+	FMOVQ F14, 16(R11)
+	FMOVQ F15, 32(R11)
+	FMOVQ F16, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -1310,7 +1371,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	FMOVQ 32(R1), F17
@@ -1476,32 +1537,33 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	FMOVQ F3, 32(R9)
-	FMOVQ F4, 48(R9)
-	ADD R10, R9
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	FMOVQ F7, 32(R9)
-	FMOVQ F8, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	FMOVQ F3, 32(R11)
+	FMOVQ F4, 48(R11)
+	ADD R12, R11
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	FMOVQ F7, 32(R11)
+	FMOVQ F8, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4symDotProd8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -1510,6 +1572,12 @@ TEXT ·mul4symDotProd8x4(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e409 // movi v9.2d, #0
 	WORD $0x6f00e40a // movi v10.2d, #0
 	WORD $0x6f00e40b // movi v11.2d, #0
@@ -1522,7 +1590,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -1534,8 +1602,8 @@ severalGroup:
 	WORD $0x6f00e407 // movi v7.2d, #0
 	WORD $0x6f00e408 // movi v8.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 32(R1), F25
@@ -1668,7 +1736,7 @@ severalBlock:
 	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
@@ -1683,27 +1751,36 @@ severalBlock:
 	WORD $0x4e32cd10 // fmla v16.4s, v8.4s, v18.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F9, 0(R9)
-	FMOVQ F10, 16(R9)
-	ADD R10, R9
-	FMOVQ F11, 0(R9)
-	FMOVQ F12, 16(R9)
-	ADD R10, R9
-	FMOVQ F13, 0(R9)
-	FMOVQ F14, 16(R9)
-	ADD R10, R9
-	FMOVQ F15, 0(R9)
-	FMOVQ F16, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F9, 0(R11)
+	FMOVQ F10, 16(R11)
+	ADD R12, R11
+	FMOVQ F11, 0(R11)
+	FMOVQ F12, 16(R11)
+	ADD R12, R11
+	FMOVQ F13, 0(R11)
+	FMOVQ F14, 16(R11)
+	ADD R12, R11
+	FMOVQ F15, 0(R11)
+	FMOVQ F16, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -1716,7 +1793,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	FMOVQ 32(R1), F17
@@ -1863,34 +1940,35 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	ADD R10, R9
-	FMOVQ F3, 0(R9)
-	FMOVQ F4, 16(R9)
-	ADD R10, R9
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	ADD R10, R9
-	FMOVQ F7, 0(R9)
-	FMOVQ F8, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ F3, 0(R11)
+	FMOVQ F4, 16(R11)
+	ADD R12, R11
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	ADD R12, R11
+	FMOVQ F7, 0(R11)
+	FMOVQ F8, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4symI8MM8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -1899,6 +1977,12 @@ TEXT ·mul4symI8MM8x2(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -1907,7 +1991,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -1915,8 +1999,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 32(R1), F9
@@ -2004,7 +2088,7 @@ severalBlock:
 	WORD $0x4e2dcd84 // fmla v4.4s, v12.4s, v13.4s
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -2019,25 +2103,34 @@ severalBlock:
 	WORD $0x4e2acc88 // fmla v8.4s, v4.4s, v10.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e8618a9 // uzp1 v9.4s, v5.4s, v6.4s
-	FMOVQ F9, 0(R9)
+	FMOVQ F9, 0(R11)
 	WORD $0x4e8818e9 // uzp1 v9.4s, v7.4s, v8.4s
-	FMOVQ F9, 16(R9)
-	ADD R10, R9
+	FMOVQ F9, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8658a9 // uzp2 v9.4s, v5.4s, v6.4s
-	FMOVQ F9, 0(R9)
+	FMOVQ F9, 0(R11)
 	WORD $0x4e8858e9 // uzp2 v9.4s, v7.4s, v8.4s
-	FMOVQ F9, 16(R9)
+	FMOVQ F9, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -2046,7 +2139,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	FMOVQ 32(R1), F5
@@ -2148,32 +2241,33 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e821825 // uzp1 v5.4s, v1.4s, v2.4s
-	FMOVQ F5, 0(R9)
+	FMOVQ F5, 0(R11)
 	WORD $0x4e841865 // uzp1 v5.4s, v3.4s, v4.4s
-	FMOVQ F5, 16(R9)
-	ADD R10, R9
+	FMOVQ F5, 16(R11)
+	ADD R12, R11
 	WORD $0x4e825825 // uzp2 v5.4s, v1.4s, v2.4s
-	FMOVQ F5, 0(R9)
+	FMOVQ F5, 0(R11)
 	WORD $0x4e845865 // uzp2 v5.4s, v3.4s, v4.4s
-	FMOVQ F5, 16(R9)
+	FMOVQ F5, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4symI8MM8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -2182,6 +2276,12 @@ TEXT ·mul4symI8MM8x4(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e409 // movi v9.2d, #0
 	WORD $0x6f00e40a // movi v10.2d, #0
 	WORD $0x6f00e40b // movi v11.2d, #0
@@ -2194,7 +2294,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -2206,8 +2306,8 @@ severalGroup:
 	WORD $0x6f00e407 // movi v7.2d, #0
 	WORD $0x6f00e408 // movi v8.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 32(R1), F17
@@ -2338,7 +2438,7 @@ severalBlock:
 	WORD $0x4e39cf08 // fmla v8.4s, v24.4s, v25.4s
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
@@ -2357,35 +2457,44 @@ severalBlock:
 	WORD $0x4e32cd10 // fmla v16.4s, v8.4s, v18.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e8a1931 // uzp1 v17.4s, v9.4s, v10.4s
-	FMOVQ F17, 0(R9)
+	FMOVQ F17, 0(R11)
 	WORD $0x4e8c1971 // uzp1 v17.4s, v11.4s, v12.4s
-	FMOVQ F17, 16(R9)
-	ADD R10, R9
+	FMOVQ F17, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8a5931 // uzp2 v17.4s, v9.4s, v10.4s
-	FMOVQ F17, 0(R9)
+	FMOVQ F17, 0(R11)
 	WORD $0x4e8c5971 // uzp2 v17.4s, v11.4s, v12.4s
-	FMOVQ F17, 16(R9)
-	ADD R10, R9
+	FMOVQ F17, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8e19b1 // uzp1 v17.4s, v13.4s, v14.4s
-	FMOVQ F17, 0(R9)
+	FMOVQ F17, 0(R11)
 	WORD $0x4e9019f1 // uzp1 v17.4s, v15.4s, v16.4s
-	FMOVQ F17, 16(R9)
-	ADD R10, R9
+	FMOVQ F17, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8e59b1 // uzp2 v17.4s, v13.4s, v14.4s
-	FMOVQ F17, 0(R9)
+	FMOVQ F17, 0(R11)
 	WORD $0x4e9059f1 // uzp2 v17.4s, v15.4s, v16.4s
-	FMOVQ F17, 16(R9)
+	FMOVQ F17, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -2398,7 +2507,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	FMOVQ 32(R1), F9
@@ -2547,42 +2656,43 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e821829 // uzp1 v9.4s, v1.4s, v2.4s
-	FMOVQ F9, 0(R9)
+	FMOVQ F9, 0(R11)
 	WORD $0x4e841869 // uzp1 v9.4s, v3.4s, v4.4s
-	FMOVQ F9, 16(R9)
-	ADD R10, R9
+	FMOVQ F9, 16(R11)
+	ADD R12, R11
 	WORD $0x4e825829 // uzp2 v9.4s, v1.4s, v2.4s
-	FMOVQ F9, 0(R9)
+	FMOVQ F9, 0(R11)
 	WORD $0x4e845869 // uzp2 v9.4s, v3.4s, v4.4s
-	FMOVQ F9, 16(R9)
-	ADD R10, R9
+	FMOVQ F9, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8618a9 // uzp1 v9.4s, v5.4s, v6.4s
-	FMOVQ F9, 0(R9)
+	FMOVQ F9, 0(R11)
 	WORD $0x4e8818e9 // uzp1 v9.4s, v7.4s, v8.4s
-	FMOVQ F9, 16(R9)
-	ADD R10, R9
+	FMOVQ F9, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8658a9 // uzp2 v9.4s, v5.4s, v6.4s
-	FMOVQ F9, 0(R9)
+	FMOVQ F9, 0(R11)
 	WORD $0x4e8858e9 // uzp2 v9.4s, v7.4s, v8.4s
-	FMOVQ F9, 16(R9)
+	FMOVQ F9, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4symI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4symI8MM8x8(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -2591,6 +2701,12 @@ TEXT ·mul4symI8MM8x8(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	FMOVQ F1, 0(R4)
 	FMOVQ F1, 16(R4)
@@ -2612,7 +2728,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -2633,8 +2749,8 @@ severalGroup:
 	FMOVQ F1, 480(R4)
 	FMOVQ F1, 496(R4)
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 32(R1), F1
@@ -2883,7 +2999,7 @@ severalBlock:
 	FMOVQ F18, 496(R4)
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F1
 	WORD $0x4e217822 // fcvtl2 v2.4s, v1.8h
@@ -2958,87 +3074,96 @@ severalBlock:
 	FMOVQ F6, 240(R4)
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	FMOVQ 0(R4), F2
 	FMOVQ 16(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 32(R4), F2
 	FMOVQ 48(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 0(R4), F2
 	FMOVQ 16(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 32(R4), F2
 	FMOVQ 48(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F2
 	FMOVQ 80(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 96(R4), F2
 	FMOVQ 112(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F2
 	FMOVQ 80(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 96(R4), F2
 	FMOVQ 112(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F2
 	FMOVQ 144(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 160(R4), F2
 	FMOVQ 176(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F2
 	FMOVQ 144(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 160(R4), F2
 	FMOVQ 176(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F2
 	FMOVQ 208(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 224(R4), F2
 	FMOVQ 240(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F2
 	FMOVQ 208(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 224(R4), F2
 	FMOVQ 240(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
+	FMOVQ F1, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	FMOVQ F1, 0(R4)
 	FMOVQ F1, 16(R4)
@@ -3060,7 +3185,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	FMOVQ 32(R1), F1
@@ -3335,94 +3460,95 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	FMOVQ 0(R4), F2
 	FMOVQ 16(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 32(R4), F2
 	FMOVQ 48(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 0(R4), F2
 	FMOVQ 16(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 32(R4), F2
 	FMOVQ 48(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F2
 	FMOVQ 80(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 96(R4), F2
 	FMOVQ 112(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F2
 	FMOVQ 80(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 96(R4), F2
 	FMOVQ 112(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F2
 	FMOVQ 144(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 160(R4), F2
 	FMOVQ 176(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F2
 	FMOVQ 144(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 160(R4), F2
 	FMOVQ 176(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F2
 	FMOVQ 208(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 224(R4), F2
 	FMOVQ 240(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F2
 	FMOVQ 208(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 224(R4), F2
 	FMOVQ 240(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
+	FMOVQ F1, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4asymNEON16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -3431,6 +3557,12 @@ TEXT ·mul4asymNEON16x1(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -3441,7 +3573,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -3449,8 +3581,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 0(R1), F17
@@ -3609,7 +3741,7 @@ severalBlock:
 	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -3624,20 +3756,29 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	FMOVQ F7, 32(R9)
-	FMOVQ F8, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	FMOVQ F7, 32(R11)
+	FMOVQ F8, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -3648,7 +3789,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVQ 0(R1), F13
@@ -3821,27 +3962,28 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	FMOVQ F3, 32(R9)
-	FMOVQ F4, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	FMOVQ F3, 32(R11)
+	FMOVQ F4, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4asymNEON8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -3850,6 +3992,12 @@ TEXT ·mul4asymNEON8x2(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -3860,7 +4008,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -3868,8 +4016,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 0(R1), F17
@@ -4014,7 +4162,7 @@ severalBlock:
 	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -4026,21 +4174,30 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	ADD R10, R9
-	FMOVQ F7, 0(R9)
-	FMOVQ F8, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	ADD R12, R11
+	FMOVQ F7, 0(R11)
+	FMOVQ F8, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -4051,7 +4208,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVQ 0(R1), F13
@@ -4207,28 +4364,29 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	ADD R10, R9
-	FMOVQ F3, 0(R9)
-	FMOVQ F4, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ F3, 0(R11)
+	FMOVQ F4, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4asymDotProd16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -4237,6 +4395,12 @@ TEXT ·mul4asymDotProd16x1(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -4247,7 +4411,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -4255,8 +4419,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVD 0(R8), F13
@@ -4365,7 +4529,7 @@ severalBlock:
 	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -4380,20 +4544,29 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	FMOVQ F7, 32(R9)
-	FMOVQ F8, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	FMOVQ F7, 32(R11)
+	FMOVQ F8, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -4404,7 +4577,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVD 0(R8), F9
@@ -4527,27 +4700,28 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	FMOVQ F3, 32(R9)
-	FMOVQ F4, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	FMOVQ F3, 32(R11)
+	FMOVQ F4, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4asymDotProd16x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -4556,6 +4730,12 @@ TEXT ·mul4asymDotProd16x2(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e409 // movi v9.2d, #0
 	WORD $0x6f00e40a // movi v10.2d, #0
 	WORD $0x6f00e40b // movi v11.2d, #0
@@ -4570,7 +4750,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -4582,8 +4762,8 @@ severalGroup:
 	WORD $0x6f00e407 // movi v7.2d, #0
 	WORD $0x6f00e408 // movi v8.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVD 0(R8), F25
@@ -4740,7 +4920,7 @@ severalBlock:
 	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
@@ -4759,25 +4939,34 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F9, 0(R9)
-	FMOVQ F10, 16(R9)
-	FMOVQ F11, 32(R9)
-	FMOVQ F12, 48(R9)
-	ADD R10, R9
-	FMOVQ F13, 0(R9)
-	FMOVQ F14, 16(R9)
-	FMOVQ F15, 32(R9)
-	FMOVQ F16, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F9, 0(R11)
+	FMOVQ F10, 16(R11)
+	FMOVQ F11, 32(R11)
+	FMOVQ F12, 48(R11)
+	ADD R12, R11
+	FMOVQ F13, 0(R11)
+	FMOVQ F14, 16(R11)
+	FMOVQ F15, 32(R11)
+	FMOVQ F16, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -4792,7 +4981,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVD 0(R8), F17
@@ -4967,32 +5156,33 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	FMOVQ F3, 32(R9)
-	FMOVQ F4, 48(R9)
-	ADD R10, R9
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	FMOVQ F7, 32(R9)
-	FMOVQ F8, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	FMOVQ F3, 32(R11)
+	FMOVQ F4, 48(R11)
+	ADD R12, R11
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	FMOVQ F7, 32(R11)
+	FMOVQ F8, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4asymDotProd8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -5001,6 +5191,12 @@ TEXT ·mul4asymDotProd8x4(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e409 // movi v9.2d, #0
 	WORD $0x6f00e40a // movi v10.2d, #0
 	WORD $0x6f00e40b // movi v11.2d, #0
@@ -5015,7 +5211,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -5027,8 +5223,8 @@ severalGroup:
 	WORD $0x6f00e407 // movi v7.2d, #0
 	WORD $0x6f00e408 // movi v8.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVD 0(R8), F25
@@ -5165,7 +5361,7 @@ severalBlock:
 	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
@@ -5181,27 +5377,36 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F9, 0(R9)
-	FMOVQ F10, 16(R9)
-	ADD R10, R9
-	FMOVQ F11, 0(R9)
-	FMOVQ F12, 16(R9)
-	ADD R10, R9
-	FMOVQ F13, 0(R9)
-	FMOVQ F14, 16(R9)
-	ADD R10, R9
-	FMOVQ F15, 0(R9)
-	FMOVQ F16, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F9, 0(R11)
+	FMOVQ F10, 16(R11)
+	ADD R12, R11
+	FMOVQ F11, 0(R11)
+	FMOVQ F12, 16(R11)
+	ADD R12, R11
+	FMOVQ F13, 0(R11)
+	FMOVQ F14, 16(R11)
+	ADD R12, R11
+	FMOVQ F15, 0(R11)
+	FMOVQ F16, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -5216,7 +5421,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVD 0(R8), F17
@@ -5368,34 +5573,35 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	ADD R10, R9
-	FMOVQ F3, 0(R9)
-	FMOVQ F4, 16(R9)
-	ADD R10, R9
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	ADD R10, R9
-	FMOVQ F7, 0(R9)
-	FMOVQ F8, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ F3, 0(R11)
+	FMOVQ F4, 16(R11)
+	ADD R12, R11
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	ADD R12, R11
+	FMOVQ F7, 0(R11)
+	FMOVQ F8, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4asymI8MM8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -5404,6 +5610,12 @@ TEXT ·mul4asymI8MM8x2(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -5414,7 +5626,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -5422,8 +5634,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVD 0(R8), F13
@@ -5520,7 +5732,7 @@ severalBlock:
 	WORD $0x4e2dcd84 // fmla v4.4s, v12.4s, v13.4s
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -5536,25 +5748,34 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e8618a9 // uzp1 v9.4s, v5.4s, v6.4s
-	FMOVQ F9, 0(R9)
+	FMOVQ F9, 0(R11)
 	WORD $0x4e8818e9 // uzp1 v9.4s, v7.4s, v8.4s
-	FMOVQ F9, 16(R9)
-	ADD R10, R9
+	FMOVQ F9, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8658a9 // uzp2 v9.4s, v5.4s, v6.4s
-	FMOVQ F9, 0(R9)
+	FMOVQ F9, 0(R11)
 	WORD $0x4e8858e9 // uzp2 v9.4s, v7.4s, v8.4s
-	FMOVQ F9, 16(R9)
+	FMOVQ F9, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -5565,7 +5786,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVD 0(R8), F9
@@ -5677,32 +5898,33 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e821825 // uzp1 v5.4s, v1.4s, v2.4s
-	FMOVQ F5, 0(R9)
+	FMOVQ F5, 0(R11)
 	WORD $0x4e841865 // uzp1 v5.4s, v3.4s, v4.4s
-	FMOVQ F5, 16(R9)
-	ADD R10, R9
+	FMOVQ F5, 16(R11)
+	ADD R12, R11
 	WORD $0x4e825825 // uzp2 v5.4s, v1.4s, v2.4s
-	FMOVQ F5, 0(R9)
+	FMOVQ F5, 0(R11)
 	WORD $0x4e845865 // uzp2 v5.4s, v3.4s, v4.4s
-	FMOVQ F5, 16(R9)
+	FMOVQ F5, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4asymI8MM8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -5711,6 +5933,12 @@ TEXT ·mul4asymI8MM8x4(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e409 // movi v9.2d, #0
 	WORD $0x6f00e40a // movi v10.2d, #0
 	WORD $0x6f00e40b // movi v11.2d, #0
@@ -5725,7 +5953,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -5737,8 +5965,8 @@ severalGroup:
 	WORD $0x6f00e407 // movi v7.2d, #0
 	WORD $0x6f00e408 // movi v8.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVD 0(R8), F25
@@ -5879,7 +6107,7 @@ severalBlock:
 	WORD $0x4e39cf08 // fmla v8.4s, v24.4s, v25.4s
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
@@ -5899,35 +6127,44 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e8a1931 // uzp1 v17.4s, v9.4s, v10.4s
-	FMOVQ F17, 0(R9)
+	FMOVQ F17, 0(R11)
 	WORD $0x4e8c1971 // uzp1 v17.4s, v11.4s, v12.4s
-	FMOVQ F17, 16(R9)
-	ADD R10, R9
+	FMOVQ F17, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8a5931 // uzp2 v17.4s, v9.4s, v10.4s
-	FMOVQ F17, 0(R9)
+	FMOVQ F17, 0(R11)
 	WORD $0x4e8c5971 // uzp2 v17.4s, v11.4s, v12.4s
-	FMOVQ F17, 16(R9)
-	ADD R10, R9
+	FMOVQ F17, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8e19b1 // uzp1 v17.4s, v13.4s, v14.4s
-	FMOVQ F17, 0(R9)
+	FMOVQ F17, 0(R11)
 	WORD $0x4e9019f1 // uzp1 v17.4s, v15.4s, v16.4s
-	FMOVQ F17, 16(R9)
-	ADD R10, R9
+	FMOVQ F17, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8e59b1 // uzp2 v17.4s, v13.4s, v14.4s
-	FMOVQ F17, 0(R9)
+	FMOVQ F17, 0(R11)
 	WORD $0x4e9059f1 // uzp2 v17.4s, v15.4s, v16.4s
-	FMOVQ F17, 16(R9)
+	FMOVQ F17, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -5942,7 +6179,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVD 0(R8), F17
@@ -6102,42 +6339,43 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e821829 // uzp1 v9.4s, v1.4s, v2.4s
-	FMOVQ F9, 0(R9)
+	FMOVQ F9, 0(R11)
 	WORD $0x4e841869 // uzp1 v9.4s, v3.4s, v4.4s
-	FMOVQ F9, 16(R9)
-	ADD R10, R9
+	FMOVQ F9, 16(R11)
+	ADD R12, R11
 	WORD $0x4e825829 // uzp2 v9.4s, v1.4s, v2.4s
-	FMOVQ F9, 0(R9)
+	FMOVQ F9, 0(R11)
 	WORD $0x4e845869 // uzp2 v9.4s, v3.4s, v4.4s
-	FMOVQ F9, 16(R9)
-	ADD R10, R9
+	FMOVQ F9, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8618a9 // uzp1 v9.4s, v5.4s, v6.4s
-	FMOVQ F9, 0(R9)
+	FMOVQ F9, 0(R11)
 	WORD $0x4e8818e9 // uzp1 v9.4s, v7.4s, v8.4s
-	FMOVQ F9, 16(R9)
-	ADD R10, R9
+	FMOVQ F9, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8658a9 // uzp2 v9.4s, v5.4s, v6.4s
-	FMOVQ F9, 0(R9)
+	FMOVQ F9, 0(R11)
 	WORD $0x4e8858e9 // uzp2 v9.4s, v7.4s, v8.4s
-	FMOVQ F9, 16(R9)
+	FMOVQ F9, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul4asymI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul4asymI8MM8x8(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0xf0f0f0f, R9
@@ -6146,6 +6384,12 @@ TEXT ·mul4asymI8MM8x8(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	FMOVQ F1, 0(R4)
 	FMOVQ F1, 16(R4)
@@ -6169,7 +6413,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -6190,8 +6434,8 @@ severalGroup:
 	FMOVQ F1, 480(R4)
 	FMOVQ F1, 496(R4)
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVD 0(R8), F17
@@ -6452,7 +6696,7 @@ severalBlock:
 	FMOVQ F18, 496(R4)
 	ADD $256, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F1
 	WORD $0x4e217822 // fcvtl2 v2.4s, v1.8h
@@ -6528,87 +6772,96 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	FMOVQ 0(R4), F2
 	FMOVQ 16(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 32(R4), F2
 	FMOVQ 48(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 0(R4), F2
 	FMOVQ 16(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 32(R4), F2
 	FMOVQ 48(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F2
 	FMOVQ 80(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 96(R4), F2
 	FMOVQ 112(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F2
 	FMOVQ 80(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 96(R4), F2
 	FMOVQ 112(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F2
 	FMOVQ 144(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 160(R4), F2
 	FMOVQ 176(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F2
 	FMOVQ 144(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 160(R4), F2
 	FMOVQ 176(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F2
 	FMOVQ 208(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 224(R4), F2
 	FMOVQ 240(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F2
 	FMOVQ 208(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 224(R4), F2
 	FMOVQ 240(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
+	FMOVQ F1, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	FMOVQ F1, 0(R4)
 	FMOVQ F1, 16(R4)
@@ -6632,7 +6885,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVD 0(R8), F17
@@ -6920,94 +7173,95 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	FMOVQ 0(R4), F2
 	FMOVQ 16(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 32(R4), F2
 	FMOVQ 48(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 0(R4), F2
 	FMOVQ 16(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 32(R4), F2
 	FMOVQ 48(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F2
 	FMOVQ 80(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 96(R4), F2
 	FMOVQ 112(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F2
 	FMOVQ 80(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 96(R4), F2
 	FMOVQ 112(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F2
 	FMOVQ 144(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 160(R4), F2
 	FMOVQ 176(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F2
 	FMOVQ 144(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 160(R4), F2
 	FMOVQ 176(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F2
 	FMOVQ 208(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 224(R4), F2
 	FMOVQ 240(R4), F3
 	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
-	ADD R10, R9
+	FMOVQ F1, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F2
 	FMOVQ 208(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 0(R9)
+	FMOVQ F1, 0(R11)
 	FMOVQ 224(R4), F2
 	FMOVQ 240(R4), F3
 	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
-	FMOVQ F1, 16(R9)
+	FMOVQ F1, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8symNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8symNEON16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0x80808080, R9
@@ -7016,6 +7270,12 @@ TEXT ·mul8symNEON16x1(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -7024,7 +7284,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -7032,8 +7292,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	WORD $0x6f00e409 // movi v9.2d, #0
@@ -7231,7 +7491,7 @@ severalBlock:
 	WORD $0x4f9111e4 // fmla v4.4s, v15.4s, v17.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -7245,20 +7505,29 @@ severalBlock:
 	WORD $0x4e2ccc88 // fmla v8.4s, v4.4s, v12.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	FMOVQ F7, 32(R9)
-	FMOVQ F8, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	FMOVQ F7, 32(R11)
+	FMOVQ F8, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -7267,7 +7536,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	WORD $0x6f00e405 // movi v5.2d, #0
@@ -7478,27 +7747,28 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	FMOVQ F3, 32(R9)
-	FMOVQ F4, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	FMOVQ F3, 32(R11)
+	FMOVQ F4, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8symNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8symNEON8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0x80808080, R9
@@ -7507,6 +7777,12 @@ TEXT ·mul8symNEON8x2(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -7515,7 +7791,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -7523,8 +7799,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	WORD $0x6f00e409 // movi v9.2d, #0
@@ -7703,7 +7979,7 @@ severalBlock:
 	WORD $0x4f9111e4 // fmla v4.4s, v15.4s, v17.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -7714,21 +7990,30 @@ severalBlock:
 	WORD $0x4e2acc88 // fmla v8.4s, v4.4s, v10.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	ADD R10, R9
-	FMOVQ F7, 0(R9)
-	FMOVQ F8, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	ADD R12, R11
+	FMOVQ F7, 0(R11)
+	FMOVQ F8, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -7737,7 +8022,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	WORD $0x6f00e405 // movi v5.2d, #0
@@ -7926,28 +8211,29 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	ADD R10, R9
-	FMOVQ F3, 0(R9)
-	FMOVQ F4, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ F3, 0(R11)
+	FMOVQ F4, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8symDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8symDotProd16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0x80808080, R9
@@ -7956,6 +8242,12 @@ TEXT ·mul8symDotProd16x1(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -7964,7 +8256,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -7972,8 +8264,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	WORD $0x6f00e409 // movi v9.2d, #0
@@ -8089,7 +8381,7 @@ severalBlock:
 	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -8103,20 +8395,29 @@ severalBlock:
 	WORD $0x4e2ccc88 // fmla v8.4s, v4.4s, v12.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	FMOVQ F7, 32(R9)
-	FMOVQ F8, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	FMOVQ F7, 32(R11)
+	FMOVQ F8, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -8125,7 +8426,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	WORD $0x6f00e405 // movi v5.2d, #0
@@ -8254,27 +8555,28 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	FMOVQ F3, 32(R9)
-	FMOVQ F4, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	FMOVQ F3, 32(R11)
+	FMOVQ F4, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8symDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8symDotProd16x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0x80808080, R9
@@ -8283,6 +8585,12 @@ TEXT ·mul8symDotProd16x2(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e409 // movi v9.2d, #0
 	WORD $0x6f00e40a // movi v10.2d, #0
 	WORD $0x6f00e40b // movi v11.2d, #0
@@ -8295,7 +8603,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -8307,8 +8615,8 @@ severalGroup:
 	WORD $0x6f00e407 // movi v7.2d, #0
 	WORD $0x6f00e408 // movi v8.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	WORD $0x6f00e411 // movi v17.2d, #0
@@ -8471,7 +8779,7 @@ severalBlock:
 	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
@@ -8489,25 +8797,34 @@ severalBlock:
 	WORD $0x4e34cd10 // fmla v16.4s, v8.4s, v20.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F9, 0(R9)
-	FMOVQ F10, 16(R9)
-	FMOVQ F11, 32(R9)
-	FMOVQ F12, 48(R9)
-	ADD R10, R9
-	FMOVQ F13, 0(R9)
-	FMOVQ F14, 16(R9)
-	FMOVQ F15, 32(R9)
-	FMOVQ F16, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F9, 0(R11)
+	FMOVQ F10, 16(R11)
+	FMOVQ F11, 32(R11)
+	FMOVQ F12, 48(R11)
+	ADD R12, R11
+	FMOVQ F13, 0(R11)
+	FMOVQ F14, 16(R11)
+	FMOVQ F15, 32(R11)
+	FMOVQ F16, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -8520,7 +8837,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	WORD $0x6f00e409 // movi v9.2d, #0
@@ -8700,32 +9017,33 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	FMOVQ F3, 32(R9)
-	FMOVQ F4, 48(R9)
-	ADD R10, R9
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	FMOVQ F7, 32(R9)
-	FMOVQ F8, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	FMOVQ F3, 32(R11)
+	FMOVQ F4, 48(R11)
+	ADD R12, R11
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	FMOVQ F7, 32(R11)
+	FMOVQ F8, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8symDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8symDotProd8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0x80808080, R9
@@ -8734,6 +9052,12 @@ TEXT ·mul8symDotProd8x4(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e409 // movi v9.2d, #0
 	WORD $0x6f00e40a // movi v10.2d, #0
 	WORD $0x6f00e40b // movi v11.2d, #0
@@ -8746,7 +9070,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -8758,8 +9082,8 @@ severalGroup:
 	WORD $0x6f00e407 // movi v7.2d, #0
 	WORD $0x6f00e408 // movi v8.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	WORD $0x6f00e411 // movi v17.2d, #0
@@ -8896,7 +9220,7 @@ severalBlock:
 	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
@@ -8911,27 +9235,36 @@ severalBlock:
 	WORD $0x4e32cd10 // fmla v16.4s, v8.4s, v18.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F9, 0(R9)
-	FMOVQ F10, 16(R9)
-	ADD R10, R9
-	FMOVQ F11, 0(R9)
-	FMOVQ F12, 16(R9)
-	ADD R10, R9
-	FMOVQ F13, 0(R9)
-	FMOVQ F14, 16(R9)
-	ADD R10, R9
-	FMOVQ F15, 0(R9)
-	FMOVQ F16, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F9, 0(R11)
+	FMOVQ F10, 16(R11)
+	ADD R12, R11
+	FMOVQ F11, 0(R11)
+	FMOVQ F12, 16(R11)
+	ADD R12, R11
+	FMOVQ F13, 0(R11)
+	FMOVQ F14, 16(R11)
+	ADD R12, R11
+	FMOVQ F15, 0(R11)
+	FMOVQ F16, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -8944,7 +9277,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	WORD $0x6f00e409 // movi v9.2d, #0
@@ -9095,40 +9428,47 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	ADD R10, R9
-	FMOVQ F3, 0(R9)
-	FMOVQ F4, 16(R9)
-	ADD R10, R9
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	ADD R10, R9
-	FMOVQ F7, 0(R9)
-	FMOVQ F8, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ F3, 0(R11)
+	FMOVQ F4, 16(R11)
+	ADD R12, R11
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	ADD R12, R11
+	FMOVQ F7, 0(R11)
+	FMOVQ F8, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8symI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8symI8MM8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	CMP $1, R6
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e404 // movi v4.2d, #0
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
@@ -9137,7 +9477,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e400 // movi v0.2d, #0
@@ -9145,8 +9485,8 @@ severalGroup:
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 32(R1), F8
@@ -9226,7 +9566,7 @@ severalBlock:
 	WORD $0x4e2ccd63 // fmla v3.4s, v11.4s, v12.4s
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F8
 	WORD $0x4e217909 // fcvtl2 v9.4s, v8.8h
@@ -9241,25 +9581,34 @@ severalBlock:
 	WORD $0x4e29cc67 // fmla v7.4s, v3.4s, v9.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e851888 // uzp1 v8.4s, v4.4s, v5.4s
-	FMOVQ F8, 0(R9)
+	FMOVQ F8, 0(R11)
 	WORD $0x4e8718c8 // uzp1 v8.4s, v6.4s, v7.4s
-	FMOVQ F8, 16(R9)
-	ADD R10, R9
+	FMOVQ F8, 16(R11)
+	ADD R12, R11
 	WORD $0x4e855888 // uzp2 v8.4s, v4.4s, v5.4s
-	FMOVQ F8, 0(R9)
+	FMOVQ F8, 0(R11)
 	WORD $0x4e8758c8 // uzp2 v8.4s, v6.4s, v7.4s
-	FMOVQ F8, 16(R9)
+	FMOVQ F8, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
@@ -9268,7 +9617,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	FMOVQ 32(R1), F4
@@ -9362,38 +9711,45 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e811804 // uzp1 v4.4s, v0.4s, v1.4s
-	FMOVQ F4, 0(R9)
+	FMOVQ F4, 0(R11)
 	WORD $0x4e831844 // uzp1 v4.4s, v2.4s, v3.4s
-	FMOVQ F4, 16(R9)
-	ADD R10, R9
+	FMOVQ F4, 16(R11)
+	ADD R12, R11
 	WORD $0x4e815804 // uzp2 v4.4s, v0.4s, v1.4s
-	FMOVQ F4, 0(R9)
+	FMOVQ F4, 0(R11)
 	WORD $0x4e835844 // uzp2 v4.4s, v2.4s, v3.4s
-	FMOVQ F4, 16(R9)
+	FMOVQ F4, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8symI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8symI8MM8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	CMP $1, R6
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e408 // movi v8.2d, #0
 	WORD $0x6f00e409 // movi v9.2d, #0
 	WORD $0x6f00e40a // movi v10.2d, #0
@@ -9406,7 +9762,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e400 // movi v0.2d, #0
@@ -9418,8 +9774,8 @@ severalGroup:
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 32(R1), F16
@@ -9542,7 +9898,7 @@ severalBlock:
 	WORD $0x4e38cee7 // fmla v7.4s, v23.4s, v24.4s
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F16
 	WORD $0x4e217a11 // fcvtl2 v17.4s, v16.8h
@@ -9561,35 +9917,44 @@ severalBlock:
 	WORD $0x4e31ccef // fmla v15.4s, v7.4s, v17.4s
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e891910 // uzp1 v16.4s, v8.4s, v9.4s
-	FMOVQ F16, 0(R9)
+	FMOVQ F16, 0(R11)
 	WORD $0x4e8b1950 // uzp1 v16.4s, v10.4s, v11.4s
-	FMOVQ F16, 16(R9)
-	ADD R10, R9
+	FMOVQ F16, 16(R11)
+	ADD R12, R11
 	WORD $0x4e895910 // uzp2 v16.4s, v8.4s, v9.4s
-	FMOVQ F16, 0(R9)
+	FMOVQ F16, 0(R11)
 	WORD $0x4e8b5950 // uzp2 v16.4s, v10.4s, v11.4s
-	FMOVQ F16, 16(R9)
-	ADD R10, R9
+	FMOVQ F16, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8d1990 // uzp1 v16.4s, v12.4s, v13.4s
-	FMOVQ F16, 0(R9)
+	FMOVQ F16, 0(R11)
 	WORD $0x4e8f19d0 // uzp1 v16.4s, v14.4s, v15.4s
-	FMOVQ F16, 16(R9)
-	ADD R10, R9
+	FMOVQ F16, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8d5990 // uzp2 v16.4s, v12.4s, v13.4s
-	FMOVQ F16, 0(R9)
+	FMOVQ F16, 0(R11)
 	WORD $0x4e8f59d0 // uzp2 v16.4s, v14.4s, v15.4s
-	FMOVQ F16, 16(R9)
+	FMOVQ F16, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
@@ -9602,7 +9967,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	FMOVQ 32(R1), F8
@@ -9743,48 +10108,55 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e811808 // uzp1 v8.4s, v0.4s, v1.4s
-	FMOVQ F8, 0(R9)
+	FMOVQ F8, 0(R11)
 	WORD $0x4e831848 // uzp1 v8.4s, v2.4s, v3.4s
-	FMOVQ F8, 16(R9)
-	ADD R10, R9
+	FMOVQ F8, 16(R11)
+	ADD R12, R11
 	WORD $0x4e815808 // uzp2 v8.4s, v0.4s, v1.4s
-	FMOVQ F8, 0(R9)
+	FMOVQ F8, 0(R11)
 	WORD $0x4e835848 // uzp2 v8.4s, v2.4s, v3.4s
-	FMOVQ F8, 16(R9)
-	ADD R10, R9
+	FMOVQ F8, 16(R11)
+	ADD R12, R11
 	WORD $0x4e851888 // uzp1 v8.4s, v4.4s, v5.4s
-	FMOVQ F8, 0(R9)
+	FMOVQ F8, 0(R11)
 	WORD $0x4e8718c8 // uzp1 v8.4s, v6.4s, v7.4s
-	FMOVQ F8, 16(R9)
-	ADD R10, R9
+	FMOVQ F8, 16(R11)
+	ADD R12, R11
 	WORD $0x4e855888 // uzp2 v8.4s, v4.4s, v5.4s
-	FMOVQ F8, 0(R9)
+	FMOVQ F8, 0(R11)
 	WORD $0x4e8758c8 // uzp2 v8.4s, v6.4s, v7.4s
-	FMOVQ F8, 16(R9)
+	FMOVQ F8, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8symI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8symI8MM8x8(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	CMP $1, R6
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e400 // movi v0.2d, #0
 	FMOVQ F0, 0(R4)
 	FMOVQ F0, 16(R4)
@@ -9806,7 +10178,7 @@ several:
 severalSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 severalGroup:
 	WORD $0x6f00e400 // movi v0.2d, #0
@@ -9827,8 +10199,8 @@ severalGroup:
 	FMOVQ F0, 480(R4)
 	FMOVQ F0, 496(R4)
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVQ 32(R1), F0
@@ -10069,7 +10441,7 @@ severalBlock:
 	FMOVQ F17, 496(R4)
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F0
 	WORD $0x4e217801 // fcvtl2 v1.4s, v0.8h
@@ -10144,87 +10516,96 @@ severalBlock:
 	FMOVQ F5, 240(R4)
 	ADD $32, R7
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	FMOVQ 0(R4), F1
 	FMOVQ 16(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 32(R4), F1
 	FMOVQ 48(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 0(R4), F1
 	FMOVQ 16(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 32(R4), F1
 	FMOVQ 48(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F1
 	FMOVQ 80(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 96(R4), F1
 	FMOVQ 112(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F1
 	FMOVQ 80(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 96(R4), F1
 	FMOVQ 112(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F1
 	FMOVQ 144(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 160(R4), F1
 	FMOVQ 176(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F1
 	FMOVQ 144(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 160(R4), F1
 	FMOVQ 176(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F1
 	FMOVQ 208(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 224(R4), F1
 	FMOVQ 240(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F1
 	FMOVQ 208(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 224(R4), F1
 	FMOVQ 240(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
+	FMOVQ F0, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e400 // movi v0.2d, #0
 	FMOVQ F0, 0(R4)
 	FMOVQ F0, 16(R4)
@@ -10246,7 +10627,7 @@ single:
 singleSpan:
 	SUB R2<<1, R0, R7
 	ADD $64, R0
-	MOVD $2, R10
+	MOVD $2, R12
 
 singleGroup:
 	FMOVQ 32(R1), F0
@@ -10513,94 +10894,95 @@ singleGroup:
 	SUB $1, R5
 	ADD $32, R7
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	FMOVQ 0(R4), F1
 	FMOVQ 16(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 32(R4), F1
 	FMOVQ 48(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 0(R4), F1
 	FMOVQ 16(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 32(R4), F1
 	FMOVQ 48(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F1
 	FMOVQ 80(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 96(R4), F1
 	FMOVQ 112(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F1
 	FMOVQ 80(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 96(R4), F1
 	FMOVQ 112(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F1
 	FMOVQ 144(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 160(R4), F1
 	FMOVQ 176(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F1
 	FMOVQ 144(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 160(R4), F1
 	FMOVQ 176(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F1
 	FMOVQ 208(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 224(R4), F1
 	FMOVQ 240(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F1
 	FMOVQ 208(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 224(R4), F1
 	FMOVQ 240(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
+	FMOVQ F0, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8asymNEON16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8asymNEON16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0x80808080, R9
@@ -10609,6 +10991,12 @@ TEXT ·mul8asymNEON16x1(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -10619,7 +11007,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -10627,8 +11015,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	WORD $0x6f00e409 // movi v9.2d, #0
@@ -10845,7 +11233,7 @@ severalBlock:
 	WORD $0x4f9111e4 // fmla v4.4s, v15.4s, v17.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -10860,20 +11248,29 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	FMOVQ F7, 32(R9)
-	FMOVQ F8, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	FMOVQ F7, 32(R11)
+	FMOVQ F8, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -10884,7 +11281,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	WORD $0x6f00e405 // movi v5.2d, #0
@@ -11115,27 +11512,28 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	FMOVQ F3, 32(R9)
-	FMOVQ F4, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	FMOVQ F3, 32(R11)
+	FMOVQ F4, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8asymNEON8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8asymNEON8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0x80808080, R9
@@ -11144,6 +11542,12 @@ TEXT ·mul8asymNEON8x2(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -11154,7 +11558,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -11162,8 +11566,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	WORD $0x6f00e409 // movi v9.2d, #0
@@ -11357,7 +11761,7 @@ severalBlock:
 	WORD $0x4f9111e4 // fmla v4.4s, v15.4s, v17.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -11369,21 +11773,30 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	ADD R10, R9
-	FMOVQ F7, 0(R9)
-	FMOVQ F8, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	ADD R12, R11
+	FMOVQ F7, 0(R11)
+	FMOVQ F8, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -11394,7 +11807,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	WORD $0x6f00e405 // movi v5.2d, #0
@@ -11599,28 +12012,29 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	ADD R10, R9
-	FMOVQ F3, 0(R9)
-	FMOVQ F4, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ F3, 0(R11)
+	FMOVQ F4, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8asymDotProd16x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8asymDotProd16x1(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0x80808080, R9
@@ -11629,6 +12043,12 @@ TEXT ·mul8asymDotProd16x1(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
@@ -11639,7 +12059,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -11647,8 +12067,8 @@ severalGroup:
 	WORD $0x6f00e403 // movi v3.2d, #0
 	WORD $0x6f00e404 // movi v4.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVD 0(R8), F13
@@ -11775,7 +12195,7 @@ severalBlock:
 	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -11790,20 +12210,29 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	FMOVQ F7, 32(R9)
-	FMOVQ F8, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	FMOVQ F7, 32(R11)
+	FMOVQ F8, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -11814,7 +12243,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVD 0(R8), F9
@@ -11955,27 +12384,28 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	FMOVQ F3, 32(R9)
-	FMOVQ F4, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	FMOVQ F3, 32(R11)
+	FMOVQ F4, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8asymDotProd16x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8asymDotProd16x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0x80808080, R9
@@ -11984,6 +12414,12 @@ TEXT ·mul8asymDotProd16x2(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e409 // movi v9.2d, #0
 	WORD $0x6f00e40a // movi v10.2d, #0
 	WORD $0x6f00e40b // movi v11.2d, #0
@@ -11998,7 +12434,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -12010,8 +12446,8 @@ severalGroup:
 	WORD $0x6f00e407 // movi v7.2d, #0
 	WORD $0x6f00e408 // movi v8.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVD 0(R8), F25
@@ -12186,7 +12622,7 @@ severalBlock:
 	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
@@ -12205,25 +12641,34 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F9, 0(R9)
-	FMOVQ F10, 16(R9)
-	FMOVQ F11, 32(R9)
-	FMOVQ F12, 48(R9)
-	ADD R10, R9
-	FMOVQ F13, 0(R9)
-	FMOVQ F14, 16(R9)
-	FMOVQ F15, 32(R9)
-	FMOVQ F16, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F9, 0(R11)
+	FMOVQ F10, 16(R11)
+	FMOVQ F11, 32(R11)
+	FMOVQ F12, 48(R11)
+	ADD R12, R11
+	FMOVQ F13, 0(R11)
+	FMOVQ F14, 16(R11)
+	FMOVQ F15, 32(R11)
+	FMOVQ F16, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -12238,7 +12683,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVD 0(R8), F17
@@ -12431,32 +12876,33 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	FMOVQ F3, 32(R9)
-	FMOVQ F4, 48(R9)
-	ADD R10, R9
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	FMOVQ F7, 32(R9)
-	FMOVQ F8, 48(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	FMOVQ F3, 32(R11)
+	FMOVQ F4, 48(R11)
+	ADD R12, R11
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	FMOVQ F7, 32(R11)
+	FMOVQ F8, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8asymDotProd8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8asymDotProd8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	MOVD $0x80808080, R9
@@ -12465,6 +12911,12 @@ TEXT ·mul8asymDotProd8x4(SB), NOSPLIT, $0-80
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e409 // movi v9.2d, #0
 	WORD $0x6f00e40a // movi v10.2d, #0
 	WORD $0x6f00e40b // movi v11.2d, #0
@@ -12479,7 +12931,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -12491,8 +12943,8 @@ severalGroup:
 	WORD $0x6f00e407 // movi v7.2d, #0
 	WORD $0x6f00e408 // movi v8.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVD 0(R8), F25
@@ -12638,7 +13090,7 @@ severalBlock:
 	WORD $0x4f991308 // fmla v8.4s, v24.4s, v25.s[0]
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
@@ -12654,27 +13106,36 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F9, 0(R9)
-	FMOVQ F10, 16(R9)
-	ADD R10, R9
-	FMOVQ F11, 0(R9)
-	FMOVQ F12, 16(R9)
-	ADD R10, R9
-	FMOVQ F13, 0(R9)
-	FMOVQ F14, 16(R9)
-	ADD R10, R9
-	FMOVQ F15, 0(R9)
-	FMOVQ F16, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F9, 0(R11)
+	FMOVQ F10, 16(R11)
+	ADD R12, R11
+	FMOVQ F11, 0(R11)
+	FMOVQ F12, 16(R11)
+	ADD R12, R11
+	FMOVQ F13, 0(R11)
+	FMOVQ F14, 16(R11)
+	ADD R12, R11
+	FMOVQ F15, 0(R11)
+	FMOVQ F16, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
@@ -12689,7 +13150,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVD 0(R8), F17
@@ -12850,40 +13311,47 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
-	FMOVQ F1, 0(R9)
-	FMOVQ F2, 16(R9)
-	ADD R10, R9
-	FMOVQ F3, 0(R9)
-	FMOVQ F4, 16(R9)
-	ADD R10, R9
-	FMOVQ F5, 0(R9)
-	FMOVQ F6, 16(R9)
-	ADD R10, R9
-	FMOVQ F7, 0(R9)
-	FMOVQ F8, 16(R9)
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F1, 0(R11)
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ F3, 0(R11)
+	FMOVQ F4, 16(R11)
+	ADD R12, R11
+	FMOVQ F5, 0(R11)
+	FMOVQ F6, 16(R11)
+	ADD R12, R11
+	FMOVQ F7, 0(R11)
+	FMOVQ F8, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8asymI8MM8x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8asymI8MM8x2(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	CMP $1, R6
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e404 // movi v4.2d, #0
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
@@ -12894,7 +13362,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e400 // movi v0.2d, #0
@@ -12902,8 +13370,8 @@ severalGroup:
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVD 0(R8), F12
@@ -12992,7 +13460,7 @@ severalBlock:
 	WORD $0x4e2ccd63 // fmla v3.4s, v11.4s, v12.4s
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F8
 	WORD $0x4e217909 // fcvtl2 v9.4s, v8.8h
@@ -13008,25 +13476,34 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e851888 // uzp1 v8.4s, v4.4s, v5.4s
-	FMOVQ F8, 0(R9)
+	FMOVQ F8, 0(R11)
 	WORD $0x4e8718c8 // uzp1 v8.4s, v6.4s, v7.4s
-	FMOVQ F8, 16(R9)
-	ADD R10, R9
+	FMOVQ F8, 16(R11)
+	ADD R12, R11
 	WORD $0x4e855888 // uzp2 v8.4s, v4.4s, v5.4s
-	FMOVQ F8, 0(R9)
+	FMOVQ F8, 0(R11)
 	WORD $0x4e8758c8 // uzp2 v8.4s, v6.4s, v7.4s
-	FMOVQ F8, 16(R9)
+	FMOVQ F8, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
@@ -13037,7 +13514,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVD 0(R8), F8
@@ -13141,38 +13618,45 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e811804 // uzp1 v4.4s, v0.4s, v1.4s
-	FMOVQ F4, 0(R9)
+	FMOVQ F4, 0(R11)
 	WORD $0x4e831844 // uzp1 v4.4s, v2.4s, v3.4s
-	FMOVQ F4, 16(R9)
-	ADD R10, R9
+	FMOVQ F4, 16(R11)
+	ADD R12, R11
 	WORD $0x4e815804 // uzp2 v4.4s, v0.4s, v1.4s
-	FMOVQ F4, 0(R9)
+	FMOVQ F4, 0(R11)
 	WORD $0x4e835844 // uzp2 v4.4s, v2.4s, v3.4s
-	FMOVQ F4, 16(R9)
+	FMOVQ F4, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8asymI8MM8x4(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	CMP $1, R6
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e408 // movi v8.2d, #0
 	WORD $0x6f00e409 // movi v9.2d, #0
 	WORD $0x6f00e40a // movi v10.2d, #0
@@ -13187,7 +13671,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e400 // movi v0.2d, #0
@@ -13199,8 +13683,8 @@ severalGroup:
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVD 0(R8), F24
@@ -13333,7 +13817,7 @@ severalBlock:
 	WORD $0x4e38cee7 // fmla v7.4s, v23.4s, v24.4s
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F16
 	WORD $0x4e217a11 // fcvtl2 v17.4s, v16.8h
@@ -13353,35 +13837,44 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e891910 // uzp1 v16.4s, v8.4s, v9.4s
-	FMOVQ F16, 0(R9)
+	FMOVQ F16, 0(R11)
 	WORD $0x4e8b1950 // uzp1 v16.4s, v10.4s, v11.4s
-	FMOVQ F16, 16(R9)
-	ADD R10, R9
+	FMOVQ F16, 16(R11)
+	ADD R12, R11
 	WORD $0x4e895910 // uzp2 v16.4s, v8.4s, v9.4s
-	FMOVQ F16, 0(R9)
+	FMOVQ F16, 0(R11)
 	WORD $0x4e8b5950 // uzp2 v16.4s, v10.4s, v11.4s
-	FMOVQ F16, 16(R9)
-	ADD R10, R9
+	FMOVQ F16, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8d1990 // uzp1 v16.4s, v12.4s, v13.4s
-	FMOVQ F16, 0(R9)
+	FMOVQ F16, 0(R11)
 	WORD $0x4e8f19d0 // uzp1 v16.4s, v14.4s, v15.4s
-	FMOVQ F16, 16(R9)
-	ADD R10, R9
+	FMOVQ F16, 16(R11)
+	ADD R12, R11
 	WORD $0x4e8d5990 // uzp2 v16.4s, v12.4s, v13.4s
-	FMOVQ F16, 0(R9)
+	FMOVQ F16, 0(R11)
 	WORD $0x4e8f59d0 // uzp2 v16.4s, v14.4s, v15.4s
-	FMOVQ F16, 16(R9)
+	FMOVQ F16, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
@@ -13396,7 +13889,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVD 0(R8), F16
@@ -13548,48 +14041,55 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	WORD $0x4e811808 // uzp1 v8.4s, v0.4s, v1.4s
-	FMOVQ F8, 0(R9)
+	FMOVQ F8, 0(R11)
 	WORD $0x4e831848 // uzp1 v8.4s, v2.4s, v3.4s
-	FMOVQ F8, 16(R9)
-	ADD R10, R9
+	FMOVQ F8, 16(R11)
+	ADD R12, R11
 	WORD $0x4e815808 // uzp2 v8.4s, v0.4s, v1.4s
-	FMOVQ F8, 0(R9)
+	FMOVQ F8, 0(R11)
 	WORD $0x4e835848 // uzp2 v8.4s, v2.4s, v3.4s
-	FMOVQ F8, 16(R9)
-	ADD R10, R9
+	FMOVQ F8, 16(R11)
+	ADD R12, R11
 	WORD $0x4e851888 // uzp1 v8.4s, v4.4s, v5.4s
-	FMOVQ F8, 0(R9)
+	FMOVQ F8, 0(R11)
 	WORD $0x4e8718c8 // uzp1 v8.4s, v6.4s, v7.4s
-	FMOVQ F8, 16(R9)
-	ADD R10, R9
+	FMOVQ F8, 16(R11)
+	ADD R12, R11
 	WORD $0x4e855888 // uzp2 v8.4s, v4.4s, v5.4s
-	FMOVQ F8, 0(R9)
+	FMOVQ F8, 0(R11)
 	WORD $0x4e8758c8 // uzp2 v8.4s, v6.4s, v7.4s
-	FMOVQ F8, 16(R9)
+	FMOVQ F8, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func mul8asymI8MM8x8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 TEXT ·mul8asymI8MM8x8(SB), NOSPLIT, $0-80
 	MOVD panel+16(FP), R0
-	MOVD acts+32(FP), R1
 	MOVD lane+24(FP), R2
 	MOVD step+40(FP), R3
 	MOVD scratch+72(FP), R4
-	MOVD blocks+48(FP), R5
 	MOVD perGroup+56(FP), R6
 	ADD R2<<2, R0
 	CMP $1, R6
 	BEQ single
 
 several:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+severalPanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e400 // movi v0.2d, #0
 	FMOVQ F0, 0(R4)
 	FMOVQ F0, 16(R4)
@@ -13613,7 +14113,7 @@ severalSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 severalGroup:
 	WORD $0x6f00e400 // movi v0.2d, #0
@@ -13634,8 +14134,8 @@ severalGroup:
 	FMOVQ F0, 480(R4)
 	FMOVQ F0, 496(R4)
 	CMP R5, R6
-	CSEL LT, R6, R5, R9
-	SUB R9, R5
+	CSEL LT, R6, R5, R11
+	SUB R11, R5
 
 severalBlock:
 	FMOVD 0(R8), F16
@@ -13888,7 +14388,7 @@ severalBlock:
 	FMOVQ F17, 496(R4)
 	ADD $512, R0
 	ADD R3, R1
-	SUBS $1, R9
+	SUBS $1, R11
 	BNE severalBlock
 	FMOVQ 0(R7), F0
 	WORD $0x4e217801 // fcvtl2 v1.4s, v0.8h
@@ -13964,87 +14464,96 @@ severalBlock:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, severalDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE severalGroup
 	B severalSpan
 
 severalDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	FMOVQ 0(R4), F1
 	FMOVQ 16(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 32(R4), F1
 	FMOVQ 48(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 0(R4), F1
 	FMOVQ 16(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 32(R4), F1
 	FMOVQ 48(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F1
 	FMOVQ 80(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 96(R4), F1
 	FMOVQ 112(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F1
 	FMOVQ 80(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 96(R4), F1
 	FMOVQ 112(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F1
 	FMOVQ 144(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 160(R4), F1
 	FMOVQ 176(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F1
 	FMOVQ 144(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 160(R4), F1
 	FMOVQ 176(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F1
 	FMOVQ 208(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 224(R4), F1
 	FMOVQ 240(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F1
 	FMOVQ 208(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 224(R4), F1
 	FMOVQ 240(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
+	FMOVQ F0, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE severalPanel
 	RET
 
 single:
+	MOVD panels+64(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+32(FP), R1
+	MOVD blocks+48(FP), R5
 	WORD $0x6f00e400 // movi v0.2d, #0
 	FMOVQ F0, 0(R4)
 	FMOVQ F0, 16(R4)
@@ -14068,7 +14577,7 @@ singleSpan:
 	SUB R2, R7, R8
 	ADD $128, R8
 	ADD $192, R0
-	MOVD $4, R10
+	MOVD $4, R12
 
 singleGroup:
 	FMOVD 0(R8), F16
@@ -14348,84 +14857,87 @@ singleGroup:
 	ADD $32, R7
 	ADD $16, R8
 	CBZ R5, singleDone
-	SUBS $1, R10
+	SUBS $1, R12
 	BNE singleGroup
 	B singleSpan
 
 singleDone:
-	MOVD c+0(FP), R9
-	MOVD ldc+8(FP), R10
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
 	FMOVQ 0(R4), F1
 	FMOVQ 16(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 32(R4), F1
 	FMOVQ 48(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 0(R4), F1
 	FMOVQ 16(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 32(R4), F1
 	FMOVQ 48(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F1
 	FMOVQ 80(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 96(R4), F1
 	FMOVQ 112(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 64(R4), F1
 	FMOVQ 80(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 96(R4), F1
 	FMOVQ 112(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F1
 	FMOVQ 144(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 160(R4), F1
 	FMOVQ 176(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 128(R4), F1
 	FMOVQ 144(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 160(R4), F1
 	FMOVQ 176(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F1
 	FMOVQ 208(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 224(R4), F1
 	FMOVQ 240(R4), F2
 	WORD $0x4e821820 // uzp1 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
-	ADD R10, R9
+	FMOVQ F0, 16(R11)
+	ADD R12, R11
 	FMOVQ 192(R4), F1
 	FMOVQ 208(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 0(R9)
+	FMOVQ F0, 0(R11)
 	FMOVQ 224(R4), F1
 	FMOVQ 240(R4), F2
 	WORD $0x4e825820 // uzp2 v0.4s, v1.4s, v2.4s
-	FMOVQ F0, 16(R9)
+	FMOVQ F0, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
 	RET
 
 // func quantizeBlocksNEON(dst *byte, step int, x *float32, n int)

@@ -100,8 +100,8 @@ func mul(f *file, t tier, bits int, sym bool, rows, tokens int) {
 	k.function = f.begin(name,
 		fmt.Sprintf("%s is mulGeneric for %d rows of a panel from lane on and %d tokens, %d-bit %smetric codes.\nldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as panels says.", name, rows, tokens, bits, kind), "",
 		"c *float32", "ldc int", "panel *byte", "lane int", "acts *byte", "step int", "blocks int", "perGroup int", "panels int", "scratch *byte")
-	k.codes, k.acts, k.lane, k.step, k.scratch = k.param("panel"), k.param("acts"), k.param("lane"), k.param("step"), k.param("scratch")
-	left, perGroup := k.param("blocks"), k.param("perGroup")
+	k.codes, k.acts, k.lane, k.step, k.scratch = k.param("panel"), k.gp(), k.param("lane"), k.param("step"), k.param("scratch")
+	left, perGroup := k.gp(), k.param("perGroup")
 	k.scales, k.zeros = k.gp(), k.gp()
 	k.op("ADD %v<<2, %v", k.lane, k.codes)
 	switch {
@@ -127,6 +127,13 @@ func (k *kernel) loop(label string, left, perGroup gp) {
 		k.part = k.accumulators(room)
 	}
 	k.sums = k.accumulators(0)
+	panels, c := k.gp(), k.gp()
+	k.reload("panels", panels)
+	k.reload("c", c)
+
+	k.label(label + "Panel")
+	k.reload("acts", k.acts)
+	k.reload("blocks", left)
 	k.clear(k.sums)
 	span, head := symSpan, symSpan*scaleBytes
 	if !k.sym {
@@ -179,12 +186,15 @@ func (k *kernel) loop(label string, left, perGroup gp) {
 	k.op("B %sSpan", label)
 
 	k.label(label + "Done")
-	c, ldc := n, groups
-	k.reload("c", c)
+	row, ldc := n, groups
+	k.op("MOVD %v, %v", c, row)
 	k.reload("ldc", ldc)
-	k.tier.store(k, c, ldc)
+	k.tier.store(k, row, ldc)
+	k.op("ADD $%d, %v", 4*panelRows, c)
+	k.op("SUBS $1, %v", panels)
+	k.op("BNE %sPanel", label)
 	k.op("RET")
-	k.gps = append([]int{int(n), int(groups)}, k.gps...)
+	k.gps = append([]int{int(panels), int(c), int(n), int(groups)}, k.gps...)
 	k.vecs = free
 }
 
