@@ -1,5 +1,7 @@
 package kernels
 
+import "context"
+
 // Acts is a batch of activations on its way into one or more products. The INT8
 // form is made on first use and shared by every quantized matrix that reads it.
 // An Acts is reused from step to step and belongs to one goroutine.
@@ -17,11 +19,14 @@ func (a *Acts) Set(x []float32, m, k int) {
 }
 
 // quantized returns the INT8 form, computing it in parallel when it is new.
-func (a *Acts) quantized(e *Engine) *quantActs {
+func (a *Acts) quantized(ctx context.Context, e *Engine) (*quantActs, error) {
 	if !a.ready {
 		a.quant.resize(a.m, a.k)
-		e.pool.run(a.m, max(1, 16384/a.k), func(_, lo, hi int) { a.quant.quantize(a.x, lo, hi, e.ops.quantizeBlocks) })
+		err := e.pool.run(ctx, a.m, max(1, 16384/a.k), func(_, lo, hi int) { a.quant.quantize(a.x, lo, hi, e.ops.quantizeBlocks) })
+		if err != nil {
+			return nil, err
+		}
 		a.ready = true
 	}
-	return &a.quant
+	return &a.quant, nil
 }

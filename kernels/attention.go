@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"context"
 	"math"
 	"runtime"
 )
@@ -24,8 +25,8 @@ type attentionScratch struct {
 // Queries that share a key head, of several positions if the group is small,
 // form a tile: its scores against all keys, softmax, its sums of values. Only the
 // scores of a tile exist at a time on each worker. A query's result does not
-// depend on its tile.
-func (e *Engine) Attention(dst, q []float32, c *KVCache, heads, m, pos int) {
+// depend on its tile. When ctx ends, so does Attention, with its error.
+func (e *Engine) Attention(ctx context.Context, dst, q []float32, c *KVCache, heads, m, pos int) error {
 	group := heads / c.heads
 	perTile := max(1, attentionRows/group)
 	tiles := (m + perTile - 1) / perTile
@@ -33,7 +34,8 @@ func (e *Engine) Attention(dst, q []float32, c *KVCache, heads, m, pos int) {
 	if work := (pos + m) * c.dim * min(group*perTile, attentionRows); m == 1 && work < 1<<15 {
 		grain = max(1, 1<<15/work) // too little for a handover to another thread
 	}
-	e.pool.run(c.heads*tiles, grain, func(worker, lo, hi int) {
+	defer runtime.KeepAlive(c)
+	return e.pool.run(ctx, c.heads*tiles, grain, func(worker, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			h, t := i/tiles, i%tiles*perTile
 			positions := min(perTile, m-t)
@@ -45,7 +47,6 @@ func (e *Engine) Attention(dst, q []float32, c *KVCache, heads, m, pos int) {
 			}
 		}
 	})
-	runtime.KeepAlive(c)
 }
 
 // attentionTile is the work on group queries of each of some positions.

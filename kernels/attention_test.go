@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -53,7 +54,7 @@ func TestAttention(t *testing.T) {
 			cache, keys, values := c.fill(t, e, rng)
 			q := normals(rng, c.m*c.heads*c.dim)
 			got := make([]float32, len(q))
-			e.Attention(got, q, cache, c.heads, c.m, c.pos)
+			must(t, e.Attention(context.Background(), got, q, cache, c.heads, c.m, c.pos))
 			row := c.kv * c.dim
 			for i := range c.m * c.heads {
 				tok, h := i/c.heads, i%c.heads
@@ -92,9 +93,9 @@ func TestAttentionDoesNotDependOnBatch(t *testing.T) {
 			width := c.heads * c.dim
 			q := normals(rng, c.m*width)
 			batch, alone := make([]float32, len(q)), make([]float32, width)
-			e.Attention(batch, q, cache, c.heads, c.m, c.pos)
+			must(t, e.Attention(context.Background(), batch, q, cache, c.heads, c.m, c.pos))
 			for tok := range c.m {
-				one.Attention(alone, q[tok*width:(tok+1)*width], cache, c.heads, 1, c.pos+tok)
+				must(t, one.Attention(context.Background(), alone, q[tok*width:(tok+1)*width], cache, c.heads, 1, c.pos+tok))
 				for i, v := range alone {
 					if math.Float32bits(v) != math.Float32bits(batch[tok*width+i]) {
 						t.Fatalf("%s %+v token %d element %d: %g alone, %g in the batch", isa, c, tok, i, v, batch[tok*width+i])
@@ -126,7 +127,7 @@ func BenchmarkAttention(b *testing.B) {
 			q := normals(rand.New(rand.NewPCG(1, 1)), c.m*c.heads*c.dim)
 			dst := make([]float32, len(q))
 			b.Run(fmt.Sprintf("isa=%s/heads=%d-%d/dim=%d/m=%d/pos=%d/%s", isa, c.heads, c.kv, c.dim, c.m, c.pos, c.dt), func(b *testing.B) {
-				ns := bestOf(b, func() { e.Attention(dst, q, cache, c.heads, c.m, c.pos) })
+				ns := bestOf(b, func() { must(b, e.Attention(context.Background(), dst, q, cache, c.heads, c.m, c.pos)) })
 				seen := float64(c.m) * (float64(c.pos) + float64(c.m+1)/2)
 				b.ReportMetric(4*seen*float64(c.heads*c.dim)/ns, "GFLOPS")
 				if c.m == 1 {

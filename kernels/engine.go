@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
@@ -94,7 +95,7 @@ func (e *Engine) NewActs() *Acts { return new(Acts) }
 // For runs f over [0, n) on every thread, in chunks. worker is below Threads
 // and no two calls with the same worker run at once.
 func (e *Engine) For(n int, f func(worker, lo, hi int)) {
-	e.pool.run(n, max(1, n/(8*e.pool.threads)), f)
+	_ = e.pool.run(context.Background(), n, max(1, n/(8*e.pool.threads)), f)
 }
 
 // Product is one matrix that reads a batch of activations: Dst[m][n] = sum over
@@ -108,10 +109,11 @@ type Product struct {
 // from the first-level cache, few enough to keep the activations there as well.
 const tokenGrain = 96
 
-// panelGrain is how many panels a thread takes at a time: all, if it is alone,
-// or else few enough to share the work evenly.
-func panelGrain(panels, threads int) int {
-	if threads == 1 {
+// panelGrain is how many panels a thread takes at a time: few enough to share the
+// work evenly and, of a large batch, to stop soon; all, for one thread and few
+// tokens.
+func panelGrain(panels, threads, m int) int {
+	if threads == 1 && m <= actTile {
 		return panels
 	}
 	return max(1, min(16, panels/(4*threads)))
@@ -125,8 +127,9 @@ func tokens(m int, f func(m0, m1 int)) {
 }
 
 // MatMul multiplies one batch of activations by several matrices (query, key
-// and value; gate and up) in one parallel region.
-func (e *Engine) MatMul(a *Acts, ps ...Product) {
+// and value; gate and up) in one parallel region. When ctx ends, so does MatMul,
+// within milliseconds, with its error.
+func (e *Engine) MatMul(ctx context.Context, a *Acts, ps ...Product) error {
 	type part struct{ first, panels int }
 	parts := make([]part, len(ps))
 	total := 0
@@ -136,13 +139,17 @@ func (e *Engine) MatMul(a *Acts, ps ...Product) {
 			panic(fmt.Sprintf("kernels: %d activation columns meet a matrix of %d", a.k, p.W.k))
 		}
 		if p.W.quant != nil {
-			qa = a.quantized(e)
+			var err error
+			if qa, err = a.quantized(ctx, e); err != nil {
+				return err
+			}
 		}
 		panels := (p.W.n + panelRows - 1) / panelRows
 		parts[i] = part{total, panels}
 		total += panels
 	}
-	e.pool.run(total, panelGrain(total, e.pool.threads), func(worker, lo, hi int) {
+	defer runtime.KeepAlive(ps) // and with them the weights, which lie outside the Go heap
+	return e.pool.run(ctx, total, panelGrain(total, e.pool.threads, a.m), func(worker, lo, hi int) {
 		for i, p := range ps {
 			p0, p1 := max(lo-parts[i].first, 0), min(hi-parts[i].first, parts[i].panels)
 			if p0 >= p1 {
@@ -156,5 +163,4 @@ func (e *Engine) MatMul(a *Acts, ps ...Product) {
 			tokens(a.m, func(m0, m1 int) { k.run(p.Dst, p.W.n, qa, m0, m1, p.W.quant, p0, p1) })
 		}
 	})
-	runtime.KeepAlive(ps) // and with them the weights, which lie outside the Go heap
 }

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -50,7 +51,7 @@ func TestFloatProducts(t *testing.T) {
 						got := make([]float32, m*n)
 						a := e.NewActs()
 						a.Set(x, m, k)
-						e.MatMul(a, Product{l, got})
+						must(t, e.MatMul(context.Background(), a, Product{l, got}))
 						wf := make([]float32, n*k)
 						DecodeFloats(wf, w, dt)
 						for i := range got {
@@ -66,7 +67,7 @@ func TestFloatProducts(t *testing.T) {
 						}
 						one := make([]float32, n)
 						a.Set(x[(m-1)*k:], 1, k)
-						e.MatMul(a, Product{l, one})
+						must(t, e.MatMul(context.Background(), a, Product{l, one}))
 						for i, v := range one {
 							if v != got[(m-1)*n+i] {
 								t.Fatalf("%s %s n=%d k=%d m=%d: the last token alone gives %g, in the batch %g", isa, dt, n, k, m, v, got[(m-1)*n+i])
@@ -126,12 +127,12 @@ func TestExp32(t *testing.T) {
 func BenchmarkFloat(b *testing.B) {
 	const n, k = 2048, 2048
 	rng := rand.New(rand.NewPCG(1, 1))
-	for _, dt := range []DType{F32, BF16} {
+	for _, dt := range []DType{F32, F16, BF16} {
 		l, err := NewFloatLinear(n, k, dt, encodeFloats(normals(rng, n*k), dt))
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, m := range []int{1, 64} {
+		for _, m := range []int{1, 64, 512} {
 			x, dst := normals(rng, m*k), make([]float32, m*n)
 			for _, kern := range floatKernels() {
 				if kern.ISA == Generic || !Supported()[len(Supported())-1].allows(kern.ISA) {
@@ -230,5 +231,12 @@ func testVectorOps(t *testing.T, fast vectorOps) {
 		if got[n] != guard || half[n] != 77 {
 			t.Fatalf("length %d: written beyond the end", n)
 		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -5,9 +5,9 @@ package kernels
 type floatKernel struct {
 	Name string // "4x4": rows x tokens of its largest tile
 	ISA  ISA
-	// dots computes dst[t*ldd+r] = sum over i < k of w[r*k+i] * x[t*k+i], in
+	// dots computes dst[t*ldd+r] = sum over i < k of w[r*ldw+i] * x[t*ldx+i], in
 	// float32, for r below rows and t below tokens.
-	dots func(dst []float32, ldd int, w []byte, dt DType, x []float32, k, rows, tokens int)
+	dots func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int)
 }
 
 func floatKernels() []floatKernel {
@@ -15,30 +15,50 @@ func floatKernels() []floatKernel {
 }
 
 // floatBlock is how many activations stay in the second-level cache while the
-// rows of weights pass by, in elements.
-const floatBlock = 64 << 10
+// rows of weights pass by, in elements; floatDepth how many columns of four of
+// them stay in the first.
+const (
+	floatBlock = 64 << 10
+	floatDepth = 1024
+)
 
-// mul computes panels p0 to p1 of 16 rows for all m tokens.
+// mul computes panels p0 to p1 of 16 rows for all m tokens. Long sums are made of
+// those of stretches of columns, whatever m, so that a token's result does not
+// depend on its batch.
 func (f floatKernel) mul(dst []float32, w *Linear, x []float32, m, p0, p1 int) {
-	rowBytes := w.k * w.dtype.Size()
+	size := w.dtype.Size()
+	stretches := (w.k + floatDepth - 1) / floatDepth
+	depth := roundUp((w.k+stretches-1)/stretches, 16)
 	block := max(4, floatBlock/w.k&^3)
+	var part [64 * panelRows]float32
 	for t := 0; t < m; t += block {
-		tokens := min(block, m-t)
 		for p := p0; p < p1; p++ {
 			r := p * panelRows
 			rows := min(panelRows, w.n-r)
-			f.dots(dst[t*w.n+r:], w.n, w.float[r*rowBytes:(r+rows)*rowBytes], w.dtype, x[t*w.k:(t+tokens)*w.k], w.k, rows, tokens)
+			f.dots(dst[t*w.n+r:], w.n, w.float[r*w.k*size:], w.k, w.dtype, x[t*w.k:], w.k, min(depth, w.k), rows, min(block, m-t))
+			for c := depth; c < w.k; c += depth {
+				for t0 := t; t0 < min(t+block, m); t0 += len(part) / panelRows {
+					tokens := min(len(part)/panelRows, t+block-t0, m-t0)
+					f.dots(part[:], panelRows, w.float[(r*w.k+c)*size:], w.k, w.dtype, x[t0*w.k+c:], w.k, min(depth, w.k-c), rows, tokens)
+					for i := range tokens {
+						out := dst[(t0+i)*w.n+r:][:rows]
+						for j, v := range part[i*panelRows:][:rows] {
+							out[j] += v
+						}
+					}
+				}
+			}
 		}
 	}
 }
 
 // dotsGeneric is the reference of the float products.
-func dotsGeneric(dst []float32, ldd int, w []byte, dt DType, x []float32, k, rows, tokens int) {
+func dotsGeneric(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int) {
 	row := make([]float32, k)
 	for r := range rows {
-		DecodeFloats(row, w[r*k*dt.Size():], dt)
+		DecodeFloats(row, w[r*ldw*dt.Size():], dt)
 		for t := range tokens {
-			dst[t*ldd+r] = Dot(row, x[t*k:(t+1)*k])
+			dst[t*ldd+r] = Dot(row, x[t*ldx:t*ldx+k])
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"context"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ type pool struct {
 type job struct {
 	n, grain int
 	f        func(worker, lo, hi int)
+	done     <-chan struct{} // closed when the loop is to stop early
 	next     atomic.Int64
 	ids      atomic.Int32
 	active   atomic.Int32 // workers inside; the caller waits for zero
@@ -60,21 +62,26 @@ func (p *pool) close() {
 	p.done.Wait()
 }
 
-// run executes f over [0, n), at most grain indices a call.
-func (p *pool) run(n, grain int, f func(worker, lo, hi int)) {
+// run executes f over [0, n), at most grain indices a call. When ctx ends, calls
+// that have not begun are left out and its error is returned: a grain is to be
+// work of a few milliseconds.
+func (p *pool) run(ctx context.Context, n, grain int, f func(worker, lo, hi int)) error {
 	if n <= 0 {
-		return
+		return ctx.Err()
 	}
 	grain = max(grain, 1)
 	if p.threads == 1 || n <= grain {
 		for lo := 0; lo < n; lo += grain {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			f(0, lo, min(lo+grain, n))
 		}
-		return
+		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	j := &job{n: n, grain: grain, f: f}
+	j := &job{n: n, grain: grain, f: f, done: ctx.Done()}
 	j.ids.Store(1)
 	p.job.Store(j)
 	p.wakeMu.Lock()
@@ -92,6 +99,7 @@ func (p *pool) run(n, grain int, f func(worker, lo, hi int)) {
 	if v := j.panicked.Load(); v != nil {
 		panic(*v)
 	}
+	return ctx.Err()
 }
 
 // drain takes chunks until none is left. A panic ends the loop and is raised
@@ -108,6 +116,11 @@ func (j *job) drain(worker int) {
 		lo := hi - j.grain
 		if lo >= j.n {
 			return
+		}
+		select {
+		case <-j.done:
+			return
+		default:
 		}
 		j.f(worker, lo, min(hi, j.n))
 	}

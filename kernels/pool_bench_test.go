@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"context"
 	"fmt"
 	"testing"
 )
@@ -12,7 +13,7 @@ func BenchmarkPool(b *testing.B) {
 			p := newPool(threads)
 			defer p.close()
 			for b.Loop() {
-				p.run(8, 1, func(int, int, int) {})
+				_ = p.run(context.Background(), 8, 1, func(int, int, int) {})
 			}
 		})
 	}

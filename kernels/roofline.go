@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"context"
 	"math"
 	"time"
 )
@@ -23,11 +24,11 @@ func (e *Engine) Roofline() (bandwidthGBs, peakGOPS float64) {
 	}
 	const chunk = 1 << 20
 	bandwidthGBs = float64(len(buf)) / e.best(3, func() {
-		e.pool.run(len(buf)/chunk, 1, func(_, lo, hi int) { readMemory(buf[lo*chunk : hi*chunk]) })
+		_ = e.pool.run(context.Background(), len(buf)/chunk, 1, func(_, lo, hi int) { readMemory(buf[lo*chunk : hi*chunk]) })
 	})
 	const rounds = 200_000
 	ns := e.best(3, func() {
-		e.pool.run(e.Threads(), 1, func(int, int, int) { peakInt(e.isa, rounds) })
+		_ = e.pool.run(context.Background(), e.Threads(), 1, func(int, int, int) { peakInt(e.isa, rounds) })
 	})
 	return bandwidthGBs, peakOps(e.isa) * rounds * float64(e.Threads()) / ns
 }

@@ -77,7 +77,7 @@ func (e *Engine) Select(ctx context.Context, shapes []Shape, o SelectOptions, l 
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		c, err := b.choose(s)
+		c, err := b.choose(ctx, s)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +131,7 @@ func (b *selection) weights(s Shape) (*Linear, error) {
 }
 
 // choose measures the candidates for one shape.
-func (b *selection) choose(s Shape) (Choice, error) {
+func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 	w, err := b.weights(s)
 	if err != nil {
 		return Choice{}, err
@@ -143,12 +143,18 @@ func (b *selection) choose(s Shape) (Choice, error) {
 	}
 	acts := b.e.NewActs()
 	acts.Set(x, s.M, s.K)
-	qa := acts.quantized(b.e)
+	qa, err := acts.quantized(ctx, b.e)
+	if err != nil {
+		return Choice{}, err
+	}
 	var candidates []intKernel
 	var ms []Measurement
 	for _, k := range b.e.ints {
 		if k.Bits != w.quant.scheme.Bits {
 			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return Choice{}, err
 		}
 		m := Measurement{Kernel: k.String(), ISA: k.ISA, OK: equalsReference(k, qa, w.quant)}
 		if !m.OK {
@@ -168,6 +174,9 @@ func (b *selection) choose(s Shape) (Choice, error) {
 	slice := b.share / time.Duration(rounds*len(candidates))
 	for range rounds { // interleaved, so that a disturbance hits all alike
 		for i, k := range candidates {
+			if err := ctx.Err(); err != nil {
+				return Choice{}, err
+			}
 			times[i] = append(times[i], b.time(k, dst, qa, w.quant, slice))
 		}
 	}
@@ -198,7 +207,7 @@ func (b *selection) choose(s Shape) (Choice, error) {
 func (b *selection) time(k intKernel, dst []float32, a *quantActs, w *packed, d time.Duration) float64 {
 	start := time.Now()
 	for n := 1; ; n++ {
-		b.e.pool.run(w.panels(), panelGrain(w.panels(), b.e.pool.threads), func(_, lo, hi int) {
+		_ = b.e.pool.run(context.Background(), w.panels(), panelGrain(w.panels(), b.e.pool.threads, a.m), func(_, lo, hi int) {
 			tokens(a.m, func(m0, m1 int) { k.run(dst, w.n, a, m0, m1, w, lo, hi) })
 		})
 		if took := time.Since(start); took >= d {

@@ -126,7 +126,7 @@ func TestPool(t *testing.T) {
 		for _, n := range []int{0, 1, 7, 1000} {
 			for range 50 {
 				hits := make([]int32, n)
-				p.run(n, 3, func(_, lo, hi int) {
+				_ = p.run(context.Background(), n, 3, func(_, lo, hi int) {
 					for i := lo; i < hi; i++ {
 						hits[i]++
 					}
@@ -144,7 +144,7 @@ func TestPool(t *testing.T) {
 					t.Error("a panic in a worker was lost")
 				}
 			}()
-			p.run(100, 1, func(_, lo, _ int) {
+			_ = p.run(context.Background(), 100, 1, func(_, lo, _ int) {
 				if lo == 50 {
 					panic("boom")
 				}

@@ -16,13 +16,13 @@ type dotsSet struct {
 
 // tiledDots covers rows and tokens with tiles. Every sum is formed in the same
 // order in each of them, so that a token's result does not depend on its batch.
-func tiledDots(sets map[DType]dotsSet) func(dst []float32, ldd int, w []byte, dt DType, x []float32, k, rows, tokens int) {
-	return func(dst []float32, ldd int, w []byte, dt DType, x []float32, k, rows, tokens int) {
+func tiledDots(sets map[DType]dotsSet) func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int) {
+	return func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int) {
 		s, size := sets[dt], dt.Size()
 		main := k / s.multiple * s.multiple
-		_, _, _ = w[rows*k*size-1], x[tokens*k-1], dst[(tokens-1)*ldd+rows-1]
+		_, _, _ = w[((rows-1)*ldw+k)*size-1], x[(tokens-1)*ldx+k-1], dst[(tokens-1)*ldd+rows-1]
 		if main == 0 {
-			dotsGeneric(dst, ldd, w, dt, x, k, rows, tokens)
+			dotsGeneric(dst, ldd, w, ldw, dt, x, ldx, k, rows, tokens)
 			return
 		}
 		for t := 0; t < tokens; {
@@ -40,7 +40,7 @@ func tiledDots(sets map[DType]dotsSet) func(dst []float32, ldd int, w []byte, dt
 				case nt > 1:
 					f = s.row
 				}
-				f(&dst[t*ldd+r], 4*ldd, &w[r*k*size], k*size, &x[t*k], 4*k, main)
+				f(&dst[t*ldd+r], 4*ldd, &w[r*ldw*size], ldw*size, &x[t*ldx], 4*ldx, main)
 				r += nr
 			}
 			t += nt
@@ -48,7 +48,7 @@ func tiledDots(sets map[DType]dotsSet) func(dst []float32, ldd int, w []byte, dt
 		if main < k {
 			for t := range tokens {
 				for r := range rows {
-					dst[t*ldd+r] += dotGeneric(w[(r*k+main)*size:], x[t*k+main:(t+1)*k], dt)
+					dst[t*ldd+r] += dotGeneric(w[(r*ldw+main)*size:], x[t*ldx+main:t*ldx+k], dt)
 				}
 			}
 		}

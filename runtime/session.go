@@ -145,15 +145,32 @@ func (s *Session) chunk(ctx context.Context, tokens []int32, out []float32) erro
 		m.embed.Row(b.x[i*h:(i+1)*h], int(t))
 	}
 	for i := range m.layers {
-		if err := ctx.Err(); err != nil {
+		l := &m.layers[i]
+		s.normalize(n, l.attnNorm, b.norm, i > 0)
+		if err := s.attention(ctx, i, n); err != nil {
 			return err
 		}
-		s.attention(i, n)
-		s.feedForward(i, n)
+		s.normalize(n, l.mlpNorm, b.norm, true)
+		if err := s.feedForward(ctx, i, n); err != nil {
+			return err
+		}
 	}
-	s.rows(n, func(r int) { m.Engine.RMSNorm(out[r*h:(r+1)*h], b.x[r*h:(r+1)*h], m.norm, c.RMSEps) })
+	s.normalize(n, m.norm, out, true)
 	s.tokens = append(s.tokens, tokens...)
 	return nil
+}
+
+// normalize adds what the last half of a layer left in b.norm to the residual
+// stream, if there is any, and writes the stream's normalized rows to out.
+func (s *Session) normalize(n int, w, out []float32, add bool) {
+	e, b, h := s.m.Engine, &s.buf, s.m.Config.Hidden
+	s.rows(n, func(r int) {
+		x := b.x[r*h : (r+1)*h]
+		if add {
+			e.Add(x, b.norm[r*h:(r+1)*h])
+		}
+		e.RMSNorm(out[r*h:(r+1)*h], x, w, s.m.Config.RMSEps)
+	})
 }
 
 // rows runs f for each of n rows, in parallel when there are several.
@@ -169,18 +186,19 @@ func (s *Session) rows(n int, f func(r int)) {
 	})
 }
 
-func (s *Session) attention(i, n int) {
-	m, c, b, l := s.m, s.m.Config, &s.buf, &s.m.layers[i]
-	h, width := c.Hidden, c.Heads*c.HeadDim
-	s.rows(n, func(r int) {
-		m.Engine.RMSNorm(b.norm[r*h:(r+1)*h], b.x[r*h:(r+1)*h], l.attnNorm, c.RMSEps)
-	})
-	s.mul(b.norm, n, h, output{&l.q, b.q}, output{&l.k, b.k}, output{&l.v, b.v})
-	pos := len(s.tokens)
+// attention turns the normalized rows into the attention's part of the residual
+// stream, in b.norm.
+func (s *Session) attention(ctx context.Context, i, n int) error {
+	c, b, l := s.m.Config, &s.buf, &s.m.layers[i]
+	width, pos := c.Heads*c.HeadDim, len(s.tokens)
+	if err := s.mul(ctx, b.norm, n, c.Hidden, output{&l.q, b.q}, output{&l.k, b.k}, output{&l.v, b.v}); err != nil {
+		return err
+	}
 	s.store(i, n, pos)
-	m.Engine.Attention(b.attn[:n*width], b.q, s.kv[i], c.Heads, n, pos)
-	s.mul(b.attn, n, width, output{&l.o, b.norm})
-	m.Engine.Add(b.x[:n*h], b.norm[:n*h])
+	if err := s.m.Engine.Attention(ctx, b.attn[:n*width], b.q, s.kv[i], c.Heads, n, pos); err != nil {
+		return err
+	}
+	return s.mul(ctx, b.attn, n, width, output{&l.o, b.norm})
 }
 
 // store rotates the chunk's queries and keys and puts keys and values into the
@@ -203,18 +221,17 @@ func (s *Session) store(i, n, pos int) {
 	})
 }
 
-func (s *Session) feedForward(i, n int) {
-	m, c, b, l := s.m, s.m.Config, &s.buf, &s.m.layers[i]
-	h, f := c.Hidden, c.Intermediate
-	s.rows(n, func(r int) {
-		m.Engine.RMSNorm(b.norm[r*h:(r+1)*h], b.x[r*h:(r+1)*h], l.mlpNorm, c.RMSEps)
-	})
-	s.mul(b.norm, n, h, output{&l.gate, b.gate}, output{&l.up, b.up})
+// feedForward does the same for the second half of a layer.
+func (s *Session) feedForward(ctx context.Context, i, n int) error {
+	c, b, l := s.m.Config, &s.buf, &s.m.layers[i]
+	f := c.Intermediate
+	if err := s.mul(ctx, b.norm, n, c.Hidden, output{&l.gate, b.gate}, output{&l.up, b.up}); err != nil {
+		return err
+	}
 	s.rows(n, func(r int) {
 		s.m.Engine.SwiGLU(b.gate[r*f:(r+1)*f], b.gate[r*f:(r+1)*f], b.up[r*f:(r+1)*f])
 	})
-	s.mul(b.gate, n, f, output{&l.down, b.norm})
-	m.Engine.Add(b.x[:n*h], b.norm[:n*h])
+	return s.mul(ctx, b.gate, n, f, output{&l.down, b.norm})
 }
 
 // output is one matrix and where its result goes.
@@ -224,7 +241,7 @@ type output struct {
 }
 
 // mul multiplies n rows of x by several matrices that read the same activations.
-func (s *Session) mul(x []float32, n, k int, outs ...output) {
+func (s *Session) mul(ctx context.Context, x []float32, n, k int, outs ...output) error {
 	var products [3]kernels.Product
 	for i, o := range outs {
 		products[i] = kernels.Product{W: o.l.Linear, Dst: o.dst}
@@ -233,7 +250,9 @@ func (s *Session) mul(x []float32, n, k int, outs ...output) {
 		}
 	}
 	s.buf.acts.Set(x, n, k)
-	s.m.Engine.MatMul(s.buf.acts, products[:len(outs)]...)
+	if err := s.m.Engine.MatMul(ctx, s.buf.acts, products[:len(outs)]...); err != nil {
+		return err
+	}
 	for _, o := range outs {
 		if o.l.bias == nil {
 			continue
@@ -243,11 +262,13 @@ func (s *Session) mul(x []float32, n, k int, outs ...output) {
 			s.m.Engine.Add(o.dst[r*w:(r+1)*w], o.l.bias)
 		}
 	}
+	return nil
 }
 
 // Logits multiplies n hidden states by the output head; dst is n x VocabSize.
 // Sessions may call it concurrently with a buffer of their own.
 func (m *Model) Logits(acts *kernels.Acts, dst, hidden []float32, n int) {
 	acts.Set(hidden, n, m.Config.Hidden)
-	m.Engine.MatMul(acts, kernels.Product{W: m.head, Dst: dst[:n*m.Config.VocabSize]})
+	// Without an end to its context, MatMul has no error.
+	_ = m.Engine.MatMul(context.Background(), acts, kernels.Product{W: m.head, Dst: dst[:n*m.Config.VocabSize]})
 }
