@@ -78,10 +78,13 @@ func (a attentionTile) run(dst, q []float32) {
 	}
 	ops.scores(s.scores, ld, s.queries, c.headKeys(a.head), c.dt, blocks, a.dim, rows)
 	for r := range rows {
-		row := s.scores[r*ld:][:n]
-		seen := row[:a.pos+r/a.group+1]
-		s.inverse[r] = 1 / ops.expSum(seen, seen, ops.maximum(seen))
-		clear(row[len(seen):])
+		row, seen := s.scores[r*ld:][:blocks*keyBlock], a.pos+r/a.group+1
+		whole := row[:roundUp(seen, 8)] // vectors, with what adds nothing
+		for i := range whole[seen:] {
+			whole[seen+i] = negativeInf
+		}
+		s.inverse[r] = 1 / ops.expSum(whole, whole, ops.maximum(whole))
+		clear(row[len(whole):])
 	}
 	ops.values(s.out, c.width, s.scores, ld, c.headValues(a.head), c.dt, n, c.width, rows)
 	for r := range rows {
@@ -91,6 +94,8 @@ func (a attentionTile) run(dst, q []float32) {
 		}
 	}
 }
+
+var negativeInf = float32(math.Inf(-1))
 
 // scoresGeneric stores dst[r*ldd+p], the inner products of the queries q, rows x
 // dim, with the keys of the first positions, a multiple of keyBlock.

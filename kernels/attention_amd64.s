@@ -652,6 +652,33 @@ wideNext:
 	JMP          wide
 
 wideDone:
+half:
+	CMPQ   AX, $0x00000020
+	JLT    halfDone
+	MOVQ   weights+16(FP), SI
+	MOVQ   n+40(FP), DI
+	MOVQ   DX, R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+
+halfNext:
+	VMOVUPS      (R8), Z2
+	VMOVUPS      64(R8), Z3
+	VBROADCASTSS (SI), Z4
+	VFMADD231PS  Z4, Z2, Z0
+	VFMADD231PS  Z4, Z3, Z1
+	ADDQ         CX, R8
+	ADDQ         $0x04, SI
+	DECQ         DI
+	JNZ          halfNext
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x00000020, AX
+	JMP          half
+
+halfDone:
 narrow:
 	CMPQ   AX, $0x00000010
 	JLT    narrowDone
@@ -736,6 +763,40 @@ wideNext:
 	JMP          wide
 
 wideDone:
+half:
+	CMPQ   AX, $0x00000020
+	JLT    halfDone
+	MOVQ   weights+16(FP), R8
+	MOVQ   n+40(FP), R9
+	MOVQ   DX, R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+halfNext:
+	VMOVUPS      (R10), Z4
+	VMOVUPS      64(R10), Z5
+	VBROADCASTSS (R8), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z1
+	VBROADCASTSS (R8)(DI*1), Z6
+	VFMADD231PS  Z6, Z4, Z2
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         CX, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNZ          halfNext
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z2, (BX)(SI*1)
+	VMOVUPS      Z3, 64(BX)(SI*1)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x00000020, AX
+	JMP          half
+
+halfDone:
 narrow:
 	CMPQ   AX, $0x00000010
 	JLT    narrowDone
@@ -858,6 +919,59 @@ wideNext:
 	JMP          wide
 
 wideDone:
+half:
+	CMPQ   AX, $0x00000020
+	JLT    halfDone
+	MOVQ   weights+16(FP), R9
+	MOVQ   R9, R10
+	LEAQ   (R10)(R8*2), R10
+	ADDQ   R8, R10
+	MOVQ   n+40(FP), R11
+	MOVQ   DX, R12
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+halfNext:
+	VMOVUPS      (R12), Z8
+	VMOVUPS      64(R12), Z9
+	VBROADCASTSS (R9), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z1
+	VBROADCASTSS (R9)(R8*1), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z3
+	VBROADCASTSS (R9)(R8*2), Z10
+	VFMADD231PS  Z10, Z8, Z4
+	VFMADD231PS  Z10, Z9, Z5
+	VBROADCASTSS (R10), Z10
+	VFMADD231PS  Z10, Z8, Z6
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         CX, R12
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          halfNext
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z2, (BX)(SI*1)
+	VMOVUPS      Z3, 64(BX)(SI*1)
+	VMOVUPS      Z4, (BX)(SI*2)
+	VMOVUPS      Z5, 64(BX)(SI*2)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x00000020, AX
+	JMP          half
+
+halfDone:
 narrow:
 	CMPQ   AX, $0x00000010
 	JLT    narrowDone
@@ -1719,6 +1833,33 @@ wideNext:
 	JMP          wide
 
 wideDone:
+half:
+	CMPQ   AX, $0x00000020
+	JLT    halfDone
+	MOVQ   weights+16(FP), SI
+	MOVQ   n+40(FP), DI
+	MOVQ   DX, R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+
+halfNext:
+	VCVTPH2PS    (R8), Z2
+	VCVTPH2PS    32(R8), Z3
+	VBROADCASTSS (SI), Z4
+	VFMADD231PS  Z4, Z2, Z0
+	VFMADD231PS  Z4, Z3, Z1
+	ADDQ         CX, R8
+	ADDQ         $0x04, SI
+	DECQ         DI
+	JNZ          halfNext
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x00000020, AX
+	JMP          half
+
+halfDone:
 narrow:
 	CMPQ   AX, $0x00000010
 	JLT    narrowDone
@@ -1803,6 +1944,40 @@ wideNext:
 	JMP          wide
 
 wideDone:
+half:
+	CMPQ   AX, $0x00000020
+	JLT    halfDone
+	MOVQ   weights+16(FP), R8
+	MOVQ   n+40(FP), R9
+	MOVQ   DX, R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+halfNext:
+	VCVTPH2PS    (R10), Z4
+	VCVTPH2PS    32(R10), Z5
+	VBROADCASTSS (R8), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z1
+	VBROADCASTSS (R8)(DI*1), Z6
+	VFMADD231PS  Z6, Z4, Z2
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         CX, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNZ          halfNext
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z2, (BX)(SI*1)
+	VMOVUPS      Z3, 64(BX)(SI*1)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x00000020, AX
+	JMP          half
+
+halfDone:
 narrow:
 	CMPQ   AX, $0x00000010
 	JLT    narrowDone
@@ -1925,6 +2100,59 @@ wideNext:
 	JMP          wide
 
 wideDone:
+half:
+	CMPQ   AX, $0x00000020
+	JLT    halfDone
+	MOVQ   weights+16(FP), R9
+	MOVQ   R9, R10
+	LEAQ   (R10)(R8*2), R10
+	ADDQ   R8, R10
+	MOVQ   n+40(FP), R11
+	MOVQ   DX, R12
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+halfNext:
+	VCVTPH2PS    (R12), Z8
+	VCVTPH2PS    32(R12), Z9
+	VBROADCASTSS (R9), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z1
+	VBROADCASTSS (R9)(R8*1), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z3
+	VBROADCASTSS (R9)(R8*2), Z10
+	VFMADD231PS  Z10, Z8, Z4
+	VFMADD231PS  Z10, Z9, Z5
+	VBROADCASTSS (R10), Z10
+	VFMADD231PS  Z10, Z8, Z6
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         CX, R12
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          halfNext
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z2, (BX)(SI*1)
+	VMOVUPS      Z3, 64(BX)(SI*1)
+	VMOVUPS      Z4, (BX)(SI*2)
+	VMOVUPS      Z5, 64(BX)(SI*2)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x00000020, AX
+	JMP          half
+
+halfDone:
 narrow:
 	CMPQ   AX, $0x00000010
 	JLT    narrowDone

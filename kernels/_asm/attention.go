@@ -185,6 +185,9 @@ func values(w wide, dt string, rows, vectors int) {
 		Label(label + "Done")
 	}
 	pass("wide", vectors)
+	if half := vectors / 2; half > keyBlock/w.lanes {
+		pass("half", half)
+	}
 	pass("narrow", keyBlock/w.lanes)
 	VZEROUPPER()
 	RET()
