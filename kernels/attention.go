@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"runtime"
+	"sync"
 )
 
 // attentionRows is how many queries go through keys and values together: enough
@@ -11,11 +12,13 @@ import (
 // the second-level cache over some thousand positions.
 const attentionRows = 16
 
-// attentionScratch is one worker's memory for a tile of queries.
-type attentionScratch struct {
+// attentionRoom is memory for a tile of queries.
+type attentionRoom struct {
 	queries, scores, out []float32
 	inverse              [attentionRows]float32
 }
+
+var attentionRooms = sync.Pool{New: func() any { return new(attentionRoom) }}
 
 // Attention computes causal grouped-query attention (Ainslie et al., "GQA",
 // 2023) for m consecutive positions starting at pos, whose keys and values are
@@ -35,13 +38,15 @@ func (e *Engine) Attention(ctx context.Context, dst, q []float32, c *KVCache, he
 		grain = max(1, 1<<15/work) // too little for a handover to another thread
 	}
 	defer runtime.KeepAlive(c)
-	return e.pool.run(ctx, c.heads*tiles, grain, func(worker, lo, hi int) {
+	return e.pool.run(ctx, c.heads*tiles, grain, func(_, lo, hi int) {
+		room := attentionRooms.Get().(*attentionRoom)
+		defer attentionRooms.Put(room)
 		for i := lo; i < hi; i++ {
 			h, t := i/tiles, i%tiles*perTile
 			positions := min(perTile, m-t)
 			// A large group takes several tiles for each position.
 			for g := 0; g < group; g += attentionRows {
-				a := attentionTile{e: e, c: c, s: e.scratch[worker], head: h, group: min(attentionRows, group-g), dim: c.dim,
+				a := attentionTile{e: e, c: c, s: room, head: h, group: min(attentionRows, group-g), dim: c.dim,
 					stride: heads * c.dim, first: t*heads*c.dim + (h*group+g)*c.dim, positions: positions, pos: pos + t}
 				a.run(dst, q)
 			}
@@ -53,7 +58,7 @@ func (e *Engine) Attention(ctx context.Context, dst, q []float32, c *KVCache, he
 type attentionTile struct {
 	e                *Engine
 	c                *KVCache
-	s                *attentionScratch
+	s                *attentionRoom
 	head, group, dim int
 	stride           int // between positions in q and dst
 	first            int // place of the first query in q and dst

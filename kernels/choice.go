@@ -30,15 +30,41 @@ func bucketOf(m int) int {
 	return buckets[len(buckets)-1]
 }
 
+// way is how a product is computed.
+type way struct {
+	kernel  int // index into Engine.ints
+	workers int // threads: all, or one, which needs no handover
+	block   int // tokens that a panel of weights meets in one go
+}
+
+// tokenBlock is the usual block: enough tokens to reuse a panel from the
+// first-level cache, few enough to keep the activations in the second.
+const tokenBlock = 4 * actTile
+
 // Measurement is one candidate's result.
 type Measurement struct {
-	Kernel string  `json:"kernel"`
-	ISA    ISA     `json:"isa"`
-	NS     float64 `json:"ns"`   // of one product, median
-	GOPS   float64 `json:"gops"` // 2*M*N*K operations
-	GBs    float64 `json:"gbps"` // weight bytes streamed
-	OK     bool    `json:"ok"`   // equal to the reference bit for bit
-	Note   string  `json:"note,omitempty"`
+	Kernel  string  `json:"kernel"`
+	ISA     ISA     `json:"isa"`
+	Workers int     `json:"workers"` // threads that share the product
+	Block   int     `json:"block"`   // tokens a panel of weights meets in one go
+	NS      float64 `json:"ns"`      // of one product, median
+	GOPS    float64 `json:"gops"`    // 2*M*N*K operations
+	GBs     float64 `json:"gbps"`    // weight bytes streamed
+	OK      bool    `json:"ok"`      // equal to the reference bit for bit
+	Note    string  `json:"note,omitempty"`
+}
+
+// String names the candidate: "avx512vnni 16x4", with what is not usual about it:
+// "avx512vnni 16x4 alone", "avx512vnni 16x12 by 192".
+func (m Measurement) String() string {
+	name := m.Kernel
+	if m.Workers == 1 {
+		name += " alone"
+	}
+	if m.Block != tokenBlock {
+		name += fmt.Sprintf(" by %d", m.Block)
+	}
+	return name
 }
 
 // Choice is the selector's verdict on one shape.
@@ -46,6 +72,8 @@ type Choice struct {
 	Shape
 	Kernel     string        `json:"kernel"`
 	ISA        ISA           `json:"isa"`
+	Workers    int           `json:"workers"`
+	Block      int           `json:"block"`
 	Reason     string        `json:"reason"`
 	Roofline   float64       `json:"roofline_pct"` // of the bandwidth or peak limit, whichever is nearer
 	Candidates []Measurement `json:"candidates"`   // fastest first
@@ -64,8 +92,8 @@ type Table struct {
 
 // choiceKey identifies a choice at run time.
 type choiceKey struct {
-	bits, n, k, bucket int
-	format             string
+	scheme       Scheme
+	n, k, bucket int
 }
 
 // Table returns the installed choices, nil before the first selection.
@@ -105,30 +133,30 @@ func (e *Engine) Forced() string {
 	return ""
 }
 
-// kernelFor picks the kernel for a product: the forced one, the measured one,
-// or the last of the highest tier.
-func (e *Engine) kernelFor(w *Linear, m int) intKernel {
+// wayFor picks how to compute a product: with the forced kernel, as measured, or
+// with the last kernel of the highest tier.
+func (e *Engine) wayFor(w *Linear, m int) way {
 	bits := w.quant.scheme.Bits
 	if f := e.force.Load(); f != nil {
-		for _, k := range e.ints {
+		for i, k := range e.ints {
 			if k.Bits == bits && k.String() == *f {
-				return k
+				return way{i, e.Threads(), tokenBlock}
 			}
 		}
 	}
 	if lookup := e.lookup.Load(); lookup != nil {
-		if i, ok := (*lookup)[choiceKey{bits, w.n, w.k, bucketOf(m), w.Format()}]; ok {
-			return e.ints[i]
+		if v, ok := (*lookup)[choiceKey{w.quant.scheme, w.n, w.k, bucketOf(m)}]; ok {
+			return v
 		}
 	}
 	return e.static(bits)
 }
 
 // static is the choice without measurement: the highest tier's largest tile.
-func (e *Engine) static(bits int) intKernel {
-	for _, k := range slices.Backward(e.ints) {
+func (e *Engine) static(bits int) way {
+	for i, k := range slices.Backward(e.ints) {
 		if k.Bits == bits {
-			return k
+			return way{i, e.Threads(), tokenBlock}
 		}
 	}
 	panic("kernels: no kernel for the format") // New makes sure there is one
@@ -136,11 +164,15 @@ func (e *Engine) static(bits int) intKernel {
 
 // install makes the table's choices those of the engine.
 func (e *Engine) install(t *Table) {
-	lookup := make(map[choiceKey]int, len(t.Choices))
+	lookup := make(map[choiceKey]way, len(t.Choices))
 	for _, c := range t.Choices {
+		scheme, err := parseScheme(c.Format)
+		if err != nil {
+			continue // checked when the table was loaded or made
+		}
 		for i, k := range e.ints {
-			if k.ISA == c.ISA && string(k.ISA)+" "+k.Name == c.Kernel && strings.HasPrefix(c.Format, fmt.Sprintf("w%d ", k.Bits)) {
-				lookup[choiceKey{k.Bits, c.N, c.K, c.M, c.Format}] = i
+			if k.Bits == scheme.Bits && k.String() == c.Kernel {
+				lookup[choiceKey{scheme, c.N, c.K, c.M}] = way{i, c.Workers, c.Block}
 			}
 		}
 	}

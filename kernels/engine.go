@@ -18,15 +18,14 @@ type Options struct {
 // Engine owns the threads and the choice of kernels. Its methods may be called
 // from several goroutines; parallel loops run one after the other.
 type Engine struct {
-	pool    *pool
-	isa     ISA
-	ints    []intKernel
-	float   floatKernel
-	ops     vectorOps
-	scratch []*attentionScratch
+	pool  *pool
+	isa   ISA
+	ints  []intKernel
+	float floatKernel
+	ops   vectorOps
 
 	table  atomic.Pointer[Table]
-	lookup atomic.Pointer[map[choiceKey]int] // choices by index into ints
+	lookup atomic.Pointer[map[choiceKey]way]
 	force  atomic.Pointer[string]
 }
 
@@ -70,10 +69,6 @@ func New(o Options) (*Engine, error) {
 	if isa != Generic {
 		e.ops = archOps(isa)
 	}
-	e.scratch = make([]*attentionScratch, threads)
-	for i := range e.scratch {
-		e.scratch[i] = new(attentionScratch)
-	}
 	return e, nil
 }
 
@@ -92,8 +87,8 @@ func (e *Engine) ISA() ISA { return e.isa }
 // NewActs returns an empty activation buffer.
 func (e *Engine) NewActs() *Acts { return new(Acts) }
 
-// For runs f over [0, n) on every thread, in chunks. worker is below Threads
-// and no two calls with the same worker run at once.
+// For runs f over [0, n) on every thread, in chunks. worker is below Threads, and
+// no two calls of this loop with the same worker run at once.
 func (e *Engine) For(n int, f func(worker, lo, hi int)) {
 	_ = e.pool.run(context.Background(), n, max(1, n/(8*e.pool.threads)), f)
 }
@@ -105,10 +100,6 @@ type Product struct {
 	Dst []float32
 }
 
-// tokenGrain is how many tokens a work item covers: enough to reuse a panel
-// from the first-level cache, few enough to keep the activations there as well.
-const tokenGrain = 96
-
 // panelGrain is how many panels a thread takes at a time: few enough to share the
 // work evenly and, of a large batch, to stop soon; all, for one thread and few
 // tokens.
@@ -119,37 +110,53 @@ func panelGrain(panels, threads, m int) int {
 	return max(1, min(16, panels/(4*threads)))
 }
 
-// tokens cuts a batch into work items.
-func tokens(m int, f func(m0, m1 int)) {
-	for m0 := 0; m0 < m; m0 += tokenGrain {
-		f(m0, min(m0+tokenGrain, m))
+// tokens cuts a batch into blocks.
+func tokens(m, block int, f func(m0, m1 int)) {
+	for m0 := 0; m0 < m; m0 += block {
+		f(m0, min(m0+block, m))
 	}
+}
+
+// spread runs f over panels that m tokens meet, on all threads or on this one.
+func (e *Engine) spread(ctx context.Context, workers, panels, m int, f func(worker, lo, hi int)) error {
+	grain := panelGrain(panels, workers, m)
+	if workers == 1 {
+		return serial(ctx, panels, grain, f)
+	}
+	return e.pool.run(ctx, panels, grain, f)
 }
 
 // MatMul multiplies one batch of activations by several matrices (query, key
 // and value; gate and up) in one parallel region. When ctx ends, so does MatMul,
 // within milliseconds, with its error.
 func (e *Engine) MatMul(ctx context.Context, a *Acts, ps ...Product) error {
-	type part struct{ first, panels int }
+	type part struct {
+		first, panels int
+		way           way
+	}
 	parts := make([]part, len(ps))
 	total := 0
 	var qa *quantActs
+	workers := 1
 	for i, p := range ps {
 		if p.W.k != a.k {
 			panic(fmt.Sprintf("kernels: %d activation columns meet a matrix of %d", a.k, p.W.k))
 		}
+		w := way{workers: e.Threads()} // of a float product
 		if p.W.quant != nil {
+			w = e.wayFor(p.W, a.m)
 			var err error
 			if qa, err = a.quantized(ctx, e); err != nil {
 				return err
 			}
 		}
 		panels := (p.W.n + panelRows - 1) / panelRows
-		parts[i] = part{total, panels}
+		parts[i] = part{total, panels, w}
+		workers = max(workers, w.workers)
 		total += panels
 	}
 	defer runtime.KeepAlive(ps) // and with them the weights, which lie outside the Go heap
-	return e.pool.run(ctx, total, panelGrain(total, e.pool.threads, a.m), func(worker, lo, hi int) {
+	return e.spread(ctx, workers, total, a.m, func(worker, lo, hi int) {
 		for i, p := range ps {
 			p0, p1 := max(lo-parts[i].first, 0), min(hi-parts[i].first, parts[i].panels)
 			if p0 >= p1 {
@@ -159,8 +166,8 @@ func (e *Engine) MatMul(ctx context.Context, a *Acts, ps ...Product) error {
 				e.float.mul(p.Dst, p.W, a.x, a.m, p0, p1)
 				continue
 			}
-			k := e.kernelFor(p.W, a.m)
-			tokens(a.m, func(m0, m1 int) { k.run(p.Dst, p.W.n, qa, m0, m1, p.W.quant, p0, p1) })
+			k := e.ints[parts[i].way.kernel]
+			tokens(a.m, parts[i].way.block, func(m0, m1 int) { k.run(p.Dst, p.W.n, qa, m0, m1, p.W.quant, p0, p1) })
 		}
 	})
 }

@@ -17,9 +17,27 @@ type intKernel struct {
 	Name string // "16x12": rows x tokens of its largest tile
 	ISA  ISA
 	Bits int
+	// tiles are the tokens and rows of its tiles, in descending order.
+	tiles [][2]int
 	// run computes panels p0 to p1 for tokens m0, a multiple of actTile, to m1.
 	// dst has ldd floats between rows and holds exactly w.n columns.
 	run func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int)
+}
+
+// cut is how the kernel covers m tokens, by the tokens and rows of its tiles: two
+// kernels of a tier with the same cut are the same.
+func (k intKernel) cut(m int) string {
+	var out []byte
+	for m > 0 && len(k.tiles) > 0 {
+		left := min(m, actTile)
+		for _, t := range k.tiles {
+			for ; left >= t[0]; left -= t[0] {
+				out = fmt.Appendf(out, "%dx%d ", t[1], t[0])
+			}
+		}
+		m -= actTile
+	}
+	return string(out)
 }
 
 // intKernels lists the compiled kernels, slowest tier first.

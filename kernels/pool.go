@@ -71,13 +71,7 @@ func (p *pool) run(ctx context.Context, n, grain int, f func(worker, lo, hi int)
 	}
 	grain = max(grain, 1)
 	if p.threads == 1 || n <= grain {
-		for lo := 0; lo < n; lo += grain {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			f(0, lo, min(lo+grain, n))
-		}
-		return nil
+		return serial(ctx, n, grain, f)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,6 +94,17 @@ func (p *pool) run(ctx context.Context, n, grain int, f func(worker, lo, hi int)
 		panic(*v)
 	}
 	return ctx.Err()
+}
+
+// serial is run on the calling thread.
+func serial(ctx context.Context, n, grain int, f func(worker, lo, hi int)) error {
+	for lo := 0; lo < n; lo += grain {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		f(0, lo, min(lo+grain, n))
+	}
+	return nil
 }
 
 // drain takes chunks until none is left. A panic ends the loop and is raised

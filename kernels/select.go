@@ -130,12 +130,14 @@ func (b *selection) weights(s Shape) (*Linear, error) {
 	return b.w, err
 }
 
-// choose measures the candidates for one shape.
+// choose measures the candidates for one shape: every kernel on all threads, and
+// then, for the best of them, one thread and other cuts of the batch.
 func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 	w, err := b.weights(s)
 	if err != nil {
 		return Choice{}, err
 	}
+	defer runtime.KeepAlive(w)
 	x := make([]float32, s.M*s.K)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range x {
@@ -147,114 +149,197 @@ func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 	if err != nil {
 		return Choice{}, err
 	}
-	var candidates []intKernel
-	var ms []Measurement
-	for _, k := range b.e.ints {
-		if k.Bits != w.quant.scheme.Bits {
+	r := &race{selection: b, a: qa, w: w.quant, dst: make([]float32, s.M*s.N), panels: w.quant.panels()}
+	want := reference(qa, w.quant)
+	same := map[string]bool{}
+	for i, k := range b.e.ints {
+		key := string(k.ISA) + k.cut(s.M)
+		if k.Bits != w.quant.scheme.Bits || same[key] && k.tiles != nil {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return Choice{}, err
+		same[key] = true
+		r.add(way{i, b.e.Threads(), tokenBlock})
+		if !equal(want, k, qa, w.quant) {
+			r.entries[len(r.entries)-1].note = "excluded: its result differs from the reference"
 		}
-		m := Measurement{Kernel: k.String(), ISA: k.ISA, OK: equalsReference(k, qa, w.quant)}
-		if !m.OK {
-			m.Note = "excluded: its result differs from the reference"
-		}
-		candidates, ms = append(candidates, k), append(ms, m)
 	}
 	// Plain Go never wins against assembly, and would spend the whole budget.
-	if slices.ContainsFunc(ms, func(m Measurement) bool { return m.OK && m.ISA != Generic }) {
-		candidates = slices.DeleteFunc(candidates, func(k intKernel) bool { return k.ISA == Generic })
-		ms = slices.DeleteFunc(ms, func(m Measurement) bool { return m.ISA == Generic })
+	if slices.ContainsFunc(r.entries, func(n *entry) bool { return n.note == "" && b.e.ints[n.kernel].ISA != Generic }) {
+		r.entries = slices.DeleteFunc(r.entries, func(n *entry) bool { return b.e.ints[n.kernel].ISA == Generic })
 	}
-	times := make([][]float64, len(candidates))
-	dst := make([]float32, s.M*s.N)
-	defer runtime.KeepAlive(w)
-	const rounds = 3
-	slice := b.share / time.Duration(rounds*len(candidates))
-	for range rounds { // interleaved, so that a disturbance hits all alike
-		for i, k := range candidates {
-			if err := ctx.Err(); err != nil {
-				return Choice{}, err
-			}
-			times[i] = append(times[i], b.time(k, dst, qa, w.quant, slice))
-		}
+	if err := r.run(ctx, r.entries, b.share*3/4); err != nil {
+		return Choice{}, err
 	}
-	ops, bytes := 2*float64(s.M)*float64(s.N)*float64(s.K), float64(w.Bytes())
-	for i := range ms {
-		slices.Sort(times[i])
-		ms[i].NS = times[i][len(times[i])/2]
-		ms[i].GOPS, ms[i].GBs = ops/ms[i].NS, bytes/ms[i].NS
-	}
-	slices.SortStableFunc(ms, func(a, b Measurement) int {
-		if a.OK != b.OK {
-			if a.OK {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(a.NS, b.NS)
-	})
-	if !ms[0].OK {
+	best := r.ranked()[0]
+	if best.note != "" {
 		return Choice{}, fmt.Errorf("no kernel computes %s %dx%d correctly", s.Format, s.N, s.K)
 	}
-	c := Choice{Shape: s, Kernel: ms[0].Kernel, ISA: ms[0].ISA, Candidates: ms}
-	c.Reason, c.Roofline = b.table.explain(ms)
+	var variants []*entry
+	if b.e.Threads() > 1 && best.median() < serialBelow {
+		variants = append(variants, r.add(way{best.kernel, 1, tokenBlock}))
+	}
+	if s.M > tokenBlock {
+		variants = append(variants, r.add(way{best.kernel, b.e.Threads(), tokenBlock / 2}), r.add(way{best.kernel, b.e.Threads(), 2 * tokenBlock}))
+	}
+	if len(variants) > 0 {
+		if err := r.run(ctx, append(variants, best), b.share/4); err != nil {
+			return Choice{}, err
+		}
+	}
+	c := Choice{Shape: s}
+	for _, n := range r.ranked() {
+		c.Candidates = append(c.Candidates, n.measurement(b.e, s, float64(w.Bytes())))
+	}
+	c.Kernel, c.ISA, c.Workers, c.Block = c.Candidates[0].Kernel, c.Candidates[0].ISA, c.Candidates[0].Workers, c.Candidates[0].Block
+	c.Reason, c.Roofline = b.table.explain(c.Candidates)
 	return c, nil
 }
 
-// time runs a kernel for about the given time and returns nanoseconds a product.
-func (b *selection) time(k intKernel, dst []float32, a *quantActs, w *packed, d time.Duration) float64 {
+// serialBelow is the time of a product, in ns, above which a single thread is
+// not tried.
+const serialBelow = 100e3
+
+// race is the measurement of one shape's candidates.
+type race struct {
+	*selection
+	a       *quantActs
+	w       *packed
+	dst     []float32
+	panels  int // that are computed: all, or as many as the budget has time for
+	entries []*entry
+}
+
+// entry is one candidate.
+type entry struct {
+	way
+	times []float64 // ns of a product, one a round
+	note  string    // why it may not win
+}
+
+func (r *race) add(w way) *entry {
+	n := &entry{way: w}
+	r.entries = append(r.entries, n)
+	return n
+}
+
+func (n *entry) median() float64 {
+	if len(n.times) == 0 {
+		return math.Inf(1)
+	}
+	slices.Sort(n.times)
+	return n.times[len(n.times)/2]
+}
+
+// ranked sorts the entries: correct ones first, then by time.
+func (r *race) ranked() []*entry {
+	slices.SortStableFunc(r.entries, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(min(len(a.note), 1), min(len(b.note), 1)), cmp.Compare(a.median(), b.median()))
+	})
+	return r.entries
+}
+
+func (n *entry) measurement(e *Engine, s Shape, bytes float64) Measurement {
+	k, ns := e.ints[n.kernel], n.median()
+	m := Measurement{Kernel: k.String(), ISA: k.ISA, Workers: n.workers, Block: n.block, OK: n.note == "", Note: n.note}
+	if !math.IsInf(ns, 1) {
+		m.NS, m.GOPS, m.GBs = ns, 2*float64(s.M)*float64(s.N)*float64(s.K)/ns, bytes/ns
+	}
+	return m
+}
+
+// outOfReach is how much slower than the best a candidate may be in the first
+// round to be measured again.
+const outOfReach = 1.5
+
+// run measures entries for about the given time, in rounds, so that a disturbance
+// hits all alike.
+func (r *race) run(ctx context.Context, entries []*entry, budget time.Duration) error {
+	const rounds = 3
+	slice := budget / time.Duration(rounds*len(entries))
+	for range rounds {
+		best := math.Inf(1)
+		for _, n := range entries {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			n.times = append(n.times, r.time(n.way, slice))
+			if n.note == "" {
+				best = min(best, n.times[len(n.times)-1])
+			}
+		}
+		entries = slices.DeleteFunc(slices.Clone(entries), func(n *entry) bool { return n.times[len(n.times)-1] > outOfReach*best })
+	}
+	return nil
+}
+
+// time computes products for about the given time and returns nanoseconds a
+// product, of all panels.
+func (r *race) time(w way, d time.Duration) float64 {
+	e := r.e
 	start := time.Now()
 	for n := 1; ; n++ {
-		_ = b.e.pool.run(context.Background(), w.panels(), panelGrain(w.panels(), b.e.pool.threads, a.m), func(_, lo, hi int) {
-			tokens(a.m, func(m0, m1 int) { k.run(dst, w.n, a, m0, m1, w, lo, hi) })
+		_ = e.spread(context.Background(), w.workers, r.panels, r.a.m, func(_, lo, hi int) { // without an end there is no error
+			tokens(r.a.m, w.block, func(m0, m1 int) { e.ints[w.kernel].run(r.dst, r.w.n, r.a, m0, m1, r.w, lo, hi) })
 		})
-		if took := time.Since(start); took >= d {
-			return float64(took.Nanoseconds()) / float64(n)
+		took := time.Since(start)
+		if n == 1 && took > 2*d && r.a.m > 1 && r.panels == r.w.panels() {
+			// Too large to be measured in full: from now on as many panels as fit, which
+			// for more than one token tell the same.
+			r.panels = max(min(r.panels, 4*e.Threads()), int(int64(r.panels)*int64(d)/int64(took)))
+			return float64(took.Nanoseconds())
+		}
+		if took >= d {
+			return float64(took.Nanoseconds()) / float64(n) * float64(r.w.panels()) / float64(r.panels)
 		}
 	}
 }
 
-// checkTokens bounds what the slow reference has to compute.
-const checkTokens = 14
+// checkTokens bounds what the slow reference has to compute; it has a remainder
+// in every size of tile.
+const checkTokens = 38
 
-// equalsReference compares the first and last panels bit for bit.
-func equalsReference(k intKernel, a *quantActs, w *packed) bool {
+// reference computes the first and the last panel.
+func reference(a *quantActs, w *packed) []float32 {
+	return ends(mulGeneric, a, w)
+}
+
+// equal compares a kernel with the reference bit for bit.
+func equal(want []float32, k intKernel, a *quantActs, w *packed) bool {
+	return slices.EqualFunc(want, ends(k.run, a, w), func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
+}
+
+func ends(run func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int), a *quantActs, w *packed) []float32 {
 	m := min(a.m, checkTokens)
-	want, got := make([]float32, m*w.n), make([]float32, m*w.n)
+	out := make([]float32, m*w.n)
 	for _, p := range []int{0, w.panels() - 1} {
-		mulGeneric(want, w.n, a, 0, m, w, p, p+1)
-		k.run(got, w.n, a, 0, m, w, p, p+1)
+		run(out, w.n, a, 0, m, w, p, p+1)
 	}
-	for i := range want {
-		if math.Float32bits(want[i]) != math.Float32bits(got[i]) {
-			return false
-		}
-	}
-	return true
+	return out
 }
 
 // explain says why the first measurement won and how near it is to the nearer
 // limit of the machine, in per cent.
 func (t *Table) explain(ms []Measurement) (reason string, roofline float64) {
-	reason = ms[0].Kernel
+	reason = ms[0].String()
 	switch {
 	case len(ms) == 1:
 		reason += ": the only candidate"
 	case !ms[1].OK:
 		reason += ": the only correct candidate"
 	default:
-		reason += fmt.Sprintf(": %.2fx the next (%s)", ms[1].NS/ms[0].NS, ms[1].Kernel)
+		reason += fmt.Sprintf(": %.2fx the next (%s)", ms[1].NS/ms[0].NS, ms[1])
 	}
-	if t.BandwidthGBs > 0 && t.PeakGOPS > 0 {
-		memory, compute := 100*ms[0].GBs/t.BandwidthGBs, 100*ms[0].GOPS/t.PeakGOPS
-		if memory > compute {
-			return fmt.Sprintf("%s, %.0f %% of read bandwidth", reason, memory), memory
-		}
-		return fmt.Sprintf("%s, %.0f %% of the integer peak", reason, compute), compute
+	if t.BandwidthGBs == 0 || t.PeakGOPS == 0 {
+		return reason, 0
 	}
-	return reason, 0
+	memory, compute := 100*ms[0].GBs/t.BandwidthGBs, 100*ms[0].GOPS/t.PeakGOPS
+	switch {
+	case memory > 100:
+		return fmt.Sprintf("%s, weights from the cache, %.0f %% of the integer peak", reason, compute), compute
+	case memory > compute:
+		return fmt.Sprintf("%s, %.0f %% of read bandwidth", reason, memory), memory
+	}
+	return fmt.Sprintf("%s, %.0f %% of the integer peak", reason, compute), compute
 }
 
 // parseScheme reads the String form of a scheme.
@@ -289,7 +374,7 @@ func (t *Table) Gain() (overStatic, overWorst float64) {
 		}
 		last := slices.MaxFunc(ok, func(a, b Measurement) int {
 			return cmp.Or(cmp.Compare(slices.Index(Tiers(), a.ISA), slices.Index(Tiers(), b.ISA)),
-				cmp.Compare(tileTokens(a.Kernel), tileTokens(b.Kernel)))
+				cmp.Compare(tileTokens(a.Kernel), tileTokens(b.Kernel)), cmp.Compare(a.Workers, b.Workers), -cmp.Compare(distance(a.Block), distance(b.Block)))
 		})
 		static += math.Log(last.NS / ok[0].NS)
 		worst += math.Log(ok[len(ok)-1].NS / ok[0].NS)
@@ -300,6 +385,9 @@ func (t *Table) Gain() (overStatic, overWorst float64) {
 	}
 	return math.Exp(static / float64(n)), math.Exp(worst / float64(n))
 }
+
+// distance is how far a block is from the default.
+func distance(block int) int { return max(block-tokenBlock, tokenBlock-block) }
 
 // tileTokens reads the tokens of a kernel's name, "avx2 8x3".
 func tileTokens(kernel string) int {

@@ -100,7 +100,7 @@ func TestForce(t *testing.T) {
 		if err := e.Force(name); err != nil {
 			t.Fatal(err)
 		}
-		if k := e.kernelFor(w, 1); k.Bits == 4 && k.String() != name && name != "avx2 8x1" {
+		if k := e.ints[e.wayFor(w, 1).kernel]; k.Bits == 4 && k.String() != name && name != "avx2 8x1" {
 			t.Errorf("forced %s, got %s", name, k)
 		}
 	}

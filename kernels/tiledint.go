@@ -25,7 +25,11 @@ type tile struct {
 // tiledInt makes a kernel of tiles, given in descending order and ending with
 // one token: a batch takes the largest tile as often as it fits, then the next.
 func tiledInt(isa ISA, bits int, tiles ...tile) intKernel {
-	return intKernel{Name: tileName(tiles[0].rows, tiles[0].tokens), ISA: isa, Bits: bits, run: runTiles(tiles)}
+	k := intKernel{Name: tileName(tiles[0].rows, tiles[0].tokens), ISA: isa, Bits: bits, run: runTiles(tiles)}
+	for _, t := range tiles {
+		k.tiles = append(k.tiles, [2]int{t.tokens, t.rows})
+	}
+	return k
 }
 
 func runTiles(tiles []tile) func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {

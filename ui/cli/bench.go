@@ -91,7 +91,7 @@ func (a *app) benchKernels(ctx context.Context, refresh, benchstat bool) error {
 	res.OverStatic, res.OverWorst = t.Gain()
 	for _, c := range t.Choices {
 		for i, m := range c.Candidates {
-			row := benchRow{c.Op, c.Format, c.N, c.K, c.M, m.Kernel, m.ISA, c.Threads, m.NS, m.GOPS, m.GBs, 0, m.OK, i == 0, m.Note}
+			row := benchRow{c.Op, c.Format, c.N, c.K, c.M, m.String(), m.ISA, m.Workers, m.NS, m.GOPS, m.GBs, 0, m.OK, i == 0, m.Note}
 			if i == 0 {
 				row.Roofline, row.Reason = c.Roofline, c.Reason
 			}
@@ -111,7 +111,7 @@ func (a *app) benchKernels(ctx context.Context, refresh, benchstat bool) error {
 func kernelsText(w io.Writer, r kernelsResult) {
 	fmt.Fprintf(w, "CPU          %s, %d cores: %s\n", r.CPU.Name, r.CPU.Cores, strings.Join(r.CPU.Features, " "))
 	fmt.Fprintf(w, "limits       %.1f GB/s read, %.0f GOP/s integer\n\n", r.BandwidthGBs, r.PeakGOPS)
-	fmt.Fprintf(w, "  %-12s %12s %5s  %-20s %10s %8s %8s\n", "format", "N x K", "M", "kernel", "µs", "GOP/s", "GB/s")
+	fmt.Fprintf(w, "  %-12s %12s %5s  %-24s %10s %8s %8s\n", "format", "N x K", "M", "kernel", "µs", "GOP/s", "GB/s")
 	for i, row := range r.Rows {
 		if row.Chosen && i > 0 {
 			fmt.Fprintln(w)
@@ -120,7 +120,7 @@ func kernelsText(w io.Writer, r kernelsResult) {
 		if row.Chosen {
 			mark = "►"
 		}
-		fmt.Fprintf(w, "%s %-12s %12s %5d  %-20s %10.1f %8.1f %8.1f  %s\n", mark, row.Format, fmt.Sprintf("%d x %d", row.N, row.K), row.M, row.Kernel, row.NS/1e3, row.GOPS, row.GBs, row.Reason)
+		fmt.Fprintf(w, "%s %-12s %12s %5d  %-24s %10.1f %8.1f %8.1f  %s\n", mark, row.Format, fmt.Sprintf("%d x %d", row.N, row.K), row.M, row.Kernel, row.NS/1e3, row.GOPS, row.GBs, row.Reason)
 	}
 	fmt.Fprintf(w, "\nThe choices are %.2fx as fast as the highest instruction set's largest tile and %.2fx as the slowest candidates (geometric means).\n", r.OverStatic, r.OverWorst)
 }
