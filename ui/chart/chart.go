@@ -4,6 +4,7 @@ package chart
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
@@ -44,6 +45,71 @@ func Curve(title string, values []float64, w, h int, format func(float64) string
 		asciigraph.YAxisValueFormatter(func(v float64) string { return fmt.Sprintf("%*s", labelWidth-1, format(v)) }))
 	return Fit(append([]string{title}, strings.Split(text, "\n")...), w, h)
 }
+
+// Curves draws several series over a common index, labelled along the bottom by
+// ticks, in w columns and h lines; names tell which mark is which. Values that
+// are not finite leave gaps.
+func Curves(title string, names []string, series [][]float64, ticks []string, w, h int, format func(float64) string) []string {
+	plotW, plotH := w-labelWidth-axisWidth, h-3
+	var all []float64
+	for _, s := range series {
+		for _, v := range s {
+			if !math.IsNaN(v) && !math.IsInf(v, 0) {
+				all = append(all, v)
+			}
+		}
+	}
+	if len(all) == 0 || len(ticks) < 2 || plotW < 2*len(ticks) || plotH < 3 {
+		return Fit([]string{title, "", "  nothing measured yet"}, w, h)
+	}
+	lo, hi := bounds(append(all, 0))
+	grid := make([][]rune, plotH)
+	for i := range grid {
+		grid[i] = []rune(strings.Repeat(" ", plotW))
+	}
+	column := func(i float64) int { return int(math.Round(i / float64(len(ticks)-1) * float64(plotW-1))) }
+	row := func(v float64) int { return int(math.Round((hi - v) / (hi - lo) * float64(plotH-1))) }
+	legend := ""
+	for i, s := range slices.Backward(series) { // the first series covers the others
+		mark := curveMarks[i%len(curveMarks)]
+		legend = fmt.Sprintf("  %c %s", mark, names[i]) + legend
+		for j := range len(s) - 1 {
+			a, b := s[j], s[j+1]
+			if math.IsNaN(a) || math.IsNaN(b) || math.IsInf(a, 0) || math.IsInf(b, 0) {
+				continue
+			}
+			from, to := column(float64(j)), column(float64(j+1))
+			for x := from; x <= to; x++ {
+				share := float64(x-from) / float64(to-from)
+				grid[row(a+(b-a)*share)][x] = mark
+			}
+		}
+	}
+	lines := []string{title + legend}
+	for i, cells := range grid {
+		label := ""
+		switch i {
+		case 0:
+			label = format(hi)
+		case plotH - 1:
+			label = format(lo)
+		}
+		lines = append(lines, fmt.Sprintf("%*s ┤%s", labelWidth-1, label, string(cells)))
+	}
+	axis := []rune(strings.Repeat(" ", plotW+4))
+	for i, t := range ticks {
+		at := column(float64(i))
+		if i > 0 && at > 0 && axis[at-1] != ' ' {
+			continue // no room
+		}
+		copy(axis[at:], []rune(t))
+	}
+	lines = append(lines, strings.Repeat(" ", labelWidth)+"└"+strings.Repeat("─", plotW), strings.Repeat(" ", labelWidth+1)+string(axis))
+	return Fit(lines, w, h)
+}
+
+// curveMarks tell series apart without colour.
+var curveMarks = []rune("●○+x*")
 
 // fill carries the last finite value over gaps: a gap between trials means
 // "unchanged", and the library would interpolate through it otherwise.

@@ -135,7 +135,7 @@ func (a *app) global() []binding {
 	}
 	return append(bs,
 		binding{[]string{"t"}, "t", "tune: search for the best recipe", true, func() tea.Cmd { a.e.tune(); a.at = 1; return nil }},
-		binding{[]string{"x"}, "x", "cancel the running job", true, func() tea.Cmd {
+		binding{[]string{"x"}, "x", "cancel: the running job", true, func() tea.Cmd {
 			if a.e.cancel() {
 				a.s.job.stopping = true
 				a.s.say("cancelling…")

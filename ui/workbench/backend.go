@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"nibble/eval"
@@ -27,6 +29,7 @@ type engines interface {
 	tune()
 	use(t tune.Trial)
 	measureKernels()
+	measureCurve(of kernels.Shape)
 	force(kernel string)
 	send(text string, useFloat, fresh bool)
 	cancel() bool
@@ -43,8 +46,9 @@ type backend struct {
 
 	ck     *model.Checkpoint
 	eng    *kernels.Engine
-	base   *rt.Model // the checkpoint as it is
-	int4   *rt.Model // quantized in memory; nil until then
+	live   atomic.Pointer[kernels.Engine] // eng, for what needs no job
+	base   *rt.Model                      // the checkpoint as it is
+	int4   *rt.Model                      // quantized in memory; nil until then
 	ref    *eval.Reference
 	talk   *rt.Chat
 	talkOf *rt.Model
@@ -99,6 +103,7 @@ func (b *backend) doLoad(ctx context.Context) error {
 		return err
 	}
 	b.eng = eng
+	b.live.Store(eng)
 	if b.base, err = rt.Load(ctx, eng, ck); err != nil {
 		return err
 	}
@@ -198,11 +203,85 @@ func (b *backend) measureKernels() {
 	})
 }
 
+// curveSizes are the batch sizes of a curve.
+func curveSizes() []int { return []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512} }
+
+// measureCurve measures one matrix at every batch size from 1 to 512.
+func (b *backend) measureCurve(of kernels.Shape) {
+	b.start("measuring batch sizes", func(ctx context.Context) error {
+		if err := b.ready(); err != nil {
+			return err
+		}
+		var shapes []kernels.Shape
+		for _, m := range curveSizes() {
+			s := of
+			s.M = m
+			shapes = append(shapes, s)
+		}
+		b.mail.fact(func(s *state) { s.kernel.curve = nil })
+		eta := newETA()
+		t, err := b.eng.Select(ctx, shapes, kernels.SelectOptions{CacheDir: b.o.CacheDir}, func(e kernels.Event) {
+			if e, ok := e.(kernels.ShapeMeasured); ok {
+				b.progress(eta, float64(e.Done)/float64(e.Total), e.Choice.Reason)
+				b.mail.fact(func(s *state) { s.kernel.curve = append(s.kernel.curve, e.Choice) })
+			}
+		})
+		if err != nil {
+			return err
+		}
+		var curve []kernels.Choice
+		for _, shape := range shapes {
+			if i := slices.IndexFunc(t.Choices, func(c kernels.Choice) bool { return c.Shape == shape }); i >= 0 {
+				curve = append(curve, t.Choices[i])
+			}
+		}
+		b.mail.fact(func(s *state) { s.kernel.curve = curve })
+		return nil
+	})
+}
+
+// measureDecode measures how fast the INT4 model generates.
+func (b *backend) measureDecode(kernel string) {
+	b.start("measuring decode speed", func(ctx context.Context) error {
+		m := b.int4
+		if m == nil && b.ck != nil && b.ck.Quantized {
+			m = b.base
+		}
+		if m == nil {
+			b.mail.fact(func(s *state) { s.say("no INT4 model yet whose speed could change: press z or t first") })
+			return nil
+		}
+		eta := newETA()
+		res, err := rt.Bench(ctx, m, rt.BenchOptions{Decode: 64, Reps: 3}, func(p rt.BenchProgress) {
+			b.progress(eta, float64(p.Rep)/float64(p.Reps), kernelName(kernel))
+		})
+		if err != nil {
+			return err
+		}
+		b.mail.fact(func(s *state) {
+			s.kernel.decode = append(s.kernel.decode, decodeSpeed{kernel, res.DecodeTPS})
+			s.say(fmt.Sprintf("decode at %s tokens/s with %s", term.Digits(res.DecodeTPS), kernelName(kernel)))
+		})
+		return nil
+	})
+}
+
+// kernelName names what Force was given.
+func kernelName(kernel string) string {
+	if kernel == "" {
+		return "the measured kernels"
+	}
+	return kernel
+}
+
+// force takes effect at once, also in a running job; if none runs, the difference
+// is measured.
 func (b *backend) force(kernel string) {
-	if b.eng == nil {
+	eng := b.live.Load()
+	if eng == nil {
 		return
 	}
-	err := b.eng.Force(kernel)
+	err := eng.Force(kernel)
 	b.mail.fact(func(s *state) {
 		if err != nil {
 			s.fail(err)
@@ -215,6 +294,9 @@ func (b *backend) force(kernel string) {
 			s.say("every product uses " + kernel + " where it can; answers stay the same, speed changes")
 		}
 	})
+	if err == nil && b.jobs.running() == "" {
+		b.measureDecode(kernel)
+	}
 }
 
 // ready reports that no model is loaded.

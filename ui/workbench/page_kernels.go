@@ -2,6 +2,7 @@ package workbench
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -14,8 +15,9 @@ import (
 
 // kernelsPage shows the machine and what was chosen for it.
 type kernelsPage struct {
-	a    *app
-	list list
+	a      *app
+	list   list
+	curved bool // on a narrow screen, show the curve instead of the candidates
 }
 
 func newKernelsPage(a *app) *kernelsPage { return &kernelsPage{a: a} }
@@ -27,7 +29,8 @@ func (p *kernelsPage) key(tea.KeyMsg) tea.Cmd { return nil }
 func (p *kernelsPage) bindings() []binding {
 	return append([]binding{
 		{[]string{"m"}, "m", "measure: all candidates again", true, func() tea.Cmd { p.a.e.measureKernels(); return nil }},
-		{[]string{"f"}, "f", "force: the next kernel for every product, or none", true, func() tea.Cmd { p.a.e.force(p.nextForced()); return nil }},
+		{[]string{"c"}, "c", "curve: the selected matrix at batches of 1 to 512 tokens", true, func() tea.Cmd { p.curve(); return nil }},
+		{[]string{"f"}, "f", "force: the next kernel for every product, or none, and measure decoding", true, func() tea.Cmd { p.a.e.force(p.nextForced()); return nil }},
 	}, p.list.bindings()...)
 }
 
@@ -36,6 +39,35 @@ func (p *kernelsPage) nextForced() string {
 	k := p.a.s.kernel
 	names := append([]string{""}, k.kernels...)
 	return names[(slices.Index(names, k.forced)+1)%len(names)]
+}
+
+// selected is the choice under the cursor.
+func (p *kernelsPage) selected() (kernels.Choice, bool) {
+	choices := p.a.s.kernel.choices
+	if p.list.at >= len(choices) {
+		return kernels.Choice{}, false
+	}
+	return choices[p.list.at], true
+}
+
+// curve measures the selected matrix, or turns to its curve and back when that
+// is there.
+func (p *kernelsPage) curve() {
+	c, ok := p.selected()
+	if !ok {
+		return
+	}
+	if p.hasCurve(c) {
+		p.curved = !p.curved
+		return
+	}
+	p.curved = true
+	p.a.e.measureCurve(c.Shape)
+}
+
+func (p *kernelsPage) hasCurve(c kernels.Choice) bool {
+	curve := p.a.s.kernel.curve
+	return len(curve) > 0 && curve[0].Format == c.Format && curve[0].N == c.N && curve[0].K == c.K
 }
 
 func (p *kernelsPage) view(w, h int) []string {
@@ -51,25 +83,80 @@ func (p *kernelsPage) view(w, h int) []string {
 	lines := chart.Fit([]string{
 		" " + th.title.Render(term.CleanLine(k.cpu.Name)) + th.dim.Render(fmt.Sprintf(" · %d cores, %d threads · %s", k.cpu.Cores, k.threads, k.isa)),
 		" " + th.dim.Render(strings.Join(k.cpu.Features, " ")),
-		" " + limits + th.dim.Render(" · "+forced),
+		" " + limits + th.dim.Render(" · "+forced) + decodeText(k.decode),
 	}, w, 3)
 	detail := 0
 	if len(k.choices) > 0 && h > 14 {
-		detail = min(8, h/3)
+		detail = max(min(10, h/2-2), h/3, min(16, h-len(lines)-len(k.choices)-2))
 	}
 	lines = append(lines, p.table(w, h-len(lines)-detail)...)
-	if detail > 0 {
+	if detail == 0 {
+		return lines
+	}
+	const both = 110 // columns that fit candidates and curve
+	switch c, _ := p.selected(); {
+	case w >= both && p.hasCurve(c):
+		left := w / 2
+		lines = append(lines, chart.Beside(p.candidates(left, detail), p.plot(w-left, detail))...)
+	case p.curved && p.hasCurve(c):
+		lines = append(lines, p.plot(w, detail)...)
+	default:
 		lines = append(lines, p.candidates(w, detail)...)
 	}
 	return lines
 }
 
+// decodeText tells the last decode speeds, the newest first.
+func decodeText(speeds []decodeSpeed) string {
+	text := ""
+	for i, d := range slices.Backward(speeds) {
+		if i < len(speeds)-2 {
+			break
+		}
+		text += fmt.Sprintf(" · %s tok/s %s", term.Digits(d.tps), kernelName(d.kernel))
+	}
+	return text
+}
+
+// plot draws the throughput of the selected matrix over the batch size, for the
+// kernels that win somewhere and the best of each other instruction set.
+func (p *kernelsPage) plot(w, h int) []string {
+	curve := p.a.s.kernel.curve
+	var names, ticks []string
+	series := map[string][]float64{}
+	best := map[kernels.ISA]bool{}
+	for i, c := range curve {
+		ticks = append(ticks, fmt.Sprint(c.M))
+		for j, m := range c.Candidates {
+			name := m.Kernel
+			if m.Workers == 1 && c.Threads > 1 {
+				name += " alone"
+			}
+			if series[name] == nil {
+				series[name] = slices.Repeat([]float64{math.NaN()}, len(curve))
+			}
+			if v := series[name][i]; m.OK && m.GOPS > 0 && (v != v || m.GOPS > v) {
+				series[name][i] = m.GOPS
+			}
+			if (j == 0 || !best[m.ISA]) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+			best[m.ISA] = true
+		}
+	}
+	lines := make([][]float64, len(names))
+	for i, name := range names {
+		lines[i] = series[name]
+	}
+	return chart.Curves(p.a.th.dim.Render(" GOP/s by tokens in a batch"), names, lines, ticks, w, h, func(v float64) string { return fmt.Sprintf("%.0f", v) })
+}
+
 func (p *kernelsPage) table(w, h int) []string {
-	head := fmt.Sprintf("  %-15s %12s %4s  %-17s %9s %8s %7s  why", "format", "N x K", "M", "chosen", "µs", "GOP/s", "GB/s")
+	head := fmt.Sprintf("  %-14s %12s %4s  %-24s %7s %6s  %8s  why", "format", "N x K", "M", "chosen", "GOP/s", "GB/s", "µs")
 	var rows []string
 	for _, c := range p.a.s.kernel.choices {
 		m := c.Candidates[0]
-		rows = append(rows, fmt.Sprintf("  %-15s %12s %4d  %-17s %9.1f %8.1f %7.1f  %s", c.Format, fmt.Sprintf("%d x %d", c.N, c.K), c.M, "► "+strings.TrimPrefix(c.Kernel, ""), m.NS/1e3, m.GOPS, m.GBs, after(c.Reason)))
+		rows = append(rows, fmt.Sprintf("  %-14s %12s %4d  %-24s %7.1f %6.1f  %8.1f  %s", c.Format, fmt.Sprintf("%d x %d", c.N, c.K), c.M, "► "+m.String(), m.GOPS, m.GBs, m.NS/1e3, after(c.Reason)))
 	}
 	if len(rows) == 0 {
 		rows = []string{"  no quantized product has been measured yet"}
@@ -87,12 +174,11 @@ func after(reason string) string {
 
 // candidates draws the selected shape's candidates as bars of speed.
 func (p *kernelsPage) candidates(w, h int) []string {
-	k := p.a.s.kernel
-	if p.list.at >= len(k.choices) {
+	c, ok := p.selected()
+	if !ok {
 		return chart.Fit(nil, w, h)
 	}
-	c := k.choices[p.list.at]
-	lines := []string{p.a.th.dim.Render(fmt.Sprintf(" candidates for %s, %d x %d, M=%d", c.Format, c.N, c.K, c.M))}
+	lines := []string{p.a.th.dim.Render(fmt.Sprintf(" candidates for %s, %d x %d, M=%d; ✓ equals the reference", c.Format, c.N, c.K, c.M))}
 	best := c.Candidates[0].GOPS
 	for i, m := range c.Candidates {
 		lines = append(lines, candidateBar(m, i == 0, best, w))
@@ -101,14 +187,14 @@ func (p *kernelsPage) candidates(w, h int) []string {
 }
 
 func candidateBar(m kernels.Measurement, chosen bool, best float64, w int) string {
-	mark, check := " ", "✓ equals the reference"
+	mark, check := " ", "✓"
 	if chosen {
 		mark = "►"
 	}
 	if !m.OK {
 		check = "✗ " + m.Note
 	}
-	room := max(0, w-60)
+	room := max(0, w-48)
 	bar := strings.Repeat("█", max(0, min(room, int(m.GOPS/max(best, 1e-9)*float64(room)))))
-	return fmt.Sprintf(" %s %-18s %8.1f GOP/s  %-*s %s", mark, m.Kernel, m.GOPS, room, bar, check)
+	return fmt.Sprintf(" %s %-27s %7.1f GOP/s  %s %-*s", mark, m, m.GOPS, check, room, bar)
 }

@@ -70,8 +70,16 @@ type kernelState struct {
 	kernels   []string
 	forced    string
 	measuring bool
+	curve     []kernels.Choice // one matrix at every batch size
+	decode    []decodeSpeed    // newest last
 	done      int
 	total     int
+}
+
+// decodeSpeed is how fast a model generated with a choice of kernels.
+type decodeSpeed struct {
+	kernel string // forced, "" for the measured choices
+	tps    float64
 }
 
 type tuneState struct {

@@ -1,0 +1,193 @@
+package workbench
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden screens")
+
+func testApp(screen string) (*app, *fake) {
+	f := newFake()
+	a := newApp(f)
+	screens[screen](a.s)
+	return a, f
+}
+
+// press sends keys, by bubbletea's names or as single characters.
+func press(a *app, keys ...string) (quit bool) {
+	named := map[string]tea.KeyType{"tab": tea.KeyTab, "enter": tea.KeyEnter, "esc": tea.KeyEsc, "ctrl+c": tea.KeyCtrlC, "down": tea.KeyDown, "up": tea.KeyUp, "end": tea.KeyEnd,
+		"backspace": tea.KeyBackspace, "ctrl+o": tea.KeyCtrlO}
+	for _, k := range keys {
+		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
+		if t, ok := named[k]; ok {
+			msg = tea.KeyMsg{Type: t}
+		}
+		_, cmd := a.Update(msg)
+		if cmd != nil {
+			_, isQuit := cmd().(tea.QuitMsg)
+			quit = quit || isQuit
+		}
+	}
+	return quit
+}
+
+// Every page fills every size of screen exactly, in every state, and lets no
+// control character through.
+func TestScreensFillTheTerminal(t *testing.T) {
+	for name := range screens {
+		for at := range 4 {
+			for _, help := range []bool{false, true} {
+				a, _ := testApp(name)
+				a.at, a.help = at, help
+				for w := 20; w <= 220; w += 7 {
+					for h := 5; h <= 70; h += 5 {
+						a.Update(tea.WindowSizeMsg{Width: w, Height: h})
+						checkScreen(t, fmt.Sprintf("%s, page %d, help %v, %dx%d", name, at, help, w, h), a.View(), w, h)
+						if t.Failed() {
+							return
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func checkScreen(t *testing.T, what, view string, w, h int) {
+	t.Helper()
+	lines := strings.Split(view, "\n")
+	if len(lines) != h {
+		t.Errorf("%s: %d lines", what, len(lines))
+	}
+	for i, l := range lines {
+		if got := ansi.StringWidth(l); got != w {
+			t.Errorf("%s: line %d is %d wide: %q", what, i, got, l)
+		}
+		for _, r := range ansi.Strip(l) {
+			if unicode.IsControl(r) || r == '\u202e' {
+				t.Errorf("%s: line %d holds %q", what, i, r)
+			}
+		}
+	}
+}
+
+// The pages as a user sees them; -update rewrites them.
+func TestGoldenScreens(t *testing.T) {
+	for _, c := range []struct {
+		screen string
+		at     int
+	}{{"loaded", 0}, {"tuned", 0}, {"tuning", 1}, {"tuned", 1}, {"kernels", 2}, {"tuned", 3}} {
+		for _, size := range [][2]int{{80, 24}, {120, 40}, {200, 60}} {
+			a, _ := testApp(c.screen)
+			a.at = c.at
+			a.Update(tea.WindowSizeMsg{Width: size[0], Height: size[1]})
+			var b strings.Builder
+			for l := range strings.SplitSeq(ansi.Strip(a.View()), "\n") {
+				b.WriteString(strings.TrimRight(l, " ") + "\n")
+			}
+			path := filepath.Join("testdata", fmt.Sprintf("%s-%s-%dx%d.txt", strings.ToLower(a.pages[c.at].name()), c.screen, size[0], size[1]))
+			if *update {
+				if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(want) != b.String() {
+				t.Errorf("%s differs; look at it and run go test -update:\n%s", path, b.String())
+			}
+		}
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		screen string
+		at     int
+		keys   []string
+		want   []string // calls
+		page   int      // afterwards
+	}{
+		{"quantize with the second recipe", "loaded", 0, []string{"r", "z"}, []string{"quantize q4-small"}, 0},
+		{"evaluate", "loaded", 0, []string{"e"}, []string{"evaluate"}, 0},
+		{"tune goes to its page", "loaded", 0, []string{"t"}, []string{"tune"}, 1},
+		{"use the second trial", "tuned", 1, []string{"down", "u"}, []string{"use 2"}, 1},
+		{"measure", "kernels", 2, []string{"m"}, []string{"measure"}, 2},
+		{"force the first kernel", "kernels", 2, []string{"f"}, []string{"force avx2 8x2"}, 2},
+		{"the curve is there already", "kernels", 2, []string{"c"}, nil, 2},
+		{"the curve of another matrix", "kernels", 2, []string{"down", "c"}, []string{"curve 128x352"}, 2},
+		{"pages by tab", "loaded", 0, []string{"tab", "tab"}, nil, 2},
+		{"pages by number", "loaded", 0, []string{"4"}, nil, 3},
+		{"letters are text in the chat", "tuned", 3, []string{"h", "i", "enter"}, []string{"send hi float=false new=false"}, 3},
+		{"the float model answers", "tuned", 3, []string{"ctrl+o", "x", "enter"}, []string{"send x float=true new=false"}, 3},
+		{"cancel", "tuning", 1, []string{"x"}, []string{"cancel"}, 1},
+	} {
+		a, f := testApp(c.screen)
+		a.at = c.at
+		a.View() // lists learn their size by being drawn
+		press(a, c.keys...)
+		if !slices.Equal(f.calls, c.want) || a.at != c.page {
+			t.Errorf("%s: calls %q on page %d, want %q on %d", c.name, f.calls, a.at, c.want, c.page)
+		}
+	}
+}
+
+func TestQuit(t *testing.T) {
+	a, f := testApp("loaded")
+	if !press(a, "q") {
+		t.Error("q did not quit an idle workbench")
+	}
+	f.job = "tuning"
+	if press(a, "q") || !a.asking {
+		t.Error("q quit while a job was running, without asking")
+	}
+	if press(a, "n") || a.asking {
+		t.Error("n did not withdraw the question")
+	}
+	if press(a, "q"); !press(a, "y") {
+		t.Error("y did not quit")
+	}
+	a, f = testApp("tuning")
+	f.job = "tuning"
+	if press(a, "ctrl+c") || !slices.Contains(f.calls, "cancel") {
+		t.Error("the first ctrl+c did not cancel")
+	}
+	if !press(a, "ctrl+c") {
+		t.Error("the second ctrl+c did not quit")
+	}
+}
+
+// Changes from jobs reach the state in order, samples before facts.
+func TestMailbox(t *testing.T) {
+	a, f := testApp("empty")
+	f.mail.fact(func(s *state) { s.say("one") })
+	f.mail.sample("progress", func(s *state) { s.say("sample") })
+	f.mail.fact(func(s *state) { s.say(s.message + " two") })
+	a.Update(batchMsg{})
+	if a.s.message != "one two" {
+		t.Errorf("the message is %q", a.s.message)
+	}
+	a.s.job = job{name: "tuning", running: true}
+	a.s.jobEnded(errCancelled, true)
+	if a.s.job.running || a.s.message != "tuning cancelled" || a.s.failed {
+		t.Errorf("after a cancel: %+v, %q", a.s.job, a.s.message)
+	}
+	if names := slices.Sorted(maps.Keys(screens)); len(names) < 6 {
+		t.Errorf("screens %v", names)
+	}
+}

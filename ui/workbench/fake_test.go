@@ -1,0 +1,122 @@
+package workbench
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"nibble/eval"
+	"nibble/kernels"
+	"nibble/model"
+	"nibble/quant"
+	"nibble/tune"
+	"nibble/ui/term"
+)
+
+// fake stands in for the engines: it notes what was asked for.
+type fake struct {
+	calls []string
+	job   string // the running job, "" if none
+	mail  *mailbox
+}
+
+func newFake() *fake { return &fake{mail: newMailbox()} }
+
+func (f *fake) note(format string, args ...any) {
+	f.calls = append(f.calls, fmt.Sprintf(format, args...))
+}
+
+func (f *fake) load()                        { f.note("load") }
+func (f *fake) quantize(r quant.Recipe)      { f.note("quantize %s", r.Name) }
+func (f *fake) evaluate()                    { f.note("evaluate") }
+func (f *fake) tune()                        { f.note("tune") }
+func (f *fake) use(t tune.Trial)             { f.note("use %d", t.ID) }
+func (f *fake) measureKernels()              { f.note("measure") }
+func (f *fake) measureCurve(s kernels.Shape) { f.note("curve %dx%d", s.N, s.K) }
+func (f *fake) force(kernel string)          { f.note("force %s", kernel) }
+func (f *fake) send(text string, float, new bool) {
+	f.note("send %s float=%v new=%v", text, float, new)
+}
+func (f *fake) cancel() bool  { f.note("cancel"); return f.job != "" }
+func (f *fake) busy() string  { return f.job }
+func (f *fake) box() *mailbox { return f.mail }
+
+// hostile is text as a model or a file could hold it.
+const hostile = "\x1b[2J\x1b]0;owned\a wide 漢字 and \u202eback\x00\x7f"
+
+// screens are the states a user can meet, by name.
+var screens = map[string]func(s *state){
+	"empty":   func(s *state) { s.model.ref = "demo" },
+	"loaded":  loaded,
+	"kernels": func(s *state) { loaded(s); measured(s) },
+	"tuning":  func(s *state) { loaded(s); measured(s); tuning(s) },
+	"tuned":   func(s *state) { loaded(s); measured(s); tuned(s); chatting(s) },
+	"failed": func(s *state) {
+		loaded(s)
+		s.fail(errors.New("/models/a: tensor model.norm.weight: " + hostile + "\nsecond line"))
+	},
+}
+
+func loaded(s *state) {
+	c := model.Config{Arch: "LlamaForCausalLM", VocabSize: 1024, Hidden: 128, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 32, Intermediate: 352, MaxPositions: 512, RopeTheta: 10000}
+	s.model = modelState{ref: "demo", loaded: true, config: c, name: "demo", params: 1_234_567, bytes: 2_469_134, dtype: "BF16", tokenizer: "byte-level BPE",
+		template: true, modules: c.Modules(), notes: []string{"the chat template is missing"}}
+	s.kernel.cpu = kernels.CPU{Name: "Test CPU 9000", Cores: 2, Features: []string{"AVX2", "AVX512F", "AVX512VNNI"}}
+	s.kernel.isa, s.kernel.threads, s.kernel.kernels = "avx512vnni", 2, []string{"avx2 8x2", "avx512vnni 16x4"}
+}
+
+func measured(s *state) {
+	s.kernel.bandwidth, s.kernel.peak = 41.5, 940
+	choice := func(n, k, m int) kernels.Choice {
+		shape := kernels.Shape{Op: "matmul", Format: "w4 g32 sym", N: n, K: k, M: m, Threads: 2}
+		ms := []kernels.Measurement{
+			{Kernel: "avx512vnni 16x4", ISA: "avx512vnni", Workers: 2, Block: 96, NS: 1800 * float64(m), GOPS: 200 + 100*math.Log2(float64(m)), GBs: 60 / float64(m), OK: true},
+			{Kernel: "avx512vnni 16x4", ISA: "avx512vnni", Workers: 1, Block: 96, NS: 2100 * float64(m), GOPS: 180 + 40*math.Log2(float64(m)), GBs: 50 / float64(m), OK: true},
+			{Kernel: "avx2 8x2", ISA: "avx2", Workers: 2, Block: 96, NS: 5200 * float64(m), GOPS: 90, GBs: 20 / float64(m), OK: true},
+			{Kernel: "avx2 8x3", ISA: "avx2", Workers: 2, Block: 96, NS: 5000 * float64(m), GOPS: 95, OK: false, Note: "excluded: its result differs from the reference"},
+		}
+		return kernels.Choice{Shape: shape, Kernel: ms[0].Kernel, ISA: ms[0].ISA, Workers: 2, Block: 96, Roofline: 61, Candidates: ms,
+			Reason: "avx512vnni 16x4: 1.17x the next (avx512vnni 16x4 alone), 61 % of read bandwidth"}
+	}
+	for _, m := range []int{1, 4, 16, 64, 256} {
+		s.kernel.choices = append(s.kernel.choices, choice(352, 128, m), choice(128, 352, m))
+	}
+	for _, m := range curveSizes() {
+		s.kernel.curve = append(s.kernel.curve, choice(352, 128, m))
+	}
+	s.kernel.decode = []decodeSpeed{{"", 5321}, {"avx2 8x2", 2100}}
+}
+
+func tuning(s *state) {
+	s.job = job{name: "tuning", started: time.Now().Add(-61500 * time.Millisecond), running: true, share: 0.37, detail: "trial 3", left: 42 * time.Second}
+	s.tune = tuneState{started: true, running: true, phase: "sensitivity", goal: 0.01, basePPL: 5.03}
+	for i := range 7 {
+		t := tune.Trial{ID: i + 1, Phase: "uniform", Recipe: quant.DefaultRecipe(), State: tune.Passed, SizeBytes: 700_000 + int64(i)*9000, BPW: 4.5 + float64(i)/10,
+			PPL: 5.1, PPLRatio: 1.02 - float64(i)/400, PPLRatioSE: 0.001, KLD: 0.01, KLDSE: 0.0005, SameTop: 0.95, Windows: 20, DecodeTPS: 5000, Seconds: 3.2}
+		if i == 2 {
+			t.State, t.PPLRatio, t.PPL = tune.Failed, math.NaN(), math.NaN()
+		}
+		s.tune.trials = append(s.tune.trials, t)
+	}
+	s.tune.best = &s.tune.trials[6]
+	s.tune.current = &s.tune.trials[3]
+	s.tune.progress = tune.TrialProgress{ID: 4, Done: 5, Total: 20, PPLRatio: 1.01, PPLRatioSE: 0.002}
+	s.tune.front = []tune.Point{{Trial: 7, SizeBytes: 754_000, BPW: 5.1, Loss: 0.005, DecodeTPS: 5000, Recipe: "q4"}}
+}
+
+func tuned(s *state) {
+	tuning(s)
+	s.job = job{}
+	s.tune.running, s.tune.current = false, nil
+	s.tune.result = &tune.Result{BasePPL: 5.03, Trials: s.tune.trials, Front: s.tune.front, Best: s.tune.best, Goal: 0.01, Reached: true, StoppedBy: "done", Seconds: 79}
+	s.model.recipe = "w4 g32 sym mse"
+	s.model.results = []evaluation{{what: "INT4", Result: eval.Result{PPL: 5.07, PPLSE: 0.04, Tokens: 9000, Ctx: 256}}}
+	s.say("goal reached: 707 kB at +0.82 %")
+}
+
+func chatting(s *state) {
+	s.chat.turns = []chatTurn{{user: "Tell me a story about a dog named Max.", answer: "Once upon a time there was a dog.\nHis name was Max. " + term.Clean(hostile), model: "INT4", stats: "31 tokens, 5321 tokens/s"},
+		{user: "And then?", pending: true}}
+	s.chat.used, s.chat.limit = 80, 512
+}
