@@ -11,7 +11,7 @@ func archTiers() []ISA {
 		return nil
 	}
 	tiers := []ISA{AVX2}
-	if c.Supports(cpuid.AVXVNNI) {
+	if c.Supports(cpuid.AVXVNNI) || evex && c.Supports(cpuid.AVX512VL, cpuid.AVX512VNNI) {
 		tiers = append(tiers, AVXVNNI)
 	}
 	if c.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.AVX512VNNI) {

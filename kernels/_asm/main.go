@@ -7,6 +7,8 @@ package main
 
 import (
 	"flag"
+	"fmt"
+	"os"
 
 	"github.com/mmcloughlin/avo/build"
 )
@@ -16,7 +18,10 @@ func main() {
 	vex := flag.String("vex", "", "rewrite the 256-bit VPDPBUSD instructions of this file")
 	flag.Parse()
 	if *vex != "" {
-		toVEX(*vex)
+		if err := toVEX(*vex); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
 	}
 	build.ConstraintExpr("amd64,!noasm")

@@ -5,44 +5,55 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // Go's assembler encodes VPDPBUSD on 256 bits only in its AVX-512 form, which
-// faults on CPUs that have AVX-VNNI without AVX-512. The VEX form is
-// VEX.256.66.0F38.W0 50 /r (Intel SDM, volume 2): vexVPDPBUSD spells its bytes
-// out.
+// faults on CPUs that have AVX-VNNI without AVX-512. toVEX spells out the bytes
+// of the VEX form. Assembled with -D EVEX the file keeps the AVX-512 form, so
+// that a CPU with AVX-512 VNNI alone can test everything around the instruction.
 var ymmVPDPBUSD = regexp.MustCompile(`VPDPBUSD\s+Y(\d+), Y(\d+), Y(\d+)`)
 
+const include = "#include \"textflag.h\"\n"
+
+const vexMacro = `
+// VPDPBUSD_VEX is VPDPBUSD s, u, d in the VEX encoding that the bytes spell.
+#ifdef EVEX
+#define VPDPBUSD_VEX(s, u, d, b0, b1, b2, b3, b4) VPDPBUSD s, u, d
+#else
+#define VPDPBUSD_VEX(s, u, d, b0, b1, b2, b3, b4) BYTE $b0; BYTE $b1; BYTE $b2; BYTE $b3; BYTE $b4
+#endif
+`
+
 // toVEX rewrites every 256-bit VPDPBUSD of an assembly file.
-func toVEX(path string) {
+func toVEX(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		panic(err)
+		return err
 	}
-	text = ymmVPDPBUSD.ReplaceAllFunc(text, func(line []byte) []byte {
-		var regs [3]int
-		for i, m := range ymmVPDPBUSD.FindSubmatch(line)[1:] {
-			regs[i], _ = strconv.Atoi(string(m)) // digits by the pattern
-		}
-		out := "// " + string(line) + "\n\t"
-		for i, b := range vexVPDPBUSD(regs[0], regs[1], regs[2]) {
-			if i > 0 {
-				out += "; "
-			}
-			out += fmt.Sprintf("BYTE $0x%02x", b)
-		}
-		return []byte(out)
-	})
-	if err := os.WriteFile(path, text, 0o644); err != nil {
-		panic(err)
+	out := ymmVPDPBUSD.ReplaceAllStringFunc(string(text), vexLine)
+	out = strings.Replace(out, include, include+vexMacro, 1)
+	return os.WriteFile(path, []byte(out), 0o644)
+}
+
+// vexLine turns one instruction into its macro call.
+func vexLine(line string) string {
+	var regs [3]int
+	for i, m := range ymmVPDPBUSD.FindStringSubmatch(line)[1:] {
+		regs[i], _ = strconv.Atoi(m) // digits by the pattern
 	}
+	out := fmt.Sprintf("VPDPBUSD_VEX(Y%d, Y%d, Y%d", regs[0], regs[1], regs[2])
+	for _, b := range vexVPDPBUSD(regs[0], regs[1], regs[2]) {
+		out += fmt.Sprintf(", 0x%02x", b)
+	}
+	return out + ")"
 }
 
 // vexVPDPBUSD encodes VPDPBUSD with signed bytes in register rm, unsigned ones
-// in v, and sums in r.
-func vexVPDPBUSD(rm, v, r int) []byte {
+// in v, and sums in r: VEX.256.66.0F38.W0 50 /r (Intel SDM, volume 2).
+func vexVPDPBUSD(rm, v, r int) [5]byte {
 	inv := func(n int) byte { return byte(n>>3&1) ^ 1 }
-	return []byte{
+	return [5]byte{
 		0xc4,
 		inv(r)<<7 | 1<<6 | inv(rm)<<5 | 0x02, // R X B, map 0F38
 		byte(^v&15)<<3 | 1<<2 | 0x01,         // W=0, vvvv, L=256, prefix 66

@@ -1,0 +1,5 @@
+//go:build !evex
+
+package kernels
+
+const evex = false
