@@ -99,3 +99,20 @@ func peakOps(isa ISA) float64 {
 	}
 	return 8 * 64
 }
+
+// peakFloat runs rounds of the tier's float32 multiply-adds on registers.
+func peakFloat(isa ISA, rounds int) {
+	if isa == AVX512VNNI {
+		peakFMA512(rounds)
+		return
+	}
+	peakFMA256(rounds)
+}
+
+// peakFlops is the operations of one round.
+func peakFlops(isa ISA) float64 {
+	if isa == AVX512VNNI {
+		return 14 * 32
+	}
+	return 12 * 16
+}

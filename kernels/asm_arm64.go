@@ -80,3 +80,11 @@ func peakOps(isa ISA) float64 {
 	const chains = 24
 	return chains * 2 * map[ISA]float64{NEON: 8, DotProd: 16, I8MM: 32}[isa]
 }
+
+// peakFloat is peakInt for FMLA, whatever the tier.
+func peakFloat(_ ISA, rounds int) { peakFMLA(rounds) }
+
+func peakFlops(ISA) float64 {
+	const chains = 24
+	return chains * 2 * 4
+}

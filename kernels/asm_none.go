@@ -15,3 +15,7 @@ func readMemory([]byte) {}
 func peakInt(ISA, int) {}
 
 func peakOps(ISA) float64 { return 0 }
+
+func peakFloat(ISA, int) {}
+
+func peakFlops(ISA) float64 { return 0 }

@@ -81,13 +81,12 @@ type Choice struct {
 
 // Table is the result of a selection on one machine.
 type Table struct {
-	CPU          string   `json:"cpu"`
-	Build        string   `json:"build"`
-	ISA          ISA      `json:"isa"`
-	Threads      int      `json:"threads"`
-	BandwidthGBs float64  `json:"bandwidth_gbps"`
-	PeakGOPS     float64  `json:"peak_gops"`
-	Choices      []Choice `json:"choices"`
+	CPU     string `json:"cpu"`
+	Build   string `json:"build"`
+	ISA     ISA    `json:"isa"`
+	Threads int    `json:"threads"`
+	Limits
+	Choices []Choice `json:"choices"`
 }
 
 // choiceKey identifies a choice at run time.

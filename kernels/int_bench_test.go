@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -61,6 +62,53 @@ func BenchmarkLimits(b *testing.B) {
 			const rounds = 20_000
 			b.ReportMetric(peakOps(isa)*rounds/bestOf(b, func() { peakInt(isa, rounds) }), "GOPS")
 		})
+		b.Run("float/isa="+string(isa), func(b *testing.B) {
+			const rounds = 20_000
+			b.ReportMetric(peakFlops(isa)*rounds/bestOf(b, func() { peakFloat(isa, rounds) }), "GFLOPS")
+		})
+	}
+}
+
+// BenchmarkStream measures one token against matrices far larger than the caches,
+// and reading as much memory without computing, in turn: the ratio is how much of
+// the bandwidth arrives.
+func BenchmarkStream(b *testing.B) {
+	for _, s := range []Scheme{{4, 32, true}, {4, 128, true}, {4, 32, false}, {8, 32, true}} {
+		for _, k := range []int{2048, 5632} {
+			b.Run(fmt.Sprintf("format=%s/k=%d", s, k), func(b *testing.B) {
+				w := newPacked(1<<28/k, k, s)
+				rng := rand.New(rand.NewPCG(1, 1))
+				for i := range w.mem.bytes[:1<<16] {
+					w.mem.bytes[i] = byte(rng.Uint64())
+				}
+				for i := 1 << 16; i < len(w.mem.bytes); i *= 2 { // scales may be anything here
+					copy(w.mem.bytes[i:], w.mem.bytes[:i])
+				}
+				defer w.mem.free()
+				a, _ := randomActs(rng, "normal", 1, k)
+				dst := make([]float32, w.n)
+				kernel := intKernels()[0]
+				for _, c := range intKernels() {
+					if c.Bits == s.Bits && best().allows(c.ISA) {
+						kernel = c
+					}
+				}
+				var rates, ratios []float64
+				bytes := float64(len(w.mem.bytes))
+				for b.Loop() {
+					start := time.Now()
+					kernel.run(dst, w.n, a, 0, 1, w, 0, w.panels())
+					computed := time.Since(start)
+					start = time.Now()
+					readMemory(w.mem.bytes[:len(w.mem.bytes)&^255])
+					rates, ratios = append(rates, bytes/float64(computed.Nanoseconds())), append(ratios, float64(time.Since(start))/float64(computed))
+				}
+				slices.Sort(rates)
+				slices.Sort(ratios)
+				b.ReportMetric(rates[len(rates)/2], "GB/s")
+				b.ReportMetric(ratios[len(ratios)/2], "of-read")
+			})
+		}
 	}
 }
 

@@ -17,3 +17,6 @@ func peakDotProd(n int)
 
 // peakI8MM runs n rounds of independent operations: SMMLA.
 func peakI8MM(n int)
+
+// peakFMLA runs n rounds of independent operations: FMLA.
+func peakFMLA(n int)

@@ -239,3 +239,62 @@ next:
 	SUBS $1, R0
 	BNE next
 	RET
+
+// func peakFMLA(n int)
+TEXT ·peakFMLA(SB), NOSPLIT, $0-8
+	MOVD n+0(FP), R0
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	WORD $0x4f00e404 // movi v4.16b, #0
+	WORD $0x4f00e405 // movi v5.16b, #0
+	WORD $0x4f00e406 // movi v6.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x4f00e409 // movi v9.16b, #0
+	WORD $0x4f00e40a // movi v10.16b, #0
+	WORD $0x4f00e40b // movi v11.16b, #0
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+	WORD $0x4f00e419 // movi v25.16b, #0
+
+next:
+	WORD $0x4e21cc02 // fmla v2.4s, v0.4s, v1.4s
+	WORD $0x4e21cc03 // fmla v3.4s, v0.4s, v1.4s
+	WORD $0x4e21cc04 // fmla v4.4s, v0.4s, v1.4s
+	WORD $0x4e21cc05 // fmla v5.4s, v0.4s, v1.4s
+	WORD $0x4e21cc06 // fmla v6.4s, v0.4s, v1.4s
+	WORD $0x4e21cc07 // fmla v7.4s, v0.4s, v1.4s
+	WORD $0x4e21cc08 // fmla v8.4s, v0.4s, v1.4s
+	WORD $0x4e21cc09 // fmla v9.4s, v0.4s, v1.4s
+	WORD $0x4e21cc0a // fmla v10.4s, v0.4s, v1.4s
+	WORD $0x4e21cc0b // fmla v11.4s, v0.4s, v1.4s
+	WORD $0x4e21cc0c // fmla v12.4s, v0.4s, v1.4s
+	WORD $0x4e21cc0d // fmla v13.4s, v0.4s, v1.4s
+	WORD $0x4e21cc0e // fmla v14.4s, v0.4s, v1.4s
+	WORD $0x4e21cc0f // fmla v15.4s, v0.4s, v1.4s
+	WORD $0x4e21cc10 // fmla v16.4s, v0.4s, v1.4s
+	WORD $0x4e21cc11 // fmla v17.4s, v0.4s, v1.4s
+	WORD $0x4e21cc12 // fmla v18.4s, v0.4s, v1.4s
+	WORD $0x4e21cc13 // fmla v19.4s, v0.4s, v1.4s
+	WORD $0x4e21cc14 // fmla v20.4s, v0.4s, v1.4s
+	WORD $0x4e21cc15 // fmla v21.4s, v0.4s, v1.4s
+	WORD $0x4e21cc16 // fmla v22.4s, v0.4s, v1.4s
+	WORD $0x4e21cc17 // fmla v23.4s, v0.4s, v1.4s
+	WORD $0x4e21cc18 // fmla v24.4s, v0.4s, v1.4s
+	WORD $0x4e21cc19 // fmla v25.4s, v0.4s, v1.4s
+	SUBS $1, R0
+	BNE next
+	RET

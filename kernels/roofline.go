@@ -9,12 +9,18 @@ import (
 // rooflineBytes is what the bandwidth test reads: well beyond the last cache.
 const rooflineBytes = 192 << 20
 
-// Roofline measures the machine's limits on the engine's threads: memory read in
-// GB/s, and integer dot products of the highest tier in 10^9 operations a
-// second. Without assembly both are 0, unknown.
-func (e *Engine) Roofline() (bandwidthGBs, peakGOPS float64) {
+// Limits are what the machine can do at best, on the engine's threads; 0 is
+// unknown, as without assembly.
+type Limits struct {
+	BandwidthGBs float64 `json:"bandwidth_gbps"` // memory read
+	PeakGOPS     float64 `json:"peak_gops"`      // integer dot products of the highest tier
+	PeakGFLOPS   float64 `json:"peak_gflops"`    // float32 multiply-adds
+}
+
+// Limits measures them.
+func (e *Engine) Limits() Limits {
 	if e.isa == Generic {
-		return 0, 0
+		return Limits{}
 	}
 	m := newMemory(rooflineBytes)
 	defer m.free()
@@ -23,14 +29,17 @@ func (e *Engine) Roofline() (bandwidthGBs, peakGOPS float64) {
 		buf[i] = 1
 	}
 	const chunk = 1 << 20
-	bandwidthGBs = float64(len(buf)) / e.best(3, func() {
+	read := e.best(3, func() {
 		_ = e.pool.run(context.Background(), len(buf)/chunk, 1, func(_, lo, hi int) { readMemory(buf[lo*chunk : hi*chunk]) })
 	})
 	const rounds = 200_000
-	ns := e.best(3, func() {
-		_ = e.pool.run(context.Background(), e.Threads(), 1, func(int, int, int) { peakInt(e.isa, rounds) })
-	})
-	return bandwidthGBs, peakOps(e.isa) * rounds * float64(e.Threads()) / ns
+	onAll := func(f func(isa ISA, rounds int)) float64 {
+		return e.best(3, func() {
+			_ = e.pool.run(context.Background(), e.Threads(), 1, func(int, int, int) { f(e.isa, rounds) })
+		})
+	}
+	all := rounds * float64(e.Threads())
+	return Limits{float64(len(buf)) / read, peakOps(e.isa) * all / onAll(peakInt), peakFlops(e.isa) * all / onAll(peakFloat)}
 }
 
 // best returns the shortest time of a few runs in nanoseconds.

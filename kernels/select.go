@@ -27,10 +27,9 @@ func (l Listener) send(e Event) {
 
 // SelectStarted opens a selection.
 type SelectStarted struct {
-	CPU          CPU     `json:"cpu"`
-	Total        int     `json:"total"` // shapes to measure
-	BandwidthGBs float64 `json:"bandwidth_gbps"`
-	PeakGOPS     float64 `json:"peak_gops"`
+	CPU   CPU `json:"cpu"`
+	Total int `json:"total"` // shapes to measure
+	Limits
 }
 
 // ShapeMeasured reports the choice for one shape.
@@ -69,9 +68,9 @@ func (e *Engine) Select(ctx context.Context, shapes []Shape, o SelectOptions, l 
 		}
 	}
 	if t.BandwidthGBs == 0 {
-		t.BandwidthGBs, t.PeakGOPS = e.Roofline()
+		t.Limits = e.Limits()
 	}
-	l.send(SelectStarted{ThisCPU(), len(missing), t.BandwidthGBs, t.PeakGOPS})
+	l.send(SelectStarted{ThisCPU(), len(missing), t.Limits})
 	b := selection{e: e, share: o.Budget / time.Duration(max(1, len(missing))), table: t}
 	for i, s := range missing {
 		if err := ctx.Err(); err != nil {

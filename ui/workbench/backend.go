@@ -161,7 +161,7 @@ func (b *backend) selectShapes(ctx context.Context, shapes []kernels.Shape, refr
 		switch e := e.(type) {
 		case kernels.SelectStarted:
 			b.mail.fact(func(s *state) {
-				s.kernel.bandwidth, s.kernel.peak, s.kernel.total, s.kernel.done = e.BandwidthGBs, e.PeakGOPS, e.Total, 0
+				s.kernel.limits, s.kernel.total, s.kernel.done = e.Limits, e.Total, 0
 				if refresh {
 					s.kernel.choices = nil
 				}

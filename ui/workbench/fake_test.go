@@ -67,7 +67,7 @@ func loaded(s *state) {
 }
 
 func measured(s *state) {
-	s.kernel.bandwidth, s.kernel.peak = 41.5, 940
+	s.kernel.limits = kernels.Limits{BandwidthGBs: 41.5, PeakGOPS: 940, PeakGFLOPS: 235}
 	choice := func(n, k, m int) kernels.Choice {
 		shape := kernels.Shape{Op: "matmul", Format: "w4 g32 sym", N: n, K: k, M: m, Threads: 2}
 		ms := []kernels.Measurement{

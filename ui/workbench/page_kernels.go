@@ -73,8 +73,8 @@ func (p *kernelsPage) hasCurve(c kernels.Choice) bool {
 func (p *kernelsPage) view(w, h int) []string {
 	k, th := p.a.s.kernel, p.a.th
 	limits := "limits not measured yet"
-	if k.bandwidth > 0 {
-		limits = fmt.Sprintf("memory read %s GB/s · integer peak %s GOP/s", term.Digits(k.bandwidth), term.Digits(k.peak))
+	if k.limits.BandwidthGBs > 0 {
+		limits = fmt.Sprintf("limits: %s GB/s · %s GOP/s · %s GFLOP/s", term.Digits(k.limits.BandwidthGBs), term.Digits(k.limits.PeakGOPS), term.Digits(k.limits.PeakGFLOPS))
 	}
 	forced := "each product uses the kernel that won its measurement"
 	if k.forced != "" {

@@ -64,8 +64,7 @@ type kernelState struct {
 	cpu       kernels.CPU
 	isa       kernels.ISA
 	threads   int
-	bandwidth float64
-	peak      float64
+	limits    kernels.Limits
 	choices   []kernels.Choice
 	kernels   []string
 	forced    string

@@ -30,6 +30,7 @@ func limitKernels(f *file) {
 	peak(f, "peakNEON", "SMLAL and SMLAL2", "smlal %[1]v.8h, %[2]v.8b, %[3]v.8b", "smlal2 %[1]v.8h, %[2]v.16b, %[3]v.16b")
 	peak(f, "peakDotProd", "SDOT", "sdot %[1]v.4s, %[2]v.16b, %[3]v.4b[0]")
 	peak(f, "peakI8MM", "SMMLA", "smmla %[1]v.4s, %[2]v.16b, %[3]v.16b")
+	peak(f, "peakFMLA", "FMLA", "fmla %[1]v.4s, %[2]v.4s, %[3]v.4s")
 }
 
 // peakChains is how many independent sums hide the latency of the widest cores.
