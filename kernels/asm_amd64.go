@@ -80,6 +80,21 @@ func archFloatKernels() []floatKernel {
 	return []floatKernel{{Name: "4x2", ISA: AVX2, dots: tiledDots(avx2)}, {Name: "4x4", ISA: AVX512VNNI, dots: tiledDots(avx512)}}
 }
 
+// archPackLines interleaves lines of 16 rows, rowBytes apart in src, or reports
+// that it cannot.
+func archPackLines(dst, src []byte, rowBytes, lines, bits int) bool {
+	if lines == 0 || rowBytes >= 1<<27 || len(Supported()) == 1 {
+		return false
+	}
+	_, _ = dst[lines*lineBytes-1], src[(panelRows-1)*rowBytes+4*lines-1]
+	if bits == 4 {
+		packLines4AVX2(&dst[0], &src[0], rowBytes, lines)
+	} else {
+		packLines8AVX2(&dst[0], &src[0], rowBytes, lines)
+	}
+	return true
+}
+
 // readMemory reads b, whose length is a multiple of 256.
 func readMemory(b []byte) { readAVX2(&b[0], len(b)) }
 

@@ -19,3 +19,6 @@ func peakOps(ISA) float64 { return 0 }
 func peakFloat(ISA, int) {}
 
 func peakFlops(ISA) float64 { return 0 }
+
+// archPackLines reports that there is no assembly for packing.
+func archPackLines(_, _ []byte, _, _, _ int) bool { return false }

@@ -130,6 +130,11 @@ func (p *packed) packPanel(q *QTensor, panel int) {
 					zeros[i*zeroBytes+lane] = q.Zeros[at+i]
 				}
 			}
+		}
+		if rows == panelRows && archPackLines(codes, q.Codes[first*rowBytes+from:], rowBytes, (to-from)/4, q.Scheme.Bits) {
+			continue
+		}
+		for lane := range rows {
 			row := q.Codes[(first+lane)*rowBytes:][from:to]
 			if q.Scheme.Bits == 4 {
 				packRow4(codes[4*lane:], row)

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"nibble/kernels"
 )
@@ -185,13 +186,10 @@ func (c *Checkpoint) scales(name string, rows, groups int) ([]uint16, error) {
 	if !slices.Equal(t.Shape, []int{rows, groups}) {
 		return nil, fmt.Errorf("tensor %s: %w: it is %v, not [%d %d]", name, ErrCorrupt, t.Shape, rows, groups)
 	}
-	out := make([]uint16, rows*groups)
-	if t.DType == kernels.F16 {
-		for i := range out {
-			out[i] = binary.LittleEndian.Uint16(t.Data[2*i:])
-		}
-		return out, nil
+	if t.DType == kernels.F16 && uintptr(unsafe.Pointer(unsafe.SliceData(t.Data)))%2 == 0 {
+		return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(t.Data))), rows*groups), nil // as it is mapped
 	}
+	out := make([]uint16, rows*groups)
 	for i, v := range t.Floats() {
 		out[i] = kernels.F32ToF16(v)
 		if kernels.F16ToF32(out[i]) != v {

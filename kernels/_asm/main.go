@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	set := flag.String("set", "", "which kernels to generate: int, float, attention, vector or limits")
+	set := flag.String("set", "", "which kernels to generate: int, float, attention, pack, vector or limits")
 	vex := flag.String("vex", "", "rewrite the 256-bit VPDPBUSD instructions of this file")
 	flag.Parse()
 	if *vex != "" {
@@ -32,6 +32,8 @@ func main() {
 		floatKernels()
 	case "attention":
 		attentionKernels()
+	case "pack":
+		packKernels()
 	case "vector":
 		vectorKernels()
 	case "limits":
