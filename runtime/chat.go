@@ -45,7 +45,7 @@ type Turn struct {
 // in the conversation as far as it came.
 func (c *Chat) Send(ctx context.Context, text string, o GenOptions, on func(string)) (Turn, error) {
 	history := append(c.history[:len(c.history):len(c.history)], chat.Message{Role: "user", Content: text})
-	ids, dropped, err := c.prompt(history, o)
+	ids, dropped, err := c.prompt(ctx, history, o)
 	if err != nil {
 		return Turn{}, err
 	}
@@ -67,7 +67,7 @@ const minAnswer = 64
 
 // prompt renders the conversation, leaving out the oldest turns until an answer
 // has room.
-func (c *Chat) prompt(history []chat.Message, o GenOptions) (ids []int32, dropped int, err error) {
+func (c *Chat) prompt(ctx context.Context, history []chat.Message, o GenOptions) (ids []int32, dropped int, err error) {
 	room := minAnswer
 	if o.MaxTokens > 0 {
 		room = min(room, o.MaxTokens)
@@ -77,7 +77,7 @@ func (c *Chat) prompt(history []chat.Message, o GenOptions) (ids []int32, droppe
 		if c.system != "" {
 			messages = append(messages, chat.Message{Role: "system", Content: c.system})
 		}
-		if ids, err = EncodeChat(c.m, append(messages, history[dropped:]...)); err != nil {
+		if ids, err = EncodeChat(ctx, c.m, append(messages, history[dropped:]...)); err != nil {
 			return nil, 0, err
 		}
 		if len(ids)+room <= c.s.Limit() {
@@ -89,11 +89,11 @@ func (c *Chat) prompt(history []chat.Message, o GenOptions) (ids []int32, droppe
 
 // EncodeChat renders messages with the model's template and encodes the result.
 // The template writes the special tokens, so none are added.
-func EncodeChat(m *Model, messages []chat.Message) ([]int32, error) {
+func EncodeChat(ctx context.Context, m *Model, messages []chat.Message) ([]int32, error) {
 	if m.Template == nil || m.Tok == nil {
 		return nil, ErrNoTemplate
 	}
-	text, err := m.Template.Render(messages, true)
+	text, err := m.Template.Render(ctx, messages, true)
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,14 @@
-// Package chat renders conversations with a model's own chat template.
+// Package chat renders conversations with a model's own chat template, which is
+// found where Hugging Face puts it and rendered as transformers does
+// (https://huggingface.co/docs/transformers/chat_templating).
 package chat
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"nibble/model/chat/jinja"
@@ -19,10 +23,15 @@ type Message struct {
 	Content string `json:"content"`
 }
 
-// Template is a parsed chat template with the model's special tokens.
+// Template is a parsed chat template with the model's special tokens. It is safe
+// for concurrent use.
 type Template struct {
 	jinja  *jinja.Template
 	tokens map[string]string
+	now    func() time.Time // for strftime_now
+
+	probe  sync.Once
+	system bool // the template has a place for a system message
 }
 
 // specialTokens are the variables transformers passes to a template.
@@ -101,61 +110,48 @@ func configTemplate(raw json.RawMessage) string {
 func Parse(src string, tokens map[string]string) (*Template, error) {
 	t, err := jinja.Parse(src)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrTemplate, err)
+		return nil, fmt.Errorf("%w: %w", ErrTemplate, err)
 	}
-	return &Template{jinja: t, tokens: tokens}, nil
+	return &Template{jinja: t, tokens: tokens, now: time.Now}, nil
 }
 
 // Render writes a conversation the way the model was trained to read it.
 // addGenerationPrompt opens the assistant's turn.
-func (t *Template) Render(messages []Message, addGenerationPrompt bool) (string, error) {
+//
+// A system message at the start reaches every model: where the template has no
+// place for it, it goes at the head of the first user message. What a template
+// refuses otherwise, such as roles that do not alternate, is an error with the
+// template's own message.
+func (t *Template) Render(ctx context.Context, messages []Message, addGenerationPrompt bool) (string, error) {
+	if len(messages) > 0 && messages[0].Role == "system" && !t.takesSystem() {
+		messages = foldSystem(messages)
+	}
+	return t.render(ctx, messages, addGenerationPrompt)
+}
+
+// render gives the template the variables that transformers gives it
+// (https://huggingface.co/docs/transformers/chat_templating_writing).
+func (t *Template) render(ctx context.Context, messages []Message, addGenerationPrompt bool) (string, error) {
 	list := &jinja.List{}
 	for _, m := range messages {
 		d := jinja.NewDict()
 		d.Set("role", m.Role)
 		d.Set("content", m.Content)
-		list.It = append(list.It, d)
+		list.Items = append(list.Items, d)
 	}
 	vars := map[string]any{
 		"messages":              list,
 		"add_generation_prompt": addGenerationPrompt,
 		"tools":                 nil,
 		"documents":             nil,
-		"strftime_now": jinja.Func(func(args []any, _ map[string]any) (any, error) {
-			return strftime(time.Now(), args)
-		}),
+		"strftime_now":          strftimeNow(t.now),
 	}
 	for name, text := range t.tokens {
 		vars[name] = text
 	}
-	out, err := t.jinja.Render(vars)
+	out, err := t.jinja.Render(ctx, vars, jinja.Limits{})
 	if err != nil {
-		return "", fmt.Errorf("%w: %v", ErrTemplate, err)
+		return "", fmt.Errorf("%w: %w", ErrTemplate, err)
 	}
 	return out, nil
-}
-
-// strftime formats the date in the few forms that templates ask for.
-func strftime(now time.Time, args []any) (any, error) {
-	if len(args) != 1 {
-		return nil, errors.New("strftime_now takes one format")
-	}
-	format, ok := args[0].(string)
-	if !ok {
-		return nil, errors.New("strftime_now takes a string")
-	}
-	verbs := map[byte]string{'Y': "2006", 'm': "01", 'd': "02", 'b': "Jan", 'B': "January", 'H': "15", 'M': "04", 'S': "05", 'A': "Monday", 'a': "Mon"}
-	var out []byte
-	for i := 0; i < len(format); i++ {
-		if format[i] == '%' && i+1 < len(format) {
-			i++
-			if layout, ok := verbs[format[i]]; ok {
-				out = append(out, now.Format(layout)...)
-				continue
-			}
-			return nil, fmt.Errorf("strftime_now: %%%c is not supported", format[i])
-		}
-		out = append(out, format[i])
-	}
-	return string(out), nil
 }

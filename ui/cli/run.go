@@ -87,7 +87,7 @@ func (a *app) generate(cmd *cobra.Command, ref, prompt string, raw bool, f genFl
 	if err != nil {
 		return err
 	}
-	ids, err := a.prompt(l, prompt, raw)
+	ids, err := a.prompt(ctx, l, prompt, raw)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (a *app) generate(cmd *cobra.Command, ref, prompt string, raw bool, f genFl
 
 // prompt encodes what the user asks: with the chat template unless the model has
 // none or raw is set.
-func (a *app) prompt(l *loaded, text string, raw bool) ([]int32, error) {
+func (a *app) prompt(ctx context.Context, l *loaded, text string, raw bool) ([]int32, error) {
 	if err := needTokenizer(l.ck); err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (a *app) prompt(l *loaded, text string, raw bool) ([]int32, error) {
 		}
 		return ids, nil
 	}
-	return rt.EncodeChat(l.m, []chat.Message{{Role: "user", Content: text}})
+	return rt.EncodeChat(ctx, l.m, []chat.Message{{Role: "user", Content: text}})
 }
 
 func (a *app) chatCmd() *cobra.Command {

@@ -2,287 +2,210 @@ package jinja
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
-type tk int
-
-const (
-	tText tk = iota
-	tName
-	tStr
-	tInt
-	tFloat
-	tOp
-	tBlockBegin
-	tBlockEnd
-	tVarBegin
-	tVarEnd
-	tEOF
-)
-
-type tok struct {
-	k    tk
-	s    string
-	i    int64
-	f    float64
-	line int
+// lexer cuts a template into tokens. Whitespace around tags is gone afterwards:
+// a newline after a block or comment (trim_blocks), blanks before one on its
+// line (lstrip_blocks), and what "-" removes and "+" keeps.
+type lexer struct {
+	src    string
+	pos    int
+	line   int
+	tokens []token
 }
 
-func rstripWS(s string) string { return strings.TrimRightFunc(s, unicode.IsSpace) }
-func lstripWS(s string) string { return strings.TrimLeftFunc(s, unicode.IsSpace) }
+func lex(src string) []token {
+	src = strings.ReplaceAll(strings.ReplaceAll(src, "\r\n", "\n"), "\r", "\n")
+	l := &lexer{src: strings.TrimSuffix(src, "\n"), line: 1}
+	for l.next() {
+	}
+	l.add(tokenEnd, "")
+	return l.tokens
+}
 
-func lex(src string) (out []tok, err error) {
-	src = strings.ReplaceAll(src, "\r\n", "\n")
-	src = strings.TrimSuffix(src, "\n")
-	line := 1
-	pos := 0
-	stripNext := false // previous tag ended with -%}
-	trimNL := false    // previous block ended with %}
-	for pos <= len(src) {
-		// find next tag
-		i := -1
-		for j := pos; j+1 < len(src); j++ {
-			if src[j] == '{' && (src[j+1] == '{' || src[j+1] == '%' || src[j+1] == '#') {
-				i = j
-				break
-			}
+// next reads the text up to a tag, and the tag.
+func (l *lexer) next() bool {
+	at := tagStart(l.src[l.pos:])
+	if at < 0 {
+		l.addText(l.src[l.pos:])
+		return false
+	}
+	kind := l.src[l.pos+at+1]
+	sign, size := l.sign(l.pos + at + 2)
+	text := l.textBefore(at, sign, kind != '{')
+	l.addText(text)
+	l.advance(at + 2 + size)
+	switch {
+	case kind == '#':
+		l.comment()
+	case kind == '{':
+		l.add(tokenPrintBegin, "")
+		l.tag("}}", tokenPrintEnd)
+	case l.rawBegin():
+		l.raw()
+	default:
+		l.add(tokenBlockBegin, "")
+		l.tag("%}", tokenBlockEnd)
+	}
+	return true
+}
+
+// tagStart finds the first "{{", "{%" or "{#".
+func tagStart(s string) int {
+	for i := 0; ; i++ {
+		j := strings.IndexByte(s[i:], '{')
+		if j < 0 || i+j+1 >= len(s) {
+			return -1
 		}
-		text := src[pos:]
-		if i >= 0 {
-			text = src[pos:i]
+		i += j
+		if c := s[i+1]; c == '{' || c == '%' || c == '#' {
+			return i
 		}
-		nl := strings.Count(text, "\n")
-		atLineStart := pos == 0
-		if stripNext {
-			text = lstripWS(text)
-		} else if trimNL && strings.HasPrefix(text, "\n") {
-			text = text[1:]
-			atLineStart = true
+	}
+}
+
+// sign returns the "-" or "+" at a position, or 0.
+func (l *lexer) sign(at int) (sign byte, size int) {
+	if at < len(l.src) && (l.src[at] == '-' || l.src[at] == '+') {
+		return l.src[at], 1
+	}
+	return 0, 0
+}
+
+// textBefore returns the n bytes before a tag, without the whitespace that the
+// tag's sign or, if it is a block, lstrip_blocks takes away.
+func (l *lexer) textBefore(n int, sign byte, block bool) string {
+	text := l.src[l.pos : l.pos+n]
+	if sign == '-' {
+		return strings.TrimRightFunc(text, isSpace)
+	}
+	if sign == '+' || !block {
+		return text
+	}
+	start := strings.LastIndexByte(text, '\n') + 1
+	onLine := start > 0 || l.pos == 0 || l.src[l.pos-1] == '\n'
+	if onLine && strings.TrimLeftFunc(text[start:], isSpace) == "" {
+		return text[:start]
+	}
+	return text
+}
+
+// comment skips a comment, whose begin has been read.
+func (l *lexer) comment() {
+	n := strings.Index(l.src[l.pos:], "#}")
+	if n < 0 {
+		l.fail("a comment is not closed by #}")
+	}
+	body := l.src[l.pos : l.pos+n]
+	l.advance(n + 2)
+	sign := byte(0)
+	if n > 0 {
+		sign = body[n-1]
+	}
+	l.trimAfter(sign, true)
+}
+
+// trimAfter skips the whitespace after a tag that ended with a sign.
+func (l *lexer) trimAfter(sign byte, block bool) {
+	switch {
+	case sign == '-':
+		l.skipSpace()
+	case sign != '+' && block && strings.HasPrefix(l.src[l.pos:], "\n"):
+		l.advance(1)
+	}
+}
+
+// rawBegin reads the rest of "{% raw %}" if that is what follows.
+func (l *lexer) rawBegin() bool {
+	n := matchWord(l.src[l.pos:], "raw")
+	if n < 0 {
+		return false
+	}
+	switch rest := l.src[l.pos+n:]; {
+	case strings.HasPrefix(rest, "%}"):
+		l.advance(n + 2) // Jinja2 keeps the newline here
+	case strings.HasPrefix(rest, "-%}"):
+		l.advance(n + 3)
+		l.skipSpace()
+	default:
+		return false
+	}
+	return true
+}
+
+// raw reads text up to "{% endraw %}".
+func (l *lexer) raw() {
+	for from := l.pos; ; from += 2 {
+		n := strings.Index(l.src[from:], "{%")
+		if n < 0 {
+			l.fail("a raw block is not closed by {%% endraw %%}")
 		}
-		stripped := stripNext
-		stripNext, trimNL = false, false
-		if i < 0 {
-			if text != "" {
-				out = append(out, tok{k: tText, s: text, line: line})
-			}
-			break
-		}
-		kind := src[i+1]
-		after := i + 2
-		c := byte(0)
-		if after < len(src) && (src[after] == '-' || src[after] == '+') {
-			c = src[after]
-			after++
-		}
-		if c == '-' {
-			text = rstripWS(text)
-		} else if c != '+' && kind != '{' { // lstrip_blocks
-			ls := strings.LastIndexByte(text, '\n')
-			tail := text[ls+1:]
-			okStart := ls >= 0 || atLineStart
-			_ = stripped
-			if okStart && strings.Trim(tail, " \t\f\v") == "" {
-				text = text[:ls+1]
-			}
-		}
-		if text != "" {
-			out = append(out, tok{k: tText, s: text, line: line})
-		}
-		line += nl
-		if kind == '#' {
-			e := strings.Index(src[after:], "#}")
-			if e < 0 {
-				return nil, fmt.Errorf("line %d: unclosed comment", line)
-			}
-			body := src[after : after+e]
-			line += strings.Count(body, "\n")
-			if strings.HasSuffix(body, "-") {
-				stripNext = true
-			} else if !strings.HasSuffix(body, "+") {
-				trimNL = true
-			}
-			pos = after + e + 2
+		from += n
+		sign, size := l.sign(from + 2)
+		word := matchWord(l.src[from+2+size:], "endraw")
+		if word < 0 {
 			continue
 		}
-		if kind == '%' {
-			// raw
-			t := strings.TrimLeft(src[after:], " \t\n")
-			if strings.HasPrefix(t, "raw") {
-				r := strings.TrimLeft(t[3:], " \t\n")
-				if strings.HasPrefix(r, "%}") || strings.HasPrefix(r, "-%}") {
-					st := strings.Index(src[after:], "%}") + after + 2
-					e := strings.Index(src[st:], "endraw")
-					if e < 0 {
-						return nil, fmt.Errorf("unclosed raw")
-					}
-					b := strings.LastIndex(src[st:st+e], "{%")
-					out = append(out, tok{k: tText, s: src[st : st+b], line: line})
-					pos = st + e + strings.Index(src[st+e:], "%}") + 2
-					trimNL = true
-					continue
-				}
-			}
-			out = append(out, tok{k: tBlockBegin, line: line})
-		} else {
-			out = append(out, tok{k: tVarBegin, line: line})
+		end := from + 2 + size + word
+		endSign, endSize := l.sign(end)
+		if !strings.HasPrefix(l.src[end+endSize:], "%}") {
+			continue
 		}
-		// expression tokens
-		p := after
-		depth := 0
-		for {
-			for p < len(src) && (src[p] == ' ' || src[p] == '\t' || src[p] == '\n' || src[p] == '\r') {
-				if src[p] == '\n' {
-					line++
-				}
-				p++
-			}
-			if p >= len(src) {
-				return nil, fmt.Errorf("line %d: unexpected end of template in tag", line)
-			}
-			end := "}}"
-			if kind == '%' {
-				end = "%}"
-			}
-			if depth == 0 {
-				if strings.HasPrefix(src[p:], "-"+end) {
-					stripNext = true
-					p += 3
-					break
-				}
-				if strings.HasPrefix(src[p:], "+"+end) {
-					p += 3
-					break
-				}
-				if strings.HasPrefix(src[p:], end) {
-					trimNL = kind == '%'
-					p += 2
-					break
-				}
-			}
-			ch := src[p]
-			switch {
-			case ch == '"' || ch == '\'':
-				q := p + 1
-				var b strings.Builder
-				for q < len(src) && src[q] != ch {
-					if src[q] == '\\' && q+1 < len(src) {
-						q++
-						switch src[q] {
-						case 'n':
-							b.WriteByte('\n')
-						case 't':
-							b.WriteByte('\t')
-						case 'r':
-							b.WriteByte('\r')
-						case 'b':
-							b.WriteByte('\b')
-						case 'f':
-							b.WriteByte('\f')
-						case 'v':
-							b.WriteByte('\v')
-						case 'a':
-							b.WriteByte('\a')
-						case '\\', '\'', '"':
-							b.WriteByte(src[q])
-						case '\n':
-						case 'u', 'x', 'U':
-							n := map[byte]int{'u': 4, 'x': 2, 'U': 8}[src[q]]
-							v, e := strconv.ParseUint(src[q+1:min(q+1+n, len(src))], 16, 32)
-							if e != nil {
-								return nil, e
-							}
-							b.WriteRune(rune(v))
-							q += n
-						default:
-							b.WriteByte('\\')
-							b.WriteByte(src[q])
-						}
-						q++
-						continue
-					}
-					if src[q] == '\n' {
-						line++
-					}
-					b.WriteByte(src[q])
-					q++
-				}
-				if q >= len(src) {
-					return nil, fmt.Errorf("line %d: unclosed string", line)
-				}
-				out = append(out, tok{k: tStr, s: b.String(), line: line})
-				p = q + 1
-			case ch >= '0' && ch <= '9':
-				q := p
-				isF := false
-				for q < len(src) && (src[q] >= '0' && src[q] <= '9' || src[q] == '_') {
-					q++
-				}
-				if q+1 < len(src) && src[q] == '.' && src[q+1] >= '0' && src[q+1] <= '9' {
-					isF = true
-					q++
-					for q < len(src) && src[q] >= '0' && src[q] <= '9' {
-						q++
-					}
-				}
-				if q < len(src) && (src[q] == 'e' || src[q] == 'E') {
-					isF = true
-					q++
-					if q < len(src) && (src[q] == '-' || src[q] == '+') {
-						q++
-					}
-					for q < len(src) && src[q] >= '0' && src[q] <= '9' {
-						q++
-					}
-				}
-				n := strings.ReplaceAll(src[p:q], "_", "")
-				if isF {
-					f, _ := strconv.ParseFloat(n, 64)
-					out = append(out, tok{k: tFloat, f: f, line: line})
-				} else {
-					v, _ := strconv.ParseInt(n, 10, 64)
-					out = append(out, tok{k: tInt, i: v, line: line})
-				}
-				p = q
-			case ch == '_' || ch >= 'a' && ch <= 'z' || ch >= 'A' && ch <= 'Z' || ch >= 0x80:
-				q := p
-				for q < len(src) && (src[q] == '_' || src[q] >= 'a' && src[q] <= 'z' || src[q] >= 'A' && src[q] <= 'Z' || src[q] >= '0' && src[q] <= '9' || src[q] >= 0x80) {
-					q++
-				}
-				out = append(out, tok{k: tName, s: src[p:q], line: line})
-				p = q
-			default:
-				op := ""
-				for _, o := range []string{"**", "//", "==", "!=", "<=", ">="} {
-					if strings.HasPrefix(src[p:], o) {
-						op = o
-					}
-				}
-				if op == "" {
-					if !strings.ContainsRune("+-*/%~<>=()[]{},.:|", rune(ch)) {
-						return nil, fmt.Errorf("line %d: unexpected char %q", line, ch)
-					}
-					op = string(ch)
-				}
-				switch op {
-				case "(", "[", "{":
-					depth++
-				case ")", "]", "}":
-					depth--
-				}
-				out = append(out, tok{k: tOp, s: op, line: line})
-				p += len(op)
-			}
-		}
-		if kind == '%' {
-			out = append(out, tok{k: tBlockEnd, line: line})
-		} else {
-			out = append(out, tok{k: tVarEnd, line: line})
-		}
-		pos = p
+		l.addText(l.textBefore(from-l.pos, sign, true))
+		l.advance(end + endSize + 2 - l.pos)
+		l.trimAfter(endSign, true)
+		return
 	}
-	out = append(out, tok{k: tEOF, line: line})
-	return out, nil
+}
+
+// matchWord returns the length of a word between whitespace at the start of s,
+// or -1.
+func matchWord(s, word string) int {
+	rest := strings.TrimLeftFunc(s, isSpace)
+	if !strings.HasPrefix(rest, word) {
+		return -1
+	}
+	return len(s) - len(strings.TrimLeftFunc(rest[len(word):], isSpace))
+}
+
+// advance moves over n bytes, counting lines.
+func (l *lexer) advance(n int) {
+	l.line += strings.Count(l.src[l.pos:l.pos+n], "\n")
+	l.pos += n
+}
+
+func (l *lexer) skipSpace() {
+	rest := l.src[l.pos:]
+	l.advance(len(rest) - len(strings.TrimLeftFunc(rest, isSpace)))
+}
+
+func (l *lexer) add(kind tokenKind, text string) {
+	l.tokens = append(l.tokens, token{kind, int32(l.line), text})
+}
+
+func (l *lexer) addText(text string) {
+	if text != "" {
+		l.add(tokenText, text)
+	}
+}
+
+func (l *lexer) fail(format string, args ...any) {
+	panic(&Error{Kind: ErrSyntax, Line: l.line, Message: fmt.Sprintf(format, args...)})
+}
+
+// isSpace reports what Python calls whitespace: what Go does, and four
+// separators.
+func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
+
+func isNameStart(r rune) bool { return r == '_' || unicode.IsLetter(r) }
+
+func isNamePart(r rune) bool { return isNameStart(r) || unicode.IsDigit(r) || unicode.IsMark(r) }
+
+// firstRune returns the first character of a text that is not empty.
+func firstRune(s string) rune {
+	r, _ := utf8.DecodeRuneInString(s)
+	return r
 }

@@ -1,591 +1,337 @@
 package jinja
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
-type expr interface{}
-type (
-	eLit   struct{ v any }
-	eName  struct{ n string }
-	eList  struct{ it []expr }
-	eTuple struct{ it []expr }
-	eDict  struct{ k, v []expr }
-	eAttr  struct {
-		o expr
-		n string
+// Template is a parsed template. It is immutable and safe for concurrent use.
+type Template struct{ body block }
+
+// Parse reads a template. Its errors are *Error, of kind ErrSyntax or, for a
+// template that is too large or too deeply nested, ErrLimit.
+func Parse(src string) (t *Template, err error) {
+	defer catch(&err)
+	if len(src) > maxSource {
+		return nil, &Error{Kind: ErrLimit, Line: 1, Message: fmt.Sprintf("a template of more than %d bytes", maxSource)}
 	}
-	eIndex struct{ o, i expr }
-	eSlice struct{ a, b, c expr }
-	eCall  struct {
-		f  expr
-		a  []expr
-		kn []string
-		kv []expr
-	}
-	eFilter struct {
-		o    expr
-		n    string
-		call *eCall
-	}
-	eTest struct {
-		o   expr
-		n   string
-		a   []expr
-		not bool
-	}
-	eBin struct {
-		op   string
-		l, r expr
-	}
-	eUn struct {
-		op string
-		x  expr
-	}
-	eCmp struct {
-		l   expr
-		ops []string
-		rs  []expr
-	}
-	eCond struct{ c, t, e expr }
-	eCat  struct{ it []expr }
-)
-type stmt interface{}
-type (
-	sText struct{ s string }
-	sOut  struct{ e expr }
-	sIf   struct {
-		c   []expr
-		b   [][]stmt
-		els []stmt
-	}
-	sFor struct {
-		tg        []string
-		it, cond  expr
-		body, els []stmt
-		recursive bool
-	}
-	sSet struct {
-		tg []expr
-		e  expr
-	}
-	sSetBlock struct {
-		tg   expr
-		fl   []*eFilter
-		body []stmt
-	}
-	sMacro struct {
-		n    string
-		args []string
-		def  map[string]expr
-		body []stmt
-	}
-	sCallBlk struct {
-		c *eCall
-		m *sMacro
-	}
-	sFilterBlk struct {
-		f    expr
-		body []stmt
-	}
-	sBody  struct{ body []stmt }
-	sBreak struct{}
-	sCont  struct{}
-	sDo    struct{ e expr }
-)
+	p := &parser{tokens: lex(src)}
+	body, _ := p.body()
+	return &Template{body}, nil
+}
+
+// parser is a recursive descent over the tokens, the last of which is tokenEnd.
 type parser struct {
-	t []tok
-	p int
+	tokens []token
+	at     int
+	depth  int
+	loops  int // that a break could leave
 }
-type perr struct{ error }
 
-func (p *parser) fail(f string, a ...any) {
-	panic(perr{fmt.Errorf("line %d: "+f, append([]any{p.cur().line}, a...)...)})
+func (p *parser) fail(format string, args ...any) {
+	panic(&Error{Kind: ErrSyntax, Line: p.line(), Message: fmt.Sprintf(format, args...)})
 }
-func (p *parser) cur() tok  { return p.t[p.p] }
-func (p *parser) next() tok { t := p.t[p.p]; p.p++; return t }
-func (p *parser) isOp(s string) bool {
-	return p.cur().k == tOp && p.cur().s == s
+
+// enter goes into a block or bracket; leave comes out.
+func (p *parser) enter() {
+	if p.depth++; p.depth > maxNesting {
+		panic(&Error{Kind: ErrLimit, Line: p.line(), Message: fmt.Sprintf("nested deeper than %d", maxNesting)})
+	}
 }
-func (p *parser) isName(s string) bool { return p.cur().k == tName && p.cur().s == s }
-func (p *parser) op(s string) bool {
-	if p.isOp(s) {
-		p.p++
+
+func (p *parser) leave() { p.depth-- }
+
+func (p *parser) token() token { return p.tokens[p.at] }
+func (p *parser) line() int    { return int(p.token().line) }
+
+// ahead returns the token after the current one.
+func (p *parser) ahead() token { return p.tokens[min(p.at+1, len(p.tokens)-1)] }
+
+// next returns the current token and moves on, but not past the end.
+func (p *parser) next() token {
+	t := p.token()
+	p.at = min(p.at+1, len(p.tokens)-1)
+	return t
+}
+
+func (p *parser) isOp(op string) bool {
+	return p.token().kind == tokenOperator && p.token().text == op
+}
+
+func (p *parser) isWord(word string) bool {
+	return p.token().kind == tokenName && p.token().text == word
+}
+
+// skipOp moves over an operator if it is there.
+func (p *parser) skipOp(op string) bool {
+	if p.isOp(op) {
+		p.next()
 		return true
 	}
 	return false
 }
-func (p *parser) name(s string) bool {
-	if p.isName(s) {
-		p.p++
+
+func (p *parser) skipWord(word string) bool {
+	if p.isWord(word) {
+		p.next()
 		return true
 	}
 	return false
 }
-func (p *parser) needOp(s string) {
-	if !p.op(s) {
-		p.fail("expected %q, got %q", s, p.cur().s)
+
+func (p *parser) expectOp(op string) {
+	if !p.skipOp(op) {
+		p.fail("expected '%s', got %v", op, p.token())
 	}
-}
-func (p *parser) ident() string {
-	if p.cur().k != tName {
-		p.fail("expected name")
-	}
-	return p.next().s
-}
-func (p *parser) end() {
-	if p.cur().k != tBlockEnd {
-		p.fail("expected end of block, got %q", p.cur().s)
-	}
-	p.p++
 }
 
-func (p *parser) body(ends ...string) ([]stmt, string) {
-	var out []stmt
+func (p *parser) expectWord(word string) {
+	if !p.skipWord(word) {
+		p.fail("expected '%s', got %v", word, p.token())
+	}
+}
+
+func (p *parser) expectName() string {
+	if p.token().kind != tokenName {
+		p.fail("expected a name, got %v", p.token())
+	}
+	return p.next().text
+}
+
+func (p *parser) expectBlockEnd() {
+	if p.token().kind != tokenBlockEnd {
+		p.fail("expected %%}, got %v", p.token())
+	}
+	p.next()
+}
+
+// body reads statements up to one of the tags that end it, whose name it reads
+// and returns; without ends, up to the end of the template.
+func (p *parser) body(ends ...string) (body block, end string) {
+	p.enter()
+	defer p.leave()
 	for {
-		t := p.next()
-		switch t.k {
-		case tEOF:
+		line := p.line()
+		switch t := p.next(); t.kind {
+		case tokenEnd:
 			if len(ends) > 0 {
-				p.p--
-				p.fail("unexpected end of template, want %v", ends)
+				p.fail("the template ends where %s was expected", strings.Join(ends, " or "))
 			}
-			return out, ""
-		case tText:
-			out = append(out, sText{t.s})
-		case tVarBegin:
-			e := p.tuple(true)
-			if p.cur().k != tVarEnd {
-				p.fail("expected }}, got %q", p.cur().s)
+			return body, ""
+		case tokenText:
+			body = append(body, located{line, &textStmt{t.text}})
+		case tokenPrintBegin:
+			value := p.tuple(p.expression)
+			if p.token().kind != tokenPrintEnd {
+				p.fail("expected }}, got %v", p.token())
 			}
-			p.p++
-			out = append(out, sOut{e})
-		case tBlockBegin:
-			n := p.ident()
+			p.next()
+			body = append(body, located{line, &printStmt{value}})
+		case tokenBlockBegin:
+			tag := p.expectName()
 			for _, e := range ends {
-				if e == n {
-					return out, n
+				if e == tag {
+					return body, tag
 				}
 			}
-			out = append(out, p.statement(n))
-		default:
-			p.fail("unexpected token")
+			if tag == "generation" { // transformers marks the model's own turns by it
+				body = append(body, located{line, &withStmt{body: p.simpleBody("endgeneration")}})
+				continue
+			}
+			body = append(body, located{line, p.statement(tag)})
 		}
 	}
 }
 
-func (p *parser) statement(n string) stmt {
-	switch n {
+// captured reads the body of a tag whose text is not written where it stands:
+// no break or continue leads out of it.
+func (p *parser) captured(end string) block {
+	loops := p.loops
+	p.loops = 0
+	defer func() { p.loops = loops }()
+	return p.simpleBody(end)
+}
+
+// simpleBody reads the end of a tag and the body up to another tag, with it.
+func (p *parser) simpleBody(end string) block {
+	p.expectBlockEnd()
+	body, _ := p.body(end)
+	p.expectBlockEnd()
+	return body
+}
+
+func (p *parser) statement(tag string) stmt {
+	switch tag {
 	case "if":
-		s := sIf{}
-		s.c = append(s.c, p.expression())
-		p.end()
-		for {
-			b, e := p.body("elif", "else", "endif")
-			if len(s.b) < len(s.c) {
-				s.b = append(s.b, b)
-			} else {
-				s.els = b
-			}
-			if e == "endif" {
-				p.end()
-				return s
-			}
-			if e == "elif" {
-				s.c = append(s.c, p.expression())
-			}
-			p.end()
-		}
+		return p.ifStatement()
 	case "for":
-		s := sFor{}
-		paren := p.op("(")
-		for {
-			s.tg = append(s.tg, p.ident())
-			if !p.op(",") {
-				break
-			}
-		}
-		if paren {
-			p.needOp(")")
-		}
-		if !p.name("in") {
-			p.fail("expected in")
-		}
-		s.it = p.tupleNoCond()
-		if p.name("if") {
-			s.cond = p.expression()
-		}
-		s.recursive = p.name("recursive")
-		p.end()
-		var e string
-		s.body, e = p.body("else", "endfor")
-		if e == "else" {
-			p.end()
-			s.els, _ = p.body("endfor")
-		}
-		p.end()
-		return s
+		return p.forStatement()
 	case "set":
-		var tg []expr
-		for {
-			var t expr = eName{p.ident()}
-			for p.op(".") {
-				t = eAttr{t, p.ident()}
-			}
-			tg = append(tg, t)
-			if !p.op(",") {
-				break
-			}
-		}
-		if p.op("=") {
-			e := p.tuple(true)
-			p.end()
-			return sSet{tg, e}
-		}
-		s := sSetBlock{tg: tg[0]}
-		for p.op("|") {
-			s.fl = append(s.fl, p.filter(nil))
-		}
-		p.end()
-		s.body, _ = p.body("endset")
-		p.end()
-		return s
+		return p.setStatement()
 	case "macro":
-		m := &sMacro{n: p.ident(), def: map[string]expr{}}
-		p.sig(m)
-		p.end()
-		m.body, _ = p.body("endmacro")
-		if p.cur().k == tName {
-			p.p++
-		}
-		p.end()
-		return m
+		return p.macroStatement()
 	case "call":
-		m := &sMacro{n: "caller", def: map[string]expr{}}
-		if p.isOp("(") {
-			p.sig(m)
-		}
-		c, ok := p.expression().(*eCall)
-		if !ok {
-			p.fail("expected call")
-		}
-		p.end()
-		m.body, _ = p.body("endcall")
-		p.end()
-		return sCallBlk{c, m}
+		return p.callStatement()
 	case "filter":
-		f := p.filter(nil)
-		var e expr = f
-		for p.op("|") {
-			e = p.filter(e)
+		filter := p.filterChain()
+		return &filterStmt{filter, p.captured("endfilter")}
+	case "with":
+		return p.withStatement()
+	case "break", "continue":
+		if p.loops == 0 {
+			p.fail("'%s' outside of a loop", tag)
 		}
-		p.end()
-		b, _ := p.body("endfilter")
-		p.end()
-		return sFilterBlk{e, b}
-	case "generation":
-		p.end()
-		b, _ := p.body("endgeneration")
-		p.end()
-		return sBody{b}
-	case "break":
-		p.end()
-		return sBreak{}
-	case "continue":
-		p.end()
-		return sCont{}
-	case "do":
-		e := p.tuple(true)
-		p.end()
-		return sDo{e}
+		p.expectBlockEnd()
+		if tag == "break" {
+			return &breakStmt{}
+		}
+		return &continueStmt{}
 	}
-	p.fail("unknown tag %q", n)
+	p.fail("unknown tag '%s'", tag)
 	return nil
 }
-func (p *parser) sig(m *sMacro) {
-	p.needOp("(")
-	for !p.isOp(")") {
-		a := p.ident()
-		m.args = append(m.args, a)
-		if p.op("=") {
-			m.def[a] = p.expression()
-		}
-		if !p.op(",") {
-			break
-		}
-	}
-	p.needOp(")")
-}
-func (p *parser) tuple(cond bool) expr {
-	f := p.expression
-	if !cond {
-		f = p.or
-	}
-	e := f()
-	if !p.isOp(",") {
-		return e
-	}
-	it := []expr{e}
-	for p.op(",") {
-		k := p.cur()
-		if k.k == tVarEnd || k.k == tBlockEnd || k.k == tOp && (k.s == ")" || k.s == "]") {
-			break
-		}
-		it = append(it, f())
-	}
-	return eTuple{it}
-}
-func (p *parser) tupleNoCond() expr { return p.tuple(false) }
-func (p *parser) expression() expr {
-	e := p.or()
-	for p.name("if") {
-		c := p.or()
-		var el expr
-		if p.name("else") {
-			el = p.expression()
-		}
-		e = eCond{c, e, el}
-	}
-	return e
-}
-func (p *parser) or() expr {
-	l := p.and()
-	for p.name("or") {
-		l = eBin{"or", l, p.and()}
-	}
-	return l
-}
-func (p *parser) and() expr {
-	l := p.not()
-	for p.name("and") {
-		l = eBin{"and", l, p.not()}
-	}
-	return l
-}
-func (p *parser) not() expr {
-	if p.name("not") {
-		return eUn{"not", p.not()}
-	}
-	return p.cmp()
-}
-func (p *parser) cmp() expr {
-	l := p.add()
-	c := eCmp{l: l}
+
+func (p *parser) ifStatement() stmt {
+	s := &ifStmt{}
+	test := p.tuple(p.or)
 	for {
-		t := p.cur()
-		if t.k == tOp && (t.s == "==" || t.s == "!=" || t.s == "<" || t.s == ">" || t.s == "<=" || t.s == ">=") {
-			p.p++
-			c.ops = append(c.ops, t.s)
-			c.rs = append(c.rs, p.add())
-		} else if p.name("in") {
-			c.ops = append(c.ops, "in")
-			c.rs = append(c.rs, p.add())
-		} else if p.isName("not") && p.t[p.p+1].k == tName && p.t[p.p+1].s == "in" {
-			p.p += 2
-			c.ops = append(c.ops, "notin")
-			c.rs = append(c.rs, p.add())
-		} else {
-			break
+		p.expectBlockEnd()
+		if test == nil { // after else
+			body, _ := p.body("endif")
+			p.expectBlockEnd()
+			s.branches = append(s.branches, branch{nil, body})
+			return s
+		}
+		body, end := p.body("elif", "else", "endif")
+		s.branches = append(s.branches, branch{test, body})
+		switch end {
+		case "endif":
+			p.expectBlockEnd()
+			return s
+		case "elif":
+			test = p.tuple(p.or)
+		case "else":
+			test = nil
 		}
 	}
-	if len(c.ops) == 0 {
-		return l
-	}
-	return c
 }
-func (p *parser) add() expr {
-	l := p.cat()
-	for p.isOp("+") || p.isOp("-") {
-		o := p.next().s
-		l = eBin{o, l, p.cat()}
+
+func (p *parser) forStatement() stmt {
+	s := &forStmt{target: p.target(false)}
+	p.expectWord("in")
+	s.in = p.tuple(p.or)
+	if p.skipWord("if") {
+		s.where = p.expression()
 	}
-	return l
+	s.recursive = p.skipWord("recursive")
+	p.expectBlockEnd()
+	p.loops++
+	body, end := p.body("else", "endfor")
+	p.loops--
+	s.body = body
+	if end == "else" {
+		p.expectBlockEnd()
+		s.otherwise, _ = p.body("endfor")
+	}
+	p.expectBlockEnd()
+	return s
 }
-func (p *parser) cat() expr {
-	l := p.mul()
-	if !p.isOp("~") {
-		return l
+
+func (p *parser) setStatement() stmt {
+	t := p.target(true)
+	if p.skipOp("=") {
+		s := &setStmt{t, p.tuple(p.expression)}
+		p.expectBlockEnd()
+		return s
 	}
-	it := []expr{l}
-	for p.op("~") {
-		it = append(it, p.mul())
+	s := &setBlockStmt{target: t}
+	if p.skipOp("|") {
+		s.filter = p.filterChain()
 	}
-	return eCat{it}
+	s.body = p.captured("endset")
+	return s
 }
-func (p *parser) mul() expr {
-	l := p.pow()
-	for p.isOp("*") || p.isOp("/") || p.isOp("//") || p.isOp("%") {
-		o := p.next().s
-		l = eBin{o, l, p.pow()}
-	}
-	return l
+
+func (p *parser) macroStatement() stmt {
+	m := &macroStmt{name: p.expectName()}
+	p.signature(m)
+	m.body = p.captured("endmacro")
+	return m
 }
-func (p *parser) pow() expr {
-	l := p.unary(true)
-	for p.op("**") {
-		l = eBin{"**", l, p.unary(true)}
-	}
-	return l
-}
-func (p *parser) unary(fl bool) expr {
-	var e expr
-	if p.op("-") {
-		e = eUn{"-", p.unary(false)}
-	} else if p.op("+") {
-		e = eUn{"+", p.unary(false)}
-	} else {
-		e = p.primary()
-	}
-	e = p.postfix(e)
-	if fl {
-		e = p.filters(e)
-	}
-	return e
-}
-func (p *parser) primary() expr {
-	t := p.next()
-	switch t.k {
-	case tName:
-		switch t.s {
-		case "true", "True":
-			return eLit{true}
-		case "false", "False":
-			return eLit{false}
-		case "none", "None":
-			return eLit{nil}
-		}
-		return eName{t.s}
-	case tStr:
-		s := t.s
-		for p.cur().k == tStr {
-			s += p.next().s
-		}
-		return eLit{s}
-	case tInt:
-		return eLit{t.i}
-	case tFloat:
-		return eLit{t.f}
-	case tOp:
-		switch t.s {
-		case "(":
-			if p.op(")") {
-				return eTuple{}
-			}
-			e := p.tuple(true)
-			p.needOp(")")
-			return e
-		case "[":
-			l := eList{}
-			for !p.isOp("]") {
-				l.it = append(l.it, p.expression())
-				if !p.op(",") {
-					break
-				}
-			}
-			p.needOp("]")
-			return l
-		case "{":
-			d := eDict{}
-			for !p.isOp("}") {
-				d.k = append(d.k, p.expression())
-				p.needOp(":")
-				d.v = append(d.v, p.expression())
-				if !p.op(",") {
-					break
-				}
-			}
-			p.needOp("}")
-			return d
-		}
-	}
-	p.p--
-	p.fail("unexpected %q", t.s)
-	return nil
-}
-func (p *parser) call(f expr) *eCall {
-	c := &eCall{f: f}
-	p.needOp("(")
+
+// signature reads a macro's parameters.
+func (p *parser) signature(m *macroStmt) {
+	p.expectOp("(")
+	defaults := false
 	for !p.isOp(")") {
-		if p.cur().k == tName && p.t[p.p+1].k == tOp && p.t[p.p+1].s == "=" {
-			c.kn = append(c.kn, p.next().s)
-			p.p++
-			c.kv = append(c.kv, p.expression())
-		} else {
-			c.a = append(c.a, p.expression())
+		name, otherwise := p.expectName(), expr(nil)
+		if p.skipOp("=") {
+			otherwise, defaults = p.expression(), true
+		} else if defaults {
+			p.fail("parameter '%s' needs a default, as the one before has", name)
 		}
-		if !p.op(",") {
+		m.params = append(m.params, opt(name, notGiven{otherwise}))
+		if !p.skipOp(",") {
 			break
 		}
 	}
-	p.needOp(")")
-	return c
+	p.expectOp(")")
 }
-func (p *parser) postfix(e expr) expr {
-	for {
-		switch {
-		case p.op("."):
-			t := p.next()
-			if t.k == tInt {
-				e = eIndex{e, eLit{t.i}}
-			} else {
-				e = eAttr{e, t.s}
-			}
-		case p.op("["):
-			var a expr
-			if !p.isOp(":") {
-				a = p.expression()
-			}
-			if p.isOp(":") {
-				s := eSlice{a: a}
-				p.p++
-				if !p.isOp(":") && !p.isOp("]") {
-					s.b = p.expression()
-				}
-				if p.op(":") && !p.isOp("]") {
-					s.c = p.expression()
-				}
-				a = s
-			}
-			p.needOp("]")
-			e = eIndex{e, a}
-		case p.isOp("("):
-			e = p.call(e)
-		default:
-			return e
-		}
-	}
-}
-func (p *parser) filter(o expr) *eFilter {
-	n := p.ident()
-	for p.op(".") {
-		n += "." + p.ident()
-	}
-	f := &eFilter{o: o, n: n}
+
+func (p *parser) callStatement() stmt {
+	caller := &macroStmt{name: "caller"}
 	if p.isOp("(") {
-		f.call = p.call(nil)
+		p.signature(caller)
 	}
-	return f
+	call, ok := p.expression().(*callExpr)
+	if !ok {
+		p.fail("expected a call")
+	}
+	caller.body = p.captured("endcall")
+	return &callStmt{call, caller}
 }
-func (p *parser) filters(e expr) expr {
-	for {
-		switch {
-		case p.op("|"):
-			e = p.filter(e)
-		case p.name("is"):
-			t := eTest{o: e}
-			t.not = p.name("not")
-			t.n = p.ident()
-			if p.isOp("(") {
-				t.a = p.call(nil).a
-			} else {
-				k := p.cur()
-				if k.k == tStr || k.k == tInt || k.k == tFloat || k.k == tOp && (k.s == "[" || k.s == "{") || k.k == tName && k.s != "else" && k.s != "or" && k.s != "and" && k.s != "is" && k.s != "if" && k.s != "not" && k.s != "in" && k.s != "recursive" {
-					t.a = []expr{p.postfix(p.primary())}
-				}
-			}
-			e = t
-		case p.isOp("("):
-			e = p.call(e)
-		default:
-			return e
+
+func (p *parser) withStatement() stmt {
+	s := &withStmt{}
+	for p.token().kind != tokenBlockEnd {
+		if len(s.targets) > 0 {
+			p.expectOp(",")
 		}
+		s.targets = append(s.targets, p.oneTarget(false))
+		p.expectOp("=")
+		s.values = append(s.values, p.expression())
 	}
+	s.body = p.simpleBody("endwith")
+	return s
+}
+
+// target reads what a set or for assigns to: one target or several.
+func (p *parser) target(attributes bool) target {
+	first := p.oneTarget(attributes)
+	if !p.isOp(",") {
+		return first
+	}
+	parts := []target{first}
+	for p.skipOp(",") && p.token().kind != tokenBlockEnd && !p.isOp("=") && !p.isOp(")") && !p.isWord("in") {
+		parts = append(parts, p.oneTarget(attributes))
+	}
+	return target{parts: parts}
+}
+
+func (p *parser) oneTarget(attributes bool) target {
+	if p.skipOp("(") {
+		p.enter()
+		t := p.target(attributes)
+		p.leave()
+		p.expectOp(")")
+		return t
+	}
+	name := p.expectName()
+	if _, constant := constants[name]; constant {
+		p.fail("cannot assign to '%s'", name)
+	}
+	if attributes && p.skipOp(".") {
+		return target{name: name, attr: p.expectName()}
+	}
+	return target{name: name}
 }
