@@ -100,15 +100,13 @@ type Product struct {
 	Dst []float32
 }
 
-// panelGrain is how many panels a thread takes at a time: few enough to share the
-// work evenly and, of a large batch, to stop soon; all, for one thread and few
-// tokens.
-func panelGrain(panels, threads, m int) int {
-	if threads == 1 && m <= actTile {
-		return panels
-	}
-	return max(1, min(16, panels/(4*threads)))
-}
+// How many panels a thread takes at a time: of a large batch few enough to stop
+// soon when cancelled, of few tokens, where panels are a stream from memory, no
+// fewer than are worth starting it for.
+const (
+	batchPanels  = 16
+	streamPanels = 4
+)
 
 // tokens cuts a batch into blocks.
 func tokens(m, block int, f func(m0, m1 int)) {
@@ -119,11 +117,15 @@ func tokens(m, block int, f func(m0, m1 int)) {
 
 // spread runs f over panels that m tokens meet, on all threads or on this one.
 func (e *Engine) spread(ctx context.Context, workers, panels, m int, f func(worker, lo, hi int)) error {
-	grain := panelGrain(panels, workers, m)
-	if workers == 1 {
-		return serial(ctx, panels, grain, f)
+	switch {
+	case workers == 1 && m <= actTile:
+		return serial(ctx, panels, panels, f)
+	case workers == 1:
+		return serial(ctx, panels, batchPanels, f)
+	case m <= actTile:
+		return e.pool.stream(ctx, panels, streamPanels, f)
 	}
-	return e.pool.run(ctx, panels, grain, f)
+	return e.pool.run(ctx, panels, max(1, min(batchPanels, panels/(4*workers))), f)
 }
 
 // MatMul multiplies one batch of activations by several matrices (query, key

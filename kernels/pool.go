@@ -29,9 +29,13 @@ type pool struct {
 	done    sync.WaitGroup
 }
 
-// job is one parallel loop over [0, n) in chunks of grain.
+// job is one parallel loop over [0, n) in chunks of grain or, guided, of half of
+// a thread's share of what is left while that is more: long stretches first, for
+// loops that stream through memory, and short ones to end together (Polychronopoulos
+// and Kuck, "Guided self-scheduling", 1987).
 type job struct {
 	n, grain int
+	guided   int // threads, 0 for chunks of one size
 	f        func(worker, lo, hi int)
 	done     <-chan struct{} // closed when the loop is to stop early
 	next     atomic.Int64
@@ -66,16 +70,24 @@ func (p *pool) close() {
 // that have not begun are left out and its error is returned: a grain is to be
 // work of a few milliseconds.
 func (p *pool) run(ctx context.Context, n, grain int, f func(worker, lo, hi int)) error {
-	if n <= 0 {
+	return p.loop(ctx, &job{n: n, grain: grain, f: f})
+}
+
+// stream is run in guided chunks of at least grain.
+func (p *pool) stream(ctx context.Context, n, grain int, f func(worker, lo, hi int)) error {
+	return p.loop(ctx, &job{n: n, grain: grain, guided: p.threads, f: f})
+}
+
+func (p *pool) loop(ctx context.Context, j *job) error {
+	if j.n <= 0 {
 		return ctx.Err()
 	}
-	grain = max(grain, 1)
-	if p.threads == 1 || n <= grain {
-		return serial(ctx, n, grain, f)
+	j.grain, j.done = max(j.grain, 1), ctx.Done()
+	if p.threads == 1 || j.n <= j.grain {
+		return serial(ctx, j.n, j.grain, j.f)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	j := &job{n: n, grain: grain, f: f, done: ctx.Done()}
 	j.ids.Store(1)
 	p.job.Store(j)
 	p.wakeMu.Lock()
@@ -94,6 +106,21 @@ func (p *pool) run(ctx context.Context, n, grain int, f func(worker, lo, hi int)
 		panic(*v)
 	}
 	return ctx.Err()
+}
+
+// take claims the next chunk; it is beyond the end when nothing is left.
+func (j *job) take() (lo, hi int) {
+	if j.guided == 0 {
+		hi = int(j.next.Add(int64(j.grain)))
+		return hi - j.grain, hi
+	}
+	for {
+		lo := int(j.next.Load())
+		hi := lo + max(j.grain, (j.n-lo)/(2*j.guided))
+		if lo >= j.n || j.next.CompareAndSwap(int64(lo), int64(hi)) {
+			return lo, hi
+		}
+	}
 }
 
 // serial is run on the calling thread.
@@ -117,8 +144,7 @@ func (j *job) drain(worker int) {
 		}
 	}()
 	for {
-		hi := int(j.next.Add(int64(j.grain)))
-		lo := hi - j.grain
+		lo, hi := j.take()
 		if lo >= j.n {
 			return
 		}

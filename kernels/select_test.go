@@ -119,37 +119,3 @@ func TestISA(t *testing.T) {
 		}
 	}
 }
-
-func TestPool(t *testing.T) {
-	for _, threads := range []int{1, 2, 5} {
-		p := newPool(threads)
-		for _, n := range []int{0, 1, 7, 1000} {
-			for range 50 {
-				hits := make([]int32, n)
-				_ = p.run(context.Background(), n, 3, func(_, lo, hi int) {
-					for i := lo; i < hi; i++ {
-						hits[i]++
-					}
-				})
-				for i, h := range hits {
-					if h != 1 {
-						t.Fatalf("%d threads, n=%d: index %d ran %d times", threads, n, i, h)
-					}
-				}
-			}
-		}
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Error("a panic in a worker was lost")
-				}
-			}()
-			_ = p.run(context.Background(), 100, 1, func(_, lo, _ int) {
-				if lo == 50 {
-					panic("boom")
-				}
-			})
-		}()
-		p.close()
-	}
-}
