@@ -157,6 +157,16 @@ func (m *Model) Bytes() int64 {
 	return n
 }
 
+// TokenBytes returns the size of the weights that one decoded token reads: all
+// but an embedding that is not the head as well, of which it reads a row.
+func (m *Model) TokenBytes() int64 {
+	n := m.Bytes()
+	if m.head != m.embed {
+		n -= m.embed.Bytes()
+	}
+	return n
+}
+
 // Quantized reports whether any matrix is INT4 or INT8.
 func (m *Model) Quantized() bool {
 	for _, l := range m.linears {

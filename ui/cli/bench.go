@@ -46,10 +46,21 @@ type kernelsResult struct {
 // modelResult is 'nibble bench MODEL'.
 type modelResult struct {
 	rt.BenchResult
-	LoadSeconds float64     `json:"load_seconds"`
+	kernels.Limits
+	TokenBytes  int64       `json:"token_bytes"`  // of weights that a decoded token reads
+	LoadSeconds float64     `json:"load_seconds"` // with the selection of kernels
 	PeakRSS     int64       `json:"peak_rss_bytes"`
 	Threads     int         `json:"threads"`
 	ISA         kernels.ISA `json:"isa"`
+}
+
+// stream compares the weights that decoding reads with what memory could give.
+func (r modelResult) stream() string {
+	if r.BandwidthGBs == 0 {
+		return ""
+	}
+	rate := r.DecodeTPS * float64(r.TokenBytes) / 1e9
+	return fmt.Sprintf(": %s GB/s of weights, memory read is %s GB/s", term.Digits(rate), term.Digits(r.BandwidthGBs))
 }
 
 func (a *app) benchCmd() *cobra.Command {
@@ -64,6 +75,7 @@ func (a *app) benchCmd() *cobra.Command {
 			if len(args) == 0 {
 				return a.benchKernels(cmd.Context(), refresh, benchstat)
 			}
+			a.refresh = refresh
 			return a.benchModel(cmd.Context(), args[0], rt.BenchOptions{Prefill: prefill, Decode: decode, Reps: reps}, benchstat)
 		},
 	}
@@ -147,7 +159,8 @@ func (a *app) benchModel(ctx context.Context, ref string, o rt.BenchOptions, ben
 	if err != nil {
 		return err
 	}
-	full := modelResult{res, took, peakRSS(), l.eng.Threads(), l.eng.ISA()}
+	rss := peakRSS() // before the limits are measured, which takes memory of its own
+	full := modelResult{res, l.eng.Limits(), l.m.TokenBytes(), took, rss, l.eng.Threads(), l.eng.ISA()}
 	a.report.result(full, func(w io.Writer) {
 		if benchstat {
 			fmt.Fprintf(w, "BenchmarkModel/name=%s/step=prefill-%d 1 %.1f tokens/s\n", strings.ReplaceAll(term.CleanLine(l.ck.Name), " ", "_"), full.Threads, res.PrefillTPS)
@@ -160,7 +173,7 @@ func (a *app) benchModel(ctx context.Context, ref string, o rt.BenchOptions, ben
 			fmt.Fprintf(w, "prefill      %s ± %s tokens/s (pp%d)\n", term.Digits(res.PrefillTPS), term.Digits(res.PrefillSD), min(o.Prefill, l.ck.Config.MaxPositions))
 		}
 		if o.Decode > 0 {
-			fmt.Fprintf(w, "decode       %s ± %s tokens/s (tg%d)\n", term.Digits(res.DecodeTPS), term.Digits(res.DecodeSD), min(o.Decode, l.ck.Config.MaxPositions))
+			fmt.Fprintf(w, "decode       %s ± %s tokens/s (tg%d)%s\n", term.Digits(res.DecodeTPS), term.Digits(res.DecodeSD), min(o.Decode, l.ck.Config.MaxPositions), full.stream())
 		}
 		fmt.Fprintf(w, "peak memory  %s\n", term.Bytes(full.PeakRSS))
 	})

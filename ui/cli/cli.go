@@ -50,6 +50,7 @@ type app struct {
 	errTTY   bool // stderr is a terminal
 	json     bool
 	threads  int
+	refresh  bool // measure kernels again
 	report   reporter
 }
 
@@ -228,7 +229,7 @@ func (a *app) selectKernels(ctx context.Context, m *rt.Model) error {
 	if len(shapes) == 0 {
 		return nil
 	}
-	_, err := m.Engine.Select(ctx, shapes, kernels.SelectOptions{CacheDir: cacheDir()}, nil)
+	_, err := m.Engine.Select(ctx, shapes, kernels.SelectOptions{CacheDir: cacheDir(), Refresh: a.refresh}, nil)
 	return err
 }
 
