@@ -2,10 +2,12 @@ package chat
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +44,8 @@ func TestLoad(t *testing.T) {
 	}{
 		"none":        {[]byte(`{}`), nil, ""},
 		"null":        {config(`null`), nil, ""},
+		"number":      {config(`5`), nil, ""},
+		"no default":  {config(`[{"name": "rag", "template": "R"}]`), nil, ""},
 		"string":      {config(`"{{ bos_token }}A"`), nil, "<s>A"},
 		"named":       {config(`[{"name": "rag", "template": "R"}, {"name": "default", "template": "D"}]`), nil, "D"},
 		"file wins":   {config(`"A"`), []byte("F"), "F"},
@@ -65,21 +69,105 @@ func TestLoad(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	if _, err := Parse("{% if %}", nil); !errors.Is(err, ErrTemplate) {
+	if _, err := Parse("{% if %}", nil); !errors.Is(err, ErrTemplate) || !errors.Is(err, jinja.ErrSyntax) {
 		t.Errorf("a broken template: %v", err)
 	}
-	for _, src := range []string{
-		"{{ raise_exception('no system role') }}",
-		"{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}", // bounded, not for ever
+	if _, err := Load([]byte(`{"chat_template": "{{"}`), nil); !errors.Is(err, ErrTemplate) {
+		t.Errorf("a broken template in the configuration: %v", err)
+	}
+	if _, err := Load([]byte(`{`), nil); !errors.Is(err, ErrTemplate) {
+		t.Errorf("a broken configuration: %v", err)
+	}
+	for src, kind := range map[string]error{
+		"{{ raise_exception('roles must alternate') }}":                                  jinja.ErrRaised,
+		"{{ messages[9].role.upper() }}":                                                 jinja.ErrRender,
+		"{{ strftime_now('%Q') }}":                                                       jinja.ErrRender,
+		"{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}": jinja.ErrLimit,
 	} {
 		tmpl, err := Parse(src, nil)
 		if err != nil {
-			t.Errorf("%s: %v", src, err)
-			continue
+			t.Fatal(err)
 		}
-		if _, err := tmpl.Render(t.Context(), conversation, true); !errors.Is(err, ErrTemplate) {
-			t.Errorf("%s: %v, want ErrTemplate", src, err)
+		if _, err := tmpl.Render(t.Context(), conversation, true); !errors.Is(err, ErrTemplate) || !errors.Is(err, kind) {
+			t.Errorf("%s: %v, want %v", src, err, kind)
 		}
+	}
+}
+
+// A template's variables are those transformers passes.
+func TestVariables(t *testing.T) {
+	for src, want := range map[string]string{
+		"{{ bos_token }}|{{ eos_token is defined }}":                              "<s>|False",
+		"{{ tools is none }}{{ documents is none }}{{ tools is defined }}":        "TrueTrueTrue",
+		"{% if not tools is defined %}a{% endif %}{% if tools %}b{% endif %}":     "",
+		"{{ add_generation_prompt }}":                                             "True",
+		"{{ messages|length }}{{ messages[0].role }}{{ messages[0]['content'] }}": "1userHi",
+		"{{ messages[0].tool_calls is defined }}":                                 "False",
+		"{{ messages[0].get('name', 'none') }}":                                   "none",
+		"{{ strftime_now('%d %b %Y') }}":                                          "02 Jan 2026",
+		"{{ enable_thinking is defined }}":                                        "False",
+	} {
+		tmpl, err := Parse(src, map[string]string{"bos_token": "<s>"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tmpl.now = func() time.Time { return time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC) }
+		if got, err := tmpl.Render(t.Context(), []Message{{"user", "Hi"}}, true); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", src, got, err, want)
+		}
+	}
+}
+
+// A system message reaches the model even where the template has no place for
+// it.
+func TestSystem(t *testing.T) {
+	const (
+		takes   = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }};{% endfor %}"
+		refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + takes
+		drops   = "{% set messages = messages|rejectattr('role', '==', 'system')|list %}" + takes
+	)
+	system, user, assistant := Message{"system", "Be brief."}, Message{"user", "Hi"}, Message{"assistant", "Yes?"}
+	for name, c := range map[string]struct {
+		src      string
+		messages []Message
+		want     string
+	}{
+		"takes":               {takes, []Message{system, user}, "s:Be brief.;u:Hi;"},
+		"takes, later system": {takes, []Message{user, system}, "u:Hi;s:Be brief.;"},
+		"drops":               {drops, []Message{system, user}, "u:Be brief.\n\nHi;"},
+		"refuses":             {refuses, []Message{system, user}, "u:Be brief.\n\nHi;"},
+		"refuses, and more":   {refuses, []Message{system, user, assistant, user}, "u:Be brief.\n\nHi;a:Yes?;u:Hi;"},
+		"refuses, alone":      {refuses, []Message{system}, "u:Be brief.;"},
+		"refuses, no user":    {refuses, []Message{system, assistant}, "u:Be brief.;a:Yes?;"},
+		"refuses, no system":  {refuses, []Message{user}, "u:Hi;"},
+		"no messages":         {takes, nil, ""},
+	} {
+		tmpl, err := Parse(c.src, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := slices.Clone(c.messages)
+		if got, err := tmpl.Render(t.Context(), c.messages, false); err != nil || got != c.want {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, c.want)
+		}
+		if !slices.Equal(c.messages, before) {
+			t.Errorf("%s: the caller's messages changed", name)
+		}
+	}
+}
+
+// The probe for a place for system messages survives a cancelled context.
+func TestCancel(t *testing.T) {
+	tmpl, err := Parse(chatML, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _ = tmpl.Render(ctx, conversation, true) // too short to notice, or cancelled
+	got, err := tmpl.Render(t.Context(), conversation, false)
+	if err != nil || !strings.HasPrefix(got, "<|im_start|>system\nBe brief.") {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
