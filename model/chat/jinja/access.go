@@ -100,7 +100,7 @@ func (r *renderer) slice(v, from, to, step any) any {
 	l, isList := v.(*List)
 	s, isText := asText(v)
 	if !isList && !isText {
-		return undefined{"'" + typeName(v) + " object' cannot be sliced"}
+		r.fail("'%s' object cannot be sliced", typeName(v))
 	}
 	n := 0
 	if isList {

@@ -98,13 +98,24 @@ func (r *renderer) order(a, b any) int {
 		if y, ok := b.(*List); ok && x.tuple == y.tuple {
 			r.enter()
 			defer r.leave()
-			return slices.CompareFunc(x.Items, y.Items, r.order)
+			return r.orderLists(x.Items, y.Items)
 		}
 	}
 	r.failUndefined(a)
 	r.failUndefined(b)
 	r.fail("'%s' and '%s' cannot be ordered", typeName(a), typeName(b))
 	return 0
+}
+
+// orderLists orders lists by their first elements that are not equal: those
+// that are equal need no order.
+func (r *renderer) orderLists(a, b []any) int {
+	for i := range min(len(a), len(b)) {
+		if !r.equal(a[i], b[i]) {
+			return r.order(a[i], b[i])
+		}
+	}
+	return cmp.Compare(len(a), len(b))
 }
 
 // contains is Python's in.
@@ -122,6 +133,9 @@ func (r *renderer) contains(container, v any) bool {
 	case *List:
 		return slices.ContainsFunc(x.Items, func(item any) bool { return r.equal(item, v) })
 	case *Dict:
+		if _, ok := dictKey(v); !ok {
+			r.fail("'%s' cannot be a key", typeName(v))
+		}
 		_, ok := x.Get(v)
 		return ok
 	case undefined:

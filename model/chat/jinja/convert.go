@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -23,10 +24,10 @@ func intFilter(r *renderer, v any, a []any) any {
 	case int64:
 		return n
 	case float64:
-		if n != n || math.Abs(n) >= 1<<63 {
+		if n != n || math.IsInf(n, 0) {
 			return a[0]
 		}
-		return int64(n)
+		return r.truncate(n)
 	}
 	r.failUndefined(v)
 	s, ok := asText(v)
@@ -41,11 +42,15 @@ func intFilter(r *renderer, v any, a []any) any {
 	if prefix, ok := basePrefixes[base]; ok && len(digits) > 2 && strings.EqualFold(digits[:2], prefix) {
 		digits = digits[2:]
 	}
-	if i, err := strconv.ParseInt(digits, base, 64); err == nil {
+	i, err := strconv.ParseInt(digits, base, 64)
+	if err == nil {
 		return i
 	}
-	if f, ok := parseFloat(s); ok && f == f && math.Abs(f) < 1<<63 {
-		return int64(f)
+	if errors.Is(err, strconv.ErrRange) {
+		r.failOverflow()
+	}
+	if f, ok := parseFloat(s); ok && f == f && !math.IsInf(f, 0) {
+		return r.truncate(f)
 	}
 	return a[0]
 }

@@ -8,7 +8,7 @@ import (
 
 func firstFilter(r *renderer, v any, _ []any) any {
 	if s, ok := asText(v); ok && s != "" {
-		return like(v, s[:runeOffset(s, 1)])
+		return s[:runeOffset(s, 1)]
 	}
 	if items := r.elements(v); len(items) > 0 {
 		return items[0]
@@ -115,19 +115,24 @@ func (r *renderer) sorted(items []any, key func(any) any, reverse bool) *List {
 
 // sortFilter sorts by an attribute or by several, with commas between.
 func sortFilter(r *renderer, v any, a []any) any {
-	key := r.sortKey(a[2], a[1])
-	if s, ok := asText(a[2]); ok && strings.Contains(s, ",") {
-		var keys []func(any) any
+	attributes := []any{a[2]}
+	if s, ok := asText(a[2]); ok {
+		attributes = attributes[:0]
 		for _, attribute := range strings.Split(s, ",") {
-			keys = append(keys, r.sortKey(attribute, a[1]))
+			attributes = append(attributes, attribute)
 		}
-		key = func(v any) any {
-			l := &List{Items: make([]any, len(keys))}
-			for i, k := range keys {
-				l.Items[i] = k(v)
-			}
-			return l
+	}
+	keys := make([]func(any) any, len(attributes))
+	for i, attribute := range attributes {
+		keys[i] = r.sortKey(attribute, a[1])
+	}
+	key := func(v any) any { // a list: what is equal needs no order
+		r.spend(len(keys))
+		l := &List{Items: make([]any, len(keys))}
+		for i, k := range keys {
+			l.Items[i] = k(v)
 		}
+		return l
 	}
 	return r.sorted(r.elements(v), key, truth(a[0]))
 }

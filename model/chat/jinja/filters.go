@@ -43,7 +43,7 @@ func init() {
 		"upper":      textFilter(strings.ToUpper),
 		"lower":      textFilter(strings.ToLower),
 		"capitalize": textFilter(capitalized),
-		"title":      textFilter(titleWords),
+		"title":      {run: titleFilter},
 		"replace":    {params: []param{need("old"), need("new"), opt("count", nil)}, run: replaceFilter},
 		"indent":     {params: []param{opt("width", int64(4)), opt("first", false), opt("blank", false)}, run: indentFilter},
 		"center":     {params: []param{opt("width", int64(80))}, run: centerFilter},
@@ -113,9 +113,11 @@ func trimFilter(r *renderer, v any, a []any) any {
 	return like(v, strings.TrimFunc(r.str(v), r.trimmer(a[0])))
 }
 
-// titleWords is Jinja2's title: a capital after space, hyphens and opening
+// titleFilter is Jinja2's title: a capital after space, hyphens and opening
 // brackets.
-func titleWords(s string) string {
+func titleFilter(r *renderer, v any, _ []any) any {
+	s := r.str(v)
+	r.spendText(len(s))
 	first := true
 	return strings.Map(func(c rune) rune {
 		wasFirst := first

@@ -67,8 +67,14 @@ func (r *renderer) percent(self any, format string, operand any) any {
 	r.spendText(len(format))
 	args := []any{operand}
 	dict, named := operand.(*Dict)
-	if l, ok := operand.(*List); ok && l.tuple {
-		args = l.Items
+	optional := named // Python takes more values for mappings
+	switch x := operand.(type) {
+	case undefined:
+		optional = true
+	case *List:
+		if optional = !x.tuple; x.tuple {
+			args = x.Items
+		}
 	}
 	var b strings.Builder
 	used := 0
@@ -102,7 +108,7 @@ func (r *renderer) percent(self any, format string, operand any) any {
 		r.spendText(len(text))
 		b.WriteString(text)
 	}
-	if used < len(args) && !named {
+	if used < len(args) && !optional {
 		r.fail("the format does not use all of its %d argument(s)", len(args))
 	}
 	return like(self, b.String())

@@ -8,6 +8,9 @@ import (
 // arith evaluates a binary operator of numbers, texts or lists.
 func (r *renderer) arith(op string, a, b any) any {
 	r.failUndefined(a)
+	if s, ok := asText(a); ok && op == "%" {
+		return r.percent(a, s, b)
+	}
 	r.failUndefined(b)
 	switch op {
 	case "+":
@@ -20,10 +23,6 @@ func (r *renderer) arith(op string, a, b any) any {
 		}
 		if v := r.repeat(b, a); v != nil {
 			return v
-		}
-	case "%":
-		if s, ok := asText(a); ok {
-			return r.percent(a, s, b)
 		}
 	}
 	x, y := asNumber(a), asNumber(b)

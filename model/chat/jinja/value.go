@@ -227,7 +227,7 @@ func (r *renderer) elements(v any) []any {
 	r.spend(n)
 	items := make([]any, 0, n)
 	for _, c := range s {
-		items = append(items, like(v, string(c)))
+		items = append(items, string(c))
 	}
 	return items
 }
