@@ -24,7 +24,7 @@ func intFilter(r *renderer, v any, a []any) any {
 	case int64:
 		return n
 	case float64:
-		if n != n || math.IsInf(n, 0) {
+		if n != n {
 			return a[0]
 		}
 		return r.truncate(n)

@@ -135,6 +135,7 @@ func TestRenderErrors(t *testing.T) {
 		"1e20|int":                         "no integer of 64 bits",
 		"'1e20'|int":                       "no integer of 64 bits",
 		"'99999999999999999999'|int":       "64 bits",
+		"('inf' ~ '')|float|int":           "no integer of 64 bits",
 		"[] in {}":                         "cannot be a key",
 		"5[1:]":                            "cannot be sliced",
 		"'%d' % x":                         "needs an integer",
