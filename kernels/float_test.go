@@ -240,3 +240,30 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+func TestMulTransposed(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	for _, isa := range Supported() {
+		e, one := testEngine(t, Options{ISA: isa, Threads: 3}), testEngine(t, Options{ISA: isa, Threads: 1})
+		for _, c := range [][3]int{{1, 1, 1}, {5, 17, 33}, {70, 40, 128}, {3, 100, 7}} {
+			whole := Matrix{c[0] + 1, c[2], c[2] + 3, normals(rng, (c[0]+1)*(c[2]+3))}
+			a, b := whole.Sub(1, c[0]+1, 0, c[2]), Matrix{c[1], c[2], c[2], normals(rng, c[1]*c[2])}
+			got, again := NewMatrix(c[0], c[1]), NewMatrix(c[0], c[1])
+			must(t, e.MulTransposed(context.Background(), got, a, b))
+			must(t, one.MulTransposed(context.Background(), again, a, b))
+			for i := range c[0] {
+				for j := range c[1] {
+					want, size := 0.0, 0.0
+					for k := range c[2] {
+						p := float64(a.Row(i)[k]) * float64(b.Row(j)[k])
+						want += p
+						size += math.Abs(p)
+					}
+					if g := got.Row(i)[j]; math.Abs(float64(g)-want) > 1e-6*size+1e-30 || g != again.Row(i)[j] {
+						t.Fatalf("%s %v: element %d, %d is %g, on one thread %g, want %g", isa, c, i, j, g, again.Row(i)[j], want)
+					}
+				}
+			}
+		}
+	}
+}

@@ -35,6 +35,9 @@ func quantize(ctx context.Context, eng *kernels.Engine, rows, cols int, spec Spe
 	if err := spec.Validate(); err != nil || spec.Kept() {
 		return nil, Stats{}, fmt.Errorf("%s cannot be applied: %w", spec, errors.Join(err, ErrRecipe))
 	}
+	if err := checkCalibrated(spec); err != nil {
+		return nil, Stats{}, err
+	}
 	q, err := kernels.NewQTensor(rows, cols, spec.Scheme())
 	if err != nil {
 		return nil, Stats{}, err

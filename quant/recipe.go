@@ -21,19 +21,20 @@ var ErrRecipe = errors.New("recipe")
 
 // The methods.
 const (
-	RTN = "rtn" // round to nearest, the scale from the largest weight of the group
-	MSE = "mse" // round to nearest, the scale searched for the least squared error
+	RTN  = "rtn"  // round to nearest, the scale from the largest weight of the group
+	MSE  = "mse"  // round to nearest, the scale searched for the least squared error
+	GPTQ = "gptq" // column by column, each error made up for by the next; needs a calibration
 )
 
 // Methods lists the methods by name.
-func Methods() []string { return []string{RTN, MSE} }
+func Methods() []string { return []string{RTN, MSE, GPTQ} }
 
 // Spec says how one matrix is stored.
 type Spec struct {
 	Bits   int    `json:"bits"`             // 4 or 8; 16 keeps the matrix as the checkpoint stores it
 	Group  int    `json:"group"`            // 32, 64 or 128 columns share a scale; 0 is the whole row
 	Sym    bool   `json:"symmetric"`        // zero point in the middle
-	Method string `json:"method,omitempty"` // "rtn" or "mse"
+	Method string `json:"method,omitempty"` // one of Methods
 }
 
 // Keep leaves a matrix as it is stored.
@@ -144,6 +145,11 @@ func (r Recipe) CheckFor(c model.Config) error {
 		}
 	}
 	return nil
+}
+
+// Calibrated reports whether a matrix of the model needs a calibration.
+func (r Recipe) Calibrated(c model.Config) bool {
+	return slices.ContainsFunc(c.Modules(), func(m model.Module) bool { return r.For(m).Method == GPTQ && inputOf(m.Kind) != "" })
 }
 
 // String returns the short form, which ParseRecipe reads back.

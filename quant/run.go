@@ -68,6 +68,7 @@ type ModuleReport struct {
 	Module string `json:"module"`
 	Spec   string `json:"spec"`
 	Bytes  int64  `json:"bytes"`
+	Note   string `json:"note,omitempty"`
 	Stats
 }
 
@@ -79,6 +80,7 @@ type Report struct {
 	SizeBytes    int64          `json:"size_bytes"`
 	BPW          float64        `json:"bpw"`
 	Modules      []ModuleReport `json:"modules"`
+	Calibration  *Calibration   `json:"calibration,omitempty"`
 	Evaluation   any            `json:"evaluation,omitempty"` // what the caller measured
 }
 
@@ -89,7 +91,8 @@ type Options struct {
 	Recipe Recipe
 	Out    string // directory to make; it must not exist or be empty
 
-	Evaluation any // added to the report
+	Calibration *Calibration // for the methods that need one; NewCalibration's defaults if nil
+	Evaluation  any          // added to the report
 }
 
 // Result is a finished run.
@@ -136,7 +139,13 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 		return Result{}, err
 	}
 	defer w.Abort()
-	report, err := each(ctx, o.Engine, o.Source, o.Recipe, l, func(m model.Module, q *kernels.QTensor) error {
+	j := job{eng: o.Engine, ck: o.Source, recipe: o.Recipe, calibration: o.Calibration, l: l}
+	if o.Recipe.Calibrated(o.Source.Config) {
+		if j.base, err = rt.Load(ctx, o.Engine, o.Source); err != nil {
+			return Result{}, err
+		}
+	}
+	report, err := j.run(ctx, func(m model.Module, q *kernels.QTensor, _ *kernels.Linear) error {
 		o.Source.Release(m.Name + ".weight")
 		if q == nil {
 			return nil // Commit copies what is kept
@@ -169,13 +178,18 @@ func Apply(ctx context.Context, base *rt.Model, ck *model.Checkpoint, r Recipe, 
 		return nil, Report{}, err
 	}
 	over := make(map[string]*kernels.Linear)
-	report, err := each(ctx, base.Engine, ck, r, l, func(m model.Module, q *kernels.QTensor) error {
-		if q == nil {
-			return nil
+	j := job{eng: base.Engine, ck: ck, base: base, recipe: r, l: l}
+	report, err := j.run(ctx, func(m model.Module, q *kernels.QTensor, lin *kernels.Linear) error {
+		if q != nil && lin == nil {
+			var err error
+			if lin, err = kernels.NewQuantLinear(q); err != nil {
+				return err
+			}
 		}
-		lin, err := kernels.NewQuantLinear(q)
-		over[m.Name] = lin
-		return err
+		if lin != nil {
+			over[m.Name] = lin
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, Report{}, err
@@ -183,14 +197,37 @@ func Apply(ctx context.Context, base *rt.Model, ck *model.Checkpoint, r Recipe, 
 	return base.With(over), report, nil
 }
 
-// each quantizes the matrices one by one and hands them on, nil for those that
-// are kept.
-func each(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, r Recipe, l Listener, put func(model.Module, *kernels.QTensor) error) (Report, error) {
+// job is the quantization of a checkpoint.
+type job struct {
+	eng         *kernels.Engine
+	ck          *model.Checkpoint
+	base        *rt.Model // needed for methods that calibrate
+	recipe      Recipe
+	calibration *Calibration
+	l           Listener
+}
+
+// run quantizes the matrices one by one and hands them on: nil for those that
+// are kept, packed as well if that was needed.
+func (j job) run(ctx context.Context, put func(model.Module, *kernels.QTensor, *kernels.Linear) error) (Report, error) {
+	eng, ck, r, l := j.eng, j.ck, j.recipe, j.l
 	plan, err := NewPlan(ck, r)
 	if err != nil {
 		return Report{}, err
 	}
 	report := Report{Source: ck.Ref, SourceSHA256: ck.Hash(), Recipe: r, SizeBytes: plan.SizeBytes, BPW: plan.BPW}
+	var seq *sequence
+	if r.Calibrated(ck.Config) {
+		if j.calibration == nil {
+			if j.calibration, err = NewCalibration(ck, CalibrationOptions{}); err != nil {
+				return Report{}, err
+			}
+		}
+		report.Calibration = j.calibration
+		if seq, err = newSequence(j.base, j.calibration); err != nil {
+			return Report{}, err
+		}
+	}
 	l.send(Started{Recipe: r.String(), Modules: plan.Quantized, Params: plan.QuantizedParams})
 	start, done, params := time.Now(), 0, int64(0)
 	for _, p := range plan.Modules {
@@ -202,21 +239,42 @@ func each(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, r Reci
 			if err := ck.CheckFinite(ctx, p.Module.Name+".weight"); err != nil {
 				return Report{}, err
 			}
-			if err := put(p.Module, nil); err != nil {
+			if err := put(p.Module, nil, nil); err != nil {
 				return Report{}, err
 			}
 			report.Modules = append(report.Modules, line)
 			continue
 		}
-		q, stats, err := one(ctx, eng, ck, p.Module, p.Spec, func(rows int) {
+		spec := p.Spec
+		if spec.Method == GPTQ && inputOf(p.Module.Kind) == "" {
+			spec.Method = MSE // looked up row by row, an embedding has no inputs to weigh
+			line.Spec, line.Note = spec.String(), "gptq needs inputs that are multiplied; the scales were searched instead"
+		}
+		step := func(rows int) {
 			params += int64(rows) * int64(p.Module.Cols)
 			seconds := time.Since(start).Seconds()
 			l.send(Progress{p.Module.Name, params, plan.QuantizedParams, seconds, seconds * float64(plan.QuantizedParams-params) / float64(params)})
-		})
+		}
+		var q *kernels.QTensor
+		var stats Stats
+		if spec.Method == GPTQ {
+			q, stats, err = seq.gptq(ctx, ck, p.Module, spec, step)
+		} else {
+			q, stats, err = one(ctx, eng, ck, p.Module, spec, step)
+		}
 		if err != nil {
 			return Report{}, err
 		}
-		if err := put(p.Module, q); err != nil {
+		var lin *kernels.Linear
+		if seq != nil {
+			if lin, err = kernels.NewQuantLinear(q); err == nil {
+				err = seq.put(ctx, p.Module, lin)
+			}
+			if err != nil {
+				return Report{}, err
+			}
+		}
+		if err := put(p.Module, q, lin); err != nil {
 			return Report{}, err
 		}
 		line.Stats = stats
@@ -234,6 +292,9 @@ func each(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, r Reci
 
 // One quantizes a single matrix of a checkpoint.
 func One(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model.Module, s Spec) (*kernels.QTensor, Stats, error) {
+	if err := checkCalibrated(s); err != nil {
+		return nil, Stats{}, err
+	}
 	return one(ctx, eng, ck, m, s, nil)
 }
 

@@ -131,16 +131,9 @@ func resize(s []float32, n int) []float32 {
 
 // chunk runs the layers over tokens whose positions follow those in the cache.
 func (s *Session) chunk(ctx context.Context, tokens []int32, out []float32) error {
-	m, c, b := s.m, s.m.Config, &s.buf
-	n, h := len(tokens), c.Hidden
-	b.x = resize(b.x, n*h)
-	b.norm = resize(b.norm, n*h)
-	b.q = resize(b.q, n*c.Heads*c.HeadDim)
-	b.k = resize(b.k, n*c.KVHeads*c.HeadDim)
-	b.v = resize(b.v, n*c.KVHeads*c.HeadDim)
-	b.attn = resize(b.attn, n*c.Heads*c.HeadDim)
-	b.gate = resize(b.gate, n*c.Intermediate)
-	b.up = resize(b.up, n*c.Intermediate)
+	m, b := s.m, &s.buf
+	n, h := len(tokens), m.Config.Hidden
+	s.resize(n)
 	for i, t := range tokens {
 		m.embed.Row(b.x[i*h:(i+1)*h], int(t))
 	}
@@ -158,6 +151,19 @@ func (s *Session) chunk(ctx context.Context, tokens []int32, out []float32) erro
 	s.normalize(n, m.norm, out, true)
 	s.tokens = append(s.tokens, tokens...)
 	return nil
+}
+
+// resize prepares the buffers for n rows.
+func (s *Session) resize(n int) {
+	c, b := s.m.Config, &s.buf
+	b.x = resize(b.x, n*c.Hidden)
+	b.norm = resize(b.norm, n*c.Hidden)
+	b.q = resize(b.q, n*c.Heads*c.HeadDim)
+	b.k = resize(b.k, n*c.KVHeads*c.HeadDim)
+	b.v = resize(b.v, n*c.KVHeads*c.HeadDim)
+	b.attn = resize(b.attn, n*c.Heads*c.HeadDim)
+	b.gate = resize(b.gate, n*c.Intermediate)
+	b.up = resize(b.up, n*c.Intermediate)
 }
 
 // normalize adds what the last half of a layer left in b.norm to the residual
@@ -189,16 +195,21 @@ func (s *Session) rows(n int, f func(r int)) {
 // attention turns the normalized rows into the attention's part of the residual
 // stream, in b.norm.
 func (s *Session) attention(ctx context.Context, i, n int) error {
+	if err := s.attend(ctx, i, n); err != nil {
+		return err
+	}
+	return s.mul(ctx, s.buf.attn, n, s.m.Config.Heads*s.m.Config.HeadDim, output{&s.m.layers[i].o, s.buf.norm})
+}
+
+// attend does so up to the output matrix, whose input it leaves in b.attn.
+func (s *Session) attend(ctx context.Context, i, n int) error {
 	c, b, l := s.m.Config, &s.buf, &s.m.layers[i]
-	width, pos := c.Heads*c.HeadDim, len(s.tokens)
 	if err := s.mul(ctx, b.norm, n, c.Hidden, output{&l.q, b.q}, output{&l.k, b.k}, output{&l.v, b.v}); err != nil {
 		return err
 	}
+	pos := len(s.tokens)
 	s.store(i, n, pos)
-	if err := s.m.Engine.Attention(ctx, b.attn[:n*width], b.q, s.kv[i], c.Heads, n, pos); err != nil {
-		return err
-	}
-	return s.mul(ctx, b.attn, n, width, output{&l.o, b.norm})
+	return s.m.Engine.Attention(ctx, b.attn[:n*c.Heads*c.HeadDim], b.q, s.kv[i], c.Heads, n, pos)
 }
 
 // store rotates the chunk's queries and keys and puts keys and values into the
@@ -223,15 +234,23 @@ func (s *Session) store(i, n, pos int) {
 
 // feedForward does the same for the second half of a layer.
 func (s *Session) feedForward(ctx context.Context, i, n int) error {
+	if err := s.gate(ctx, i, n); err != nil {
+		return err
+	}
+	return s.mul(ctx, s.buf.gate, n, s.m.Config.Intermediate, output{&s.m.layers[i].down, s.buf.norm})
+}
+
+// gate does so up to the down projection, whose input it leaves in b.gate.
+func (s *Session) gate(ctx context.Context, i, n int) error {
 	c, b, l := s.m.Config, &s.buf, &s.m.layers[i]
-	f := c.Intermediate
 	if err := s.mul(ctx, b.norm, n, c.Hidden, output{&l.gate, b.gate}, output{&l.up, b.up}); err != nil {
 		return err
 	}
+	f := c.Intermediate
 	s.rows(n, func(r int) {
 		s.m.Engine.SwiGLU(b.gate[r*f:(r+1)*f], b.gate[r*f:(r+1)*f], b.up[r*f:(r+1)*f])
 	})
-	return s.mul(ctx, b.gate, n, f, output{&l.down, b.norm})
+	return nil
 }
 
 // output is one matrix and where its result goes.

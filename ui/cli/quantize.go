@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -69,8 +70,45 @@ type quantizeResult struct {
 	PeakRSS int64 `json:"peak_rss_bytes"`
 }
 
+// calibFlags are the flags that choose what methods calibrate with.
+type calibFlags struct {
+	path            string
+	samples, length int
+	seed            uint64
+}
+
+func (f *calibFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.path, "calib", "", "text or JSON lines (\"text\" or \"messages\") to calibrate gptq with (default: built-in stories)")
+	cmd.Flags().IntVar(&f.samples, "samples", 32, "stretches of the calibration text to use")
+	cmd.Flags().IntVar(&f.length, "length", 512, "tokens of a stretch, at most the model's context")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "which stretches")
+}
+
+// calibration reads the text if the recipe needs one.
+func (f *calibFlags) calibration(ck *model.Checkpoint, r quant.Recipe) (*quant.Calibration, error) {
+	if f.samples < 1 || f.length < 2 {
+		return nil, usagef("--samples must be at least 1 and --length at least 2")
+	}
+	if !r.Calibrated(ck.Config) {
+		if f.path != "" {
+			return nil, usagef("--calib has no use: no matrix of this recipe is quantized by a method that calibrates (gptq)")
+		}
+		return nil, nil
+	}
+	o := quant.CalibrationOptions{Samples: f.samples, Length: f.length, Seed: f.seed}
+	if f.path != "" {
+		text, err := os.ReadFile(f.path)
+		if err != nil {
+			return nil, err
+		}
+		o.Name, o.Text = f.path, text
+	}
+	return quant.NewCalibration(ck, o)
+}
+
 func (a *app) quantizeCmd() *cobra.Command {
 	var recipe, out string
+	var calib calibFlags
 	cmd := &cobra.Command{
 		Use: "quantize MODEL -o DIR", Short: "write an INT4 model by one recipe", Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -94,7 +132,11 @@ func (a *app) quantizeCmd() *cobra.Command {
 				return err
 			}
 			defer eng.Close()
-			res, err := quant.Run(cmd.Context(), quant.Options{Engine: eng, Source: ck, Recipe: r, Out: out}, func(e quant.Event) { a.report.event(e) })
+			cal, err := calib.calibration(ck, r)
+			if err != nil {
+				return err
+			}
+			res, err := quant.Run(cmd.Context(), quant.Options{Engine: eng, Source: ck, Recipe: r, Out: out, Calibration: cal}, func(e quant.Event) { a.report.event(e) })
 			if err != nil {
 				return err
 			}
@@ -103,6 +145,17 @@ func (a *app) quantizeCmd() *cobra.Command {
 				fmt.Fprintf(w, "wrote           %s\n", term.CleanLine(res.Path))
 				fmt.Fprintf(w, "recipe          %s\n", term.CleanLine(r.String()))
 				fmt.Fprintf(w, "size            %s, %.3f bits per weight, from %s\n", term.Bytes(res.SizeBytes), res.BPW, term.Bytes(ck.Bytes()))
+				if cal != nil {
+					fmt.Fprintf(w, "calibrated      %d samples of %d tokens of %s\n", cal.Samples, cal.Length, term.CleanLine(cal.Name))
+					if cal.Note != "" {
+						fmt.Fprintf(w, "note            %s\n", cal.Note)
+					}
+				}
+				for _, m := range res.Report.Modules {
+					if m.Note != "" {
+						fmt.Fprintf(w, "note            %s: %s\n", term.CleanLine(m.Module), m.Note)
+					}
+				}
 				fmt.Fprintf(w, "took            %s, peak memory %s\n", term.Seconds(res.Seconds), term.Bytes(full.PeakRSS))
 				fmt.Fprintf(w, "next            nibble eval %s --base %s\n", term.CleanLine(out), term.CleanLine(args[0]))
 			})
@@ -111,5 +164,6 @@ func (a *app) quantizeCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "directory to write; must not exist or be empty")
 	cmd.Flags().StringVar(&recipe, "recipe", "", recipeHelp)
+	calib.add(cmd)
 	return cmd
 }

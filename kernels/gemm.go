@@ -1,0 +1,55 @@
+package kernels
+
+import (
+	"context"
+	"fmt"
+	"unsafe"
+)
+
+// Matrix is a float32 matrix in row-major order, Stride elements between rows.
+type Matrix struct {
+	Rows, Cols, Stride int
+	Data               []float32
+}
+
+// NewMatrix returns a matrix of zeros without gaps.
+func NewMatrix(rows, cols int) Matrix {
+	return Matrix{rows, cols, cols, make([]float32, rows*cols)}
+}
+
+// Row returns row i.
+func (m Matrix) Row(i int) []float32 { return m.Data[i*m.Stride:][:m.Cols] }
+
+// Sub returns the part of rows r0 to r1 and columns c0 to c1; it shares the data.
+func (m Matrix) Sub(r0, r1, c0, c1 int) Matrix {
+	return Matrix{r1 - r0, c1 - c0, m.Stride, m.Data[r0*m.Stride+c0:]}
+}
+
+// MulTransposed stores in dst the products of a and the transpose of b: dst[i][j]
+// is the inner product of row i of a and row j of b. dst may not overlap either.
+// The result does not depend on the number of threads. When ctx ends, so does
+// MulTransposed, with its error.
+func (e *Engine) MulTransposed(ctx context.Context, dst, a, b Matrix) error {
+	if a.Cols != b.Cols || dst.Rows != a.Rows || dst.Cols != b.Rows {
+		panic(fmt.Sprintf("kernels: %dx%d times %dx%d transposed into %dx%d", a.Rows, a.Cols, b.Rows, b.Cols, dst.Rows, dst.Cols))
+	}
+	if dst.Rows == 0 || dst.Cols == 0 {
+		return ctx.Err()
+	}
+	const block = 64 // rows of a that stay in the cache while those of b pass by
+	panels := (b.Rows + panelRows - 1) / panelRows
+	return e.pool.run(ctx, panels, max(1, min(4, panels/(4*e.Threads()))), func(_, lo, hi int) {
+		for t := 0; t < a.Rows; t += block {
+			for p := lo; p < hi; p++ {
+				r := p * panelRows
+				e.float.dots(dst.Data[t*dst.Stride+r:], dst.Stride, floatBytes(b.Data[r*b.Stride:]), b.Stride, F32,
+					a.Data[t*a.Stride:], a.Stride, a.Cols, min(panelRows, b.Rows-r), min(block, a.Rows-t))
+			}
+		}
+	})
+}
+
+// floatBytes views float32 as bytes, the form in which weights are stored.
+func floatBytes(x []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
+}
