@@ -1,7 +1,7 @@
 package tokenizer
 
 import (
-	"sort"
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,52 +18,93 @@ type addedToken struct {
 	Special    bool   `json:"special"`
 }
 
-// addedTokens finds added tokens by their first byte, longest first.
+// maxAdded bounds the text of an added token, and so the work of looking for
+// them at every byte of a text.
+const maxAdded = 256
+
+// addedTokens finds added tokens, the longest first.
 type addedTokens struct {
 	all        []addedToken
-	raw        map[byte][]addedToken // matched in the text as given
-	normalized map[byte][]addedToken // matched after normalization
+	raw        tokenTree // matched in the text as given
+	normalized tokenTree // matched after normalization
 }
 
 func newAddedTokens(tokens []addedToken, normalize func(string) string) (addedTokens, error) {
-	a := addedTokens{all: tokens, raw: make(map[byte][]addedToken), normalized: make(map[byte][]addedToken)}
+	a := addedTokens{all: tokens}
 	for _, t := range tokens {
-		index := a.raw
+		tree := &a.raw
 		if t.Normalized {
 			// Tokenizers that prepend a space do so to texts, not to added tokens.
 			if n := strings.TrimPrefix(normalize(t.Content), "▁"); n != "" {
 				t.Content = n
 			}
-			index = a.normalized
+			tree = &a.normalized
 		}
-		index[t.Content[0]] = append(index[t.Content[0]], t)
-	}
-	for _, index := range []map[byte][]addedToken{a.raw, a.normalized} {
-		for _, list := range index {
-			sort.SliceStable(list, func(i, j int) bool { return len(list[i].Content) > len(list[j].Content) })
+		if len(t.Content) > maxAdded {
+			return a, fmt.Errorf("%w: added token %d has %d bytes (at most %d)", ErrUnsupported, t.ID, len(t.Content), maxAdded)
 		}
+		tree.add(t)
 	}
 	return a, nil
+}
+
+// tokenTree finds the tokens that a text begins with, byte by byte.
+type tokenTree struct {
+	next   map[byte]*tokenTree
+	tokens []addedToken // that end here
+}
+
+func (n *tokenTree) add(t addedToken) {
+	for i := range len(t.Content) {
+		if n.next == nil {
+			n.next = make(map[byte]*tokenTree)
+		}
+		child := n.next[t.Content[i]]
+		if child == nil {
+			child = &tokenTree{}
+			n.next[t.Content[i]] = child
+		}
+		n = child
+	}
+	n.tokens = append(n.tokens, t)
+}
+
+// match returns the longest token at a place of the text.
+func (n *tokenTree) match(text string, at int, special bool) (found addedToken, ok bool) {
+	for i := at; ; i++ {
+		for _, t := range n.tokens {
+			if (special || !t.Special) && (!t.SingleWord || wordBoundary(text, at, i)) {
+				found, ok = t, true
+				break
+			}
+		}
+		if i == len(text) {
+			return found, ok
+		}
+		if n = n.next[text[i]]; n == nil {
+			return found, ok
+		}
+	}
 }
 
 // walk cuts text at added tokens, calling token for each and plain for the
 // normalized text between them.
 func (a *addedTokens) walk(text string, special bool, normalize func(string) string, plain func(string), token func(int32)) {
-	cut(text, a.raw, special, func(s string) {
+	cut(text, &a.raw, special, func(s string) {
 		if s != "" {
-			cut(normalize(s), a.normalized, special, plain, token)
+			cut(normalize(s), &a.normalized, special, plain, token)
 		}
 	}, token)
 }
 
-func cut(text string, index map[byte][]addedToken, special bool, plain func(string), token func(int32)) {
-	if len(index) == 0 {
+func cut(text string, tree *tokenTree, special bool, plain func(string), token func(int32)) {
+	if tree.next == nil {
 		plain(text)
 		return
 	}
 	start := 0
 	for i := 0; i < len(text); {
-		t, ok := match(text, i, index, special)
+		t, ok := tree.match(text, i, special)
 		if !ok {
 			i++
 			continue
@@ -80,19 +121,6 @@ func cut(text string, index map[byte][]addedToken, special bool, plain func(stri
 		start, i = end, end
 	}
 	plain(text[start:])
-}
-
-func match(text string, at int, index map[byte][]addedToken, special bool) (addedToken, bool) {
-	for _, t := range index[text[at]] {
-		if t.Special && !special || !strings.HasPrefix(text[at:], t.Content) {
-			continue
-		}
-		if t.SingleWord && !wordBoundary(text, at, at+len(t.Content)) {
-			continue
-		}
-		return t, true
-	}
-	return addedToken{}, false
 }
 
 func wordBoundary(text string, begin, end int) bool {

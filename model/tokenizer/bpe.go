@@ -1,10 +1,8 @@
 package tokenizer
 
 import (
-	"container/heap"
 	"encoding/json"
 	"fmt"
-	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -13,17 +11,19 @@ import (
 // al., "Neural Machine Translation of Rare Words with Subword Units", 2016).
 type bpe struct {
 	vocab        map[string]int32
-	merges       map[pair]merge
-	unknown      int32 // -1: unknown characters are dropped
+	rules        []rule           // by rank: the first that applies goes first
+	ranks        map[uint64]int32 // by pairKey
+	unknown      int32            // -1: unknown characters are dropped
 	fuseUnknown  bool
 	ignoreMerges bool // a word that is a token is that token
 	byteFallback bool
 	bytes        [256]int32 // "<0x00>"...; -1 where missing
 }
 
-type pair struct{ left, right int32 }
+// rule merges two tokens that are neighbours into one.
+type rule struct{ left, right, id int32 }
 
-type merge struct{ rank, id int32 }
+func pairKey(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) }
 
 type bpeFile struct {
 	Type         string            `json:"type"`
@@ -48,20 +48,21 @@ func newBPE(f bpeFile) (bpe, error) {
 	if err := json.Unmarshal(f.Vocab, &b.vocab); err != nil {
 		return b, fmt.Errorf("%w: vocab: %v", ErrCorrupt, err)
 	}
-	b.merges = make(map[pair]merge, len(f.Merges))
-	for rank, raw := range f.Merges {
+	b.ranks = make(map[uint64]int32, len(f.Merges))
+	for i, raw := range f.Merges {
 		left, right, err := parseMerge(raw)
 		if err != nil {
-			return b, fmt.Errorf("%w: merge %d: %v", ErrCorrupt, rank, err)
+			return b, fmt.Errorf("%w: merge %d: %v", ErrCorrupt, i, err)
 		}
 		l, ok1 := b.vocab[left]
 		r, ok2 := b.vocab[right]
 		id, ok3 := b.vocab[left+right]
 		if !ok1 || !ok2 || !ok3 {
-			return b, fmt.Errorf("%w: merge %d of %q and %q is not in the vocabulary", ErrCorrupt, rank, left, right)
+			return b, fmt.Errorf("%w: merge %d of %q and %q is not in the vocabulary", ErrCorrupt, i, left, right)
 		}
-		if _, twice := b.merges[pair{l, r}]; !twice {
-			b.merges[pair{l, r}] = merge{int32(rank), id}
+		if _, twice := b.ranks[pairKey(l, r)]; !twice {
+			b.ranks[pairKey(l, r)] = int32(len(b.rules))
+			b.rules = append(b.rules, rule{l, r, id})
 		}
 	}
 	if f.Unknown != nil {
@@ -102,13 +103,7 @@ func (b *bpe) encode(word string) []int32 {
 			return []int32{id}
 		}
 	}
-	symbols := b.symbols(word)
-	// Rescanning is fastest for words of ordinary length; the heap keeps a page
-	// without a space from taking quadratic time.
-	if len(symbols) < 48 {
-		return b.mergeShort(symbols)
-	}
-	return b.mergeLong(symbols)
+	return b.merge(b.symbols(word))
 }
 
 // symbols maps characters to tokens, falling back to bytes or the unknown token.
@@ -145,88 +140,4 @@ func (b *bpe) fallback(char string) []int32 {
 		}
 	}
 	return ids
-}
-
-func (b *bpe) mergeShort(symbols []int32) []int32 {
-	for len(symbols) > 1 {
-		at, best := -1, merge{rank: math.MaxInt32}
-		for i := range len(symbols) - 1 {
-			if m, ok := b.merges[pair{symbols[i], symbols[i+1]}]; ok && m.rank < best.rank {
-				at, best = i, m
-			}
-		}
-		if at < 0 {
-			break
-		}
-		symbols[at] = best.id
-		symbols = append(symbols[:at+1], symbols[at+2:]...)
-	}
-	return symbols
-}
-
-// candidate is a possible merge at a position; it is stale when the symbols
-// there have changed since it was queued.
-type candidate struct {
-	merge
-	at, left, right int32
-}
-
-type candidates []candidate
-
-func (c candidates) Len() int { return len(c) }
-func (c candidates) Less(i, j int) bool {
-	if c[i].rank != c[j].rank {
-		return c[i].rank < c[j].rank
-	}
-	return c[i].at < c[j].at
-}
-func (c candidates) Swap(i, j int) { c[i], c[j] = c[j], c[i] }
-func (c *candidates) Push(x any)   { *c = append(*c, x.(candidate)) }
-func (c *candidates) Pop() any {
-	old := *c
-	x := old[len(old)-1]
-	*c = old[:len(old)-1]
-	return x
-}
-
-// mergeLong applies merges in order of rank, then position, over a linked list.
-func (b *bpe) mergeLong(symbols []int32) []int32 {
-	n := int32(len(symbols))
-	next, prev := make([]int32, n), make([]int32, n)
-	for i := range n {
-		next[i], prev[i] = i+1, i-1
-	}
-	next[n-1] = -1
-	var queue candidates
-	add := func(i int32) {
-		if i < 0 || next[i] < 0 {
-			return
-		}
-		l, r := symbols[i], symbols[next[i]]
-		if m, ok := b.merges[pair{l, r}]; ok {
-			heap.Push(&queue, candidate{m, i, l, r})
-		}
-	}
-	for i := range n {
-		add(i)
-	}
-	for len(queue) > 0 {
-		c := heap.Pop(&queue).(candidate)
-		j := next[c.at]
-		if symbols[c.at] != c.left || j < 0 || symbols[j] != c.right {
-			continue
-		}
-		symbols[c.at], symbols[j] = c.id, -1
-		next[c.at] = next[j]
-		if next[j] >= 0 {
-			prev[next[j]] = c.at
-		}
-		add(prev[c.at])
-		add(c.at)
-	}
-	out := symbols[:0:0]
-	for i := int32(0); i >= 0; i = next[i] {
-		out = append(out, symbols[i])
-	}
-	return out
 }

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -65,9 +66,8 @@ func (d *decoder) add(c *component) error {
 // piece returns the bytes a token stands for.
 func (d *decoder) piece(p string) string {
 	if d.byteFallback && len(p) == 6 && strings.HasPrefix(p, "<0x") && p[5] == '>' {
-		var b byte
-		if _, err := fmt.Sscanf(p, "<0x%02X>", &b); err == nil {
-			return string([]byte{b})
+		if b, err := strconv.ParseUint(p[3:5], 16, 8); err == nil {
+			return string([]byte{byte(b)})
 		}
 	}
 	for _, r := range d.replace {

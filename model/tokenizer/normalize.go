@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/dlclark/regexp2/v2"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -63,13 +62,7 @@ func replacer(c *component) (func(string) string, error) {
 		if err != nil {
 			return nil, err
 		}
-		return func(s string) string {
-			out, err := re.ReplaceFunc(s, func(regexp2.Match) string { return c.Content }, -1, -1)
-			if err != nil { // the time limit: the text stays as it is
-				return s
-			}
-			return out
-		}, nil
+		return func(s string) string { return re.replace(s, c.Content) }, nil
 	}
 	return nil, fmt.Errorf("%w: Replace without a pattern", ErrCorrupt)
 }

@@ -3,11 +3,8 @@ package tokenizer
 import (
 	"fmt"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/dlclark/regexp2/v2"
 )
 
 // splitter cuts words into smaller ones; first is true for the first piece of a
@@ -80,18 +77,6 @@ func eachRune(is func(rune) bool) finder {
 	}
 }
 
-// matchTimeout bounds a regular expression from a hostile file.
-const matchTimeout = 2 * time.Second
-
-func compile(expr string) (*regexp2.Regexp, error) {
-	re, err := regexp2.Compile(expr)
-	if err != nil {
-		return nil, fmt.Errorf("%w: pattern %q: %v", ErrUnsupported, expr, err)
-	}
-	re.MatchTimeout = matchTimeout
-	return re, nil
-}
-
 // newFinder returns a hand-written scanner for the patterns that nearly every
 // model uses, and the regular expression for the others.
 func newFinder(p pattern) (finder, error) {
@@ -117,18 +102,7 @@ func newFinder(p pattern) (finder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(s string, spans []span) []span {
-		matches, err := re.FindAllStringIndex(s, -1)
-		if err != nil { // the time limit: the text stays in one piece
-			return spans
-		}
-		for _, m := range matches {
-			if m[1] > m[0] {
-				spans = append(spans, span{m[0], m[1]})
-			}
-		}
-		return spans
-	}, nil
+	return re.find, nil
 }
 
 // behave cuts at the matches of find in one of the ways that tokenizers has.

@@ -136,7 +136,13 @@ func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
 	}
 	t := &Tokenizer{special: make(map[int32]bool), bos: -1, eos: -1, bosText: string(cfg.BOS), eosText: string(cfg.EOS), padText: string(cfg.Pad),
 		normalizers: describe(f.Normalizer), splitters: describe(f.PreTokenizer)}
-	var err error
+	err := checkGrowth(f.Normalizer, f.PreTokenizer)
+	if err == nil {
+		err = checkGrowth(f.Decoder)
+	}
+	if err != nil {
+		return nil, err
+	}
 	if t.model, err = newBPE(f.Model); err != nil {
 		return nil, err
 	}

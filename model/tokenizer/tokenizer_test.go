@@ -167,6 +167,12 @@ func TestRefuses(t *testing.T) {
 		"huge id":               {with(`"c": 8`, `"c": 2000000000`), ErrCorrupt},
 		"template beyond vocab": {with(`"ids": [9]`, `"ids": [99]`), ErrCorrupt},
 		"empty added token":     {with(`"content": "<end>"`, `"content": ""`), ErrCorrupt},
+		"long added token":      {with(`"content": "<end>"`, `"content": "`+strings.Repeat("x", maxAdded+1)+`"`), ErrUnsupported},
+		"exploding normalizer": {with(`"pre_tokenizer"`, `"normalizer": {"type": "Sequence", "normalizers": [`+
+			strings.Repeat(`{"type": "Replace", "pattern": {"String": "a"}, "content": "aaaa"},`, 20)+`{"type": "NFC"}]}, "pre_tokenizer"`), ErrUnsupported},
+		"exploding splitter": {with(`"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true}`, `"pre_tokenizer": {"type": "Sequence", "pretokenizers": [`+
+			strings.Repeat(`{"type": "ByteLevel"},`, 20)+`{"type": "ByteLevel"}]}`), ErrUnsupported},
+		"exploding decoder": {with(`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "Replace", "pattern": {"Regex": ""}, "content": "`+strings.Repeat("x", maxGrowth)+`"}`), ErrUnsupported},
 	} {
 		if _, err := Load([]byte(c.json), nil); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
@@ -182,16 +188,7 @@ func TestScannersEqualPatterns(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, text := range []string{"", "Hello, world!", "it's I'LL 'sx 'x", "  a  b\n\n c\t\n", "x1234567y", "日本語 text…  é\u00a0z", "a\r\n\r\nb", "   ", "\n \n  x", "don't--stop!!!\n\n", "\u017f's 'ſ"} {
-			var want []span
-			matches, err := re.FindAllStringIndex(text, -1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range matches {
-				if m[1] > m[0] {
-					want = append(want, span{m[0], m[1]})
-				}
-			}
+			want := re.find(text, nil)
 			if got := scan(text, nil); !slices.Equal(got, want) {
 				t.Errorf("%.20s… on %q: %v, want %v", expr, text, got, want)
 			}

@@ -73,14 +73,9 @@ func (t *Tokenizer) Vocabulary() Vocabulary {
 	if v.Unknown >= 0 {
 		v.Pieces[v.Unknown].Kind = Unknown
 	}
-	pairs := make([]pair, 0, len(t.model.merges))
-	for p := range t.model.merges {
-		pairs = append(pairs, p)
-	}
-	slices.SortFunc(pairs, func(a, b pair) int { return int(t.model.merges[a].rank - t.model.merges[b].rank) })
-	v.Merges = make([][2]string, len(pairs))
-	for i, p := range pairs {
-		v.Merges[i] = [2]string{t.pieces[p.left], t.pieces[p.right]}
+	v.Merges = make([][2]string, len(t.model.rules))
+	for i, r := range t.model.rules {
+		v.Merges[i] = [2]string{t.pieces[r.left], t.pieces[r.right]}
 	}
 	return v
 }
