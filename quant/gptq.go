@@ -127,7 +127,7 @@ func (g *gptqRun) row(r int, b [2]int, inverse kernels.Matrix, errs []float32) {
 		if a == b[1]-1 || g.f.column[a+1]/g.width != group {
 			if a+1 == len(w) || g.f.column[a+1]/g.width != group { // its first column
 				first := a - min(g.width, g.q.Cols-group*g.width) + 1
-				best := searchGrid(w[first:a+1], g.spec)
+				best := searchGrid(w[first:a+1], g.f.weights[first:a+1], g.spec)
 				g.q.Scales[at] = best.scale
 				if !g.spec.Sym {
 					g.q.Zeros[at] = uint8(best.zero)

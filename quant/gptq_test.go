@@ -179,7 +179,7 @@ func textbook(w kernels.Matrix, h *hessian, f *factor, spec Spec) *kernels.QTens
 				for _, col := range f.column[first : a+1] {
 					x = append(x, float32(row[col]))
 				}
-				g := searchGrid(x, spec)
+				g := searchGrid(x, f.weights[first:a+1], spec)
 				q.Scales[at] = g.scale
 				if !spec.Sym {
 					q.Zeros[at] = uint8(g.zero)

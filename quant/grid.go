@@ -61,13 +61,14 @@ func plainGrid(x []float32, spec Spec) grid {
 	return grid{scale, zero}
 }
 
-// groupError is the squared error of a group on a grid.
-func groupError(x []float32, g grid, spec Spec) float64 {
+// groupError is the squared error of a group on a grid, weighed by h unless that
+// is nil.
+func groupError(x, h []float32, g grid, spec Spec) float64 {
 	scale, scheme := kernels.F16ToF32(g.scale), spec.Scheme()
 	sum := 0.0
-	for _, v := range x {
+	for i, v := range x {
 		d := float64(v) - float64(float32(code(v, scale, g.zero, scheme)-g.zero)*scale)
-		sum += float64(d * d)
+		sum += float64(weight(h, i) * float64(d*d))
 	}
 	return sum
 }

@@ -80,6 +80,7 @@ type factor struct {
 	column  []int          // of the weight matrix, by a
 	groups  [][2]int       // first and last+1 a of each group, in the order of quantization
 	inverse kernels.Matrix // of L, transposed: row c, column a holds element (a, c)
+	weights []float32      // by a: what a squared error there costs once the columns left have made up for it
 	damping float64        // that was needed, as a share of the mean of the diagonal
 }
 
@@ -141,8 +142,14 @@ func (h *hessian) newFactor(ctx context.Context, width int) (*factor, error) {
 		}
 		if ok {
 			f.damping = damping
-			f.inverse, err = invertLower(ctx, h.eng, a)
-			return f, err
+			if f.inverse, err = invertLower(ctx, h.eng, a); err != nil {
+				return nil, err
+			}
+			for i := range n {
+				d := f.inverse.Row(i)[i]
+				f.weights = append(f.weights, 1/(d*d))
+			}
+			return f, nil
 		}
 	}
 	return nil, ErrSingular

@@ -123,7 +123,7 @@ func quantizeRow(q *kernels.QTensor, row []float32, r int, spec Spec) {
 		x := row[g*width : min((g+1)*width, q.Cols)]
 		var best grid
 		if spec.Method == MSE {
-			best = searchGrid(x, spec)
+			best = searchGrid(x, nil, spec)
 		} else {
 			best = plainGrid(x, spec)
 		}

@@ -35,26 +35,27 @@ func (f fit) gain(scale float64) float64 { return scale * (2*f.xy - scale*f.yy) 
 // searchGrid looks for the grid of least squared error: it scans clipped ranges,
 // judges each by the refitted scale, rounded to F16, of the codes it gives, and
 // polishes the best by alternating codes and scale. The plain grid is kept when
-// nothing beats it, so the result is never worse.
-func searchGrid(x []float32, spec Spec) grid {
+// nothing beats it, so the result is never worse. h weighs the squared errors;
+// nil weighs them alike.
+func searchGrid(x, h []float32, spec Spec) grid {
 	plain := plainGrid(x, spec)
-	least := groupError(x, plain, spec)
+	least := groupError(x, h, plain, spec)
 	if least == 0 {
 		return plain
 	}
 	var g grid
 	if spec.Sym {
-		g = scanSymmetric(x, spec)
+		g = scanSymmetric(x, h, spec)
 	} else {
-		g = scanAsymmetric(x, spec)
+		g = scanAsymmetric(x, h, spec)
 	}
 	best := plain
 	for range searchPolishes {
-		e := groupError(x, g, spec)
+		e := groupError(x, h, g, spec)
 		if e < least {
 			best, least = g, e
 		}
-		next := polish(x, g, spec)
+		next := polish(x, h, g, spec)
 		if next == g {
 			break
 		}
@@ -67,7 +68,7 @@ func searchGrid(x []float32, spec Spec) grid {
 // reaches from -8 to 7 steps and a negative one from -7 to 8: codes inside are
 // the same, so one pass over the weights judges both. With 8 bits either sign
 // reaches from -127 to 127.
-func scanSymmetric(x []float32, spec Spec) grid {
+func scanSymmetric(x, h []float32, spec Spec) grid {
 	mid := spec.Scheme().MidCode()
 	edge := float64(mid)
 	reach := float64(1 - spec.Scheme().MinCode()) // 1 if one sign goes a step further
@@ -84,17 +85,17 @@ func scanSymmetric(x []float32, spec Spec) grid {
 		}
 		inv := 1 / float64(step)
 		var up, down, both fit // reaching +8, reaching -8, inside
-		for _, v := range x {
-			w := float64(v)
+		for i, v := range x {
+			w, k := float64(v), weight(h, i)
 			q := nearest(w * inv)
 			if q >= edge {
-				up.add(w, reach, reach*(2*edge-1))
+				up.add(k, w, reach, reach*(2*edge-1))
 				q = edge - 1
 			} else if q <= -edge {
-				down.add(w, -reach, reach*(2*edge-1))
+				down.add(k, w, -reach, reach*(2*edge-1))
 				q = 1 - edge
 			}
-			both.add(w, q, q*q)
+			both.add(k, w, q, q*q)
 		}
 		for _, c := range []struct {
 			f    fit
@@ -112,7 +113,7 @@ func scanSymmetric(x []float32, spec Spec) grid {
 // scanAsymmetric finds a good scale and zero point: for every step size, the
 // zero points that place the range between covering the lowest weight and
 // covering the highest.
-func scanAsymmetric(x []float32, spec Spec) grid {
+func scanAsymmetric(x, h []float32, spec Spec) grid {
 	lo, hi := rangeOf(x)
 	top := float64(spec.Scheme().MaxCode())
 	var best grid
@@ -126,7 +127,7 @@ func scanAsymmetric(x []float32, spec Spec) grid {
 		first, last = max(0, min(first, last)), min(top, max(first, last))
 		stride := max(1, math.Ceil((last-first)/(searchZeros-1)))
 		for zero := first; zero <= last; zero += stride {
-			f := fitCodes(x, 1/step, -zero, top-zero)
+			f := fitCodes(x, h, 1/step, -zero, top-zero)
 			scale := f.scale()
 			if g := f.gain(float64(kernels.F16ToF32(scale))); g > gain {
 				gain, best = g, grid{scale, int(zero)}
@@ -141,16 +142,24 @@ func shrink(i int) float64 {
 	return searchWidest - (searchWidest-searchNarrow)*float64(i)/(searchSteps-1)
 }
 
-func (f *fit) add(w, y, yy float64) {
-	f.xy += float64(w * y)
-	f.yy += yy
+func (f *fit) add(k, w, y, yy float64) {
+	f.xy += float64(k * float64(w*y))
+	f.yy += float64(k * yy)
+}
+
+// weight is the i-th weight, or 1.
+func weight(h []float32, i int) float64 {
+	if h == nil {
+		return 1
+	}
+	return float64(h[i])
 }
 
 // fitCodes sums up the codes less the zero point, from low to high, that a step,
 // given by its inverse, gives to x.
-func fitCodes(x []float32, inv, low, high float64) fit {
+func fitCodes(x, h []float32, inv, low, high float64) fit {
 	var f fit
-	for _, v := range x {
+	for i, v := range x {
 		w := float64(v)
 		q := nearest(w * inv)
 		if q < low {
@@ -158,27 +167,29 @@ func fitCodes(x []float32, inv, low, high float64) fit {
 		} else if q > high {
 			q = high
 		}
-		f.add(w, q, float64(q*q))
+		f.add(weight(h, i), w, q, float64(q*q))
 	}
 	return f
 }
 
 // polish refits a grid to the codes it gives: the scale alone when symmetric,
 // else the line through weights and codes, whose offset moves the zero point.
-func polish(x []float32, g grid, spec Spec) grid {
+func polish(x, h []float32, g grid, spec Spec) grid {
 	scale := float64(kernels.F16ToF32(g.scale))
 	if scale == 0 {
 		return g
 	}
 	bottom, top, zero := float64(spec.Scheme().MinCode()), float64(spec.Scheme().MaxCode()), float64(g.zero)
 	if !spec.Sym {
-		var sx, sy float64
+		var sx, sy, n float64
 		low, high := -zero, top-zero
-		for _, v := range x {
-			sx += float64(v)
-			sy += max(low, min(high, nearest(float64(v)/scale)))
+		for i, v := range x {
+			k := weight(h, i)
+			sx += float64(k * float64(v))
+			sy += float64(k * max(low, min(high, nearest(float64(v)/scale))))
+			n += k
 		}
-		f, n := fitCodes(x, 1/scale, low, high), float64(len(x))
+		f := fitCodes(x, h, 1/scale, low, high)
 		if vary := n*f.yy - sy*sy; vary > 0 {
 			if slope := (n*f.xy - sx*sy) / vary; slope > 0 {
 				offset := (sx - slope*sy) / n
@@ -186,7 +197,7 @@ func polish(x []float32, g grid, spec Spec) grid {
 			}
 		}
 	}
-	return grid{fitCodes(x, 1/scale, bottom-zero, top-zero).scale(), int(zero)}
+	return grid{fitCodes(x, h, 1/scale, bottom-zero, top-zero).scale(), int(zero)}
 }
 
 // nearest rounds to the nearest integer, ties to even; |v| must be below 2^51.

@@ -48,7 +48,7 @@ func bestGrid(x []float32, spec Spec) float64 {
 		scale := roundScale(width / float64(top) * (0.4 + 0.8*float64(i)/399))
 		for _, zero := range zeros {
 			for _, sign := range []uint16{0, 0x8000} {
-				least = min(least, groupError(x, grid{scale ^ sign, zero}, spec))
+				least = min(least, groupError(x, nil, grid{scale ^ sign, zero}, spec))
 			}
 		}
 	}
@@ -59,8 +59,8 @@ func TestSearchIsNearTheOptimum(t *testing.T) {
 	for _, sym := range []bool{true, false} {
 		for name, x := range groups(32) {
 			spec := Spec{4, 32, sym, MSE}
-			best, got := bestGrid(x, spec), groupError(x, searchGrid(x, spec), spec)
-			plain := groupError(x, plainGrid(x, spec), spec)
+			best, got := bestGrid(x, spec), groupError(x, nil, searchGrid(x, nil, spec), spec)
+			plain := groupError(x, nil, plainGrid(x, spec), spec)
 			t.Logf("%-14s %-8s plain %.4g searched %.4g exhaustive %.4g", spec.Scheme(), name, plain, got, best)
 			if got > 1.01*best {
 				t.Errorf("%s %s: error %g, %g is possible", spec, name, got, best)
