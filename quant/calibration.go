@@ -40,6 +40,11 @@ type CalibrationOptions struct {
 	Seed    uint64
 }
 
+const (
+	defaultSamples = 32
+	defaultLength  = 512
+)
+
 // NewCalibration draws samples from a text: stretches of equal length that do
 // not overlap, chosen by the seed.
 func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, error) {
@@ -57,10 +62,10 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 		}
 	}
 	if c.Samples == 0 {
-		c.Samples = 32
+		c.Samples = defaultSamples
 	}
 	if c.Length == 0 {
-		c.Length = 512
+		c.Length = defaultLength
 	}
 	c.Length = min(c.Length, ck.ContextLen())
 	sum := sha256.Sum256(o.Text)

@@ -17,7 +17,7 @@ type Plan struct {
 	BPW             float64         `json:"bpw"`        // bits of all tensors over all parameters
 	DiskBytes       int64           `json:"disk_bytes"` // with tokenizer, configuration and report, a little rounded up
 	PeakRSSBytes    int64           `json:"peak_rss_bytes"`
-	Seconds         float64         `json:"seconds"`       // of one thread
+	Seconds         float64         `json:"seconds"`       // on all cores, with the default calibration
 	Substitutions   []string        `json:"substitutions"` // what differs from the letter of the recipe
 }
 
@@ -42,7 +42,7 @@ const (
 	reportLine = 600      // a matrix in report.json and, by its name, in config.json
 )
 
-// rate is the weights per second and thread of a spec.
+// rate is the weights per second and thread of a spec, without its calibration.
 func (s Spec) rate() float64 {
 	switch {
 	case s.Method == RTN:
@@ -51,6 +51,40 @@ func (s Spec) rate() float64 {
 		return mseRate
 	}
 	return asymRate
+}
+
+// Rates of the parts of a calibrated method, in operations a second and thread:
+// products of integers, of floats, and what goes column by column.
+const (
+	intRate    = 200e9
+	floatRate  = 45e9
+	columnRate = 1e9
+)
+
+// calibrate estimates what a calibration of tokens costs: seconds of one thread
+// and bytes at the most.
+func (r Recipe) calibrate(c model.Config, tokens float64) (seconds float64, bytes int64) {
+	hidden := int64(4 * tokens * float64(c.Hidden))
+	seen := map[string]bool{} // inputs whose moments are summed up already, by layer
+	for _, m := range c.Modules() {
+		if inputOf(m.Kind) == "" {
+			continue
+		}
+		rows, n := float64(m.Rows), float64(m.Cols)
+		seconds += 2 * 2 * rows * n * tokens / intRate // two passes, on average
+		if r.For(m).Method != GPTQ {
+			continue
+		}
+		if key := fmt.Sprint(m.Layer, inputOf(m.Kind)); !seen[key] {
+			seen[key] = true
+			seconds += (n*n*tokens + 1.2*n*n*n) / floatRate
+		}
+		seconds += rows*n*n/floatRate + rows*n*gptqBlock/2/columnRate
+		// Moments, their factor and its inverse; inputs and products in work; the
+		// weights twice.
+		bytes = max(bytes, int64(12*n*n+4*n*(hessianTokens+3*256)+8*rows*n))
+	}
+	return seconds, bytes + hidden
 }
 
 // NewPlan works out the plan; it reads no weights.
@@ -81,6 +115,12 @@ func NewPlan(ck *model.Checkpoint, r Recipe) (Plan, error) {
 		// Its mapped pages, its codes, and the codes before that are not collected yet.
 		largest = max(largest, stored+2*pm.Bytes)
 		p.Seconds += float64(n) / pm.Spec.rate()
+	}
+	if r.Calibrated(ck.Config) {
+		length := min(defaultLength, ck.ContextLen())
+		seconds, bytes := r.calibrate(ck.Config, float64(defaultSamples*length))
+		p.Seconds += seconds
+		largest += bytes + bytes/2 // half as much again is not collected yet
 	}
 	p.Seconds /= float64(runtime.NumCPU())
 	p.PeakRSSBytes = baseRSS + largest

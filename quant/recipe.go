@@ -169,6 +169,7 @@ func Named() []Recipe {
 		mk("q4-small", Spec{4, 128, true, MSE}, Rule{"embed_tokens", Spec{8, 128, true, MSE}}),
 		mk("q4-asym", Spec{4, 32, false, MSE}),
 		mk("q4-rtn", Spec{4, 32, true, RTN}),
+		mk("q4-gptq", Spec{4, 32, true, GPTQ}),
 		mk("q8", Spec{8, 32, true, RTN}),
 	}
 }
