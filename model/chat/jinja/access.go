@@ -84,7 +84,7 @@ func (r *renderer) member(v any, name string) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	if m.run == nil && m.any == nil {
+	if m.run == nil && m.free == nil {
 		return undefined{"the method '" + name + "' of '" + typeName(v) + "' changes it, which templates may not"}, true
 	}
 	return &method{v, name, m}, true

@@ -31,12 +31,12 @@ func need(name string) param           { return param{name: name, required: true
 func opt(name string, value any) param { return param{name: name, value: value} }
 
 // builtin is a filter, test, method or function. One with parameters has run,
-// and gets a value for each of them; one that takes any arguments has any. Self
+// and gets a value for each of them; one that takes any arguments has free. Self
 // is what a filter, test or method applies to.
 type builtin struct {
 	params []param
 	run    func(r *renderer, self any, a []any) any
-	any    func(r *renderer, self any, a arguments) any
+	free   func(r *renderer, self any, a arguments) any
 }
 
 // method is a builtin bound to its value.
@@ -89,8 +89,8 @@ func (r *renderer) apply(name string, b builtin, self any, a arguments) any {
 	for _, v := range a.named {
 		r.spendOn(v)
 	}
-	if b.any != nil {
-		return b.any(r, self, a)
+	if b.free != nil {
+		return b.free(r, self, a)
 	}
 	return b.run(r, self, r.bind(name, b.params, a))
 }

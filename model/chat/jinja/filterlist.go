@@ -234,7 +234,7 @@ func mapFilter(r *renderer, v any, a arguments) any {
 // selectFilter makes select and reject, which keep or drop the items that pass
 // a test (by default, those that are true), and their forms for an attribute.
 func selectFilter(keep, byAttribute bool) builtin {
-	return builtin{any: func(r *renderer, v any, a arguments) any {
+	return builtin{free: func(r *renderer, v any, a arguments) any {
 		if !truth(v) {
 			return &List{}
 		}

@@ -47,7 +47,7 @@ func init() {
 		"replace":    {params: []param{need("old"), need("new"), opt("count", nil)}, run: replaceFilter},
 		"indent":     {params: []param{opt("width", int64(4)), opt("first", false), opt("blank", false)}, run: indentFilter},
 		"center":     {params: []param{opt("width", int64(80))}, run: centerFilter},
-		"format":     {any: formatFilter},
+		"format":     {free: formatFilter},
 		"wordcount":  {run: wordcountFilter},
 
 		// lists
@@ -63,7 +63,7 @@ func init() {
 		"max":        extremeFilter(1),
 		"sum":        {params: []param{opt("attribute", nil), opt("start", int64(0))}, run: sumFilter},
 		"items":      {run: itemsFilter},
-		"map":        {any: mapFilter},
+		"map":        {free: mapFilter},
 		"select":     selectFilter(true, false),
 		"reject":     selectFilter(false, false),
 		"selectattr": selectFilter(true, true),

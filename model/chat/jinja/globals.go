@@ -3,8 +3,8 @@ package jinja
 // globals are the functions every template has.
 var globals = map[string]any{
 	"range":           function("range", builtin{params: []param{need("start"), opt("stop", nil), opt("step", int64(1))}, run: rangeFunc}),
-	"namespace":       function("namespace", builtin{any: namespaceFunc}),
-	"dict":            function("dict", builtin{any: dictFunc}),
+	"namespace":       function("namespace", builtin{free: namespaceFunc}),
+	"dict":            function("dict", builtin{free: dictFunc}),
 	"raise_exception": function("raise_exception", builtin{params: []param{need("message")}, run: raiseFunc}),
 }
 

@@ -3,11 +3,10 @@ package jinja
 // Limits bound a rendering. A zero or negative field takes its default.
 type Limits struct {
 	// Work bounds time and memory, in steps: one for each node evaluated, scope
-	// searched and element of a list made or looked at, dictEntry for each
-	// entry of a dictionary, and one for each textUnit bytes of text. By
-	// default one million, which take some twentieth of a second and at most 64
-	// MiB; real templates take some hundred for each message, and ten for each
-	// kilobyte of text.
+	// searched, element of a list made or looked at and 64 bytes of text, four
+	// for each entry of a dictionary. By default one million, which take some
+	// twentieth of a second and less than 128 MiB; real templates take some
+	// hundred for each message and ten for each kilobyte of text.
 	Work int
 	// Output bounds the text, in bytes; by default 16 MiB.
 	Output int

@@ -83,9 +83,9 @@ func (l *loop) attr(name string) any {
 		}
 		return undefined{"there is no next item"}
 	case "cycle":
-		return &method{l, "cycle", builtin{any: (*renderer).cycle}}
+		return &method{l, "cycle", builtin{free: (*renderer).cycle}}
 	case "changed":
-		return &method{l, "changed", builtin{any: (*renderer).changed}}
+		return &method{l, "changed", builtin{free: (*renderer).changed}}
 	}
 	return undefined{"'loop' has no attribute '" + name + "'"}
 }

@@ -36,7 +36,7 @@ var stringMethods = map[string]builtin{
 	"rjust":        padMethod(func(space, width int) int { return space }),
 	"center":       padMethod(func(space, width int) int { return space/2 + space&width&1 }),
 	"zfill":        {params: []param{need("width")}, run: zfillMethod},
-	"format":       {any: formatMethod},
+	"format":       {free: formatMethod},
 	"isdigit":      isMethod(func(s string) bool { return isAll(s, unicode.IsDigit) }),
 	"isdecimal":    isMethod(func(s string) bool { return isAll(s, unicode.IsDigit) }),
 	"isnumeric":    isMethod(func(s string) bool { return isAll(s, unicode.IsNumber) }),
