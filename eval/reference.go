@@ -40,7 +40,7 @@ func NewReference(ctx context.Context, base *rt.Model, o Options, l Listener) (*
 		scored, targets := scoredHalf(hidden, w, base.Config.Hidden)
 		ref.hidden = append(ref.hidden, slices.Clone(scored))
 		if err := nll.addLosses(s.score(scored, targets)); err != nil {
-			return nil, fmt.Errorf("%s, window %d: %w", base.Name, i+1, err)
+			return nil, fmt.Errorf("%s, window %d: %w", base.Name, i+1, explain(ctx, base, err))
 		}
 		p.step(nll, moments{})
 	}

@@ -113,7 +113,7 @@ func Run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener
 			res.Comparison = paired.result()
 		}
 		if err != nil {
-			return res, fmt.Errorf("%s, window %d: %w", m.Name, i+1, err)
+			return res, fmt.Errorf("%s, window %d: %w", m.Name, i+1, explain(ctx, m, err))
 		}
 		res.setPerplexity(nll)
 		p.step(nll, paired.kld)
@@ -135,6 +135,14 @@ func Run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener
 		res.Tasks = append(res.Tasks, set.results(scores, base)...)
 	}
 	return res, nil
+}
+
+// explain names the tensor behind a broken output.
+func explain(ctx context.Context, m *rt.Model, err error) error {
+	if !errors.Is(err, ErrNotFinite) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrNotFinite, m.Diagnose(ctx))
 }
 
 // addLosses adds the negated log-probabilities of a window.

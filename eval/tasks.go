@@ -158,7 +158,7 @@ func (s *scorer) continuation(ctx context.Context, c Choice) (sum float64, greed
 		sum += lp
 	}
 	if !finite(sum) {
-		return 0, false, fmt.Errorf("%s: %w", s.m.Name, ErrNotFinite)
+		return 0, false, fmt.Errorf("%s: %w", s.m.Name, explain(ctx, s.m, ErrNotFinite))
 	}
 	return sum, greedy, nil
 }

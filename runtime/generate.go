@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -84,6 +85,9 @@ func (g *generation) run(ctx context.Context, prompt []int32) (GenResult, error)
 	}
 	logits := make([]float32, g.m.Config.VocabSize)
 	g.logits(logits, hidden)
+	if sum := g.m.Engine.LogSumExp(logits); math.IsNaN(sum) || math.IsInf(sum, 0) {
+		return g.res, g.m.Diagnose(ctx)
+	}
 	g.res.FirstToken = time.Since(start)
 	g.res.PrefillTPS = float64(len(prompt)) / g.res.FirstToken.Seconds()
 

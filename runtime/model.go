@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -28,6 +29,20 @@ type Model struct {
 	norm    []float32
 	rope    *rope
 	shared  *weights
+	check   func(ctx context.Context) error // looks for weights that are not finite
+}
+
+// ErrBroken reports a model whose output is not finite.
+var ErrBroken = errors.New("the model's output is not finite")
+
+// Diagnose says why a model's output is not finite: an error that names the
+// first tensor with such weights ([model.ErrNotFinite]), or ErrBroken alone if
+// there is none. It reads all weights.
+func (m *Model) Diagnose(ctx context.Context) error {
+	if err := m.check(ctx); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s: %w, though its weights are: it overflows", m.Name, ErrBroken)
 }
 
 // weights are the parts that every variant of a model shares.
@@ -54,6 +69,14 @@ func Load(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint) (*Mode
 	m := &Model{Name: ck.Name, Config: ck.Config, Tok: ck.Tokenizer, Template: ck.Template, Engine: eng,
 		linears: make(map[string]*kernels.Linear), rope: newRope(ck.Config),
 		shared: &weights{norms: make(map[string][]float32), biases: make(map[string][]float32)}}
+	m.check = func(ctx context.Context) error {
+		for _, name := range ck.Names() {
+			if err := ck.CheckFinite(ctx, name); err != nil && !errors.Is(err, model.ErrUnsupported) { // codes are not floats
+				return err
+			}
+		}
+		return nil
+	}
 	for _, id := range ck.Generation.EOS {
 		m.EOS = append(m.EOS, int32(id))
 	}

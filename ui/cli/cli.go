@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -102,7 +103,7 @@ func (a *app) main(ctx context.Context, args []string) int {
 		code = ExitUsage
 	}
 	text := strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
-	if a.json {
+	if a.json || slices.Contains(args, "--json") { // a mistake before it stops the parsing
 		line, _ := json.Marshal(map[string]string{"type": "error", "error": text}) // strings always marshal
 		fmt.Fprintf(a.out, "%s\n", line)
 	}
@@ -141,11 +142,20 @@ nibble opens the workbench, on the demo model when no MODEL is given.`,
 	}
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object a line; the last has \"type\":\"result\"")
 	root.PersistentFlags().IntVar(&a.threads, "threads", 0, "compute threads (default: one per core)")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%s", plainFlagError(err)) })
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Hidden: true})
 	root.AddCommand(a.infoCmd(), a.planCmd(), a.quantizeCmd(), a.exportCmd(), a.evalCmd(), a.tuneCmd(), a.benchCmd(), a.runCmd(), a.chatCmd(), a.runsCmd())
 	return root
+}
+
+// plainFlagError says what is wrong with a flag without Go's words for it.
+func plainFlagError(err error) string {
+	text := err.Error()
+	if before, _, ok := strings.Cut(text, ": strconv."); ok {
+		return before + ": it must be a number"
+	}
+	return text
 }
 
 // args checks the number of positional arguments.
@@ -160,13 +170,19 @@ func args(least, most int) cobra.PositionalArgs {
 
 func argsText(cmd *cobra.Command, least, most int) string {
 	_, uses, _ := strings.Cut(cmd.Use, " ")
-	if least == most {
-		return fmt.Sprintf("%d argument(s): %s", least, uses)
+	switch {
+	case most == 1 && least == 1:
+		return "one argument: " + uses
+	case least == most:
+		return fmt.Sprintf("%d arguments: %s", least, uses)
 	}
 	return fmt.Sprintf("%d to %d arguments: %s", least, most, uses)
 }
 
 func (a *app) workbench(ctx context.Context, ref string) error {
+	if _, err := os.Stat(ref); err != nil && ref != "demo" {
+		return usagef("%q is neither a command nor a model directory", ref)
+	}
 	if !a.tty || a.json {
 		return usagef("the workbench needs a terminal; give a command, such as 'nibble info %s'", ref)
 	}

@@ -57,7 +57,7 @@ func TestExportRefusals(t *testing.T) {
 		says string
 	}{
 		{[]string{"demo"}, ExitUsage, "-o FILE.gguf"},
-		{[]string{"-o", fresh}, ExitUsage, "1 argument"},
+		{[]string{"-o", fresh}, ExitUsage, "one argument"},
 		{[]string{"demo", "-o", fresh, "--type", "q5_0"}, ExitUsage, "q4_0, q4_1"},
 		{[]string{"demo", "-o", fresh, "--format", "gptq"}, ExitUsage, "gguf"},
 		{[]string{"demo", "-o", there}, ExitFailed, "exists already"},

@@ -112,15 +112,14 @@ func (a *app) prompt(ctx context.Context, l *loaded, text string, raw bool) ([]i
 	if err := needTokenizer(l.ck); err != nil {
 		return nil, err
 	}
+	if strings.TrimSpace(text) == "" {
+		return nil, usagef("the prompt is empty")
+	}
 	if raw || l.m.Template == nil {
 		if !raw {
 			fmt.Fprintln(a.err, "note: the model has no chat template: continuing the prompt itself")
 		}
-		ids := l.m.Tok.Encode(text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
-		if len(ids) == 0 {
-			return nil, usagef("the prompt is empty")
-		}
-		return ids, nil
+		return l.m.Tok.Encode(text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
 	}
 	return rt.EncodeChat(ctx, l.m, []chat.Message{{Role: "user", Content: text}})
 }

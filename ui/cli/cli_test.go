@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"nibble/model/demo"
+)
+
+// nibble runs the command line and returns the exit code, stdout and stderr.
+func nibble(stdin string, args ...string) (int, string, string) {
+	var out, err bytes.Buffer
+	a := &app{out: &out, err: &err, in: strings.NewReader(stdin)}
+	code := a.main(context.Background(), args)
+	return code, out.String(), err.String()
+}
+
+// demoDir writes the demo model to a directory, changed by f.
+func demoDir(t *testing.T, f func(weights []byte)) string {
+	t.Helper()
+	dir := t.TempDir()
+	files, err := demo.Files.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := demo.Files.ReadFile(file.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(file.Name(), ".safetensors") {
+			f(data[8+binary.LittleEndian.Uint64(data):])
+		}
+		if err := os.WriteFile(filepath.Join(dir, file.Name()), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestMistakes(t *testing.T) {
+	broken := demoDir(t, func(w []byte) { binary.LittleEndian.PutUint16(w, 0x7fc0) }) // a NaN in BF16, first of a tensor
+	empty, full := t.TempDir(), filepath.Join(t.TempDir(), "full")
+	if err := os.MkdirAll(filepath.Join(full, "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string // on stderr
+	}{
+		{[]string{"foo"}, ExitUsage, `"foo" is neither a command nor a model directory`},
+		{[]string{}, ExitUsage, "needs a terminal"},
+		{[]string{"info"}, ExitUsage, "takes one argument: MODEL, got 0"},
+		{[]string{"info", "a", "b"}, ExitUsage, "got 2"},
+		{[]string{"info", "no/such/model"}, ExitFailed, "no/such/model"},
+		{[]string{"info", empty}, ExitFailed, "config.json"},
+		{[]string{"bench", "demo", "-p", "x"}, ExitUsage, `"x" for "-p, --prefill" flag: it must be a number`},
+		{[]string{"bench", "demo", "--reps", "0"}, ExitUsage, "--reps at least 1"},
+		{[]string{"bench", "demo", "--threads", "-1"}, ExitUsage, "--threads -1"},
+		{[]string{"run", "demo", " "}, ExitUsage, "the prompt is empty"},
+		{[]string{"run", "demo", "hi", "--temp", "-1"}, ExitUsage, "temp"},
+		{[]string{"run", "demo"}, ExitUsage, "2 arguments"},
+		{[]string{"run", broken, "hi", "-n", "3"}, ExitFailed, "tensor "},
+		{[]string{"eval", broken}, ExitFailed, "tensor "},
+		{[]string{"quantize", broken, "-o", filepath.Join(empty, "q")}, ExitFailed, "tensor "},
+		{[]string{"quantize", "demo"}, ExitUsage, "-o DIR"},
+		{[]string{"quantize", "demo", "-o", full}, ExitFailed, "not empty"},
+		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "w5"}, ExitUsage, "5 bits"},
+		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--calib", "x.txt"}, ExitUsage, "--calib has no use"},
+		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "q4-gptq", "--calib", "no/such.txt"}, ExitFailed, "no/such.txt"},
+		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "q4-gptq", "--samples", "0"}, ExitUsage, "--samples"},
+		{[]string{"runs", "show", "no-such-run"}, ExitFailed, "no-such-run"},
+	} {
+		code, out, errs := nibble("", c.args...)
+		if code != c.code || !strings.Contains(errs, c.says) || strings.Contains(errs, "strconv") {
+			t.Errorf("nibble %s: code %d, want %d and %q:\n%s%s", strings.Join(c.args, " "), code, c.code, c.says, out, errs)
+		}
+		if _, err := os.Stat(filepath.Join(empty, "q")); err == nil {
+			t.Fatalf("nibble %s left something behind", strings.Join(c.args, " "))
+		}
+		// The same mistake as JSON: one object, the error.
+		code, out, _ = nibble("", append(c.args, "--json")...)
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		var last struct{ Type, Error string }
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); code != c.code || err != nil || last.Type != "error" || last.Error == "" {
+			t.Errorf("nibble %s --json: code %d, %v: %s", strings.Join(c.args, " "), code, err, out)
+		}
+	}
+}
+
+// Every command's result, as text and as JSON.
+func TestCommands(t *testing.T) {
+	int4 := filepath.Join(t.TempDir(), "int4")
+	for _, c := range []struct {
+		stdin string
+		args  []string
+		text  []string // in the text
+		keys  []string // of the JSON result
+	}{
+		{"", []string{"info", "demo"}, []string{"LlamaForCausalLM"}, []string{"arch", "params"}},
+		{"", []string{"plan", "demo", "--recipe", "q4-gptq"}, []string{"w4 g32 sym gptq", "peak memory"}, []string{"size_bytes", "bpw", "seconds"}},
+		{"", []string{"quantize", "demo", "-o", int4, "--recipe", "q4-gptq", "--samples", "2", "--length", "64"}, []string{"calibrated      2 samples of 64 tokens"}, []string{"path", "size_bytes"}},
+		{"", []string{"info", int4}, []string{"quantized      yes"}, []string{"arch"}},
+		{"", []string{"run", int4, "Hello", "-n", "4", "--temp", "0"}, nil, []string{"text", "tokens"}},
+		{"Hello", []string{"run", "demo", "-", "-n", "4", "--temp", "0"}, nil, []string{"text", "tokens"}},
+		{"", []string{"bench", int4, "-p", "8", "-n", "4", "--reps", "1"}, []string{"prefill", "decode", "GB/s of weights"}, []string{"prefill_tps", "decode_tps", "token_bytes"}},
+	} {
+		for _, asJSON := range []bool{false, true} {
+			if c.args[0] == "quantize" {
+				os.RemoveAll(int4)
+			}
+			args := c.args
+			if asJSON {
+				args = append([]string{"--json"}, args...)
+			}
+			code, out, errs := nibble(c.stdin, args...)
+			if code != ExitOK {
+				t.Fatalf("nibble %s: code %d\n%s%s", strings.Join(args, " "), code, out, errs)
+			}
+			if !asJSON {
+				for _, want := range c.text {
+					if !strings.Contains(out, want) {
+						t.Errorf("nibble %s: no %q in\n%s", strings.Join(args, " "), want, out)
+					}
+				}
+				continue
+			}
+			lines := strings.Split(strings.TrimSpace(out), "\n")
+			var last map[string]any
+			if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || last["type"] != "result" {
+				t.Fatalf("nibble %s: last line %q, %v", strings.Join(args, " "), lines[len(lines)-1], err)
+			}
+			for _, key := range c.keys {
+				if _, ok := last[key]; !ok {
+					t.Errorf("nibble %s: no %q in %s", strings.Join(args, " "), key, lines[len(lines)-1])
+				}
+			}
+		}
+	}
+}
