@@ -68,14 +68,14 @@ func archOps(isa ISA) vectorOps {
 
 func archFloatKernels() []floatKernel {
 	avx2 := map[DType]dotsSet{
-		F32:  {2, 8, dotsF32AVX2x1x1, dotsF32AVX2x1x2, dotsF32AVX2x4x1, dotsF32AVX2x4x2},
-		F16:  {2, 8, dotsF16AVX2x1x1, dotsF16AVX2x1x2, dotsF16AVX2x4x1, dotsF16AVX2x4x2},
-		BF16: {2, 8, dotsBF16AVX2x1x1, dotsBF16AVX2x1x2, dotsBF16AVX2x4x1, dotsBF16AVX2x4x2},
+		F32:  {tokens: 2, multiple: 8, row: dotsF32AVX2x1x2, tile: dotsF32AVX2x4x2, alone: rowDotsF32AVX2},
+		F16:  {tokens: 2, multiple: 8, row: dotsF16AVX2x1x2, tile: dotsF16AVX2x4x2, alone: rowDotsF16AVX2},
+		BF16: {tokens: 2, multiple: 8, row: dotsBF16AVX2x1x2, tile: dotsBF16AVX2x4x2, alone: rowDotsBF16AVX2},
 	}
 	avx512 := map[DType]dotsSet{
-		F32:  {4, 1, dotsF32AVX512x1x1, dotsF32AVX512x1x4, dotsF32AVX512x4x1, dotsF32AVX512x4x4},
-		F16:  {4, 1, dotsF16AVX512x1x1, dotsF16AVX512x1x4, dotsF16AVX512x4x1, dotsF16AVX512x4x4},
-		BF16: {4, 1, dotsBF16AVX512x1x1, dotsBF16AVX512x1x4, dotsBF16AVX512x4x1, dotsBF16AVX512x4x4},
+		F32:  {tokens: 4, multiple: 1, row: dotsF32AVX512x1x4, tile: dotsF32AVX512x4x4, alone: rowDotsF32AVX512},
+		F16:  {tokens: 4, multiple: 1, row: dotsF16AVX512x1x4, tile: dotsF16AVX512x4x4, alone: rowDotsF16AVX512},
+		BF16: {tokens: 4, multiple: 1, row: dotsBF16AVX512x1x4, tile: dotsBF16AVX512x4x4, alone: rowDotsBF16AVX512},
 	}
 	return []floatKernel{{Name: "4x2", ISA: AVX2, dots: tiledDots(avx2)}, {Name: "4x4", ISA: AVX512VNNI, dots: tiledDots(avx512)}}
 }

@@ -36,9 +36,9 @@ func archIntKernels() []intKernel {
 
 func archFloatKernels() []floatKernel {
 	return []floatKernel{{Name: "4x4", ISA: NEON, dots: tiledDots(map[DType]dotsSet{
-		F32:  {4, 8, dotsF32NEON1x1, dotsF32NEON1x4, dotsF32NEON4x1, dotsF32NEON4x4},
-		F16:  {4, 8, dotsF16NEON1x1, dotsF16NEON1x4, dotsF16NEON4x1, dotsF16NEON4x4},
-		BF16: {4, 8, dotsBF16NEON1x1, dotsBF16NEON1x4, dotsBF16NEON4x1, dotsBF16NEON4x4},
+		F32:  {tokens: 4, multiple: 8, one: dotsF32NEON1x1, row: dotsF32NEON1x4, column: dotsF32NEON4x1, tile: dotsF32NEON4x4},
+		F16:  {tokens: 4, multiple: 8, one: dotsF16NEON1x1, row: dotsF16NEON1x4, column: dotsF16NEON4x1, tile: dotsF16NEON4x4},
+		BF16: {tokens: 4, multiple: 8, one: dotsBF16NEON1x1, row: dotsBF16NEON1x4, column: dotsBF16NEON4x1, tile: dotsBF16NEON4x4},
 	})}}
 }
 

@@ -4,53 +4,6 @@
 
 #include "textflag.h"
 
-// func dotsF32AVX512x1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·dotsF32AVX512x1x1(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   x+32(FP), CX
-	MOVQ   ldx+40(FP), DX
-	MOVQ   k+48(FP), DX
-	VXORPS Z0, Z0, Z0
-	MOVQ   DX, BX
-	SHRQ   $0x04, BX
-	JZ     tail
-
-next:
-	VMOVUPS     (AX), Z1
-	VMOVUPS     (CX), Z2
-	VFMADD231PS Z2, Z1, Z0
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, CX
-	DECQ        BX
-	JNZ         next
-
-tail:
-	ANDQ        $0x0f, DX
-	JZ          done
-	MOVQ        $-1, BX
-	BZHIQ       DX, BX, BX
-	KMOVW       BX, K1
-	VMOVUPS.Z   (AX), K1, Z1
-	VMOVUPS.Z   (CX), K1, Z2
-	VFMADD231PS Z2, Z1, Z0
-
-done:
-	MOVQ          c+0(FP), AX
-	MOVQ          ldc+8(FP), CX
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y0, Y1, Y1
-	VEXTRACTF32X4 $0x01, Y1, X0
-	VADDPS        X1, X0, X0
-	VPSRLDQ       $0x08, X0, X1
-	VADDPS        X1, X0, X0
-	VPSRLDQ       $0x04, X0, X1
-	VADDSS        X1, X0, X0
-	VMOVSS        X0, (AX)
-	VZEROUPPER
-	RET
-
 // func dotsF32AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF32AVX512x1x4(SB), NOSPLIT, $0-56
@@ -147,37 +100,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotsF32AVX2x1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, FMA3
-TEXT ·dotsF32AVX2x1x1(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   x+32(FP), CX
-	MOVQ   ldx+40(FP), DX
-	MOVQ   k+48(FP), DX
-	VXORPS Y0, Y0, Y0
-	SHRQ   $0x03, DX
-
-next:
-	VMOVUPS      (AX), Y1
-	VMOVUPS      (CX), Y2
-	VFMADD231PS  Y2, Y1, Y0
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	DECQ         DX
-	JNZ          next
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X0, X1, X1
-	VPSRLDQ      $0x08, X1, X0
-	VADDPS       X0, X1, X1
-	VPSRLDQ      $0x04, X1, X0
-	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	VZEROUPPER
-	RET
-
 // func dotsF32AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
 // Requires: AVX, FMA3
 TEXT ·dotsF32AVX2x1x2(SB), NOSPLIT, $0-56
@@ -217,99 +139,6 @@ next:
 	VPSRLDQ      $0x04, X2, X0
 	VADDSS       X0, X2, X2
 	VMOVSS       X2, (AX)
-	VZEROUPPER
-	RET
-
-// func dotsF32AVX512x4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·dotsF32AVX512x4x1(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   AX, DX
-	LEAQ   (DX)(CX*2), DX
-	ADDQ   CX, DX
-	MOVQ   x+32(FP), BX
-	MOVQ   ldx+40(FP), SI
-	MOVQ   k+48(FP), SI
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	MOVQ   SI, DI
-	SHRQ   $0x04, DI
-	JZ     tail
-
-next:
-	VMOVUPS     (AX), Z4
-	VMOVUPS     (AX)(CX*1), Z5
-	VMOVUPS     (AX)(CX*2), Z6
-	VMOVUPS     (DX), Z7
-	VMOVUPS     (BX), Z8
-	VFMADD231PS Z8, Z4, Z0
-	VFMADD231PS Z8, Z5, Z1
-	VFMADD231PS Z8, Z6, Z2
-	VFMADD231PS Z8, Z7, Z3
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, BX
-	DECQ        DI
-	JNZ         next
-
-tail:
-	ANDQ        $0x0f, SI
-	JZ          done
-	MOVQ        $-1, DI
-	BZHIQ       SI, DI, DI
-	KMOVW       DI, K1
-	VMOVUPS.Z   (AX), K1, Z4
-	VMOVUPS.Z   (AX)(CX*1), K1, Z5
-	VMOVUPS.Z   (AX)(CX*2), K1, Z6
-	VMOVUPS.Z   (DX), K1, Z7
-	VMOVUPS.Z   (BX), K1, Z8
-	VFMADD231PS Z8, Z4, Z0
-	VFMADD231PS Z8, Z5, Z1
-	VFMADD231PS Z8, Z6, Z2
-	VFMADD231PS Z8, Z7, Z3
-
-done:
-	MOVQ          c+0(FP), AX
-	MOVQ          ldc+8(FP), CX
-	VEXTRACTF64X4 $0x01, Z0, Y4
-	VADDPS        Y0, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z1, Y4
-	VADDPS        Y1, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z2, Y4
-	VADDPS        Y2, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z3, Y4
-	VADDPS        Y3, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, 12(AX)
 	VZEROUPPER
 	RET
 
@@ -563,71 +392,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotsF32AVX2x4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, FMA3
-TEXT ·dotsF32AVX2x4x1(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   AX, DX
-	LEAQ   (DX)(CX*2), DX
-	ADDQ   CX, DX
-	MOVQ   x+32(FP), BX
-	MOVQ   ldx+40(FP), SI
-	MOVQ   k+48(FP), SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	SHRQ   $0x03, SI
-
-next:
-	VMOVUPS      (AX), Y4
-	VMOVUPS      (AX)(CX*1), Y5
-	VMOVUPS      (AX)(CX*2), Y6
-	VMOVUPS      (DX), Y7
-	VMOVUPS      (BX), Y8
-	VFMADD231PS  Y8, Y4, Y0
-	VFMADD231PS  Y8, Y5, Y1
-	VFMADD231PS  Y8, Y6, Y2
-	VFMADD231PS  Y8, Y7, Y3
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	DECQ         SI
-	JNZ          next
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	VEXTRACTF128 $0x01, Y0, X4
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x08, X4, X0
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x04, X4, X0
-	VADDSS       X0, X4, X4
-	VMOVSS       X4, (AX)
-	VEXTRACTF128 $0x01, Y1, X4
-	VADDPS       X1, X4, X4
-	VPSRLDQ      $0x08, X4, X0
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x04, X4, X0
-	VADDSS       X0, X4, X4
-	VMOVSS       X4, 4(AX)
-	VEXTRACTF128 $0x01, Y2, X4
-	VADDPS       X2, X4, X4
-	VPSRLDQ      $0x08, X4, X0
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x04, X4, X0
-	VADDSS       X0, X4, X4
-	VMOVSS       X4, 8(AX)
-	VEXTRACTF128 $0x01, Y3, X4
-	VADDPS       X3, X4, X4
-	VPSRLDQ      $0x08, X4, X0
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x04, X4, X0
-	VADDSS       X0, X4, X4
-	VMOVSS       X4, 12(AX)
-	VZEROUPPER
-	RET
-
 // func dotsF32AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
 // Requires: AVX, FMA3
 TEXT ·dotsF32AVX2x4x2(SB), NOSPLIT, $0-56
@@ -731,41 +495,45 @@ next:
 	VZEROUPPER
 	RET
 
-// func dotsF16AVX512x1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+// func rowDotsF32AVX512(c *float32, w *byte, ldw int, x *float32, k int, rows int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·dotsF16AVX512x1x1(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   x+32(FP), CX
-	MOVQ   ldx+40(FP), DX
-	MOVQ   k+48(FP), DX
+TEXT ·rowDotsF32AVX512(SB), NOSPLIT, $0-48
+	MOVQ  c+0(FP), AX
+	MOVQ  w+8(FP), CX
+	MOVQ  ldw+16(FP), DX
+	MOVQ  rows+40(FP), BX
+	MOVQ  k+32(FP), SI
+	MOVQ  SI, R10
+	ANDQ  $0x0f, R10
+	MOVQ  $-1, DI
+	BZHIQ R10, DI, DI
+	KMOVW DI, K1
+
+row:
 	VXORPS Z0, Z0, Z0
-	MOVQ   DX, BX
-	SHRQ   $0x04, BX
+	MOVQ   CX, DI
+	MOVQ   x+24(FP), R8
+	MOVQ   SI, R9
+	SHRQ   $0x04, R9
 	JZ     tail
 
 next:
-	VCVTPH2PS   (AX), Z1
-	VMOVUPS     (CX), Z2
+	VMOVUPS     (DI), Z1
+	VMOVUPS     (R8), Z2
 	VFMADD231PS Z2, Z1, Z0
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, CX
-	DECQ        BX
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, R8
+	DECQ        R9
 	JNZ         next
 
 tail:
-	ANDQ        $0x0f, DX
-	JZ          done
-	MOVQ        $-1, BX
-	BZHIQ       DX, BX, BX
-	KMOVW       BX, K1
-	VCVTPH2PS.Z (AX), K1, Z1
-	VMOVUPS.Z   (CX), K1, Z2
+	TESTQ       R10, R10
+	JZ          whole
+	VMOVUPS.Z   (DI), K1, Z1
+	VMOVUPS.Z   (R8), K1, Z2
 	VFMADD231PS Z2, Z1, Z0
 
-done:
-	MOVQ          c+0(FP), AX
-	MOVQ          ldc+8(FP), CX
+whole:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y0, Y1, Y1
 	VEXTRACTF32X4 $0x01, Y1, X0
@@ -775,6 +543,48 @@ done:
 	VPSRLDQ       $0x04, X0, X1
 	VADDSS        X1, X0, X0
 	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          DX, CX
+	DECQ          BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func rowDotsF32AVX2(c *float32, w *byte, ldw int, x *float32, k int, rows int)
+// Requires: AVX, FMA3
+TEXT ·rowDotsF32AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ w+8(FP), CX
+	MOVQ ldw+16(FP), DX
+	MOVQ rows+40(FP), BX
+	MOVQ k+32(FP), SI
+
+row:
+	VXORPS Y0, Y0, Y0
+	MOVQ   CX, DI
+	MOVQ   x+24(FP), R8
+	MOVQ   SI, R9
+	SHRQ   $0x03, R9
+
+next:
+	VMOVUPS      (DI), Y1
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x00000020, R8
+	DECQ         R9
+	JNZ          next
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPSRLDQ      $0x08, X1, X0
+	VADDPS       X0, X1, X1
+	VPSRLDQ      $0x04, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	ADDQ         DX, CX
+	DECQ         BX
+	JNZ          row
 	VZEROUPPER
 	RET
 
@@ -874,37 +684,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotsF16AVX2x1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, F16C, FMA3
-TEXT ·dotsF16AVX2x1x1(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   x+32(FP), CX
-	MOVQ   ldx+40(FP), DX
-	MOVQ   k+48(FP), DX
-	VXORPS Y0, Y0, Y0
-	SHRQ   $0x03, DX
-
-next:
-	VCVTPH2PS    (AX), Y1
-	VMOVUPS      (CX), Y2
-	VFMADD231PS  Y2, Y1, Y0
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x00000020, CX
-	DECQ         DX
-	JNZ          next
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X0, X1, X1
-	VPSRLDQ      $0x08, X1, X0
-	VADDPS       X0, X1, X1
-	VPSRLDQ      $0x04, X1, X0
-	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	VZEROUPPER
-	RET
-
 // func dotsF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
 // Requires: AVX, F16C, FMA3
 TEXT ·dotsF16AVX2x1x2(SB), NOSPLIT, $0-56
@@ -944,99 +723,6 @@ next:
 	VPSRLDQ      $0x04, X2, X0
 	VADDSS       X0, X2, X2
 	VMOVSS       X2, (AX)
-	VZEROUPPER
-	RET
-
-// func dotsF16AVX512x4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·dotsF16AVX512x4x1(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   AX, DX
-	LEAQ   (DX)(CX*2), DX
-	ADDQ   CX, DX
-	MOVQ   x+32(FP), BX
-	MOVQ   ldx+40(FP), SI
-	MOVQ   k+48(FP), SI
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	MOVQ   SI, DI
-	SHRQ   $0x04, DI
-	JZ     tail
-
-next:
-	VCVTPH2PS   (AX), Z4
-	VCVTPH2PS   (AX)(CX*1), Z5
-	VCVTPH2PS   (AX)(CX*2), Z6
-	VCVTPH2PS   (DX), Z7
-	VMOVUPS     (BX), Z8
-	VFMADD231PS Z8, Z4, Z0
-	VFMADD231PS Z8, Z5, Z1
-	VFMADD231PS Z8, Z6, Z2
-	VFMADD231PS Z8, Z7, Z3
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	DECQ        DI
-	JNZ         next
-
-tail:
-	ANDQ        $0x0f, SI
-	JZ          done
-	MOVQ        $-1, DI
-	BZHIQ       SI, DI, DI
-	KMOVW       DI, K1
-	VCVTPH2PS.Z (AX), K1, Z4
-	VCVTPH2PS.Z (AX)(CX*1), K1, Z5
-	VCVTPH2PS.Z (AX)(CX*2), K1, Z6
-	VCVTPH2PS.Z (DX), K1, Z7
-	VMOVUPS.Z   (BX), K1, Z8
-	VFMADD231PS Z8, Z4, Z0
-	VFMADD231PS Z8, Z5, Z1
-	VFMADD231PS Z8, Z6, Z2
-	VFMADD231PS Z8, Z7, Z3
-
-done:
-	MOVQ          c+0(FP), AX
-	MOVQ          ldc+8(FP), CX
-	VEXTRACTF64X4 $0x01, Z0, Y4
-	VADDPS        Y0, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z1, Y4
-	VADDPS        Y1, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z2, Y4
-	VADDPS        Y2, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z3, Y4
-	VADDPS        Y3, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, 12(AX)
 	VZEROUPPER
 	RET
 
@@ -1290,71 +976,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotsF16AVX2x4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, F16C, FMA3
-TEXT ·dotsF16AVX2x4x1(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   AX, DX
-	LEAQ   (DX)(CX*2), DX
-	ADDQ   CX, DX
-	MOVQ   x+32(FP), BX
-	MOVQ   ldx+40(FP), SI
-	MOVQ   k+48(FP), SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	SHRQ   $0x03, SI
-
-next:
-	VCVTPH2PS    (AX), Y4
-	VCVTPH2PS    (AX)(CX*1), Y5
-	VCVTPH2PS    (AX)(CX*2), Y6
-	VCVTPH2PS    (DX), Y7
-	VMOVUPS      (BX), Y8
-	VFMADD231PS  Y8, Y4, Y0
-	VFMADD231PS  Y8, Y5, Y1
-	VFMADD231PS  Y8, Y6, Y2
-	VFMADD231PS  Y8, Y7, Y3
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x00000010, DX
-	ADDQ         $0x00000020, BX
-	DECQ         SI
-	JNZ          next
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	VEXTRACTF128 $0x01, Y0, X4
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x08, X4, X0
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x04, X4, X0
-	VADDSS       X0, X4, X4
-	VMOVSS       X4, (AX)
-	VEXTRACTF128 $0x01, Y1, X4
-	VADDPS       X1, X4, X4
-	VPSRLDQ      $0x08, X4, X0
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x04, X4, X0
-	VADDSS       X0, X4, X4
-	VMOVSS       X4, 4(AX)
-	VEXTRACTF128 $0x01, Y2, X4
-	VADDPS       X2, X4, X4
-	VPSRLDQ      $0x08, X4, X0
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x04, X4, X0
-	VADDSS       X0, X4, X4
-	VMOVSS       X4, 8(AX)
-	VEXTRACTF128 $0x01, Y3, X4
-	VADDPS       X3, X4, X4
-	VPSRLDQ      $0x08, X4, X0
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x04, X4, X0
-	VADDSS       X0, X4, X4
-	VMOVSS       X4, 12(AX)
-	VZEROUPPER
-	RET
-
 // func dotsF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
 // Requires: AVX, F16C, FMA3
 TEXT ·dotsF16AVX2x4x2(SB), NOSPLIT, $0-56
@@ -1458,43 +1079,45 @@ next:
 	VZEROUPPER
 	RET
 
-// func dotsBF16AVX512x1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+// func rowDotsF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, rows int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·dotsBF16AVX512x1x1(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   x+32(FP), CX
-	MOVQ   ldx+40(FP), DX
-	MOVQ   k+48(FP), DX
+TEXT ·rowDotsF16AVX512(SB), NOSPLIT, $0-48
+	MOVQ  c+0(FP), AX
+	MOVQ  w+8(FP), CX
+	MOVQ  ldw+16(FP), DX
+	MOVQ  rows+40(FP), BX
+	MOVQ  k+32(FP), SI
+	MOVQ  SI, R10
+	ANDQ  $0x0f, R10
+	MOVQ  $-1, DI
+	BZHIQ R10, DI, DI
+	KMOVW DI, K1
+
+row:
 	VXORPS Z0, Z0, Z0
-	MOVQ   DX, BX
-	SHRQ   $0x04, BX
+	MOVQ   CX, DI
+	MOVQ   x+24(FP), R8
+	MOVQ   SI, R9
+	SHRQ   $0x04, R9
 	JZ     tail
 
 next:
-	VPMOVZXWD   (AX), Z1
-	VPSLLD      $0x10, Z1, Z1
-	VMOVUPS     (CX), Z2
+	VCVTPH2PS   (DI), Z1
+	VMOVUPS     (R8), Z2
 	VFMADD231PS Z2, Z1, Z0
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, CX
-	DECQ        BX
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000040, R8
+	DECQ        R9
 	JNZ         next
 
 tail:
-	ANDQ        $0x0f, DX
-	JZ          done
-	MOVQ        $-1, BX
-	BZHIQ       DX, BX, BX
-	KMOVW       BX, K1
-	VPMOVZXWD.Z (AX), K1, Z1
-	VPSLLD      $0x10, Z1, Z1
-	VMOVUPS.Z   (CX), K1, Z2
+	TESTQ       R10, R10
+	JZ          whole
+	VCVTPH2PS.Z (DI), K1, Z1
+	VMOVUPS.Z   (R8), K1, Z2
 	VFMADD231PS Z2, Z1, Z0
 
-done:
-	MOVQ          c+0(FP), AX
-	MOVQ          ldc+8(FP), CX
+whole:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y0, Y1, Y1
 	VEXTRACTF32X4 $0x01, Y1, X0
@@ -1504,6 +1127,48 @@ done:
 	VPSRLDQ       $0x04, X0, X1
 	VADDSS        X1, X0, X0
 	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          DX, CX
+	DECQ          BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func rowDotsF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, rows int)
+// Requires: AVX, F16C, FMA3
+TEXT ·rowDotsF16AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ w+8(FP), CX
+	MOVQ ldw+16(FP), DX
+	MOVQ rows+40(FP), BX
+	MOVQ k+32(FP), SI
+
+row:
+	VXORPS Y0, Y0, Y0
+	MOVQ   CX, DI
+	MOVQ   x+24(FP), R8
+	MOVQ   SI, R9
+	SHRQ   $0x03, R9
+
+next:
+	VCVTPH2PS    (DI), Y1
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000020, R8
+	DECQ         R9
+	JNZ          next
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPSRLDQ      $0x08, X1, X0
+	VADDPS       X0, X1, X1
+	VPSRLDQ      $0x04, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	ADDQ         DX, CX
+	DECQ         BX
+	JNZ          row
 	VZEROUPPER
 	RET
 
@@ -1605,38 +1270,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotsBF16AVX2x1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·dotsBF16AVX2x1x1(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   x+32(FP), CX
-	MOVQ   ldx+40(FP), DX
-	MOVQ   k+48(FP), DX
-	VXORPS Y0, Y0, Y0
-	SHRQ   $0x03, DX
-
-next:
-	VPMOVZXWD    (AX), Y1
-	VPSLLD       $0x10, Y1, Y1
-	VMOVUPS      (CX), Y2
-	VFMADD231PS  Y2, Y1, Y0
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x00000020, CX
-	DECQ         DX
-	JNZ          next
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X0, X1, X1
-	VPSRLDQ      $0x08, X1, X0
-	VADDPS       X0, X1, X1
-	VPSRLDQ      $0x04, X1, X0
-	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	VZEROUPPER
-	RET
-
 // func dotsBF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·dotsBF16AVX2x1x2(SB), NOSPLIT, $0-56
@@ -1677,107 +1310,6 @@ next:
 	VPSRLDQ      $0x04, X2, X0
 	VADDSS       X0, X2, X2
 	VMOVSS       X2, (AX)
-	VZEROUPPER
-	RET
-
-// func dotsBF16AVX512x4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·dotsBF16AVX512x4x1(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   AX, DX
-	LEAQ   (DX)(CX*2), DX
-	ADDQ   CX, DX
-	MOVQ   x+32(FP), BX
-	MOVQ   ldx+40(FP), SI
-	MOVQ   k+48(FP), SI
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	MOVQ   SI, DI
-	SHRQ   $0x04, DI
-	JZ     tail
-
-next:
-	VPMOVZXWD   (AX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VPMOVZXWD   (AX)(CX*1), Z5
-	VPSLLD      $0x10, Z5, Z5
-	VPMOVZXWD   (AX)(CX*2), Z6
-	VPSLLD      $0x10, Z6, Z6
-	VPMOVZXWD   (DX), Z7
-	VPSLLD      $0x10, Z7, Z7
-	VMOVUPS     (BX), Z8
-	VFMADD231PS Z8, Z4, Z0
-	VFMADD231PS Z8, Z5, Z1
-	VFMADD231PS Z8, Z6, Z2
-	VFMADD231PS Z8, Z7, Z3
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	DECQ        DI
-	JNZ         next
-
-tail:
-	ANDQ        $0x0f, SI
-	JZ          done
-	MOVQ        $-1, DI
-	BZHIQ       SI, DI, DI
-	KMOVW       DI, K1
-	VPMOVZXWD.Z (AX), K1, Z4
-	VPSLLD      $0x10, Z4, Z4
-	VPMOVZXWD.Z (AX)(CX*1), K1, Z5
-	VPSLLD      $0x10, Z5, Z5
-	VPMOVZXWD.Z (AX)(CX*2), K1, Z6
-	VPSLLD      $0x10, Z6, Z6
-	VPMOVZXWD.Z (DX), K1, Z7
-	VPSLLD      $0x10, Z7, Z7
-	VMOVUPS.Z   (BX), K1, Z8
-	VFMADD231PS Z8, Z4, Z0
-	VFMADD231PS Z8, Z5, Z1
-	VFMADD231PS Z8, Z6, Z2
-	VFMADD231PS Z8, Z7, Z3
-
-done:
-	MOVQ          c+0(FP), AX
-	MOVQ          ldc+8(FP), CX
-	VEXTRACTF64X4 $0x01, Z0, Y4
-	VADDPS        Y0, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z1, Y4
-	VADDPS        Y1, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z2, Y4
-	VADDPS        Y2, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z3, Y4
-	VADDPS        Y3, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, 12(AX)
 	VZEROUPPER
 	RET
 
@@ -2039,75 +1571,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotsBF16AVX2x4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·dotsBF16AVX2x4x1(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   AX, DX
-	LEAQ   (DX)(CX*2), DX
-	ADDQ   CX, DX
-	MOVQ   x+32(FP), BX
-	MOVQ   ldx+40(FP), SI
-	MOVQ   k+48(FP), SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	SHRQ   $0x03, SI
-
-next:
-	VPMOVZXWD    (AX), Y4
-	VPSLLD       $0x10, Y4, Y4
-	VPMOVZXWD    (AX)(CX*1), Y5
-	VPSLLD       $0x10, Y5, Y5
-	VPMOVZXWD    (AX)(CX*2), Y6
-	VPSLLD       $0x10, Y6, Y6
-	VPMOVZXWD    (DX), Y7
-	VPSLLD       $0x10, Y7, Y7
-	VMOVUPS      (BX), Y8
-	VFMADD231PS  Y8, Y4, Y0
-	VFMADD231PS  Y8, Y5, Y1
-	VFMADD231PS  Y8, Y6, Y2
-	VFMADD231PS  Y8, Y7, Y3
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x00000010, DX
-	ADDQ         $0x00000020, BX
-	DECQ         SI
-	JNZ          next
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	VEXTRACTF128 $0x01, Y0, X4
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x08, X4, X0
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x04, X4, X0
-	VADDSS       X0, X4, X4
-	VMOVSS       X4, (AX)
-	VEXTRACTF128 $0x01, Y1, X4
-	VADDPS       X1, X4, X4
-	VPSRLDQ      $0x08, X4, X0
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x04, X4, X0
-	VADDSS       X0, X4, X4
-	VMOVSS       X4, 4(AX)
-	VEXTRACTF128 $0x01, Y2, X4
-	VADDPS       X2, X4, X4
-	VPSRLDQ      $0x08, X4, X0
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x04, X4, X0
-	VADDSS       X0, X4, X4
-	VMOVSS       X4, 8(AX)
-	VEXTRACTF128 $0x01, Y3, X4
-	VADDPS       X3, X4, X4
-	VPSRLDQ      $0x08, X4, X0
-	VADDPS       X0, X4, X4
-	VPSRLDQ      $0x04, X4, X0
-	VADDSS       X0, X4, X4
-	VMOVSS       X4, 12(AX)
-	VZEROUPPER
-	RET
-
 // func dotsBF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·dotsBF16AVX2x4x2(SB), NOSPLIT, $0-56
@@ -2212,6 +1675,102 @@ next:
 	VPSRLDQ      $0x04, X8, X0
 	VADDSS       X0, X8, X8
 	VMOVSS       X8, 12(AX)
+	VZEROUPPER
+	RET
+
+// func rowDotsBF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, rows int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·rowDotsBF16AVX512(SB), NOSPLIT, $0-48
+	MOVQ  c+0(FP), AX
+	MOVQ  w+8(FP), CX
+	MOVQ  ldw+16(FP), DX
+	MOVQ  rows+40(FP), BX
+	MOVQ  k+32(FP), SI
+	MOVQ  SI, R10
+	ANDQ  $0x0f, R10
+	MOVQ  $-1, DI
+	BZHIQ R10, DI, DI
+	KMOVW DI, K1
+
+row:
+	VXORPS Z0, Z0, Z0
+	MOVQ   CX, DI
+	MOVQ   x+24(FP), R8
+	MOVQ   SI, R9
+	SHRQ   $0x04, R9
+	JZ     tail
+
+next:
+	VPMOVZXWD   (DI), Z1
+	VPSLLD      $0x10, Z1, Z1
+	VMOVUPS     (R8), Z2
+	VFMADD231PS Z2, Z1, Z0
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000040, R8
+	DECQ        R9
+	JNZ         next
+
+tail:
+	TESTQ       R10, R10
+	JZ          whole
+	VPMOVZXWD.Z (DI), K1, Z1
+	VPSLLD      $0x10, Z1, Z1
+	VMOVUPS.Z   (R8), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+whole:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y0, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X0
+	VADDPS        X1, X0, X0
+	VPSRLDQ       $0x08, X0, X1
+	VADDPS        X1, X0, X0
+	VPSRLDQ       $0x04, X0, X1
+	VADDSS        X1, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          DX, CX
+	DECQ          BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func rowDotsBF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, rows int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·rowDotsBF16AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ w+8(FP), CX
+	MOVQ ldw+16(FP), DX
+	MOVQ rows+40(FP), BX
+	MOVQ k+32(FP), SI
+
+row:
+	VXORPS Y0, Y0, Y0
+	MOVQ   CX, DI
+	MOVQ   x+24(FP), R8
+	MOVQ   SI, R9
+	SHRQ   $0x03, R9
+
+next:
+	VPMOVZXWD    (DI), Y1
+	VPSLLD       $0x10, Y1, Y1
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000020, R8
+	DECQ         R9
+	JNZ          next
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPSRLDQ      $0x08, X1, X0
+	VADDPS       X0, X1, X1
+	VPSRLDQ      $0x04, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	ADDQ         DX, CX
+	DECQ         BX
+	JNZ          row
 	VZEROUPPER
 	RET
 

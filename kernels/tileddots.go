@@ -12,6 +12,10 @@ type dotsSet struct {
 	tokens                 int
 	multiple               int // k must be one of it
 	one, row, column, tile dotsFunc
+
+	// alone takes one token through any number of rows, in the place of one and
+	// column.
+	alone func(c *float32, w *byte, ldw int, x *float32, k int, rows int)
 }
 
 // tiledDots covers rows and tokens with tiles. Every sum is formed in the same
@@ -29,6 +33,11 @@ func tiledDots(sets map[DType]dotsSet) func(dst []float32, ldd int, w []byte, ld
 			nt := 1
 			if tokens-t >= s.tokens {
 				nt = s.tokens
+			}
+			if nt == 1 && s.alone != nil {
+				s.alone(&dst[t*ldd], &w[0], ldw*size, &x[t*ldx], main, rows)
+				t++
+				continue
 			}
 			for r := 0; r < rows; {
 				nr, f := 1, s.one

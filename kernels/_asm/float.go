@@ -12,22 +12,20 @@ import (
 func floatKernels() {
 	for _, dt := range []string{"F32", "F16", "BF16"} {
 		for _, rows := range []int{1, 4} {
-			for _, tokens := range []int{1, 4} {
-				dots512(dt, rows, tokens)
-			}
-			for _, tokens := range []int{1, 2} {
-				dots256(dt, rows, tokens)
-			}
+			dots512(dt, rows, 4)
+			dots256(dt, rows, 2)
 		}
+		rowDots(wide512, dt)
+		rowDots(wide256, dt)
 	}
 	expSum()
 	swiGLU()
 }
 
-// rowBases returns pointers that reach every token's row; see tile.
 // maxPerBase is the number of rows reachable from one pointer: 0, 1 and 2 strides.
 const maxPerBase = 3
 
+// rowBases returns pointers that reach every row.
 func rowBases(first reg.Register, stride reg.Register, tokens int) (bases []reg.Register, at func(t int) operand.Mem) {
 	bases = []reg.Register{first}
 	for t := maxPerBase; t < tokens; t += maxPerBase {
@@ -126,20 +124,7 @@ func (d *dots) finish() {
 	y, h, k := YMM(), XMM(), XMM()
 	for t, accs := range d.acc {
 		for r, a := range accs {
-			if d.lanes == 16 {
-				VEXTRACTF64X4(operand.Imm(1), a, y)
-				VADDPS(a.AsY(), y, y)
-				VEXTRACTF32X4(operand.Imm(1), y, h)
-				VADDPS(y.AsX(), h, h)
-			} else {
-				VEXTRACTF128(operand.Imm(1), a, h)
-				VADDPS(a.AsX(), h, h)
-			}
-			VPSRLDQ(operand.Imm(8), h, k)
-			VADDPS(k, h, h)
-			VPSRLDQ(operand.Imm(4), h, k)
-			VADDSS(k, h, h)
-			VMOVSS(h, operand.Mem{Base: c, Disp: 4 * r})
+			lanesSum(a, d.lanes, y, h, k, operand.Mem{Base: c, Disp: 4 * r})
 		}
 		if t+1 < d.tokens {
 			ADDQ(ldc, c)
@@ -147,6 +132,37 @@ func (d *dots) finish() {
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// lanesSum stores the sum of the lanes of a, always added in the same order; y, h
+// and k are for its use.
+func lanesSum(a reg.VecVirtual, lanes int, y, h, k reg.VecVirtual, dst operand.Mem) {
+	if lanes == 16 {
+		VEXTRACTF64X4(operand.Imm(1), a, y)
+		VADDPS(a.AsY(), y, y)
+		VEXTRACTF32X4(operand.Imm(1), y, h)
+		VADDPS(y.AsX(), h, h)
+	} else {
+		VEXTRACTF128(operand.Imm(1), a, h)
+		VADDPS(a.AsX(), h, h)
+	}
+	VPSRLDQ(operand.Imm(8), h, k)
+	VADDPS(k, h, h)
+	VPSRLDQ(operand.Imm(4), h, k)
+	VADDSS(k, h, h)
+	VMOVSS(h, dst)
+}
+
+// maskedLoad is plainLoad of the lanes of a mask; the others are zero.
+func maskedLoad(m operand.Mem, dt string, mask reg.Register, v reg.VecVirtual) {
+	switch dt {
+	case "F32":
+		VMOVUPS_Z(m, mask, v)
+	case "F16":
+		VCVTPH2PS_Z(m, mask, v)
+	case "BF16":
+		VPMOVZXWD_Z(m, mask, v)
+	}
 }
 
 // plainLoad fills a vector of float32 or, widened, of 16-bit elements.
@@ -180,16 +196,7 @@ func dots512(dt string, rows, tokens int) {
 	MOVQ(operand.I32(-1), bits)
 	BZHIQ(d.k, bits, bits)
 	KMOVW(bits.As32(), mask)
-	d.step(func(m operand.Mem, dt string, v reg.VecVirtual) {
-		switch dt {
-		case "F32":
-			VMOVUPS_Z(m, mask, v)
-		case "F16":
-			VCVTPH2PS_Z(m, mask, v)
-		case "BF16":
-			VPMOVZXWD_Z(m, mask, v)
-		}
-	})
+	d.step(func(m operand.Mem, dt string, v reg.VecVirtual) { maskedLoad(m, dt, mask, v) })
 	Label("done")
 	d.finish()
 }
@@ -203,6 +210,64 @@ func dots256(dt string, rows, tokens int) {
 	DECQ(d.k)
 	JNZ(operand.LabelRef("next"))
 	d.finish()
+}
+
+// rowDots generates the inner products of one token with rows one after the
+// other: a single stream of weights, in sums formed like those of dots.
+func rowDots(w wide, dt string) {
+	name := fmt.Sprintf("rowDots%s%s", dt, w.name)
+	TEXT(name, NOSPLIT, "func(c *float32, w *byte, ldw int, x *float32, k int, rows int)")
+	what := "k is a positive multiple of 8"
+	if w.lanes == 16 {
+		what = "any k"
+	}
+	Doc(fmt.Sprintf("%s is dotsGeneric for one token; ldw counts bytes, %s.", name, what))
+	Pragma("noescape")
+	c, row, ldw, rows := Load(Param("c"), GP64()), Load(Param("w"), GP64()), Load(Param("ldw"), GP64()), Load(Param("rows"), GP64())
+	d := &dots{dt: dt, rows: 1, tokens: 1, vec: w.vec, lanes: w.lanes, k: Load(Param("k"), GP64())}
+	acc := w.vec()
+	d.acc, d.w = [][]reg.VecVirtual{{acc}}, []reg.VecVirtual{w.vec()}
+	p, x, n := GP64(), GP64(), GP64()
+	d.wBase, d.wAt = rowBases(p, nil, 1)
+	d.xBase, d.xAt = rowBases(x, nil, 1)
+	mask, bits, rest := K(), GP64(), GP64()
+	if w.lanes == 16 { // the mask keeps loads inside the rows
+		MOVQ(d.k, rest)
+		ANDQ(operand.Imm(15), rest)
+		MOVQ(operand.I32(-1), bits)
+		BZHIQ(rest, bits, bits)
+		KMOVW(bits.As32(), mask)
+	}
+	shift := map[int]uint64{8: 3, 16: 4}[w.lanes]
+
+	Label("row")
+	VXORPS(acc, acc, acc)
+	MOVQ(row, p)
+	Load(Param("x"), x)
+	MOVQ(d.k, n)
+	SHRQ(operand.Imm(shift), n)
+	if w.lanes == 16 {
+		JZ(operand.LabelRef("tail"))
+	}
+	Label("next")
+	d.step(plainLoad)
+	d.advance()
+	DECQ(n)
+	JNZ(operand.LabelRef("next"))
+	if w.lanes == 16 {
+		Label("tail")
+		TESTQ(rest, rest)
+		JZ(operand.LabelRef("whole"))
+		d.step(func(m operand.Mem, dt string, v reg.VecVirtual) { maskedLoad(m, dt, mask, v) })
+		Label("whole")
+	}
+	lanesSum(acc, w.lanes, YMM(), XMM(), XMM(), operand.Mem{Base: c})
+	ADDQ(operand.Imm(4), c)
+	ADDQ(ldw, row)
+	DECQ(rows)
+	JNZ(operand.LabelRef("row"))
+	VZEROUPPER()
+	RET()
 }
 
 // exp256 holds the constants of exp32 (see vec.go) in registers.
