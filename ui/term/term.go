@@ -34,7 +34,7 @@ func CleanLine(s string) string {
 func Bytes(n int64) string {
 	v, unit := float64(n), "B"
 	for _, u := range []string{"kB", "MB", "GB", "TB"} {
-		if math.Abs(v) < 1000 {
+		if math.Abs(v) < 999.5 || unit == "B" && math.Abs(v) < 1000 { // 999.5 would be printed as 1000
 			break
 		}
 		v, unit = v/1000, u
@@ -49,7 +49,7 @@ func Bytes(n int64) string {
 func Count(n int64) string {
 	v, unit := float64(n), ""
 	for _, u := range []string{"k", "M", "G"} {
-		if v < 1000 {
+		if v < 999.5 || unit == "" && v < 1000 {
 			break
 		}
 		v, unit = v/1000, u
@@ -79,8 +79,10 @@ func Duration(d time.Duration) string {
 		return "—"
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < time.Minute:
+	case d < time.Minute-50*time.Millisecond: // what is left would be printed as 60.0
 		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Minute:
+		return "1m00s"
 	case d < time.Hour:
 		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
 	}

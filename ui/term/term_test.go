@@ -1,0 +1,85 @@
+package term
+
+import (
+	"testing"
+	"time"
+	"unicode"
+)
+
+func TestClean(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain ünïcode 漢字\tand\nlines":    "plain ünïcode 漢字\tand\nlines",
+		"\x1b[2J\x1b]0;title\a\x00\x7f\r": "[2J]0;title",
+		"a\u202eb\u200dc\ufeffd\u2028e":   "abcde",
+		"\u009b31mC1":                     "31mC1",
+		"bad \xff byte":                   "bad \ufffd byte",
+	} {
+		if got := Clean(in); got != want {
+			t.Errorf("Clean(%q) = %q, want %q", in, got, want)
+		}
+	}
+	if got := CleanLine("a\nb\tc\x1bd"); got != "a b cd" {
+		t.Errorf("CleanLine: %q", got)
+	}
+}
+
+func FuzzClean(f *testing.F) {
+	f.Add("\x1b[31mred\x1b[0m\u202e")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, r := range CleanLine(s) {
+			if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+				t.Fatalf("%q let %q through", s, r)
+			}
+		}
+	})
+}
+
+func TestUnits(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1.00 kB", 1250: "1.25 kB", 999_499: "999 kB", 999_500: "1.00 MB",
+		2_230_000: "2.23 MB", 45_600_000: "45.6 MB", 1_990_000_000_000: "1.99 TB", -5: "-5 B"} {
+		if got := Bytes(n); got != want {
+			t.Errorf("Bytes(%d) = %q, want %q", n, got, want)
+		}
+	}
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1.00k", 1_115_520: "1.12M", 999_999_999: "1.00G"} {
+		if got := Count(n); got != want {
+			t.Errorf("Count(%d) = %q, want %q", n, got, want)
+		}
+	}
+	for v, want := range map[float64]string{0: "0", 0.123: "0.12", 9.994: "9.99", 9.996: "10.0", 99.94: "99.9", 99.96: "100", 12345: "12345", -3.14159: "-3.14"} {
+		if got := Digits(v); got != want {
+			t.Errorf("Digits(%g) = %q, want %q", v, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{-1: "—", 0: "0 ms", 850 * time.Millisecond: "850 ms", 3210 * time.Millisecond: "3.2 s",
+		59_949 * time.Millisecond: "59.9 s", 59_960 * time.Millisecond: "1m00s", 245 * time.Second: "4m05s", 2*time.Hour + 3*time.Minute: "2h03m"} {
+		if got := Duration(d); got != want {
+			t.Errorf("Duration(%v) = %q, want %q", d, got, want)
+		}
+	}
+	if got := Percent(0.0065); got != "+0.65 %" {
+		t.Errorf("Percent: %q", got)
+	}
+}
+
+// The estimate follows the rate of the last seconds.
+func TestETA(t *testing.T) {
+	e, now := NewETA(10*time.Second), time.Unix(0, 0)
+	if e.Left() >= 0 {
+		t.Error("an estimate from nothing")
+	}
+	e.Add(now, 0)
+	e.Add(now, 0)
+	if e.Left() >= 0 {
+		t.Error("an estimate without progress")
+	}
+	for i := range 20 { // a slow start, 0.1 % a second
+		e.Add(now.Add(time.Duration(i)*time.Second), float64(i)/1000)
+	}
+	for i := range 21 { // then 1 % a second
+		e.Add(now.Add(time.Duration(20+i)*time.Second), 0.02+float64(i)/100)
+	}
+	if left := e.Left(); left < 75*time.Second || left > 90*time.Second {
+		t.Errorf("%v left; 78 %% at 1 %% a second are 78 s", left)
+	}
+}
