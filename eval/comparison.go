@@ -2,29 +2,56 @@ package eval
 
 import "math"
 
-// Comparison is a model against the reference, token by token. Shares and
+// Comparison is a model against the reference, token by token: what
+// llama-perplexity --kl-divergence prints, under its definitions. Shares and
 // probability differences are fractions of one. Δp is how much likelier the
-// model finds the right token than the reference does.
+// model finds the right token than the reference does. A name such as KLDP999
+// is the 99.9th percentile, KLDP001 the 0.1th.
 type Comparison struct {
-	BasePPL    float64 `json:"base_ppl"`
-	PPLRatio   float64 `json:"ppl_ratio"`
-	PPLRatioSE float64 `json:"ppl_ratio_se"` // from the differences of each token's log-probability
-	KLDMean    float64 `json:"kld_mean"`
-	KLDSE      float64 `json:"kld_se"`
-	KLDMedian  float64 `json:"kld_median"`
-	KLDP99     float64 `json:"kld_p99"`
-	KLDP999    float64 `json:"kld_p999"`
-	KLDMax     float64 `json:"kld_max"`
-	SameTop    float64 `json:"same_top"` // positions where both find the same token likeliest
-	SameTopSE  float64 `json:"same_top_se"`
-	DPMean     float64 `json:"dp_mean"`
-	DPMeanSE   float64 `json:"dp_mean_se"`
-	RMSDP      float64 `json:"rms_dp"`
-	RMSDPSE    float64 `json:"rms_dp_se"`
-	DPMin      float64 `json:"dp_min"`
-	DPP1       float64 `json:"dp_p1"`
-	DPP99      float64 `json:"dp_p99"`
-	DPMax      float64 `json:"dp_max"`
+	BasePPL      float64 `json:"base_ppl"`
+	BasePPLSE    float64 `json:"base_ppl_se"`
+	PPLCor       float64 `json:"ppl_cor"`      // correlation of the two models' losses; 0 where undefined
+	LnPPLRatio   float64 `json:"ln_ppl_ratio"` // ln(PPL / base PPL)
+	LnPPLRatioSE float64 `json:"ln_ppl_ratio_se"`
+	PPLRatio     float64 `json:"ppl_ratio"`
+	PPLRatioSE   float64 `json:"ppl_ratio_se"` // from the differences of each token's log-probability
+	PPLDiff      float64 `json:"ppl_diff"`
+	PPLDiffSE    float64 `json:"ppl_diff_se"`
+
+	KLDMean   float64 `json:"kld_mean"`
+	KLDSE     float64 `json:"kld_se"`
+	KLDMax    float64 `json:"kld_max"`
+	KLDP999   float64 `json:"kld_p999"`
+	KLDP99    float64 `json:"kld_p99"`
+	KLDP95    float64 `json:"kld_p95"`
+	KLDP90    float64 `json:"kld_p90"`
+	KLDMedian float64 `json:"kld_median"`
+	KLDP10    float64 `json:"kld_p10"`
+	KLDP5     float64 `json:"kld_p5"`
+	KLDP1     float64 `json:"kld_p1"`
+	KLDP001   float64 `json:"kld_p001"`
+	KLDMin    float64 `json:"kld_min"`
+
+	DPMean   float64 `json:"dp_mean"`
+	DPMeanSE float64 `json:"dp_mean_se"`
+	DPMax    float64 `json:"dp_max"`
+	DPP999   float64 `json:"dp_p999"`
+	DPP99    float64 `json:"dp_p99"`
+	DPP95    float64 `json:"dp_p95"`
+	DPP90    float64 `json:"dp_p90"`
+	DPP75    float64 `json:"dp_p75"`
+	DPMedian float64 `json:"dp_median"`
+	DPP25    float64 `json:"dp_p25"`
+	DPP10    float64 `json:"dp_p10"`
+	DPP5     float64 `json:"dp_p5"`
+	DPP1     float64 `json:"dp_p1"`
+	DPP001   float64 `json:"dp_p001"`
+	DPMin    float64 `json:"dp_min"`
+	RMSDP    float64 `json:"rms_dp"`
+	RMSDPSE  float64 `json:"rms_dp_se"`
+
+	SameTop   float64 `json:"same_top"` // positions where both find the same token likeliest
+	SameTopSE float64 `json:"same_top_se"`
 }
 
 // comparison accumulates pairs.
@@ -55,12 +82,20 @@ func (c *comparison) addAll(pairs []pair) error {
 
 // result is the comparison so far without the percentiles, which cost a sort.
 func (c *comparison) result() *Comparison {
+	own, base := math.Exp(min(c.own.mean, maxLoss)), math.Exp(min(c.base.mean, maxLoss))
 	ratio, rms := math.Exp(min(c.diff.mean, maxLoss)), math.Sqrt(c.dp2.mean)
+	ownVar, baseVar := c.own.se()*c.own.se(), c.base.se()*c.base.se()
+	cov := (ownVar + baseVar - c.diff.se()*c.diff.se()) / 2 // var(a-b) = var(a) + var(b) - 2 cov(a,b)
 	r := &Comparison{
-		BasePPL: math.Exp(min(c.base.mean, maxLoss)), PPLRatio: ratio, PPLRatioSE: ratio * c.diff.se(),
-		KLDMean: c.kld.mean, KLDSE: c.kld.se(),
+		BasePPL: base, BasePPLSE: base * c.base.se(), PPLRatio: ratio, PPLRatioSE: ratio * c.diff.se(),
+		LnPPLRatio: c.diff.mean, LnPPLRatioSE: c.diff.se(), PPLDiff: own - base,
+		PPLDiffSE: math.Sqrt(max(0, own*own*ownVar+base*base*baseVar-2*own*base*cov)), // first-order error propagation
+		KLDMean:   c.kld.mean, KLDSE: c.kld.se(),
 		SameTop: c.same.mean, SameTopSE: c.same.se(),
 		DPMean: c.dp.mean, DPMeanSE: c.dp.se(), RMSDP: rms,
+	}
+	if ownVar > 0 && baseVar > 0 {
+		r.PPLCor = min(1, cov/math.Sqrt(ownVar*baseVar))
 	}
 	if rms > 0 {
 		r.RMSDPSE = c.dp2.se() / (2 * rms) // error propagation through the root
@@ -74,6 +109,12 @@ func (c *comparison) percentiles(r *Comparison) {
 		return
 	}
 	k, d := sorted(c.klds), sorted(c.dps)
-	r.KLDMedian, r.KLDP99, r.KLDP999, r.KLDMax = percentile(k, 50), percentile(k, 99), percentile(k, 99.9), percentile(k, 100)
-	r.DPMin, r.DPP1, r.DPP99, r.DPMax = percentile(d, 0), percentile(d, 1), percentile(d, 99), percentile(d, 100)
+	for p, at := range map[float64]*float64{100: &r.KLDMax, 99.9: &r.KLDP999, 99: &r.KLDP99, 95: &r.KLDP95, 90: &r.KLDP90, 50: &r.KLDMedian,
+		10: &r.KLDP10, 5: &r.KLDP5, 1: &r.KLDP1, 0.1: &r.KLDP001, 0: &r.KLDMin} {
+		*at = percentile(k, p)
+	}
+	for p, at := range map[float64]*float64{100: &r.DPMax, 99.9: &r.DPP999, 99: &r.DPP99, 95: &r.DPP95, 90: &r.DPP90, 75: &r.DPP75, 50: &r.DPMedian,
+		25: &r.DPP25, 10: &r.DPP10, 5: &r.DPP5, 1: &r.DPP1, 0.1: &r.DPP001, 0: &r.DPMin} {
+		*at = percentile(d, p)
+	}
 }

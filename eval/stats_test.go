@@ -176,10 +176,14 @@ func TestComparisonStatistics(t *testing.T) {
 	cov /= (n - 1) * n
 	ratio := math.Exp(lnOwn - lnBase)
 	ratioSE := ratio * math.Sqrt(seBase*seBase+seOwn*seOwn-2*cov)
+	pplOwn, pplBase := math.Exp(lnOwn), math.Exp(lnBase)
+	diffSE := math.Sqrt(pplOwn*pplOwn*seOwn*seOwn + pplBase*pplBase*seBase*seBase - 2*pplOwn*pplBase*cov)
 	for _, f := range []struct {
 		name      string
 		got, want float64
 	}{
+		{"base_ppl_se", r.BasePPLSE, math.Exp(lnBase) * seBase}, {"ln_ppl_ratio", r.LnPPLRatio, lnOwn - lnBase}, {"ln_ppl_ratio_se", r.LnPPLRatioSE, ratioSE / ratio},
+		{"ppl_cor", r.PPLCor, cov / (seBase * seOwn)}, {"ppl_diff", r.PPLDiff, math.Exp(lnOwn) - math.Exp(lnBase)}, {"ppl_diff_se", r.PPLDiffSE, diffSE},
 		{"base_ppl", r.BasePPL, math.Exp(lnBase)}, {"ppl_ratio", r.PPLRatio, ratio}, {"ppl_ratio_se", r.PPLRatioSE, ratioSE},
 		{"kld_mean", r.KLDMean, kld}, {"kld_se", r.KLDSE, kldSE}, {"same_top", r.SameTop, same}, {"same_top_se", r.SameTopSE, sameSE},
 		{"dp_mean", r.DPMean, dpMean}, {"dp_mean_se", r.DPMeanSE, dpSE}, {"rms_dp", r.RMSDP, math.Sqrt(dp2)}, {"rms_dp_se", r.RMSDPSE, dp2SE / 2 / math.Sqrt(dp2)},
@@ -188,8 +192,15 @@ func TestComparisonStatistics(t *testing.T) {
 			t.Errorf("%s = %g, want %g", f.name, f.got, f.want)
 		}
 	}
-	if !(r.KLDMedian < r.KLDP99 && r.KLDP99 < r.KLDP999 && r.KLDP999 <= r.KLDMax && r.DPMin < r.DPP1 && r.DPP1 < r.DPP99 && r.DPP99 < r.DPMax) {
-		t.Errorf("percentiles are out of order: %+v", r)
+	for _, falling := range [][]float64{
+		{r.KLDMax, r.KLDP999, r.KLDP99, r.KLDP95, r.KLDP90, r.KLDMedian, r.KLDP10, r.KLDP5, r.KLDP1, r.KLDP001, r.KLDMin},
+		{r.DPMax, r.DPP999, r.DPP99, r.DPP95, r.DPP90, r.DPP75, r.DPMedian, r.DPP25, r.DPP10, r.DPP5, r.DPP1, r.DPP001, r.DPMin},
+	} {
+		for i := 1; i < len(falling); i++ {
+			if !(falling[i] < falling[i-1]) {
+				t.Errorf("percentiles are out of order: %v", falling)
+			}
+		}
 	}
 }
 

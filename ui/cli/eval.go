@@ -155,11 +155,13 @@ func evalText(w io.Writer, r evalResult) {
 	line("text", "%s, %d tokens scored, windows of %d", r.Text, r.Tokens, r.Ctx)
 	line("perplexity", "%.4f ± %.4f", r.PPL, r.PPLSE)
 	if r.Compared() {
-		line("base", "%s, perplexity %.4f", r.Base, r.BasePPL)
-		line("ratio", "%.4f ± %.4f (%s)", r.PPLRatio, r.PPLRatioSE, term.Percent(r.PPLRatio-1))
-		line("KL divergence", "mean %.5f ± %.5f, median %.5f, 99 %% %.4f, 99.9 %% %.4f, max %.3f", r.KLDMean, r.KLDSE, r.KLDMedian, r.KLDP99, r.KLDP999, r.KLDMax)
+		line("base", "%s, perplexity %.4f ± %.4f", r.Base, r.BasePPL, r.BasePPLSE)
+		line("difference", "%+.4f ± %.4f", r.PPLDiff, r.PPLDiffSE)
+		line("ratio", "%.4f ± %.4f (%s), its logarithm %.5f ± %.5f", r.PPLRatio, r.PPLRatioSE, term.Percent(r.PPLRatio-1), r.LnPPLRatio, r.LnPPLRatioSE)
+		line("KL divergence", "mean %.5f ± %.5f", r.KLDMean, r.KLDSE)
 		line("same top token", "%.2f ± %.2f %%", 100*r.SameTop, 100*r.SameTopSE)
-		line("RMS Δp", "%.2f %%", 100*r.RMSDP)
+		line("Δp", "RMS %.3f ± %.3f %%, mean %+.3f ± %.3f %%", 100*r.RMSDP, 100*r.RMSDPSE, 100*r.DPMean, 100*r.DPMeanSE)
+		percentilesText(w, r.Comparison)
 	}
 	if len(r.Tasks) == 0 {
 		return
@@ -176,4 +178,18 @@ func evalText(w io.Writer, r evalResult) {
 		}
 		fmt.Fprintln(w)
 	}
+}
+
+// percentilesText prints how KL divergence and Δp are spread over the tokens.
+func percentilesText(w io.Writer, c *eval.Comparison) {
+	row := func(label, format string, scale float64, values ...float64) {
+		fmt.Fprintf(w, "%-16s", label)
+		for _, v := range values {
+			fmt.Fprintf(w, format, scale*v)
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintf(w, "\n%-16s%9s%9s%9s%9s%9s%9s%9s%9s%9s%9s%9s\n", "percentile", "max", "99.9", "99", "95", "90", "median", "10", "5", "1", "0.1", "min")
+	row("KL divergence", "%9.5f", 1, c.KLDMax, c.KLDP999, c.KLDP99, c.KLDP95, c.KLDP90, c.KLDMedian, c.KLDP10, c.KLDP5, c.KLDP1, c.KLDP001, c.KLDMin)
+	row("Δp %", "%+9.3f", 100, c.DPMax, c.DPP999, c.DPP99, c.DPP95, c.DPP90, c.DPMedian, c.DPP10, c.DPP5, c.DPP1, c.DPP001, c.DPMin)
 }
