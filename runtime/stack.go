@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"nibble/kernels"
 )
@@ -125,4 +126,13 @@ func (s *Stack) each(ctx context.Context, m *Model, f func(t *Session, i, n int)
 		}
 	}
 	return nil
+}
+
+// Clone returns a stack that goes its own way from here.
+func (s *Stack) Clone() *Stack {
+	c := &Stack{texts: s.texts, done: s.done}
+	for _, x := range s.x {
+		c.x = append(c.x, slices.Clone(x))
+	}
+	return c
 }
