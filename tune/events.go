@@ -14,7 +14,7 @@ func (l Listener) send(e Event) {
 
 // Phase opens a part of the run.
 type Phase struct {
-	Name  string `json:"name"` // "reference", "uniform", "sensitivity", "mixed" or "saving"
+	Name  string `json:"name"` // "reference", "screening", "speed", "uniform", "tuned", "front" or "saving"
 	About string `json:"about"`
 }
 
@@ -57,6 +57,29 @@ type Sensitivity struct {
 	Total  int     `json:"total"`
 }
 
+// Score is what one way to store one matrix does to the model, all else float.
+type Score struct {
+	Module string  `json:"module"`
+	Spec   string  `json:"spec"`
+	KLD    float64 `json:"kld"`
+	Bytes  int64   `json:"bytes"` // of the matrix
+	Cached bool    `json:"cached,omitempty"`
+	Done   int     `json:"done"` // of all that are to be measured
+	Total  int     `json:"total"`
+}
+
+// Predicted is the front as it is expected from the scores, and what the trials
+// so far correct of it: sent when the scores are known and after every trial.
+type Predicted struct {
+	Front []Prediction `json:"front"` // smallest first
+}
+
+// Explained reports why every matrix of the best trial is stored as it is.
+type Explained struct {
+	Trial   int      `json:"trial"`
+	Choices []Choice `json:"choices"` // in the order of the model
+}
+
 // Saved reports the written model.
 type Saved struct {
 	Path string `json:"path"`
@@ -79,6 +102,15 @@ func (TrialDone) EventName() string { return "tune_trial" }
 
 // EventName implements Event.
 func (Sensitivity) EventName() string { return "tune_sensitivity" }
+
+// EventName implements Event.
+func (Score) EventName() string { return "tune_score" }
+
+// EventName implements Event.
+func (Predicted) EventName() string { return "tune_predicted" }
+
+// EventName implements Event.
+func (Explained) EventName() string { return "tune_explained" }
 
 // EventName implements Event.
 func (Saved) EventName() string { return "tune_saved" }

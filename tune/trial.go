@@ -17,6 +17,8 @@ const (
 	Missed  State = "missed"  // measured in full, beyond the goal
 	Stopped State = "stopped" // stopped early: it could not pass any more
 	Failed  State = "failed"  // an error, in Note
+
+	Measured State = "measured" // in full, where there is no goal to pass or miss
 )
 
 // Trial is one recipe measured.
@@ -35,6 +37,7 @@ type Trial struct {
 	SameTop    float64      `json:"same_top"`
 	Windows    int          `json:"windows"` // measured; fewer than all when stopped
 	DecodeTPS  float64      `json:"decode_tps"`
+	Predicted  *Prediction  `json:"predicted,omitempty"` // before it was measured
 	Seconds    float64      `json:"seconds"`
 	Note       string       `json:"note,omitempty"`
 }
@@ -43,7 +46,36 @@ type Trial struct {
 func (t Trial) Loss() float64 { return t.PPLRatio - 1 }
 
 // measured reports whether the trial's figures cover the whole text.
-func (t Trial) measured() bool { return t.State == Passed || t.State == Missed }
+func (t Trial) measured() bool {
+	return t.State == Passed || t.State == Missed || t.State == Measured
+}
+
+// Prediction is what a recipe is expected to give.
+type Prediction struct {
+	SizeBytes int64   `json:"size_bytes"`
+	BPW       float64 `json:"bpw"`
+	KLD       float64 `json:"kld"`
+	Loss      float64 `json:"loss"`
+	DecodeTPS float64 `json:"decode_tps"` // 0 if unknown
+}
+
+// Choice is how one matrix is stored, and why.
+type Choice struct {
+	Module string  `json:"module"`
+	Spec   string  `json:"spec"`
+	Bytes  int64   `json:"bytes"`
+	KLD    float64 `json:"kld"`            // that it is expected to add
+	Down   *Step   `json:"down,omitempty"` // the next smaller way worth taking
+	Up     *Step   `json:"up,omitempty"`   // the next larger one
+	Why    string  `json:"why"`            // in words
+}
+
+// Step is what another way to store a matrix would change.
+type Step struct {
+	Spec  string  `json:"spec"`
+	Bytes int64   `json:"bytes"` // more, or less if negative
+	KLD   float64 `json:"kld"`
+}
 
 // Point is a trial on the front.
 type Point struct {
