@@ -29,6 +29,10 @@ func (f floatKernel) mul(dst []float32, w *Linear, x []float32, m, p0, p1 int) {
 	size := w.dtype.Size()
 	stretches := (w.k + floatDepth - 1) / floatDepth
 	depth := roundUp((w.k+stretches-1)/stretches, 16)
+	if m == 1 && stretches > 1 {
+		f.rows(dst, w, x, p0*panelRows, min(p1*panelRows, w.n), depth)
+		return
+	}
 	block := max(4, floatBlock/w.k&^3)
 	var part [64 * panelRows]float32
 	for t := 0; t < m; t += block {
@@ -49,6 +53,21 @@ func (f floatKernel) mul(dst []float32, w *Linear, x []float32, m, p0, p1 int) {
 				}
 			}
 		}
+	}
+}
+
+// rows is mul for one token: each row in full, for memory to be read in a single
+// stream, in sums of the same stretches.
+func (f floatKernel) rows(dst []float32, w *Linear, x []float32, r0, r1, depth int) {
+	size := w.dtype.Size()
+	var part [1]float32
+	for r := r0; r < r1; r++ {
+		sum := float32(0)
+		for c := 0; c < w.k; c += depth {
+			f.dots(part[:], 1, w.float[(r*w.k+c)*size:], w.k, w.dtype, x[c:], w.k, min(depth, w.k-c), 1, 1)
+			sum += part[0]
+		}
+		dst[r] = sum
 	}
 }
 
