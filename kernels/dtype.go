@@ -114,6 +114,34 @@ func DecodeFloats(dst []float32, src []byte, dt DType) {
 	}
 }
 
+// EncodeFloats converts src to little-endian elements of dst, rounding to nearest,
+// ties to even. It panics when dst is too short.
+func EncodeFloats(dst []byte, src []float32, dt DType) {
+	dst = dst[:len(src)*dt.Size()]
+	for i, v := range src {
+		switch dt {
+		case F32:
+			binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
+		case F16:
+			binary.LittleEndian.PutUint16(dst[2*i:], F32ToF16(v))
+		case BF16:
+			binary.LittleEndian.PutUint16(dst[2*i:], F32ToBF16(v))
+		}
+	}
+}
+
+// RoundFloats rounds values to what a storage type holds.
+func RoundFloats(x []float32, dt DType) {
+	for i, v := range x {
+		switch dt {
+		case F16:
+			x[i] = F16ToF32(F32ToF16(v))
+		case BF16:
+			x[i] = BF16ToF32(F32ToBF16(v))
+		}
+	}
+}
+
 func f32At(b []byte, i int) float32 {
 	return math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
 }

@@ -28,6 +28,15 @@ func NewFloatLinear(n, k int, dt DType, data []byte) (*Linear, error) {
 	return &Linear{n: n, k: k, format: strings.ToLower(dt.String()), float: data, dtype: dt}, nil
 }
 
+// NewMatrixLinear wraps float32 weights without copying them; they must stay
+// unchanged as long as the Linear is used. The matrix may have no gaps.
+func NewMatrixLinear(m Matrix) (*Linear, error) {
+	if m.Stride != m.Cols || len(m.Data) != m.Rows*m.Cols {
+		return nil, fmt.Errorf("matrix of %d x %d: %d elements with %d between rows", m.Rows, m.Cols, len(m.Data), m.Stride)
+	}
+	return NewFloatLinear(m.Rows, m.Cols, F32, floatBytes(m.Data))
+}
+
 // NewQuantLinear packs a quantized tensor for the kernels. The tensor is not
 // kept.
 func NewQuantLinear(q *QTensor) (*Linear, error) {

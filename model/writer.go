@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -211,6 +212,22 @@ func (w *Writer) PutQ(module string, q *kernels.QTensor) error {
 	}
 	shape := binary.LittleEndian.AppendUint64(nil, uint64(q.Rows))
 	return w.writeAt(module+".weight_shape", binary.LittleEndian.AppendUint64(shape, uint64(q.Cols)))
+}
+
+// PutFloats writes other values of a tensor that is kept, in its stored type.
+func (w *Writer) PutFloats(name string, v []float32) error {
+	t, err := w.src.Tensor(name)
+	if err != nil {
+		return err
+	}
+	for _, x := range v {
+		if math.Float32bits(x)&0x7f800000 == 0x7f800000 {
+			return fmt.Errorf("tensor %s: %w", name, ErrNotFinite)
+		}
+	}
+	data := make([]byte, len(v)*t.DType.Size())
+	kernels.EncodeFloats(data, v, t.DType)
+	return w.writeAt(name, data)
 }
 
 // PutFile adds a small file such as recipe.json.

@@ -149,7 +149,7 @@ func (g *gptqRun) row(r int, b [2]int, inverse kernels.Matrix, errs []float32) {
 
 // checkCalibrated refuses methods that need inputs where there are none.
 func checkCalibrated(s Spec) error {
-	if s.Method == GPTQ {
+	if methodOf(s.Method).inputs {
 		return fmt.Errorf("%w: %s needs the inputs of the matrix, which only quantizing the whole model gives", ErrRecipe, s)
 	}
 	return nil

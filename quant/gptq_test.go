@@ -6,12 +6,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"nibble/kernels"
 	"nibble/model"
-	rt "nibble/runtime"
 )
 
 func newEngine(t testing.TB, threads int) *kernels.Engine {
@@ -291,58 +289,6 @@ func outputLoss(h *hessian, w kernels.Matrix, q *kernels.QTensor) float64 {
 		}
 	}
 	return loss
-}
-
-// The same bytes on any number of threads, and from Run as from Apply.
-func TestGPTQIsDeterministic(t *testing.T) {
-	ck, err := model.Open("demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ck.Close()
-	r, err := ParseRecipe("w4 g32 sym gptq; *.down_proj w4 g64 asym mse; embed_tokens w8 g32 sym gptq")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cal, err := NewCalibration(ck, CalibrationOptions{Samples: 3, Length: 64})
-	if err != nil {
-		t.Fatal(err)
-	}
-	quantized := func(threads int) map[string]*kernels.QTensor {
-		eng := newEngine(t, threads)
-		base, err := rt.Load(context.Background(), eng, ck)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := map[string]*kernels.QTensor{}
-		j := job{eng: eng, ck: ck, base: base, recipe: r, calibration: cal}
-		report, err := j.run(context.Background(), func(m model.Module, q *kernels.QTensor, _ *kernels.Linear) error {
-			out[m.Name] = q
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if report.Calibration != cal {
-			t.Error("the report does not name the calibration")
-		}
-		for _, m := range report.Modules {
-			if m.Module == "model.embed_tokens" && (m.Note == "" || !strings.HasSuffix(m.Spec, "mse")) {
-				t.Errorf("the embedding's substitution is not told: %+v", m)
-			}
-		}
-		return out
-	}
-	one, three := quantized(1), quantized(3)
-	for name, q := range one {
-		o := three[name]
-		if (q == nil) != (o == nil) {
-			t.Fatalf("%s: one of the runs kept it", name)
-		}
-		if q != nil && (!slices.Equal(q.Codes, o.Codes) || !slices.Equal(q.Scales, o.Scales) || !slices.Equal(q.Zeros, o.Zeros)) {
-			t.Errorf("%s differs between one thread and three", name)
-		}
-	}
 }
 
 func TestCalibration(t *testing.T) {

@@ -21,7 +21,10 @@ type Stats struct {
 
 // Quantize stores w, rows x cols row-major, by spec, which may not be Keep.
 func Quantize(eng *kernels.Engine, w []float32, rows, cols int, spec Spec) (*kernels.QTensor, Stats, error) {
-	return quantize(context.Background(), eng, rows, cols, spec, func(_ []float32, r int) []float32 { return w[r*cols : (r+1)*cols] }, nil)
+	if err := checkCalibrated(spec); err != nil {
+		return nil, Stats{}, err
+	}
+	return quantize(context.Background(), eng, rows, cols, spec, nil, func(_ []float32, r int) []float32 { return w[r*cols : (r+1)*cols] }, nil)
 }
 
 // slabWeights is how many weights are quantized between looks at the context
@@ -29,14 +32,12 @@ func Quantize(eng *kernels.Engine, w []float32, rows, cols int, spec Spec) (*ker
 const slabWeights = 1 << 21
 
 // quantize stores the rows that row returns, which may use the buffer of cols
-// weights that it is given. Rows are independent and shared out among the
-// engine's threads; step, which may be nil, hears how many more are done.
-func quantize(ctx context.Context, eng *kernels.Engine, rows, cols int, spec Spec, row func(buf []float32, r int) []float32, step func(rows int)) (*kernels.QTensor, Stats, error) {
+// weights that it is given. h weighs the squared error of each column, nil alike.
+// Rows are independent and shared out among the engine's threads; step, which may
+// be nil, hears how many more are done.
+func quantize(ctx context.Context, eng *kernels.Engine, rows, cols int, spec Spec, h []float32, row func(buf []float32, r int) []float32, step func(rows int)) (*kernels.QTensor, Stats, error) {
 	if err := spec.Validate(); err != nil || spec.Kept() {
 		return nil, Stats{}, fmt.Errorf("%s cannot be applied: %w", spec, errors.Join(err, ErrRecipe))
-	}
-	if err := checkCalibrated(spec); err != nil {
-		return nil, Stats{}, err
 	}
 	q, err := kernels.NewQTensor(rows, cols, spec.Scheme())
 	if err != nil {
@@ -60,7 +61,7 @@ func quantize(ctx context.Context, eng *kernels.Engine, rows, cols int, spec Spe
 				if errs[r].bad = firstNotFinite(w); errs[r].bad >= 0 {
 					continue
 				}
-				quantizeRow(q, w, r, spec)
+				quantizeRow(q, w, h, r, spec)
 				q.DequantRow(back, r)
 				errs[r].measure(w, back)
 			}
@@ -117,15 +118,18 @@ func total(rows []rowError, n int) Stats {
 	return s
 }
 
-func quantizeRow(q *kernels.QTensor, row []float32, r int, spec Spec) {
+func quantizeRow(q *kernels.QTensor, row, h []float32, r int, spec Spec) {
 	width, groups := q.Scheme.GroupWidth(q.Cols), q.Groups()
 	for g := range groups {
 		x := row[g*width : min((g+1)*width, q.Cols)]
 		var best grid
-		if spec.Method == MSE {
-			best = searchGrid(x, nil, spec)
-		} else {
+		switch {
+		case spec.Method == RTN:
 			best = plainGrid(x, spec)
+		case h == nil:
+			best = searchGrid(x, nil, spec)
+		default:
+			best = searchGrid(x, h[g*width:min((g+1)*width, q.Cols)], spec)
 		}
 		q.Scales[r*groups+g] = best.scale
 		if !spec.Sym {

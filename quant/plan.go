@@ -24,8 +24,9 @@ type Plan struct {
 // PlannedModule is one matrix with what becomes of it.
 type PlannedModule struct {
 	Module model.Module
-	Spec   Spec
+	Spec   Spec // what is done, which Note explains where the recipe says otherwise
 	Bytes  int64
+	Note   string
 }
 
 // Rough costs for the estimates: what the process takes before any weights, with
@@ -102,7 +103,8 @@ func NewPlan(ck *model.Checkpoint, r Recipe) (Plan, error) {
 		BPW:       8 * float64(layout.TensorBytes()) / float64(ck.Params())}
 	largest := int64(0) // memory for one matrix
 	for _, m := range modules {
-		pm := PlannedModule{Module: m, Spec: r.For(m), Bytes: layout.ModuleBytes(m.Name)}
+		pm := PlannedModule{Module: m, Bytes: layout.ModuleBytes(m.Name)}
+		pm.Spec, pm.Note = r.planned(m)
 		p.Modules = append(p.Modules, pm)
 		_, _, stored := ck.Stored(m.Name + ".weight")
 		if pm.Spec.Kept() {
@@ -142,6 +144,9 @@ func (r Recipe) substitutions(c model.Config) []string {
 				add("%s is kept as stored: name it in a rule to quantize it", m.Name)
 			}
 			continue
+		}
+		if _, note := r.planned(m); note != "" {
+			add("%s: %s", m.Name, note)
 		}
 		if width := spec.Scheme().GroupWidth(m.Cols); m.Cols%width != 0 {
 			add("%s: %d columns are no multiple of %d: the last group of a row has %d", m.Name, m.Cols, width, m.Cols%width)

@@ -186,7 +186,7 @@ func TestCancelWithinMatrix(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	seen := 0
 	zeros := make([]float32, cols)
-	_, _, err := quantize(ctx, engine(t, 1), rows, cols, Spec{4, 0, true, RTN}, func([]float32, int) []float32 { return zeros }, func(n int) {
+	_, _, err := quantize(ctx, engine(t, 1), rows, cols, Spec{4, 0, true, RTN}, nil, func([]float32, int) []float32 { return zeros }, func(n int) {
 		seen += n
 		cancel()
 	})

@@ -149,7 +149,30 @@ func (r Recipe) CheckFor(c model.Config) error {
 
 // Calibrated reports whether a matrix of the model needs a calibration.
 func (r Recipe) Calibrated(c model.Config) bool {
-	return slices.ContainsFunc(c.Modules(), func(m model.Module) bool { return r.For(m).Method == GPTQ && inputOf(m.Kind) != "" })
+	return slices.ContainsFunc(c.Modules(), func(m model.Module) bool {
+		s, _ := r.planned(m)
+		return !s.Kept() && methodOf(s.Method).inputs
+	})
+}
+
+// planned returns what is done with a matrix: what the recipe says, or, where its
+// method cannot work, a search for the scales and a note that says why.
+func (r Recipe) planned(m model.Module) (Spec, string) {
+	s := r.For(m)
+	if s.Kept() {
+		return s, ""
+	}
+	switch f := methodOf(s.Method); {
+	case f.inputs && inputOf(m.Kind) == "":
+		note := s.Method + " needs inputs that are multiplied; the scales were searched instead"
+		s.Method = MSE
+		return s, note
+	case f.matrix == nil && m.Layer < 0:
+		note := s.Method + " needs a whole layer; the scales were searched instead"
+		s.Method = MSE
+		return s, note
+	}
+	return s, ""
 }
 
 // String returns the short form, which ParseRecipe reads back.

@@ -145,13 +145,7 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 			return Result{}, err
 		}
 	}
-	report, err := j.run(ctx, func(m model.Module, q *kernels.QTensor, _ *kernels.Linear) error {
-		o.Source.Release(m.Name + ".weight")
-		if q == nil {
-			return nil // Commit copies what is kept
-		}
-		return w.PutQ(m.Name, q)
-	})
+	report, err := j.run(ctx, writerSink{w})
 	if err != nil {
 		return Result{}, err
 	}
@@ -171,30 +165,50 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 	return Result{Path: o.Out, SizeBytes: report.SizeBytes, BPW: report.BPW, Seconds: time.Since(start).Seconds(), Report: report}, nil
 }
 
+// writerSink writes what a pass finishes; the writer copies what is kept.
+type writerSink struct{ w *model.Writer }
+
+func (s writerSink) putQ(m model.Module, q *kernels.QTensor) error { return s.w.PutQ(m.Name, q) }
+func (s writerSink) putFloats(name string, v []float32) error      { return s.w.PutFloats(name, v) }
+
 // Apply quantizes in memory: the same tensors that Run writes, in place of those
 // of base, which must be loaded from ck.
 func Apply(ctx context.Context, base *rt.Model, ck *model.Checkpoint, r Recipe, l Listener) (*rt.Model, Report, error) {
 	if err := check(ck, r); err != nil {
 		return nil, Report{}, err
 	}
-	over := make(map[string]*kernels.Linear)
+	out := &memorySink{config: ck.Config, over: map[string]*kernels.Linear{}, vectors: map[string][]float32{}}
 	j := job{eng: base.Engine, ck: ck, base: base, recipe: r, l: l}
-	report, err := j.run(ctx, func(m model.Module, q *kernels.QTensor, lin *kernels.Linear) error {
-		if q != nil && lin == nil {
-			var err error
-			if lin, err = kernels.NewQuantLinear(q); err != nil {
-				return err
-			}
-		}
-		if lin != nil {
-			over[m.Name] = lin
-		}
-		return nil
-	})
+	report, err := j.run(ctx, out)
 	if err != nil {
 		return nil, Report{}, err
 	}
-	return base.With(over), report, nil
+	return base.With(out.over).WithVectors(out.vectors), report, nil
+}
+
+// memorySink prepares what a pass finishes for the kernels.
+type memorySink struct {
+	config  model.Config
+	over    map[string]*kernels.Linear
+	vectors map[string][]float32
+}
+
+func (s *memorySink) putQ(m model.Module, q *kernels.QTensor) error {
+	l, err := kernels.NewQuantLinear(q)
+	s.over[m.Name] = l
+	return err
+}
+
+func (s *memorySink) putFloats(name string, v []float32) error {
+	for _, m := range s.config.Modules() {
+		if m.Name+".weight" == name {
+			l, err := kernels.NewMatrixLinear(kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols, Data: v})
+			s.over[m.Name] = l
+			return err
+		}
+	}
+	s.vectors[name] = v
+	return nil
 }
 
 // job is the quantization of a checkpoint.
@@ -207,110 +221,26 @@ type job struct {
 	l           Listener
 }
 
-// run quantizes the matrices one by one and hands them on: nil for those that
-// are kept, packed as well if that was needed.
-func (j job) run(ctx context.Context, put func(model.Module, *kernels.QTensor, *kernels.Linear) error) (Report, error) {
-	eng, ck, r, l := j.eng, j.ck, j.recipe, j.l
-	plan, err := NewPlan(ck, r)
+// run quantizes the matrices and hands them on.
+func (j job) run(ctx context.Context, out sink) (Report, error) {
+	plan, err := NewPlan(j.ck, j.recipe)
 	if err != nil {
 		return Report{}, err
 	}
-	report := Report{Source: ck.Ref, SourceSHA256: ck.Hash(), Recipe: r, SizeBytes: plan.SizeBytes, BPW: plan.BPW}
-	var seq *sequence
-	if r.Calibrated(ck.Config) {
+	report := Report{Source: j.ck.Ref, SourceSHA256: j.ck.Hash(), Recipe: j.recipe, SizeBytes: plan.SizeBytes, BPW: plan.BPW}
+	if j.recipe.Calibrated(j.ck.Config) {
 		if j.calibration == nil {
-			if j.calibration, err = NewCalibration(ck, CalibrationOptions{}); err != nil {
+			if j.calibration, err = NewCalibration(j.ck, CalibrationOptions{}); err != nil {
 				return Report{}, err
 			}
 		}
 		report.Calibration = j.calibration
-		if seq, err = newSequence(j.base, j.calibration); err != nil {
-			return Report{}, err
-		}
 	}
-	l.send(Started{Recipe: r.String(), Modules: plan.Quantized, Params: plan.QuantizedParams})
-	start, done, params := time.Now(), 0, int64(0)
-	for _, p := range plan.Modules {
-		if err := ctx.Err(); err != nil {
-			return Report{}, err
-		}
-		line := ModuleReport{Module: p.Module.Name, Spec: p.Spec.String(), Bytes: p.Bytes}
-		if p.Spec.Kept() {
-			if err := ck.CheckFinite(ctx, p.Module.Name+".weight"); err != nil {
-				return Report{}, err
-			}
-			if err := put(p.Module, nil, nil); err != nil {
-				return Report{}, err
-			}
-			report.Modules = append(report.Modules, line)
-			continue
-		}
-		spec := p.Spec
-		if spec.Method == GPTQ && inputOf(p.Module.Kind) == "" {
-			spec.Method = MSE // looked up row by row, an embedding has no inputs to weigh
-			line.Spec, line.Note = spec.String(), "gptq needs inputs that are multiplied; the scales were searched instead"
-		}
-		step := func(rows int) {
-			params += int64(rows) * int64(p.Module.Cols)
-			seconds := time.Since(start).Seconds()
-			l.send(Progress{p.Module.Name, params, plan.QuantizedParams, seconds, seconds * float64(plan.QuantizedParams-params) / float64(params)})
-		}
-		var q *kernels.QTensor
-		var stats Stats
-		if spec.Method == GPTQ {
-			q, stats, err = seq.gptq(ctx, ck, p.Module, spec, step)
-		} else {
-			q, stats, err = one(ctx, eng, ck, p.Module, spec, step)
-		}
-		if err != nil {
-			return Report{}, err
-		}
-		var lin *kernels.Linear
-		if seq != nil {
-			if lin, err = kernels.NewQuantLinear(q); err == nil {
-				err = seq.put(ctx, p.Module, lin)
-			}
-			if err != nil {
-				return Report{}, err
-			}
-		}
-		if err := put(p.Module, q, lin); err != nil {
-			return Report{}, err
-		}
-		line.Stats = stats
-		report.Modules = append(report.Modules, line)
-		done++
-		l.send(ModuleDone{p.Module.Name, line.Spec, stats, done, plan.Quantized, params, plan.QuantizedParams})
-	}
-	for _, name := range ck.Config.Norms() {
-		if err := ck.CheckFinite(ctx, name); err != nil {
-			return Report{}, err
-		}
-	}
-	return report, nil
-}
-
-// One quantizes a single matrix of a checkpoint.
-func One(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model.Module, s Spec) (*kernels.QTensor, Stats, error) {
-	if err := checkCalibrated(s); err != nil {
-		return nil, Stats{}, err
-	}
-	return one(ctx, eng, ck, m, s, nil)
-}
-
-// one decodes rows as they are quantized: the matrix never exists as floats.
-func one(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model.Module, s Spec, step func(rows int)) (*kernels.QTensor, Stats, error) {
-	t, err := ck.Tensor(m.Name + ".weight")
+	j.l.send(Started{Recipe: j.recipe.String(), Modules: plan.Quantized, Params: plan.QuantizedParams})
+	p, err := newPass(j.ck, plan, j.base, report.Calibration, j.eng, out, j.l)
 	if err != nil {
-		return nil, Stats{}, err
+		return Report{}, err
 	}
-	width := m.Cols * t.DType.Size()
-	q, stats, err := quantize(ctx, eng, m.Rows, m.Cols, s, func(buf []float32, r int) []float32 {
-		kernels.DecodeFloats(buf, t.Data[r*width:(r+1)*width], t.DType)
-		return buf
-	}, step)
-	if errors.Is(err, ErrNotFinite) {
-		err = fmt.Errorf("%s: tensor %s: %w; the checkpoint is damaged", ck.Ref, t.Name, err)
-	}
-	return q, stats, err
+	report.Modules, err = p.run(ctx)
+	return report, err
 }

@@ -115,7 +115,7 @@ func TestEightBitCodesReach127(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				quantizeRow(q, row, 0, spec)
+				quantizeRow(q, row, nil, 0, spec)
 				for i := range row {
 					if q.Code(0, i) == 0 {
 						t.Errorf("%s %s: weight %g has the code of -128", name, method, row[i])

@@ -13,13 +13,14 @@ import (
 // last: each matrix is shown the inputs it gets from the quantized matrices
 // before it ("true sequential" in GPTQ's terms).
 type sequence struct {
-	base, cur *rt.Model // as it was, and with what is quantized of the current layer
+	base, cur *rt.Model // as it was, and with what is done of the current layer
 	over      map[string]*kernels.Linear
-	layer     int
-	stack     *rt.Stack
+	vectors   map[string][]float32
+	stack     *rt.Stack // before the current layer of the quantized model
+	floats    *rt.Stack // of the float model; nil until outputs is called
 
-	kind    string          // of the inputs in moments, "" for none
-	moments *hessian        // of the matrices being quantized
+	kind    string          // of the inputs in moments
+	moments *hessian        // of the matrices being quantized, nil for none
 	factors map[int]*factor // by width of a group
 }
 
@@ -28,7 +29,14 @@ func newSequence(base *rt.Model, c *Calibration) (*sequence, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", c.Name, ErrCalibration, err)
 	}
-	return &sequence{base: base, cur: base, over: map[string]*kernels.Linear{}, stack: stack}, nil
+	s := &sequence{base: base, stack: stack}
+	s.reset()
+	return s, nil
+}
+
+// reset forgets what is done of a layer: the stack is past it.
+func (s *sequence) reset() {
+	s.over, s.vectors, s.cur, s.moments = map[string]*kernels.Linear{}, map[string][]float32{}, s.base, nil
 }
 
 // inputOf names the kind whose inputs a matrix shares; "" has none.
@@ -44,15 +52,70 @@ func inputOf(kind string) string {
 	return ""
 }
 
+// enter passes the layers before one.
+func (s *sequence) enter(ctx context.Context, layer int) error {
+	for s.stack.Layer() < layer {
+		if err := s.stack.Advance(ctx, s.cur); err != nil {
+			return err
+		}
+		s.reset()
+	}
+	return nil
+}
+
+// put makes a matrix part of the model that later ones follow.
+func (s *sequence) put(m model.Module, l *kernels.Linear) {
+	if inputOf(m.Kind) == "" {
+		return // the stack has embedded its texts already
+	}
+	s.over[m.Name] = l
+	s.rewire()
+}
+
+// putVector does the same for a norm or a bias.
+func (s *sequence) putVector(name string, v []float32) {
+	s.vectors[name] = v
+	s.rewire()
+}
+
+func (s *sequence) rewire() {
+	s.cur = s.base.With(s.over).WithVectors(s.vectors)
+}
+
+// input gives f, text by text, what enters a matrix of the current layer; x is
+// valid during the call.
+func (s *sequence) input(ctx context.Context, m model.Module, f func(x []float32, rows, cols int) error) error {
+	return s.stack.Input(ctx, s.cur, inputOf(m.Kind), f)
+}
+
+// states returns the hidden states that enter the current layer from the
+// quantized layers before it, by text, tokens x hidden. They must not be changed.
+func (s *sequence) states() [][]float32 { return s.stack.States() }
+
+// outputs returns the hidden states that the float layer gives for the inputs of
+// the float model, by text. They are valid until the next layer and must not be
+// changed.
+func (s *sequence) outputs(ctx context.Context) ([][]float32, error) {
+	if s.floats == nil {
+		var err error
+		if s.floats, err = s.base.NewStack(s.stack.Texts()); err != nil {
+			return nil, err
+		}
+	}
+	for s.floats.Layer() <= s.stack.Layer() {
+		if err := s.floats.Advance(ctx, s.base); err != nil {
+			return nil, err
+		}
+	}
+	return s.floats.States(), nil
+}
+
 // factor returns the factor of the Hessian of a matrix's inputs for groups of a
 // width. Matrices must come in the order of the model.
 func (s *sequence) factor(ctx context.Context, m model.Module, width int) (*factor, error) {
-	if err := s.reach(ctx, m); err != nil {
-		return nil, err
-	}
 	if kind := inputOf(m.Kind); s.moments == nil || s.kind != kind {
 		s.kind, s.moments, s.factors = kind, newHessian(s.base.Engine, m.Cols), map[int]*factor{}
-		err := s.stack.Input(ctx, s.cur, kind, func(x []float32, rows, cols int) error { return s.moments.add(ctx, x, rows, cols) })
+		err := s.input(ctx, m, func(x []float32, rows, cols int) error { return s.moments.add(ctx, x, rows, cols) })
 		if err == nil {
 			err = s.moments.flush(ctx)
 		}
@@ -70,62 +133,32 @@ func (s *sequence) factor(ctx context.Context, m model.Module, width int) (*fact
 	return s.factors[width], nil
 }
 
-// reach passes the layers before a matrix.
-func (s *sequence) reach(ctx context.Context, m model.Module) error {
-	target := m.Layer
-	if m.Kind == "head" {
-		target = s.base.Config.Layers
+// gptqMatrix quantizes a matrix for its inputs.
+func gptqMatrix(ctx context.Context, p *pass, m PlannedModule, step func(rows int)) (*kernels.QTensor, Stats, error) {
+	f, err := p.seq.factor(ctx, m.Module, m.Spec.Scheme().GroupWidth(m.Module.Cols))
+	if err != nil {
+		return nil, Stats{}, err
 	}
-	for s.stack.Layer() < target {
-		if err := s.stack.Advance(ctx, s.cur); err != nil {
-			return err
-		}
-		s.moments = nil
+	w, err := p.weight(ctx, m.Module)
+	if err != nil {
+		return nil, Stats{}, err
 	}
-	if s.layer != target { // the layers passed are not needed any more
-		s.layer, s.over, s.cur = target, map[string]*kernels.Linear{}, s.base
+	q, err := gptq(ctx, p.eng, w, f, m.Spec, step)
+	if err != nil {
+		return nil, Stats{}, err
 	}
-	return nil
+	return q, measure(p.eng, w, q), nil
 }
 
-// put makes a quantized matrix part of the model that later ones follow.
-func (s *sequence) put(ctx context.Context, m model.Module, l *kernels.Linear) error {
-	if inputOf(m.Kind) == "" || m.Kind == "head" {
-		return nil // the stack has embedded its texts already
-	}
-	if err := s.reach(ctx, m); err != nil {
-		return err
-	}
-	s.over[m.Name] = l
-	s.cur = s.base.With(s.over)
-	return nil
-}
-
-// gptq quantizes a matrix of the checkpoint for its inputs.
-func (s *sequence) gptq(ctx context.Context, ck *model.Checkpoint, m model.Module, spec Spec, step func(rows int)) (*kernels.QTensor, Stats, error) {
-	t, err := ck.Tensor(m.Name + ".weight")
-	if err != nil {
-		return nil, Stats{}, err
-	}
-	if err := ck.CheckFinite(ctx, t.Name); err != nil {
-		return nil, Stats{}, err
-	}
-	f, err := s.factor(ctx, m, spec.Scheme().GroupWidth(m.Cols))
-	if err != nil {
-		return nil, Stats{}, err
-	}
-	w := kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols, Data: t.Floats()}
-	q, err := gptq(ctx, s.base.Engine, w, f, spec, step)
-	if err != nil {
-		return nil, Stats{}, err
-	}
-	errs := make([]rowError, m.Rows)
-	s.base.Engine.For(m.Rows, func(_, lo, hi int) {
-		back := make([]float32, m.Cols)
+// measure compares a quantized matrix with its weights.
+func measure(eng *kernels.Engine, w kernels.Matrix, q *kernels.QTensor) Stats {
+	errs := make([]rowError, w.Rows)
+	eng.For(w.Rows, func(_, lo, hi int) {
+		back := make([]float32, w.Cols)
 		for r := lo; r < hi; r++ {
 			q.DequantRow(back, r)
 			errs[r].measure(w.Row(r), back)
 		}
 	})
-	return q, total(errs, m.Rows*m.Cols), nil
+	return total(errs, w.Rows*w.Cols)
 }

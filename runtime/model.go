@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 
 	"nibble/kernels"
 	"nibble/model"
@@ -164,6 +165,25 @@ func (m *Model) With(over map[string]*kernels.Linear) *Model {
 	v := *m
 	v.linears = maps.Clone(m.linears)
 	maps.Copy(v.linears, over)
+	v.wire()
+	return &v
+}
+
+// WithVectors returns a model that differs in the given norms and biases, by
+// tensor ("model.norm.weight"), and shares all else.
+func (m *Model) WithVectors(over map[string][]float32) *Model {
+	if len(over) == 0 {
+		return m
+	}
+	v := *m
+	v.shared = &weights{norms: maps.Clone(m.shared.norms), biases: maps.Clone(m.shared.biases)}
+	for name, x := range over {
+		if _, ok := v.shared.norms[name]; ok {
+			v.shared.norms[name] = x
+		} else {
+			v.shared.biases[strings.TrimSuffix(name, ".bias")] = x
+		}
+	}
 	v.wire()
 	return &v
 }

@@ -41,6 +41,13 @@ func (m *Model) NewStack(texts [][]int32) (*Stack, error) {
 // Layer returns the number of layers passed.
 func (s *Stack) Layer() int { return s.done }
 
+// Texts returns the tokens of the texts.
+func (s *Stack) Texts() [][]int32 { return s.texts }
+
+// States returns the hidden states after the layers passed, by text, tokens x
+// hidden; the caller must not change them, and Advance does.
+func (s *Stack) States() [][]float32 { return s.x }
+
 // Bytes returns the memory of the hidden states.
 func (s *Stack) Bytes() int64 {
 	n := int64(0)

@@ -1,0 +1,417 @@
+package quant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"nibble/kernels"
+	"nibble/model"
+	rt "nibble/runtime"
+)
+
+// method is how a method takes part in a pass over a checkpoint. A pass goes
+// stage by stage: the embedding, each layer, the output head. In a stage, the
+// methods' transform come first, then the matrices of methods with matrix in the
+// order of the model, then those of methods with layer.
+type method struct {
+	// inputs says that the method measures the inputs of the matrices: the recipe
+	// needs a calibration and the pass has a sequence.
+	inputs bool
+
+	// transform, if there is one, prepares a stage for its matrices ms of the method:
+	// it may replace weights, norms and biases of the stage by others that compute
+	// the same (pass.replaceWeight, pass.replaceVector).
+	transform func(ctx context.Context, p *pass, s stage, ms []PlannedModule) error
+
+	// matrix quantizes one matrix; step hears how many more rows are done.
+	matrix func(ctx context.Context, p *pass, m PlannedModule, step func(rows int)) (*kernels.QTensor, Stats, error)
+
+	// layer quantizes all of its matrices of a layer together, for the inputs
+	// sequence.states and, if it wants them, the float model's outputs
+	// (sequence.outputs: the sequence then follows the float model as well). The
+	// others of the layer are quantized already (pass.settled). The results are in the order of ms.
+	// step hears of rows, of all ms together.
+	layer func(ctx context.Context, p *pass, s stage, ms []PlannedModule, step func(rows int)) ([]Quantized, error)
+}
+
+// Quantized is a matrix with what quantizing did to it.
+type Quantized struct {
+	Q     *kernels.QTensor
+	Stats Stats
+}
+
+// methodOf returns a method by its name, which is one of Methods.
+func methodOf(name string) method {
+	rows := func(ctx context.Context, p *pass, m PlannedModule, step func(int)) (*kernels.QTensor, Stats, error) {
+		return p.quantizeRows(ctx, m, nil, step)
+	}
+	switch name {
+	case GPTQ:
+		return method{inputs: true, matrix: gptqMatrix}
+	default:
+		return method{matrix: rows}
+	}
+}
+
+// stage is what a pass does in one go.
+type stage struct {
+	layer   int // -1 for the embedding, the number of layers for the head
+	modules []PlannedModule
+}
+
+// stages cuts the matrices of a plan into stages.
+func stages(c model.Config, ms []PlannedModule) []stage {
+	var out []stage
+	for _, m := range ms {
+		layer := layerOf(c, m.Module)
+		if n := len(out); n == 0 || out[n-1].layer != layer {
+			out = append(out, stage{layer: layer})
+		}
+		last := &out[len(out)-1]
+		last.modules = append(last.modules, m)
+	}
+	return out
+}
+
+// layerOf is the layer whose inputs a matrix sees.
+func layerOf(c model.Config, m model.Module) int {
+	if m.Kind == "head" {
+		return c.Layers
+	}
+	return m.Layer
+}
+
+// of returns the stage's matrices of a method.
+func (s stage) of(name string) []PlannedModule {
+	var out []PlannedModule
+	for _, m := range s.modules {
+		if !m.Spec.Kept() && m.Spec.Method == name {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// needs reports whether a method of the stage has a property.
+func (s stage) needs(property func(method) bool) bool {
+	for _, m := range s.modules {
+		if !m.Spec.Kept() && property(methodOf(m.Spec.Method)) {
+			return true
+		}
+	}
+	return false
+}
+
+// sink takes what a pass finishes.
+type sink interface {
+	// putQ takes a quantized matrix.
+	putQ(m model.Module, q *kernels.QTensor) error
+	// putFloats takes a tensor that a transformation replaced, rounded to the type
+	// that it is stored in.
+	putFloats(name string, v []float32) error
+}
+
+// pass is the quantization of a checkpoint by a recipe. What it returns to
+// methods is valid within the stage.
+type pass struct {
+	eng *kernels.Engine
+	ck  *model.Checkpoint
+	out sink
+	l   Listener
+
+	// seq follows the model that is being quantized; nil when no method of this stage
+	// or a later one measures inputs.
+	seq *sequence
+
+	weights map[string]kernels.Matrix   // of this stage that were replaced, by module
+	vectors map[string][]float32        // norms and biases of this stage that were replaced, by tensor
+	done    map[string]*kernels.QTensor // of this stage
+
+	plan    Plan
+	lines   map[string]ModuleReport
+	start   time.Time
+	params  int64 // quantized so far
+	modules int   // quantized so far
+}
+
+// newPass prepares a pass; base is needed for methods that measure inputs.
+func newPass(ck *model.Checkpoint, plan Plan, base *rt.Model, c *Calibration, eng *kernels.Engine, out sink, l Listener) (*pass, error) {
+	p := &pass{eng: eng, ck: ck, out: out, l: l, plan: plan, lines: map[string]ModuleReport{}, start: time.Now()}
+	if c == nil {
+		return p, nil
+	}
+	var err error
+	p.seq, err = newSequence(base, c)
+	return p, err
+}
+
+// run goes through all stages and returns the lines of the report.
+func (p *pass) run(ctx context.Context) ([]ModuleReport, error) {
+	for _, name := range p.ck.Config.Norms() {
+		if err := p.ck.CheckFinite(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	all := stages(p.ck.Config, p.plan.Modules)
+	last := -1 // the last stage for which inputs are measured
+	for i, s := range all {
+		if s.needs(func(m method) bool { return m.inputs }) {
+			last = i
+		}
+	}
+	for i, s := range all {
+		if i > last {
+			p.seq = nil
+		}
+		if err := p.stage(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	var lines []ModuleReport
+	for _, m := range p.plan.Modules {
+		lines = append(lines, p.lines[m.Module.Name])
+	}
+	return lines, nil
+}
+
+// enter begins a stage.
+func (p *pass) enter(ctx context.Context, s stage) error {
+	p.weights, p.vectors, p.done = map[string]kernels.Matrix{}, map[string][]float32{}, map[string]*kernels.QTensor{}
+	if p.seq == nil || s.layer < 0 {
+		return nil
+	}
+	return p.seq.enter(ctx, s.layer)
+}
+
+func (p *pass) stage(ctx context.Context, s stage) error {
+	if err := p.enter(ctx, s); err != nil {
+		return err
+	}
+	return p.work(ctx, s)
+}
+
+// work quantizes the matrices of a stage.
+func (p *pass) work(ctx context.Context, s stage) error {
+	for _, name := range Methods() {
+		if f, ms := methodOf(name).transform, s.of(name); f != nil && len(ms) > 0 {
+			if err := f(ctx, p, s, ms); err != nil {
+				return err
+			}
+		}
+	}
+	for _, m := range s.modules {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := p.module(ctx, m); err != nil {
+			return err
+		}
+	}
+	for _, name := range Methods() {
+		f, ms := methodOf(name).layer, s.of(name)
+		if f == nil || len(ms) == 0 {
+			continue
+		}
+		results, err := f(ctx, p, s, ms, p.stepper(ms...))
+		if err != nil {
+			return err
+		}
+		for i, m := range ms {
+			if err := p.finish(m, results[i].Q, results[i].Stats); err != nil {
+				return err
+			}
+		}
+	}
+	for name, v := range p.vectors {
+		if err := p.out.putFloats(name, v); err != nil {
+			return err
+		}
+	}
+	for _, m := range s.modules {
+		p.ck.Release(m.Module.Name + ".weight")
+	}
+	return nil
+}
+
+// module deals with one matrix, unless its method takes the layer as a whole.
+func (p *pass) module(ctx context.Context, m PlannedModule) error {
+	if m.Spec.Kept() {
+		if err := p.ck.CheckFinite(ctx, m.Module.Name+".weight"); err != nil {
+			return err
+		}
+		p.lines[m.Module.Name] = m.line(Stats{})
+		if w, ok := p.weights[m.Module.Name]; ok {
+			return p.out.putFloats(m.Module.Name+".weight", w.Data)
+		}
+		return nil
+	}
+	f := methodOf(m.Spec.Method).matrix
+	if f == nil {
+		return nil
+	}
+	q, stats, err := f(ctx, p, m, p.stepper(m))
+	if err != nil {
+		return err
+	}
+	return p.finish(m, q, stats)
+}
+
+// line is the matrix's line in the report.
+func (m PlannedModule) line(s Stats) ModuleReport {
+	return ModuleReport{Module: m.Module.Name, Spec: m.Spec.String(), Bytes: m.Bytes, Note: m.Note, Stats: s}
+}
+
+// finish hands on a quantized matrix.
+func (p *pass) finish(m PlannedModule, q *kernels.QTensor, s Stats) error {
+	p.done[m.Module.Name] = q
+	if p.seq != nil {
+		l, err := kernels.NewQuantLinear(q)
+		if err != nil {
+			return err
+		}
+		p.seq.put(m.Module, l)
+	}
+	if err := p.out.putQ(m.Module, q); err != nil {
+		return err
+	}
+	p.lines[m.Module.Name] = m.line(s)
+	p.modules++
+	p.l.send(ModuleDone{m.Module.Name, m.Spec.String(), s, p.modules, p.plan.Quantized, p.params, p.plan.QuantizedParams})
+	return nil
+}
+
+// stepper returns what tells of the progress in some matrices.
+func (p *pass) stepper(ms ...PlannedModule) func(rows int) {
+	i, left := 0, ms[0].Module.Rows
+	return func(rows int) {
+		for rows > 0 && i < len(ms) {
+			n := min(rows, left)
+			p.params += int64(n) * int64(ms[i].Module.Cols)
+			rows, left = rows-n, left-n
+			if left == 0 && i+1 < len(ms) {
+				i++
+				left = ms[i].Module.Rows
+			} else if left == 0 {
+				break
+			}
+		}
+		total, seconds := p.plan.QuantizedParams, time.Since(p.start).Seconds()
+		p.l.send(Progress{ms[i].Module.Name, p.params, total, seconds, seconds * float64(total-p.params) / float64(p.params)})
+	}
+}
+
+// weight returns the float weights of a matrix of this stage, as stored or as a
+// transformation replaced them. They must not be changed.
+func (p *pass) weight(ctx context.Context, m model.Module) (kernels.Matrix, error) {
+	if w, ok := p.weights[m.Name]; ok {
+		return w, nil
+	}
+	t, err := p.ck.Tensor(m.Name + ".weight")
+	if err != nil {
+		return kernels.Matrix{}, err
+	}
+	if err := p.ck.CheckFinite(ctx, t.Name); err != nil {
+		return kernels.Matrix{}, err
+	}
+	return kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols, Data: t.Floats()}, nil
+}
+
+// settled returns what a matrix of this stage computes with from now on: its
+// dequantized weights if it is quantized, else its float weights.
+func (p *pass) settled(ctx context.Context, m model.Module) (kernels.Matrix, error) {
+	q := p.done[m.Name]
+	if q == nil {
+		return p.weight(ctx, m)
+	}
+	w := kernels.NewMatrix(m.Rows, m.Cols)
+	p.eng.For(m.Rows, func(_, lo, hi int) {
+		for r := lo; r < hi; r++ {
+			q.DequantRow(w.Row(r), r)
+		}
+	})
+	return w, nil
+}
+
+// replaceWeight gives a matrix of this stage, not quantized yet, other float
+// weights, without gaps between rows. Those of a matrix that the recipe keeps
+// are rounded in place to the type that it is stored in.
+func (p *pass) replaceWeight(m PlannedModule, w kernels.Matrix) error {
+	if m.Spec.Kept() {
+		if err := p.round(m.Module.Name+".weight", w.Data); err != nil {
+			return err
+		}
+	}
+	p.weights[m.Module.Name] = w
+	if p.seq != nil {
+		l, err := kernels.NewMatrixLinear(w)
+		if err != nil {
+			return err
+		}
+		p.seq.put(m.Module, l)
+	}
+	return nil
+}
+
+// replaceVector gives a norm or bias of this stage ("model.norm.weight" belongs
+// to the head's) other values, which it rounds in place to the type that the
+// tensor is stored in.
+func (p *pass) replaceVector(name string, v []float32) error {
+	if err := p.round(name, v); err != nil {
+		return err
+	}
+	p.vectors[name] = v
+	if p.seq != nil {
+		p.seq.putVector(name, v)
+	}
+	return nil
+}
+
+// round rounds values to the type that a tensor is stored in.
+func (p *pass) round(name string, v []float32) error {
+	t, err := p.ck.Tensor(name)
+	if err != nil {
+		return err
+	}
+	if t.Len() != len(v) {
+		return fmt.Errorf("tensor %s: %d values replace %d", name, len(v), t.Len())
+	}
+	kernels.RoundFloats(v, t.DType)
+	return nil
+}
+
+// quantizeRows quantizes a matrix row by row. Weights as stored are decoded as
+// they are needed: the matrix never exists as floats. h weighs the squared error
+// of each column in the search for scales; nil weighs them alike.
+func (p *pass) quantizeRows(ctx context.Context, m PlannedModule, h []float32, step func(rows int)) (*kernels.QTensor, Stats, error) {
+	if w, ok := p.weights[m.Module.Name]; ok {
+		return quantize(ctx, p.eng, m.Module.Rows, m.Module.Cols, m.Spec, h, func(_ []float32, r int) []float32 { return w.Row(r) }, step)
+	}
+	return one(ctx, p.eng, p.ck, m.Module, m.Spec, h, step)
+}
+
+// One quantizes a single matrix of a checkpoint.
+func One(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model.Module, s Spec) (*kernels.QTensor, Stats, error) {
+	if err := checkCalibrated(s); err != nil {
+		return nil, Stats{}, err
+	}
+	return one(ctx, eng, ck, m, s, nil, nil)
+}
+
+// one decodes rows as they are quantized.
+func one(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model.Module, s Spec, h []float32, step func(rows int)) (*kernels.QTensor, Stats, error) {
+	t, err := ck.Tensor(m.Name + ".weight")
+	if err != nil {
+		return nil, Stats{}, err
+	}
+	width := m.Cols * t.DType.Size()
+	q, stats, err := quantize(ctx, eng, m.Rows, m.Cols, s, h, func(buf []float32, r int) []float32 {
+		kernels.DecodeFloats(buf, t.Data[r*width:(r+1)*width], t.DType)
+		return buf
+	}, step)
+	if errors.Is(err, ErrNotFinite) {
+		err = fmt.Errorf("%s: tensor %s: %w; the checkpoint is damaged", ck.Ref, t.Name, err)
+	}
+	return q, stats, err
+}
