@@ -34,19 +34,20 @@ func bucketOf(m int) int {
 type way struct {
 	kernel  int // index into Engine.ints
 	workers int // threads: all, or one, which needs no handover
-	block   int // tokens that a panel of weights meets in one go
+	block   int // panels of weights that all tokens meet before the next
 }
 
-// tokenBlock is the usual block: enough tokens to reuse a panel from the
-// first-level cache, few enough to keep the activations in the second.
-const tokenBlock = 4 * actTile
+// panelBlock is the usual block of a batch: panels that stay in the second-level
+// cache while tile after tile of tokens passes by, and few enough to stop soon
+// when cancelled.
+const panelBlock = 16
 
 // Measurement is one candidate's result.
 type Measurement struct {
 	Kernel  string  `json:"kernel"`
 	ISA     ISA     `json:"isa"`
 	Workers int     `json:"workers"` // threads that share the product
-	Block   int     `json:"block"`   // tokens a panel of weights meets in one go
+	Block   int     `json:"block"`   // panels of weights that all tokens meet before the next
 	NS      float64 `json:"ns"`      // of one product, median
 	GOPS    float64 `json:"gops"`    // 2*M*N*K operations
 	GBs     float64 `json:"gbps"`    // weight bytes streamed
@@ -55,13 +56,13 @@ type Measurement struct {
 }
 
 // String names the candidate: "avx512vnni 16x4", with what is not usual about it:
-// "avx512vnni 16x4 alone", "avx512vnni 16x12 by 192".
+// "avx512vnni 16x4 alone", "avx512vnni 32x6 by 8".
 func (m Measurement) String() string {
 	name := m.Kernel
 	if m.Workers == 1 {
 		name += " alone"
 	}
-	if m.Block != tokenBlock {
+	if m.Block != panelBlock {
 		name += fmt.Sprintf(" by %d", m.Block)
 	}
 	return name
@@ -139,7 +140,7 @@ func (e *Engine) wayFor(w *Linear, m int) way {
 	if f := e.force.Load(); f != nil {
 		for i, k := range e.ints {
 			if k.Bits == bits && k.String() == *f {
-				return way{i, e.Threads(), tokenBlock}
+				return way{i, e.Threads(), panelBlock}
 			}
 		}
 	}
@@ -155,7 +156,7 @@ func (e *Engine) wayFor(w *Linear, m int) way {
 func (e *Engine) static(bits int) way {
 	for i, k := range slices.Backward(e.ints) {
 		if k.Bits == bits {
-			return way{i, e.Threads(), tokenBlock}
+			return way{i, e.Threads(), panelBlock}
 		}
 	}
 	panic("kernels: no kernel for the format") // New makes sure there is one

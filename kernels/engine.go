@@ -100,32 +100,21 @@ type Product struct {
 	Dst []float32
 }
 
-// How many panels a thread takes at a time: of a large batch few enough to stop
-// soon when cancelled, of few tokens, where panels are a stream from memory, no
-// fewer than are worth starting it for.
-const (
-	batchPanels  = 16
-	streamPanels = 4
-)
-
-// tokens cuts a batch into blocks.
-func tokens(m, block int, f func(m0, m1 int)) {
-	for m0 := 0; m0 < m; m0 += block {
-		f(m0, min(m0+block, m))
-	}
-}
+// streamPanels is how many panels a thread takes at least for few tokens, where
+// panels are a stream from memory: as many as are worth starting it for.
+const streamPanels = 4
 
 // spread runs f over panels that m tokens meet, on all threads or on this one.
-func (e *Engine) spread(ctx context.Context, workers, panels, m int, f func(worker, lo, hi int)) error {
+func (e *Engine) spread(ctx context.Context, workers, block, panels, m int, f func(worker, lo, hi int)) error {
 	switch {
 	case workers == 1 && m <= actTile:
 		return serial(ctx, panels, panels, f)
 	case workers == 1:
-		return serial(ctx, panels, batchPanels, f)
+		return serial(ctx, panels, block, f)
 	case m <= actTile:
 		return e.pool.stream(ctx, panels, streamPanels, f)
 	}
-	return e.pool.run(ctx, panels, max(1, min(batchPanels, panels/(4*workers))), f)
+	return e.pool.run(ctx, panels, max(2, min(block, panels/(4*workers)&^1)), f)
 }
 
 // MatMul multiplies one batch of activations by several matrices (query, key
@@ -139,12 +128,12 @@ func (e *Engine) MatMul(ctx context.Context, a *Acts, ps ...Product) error {
 	parts := make([]part, len(ps))
 	total := 0
 	var qa *quantActs
-	workers := 1
+	workers, block := 1, panelBlock
 	for i, p := range ps {
 		if p.W.k != a.k {
 			panic(fmt.Sprintf("kernels: %d activation columns meet a matrix of %d", a.k, p.W.k))
 		}
-		w := way{workers: e.Threads()} // of a float product
+		w := way{workers: e.Threads(), block: panelBlock} // of a float product
 		if p.W.quant != nil {
 			w = e.wayFor(p.W, a.m)
 			var err error
@@ -154,11 +143,11 @@ func (e *Engine) MatMul(ctx context.Context, a *Acts, ps ...Product) error {
 		}
 		panels := (p.W.n + panelRows - 1) / panelRows
 		parts[i] = part{total, panels, w}
-		workers = max(workers, w.workers)
+		workers, block = max(workers, w.workers), min(block, w.block)
 		total += panels
 	}
 	defer runtime.KeepAlive(ps) // and with them the weights, which lie outside the Go heap
-	return e.spread(ctx, workers, total, a.m, func(worker, lo, hi int) {
+	return e.spread(ctx, workers, block, total, a.m, func(worker, lo, hi int) {
 		for i, p := range ps {
 			p0, p1 := max(lo-parts[i].first, 0), min(hi-parts[i].first, parts[i].panels)
 			if p0 >= p1 {
@@ -168,8 +157,7 @@ func (e *Engine) MatMul(ctx context.Context, a *Acts, ps ...Product) error {
 				e.float.mul(p.Dst, p.W, a.x, a.m, p0, p1)
 				continue
 			}
-			k := e.ints[parts[i].way.kernel]
-			tokens(a.m, parts[i].way.block, func(m0, m1 int) { k.run(p.Dst, p.W.n, qa, m0, m1, p.W.quant, p0, p1) })
+			e.ints[parts[i].way.kernel].product(p.Dst, qa, p.W.quant, p0, p1, parts[i].way.block)
 		}
 	})
 }

@@ -34,12 +34,6 @@ func mul4symAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte,
 //go:noescape
 func mul4symAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVX512VNNIx24 is mulGeneric for 16 rows of a panel, the first or from lane on, and 24 tokens, 4-bit symmetric codes.
-// It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
-//
-//go:noescape
-func mul4symAVX512VNNIx24(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
-
 // mul4symAVXVNNIx1 is mulGeneric for 8 rows of a panel, the first or from lane on, and 1 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
@@ -105,12 +99,6 @@ func mul4asymAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte
 //
 //go:noescape
 func mul4asymAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
-
-// mul4asymAVX512VNNIx24 is mulGeneric for 16 rows of a panel, the first or from lane on, and 24 tokens, 4-bit asymmetric codes.
-// It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
-//
-//go:noescape
-func mul4asymAVX512VNNIx24(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
 // mul4asymAVXVNNIx1 is mulGeneric for 8 rows of a panel, the first or from lane on, and 1 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
@@ -178,12 +166,6 @@ func mul8symAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte,
 //go:noescape
 func mul8symAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVX512VNNIx24 is mulGeneric for 16 rows of a panel, the first or from lane on, and 24 tokens, 8-bit symmetric codes.
-// It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
-//
-//go:noescape
-func mul8symAVX512VNNIx24(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
-
 // mul8symAVXVNNIx1 is mulGeneric for 8 rows of a panel, the first or from lane on, and 1 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
@@ -244,12 +226,6 @@ func mul8asymAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte
 //go:noescape
 func mul8asymAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVX512VNNIx24 is mulGeneric for 16 rows of a panel, the first or from lane on, and 24 tokens, 8-bit asymmetric codes.
-// It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
-//
-//go:noescape
-func mul8asymAVX512VNNIx24(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
-
 // mul8asymAVXVNNIx1 is mulGeneric for 8 rows of a panel, the first or from lane on, and 1 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
@@ -279,6 +255,78 @@ func mul8asymAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step
 //
 //go:noescape
 func mul8asymAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+
+// mul4symAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, 4-bit symmetric codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
+//
+//go:noescape
+func mul4symAVX512VNNI2x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul4symAVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, 4-bit symmetric codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
+//
+//go:noescape
+func mul4symAVX512VNNI2x4(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul4symAVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, 4-bit symmetric codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
+//
+//go:noescape
+func mul4symAVX512VNNI2x6(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul4asymAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, 4-bit asymmetric codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
+//
+//go:noescape
+func mul4asymAVX512VNNI2x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul4asymAVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, 4-bit asymmetric codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
+//
+//go:noescape
+func mul4asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul4asymAVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, 4-bit asymmetric codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
+//
+//go:noescape
+func mul4asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul8symAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, 8-bit symmetric codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
+//
+//go:noescape
+func mul8symAVX512VNNI2x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul8symAVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, 8-bit symmetric codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
+//
+//go:noescape
+func mul8symAVX512VNNI2x4(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul8symAVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, 8-bit symmetric codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
+//
+//go:noescape
+func mul8symAVX512VNNI2x6(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul8asymAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, 8-bit asymmetric codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
+//
+//go:noescape
+func mul8asymAVX512VNNI2x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul8asymAVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, 8-bit asymmetric codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
+//
+//go:noescape
+func mul8asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul8asymAVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, 8-bit asymmetric codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
+//
+//go:noescape
+func mul8asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 
 // quantizeBlocksAVX2 is quantizeBlocksGeneric for n > 0 blocks; step counts bytes.
 //

@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // intKernel is one implementation of the quantized product
@@ -38,6 +39,17 @@ func (k intKernel) cut(m int) string {
 		m -= actTile
 	}
 	return string(out)
+}
+
+// product computes panels p0 to p1 for all tokens. Unless one tile takes them all,
+// at most block panels meet every token before the next ones do.
+func (k intKernel) product(dst []float32, a *quantActs, w *packed, p0, p1, block int) {
+	if slices.ContainsFunc(k.tiles, func(t [2]int) bool { return t[0] == a.m }) {
+		block = p1 - p0
+	}
+	for p := p0; p < p1; p += block {
+		k.run(dst, w.n, a, 0, a.m, w, p, min(p+block, p1))
+	}
 }
 
 // intKernels lists the compiled kernels, slowest tier first.

@@ -22,16 +22,16 @@ type actBlock struct {
 // finite.
 //
 // Tokens come in tiles of actTile; the blocks of a tile follow each other token
-// by token, so that a kernel reads one stream whatever the number of tokens it
-// takes at a time.
+// by token, so that a kernel reads next to one stream whatever the number of
+// tokens it takes at a time.
 type quantActs struct {
 	m, k   int
 	stride int        // blocks in a row
 	blocks []actBlock // m * stride
 }
 
-// actTile is the number of tokens in a tile: the most a kernel takes at a time.
-// The last tile may have fewer.
+// actTile is the number of tokens in a tile of activations, of which a tile of a
+// kernel takes a part. The last may have fewer.
 const actTile = 24
 
 // resize prepares for m rows of k columns, reusing memory.

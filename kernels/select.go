@@ -157,7 +157,7 @@ func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 			continue
 		}
 		same[key] = true
-		r.add(way{i, b.e.Threads(), tokenBlock})
+		r.add(way{i, b.e.Threads(), panelBlock})
 		if !equal(want, k, qa, w.quant) {
 			r.entries[len(r.entries)-1].note = "excluded: its result differs from the reference"
 		}
@@ -175,10 +175,10 @@ func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 	}
 	var variants []*entry
 	if b.e.Threads() > 1 && best.median() < serialBelow {
-		variants = append(variants, r.add(way{best.kernel, 1, tokenBlock}))
+		variants = append(variants, r.add(way{best.kernel, 1, panelBlock}))
 	}
-	if s.M > tokenBlock {
-		variants = append(variants, r.add(way{best.kernel, b.e.Threads(), tokenBlock / 2}), r.add(way{best.kernel, b.e.Threads(), 2 * tokenBlock}))
+	if s.M > actTile {
+		variants = append(variants, r.add(way{best.kernel, b.e.Threads(), panelBlock / 2}), r.add(way{best.kernel, b.e.Threads(), 2 * panelBlock}))
 	}
 	if len(variants) > 0 {
 		if err := r.run(ctx, append(variants, best), b.share/4); err != nil {
@@ -277,8 +277,8 @@ func (r *race) time(w way, d time.Duration) float64 {
 	e := r.e
 	start := time.Now()
 	for n := 1; ; n++ {
-		_ = e.spread(context.Background(), w.workers, r.panels, r.a.m, func(_, lo, hi int) { // without an end there is no error
-			tokens(r.a.m, w.block, func(m0, m1 int) { e.ints[w.kernel].run(r.dst, r.w.n, r.a, m0, m1, r.w, lo, hi) })
+		_ = e.spread(context.Background(), w.workers, w.block, r.panels, r.a.m, func(_, lo, hi int) { // without an end there is no error
+			e.ints[w.kernel].product(r.dst, r.a, r.w, lo, hi, w.block)
 		})
 		took := time.Since(start)
 		if n == 1 && took > 2*d && r.a.m > 1 && r.panels == r.w.panels() {
@@ -386,7 +386,7 @@ func (t *Table) Gain() (overStatic, overWorst float64) {
 }
 
 // distance is how far a block is from the default.
-func distance(block int) int { return max(block-tokenBlock, tokenBlock-block) }
+func distance(block int) int { return max(block-panelBlock, panelBlock-block) }
 
 // tileTokens reads the tokens of a kernel's name, "avx2 8x3".
 func tileTokens(kernel string) int {

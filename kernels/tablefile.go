@@ -20,7 +20,7 @@ func (e *Engine) build() string {
 
 // layoutVersion changes with the packed layout or the kernels' code, which makes
 // older tables void.
-const layoutVersion = "3"
+const layoutVersion = "4"
 
 // path is one file per CPU, kernels, tier and thread count.
 func (t *Table) path(dir string) string {
@@ -45,7 +45,7 @@ func (e *Engine) loadTable(o SelectOptions) *Table {
 	names := e.Kernels()
 	for _, c := range t.Choices {
 		if _, err := parseScheme(c.Format); err != nil || !slices.Contains(names, c.Kernel) || c.N <= 0 || c.K <= 0 || c.M <= 0 ||
-			c.Workers < 1 || c.Workers > e.Threads() || c.Block < actTile || c.Block%actTile != 0 {
+			c.Workers < 1 || c.Workers > e.Threads() || c.Block < 1 || c.Block > 4*panelBlock {
 			return empty
 		}
 	}

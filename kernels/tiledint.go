@@ -8,22 +8,24 @@ import (
 	"unsafe"
 )
 
-// mulFunc is an assembly kernel for some rows of a panel, from lane on, and a
-// fixed number of tokens whose first blocks follow each other at acts; the next
-// blocks are step bytes on. It does several panels, the results of the next one
-// following those of the last. scratch is room for two lines a token, on a cache
-// line. See kernels/_asm.
-type mulFunc func(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
+// mulFunc is an assembly kernel for a fixed number of tokens whose first blocks
+// follow each other at acts; the next blocks are step bytes on. It computes some
+// rows of a panel, from place on, or all of two panels that lie place bytes
+// apart; then the next panel or two, times over, their results following those of
+// the last. scratch is room for two lines a token, on a cache line. See
+// kernels/_asm.
+type mulFunc func(c *float32, ldc int, panel *byte, place int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
 
-// tile is a pair of kernels, for symmetric and other codes, with the rows and
-// tokens they take.
+// tile is two kernels, for symmetric and other codes, with the rows and tokens
+// they take.
 type tile struct {
 	rows, tokens int
 	sym, asym    mulFunc
 }
 
-// tiledInt makes a kernel of tiles, given in descending order and ending with
-// one token: a batch takes the largest tile as often as it fits, then the next.
+// tiledInt makes a kernel of tiles in descending order of tokens, the last of one
+// token: a batch takes the first as often as it fits, then the next. Tiles of two
+// panels come before those of one.
 func tiledInt(isa ISA, bits int, tiles ...tile) intKernel {
 	k := intKernel{Name: tileName(tiles[0].rows, tiles[0].tokens), ISA: isa, Bits: bits, run: runTiles(tiles)}
 	for _, t := range tiles {
@@ -33,60 +35,82 @@ func tiledInt(isa ISA, bits int, tiles ...tile) intKernel {
 }
 
 func runTiles(tiles []tile) func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+	wide := slices.IndexFunc(tiles, func(t tile) bool { return t.rows <= panelRows })
+	narrow := tiles[wide:]
 	return func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
 		room := tileRooms.Get().(*tileRoom)
 		defer tileRooms.Put(room)
-		edge := &room.edge
-		scratch := &room.sums[-uintptr(unsafe.Pointer(&room.sums))%lineBytes]
-		// All tokens in one tile: the kernel runs through the full panels itself.
-		through := tiles[0].rows == panelRows && slices.ContainsFunc(tiles, func(t tile) bool { return t.tokens == m1-m0 })
-		for p := p0; p < p1; p++ {
-			panel := w.panel(p)
-			n := min(panelRows, w.n-p*panelRows)
-			panels := 1
-			if through && n == panelRows {
-				panels = min(p1, w.n/panelRows) - p
+		j := tileJob{a: a, w: w, scratch: &room.sums[-uintptr(unsafe.Pointer(&room.sums))%lineBytes]}
+		full := max(p0, min(p1, w.n/panelRows))
+		alone := p0 // the first panel without a partner
+		if wide > 0 && m1-m0 >= tiles[wide-1].tokens {
+			alone += (full - p0) &^ 1
+		}
+		if p0 < alone {
+			j.run(tiles, dst[m0*ldd+p0*panelRows:], ldd, m0, m1, p0, alone)
+		}
+		if alone < full {
+			j.run(narrow, dst[m0*ldd+alone*panelRows:], ldd, m0, m1, alone, full)
+		}
+		// The last panel has fewer rows: its results pass through room.
+		for m := m0; m < m1 && full < p1; m += actTile {
+			end, n := min(m+actTile, m1), w.n-full*panelRows
+			j.run(narrow, room.edge[:], panelRows, m, end, full, p1)
+			for i := range end - m {
+				copy(dst[(m+i)*ldd+full*panelRows:][:n], room.edge[i*panelRows:])
 			}
-			for m, ti := m0, 0; m < m1; {
-				first, step := a.place(m)
-				left := min(m1, m/actTile*actTile+actTile) - m // of this tile of activations
-				if ti > 0 && m%actTile == 0 {
-					ti = 0
-				}
-				for tiles[ti].tokens > left {
-					ti++
-				}
-				t := tiles[ti]
-				c, ldc := &edge[0], panelRows
-				if n == panelRows {
-					c, ldc = &dst[m*ldd+p*panelRows], ldd
-				}
-				f := t.asym
-				if w.scheme.Sym {
-					f = t.sym
-				}
-				for lane := 0; lane < panelRows; lane += t.rows {
-					f((*float32)(unsafe.Add(unsafe.Pointer(c), 4*lane)), 4*ldc,
-						&panel[0], lane, (*byte)(unsafe.Pointer(&a.blocks[first])), step*actBytes, w.blocks, w.perGroup, panels, scratch)
-				}
-				if n < panelRows {
-					for i := range t.tokens {
-						copy(dst[(m+i)*ldd+p*panelRows:][:n], edge[i*panelRows:])
-					}
-				}
-				m += t.tokens
-			}
-			p += panels - 1
 		}
 	}
 }
 
-// tileRoom is memory that a kernel works in.
+// tileJob is a product of weights and activations, with memory to work in.
+type tileJob struct {
+	a       *quantActs
+	w       *packed
+	scratch *byte
+}
+
+// run computes panels p0 to p1, an even number of them for tiles of two, for
+// tokens m0 to m1, which begin a tile of activations; the result of m0 and p0's
+// first row is dst[0]. A tile of tokens meets all the panels before the next one
+// does: its activations stay in the first-level cache, past which the weights
+// stream, one call for all of them.
+func (j tileJob) run(tiles []tile, dst []float32, ldd, m0, m1, p0, p1 int) {
+	panel := &j.w.panel(p0)[0]
+	for m, ti := m0, 0; m < m1; {
+		if m%actTile == 0 {
+			ti = 0
+		}
+		for left := min(m1, m/actTile*actTile+actTile) - m; tiles[ti].tokens > left; {
+			ti++
+		}
+		t := tiles[ti]
+		f := t.asym
+		if j.w.scheme.Sym {
+			f = t.sym
+		}
+		first, between := j.a.place(m)
+		for lane := 0; lane < panelRows; lane += t.rows {
+			place, times := lane, p1-p0
+			if t.rows > panelRows {
+				place, times = j.w.panelBytes, times/2
+			}
+			f(&dst[(m-m0)*ldd+lane], 4*ldd, panel, place,
+				(*byte)(unsafe.Pointer(&j.a.blocks[first])), between*actBytes, j.w.blocks, j.w.perGroup, times, j.scratch)
+		}
+		m += t.tokens
+	}
+}
+
+// tileRoom is memory that kernels work in.
 type tileRoom struct {
-	edge [actTile * panelRows]float32 // results of the ragged last panel
-	sums [(2*actTile + 1) * lineBytes]byte
+	edge [actTile * panelRows]float32
+	sums [(2*maxTokens + 1) * lineBytes]byte
 }
 
 var tileRooms = sync.Pool{New: func() any { return new(tileRoom) }}
 
-const actBytes = int(unsafe.Sizeof(actBlock{}))
+const (
+	maxTokens = 12 // of a tile
+	actBytes  = int(unsafe.Sizeof(actBlock{}))
+)

@@ -21,13 +21,13 @@ const (
 	zeroBytes  = panelRows
 	symSpan    = 2
 	asymSpan   = 4
-	maxTokens  = 24
+	maxTokens  = 12
 )
 
 func intKernels() {
 	for _, bits := range []int{4, 8} {
 		for _, sym := range []bool{true, false} {
-			for _, t := range []int{1, 2, 4, 8, 12, maxTokens} {
+			for _, t := range []int{1, 2, 4, 8, maxTokens} {
 				tile(bits, sym, t, avx512{})
 			}
 			for _, t := range []int{1, 2, 4} {
@@ -38,6 +38,7 @@ func intKernels() {
 			}
 		}
 	}
+	pairKernels()
 	quantizeBlocks()
 }
 

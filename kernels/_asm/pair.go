@@ -1,0 +1,255 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// pair is the state of the generation of a kernel for two panels, 32 rows. Each
+// broadcast of activations is loaded once and meets both panels, which halves
+// the loads of a tile of one panel; six tokens make twelve independent chains of
+// dot products, what the latency of VPDPBUSD needs where two of them start in a
+// cycle. All that changes from block to block is in registers: stores to
+// memory that the next block reads cost more than anything here.
+type pair struct {
+	bits, tokens int
+	sym          bool
+	panel        reg.Register // the place in the stream of the first panel
+	apart        reg.Register // bytes from there to the second
+	scales       reg.Register // of the group, in the first panel
+	zeros        reg.Register // of the group, in the first panel
+	acts         reg.Register
+	scratch      reg.Register
+
+	// The running sums, of the group where it has several blocks: those of the
+	// row are in scratch then.
+	single bool
+	sum    [][2]reg.VecVirtual
+}
+
+func pairKernels() {
+	for _, bits := range []int{4, 8} {
+		for _, sym := range []bool{true, false} {
+			for _, t := range []int{2, 4, 6} {
+				pairTile(bits, sym, t)
+			}
+		}
+	}
+}
+
+func (k *pair) act(t, offset int) operand.Mem {
+	return operand.Mem{Base: k.acts, Disp: t*actBytes + offset}
+}
+
+// at is what lies at a pointer into panel p's stream.
+func (k *pair) at(r reg.Register, p, disp int) operand.Mem {
+	m := operand.Mem{Base: r, Disp: disp}
+	if p == 1 {
+		m.Index, m.Scale = k.apart, 1
+	}
+	return m
+}
+
+func (k *pair) rowSum(t, p int) operand.Mem {
+	return operand.Mem{Base: k.scratch, Disp: (2*t + p) * lineBytes}
+}
+
+// each calls f for every token and panel.
+func (k *pair) each(f func(t, p int)) {
+	for t := range k.tokens {
+		for p := range 2 {
+			f(t, p)
+		}
+	}
+}
+
+func pairTile(bits int, sym bool, tokens int) {
+	kind := "asym"
+	if sym {
+		kind = "sym"
+	}
+	name := fmt.Sprintf("mul%d%sAVX512VNNI2x%d", bits, kind, tokens)
+	TEXT(name, NOSPLIT,
+		"func(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)")
+	Doc(fmt.Sprintf("%s is mulGeneric for two panels, apart bytes from each other, and %d tokens, %d-bit %smetric codes.", name, tokens, bits, kind),
+		"It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.")
+	Pragma("noescape")
+	k := &pair{bits: bits, tokens: tokens, sym: sym, panel: Load(Param("panel"), GP64()), acts: GP64(),
+		apart: Load(Param("apart"), GP64()), scratch: Load(Param("scratch"), GP64()), scales: GP64(), zeros: GP64()}
+	(avx512{}).setup(bits)
+	perGroup := Load(Param("perGroup"), GP64())
+	CMPQ(perGroup, operand.Imm(1))
+	JEQ(operand.LabelRef("single"))
+	k.loop("group", perGroup)
+	k.single = true
+	k.loop("single", nil)
+}
+
+// loop generates the product over all blocks, for groups of several blocks or of
+// one, to the end of the function.
+func (k *pair) loop(label string, perGroup reg.Register) {
+	Label(label)
+	pairs, c := Load(Param("pairs"), GP64()), Load(Param("c"), GP64())
+	k.sum = make([][2]reg.VecVirtual, k.tokens)
+	for t := range k.sum {
+		k.sum[t] = [2]reg.VecVirtual{ZMM(), ZMM()}
+	}
+	clearSums := func() { k.each(func(t, p int) { VXORPS(k.sum[t][p], k.sum[t][p], k.sum[t][p]) }) }
+
+	Label(label + "Panel")
+	Load(Param("acts"), k.acts)
+	clearSums()
+	if !k.single {
+		k.each(func(t, p int) { VMOVUPS(k.sum[0][0], k.rowSum(t, p)) })
+	}
+	left := Load(Param("blocks"), GP64())
+	groups := GP64()
+	span, head := symSpan, symSpan*scaleBytes
+	if !k.sym {
+		span, head = asymSpan, asymSpan*(scaleBytes+zeroBytes)
+	}
+
+	Label(label + "Span")
+	MOVQ(k.panel, k.scales)
+	if !k.sym {
+		LEAQ(operand.Mem{Base: k.panel, Disp: span * scaleBytes}, k.zeros)
+	}
+	ADDQ(operand.U32(head), k.panel)
+	MOVQ(operand.U32(span), groups)
+	Label(label + "Next")
+	n := GP64()
+	if !k.single {
+		clearSums()
+		MOVQ(perGroup, n)
+		CMPQ(n, left)
+		CMOVQGT(left, n)
+		SUBQ(n, left)
+		Label(label + "Block")
+	}
+	k.block()
+	ADDQ(operand.U32(k.bits*lineBytes), k.panel)
+	step := Load(Param("step"), GP64())
+	ADDQ(step, k.acts)
+	if k.single {
+		DECQ(left)
+	} else {
+		DECQ(n)
+		JNZ(operand.LabelRef(label + "Block"))
+		scales := k.groupScales()
+		k.each(func(t, p int) {
+			VFMADD213PS(k.rowSum(t, p), scales[p], k.sum[t][p]) // sum*scales + row sum
+			VMOVUPS(k.sum[t][p], k.rowSum(t, p))
+		})
+		TESTQ(left, left)
+	}
+	JZ(operand.LabelRef(label + "Done"))
+	ADDQ(operand.U32(scaleBytes), k.scales)
+	if !k.sym {
+		ADDQ(operand.U32(zeroBytes), k.zeros)
+	}
+	DECQ(groups)
+	JNZ(operand.LabelRef(label + "Next"))
+	JMP(operand.LabelRef(label + "Span"))
+
+	Label(label + "Done") // the last group's end has left the sums of the rows in registers, too
+	row, ldc := GP64(), Load(Param("ldc"), GP64())
+	MOVQ(c, row)
+	k.each(func(t, p int) {
+		VMOVUPS(k.sum[t][p], operand.Mem{Base: row, Disp: 4 * panelRows * p})
+		if p == 1 && t+1 < k.tokens {
+			ADDQ(ldc, row)
+		}
+	})
+	ADDQ(k.apart, k.panel) // the first panel's end is the second's begin
+	ADDQ(operand.U32(2*4*panelRows), c)
+	DECQ(pairs)
+	JNZ(operand.LabelRef(label + "Panel"))
+	VZEROUPPER()
+	RET()
+}
+
+func (k *pair) groupScales() [2]reg.VecVirtual {
+	scales := [2]reg.VecVirtual{ZMM(), ZMM()}
+	for p, s := range scales {
+		VCVTPH2PS(k.at(k.scales, p, 0), s)
+	}
+	return scales
+}
+
+// block generates the products of one block of 32 columns.
+func (k *pair) block() {
+	dots := make([][2]reg.VecVirtual, k.tokens)
+	var zeros [2]reg.VecVirtual
+	if !k.sym {
+		for p := range zeros {
+			zeros[p] = ZMM()
+			VPMOVZXBD(k.at(k.zeros, p, 0), zeros[p])
+		}
+	}
+	for t := range dots {
+		dots[t] = [2]reg.VecVirtual{ZMM(), ZMM()}
+		if k.sym {
+			start := nsum8At
+			if k.bits == 8 {
+				start = nsum128At
+			}
+			VPBROADCASTD(k.act(t, start), dots[t][0])
+			VMOVDQA32(dots[t][0], dots[t][1])
+			continue
+		}
+		// The pairs of 16 bits are (zero, 0) and (minus the sum, its sign).
+		x := ZMM()
+		VPBROADCASTD(k.act(t, nsumAt), x)
+		for p, d := range dots[t] {
+			VXORPS(d, d, d)
+			VPDPWSSD(x, zeros[p], d)
+		}
+	}
+	multiply := func(column int, codes [2]reg.VecVirtual) {
+		for t := range dots {
+			x := ZMM()
+			VPBROADCASTD(k.act(t, column), x)
+			for p, d := range dots[t] {
+				VPDPBUSD(x, codes[p], d)
+			}
+		}
+	}
+	for line := range k.bits {
+		var lo, hi [2]reg.VecVirtual
+		for p := range 2 {
+			lo[p], hi[p] = ZMM(), ZMM()
+			VMOVDQU32(k.at(k.panel, p, line*lineBytes), lo[p])
+			if k.bits == 4 {
+				VPSRLW(operand.Imm(4), lo[p], hi[p])
+				VPANDD(mask512, lo[p], lo[p])
+				VPANDD(mask512, hi[p], hi[p])
+			}
+		}
+		if k.bits == 8 {
+			multiply(4*line, lo)
+			continue
+		}
+		multiply(8*line, lo)
+		multiply(8*line+4, hi)
+	}
+	var scales [2]reg.VecVirtual
+	if k.single {
+		scales = k.groupScales()
+	}
+	for t := range dots {
+		scale := ZMM()
+		VBROADCASTSS(k.act(t, scaleAt), scale)
+		for p, d := range dots[t] {
+			VCVTDQ2PS(d, d)
+			if k.single {
+				VMULPS(scale, d, d)
+				VFMADD231PS(d, scales[p], k.sum[t][p])
+			} else {
+				VFMADD231PS(d, scale, k.sum[t][p])
+			}
+		}
+	}
+}
