@@ -14,4 +14,5 @@ var (
 	ErrNotFinite   = errors.New("weights are not finite")
 	ErrNotEmpty    = errors.New("output directory is not empty")
 	ErrUnwritable  = errors.New("output is not writable")
+	ErrBusy        = errors.New("another nibble is writing it")
 )

@@ -1,11 +1,14 @@
 package model
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -99,18 +102,54 @@ func (l *Layout) ModuleBytes(module string) int64 {
 }
 
 // Writer writes a quantized checkpoint: a Hugging Face directory in
-// compressed-tensors' pack-quantized form. Everything goes to a temporary
-// directory beside the target, which takes the target's name in Commit; a
-// failed or aborted writer leaves nothing. Put may be called concurrently.
+// compressed-tensors' pack-quantized form. Everything goes to WorkDir, beside the
+// target, until Commit gives it the target's name; an aborted writer leaves
+// nothing. After Keep, or when the process dies, another writer of the same
+// target finds what was written there. Put may be called concurrently.
 type Writer struct {
 	Layout *Layout
 	dir    string // final
-	tmp    string
+	work   string // "" after the end
+	lock   func() // gives the work directory free
 	src    *Checkpoint
 	file   *os.File
 	mu     sync.Mutex
-	put    map[string]bool
+	put    map[string]uint32 // checksums of what is written, by tensor
 }
+
+// WorkDir returns the directory in which what becomes dir is made: a hidden one
+// beside it, the same each time.
+func WorkDir(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %v", dir, ErrUnwritable, err)
+	}
+	return filepath.Join(filepath.Dir(abs), "."+filepath.Base(abs)+".partial"), nil
+}
+
+// Discard removes what a writer of dir left when it was interrupted.
+func Discard(dir string) error {
+	work, err := WorkDir(dir)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(work); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	unlock, err := lockDir(work)
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	defer unlock()
+	if err := os.RemoveAll(work); err != nil {
+		return fmt.Errorf("%s: %w: %v", dir, ErrUnwritable, err)
+	}
+	return nil
+}
+
+// output is the part of a work directory that becomes the target; what else is
+// there, such as a journal, does not.
+func (w *Writer) output() string { return filepath.Join(w.work, "output") }
 
 // CheckOutput reports whether dir can become an output directory: it must not
 // exist or be empty, and its parent must be writable.
@@ -145,12 +184,16 @@ func Create(dir string, src *Checkpoint, schemes map[string]kernels.Scheme) (*Wr
 	if err != nil {
 		return nil, err
 	}
-	dir = filepath.Clean(dir)
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".partial-*")
-	if err != nil {
+	w := &Writer{Layout: layout, dir: filepath.Clean(dir), src: src, put: make(map[string]uint32)}
+	if w.work, err = WorkDir(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(w.output(), 0o755); err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", dir, ErrUnwritable, err)
 	}
-	w := &Writer{Layout: layout, dir: dir, tmp: tmp, src: src, put: make(map[string]bool)}
+	if w.lock, err = lockDir(w.work); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
 	if err := w.start(); err != nil {
 		w.Abort()
 		return nil, fmt.Errorf("%s: %w: %v", dir, ErrUnwritable, err)
@@ -158,19 +201,25 @@ func Create(dir string, src *Checkpoint, schemes map[string]kernels.Scheme) (*Wr
 	return w, nil
 }
 
+// start makes the weights file, unless the one of an earlier writer will do.
 func (w *Writer) start() error {
-	if err := os.Chmod(w.tmp, 0o755); err != nil {
-		return err
-	}
 	var err error
-	if w.file, err = os.OpenFile(filepath.Join(w.tmp, "model.safetensors"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644); err != nil {
+	if w.file, err = os.OpenFile(filepath.Join(w.output(), "model.safetensors"), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
 		return err
 	}
-	if err := w.file.Truncate(w.Layout.Size); err != nil {
+	header := make([]byte, len(w.Layout.Header))
+	if info, err := w.file.Stat(); err == nil && info.Size() == w.Layout.Size {
+		if _, err := w.file.ReadAt(header, 0); err == nil && bytes.Equal(header, w.Layout.Header) {
+			return nil
+		}
+	}
+	if err := errors.Join(w.file.Truncate(0), w.file.Truncate(w.Layout.Size)); err != nil {
 		return err
 	}
-	_, err = w.file.WriteAt(w.Layout.Header, 0)
-	return err
+	if _, err := w.file.WriteAt(w.Layout.Header, 0); err != nil {
+		return err
+	}
+	return errors.Join(SyncDir(w.output()), SyncDir(w.work), SyncDir(filepath.Dir(w.work)))
 }
 
 func (w *Writer) writeAt(name string, data []byte) error {
@@ -182,10 +231,120 @@ func (w *Writer) writeAt(name string, data []byte) error {
 		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
 	}
 	w.mu.Lock()
-	w.put[name] = true
+	w.put[name] = crc32.Checksum(data, castagnoli)
 	w.mu.Unlock()
 	return nil
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Sums returns the checksums (CRC-32C) of the tensors that a quantized matrix or
+// a tensor kept as floats was written as.
+func (w *Writer) Sums(name string) map[string]uint32 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	sums := make(map[string]uint32)
+	for _, tensor := range w.Layout.parts(name) {
+		if sum, ok := w.put[tensor]; ok {
+			sums[tensor] = sum
+		}
+	}
+	return sums
+}
+
+// Reuse takes over what an earlier writer wrote of a matrix or tensor, and
+// reports whether that is all there with the checksums it had.
+func (w *Writer) Reuse(name string, sums map[string]uint32) bool {
+	parts := w.Layout.parts(name)
+	if len(parts) == 0 || len(parts) != len(sums) {
+		return false
+	}
+	for _, tensor := range parts {
+		data, err := w.read(tensor)
+		if sum, ok := sums[tensor]; !ok || err != nil || crc32.Checksum(data, castagnoli) != sum {
+			return false
+		}
+	}
+	w.mu.Lock()
+	maps.Copy(w.put, sums)
+	w.mu.Unlock()
+	return true
+}
+
+// parts lists the tensors of a quantized matrix, or the tensor of that name.
+func (l *Layout) parts(name string) []string {
+	if _, ok := l.entries[name]; ok {
+		return []string{name}
+	}
+	var out []string
+	for _, suffix := range []string{".weight_packed", ".weight_scale", ".weight_zero_point", ".weight_shape"} {
+		if _, ok := l.entries[name+suffix]; ok {
+			out = append(out, name+suffix)
+		}
+	}
+	return out
+}
+
+// read returns the bytes of a tensor in the file.
+func (w *Writer) read(tensor string) ([]byte, error) {
+	p, ok := w.Layout.entries[tensor]
+	if !ok {
+		return nil, fmt.Errorf("tensor %s: %w", tensor, ErrNotFound)
+	}
+	data := make([]byte, p.size)
+	_, err := w.file.ReadAt(data, int64(len(w.Layout.Header))+p.offset)
+	if err != nil {
+		return nil, fmt.Errorf("%s: tensor %s: %w", w.file.Name(), tensor, err)
+	}
+	return data, nil
+}
+
+// Q reads a quantized matrix back.
+func (w *Writer) Q(m Module) (*kernels.QTensor, error) {
+	q := &kernels.QTensor{Rows: m.Rows, Cols: m.Cols, Scheme: w.Layout.schemes[m.Name]}
+	var err error
+	if q.Codes, err = w.read(m.Name + ".weight_packed"); err != nil {
+		return nil, err
+	}
+	scales, err := w.read(m.Name + ".weight_scale")
+	if err != nil {
+		return nil, err
+	}
+	for i := 0; i < len(scales); i += 2 {
+		q.Scales = append(q.Scales, binary.LittleEndian.Uint16(scales[i:]))
+	}
+	if !q.Scheme.Sym {
+		zeros, err := w.read(m.Name + ".weight_zero_point")
+		if err != nil {
+			return nil, err
+		}
+		q.Zeros = unpackZeros(zeros, q.Rows, q.Groups(), q.Scheme.Bits)
+	}
+	return q, q.Validate()
+}
+
+// Floats reads a tensor that is kept as floats back.
+func (w *Writer) Floats(name string) ([]float32, error) {
+	t, err := w.src.Tensor(name)
+	if err != nil {
+		return nil, err
+	}
+	if t.Data, err = w.read(name); err != nil {
+		return nil, err
+	}
+	return t.Floats(), nil
+}
+
+// Sync makes what is written durable.
+func (w *Writer) Sync() error {
+	if err := w.file.Sync(); err != nil {
+		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
+	}
+	return nil
+}
+
+// Work returns the work directory, for what must survive with the tensors.
+func (w *Writer) Work() string { return w.work }
 
 // PutQ writes a quantized matrix.
 func (w *Writer) PutQ(module string, q *kernels.QTensor) error {
@@ -235,7 +394,7 @@ func (w *Writer) PutFile(name string, data []byte) error {
 	if !filepath.IsLocal(name) || filepath.Base(name) != name {
 		return fmt.Errorf("file name %q leaves the output directory", name)
 	}
-	f, err := os.OpenFile(filepath.Join(w.tmp, name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(filepath.Join(w.output(), name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
 	}
@@ -250,7 +409,7 @@ func (w *Writer) PutFile(name string, data []byte) error {
 // gives the directory its name.
 func (w *Writer) Commit() error {
 	for name := range w.Layout.entries {
-		if w.put[name] {
+		if _, ok := w.put[name]; ok {
 			continue
 		}
 		t, ok := w.src.tensors[name]
@@ -284,15 +443,18 @@ func (w *Writer) Commit() error {
 		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
 	}
 	w.file = nil
-	if err := SyncDir(w.tmp); err != nil {
+	if err := SyncDir(w.output()); err != nil {
 		return err
 	}
 	os.Remove(w.dir) // an empty directory gives way; anything else makes the rename fail
-	if err := os.Rename(w.tmp, w.dir); err != nil {
+	if err := os.Rename(w.output(), w.dir); err != nil {
 		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
 	}
-	w.tmp = ""
-	return SyncDir(filepath.Dir(w.dir))
+	if err := SyncDir(filepath.Dir(w.work)); err != nil {
+		return err
+	}
+	w.Abort() // what is left of the work directory
+	return nil
 }
 
 // CopiedBytes is the size of the small files that a quantized checkpoint takes
@@ -324,16 +486,24 @@ func (w *Writer) config() ([]byte, error) {
 	return json.MarshalIndent(fields, "", "  ")
 }
 
-// Abort removes everything written so far. After Commit it does nothing.
-func (w *Writer) Abort() {
+// Abort removes everything written so far. After Commit or Keep it does nothing.
+func (w *Writer) Abort() { w.end(os.RemoveAll) }
+
+// Keep ends the writer and leaves what is written for another one. After Commit
+// or Abort it does nothing.
+func (w *Writer) Keep() { w.end(func(string) error { return nil }) }
+
+func (w *Writer) end(leave func(work string) error) {
+	if w.work == "" {
+		return
+	}
 	if w.file != nil {
 		w.file.Close()
 		w.file = nil
 	}
-	if w.tmp != "" {
-		os.RemoveAll(w.tmp)
-		w.tmp = ""
-	}
+	leave(w.work) //nolint:errcheck // nothing can be done about it
+	w.lock()
+	w.work = ""
 }
 
 // SyncDir makes the names in a directory durable, where the file system can.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"nibble/kernels"
@@ -104,13 +105,25 @@ func (s stage) needs(property func(method) bool) bool {
 	return false
 }
 
-// sink takes what a pass finishes.
+// sink takes what a pass finishes, and gives back what an interrupted pass with
+// the same arguments finished before.
 type sink interface {
-	// putQ takes a quantized matrix.
-	putQ(m model.Module, q *kernels.QTensor) error
+	// putQ takes a quantized matrix and its line in the report.
+	putQ(m model.Module, q *kernels.QTensor, line ModuleReport) error
 	// putFloats takes a tensor that a transformation replaced, rounded to the type
 	// that it is stored in.
 	putFloats(name string, v []float32) error
+	// endStage says that all of a stage has been put, and which tensors were
+	// replaced in it.
+	endStage(layer int, replaced []string) error
+
+	// line returns the line of a matrix that is finished, and q the matrix.
+	line(m model.Module) (ModuleReport, bool)
+	q(m model.Module) (*kernels.QTensor, error)
+	// replaced returns which tensors were replaced in a stage that was ended and whose
+	// replacements are there, and floats one of them.
+	replaced(layer int) ([]string, bool)
+	floats(name string) ([]float32, error)
 }
 
 // pass is the quantization of a checkpoint by a recipe. What it returns to
@@ -125,15 +138,17 @@ type pass struct {
 	// or a later one measures inputs.
 	seq *sequence
 
-	weights map[string]kernels.Matrix   // of this stage that were replaced, by module
-	vectors map[string][]float32        // norms and biases of this stage that were replaced, by tensor
-	done    map[string]*kernels.QTensor // of this stage
+	weights  map[string]kernels.Matrix   // of this stage that were replaced, by module
+	vectors  map[string][]float32        // norms and biases of this stage that were replaced, by tensor
+	replaced []string                    // tensors of this stage that are kept and were replaced
+	done     map[string]*kernels.QTensor // of this stage
 
-	plan    Plan
-	lines   map[string]ModuleReport
-	start   time.Time
-	params  int64 // quantized so far
-	modules int   // quantized so far
+	plan     Plan
+	lines    map[string]ModuleReport
+	start    time.Time
+	params   int64 // quantized so far
+	restored int64 // and quantized before
+	modules  int   // finished so far
 }
 
 // newPass prepares a pass; base is needed for methods that measure inputs.
@@ -178,7 +193,7 @@ func (p *pass) run(ctx context.Context) ([]ModuleReport, error) {
 
 // enter begins a stage.
 func (p *pass) enter(ctx context.Context, s stage) error {
-	p.weights, p.vectors, p.done = map[string]kernels.Matrix{}, map[string][]float32{}, map[string]*kernels.QTensor{}
+	p.weights, p.vectors, p.done, p.replaced = map[string]kernels.Matrix{}, map[string][]float32{}, map[string]*kernels.QTensor{}, nil
 	if p.seq == nil || s.layer < 0 {
 		return nil
 	}
@@ -189,7 +204,71 @@ func (p *pass) stage(ctx context.Context, s stage) error {
 	if err := p.enter(ctx, s); err != nil {
 		return err
 	}
+	if ok, err := p.restore(s); ok || err != nil {
+		return err
+	}
 	return p.work(ctx, s)
+}
+
+// restore takes over a stage that is finished already, and reports whether it is.
+func (p *pass) restore(s stage) (bool, error) {
+	replaced, ok := p.out.replaced(s.layer)
+	if !ok || len(p.unfinished(s.modules)) > 0 {
+		return false, nil
+	}
+	for _, m := range s.modules {
+		if m.Spec.Kept() {
+			p.lines[m.Module.Name] = m.line(Stats{})
+		} else if err := p.reuse(m); err != nil {
+			return false, err
+		}
+	}
+	for _, name := range replaced {
+		if p.seq == nil {
+			break // nothing follows that would meet it
+		}
+		v, err := p.out.floats(name)
+		if err != nil {
+			return false, err
+		}
+		i := slices.IndexFunc(s.modules, func(m PlannedModule) bool { return m.Module.Name+".weight" == name })
+		if i < 0 {
+			p.seq.putVector(name, v)
+			continue
+		}
+		m := s.modules[i].Module
+		l, err := kernels.NewMatrixLinear(kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols, Data: v})
+		if err != nil {
+			return false, err
+		}
+		p.seq.put(m, l)
+	}
+	return true, nil
+}
+
+// unfinished returns the matrices that are to be quantized yet.
+func (p *pass) unfinished(ms []PlannedModule) []PlannedModule {
+	return slices.DeleteFunc(slices.Clone(ms), func(m PlannedModule) bool {
+		_, ok := p.out.line(m.Module)
+		return ok || m.Spec.Kept()
+	})
+}
+
+// reuse takes over a matrix that is finished already.
+func (p *pass) reuse(m PlannedModule) error {
+	line, _ := p.out.line(m.Module)
+	if p.seq != nil {
+		q, err := p.out.q(m.Module)
+		if err != nil {
+			return err
+		}
+		if err := p.follow(m.Module, q); err != nil {
+			return err
+		}
+	}
+	p.restored += int64(m.Module.Rows) * int64(m.Module.Cols)
+	p.tell(m, line, true)
+	return nil
 }
 
 // work quantizes the matrices of a stage.
@@ -214,6 +293,14 @@ func (p *pass) work(ctx context.Context, s stage) error {
 		if f == nil || len(ms) == 0 {
 			continue
 		}
+		if len(p.unfinished(ms)) == 0 {
+			for _, m := range ms {
+				if err := p.reuse(m); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		results, err := f(ctx, p, s, ms, p.stepper(ms...))
 		if err != nil {
 			return err
@@ -228,6 +315,11 @@ func (p *pass) work(ctx context.Context, s stage) error {
 		if err := p.out.putFloats(name, v); err != nil {
 			return err
 		}
+		p.replaced = append(p.replaced, name)
+	}
+	slices.Sort(p.replaced)
+	if err := p.out.endStage(s.layer, p.replaced); err != nil {
+		return err
 	}
 	for _, m := range s.modules {
 		p.ck.Release(m.Module.Name + ".weight")
@@ -243,6 +335,7 @@ func (p *pass) module(ctx context.Context, m PlannedModule) error {
 		}
 		p.lines[m.Module.Name] = m.line(Stats{})
 		if w, ok := p.weights[m.Module.Name]; ok {
+			p.replaced = append(p.replaced, m.Module.Name+".weight")
 			return p.out.putFloats(m.Module.Name+".weight", w.Data)
 		}
 		return nil
@@ -250,6 +343,9 @@ func (p *pass) module(ctx context.Context, m PlannedModule) error {
 	f := methodOf(m.Spec.Method).matrix
 	if f == nil {
 		return nil
+	}
+	if len(p.unfinished([]PlannedModule{m})) == 0 {
+		return p.reuse(m)
 	}
 	q, stats, err := f(ctx, p, m, p.stepper(m))
 	if err != nil {
@@ -265,21 +361,36 @@ func (m PlannedModule) line(s Stats) ModuleReport {
 
 // finish hands on a quantized matrix.
 func (p *pass) finish(m PlannedModule, q *kernels.QTensor, s Stats) error {
-	p.done[m.Module.Name] = q
-	if p.seq != nil {
-		l, err := kernels.NewQuantLinear(q)
-		if err != nil {
-			return err
-		}
-		p.seq.put(m.Module, l)
-	}
-	if err := p.out.putQ(m.Module, q); err != nil {
+	if err := p.follow(m.Module, q); err != nil {
 		return err
 	}
-	p.lines[m.Module.Name] = m.line(s)
-	p.modules++
-	p.l.send(ModuleDone{m.Module.Name, m.Spec.String(), s, p.modules, p.plan.Quantized, p.params, p.plan.QuantizedParams})
+	line := m.line(s)
+	if err := p.out.putQ(m.Module, q, line); err != nil {
+		return err
+	}
+	p.tell(m, line, false)
 	return nil
+}
+
+// follow makes a quantized matrix part of the model that later ones follow.
+func (p *pass) follow(m model.Module, q *kernels.QTensor) error {
+	p.done[m.Name] = q
+	if p.seq == nil {
+		return nil
+	}
+	l, err := kernels.NewQuantLinear(q)
+	if err != nil {
+		return err
+	}
+	p.seq.put(m, l)
+	return nil
+}
+
+// tell reports a finished matrix.
+func (p *pass) tell(m PlannedModule, line ModuleReport, restored bool) {
+	p.lines[m.Module.Name] = line
+	p.modules++
+	p.l.send(ModuleDone{line.Module, line.Spec, line.Stats, restored, p.modules, p.plan.Quantized, p.params + p.restored, p.plan.QuantizedParams})
 }
 
 // stepper returns what tells of the progress in some matrices.
@@ -297,8 +408,8 @@ func (p *pass) stepper(ms ...PlannedModule) func(rows int) {
 				break
 			}
 		}
-		total, seconds := p.plan.QuantizedParams, time.Since(p.start).Seconds()
-		p.l.send(Progress{ms[i].Module.Name, p.params, total, seconds, seconds * float64(total-p.params) / float64(p.params)})
+		done, total, seconds := p.params+p.restored, p.plan.QuantizedParams, time.Since(p.start).Seconds()
+		p.l.send(Progress{ms[i].Module.Name, done, total, seconds, seconds * float64(total-done) / float64(p.params)})
 	}
 }
 

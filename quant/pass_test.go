@@ -17,21 +17,22 @@ import (
 
 // heldSink keeps what a pass finishes.
 type heldSink struct {
-	q      map[string]*kernels.QTensor
-	floats map[string][]float32
+	matrices map[string]*kernels.QTensor
+	f        map[string][]float32
+	fresh
 }
 
 func newHeldSink() heldSink {
-	return heldSink{map[string]*kernels.QTensor{}, map[string][]float32{}}
+	return heldSink{matrices: map[string]*kernels.QTensor{}, f: map[string][]float32{}}
 }
 
-func (s heldSink) putQ(m model.Module, q *kernels.QTensor) error {
-	s.q[m.Name] = q
+func (s heldSink) putQ(m model.Module, q *kernels.QTensor, _ ModuleReport) error {
+	s.matrices[m.Name] = q
 	return nil
 }
 
 func (s heldSink) putFloats(name string, v []float32) error {
-	s.floats[name] = v
+	s.f[name] = v
 	return nil
 }
 
@@ -66,6 +67,9 @@ func TestSameBytesOnAnyThreads(t *testing.T) {
 			base := load(t, threads, ck)
 			out := newHeldSink()
 			j := job{eng: base.Engine, ck: ck, base: base, recipe: r, calibration: cal}
+			if err := j.prepare(context.Background()); err != nil {
+				t.Fatal(err)
+			}
 			report, err := j.run(context.Background(), out)
 			if err != nil {
 				t.Fatal(err)
@@ -161,7 +165,7 @@ func TestReplacedWeights(t *testing.T) {
 	if err := p.work(ctx, s); err != nil {
 		t.Fatal(err)
 	}
-	if names := slices.Sorted(maps.Keys(out.floats)); !slices.Equal(names, []string{norm, "model.layers.1.self_attn.k_proj.weight"}) {
+	if names := slices.Sorted(maps.Keys(out.f)); !slices.Equal(names, []string{norm, "model.layers.1.self_attn.k_proj.weight"}) {
 		t.Errorf("the tensors %v are handed on as floats", names)
 	}
 	for _, m := range s.modules[:2] { // quantized, and kept
@@ -170,7 +174,7 @@ func TestReplacedWeights(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := p.weights[m.Module.Name].Row(5)
-		if q := out.q[m.Module.Name]; q != nil {
+		if q := out.matrices[m.Module.Name]; q != nil {
 			want = make([]float32, q.Cols)
 			q.DequantRow(want, 5)
 		}
@@ -178,8 +182,8 @@ func TestReplacedWeights(t *testing.T) {
 			t.Errorf("%s is not what the model computes with", m.Module.Name)
 		}
 	}
-	if len(out.q) != 6 {
-		t.Errorf("%d matrices of 6 are quantized", len(out.q))
+	if len(out.matrices) != 6 {
+		t.Errorf("%d matrices of 6 are quantized", len(out.matrices))
 	}
 
 	// Written and read back, they are what the pass went on with.
@@ -189,7 +193,7 @@ func TestReplacedWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Abort()
-	for name, v := range out.floats {
+	for name, v := range out.f {
 		if err := w.PutFloats(name, v); err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +205,7 @@ func TestReplacedWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	saved := open(t, dir)
-	for name, v := range out.floats {
+	for name, v := range out.f {
 		if got, err := saved.Tensor(name); err != nil || !slices.Equal(got.Floats(), v) {
 			t.Errorf("%s reads back differently (%v)", name, err)
 		}

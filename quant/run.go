@@ -2,7 +2,6 @@ package quant
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -34,11 +33,21 @@ type Started struct {
 	Params  int64  `json:"params"`  // weights in them
 }
 
+// Resumed reports that a run goes on from an earlier one.
+type Resumed struct {
+	Modules int `json:"modules"` // matrices that are finished
+	Damaged int `json:"damaged"` // of what was kept, and is made again
+}
+
+// EventName implements Event.
+func (Resumed) EventName() string { return "quantize_resumed" }
+
 // ModuleDone reports a finished matrix.
 type ModuleDone struct {
 	Module string `json:"module"`
 	Spec   string `json:"spec"`
 	Stats
+	Restored   bool  `json:"restored,omitempty"` // an earlier run finished it
 	Done       int   `json:"done"`
 	Total      int   `json:"total"`
 	DoneParams int64 `json:"done_params"`
@@ -91,6 +100,8 @@ type Options struct {
 	Recipe Recipe
 	Out    string // directory to make; it must not exist or be empty
 
+	Restart bool // forget what an unfinished run left for Out
+
 	Calibration *Calibration // for the methods that need one; NewCalibration's defaults if nil
 	Evaluation  any          // added to the report
 }
@@ -127,49 +138,47 @@ func Schemes(c model.Config, r Recipe) map[string]kernels.Scheme {
 	return schemes
 }
 
-// Run quantizes a checkpoint into a directory. Cancelling ctx, or any error,
-// leaves nothing behind.
+// Run quantizes a checkpoint into a directory. What is finished is on disk as it
+// finishes: after a crash, or when ctx ends (the error is then an *Unfinished),
+// Run with the same options does what is left and gives the same bytes as a run
+// in one go. Any other error leaves nothing behind.
 func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 	start := time.Now()
 	if err := check(o.Source, o.Recipe); err != nil {
 		return Result{}, err
 	}
-	w, err := model.Create(o.Out, o.Source, Schemes(o.Source.Config, o.Recipe))
-	if err != nil {
-		return Result{}, err
-	}
-	defer w.Abort()
-	j := job{eng: o.Engine, ck: o.Source, recipe: o.Recipe, calibration: o.Calibration, l: l}
-	if o.Recipe.Calibrated(o.Source.Config) {
-		if j.base, err = rt.Load(ctx, o.Engine, o.Source); err != nil {
+	if o.Restart {
+		if err := model.Discard(o.Out); err != nil {
 			return Result{}, err
 		}
 	}
-	report, err := j.run(ctx, writerSink{w})
+	if err := model.CheckOutput(o.Out); err != nil && !begun(o.Out) {
+		return Result{}, err
+	}
+	j := job{eng: o.Engine, ck: o.Source, recipe: o.Recipe, calibration: o.Calibration, l: l}
+	if err := j.prepare(ctx); err != nil {
+		return Result{}, err
+	}
+	if report, ok := finishedBefore(o.Out, j.fingerprint()); ok {
+		return Result{Path: o.Out, SizeBytes: report.SizeBytes, BPW: report.BPW, Seconds: time.Since(start).Seconds(), Report: report}, nil
+	}
+	out, err := openJournal(o.Out, o.Source, Schemes(o.Source.Config, o.Recipe), j.fingerprint())
 	if err != nil {
 		return Result{}, err
+	}
+	if out.before > 0 || out.lost > 0 {
+		l.send(Resumed{out.before, out.lost})
+	}
+	report, err := j.run(ctx, out)
+	if err != nil {
+		return Result{}, out.leave(err, j.plan.Quantized)
 	}
 	report.Evaluation = o.Evaluation
-	for name, v := range map[string]any{"recipe.json": o.Recipe, "report.json": report} {
-		data, err := json.MarshalIndent(v, "", "  ")
-		if err != nil {
-			return Result{}, err
-		}
-		if err := w.PutFile(name, append(data, '\n')); err != nil {
-			return Result{}, err
-		}
-	}
-	if err := w.Commit(); err != nil {
-		return Result{}, err
+	if err := out.commit(o.Recipe, report); err != nil {
+		return Result{}, out.leave(err, j.plan.Quantized)
 	}
 	return Result{Path: o.Out, SizeBytes: report.SizeBytes, BPW: report.BPW, Seconds: time.Since(start).Seconds(), Report: report}, nil
 }
-
-// writerSink writes what a pass finishes; the writer copies what is kept.
-type writerSink struct{ w *model.Writer }
-
-func (s writerSink) putQ(m model.Module, q *kernels.QTensor) error { return s.w.PutQ(m.Name, q) }
-func (s writerSink) putFloats(name string, v []float32) error      { return s.w.PutFloats(name, v) }
 
 // Apply quantizes in memory: the same tensors that Run writes, in place of those
 // of base, which must be loaded from ck.
@@ -179,6 +188,9 @@ func Apply(ctx context.Context, base *rt.Model, ck *model.Checkpoint, r Recipe, 
 	}
 	out := &memorySink{config: ck.Config, over: map[string]*kernels.Linear{}, vectors: map[string][]float32{}}
 	j := job{eng: base.Engine, ck: ck, base: base, recipe: r, l: l}
+	if err := j.prepare(ctx); err != nil {
+		return nil, Report{}, err
+	}
 	report, err := j.run(ctx, out)
 	if err != nil {
 		return nil, Report{}, err
@@ -191,9 +203,19 @@ type memorySink struct {
 	config  model.Config
 	over    map[string]*kernels.Linear
 	vectors map[string][]float32
+	fresh
 }
 
-func (s *memorySink) putQ(m model.Module, q *kernels.QTensor) error {
+// fresh is the part of a sink to which nothing was put before.
+type fresh struct{}
+
+func (fresh) endStage(int, []string) error             { return nil }
+func (fresh) line(model.Module) (ModuleReport, bool)   { return ModuleReport{}, false }
+func (fresh) q(model.Module) (*kernels.QTensor, error) { return nil, model.ErrNotFound }
+func (fresh) replaced(int) ([]string, bool)            { return nil, false }
+func (fresh) floats(string) ([]float32, error)         { return nil, model.ErrNotFound }
+
+func (s *memorySink) putQ(m model.Module, q *kernels.QTensor, _ ModuleReport) error {
 	l, err := kernels.NewQuantLinear(q)
 	s.over[m.Name] = l
 	return err
@@ -215,29 +237,47 @@ func (s *memorySink) putFloats(name string, v []float32) error {
 type job struct {
 	eng         *kernels.Engine
 	ck          *model.Checkpoint
-	base        *rt.Model // needed for methods that calibrate
+	base        *rt.Model // loaded if it is needed and not given
 	recipe      Recipe
-	calibration *Calibration
+	calibration *Calibration // likewise
 	l           Listener
+	plan        Plan
+}
+
+// prepare plans and provides what the methods need.
+func (j *job) prepare(ctx context.Context) (err error) {
+	if j.plan, err = NewPlan(j.ck, j.recipe); err != nil {
+		return err
+	}
+	if !j.recipe.Calibrated(j.ck.Config) {
+		j.calibration = nil
+		return nil
+	}
+	if j.calibration == nil {
+		if j.calibration, err = NewCalibration(j.ck, CalibrationOptions{}); err != nil {
+			return err
+		}
+	}
+	if j.base == nil {
+		j.base, err = rt.Load(ctx, j.eng, j.ck)
+	}
+	return err
+}
+
+// fingerprint is what the result depends on.
+func (j *job) fingerprint() fingerprint {
+	f := fingerprint{Version: methodsVersion, Source: j.ck.Hash(), Recipe: j.recipe.String(), Calibration: j.calibration}
+	if j.calibration != nil {
+		f.Kernels = string(j.eng.ISA())
+	}
+	return f
 }
 
 // run quantizes the matrices and hands them on.
-func (j job) run(ctx context.Context, out sink) (Report, error) {
-	plan, err := NewPlan(j.ck, j.recipe)
-	if err != nil {
-		return Report{}, err
-	}
-	report := Report{Source: j.ck.Ref, SourceSHA256: j.ck.Hash(), Recipe: j.recipe, SizeBytes: plan.SizeBytes, BPW: plan.BPW}
-	if j.recipe.Calibrated(j.ck.Config) {
-		if j.calibration == nil {
-			if j.calibration, err = NewCalibration(j.ck, CalibrationOptions{}); err != nil {
-				return Report{}, err
-			}
-		}
-		report.Calibration = j.calibration
-	}
-	j.l.send(Started{Recipe: j.recipe.String(), Modules: plan.Quantized, Params: plan.QuantizedParams})
-	p, err := newPass(j.ck, plan, j.base, report.Calibration, j.eng, out, j.l)
+func (j *job) run(ctx context.Context, out sink) (Report, error) {
+	report := Report{Source: j.ck.Ref, SourceSHA256: j.ck.Hash(), Recipe: j.recipe, SizeBytes: j.plan.SizeBytes, BPW: j.plan.BPW, Calibration: j.calibration}
+	j.l.send(Started{Recipe: j.recipe.String(), Modules: j.plan.Quantized, Params: j.plan.QuantizedParams})
+	p, err := newPass(j.ck, j.plan, j.base, j.calibration, j.eng, out, j.l)
 	if err != nil {
 		return Report{}, err
 	}

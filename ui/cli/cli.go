@@ -23,6 +23,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/quant"
 	rt "nibble/runtime"
 	"nibble/ui/term"
 	"nibble/ui/workbench"
@@ -98,7 +99,10 @@ func (a *app) main(ctx context.Context, args []string) int {
 	code := ExitFailed
 	switch {
 	case ctx.Err() != nil:
-		err, code = errors.New("interrupted"), ExitInterrupted
+		if unfinished := (*quant.Unfinished)(nil); !errors.As(err, &unfinished) { // which says how to go on
+			err = errors.New("interrupted")
+		}
+		code = ExitInterrupted
 	case errors.Is(err, errUsage):
 		code = ExitUsage
 	}

@@ -108,18 +108,18 @@ func (f *calibFlags) calibration(ck *model.Checkpoint, r quant.Recipe) (*quant.C
 
 func (a *app) quantizeCmd() *cobra.Command {
 	var recipe, out string
+	var restart bool
 	var calib calibFlags
 	cmd := &cobra.Command{
 		Use: "quantize MODEL -o DIR", Short: "write an INT4 model by one recipe", Args: args(1, 1),
+		Long: `quantize writes an INT4 model by one recipe. What is finished is kept as it finishes: after
+an interruption, or a crash, the same command goes on from there, to the same bytes.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
 				return usagef("quantize needs an output directory: -o DIR")
 			}
 			r, err := parseRecipe(recipe)
 			if err != nil {
-				return err
-			}
-			if err := model.CheckOutput(out); err != nil {
 				return err
 			}
 			ck, err := model.Open(args[0])
@@ -136,7 +136,7 @@ func (a *app) quantizeCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			res, err := quant.Run(cmd.Context(), quant.Options{Engine: eng, Source: ck, Recipe: r, Out: out, Calibration: cal}, func(e quant.Event) { a.report.event(e) })
+			res, err := quant.Run(cmd.Context(), quant.Options{Engine: eng, Source: ck, Recipe: r, Out: out, Calibration: cal, Restart: restart}, func(e quant.Event) { a.report.event(e) })
 			if err != nil {
 				return err
 			}
@@ -164,6 +164,7 @@ func (a *app) quantizeCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "directory to write; must not exist or be empty")
 	cmd.Flags().StringVar(&recipe, "recipe", "", recipeHelp)
+	cmd.Flags().BoolVar(&restart, "restart", false, "start over instead of going on from an interrupted run")
 	calib.add(cmd)
 	return cmd
 }

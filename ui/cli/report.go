@@ -115,6 +115,11 @@ func (r *textReporter) progress(stage string, done, total float64, format string
 
 func (r *textReporter) event(e event) {
 	switch e := e.(type) {
+	case quant.Resumed:
+		r.line("going on from an interrupted run: %d matrices are done already", e.Modules)
+		if e.Damaged > 0 {
+			r.line("%d parts of it were damaged and are made again", e.Damaged)
+		}
 	case quant.ModuleDone:
 		r.progress("quantizing", float64(e.DoneParams), float64(e.Params), "%s  %s  error %.4f", term.CleanLine(e.Module), e.Spec, e.RelErr)
 	case quant.Progress:

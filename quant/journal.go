@@ -1,0 +1,385 @@
+package quant
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"nibble/kernels"
+	"nibble/model"
+)
+
+// ErrOtherRun reports a target whose unfinished run had other arguments.
+var ErrOtherRun = errors.New("an unfinished run with other arguments is kept there")
+
+// Unfinished is the error of a run that ended early and can go on: Run with the
+// same options does only what is left.
+type Unfinished struct {
+	Work        string // where what is finished is kept
+	Done, Total int    // matrices
+	Err         error  // why it ended
+}
+
+// Error implements error.
+func (u *Unfinished) Error() string {
+	why := u.Err.Error()
+	if errors.Is(u.Err, context.Canceled) {
+		why = "interrupted"
+	}
+	return fmt.Sprintf("%s; %d of %d matrices are done and kept in %s: the same command goes on from there", why, u.Done, u.Total, u.Work)
+}
+
+// Unwrap implements errors.Unwrap.
+func (u *Unfinished) Unwrap() error { return u.Err }
+
+// methodsVersion changes with anything that changes what a method writes: what
+// another version began cannot be finished by this one.
+const methodsVersion = 1
+
+// fingerprint is everything that the bytes of a result depend on.
+type fingerprint struct {
+	Version     int          `json:"version"` // of the methods
+	Source      string       `json:"source"`  // SHA-256
+	Recipe      string       `json:"recipe"`
+	Calibration *Calibration `json:"calibration,omitempty"`
+	Kernels     string       `json:"kernels,omitempty"` // the tier whose sums of floats a calibration depends on
+}
+
+// differences says in words how a run that is there differs from this one.
+func (f fingerprint) differences(now fingerprint) []string {
+	var out []string
+	add := func(what string, there, here any) {
+		if there != here {
+			out = append(out, fmt.Sprintf("%s (there %v, now %v)", what, there, here))
+		}
+	}
+	add("version of the methods", f.Version, now.Version)
+	add("model's SHA-256", short(f.Source), short(now.Source))
+	add("recipe", f.Recipe, now.Recipe)
+	a, b := f.Calibration, now.Calibration
+	switch {
+	case (a == nil) != (b == nil):
+		out = append(out, "calibration")
+	case a != nil:
+		add("calibration text", fmt.Sprintf("%s, SHA-256 %s", a.Name, short(a.SHA256)), fmt.Sprintf("%s, SHA-256 %s", b.Name, short(b.SHA256)))
+		add("number of samples", a.Samples, b.Samples)
+		add("length of a sample", a.Length, b.Length)
+		add("seed", a.Seed, b.Seed)
+	}
+	add("kernels", f.Kernels, now.Kernels)
+	return out
+}
+
+func short(hash string) string { return hash[:min(12, len(hash))] }
+
+// record is a line of the journal. Each is one of: the fingerprint, which comes
+// first, a matrix or a tensor that is on disk, the end of a stage.
+type record struct {
+	Fingerprint *fingerprint      `json:"fingerprint,omitempty"`
+	Name        string            `json:"name,omitempty"`
+	Line        *ModuleReport     `json:"line,omitempty"`
+	Sums        map[string]uint32 `json:"sums,omitempty"`
+	Stage       *stageRecord      `json:"stage,omitempty"`
+}
+
+type stageRecord struct {
+	Layer    int      `json:"layer"`
+	Replaced []string `json:"replaced,omitempty"`
+}
+
+// journal is the sink of a run on disk. Tensors go to the writer's file; once
+// they are durable there, a line for each goes to journal.jsonl beside it, which
+// an interrupted run is continued from. That happens behind the back of the pass,
+// so that it never waits for a disk.
+type journal struct {
+	w    *model.Writer
+	file *os.File
+
+	known  map[string]record // of an earlier run, by name
+	stages map[int]stageRecord
+	before int // matrices of an earlier run that are there
+	lost   int // and that were not as they should be
+
+	mu      sync.Mutex
+	wake    *sync.Cond
+	pending []record
+	closing bool
+	ended   chan struct{}
+	err     error
+	done    int // matrices that are durable
+}
+
+// begun reports whether there is something of a run that wrote to out.
+func begun(out string) bool {
+	work, err := model.WorkDir(out)
+	return err == nil && len(readJournal(work)) > 0
+}
+
+// finishedBefore returns the report of a run whose process died when the
+// directory had its name already and only the journal was still there.
+func finishedBefore(out string, now fingerprint) (Report, bool) {
+	work, err := model.WorkDir(out)
+	if err != nil {
+		return Report{}, false
+	}
+	there := readJournal(work)
+	if _, err := os.Stat(filepath.Join(work, "output")); err == nil || len(there) == 0 || len(there[0].Fingerprint.differences(now)) > 0 {
+		return Report{}, false
+	}
+	var report Report
+	data, err := os.ReadFile(filepath.Join(out, "report.json"))
+	if err != nil || json.Unmarshal(data, &report) != nil {
+		return Report{}, false
+	}
+	return report, model.Discard(out) == nil
+}
+
+const journalName = "journal.jsonl"
+
+// openJournal starts a run in the work directory of out, or continues the one
+// that is there.
+func openJournal(out string, src *model.Checkpoint, schemes map[string]kernels.Scheme, now fingerprint) (*journal, error) {
+	if err := model.CheckOutput(out); err != nil {
+		return nil, err
+	}
+	work, err := model.WorkDir(out)
+	if err != nil {
+		return nil, err
+	}
+	there := readJournal(work)
+	if len(there) == 0 { // nothing that could be continued
+		if err := model.Discard(out); err != nil {
+			return nil, err
+		}
+	} else if diff := there[0].Fingerprint.differences(now); len(diff) > 0 {
+		return nil, fmt.Errorf("%s: %w: its %s differs; give the same arguments to go on, another directory, or --restart to start over",
+			out, ErrOtherRun, strings.Join(diff, ", its "))
+	}
+	w, err := model.Create(out, src, schemes)
+	if err != nil {
+		return nil, err
+	}
+	j := &journal{w: w, known: map[string]record{}, stages: map[int]stageRecord{}, ended: make(chan struct{})}
+	j.wake = sync.NewCond(&j.mu)
+	if err := j.start(there, now); err != nil {
+		w.Abort()
+		return nil, fmt.Errorf("%s: %w: %v", out, model.ErrUnwritable, err)
+	}
+	go j.follow()
+	return j, nil
+}
+
+// start takes over what is intact of an earlier run and writes the journal anew
+// with that alone.
+func (j *journal) start(there []record, now fingerprint) error {
+	kept := []record{{Fingerprint: &now}}
+	for _, r := range there {
+		switch {
+		case r.Stage != nil:
+			j.stages[r.Stage.Layer] = *r.Stage
+			kept = append(kept, r)
+		case r.Name == "":
+		case j.w.Reuse(r.Name, r.Sums):
+			if _, twice := j.known[r.Name]; r.Line != nil && !twice {
+				j.before++
+			}
+			j.known[r.Name] = r
+			kept = append(kept, r)
+		default:
+			j.lost++
+		}
+	}
+	j.done = j.before
+	next := filepath.Join(j.w.Work(), journalName+".new")
+	f, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	j.file = f
+	if err := j.write(kept); err != nil {
+		return err
+	}
+	if err := os.Rename(next, filepath.Join(j.w.Work(), journalName)); err != nil {
+		return err
+	}
+	return model.SyncDir(j.w.Work())
+}
+
+// write appends records, each on a line with a checksum, and makes them durable.
+func (j *journal) write(records []record) error {
+	var buf bytes.Buffer
+	for _, r := range records {
+		data, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&buf, "%08x %s\n", crc32.ChecksumIEEE(data), data)
+	}
+	if _, err := j.file.Write(buf.Bytes()); err != nil {
+		return err
+	}
+	return j.file.Sync()
+}
+
+// readJournal returns the intact lines of a journal, of which the first is the
+// fingerprint; none if that is damaged or there is no journal.
+func readJournal(work string) []record {
+	data, err := os.ReadFile(filepath.Join(work, journalName))
+	if err != nil {
+		return nil
+	}
+	var out []record
+	for line := range bytes.Lines(data) {
+		sum, body, ok := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(" "))
+		want, err := strconv.ParseUint(string(sum), 16, 32)
+		var r record
+		if !ok || err != nil || uint32(want) != crc32.ChecksumIEEE(body) || json.Unmarshal(body, &r) != nil {
+			continue // torn or damaged: what it was about is done again
+		}
+		if len(out) == 0 && r.Fingerprint == nil {
+			return nil
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// follow makes what is pending durable, first the tensors, then their lines.
+func (j *journal) follow() {
+	defer close(j.ended)
+	for {
+		j.mu.Lock()
+		for len(j.pending) == 0 && !j.closing {
+			j.wake.Wait()
+		}
+		batch := j.pending
+		j.pending = nil
+		j.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		err := j.w.Sync()
+		if err == nil {
+			err = j.write(batch)
+		}
+		j.mu.Lock()
+		for _, r := range batch {
+			if r.Line != nil && err == nil {
+				j.done++
+			}
+		}
+		j.err = errors.Join(j.err, err)
+		j.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// add journals a record once everything written so far is durable.
+func (j *journal) add(r record) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.pending = append(j.pending, r)
+	j.wake.Signal()
+	return j.err
+}
+
+// close waits until everything is durable. It may be called again.
+func (j *journal) close() error {
+	j.mu.Lock()
+	again := j.closing
+	j.closing = true
+	j.wake.Signal()
+	j.mu.Unlock()
+	<-j.ended
+	if !again {
+		j.err = errors.Join(j.err, j.file.Close())
+	}
+	return j.err
+}
+
+func (j *journal) putQ(m model.Module, q *kernels.QTensor, line ModuleReport) error {
+	if err := j.w.PutQ(m.Name, q); err != nil {
+		return err
+	}
+	return j.add(record{Name: m.Name, Line: &line, Sums: j.w.Sums(m.Name)})
+}
+
+func (j *journal) putFloats(name string, v []float32) error {
+	if err := j.w.PutFloats(name, v); err != nil {
+		return err
+	}
+	return j.add(record{Name: name, Sums: j.w.Sums(name)})
+}
+
+func (j *journal) endStage(layer int, replaced []string) error {
+	return j.add(record{Stage: &stageRecord{layer, replaced}})
+}
+
+func (j *journal) line(m model.Module) (ModuleReport, bool) {
+	r, ok := j.known[m.Name]
+	if !ok || r.Line == nil {
+		return ModuleReport{}, false
+	}
+	return *r.Line, true
+}
+
+func (j *journal) q(m model.Module) (*kernels.QTensor, error) { return j.w.Q(m) }
+
+func (j *journal) replaced(layer int) ([]string, bool) {
+	s, ok := j.stages[layer]
+	for _, name := range s.Replaced {
+		if _, there := j.known[name]; !there {
+			return nil, false
+		}
+	}
+	return s.Replaced, ok
+}
+
+func (j *journal) floats(name string) ([]float32, error) { return j.w.Floats(name) }
+
+// commit makes the directory of what was put.
+func (j *journal) commit(r Recipe, report Report) error {
+	if err := j.close(); err != nil {
+		return err
+	}
+	for name, v := range map[string]any{"recipe.json": r, "report.json": report} {
+		data, err := json.MarshalIndent(v, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := j.w.PutFile(name, append(data, '\n')); err != nil {
+			return err
+		}
+	}
+	return j.w.Commit()
+}
+
+// leave ends a run that failed: what is finished is kept if the same run can go
+// on from it, and nothing otherwise.
+func (j *journal) leave(err error, total int) error {
+	if closing := j.close(); closing != nil && !errors.Is(err, closing) {
+		err = errors.Join(err, closing)
+	}
+	if j.done == 0 || !resumable(err) {
+		j.w.Abort()
+		return err
+	}
+	work := j.w.Work()
+	j.w.Keep()
+	return &Unfinished{Work: work, Done: j.done, Total: total, Err: err}
+}
+
+// resumable reports whether the same run could get further another time.
+func resumable(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, model.ErrUnwritable)
+}

@@ -1,0 +1,389 @@
+package quant
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"nibble/kernels"
+	"nibble/model"
+)
+
+// killedRecipe has a method of every kind, so that a run is cut short between and
+// inside of all of them.
+const killedRecipe = "w4 g32 sym gptq; *.up_proj w4 g64 asym mse; *.0.self_attn.k_proj w8 channel sym rtn; embed_tokens w8 rtn; *.3.* keep"
+
+// TestMain quantizes, as a process of its own that can be killed, when it is
+// asked to.
+func TestMain(m *testing.M) {
+	if out := os.Getenv("NIBBLE_TEST_QUANTIZE"); out != "" {
+		if err := quantizeDemo(out, killedRecipe, 0); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// quantizeDemo runs a recipe, and is cancelled after some matrices unless that is
+// 0.
+func quantizeDemo(out, recipe string, matrices int) error {
+	eng, err := kernels.New(kernels.Options{Threads: 2})
+	if err != nil {
+		return err
+	}
+	defer eng.Close()
+	ck, err := model.Open("demo")
+	if err != nil {
+		return err
+	}
+	defer ck.Close()
+	r, err := ParseRecipe(recipe)
+	if err != nil {
+		return err
+	}
+	o := Options{Engine: eng, Source: ck, Recipe: r, Out: out}
+	if r.Calibrated(ck.Config) {
+		if o.Calibration, err = NewCalibration(ck, CalibrationOptions{Samples: 3, Length: 32}); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	made := 0
+	_, err = Run(ctx, o, func(e Event) {
+		if d, ok := e.(ModuleDone); ok && !d.Restored {
+			if made++; made == matrices {
+				cancel()
+			}
+		}
+	})
+	return err
+}
+
+// contents reads a directory's files.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		files[strings.TrimPrefix(path, dir)] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// same fails unless two directories hold the same bytes and nothing is beside
+// them.
+func same(t *testing.T, got, want string) {
+	t.Helper()
+	a, b := contents(t, got), contents(t, want)
+	if names := slices.Sorted(maps.Keys(a)); !slices.Equal(names, slices.Sorted(maps.Keys(b))) {
+		t.Fatalf("the files are %v", names)
+	}
+	for name := range b {
+		if a[name] != b[name] {
+			t.Errorf("%s differs from that of an uninterrupted run", name)
+		}
+	}
+	work, err := model.WorkDir(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(work); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is left behind (%v)", work, err)
+	}
+}
+
+// uninterrupted is the reference of the tests below.
+func uninterrupted(t *testing.T) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "whole")
+	if err := quantizeDemo(out, killedRecipe, 0); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Killed at random moments, again and again, a run ends with the bytes of one
+// that was left alone.
+func TestKilled(t *testing.T) {
+	want := uninterrupted(t)
+	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0)) // other moments each time
+	out := filepath.Join(t.TempDir(), "out")
+	kills, kept := 0, 0
+	for ; ; kills++ {
+		if kills == 200 {
+			t.Fatal("200 runs do not complete it")
+		}
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "NIBBLE_TEST_QUANTIZE="+out)
+		var text bytes.Buffer
+		cmd.Stderr = &text
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		timer := time.AfterFunc(time.Duration(rng.IntN(300+20*kills))*time.Millisecond, func() { cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		if err == nil {
+			break
+		}
+		if cmd.ProcessState.Exited() {
+			t.Fatalf("it fails: %s", text.String())
+		}
+		if _, err := os.Stat(out); err == nil {
+			continue // killed after the end
+		}
+		if work, _ := model.WorkDir(out); len(readJournal(work)) > 1 {
+			kept++
+		}
+	}
+	t.Logf("killed %d times, %d of them with something done", kills, kept)
+	same(t, out, want)
+}
+
+// cut leaves a run of the recipe unfinished after some matrices and returns where
+// it is kept.
+func cut(t *testing.T, out, recipe string, matrices int) string {
+	t.Helper()
+	err := quantizeDemo(out, recipe, matrices)
+	var u *Unfinished
+	if !errors.As(err, &u) || !errors.Is(err, context.Canceled) {
+		t.Fatalf("a cancelled run: %v", err)
+	}
+	if u.Done < 1 || u.Done > matrices {
+		t.Fatalf("%d matrices are kept of %d", u.Done, matrices)
+	}
+	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("an unfinished run has its final name: %v", err)
+	}
+	return u.Work
+}
+
+// Whatever happens to what was kept, the result is right.
+func TestDamagedJournal(t *testing.T) {
+	want := uninterrupted(t)
+	const weights = "output/model.safetensors"
+	flip := func(file string, at func(size int) int) func(*testing.T, string) {
+		return func(t *testing.T, work string) {
+			path := filepath.Join(work, file)
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data[at(len(data))] ^= 0x10
+			if err := os.WriteFile(path, data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	truncate := func(file string, part int) func(*testing.T, string) {
+		return func(t *testing.T, work string) {
+			path := filepath.Join(work, file)
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(path, info.Size()*int64(part)/10); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	kept := cut(t, filepath.Join(t.TempDir(), "out"), killedRecipe, 12)
+	first := func(size int) int { return 20 }
+	for name, damage := range map[string]func(*testing.T, string){
+		"nothing":             func(*testing.T, string) {},
+		"torn line":           func(t *testing.T, work string) { truncateBy(t, filepath.Join(work, journalName), 7) },
+		"half a journal":      truncate(journalName, 5),
+		"an empty journal":    truncate(journalName, 0),
+		"its first line":      flip(journalName, first),
+		"a line in it":        flip(journalName, func(size int) int { return size / 2 }),
+		"a truncated file":    truncate(weights, 4),
+		"an empty file":       truncate(weights, 0),
+		"the file's header":   flip(weights, first),
+		"codes":               flip(weights, func(int) int { return 1 << 19 }),
+		"no file":             func(t *testing.T, work string) { remove(t, filepath.Join(work, weights)) },
+		"no journal":          func(t *testing.T, work string) { remove(t, filepath.Join(work, journalName)) },
+		"no output directory": func(t *testing.T, work string) { remove(t, filepath.Join(work, "output")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "out")
+			work, err := model.WorkDir(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(work, os.DirFS(kept)); err != nil {
+				t.Fatal(err)
+			}
+			damage(t, work)
+			if err := quantizeDemo(out, killedRecipe, 0); err != nil {
+				t.Fatal(err)
+			}
+			same(t, out, want)
+		})
+	}
+}
+
+func truncateBy(t *testing.T, path string, n int64) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, info.Size()-n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What is finished is not made again.
+func TestResumeDoesTheRest(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	work := cut(t, out, killedRecipe, 9)
+	done := len(slices.DeleteFunc(readJournal(work), func(r record) bool { return r.Line == nil }))
+	ck := open(t, "demo")
+	cal, err := NewCalibration(ck, CalibrationOptions{Samples: 3, Length: 32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var resumed Resumed
+	restored, made := 0, 0
+	_, err = Run(context.Background(), Options{Engine: engine(t, 1), Source: ck, Recipe: parse(t, killedRecipe), Out: out, Calibration: cal}, func(e Event) {
+		switch e := e.(type) {
+		case Resumed:
+			resumed = e
+		case ModuleDone:
+			if e.Restored {
+				restored++
+			} else {
+				made++
+			}
+			if e.Done != restored+made {
+				t.Errorf("matrix %d is the %dth", restored+made, e.Done)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := NewPlan(ck, parse(t, killedRecipe))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resumed != (Resumed{done, 0}) || restored != done || restored+made != plan.Quantized {
+		t.Errorf("%+v, %d restored and %d made of %d, %d of them done before", resumed, restored, made, plan.Quantized, done)
+	}
+}
+
+// Other arguments are refused by name, and change nothing.
+func TestOtherArguments(t *testing.T) {
+	ck := open(t, "demo")
+	out := filepath.Join(t.TempDir(), "out")
+	cut(t, out, killedRecipe, 9)
+	calib := func(o CalibrationOptions) *Calibration {
+		c, err := NewCalibration(ck, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	same := CalibrationOptions{Samples: 3, Length: 32}
+	text := []byte(strings.Repeat("A dog and a cat went to the market. ", 200))
+	for _, x := range []struct {
+		recipe, source string
+		calibration    *Calibration
+		want           []string
+	}{
+		{"w4 g64 sym gptq", "demo", calib(same), []string{"recipe", "w4 g64 sym gptq"}},
+		{"q4", "demo", nil, []string{"recipe", "calibration"}},
+		{killedRecipe, "demo", calib(CalibrationOptions{Samples: 5, Length: 32}), []string{"number of samples (there 3, now 5)"}},
+		{killedRecipe, "demo", calib(CalibrationOptions{Samples: 3, Length: 40}), []string{"length of a sample (there 32, now 40)"}},
+		{killedRecipe, "demo", calib(CalibrationOptions{Samples: 3, Length: 32, Seed: 7}), []string{"seed (there 0, now 7)"}},
+		{killedRecipe, "demo", calib(CalibrationOptions{Samples: 3, Length: 32, Name: "my.txt", Text: text}), []string{"calibration text", "my.txt"}},
+		{killedRecipe, damaged(t, "model.layers.1.mlp.up_proj.weight"), calib(same), []string{"model's SHA-256"}},
+	} {
+		_, err := Run(context.Background(), Options{Engine: engine(t, 1), Source: open(t, x.source), Recipe: parse(t, x.recipe), Out: out, Calibration: x.calibration}, nil)
+		if !errors.Is(err, ErrOtherRun) || !strings.Contains(err.Error(), "--restart") || slices.ContainsFunc(x.want, func(w string) bool { return !strings.Contains(err.Error(), w) }) {
+			t.Errorf("%q of %s: %v, want %q", x.recipe, x.source, err, x.want)
+		}
+	}
+	if err := quantizeDemo(out, killedRecipe, 0); err != nil {
+		t.Fatal(err)
+	}
+
+	// To start over is to forget it.
+	out = filepath.Join(t.TempDir(), "out")
+	cut(t, out, killedRecipe, 9)
+	_, err := Run(context.Background(), Options{Engine: engine(t, 1), Source: ck, Recipe: parse(t, "q8"), Out: out, Restart: true}, func(e Event) {
+		if r, ok := e.(Resumed); ok {
+			t.Errorf("%+v after a new start", r)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A process that dies between giving the directory its name and tidying up has
+// finished.
+func TestKilledAtTheEnd(t *testing.T) {
+	want := uninterrupted(t)
+	out := filepath.Join(t.TempDir(), "out")
+	work := cut(t, out, killedRecipe, 20)
+	journal, err := os.ReadFile(filepath.Join(work, journalName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := quantizeDemo(out, killedRecipe, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Mkdir(work, 0o755), os.WriteFile(filepath.Join(work, journalName), journal, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := quantizeDemo(out, killedRecipe, 0); err != nil {
+		t.Fatal(err)
+	}
+	same(t, out, want)
+	if err := quantizeDemo(out, killedRecipe, 0); !errors.Is(err, model.ErrNotEmpty) {
+		t.Errorf("a finished model was written over: %v", err)
+	}
+}
+
+// Two runs do not share a work directory.
+func TestOneWriter(t *testing.T) {
+	ck := open(t, "demo")
+	out := filepath.Join(t.TempDir(), "out")
+	w, err := model.Create(out, ck, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	if err := quantizeDemo(out, "q4", 0); !errors.Is(err, model.ErrBusy) {
+		t.Errorf("a second writer: %v, want ErrBusy", err)
+	}
+}
