@@ -180,14 +180,19 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 	return Result{Path: o.Out, SizeBytes: report.SizeBytes, BPW: report.BPW, Seconds: time.Since(start).Seconds(), Report: report}, nil
 }
 
-// Apply quantizes in memory: the same tensors that Run writes, in place of those
-// of base, which must be loaded from ck.
+// Apply quantizes in memory, with the default calibration: the same tensors that
+// Run writes, in place of those of base, which must be loaded from ck.
 func Apply(ctx context.Context, base *rt.Model, ck *model.Checkpoint, r Recipe, l Listener) (*rt.Model, Report, error) {
+	return ApplyCalibrated(ctx, base, ck, r, nil, l)
+}
+
+// ApplyCalibrated is Apply with a calibration.
+func ApplyCalibrated(ctx context.Context, base *rt.Model, ck *model.Checkpoint, r Recipe, c *Calibration, l Listener) (*rt.Model, Report, error) {
 	if err := check(ck, r); err != nil {
 		return nil, Report{}, err
 	}
 	out := &memorySink{config: ck.Config, over: map[string]*kernels.Linear{}, vectors: map[string][]float32{}}
-	j := job{eng: base.Engine, ck: ck, base: base, recipe: r, l: l}
+	j := job{eng: base.Engine, ck: ck, base: base, recipe: r, calibration: c, l: l}
 	if err := j.prepare(ctx); err != nil {
 		return nil, Report{}, err
 	}

@@ -1,16 +1,20 @@
 // Package tune searches for the smallest recipe that keeps a model within an
-// accuracy goal.
+// accuracy goal, or the most accurate one within limits of size, speed and memory.
 //
-// The first form of the search has two phases. Uniform recipes are tried from
-// the smallest up. Then the sensitivity of every matrix is measured, and from
-// small recipes that miss the goal the most sensitive matrices per byte are
-// raised to 8 bits, as few as the goal needs, found by bisection.
+// The search has two levels. Screening quantizes every matrix in every way that
+// is offered, each alone, and measures what that loses: the error of the matrix's
+// outputs for all of them, the KL divergence of the model for those that are worth
+// it. From these scores an exact solver picks recipes for any size (package
+// knapsack). Confirmation quantizes a few of them for real and evaluates them,
+// paired with the float model and stopped early when they cannot pass any more;
+// each corrects what the scores predict of the next, until the goal is reached at
+// the smallest size or the time is spent.
 //
 // # Rules of the floor
 //
-// Every trial is measured on the real kernels, paired with the float model, and
-// stopped early when it cannot pass any more. Every trial is journaled the moment
-// it is known. There is always a best so far, and an ending of any kind saves it.
+// Every trial is measured on the real kernels. Every score and every trial is on
+// disk the moment it is known. There is always a best so far, and an ending of any
+// kind saves it or leaves what is needed to go on.
 //
 // The package knows nothing of screens.
 package tune

@@ -19,14 +19,16 @@ import (
 // Record is what is kept of a tuning run: run.json in a directory of its own, with
 // the trials, one JSON object a line, in trials.jsonl beside it.
 type Record struct {
-	ID          string    `json:"id"`
-	Model       string    `json:"model"`
-	Started     time.Time `json:"started"`
-	Goal        float64   `json:"goal"`
-	Fingerprint string    `json:"fingerprint"` // of everything a trial's figures depend on
-	Out         string    `json:"out,omitempty"`
-	StoppedBy   string    `json:"stopped_by,omitempty"` // empty while it runs, or after a crash
-	Trials      []Trial   `json:"-"`
+	ID          string          `json:"id"`
+	Model       string          `json:"model"`
+	Started     time.Time       `json:"started"`
+	Goal        float64         `json:"goal"`
+	Fingerprint string          `json:"fingerprint"` // of everything a trial's figures depend on
+	Out         string          `json:"out,omitempty"`
+	StoppedBy   string          `json:"stopped_by,omitempty"` // empty while it runs, or after a crash
+	Choices     []Choice        `json:"choices,omitempty"`    // of the best trial, once the run has ended
+	Request     json.RawMessage `json:"request,omitempty"`
+	Trials      []Trial         `json:"-"`
 }
 
 // ErrRun reports a run that does not exist or does not fit.
@@ -51,35 +53,42 @@ type journal struct {
 
 // openJournal makes the run's directory or continues one with the same
 // fingerprint; trials already there are returned by recipe.
-func openJournal(dir string, run Record, resume bool) (*journal, map[string]Trial, error) {
+func openJournal(dir string, run Record) (*journal, map[string]Trial, error) {
 	if dir == "" {
 		return &journal{}, nil, nil
 	}
 	known := make(map[string]Trial)
-	if resume {
-		old, err := LoadRun(dir)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return nil, nil, err
-		case old.Fingerprint != run.Fingerprint:
-			return nil, nil, fmt.Errorf("%w: %s was made with another model, text or settings; start a new run", ErrRun, dir)
-		default:
-			for _, t := range old.Trials {
-				if t.State != Failed {
-					known[t.Recipe.String()] = t
-				}
+	old, err := LoadRun(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, nil, err
+	case old.Fingerprint != run.Fingerprint:
+		return nil, nil, fmt.Errorf("%w: %s was made with another model, text or settings; start a new run", ErrRun, dir)
+	default:
+		run.Started = old.Started
+		for _, t := range old.Trials {
+			if t.State != Failed {
+				known[t.Recipe.String()] = t
 			}
 		}
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "trials.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(filepath.Join(dir, "trials.jsonl"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, nil, err
 	}
 	j := &journal{dir: dir, run: run, f: f}
+	if info, err := f.Stat(); err == nil && info.Size() > 0 {
+		last := make([]byte, 1)
+		if _, err := f.ReadAt(last, info.Size()-1); err == nil && last[0] != '\n' {
+			if _, err := f.Write([]byte("\n")); err != nil { // a crash cut the last line off
+				return nil, nil, err
+			}
+		}
+	}
 	return j, known, j.writeRun()
 }
 
@@ -97,11 +106,11 @@ func (j *journal) add(t Trial) error {
 	return j.f.Sync()
 }
 
-func (j *journal) finish(stoppedBy string) error {
+func (j *journal) finish(stoppedBy string, choices []Choice) error {
 	if j.f == nil {
 		return nil
 	}
-	j.run.StoppedBy = stoppedBy
+	j.run.StoppedBy, j.run.Choices = stoppedBy, choices
 	return errors.Join(j.writeRun(), j.f.Close())
 }
 
@@ -173,10 +182,20 @@ func RunDir(root, model string, now time.Time) string {
 	return filepath.Join(root, now.UTC().Format("20060102-150405.000")+"-"+strings.Trim(clean, "."))
 }
 
-// FindRun returns the directory of the newest run under root that o can resume.
+// newRecord describes a run before it starts.
+func newRecord(o Options) Record {
+	c := o.Calibration
+	return Record{ID: filepath.Base(o.RunDir), Model: o.Source.Ref, Started: time.Now(), Goal: o.Goal, Out: o.Out, Request: o.Request,
+		Fingerprint: fingerprint("run 2", o.Source.Hash(), o.Eval.Text.SHA256, o.Eval.Ctx, o.Eval.Chunks, c.SHA256, c.Seed, c.Samples, c.Length,
+			o.Space, o.Fused, o.Goal, o.MaxBPW, o.MaxBytes, o.MinTPS, o.MaxRSS)}
+}
+
+// FindRun returns the directory of the newest run under root that has the same
+// options, its time, its output and the number of trials aside: Run goes on
+// where that one stopped.
 func FindRun(root string, o Options) (string, bool) {
-	if o.Goal == 0 {
-		o.Goal = DefaultGoal
+	if o.validate() != nil {
+		return "", false
 	}
 	want := newRecord(o).Fingerprint
 	runs, err := Runs(root)

@@ -19,6 +19,7 @@ const (
 	Failed  State = "failed"  // an error, in Note
 
 	Measured State = "measured" // in full, where there is no goal to pass or miss
+	Untested State = "untested" // there was no time to measure it
 )
 
 // Trial is one recipe measured.
@@ -104,25 +105,31 @@ func Front(trials []Trial) []Point {
 	return front
 }
 
-// Best returns the smallest trial that passed or else the most accurate one
-// measured; nil if there is none.
+// Best returns the smallest trial that passed, or else the most accurate one, of
+// those measured in full if there are any; nil if there is none at all.
 func Best(trials []Trial) *Trial {
 	var best *Trial
 	for i := range trials {
 		t := &trials[i]
-		if t.measured() && (best == nil || better(*t, *best)) {
+		if rank[t.State] > 0 && (best == nil || better(*t, *best)) {
 			best = t
 		}
 	}
 	return best
 }
 
+// rank is how much an ending is worth.
+var rank = map[State]int{Untested: 1, Stopped: 2, Missed: 3, Measured: 4, Passed: 5}
+
 func better(a, b Trial) bool {
-	if (a.State == Passed) != (b.State == Passed) {
-		return a.State == Passed
+	if a.State != b.State {
+		return rank[a.State] > rank[b.State]
 	}
-	if a.State == Passed {
+	switch a.State {
+	case Passed:
 		return a.SizeBytes < b.SizeBytes || a.SizeBytes == b.SizeBytes && a.Loss() < b.Loss()
+	case Missed:
+		return a.Loss() < b.Loss()
 	}
-	return a.Loss() < b.Loss()
+	return a.KLD < b.KLD
 }

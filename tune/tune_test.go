@@ -15,7 +15,12 @@ import (
 
 func demoOptions(t *testing.T, chunks int) Options {
 	t.Helper()
-	ck, err := model.Open("demo")
+	return optionsFor(t, "demo", chunks)
+}
+
+func optionsFor(t *testing.T, ref string, chunks int) Options {
+	t.Helper()
+	ck, err := model.Open(ref)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,19 +33,31 @@ func demoOptions(t *testing.T, chunks int) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{Source: ck, Base: m, Eval: eval.Options{Text: eval.DemoText(), Chunks: chunks}}
+	space, err := ParseSpace("w4 g32/g64/channel sym gptq, w8 g32 sym rtn, keep") // few, to be quick
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{Source: ck, Base: m, Eval: eval.Options{Text: eval.DemoText(), Chunks: chunks}, Space: space}
+}
+
+func logTrials(t *testing.T) Listener {
+	return func(e Event) {
+		switch e := e.(type) {
+		case Phase:
+			t.Log(e.Name)
+		case TrialDone:
+			x := e.Trial
+			t.Logf("%2d %-8s %-7s %7d bytes %.3f bpw loss %+.4f ± %.4f kld %.5f (predicted %+.4f, %.5f, %.0f tps) %.0f tps %.2fs %s %d rules %s", x.ID, x.Phase, x.State, x.SizeBytes, x.BPW,
+				x.Loss(), x.PPLRatioSE, x.KLD, x.Predicted.Loss, x.Predicted.KLD, x.Predicted.DecodeTPS, x.DecodeTPS, x.Seconds, x.Recipe.Default, len(x.Recipe.Rules), x.Note)
+		}
+	}
 }
 
 func TestTuneDemo(t *testing.T) {
 	o := demoOptions(t, 4)
 	dir := t.TempDir()
-	o.Out, o.RunDir = filepath.Join(dir, "best"), filepath.Join(dir, "run")
-	res, err := Run(context.Background(), o, func(e Event) {
-		if d, ok := e.(TrialDone); ok {
-			t.Logf("%2d %-8s %-7s %7d bytes %.3f bpw loss %+.4f ± %.4f kld %.5f %.2fs %s", d.Trial.ID, d.Trial.Phase, d.Trial.State, d.Trial.SizeBytes, d.Trial.BPW,
-				d.Trial.Loss(), d.Trial.PPLRatioSE, d.Trial.KLD, d.Trial.Seconds, d.Trial.Recipe.Default)
-		}
-	})
+	o.Out, o.RunDir, o.CacheDir = filepath.Join(dir, "best"), filepath.Join(dir, "run"), filepath.Join(dir, "cache")
+	res, err := Run(context.Background(), o, logTrials(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,14 +84,23 @@ func TestTuneDemo(t *testing.T) {
 	if err != nil || len(run.Trials) != len(res.Trials) || run.StoppedBy != "done" {
 		t.Errorf("journal: %d of %d trials, stopped by %q, %v", len(run.Trials), len(res.Trials), run.StoppedBy, err)
 	}
-	// Resuming takes every trial from the journal.
-	o.Out, o.Resume = "", true
-	again2, err := Run(context.Background(), o, nil)
+	// The same run again takes every trial from the journal, every score from the
+	// cache.
+	o.Out = ""
+	again2, err := Run(context.Background(), o, func(e Event) {
+		if s, ok := e.(Score); ok && !s.Cached {
+			t.Errorf("%s %s is measured again", s.Module, s.Spec)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if again2.Best.Recipe.String() != res.Best.Recipe.String() {
 		t.Errorf("resumed run ends with %s, the first with %s", again2.Best.Recipe, res.Best.Recipe)
+	}
+	run, err = LoadRun(o.RunDir)
+	if err != nil || len(run.Trials) != len(res.Trials) {
+		t.Errorf("journal: %d trials after resuming, %d before, %v", len(run.Trials), len(res.Trials), err)
 	}
 }
 
@@ -106,7 +132,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("3 bits per weight: %v, want ErrOptions", err)
 	}
 	o.MaxBPW, o.MaxTrials = 5.2, 3
-	res, err := Run(context.Background(), o, nil)
+	res, err := Run(context.Background(), o, logTrials(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,36 +72,42 @@ type quantizeResult struct {
 
 // calibFlags are the flags that choose what methods calibrate with.
 type calibFlags struct {
-	path            string
-	samples, length int
-	seed            uint64
+	Path    string `json:"path,omitempty"`
+	Samples int    `json:"samples"`
+	Length  int    `json:"length"`
+	Seed    uint64 `json:"seed"`
 }
 
 func (f *calibFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.path, "calib", "", "text or JSON lines (\"text\" or \"messages\") to calibrate gptq with (default: built-in stories)")
-	cmd.Flags().IntVar(&f.samples, "samples", 32, "stretches of the calibration text to use")
-	cmd.Flags().IntVar(&f.length, "length", 512, "tokens of a stretch, at most the model's context")
-	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "which stretches")
+	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON lines (\"text\" or \"messages\") to calibrate gptq with (default: built-in stories)")
+	cmd.Flags().IntVar(&f.Samples, "samples", 32, "stretches of the calibration text to use")
+	cmd.Flags().IntVar(&f.Length, "length", 512, "tokens of a stretch, at most the model's context")
+	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "which stretches")
 }
 
 // calibration reads the text if the recipe needs one.
 func (f *calibFlags) calibration(ck *model.Checkpoint, r quant.Recipe) (*quant.Calibration, error) {
-	if f.samples < 1 || f.length < 2 {
-		return nil, usagef("--samples must be at least 1 and --length at least 2")
-	}
 	if !r.Calibrated(ck.Config) {
-		if f.path != "" {
+		if f.Path != "" {
 			return nil, usagef("--calib has no use: no matrix of this recipe is quantized by a method that calibrates (gptq)")
 		}
 		return nil, nil
 	}
-	o := quant.CalibrationOptions{Samples: f.samples, Length: f.length, Seed: f.seed}
-	if f.path != "" {
-		text, err := os.ReadFile(f.path)
+	return f.read(ck)
+}
+
+// read draws the samples.
+func (f *calibFlags) read(ck *model.Checkpoint) (*quant.Calibration, error) {
+	if f.Samples < 1 || f.Length < 2 {
+		return nil, usagef("--samples must be at least 1 and --length at least 2")
+	}
+	o := quant.CalibrationOptions{Samples: f.Samples, Length: f.Length, Seed: f.Seed}
+	if f.Path != "" {
+		text, err := os.ReadFile(f.Path)
 		if err != nil {
 			return nil, err
 		}
-		o.Name, o.Text = f.path, text
+		o.Name, o.Text = f.Path, text
 	}
 	return quant.NewCalibration(ck, o)
 }

@@ -141,11 +141,11 @@ func (r *textReporter) event(e event) {
 	case tune.Phase:
 		r.line("── %s: %s", e.Name, e.About)
 	case tune.ReferenceDone:
-		r.line("float model: perplexity %.4f ± %.4f, %s; goal: +%.2f %%", e.PPL, e.PPLSE, term.Bytes(e.Bytes), 100*e.Goal)
+		r.line("float model: perplexity %.4f ± %.4f, %s; goal: %s", e.PPL, e.PPLSE, term.Bytes(e.Bytes), goalText(e.Goal))
 	case tune.TrialProgress:
 		r.progress(fmt.Sprintf("trial %d", e.ID), float64(e.Done), float64(e.Total), "perplexity %s ± %.2f %%", term.Percent(e.PPLRatio-1), 100*e.PPLRatioSE)
-	case tune.Sensitivity:
-		r.progress("sensitivity", float64(e.Done), float64(e.Total), "%s KLD %.5f", term.CleanLine(e.Module), e.KLD)
+	case tune.Score:
+		r.progress("screening", float64(e.Done), float64(e.Total), "%s %s KLD %.2g", term.CleanLine(e.Module), e.Spec, e.KLD)
 	case tune.TrialDone:
 		r.line("%s", trialLine(e.Trial))
 	case tune.Saved:

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,43 +18,86 @@ import (
 	"nibble/ui/term"
 )
 
+// tuneRequest is what 'nibble tune' was asked for; it is kept with the run, so
+// that 'nibble runs resume' can ask again.
+type tuneRequest struct {
+	Model   string        `json:"model"`
+	Out     string        `json:"out"`
+	Text    string        `json:"text,omitempty"`
+	Ctx     int           `json:"ctx"`
+	Chunks  int           `json:"chunks,omitempty"`
+	Calib   calibFlags    `json:"calibration"`
+	Goal    string        `json:"goal,omitempty"`
+	BPW     float64       `json:"bpw,omitempty"`
+	Size    string        `json:"size,omitempty"`
+	MinTPS  float64       `json:"min_tps,omitempty"`
+	MaxRSS  string        `json:"max_rss,omitempty"`
+	Options string        `json:"options,omitempty"`
+	Fused   bool          `json:"fused,omitempty"`
+	Budget  time.Duration `json:"budget,omitempty"`
+	Trials  int           `json:"trials,omitempty"`
+}
+
 func (a *app) tuneCmd() *cobra.Command {
+	var r tuneRequest
 	var f evalFlags
-	var out, goal, size string
-	var bpw float64
-	var budget time.Duration
-	var trials int
 	var resume bool
 	cmd := &cobra.Command{
 		Use: "tune MODEL -o DIR", Short: "search for the smallest recipe within an accuracy goal and save the model", Args: args(1, 1),
+		Long: `tune measures what every way to store each matrix loses, solves for the recipes
+worth trying, and measures those. With --goal it looks for the smallest recipe whose
+perplexity is within the goal; with limits alone (--bpw, --size, --min-tps,
+--max-rss) for the most accurate one within them; with neither, the goal is 1%.
+
+Scores are kept: another goal for the same model starts from them. A run that was
+interrupted goes on where it stopped when the same command is given again.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if out == "" {
+			r.Model, r.Text, r.Ctx, r.Chunks = args[0], f.text, f.ctx, f.chunks
+			if r.Out == "" {
 				return usagef("tune needs an output directory: -o DIR")
 			}
-			loss, err := parsePercent(goal)
-			if err != nil {
-				return err
-			}
-			bytes, err := parseSize(size)
-			if err != nil {
-				return err
-			}
-			if bpw < 0 || budget < 0 || trials < 0 {
-				return usagef("--bpw, --budget and --trials must not be negative")
-			}
-			o := tune.Options{Goal: loss, MaxBPW: bpw, MaxBytes: bytes, Budget: budget, MaxTrials: trials, Out: out, Resume: resume}
-			return a.tune(cmd.Context(), args[0], f, o)
+			return a.tune(cmd.Context(), r, resume)
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVarP(&out, "output", "o", "", "directory to write; must not exist or be empty")
-	cmd.Flags().StringVar(&goal, "goal", "1%", "largest increase of perplexity over the float model")
-	cmd.Flags().Float64Var(&bpw, "bpw", 0, "most bits per weight, over everything stored")
-	cmd.Flags().StringVar(&size, "size", "", "largest weights file, in bytes or as 500MB")
-	cmd.Flags().DurationVar(&budget, "budget", 0, "wall-clock time for the search, as 10m (default: until it is done)")
-	cmd.Flags().IntVar(&trials, "trials", 0, "most trials (default: until the search is done)")
-	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the newest run of the same model, text and goal")
+	r.Calib.add(cmd)
+	cmd.Flags().StringVarP(&r.Out, "output", "o", "", "directory to write; must not exist or be empty")
+	cmd.Flags().StringVar(&r.Goal, "goal", "", "largest increase of perplexity over the float model (default 1%, or none with --bpw, --size, --min-tps or --max-rss)")
+	cmd.Flags().Float64Var(&r.BPW, "bpw", 0, "most bits per weight, over everything stored")
+	cmd.Flags().StringVar(&r.Size, "size", "", "largest weights file, in bytes or as 500MB")
+	cmd.Flags().Float64Var(&r.MinTPS, "min-tps", 0, "least speed of decoding on this machine, in tokens a second")
+	cmd.Flags().StringVar(&r.MaxRSS, "max-rss", "", "most memory to run in, in bytes or as 2GB")
+	cmd.Flags().StringVar(&r.Options, "options", "", fmt.Sprintf("ways to store a matrix, with commas between (default %q)", tune.DefaultSpace))
+	cmd.Flags().BoolVar(&r.Fused, "fused", false, "store q, k and v of a layer alike, and gate and up")
+	cmd.Flags().DurationVar(&r.Budget, "budget", 0, "wall-clock time, saving included, as 10m (default: until the search is done)")
+	cmd.Flags().IntVar(&r.Trials, "trials", 0, "most trials (default: until the search is done)")
+	cmd.Flags().BoolVar(&resume, "resume", false, "go on with an earlier run of the same options; an error if there is none")
 	return cmd
+}
+
+// options checks the request, without the model.
+func (r tuneRequest) options() (o tune.Options, err error) {
+	if r.Goal != "" {
+		if o.Goal, err = parsePercent(r.Goal); err != nil {
+			return o, err
+		}
+	}
+	if o.MaxBytes, err = parseSize("--size", r.Size); err != nil {
+		return o, err
+	}
+	if o.MaxRSS, err = parseSize("--max-rss", r.MaxRSS); err != nil {
+		return o, err
+	}
+	if !(r.BPW >= 0 && r.MinTPS >= 0) || r.Budget < 0 || r.Trials < 0 {
+		return o, usagef("--bpw, --min-tps, --budget and --trials must not be negative")
+	}
+	if r.Options != "" {
+		if o.Space, err = tune.ParseSpace(r.Options); err != nil {
+			return o, usagef("--options: %w", err)
+		}
+	}
+	o.MaxBPW, o.MinTPS, o.Fused, o.Budget, o.MaxTrials, o.Out = r.BPW, r.MinTPS, r.Fused, r.Budget, r.Trials, r.Out
+	return o, nil
 }
 
 // parsePercent reads "1%", "0.5 %" or a fraction such as "0.01".
@@ -69,8 +113,8 @@ func parsePercent(s string) (float64, error) {
 	return v, nil
 }
 
-// parseSize reads bytes, with kB, MB or GB if wanted.
-func parseSize(s string) (int64, error) {
+// parseSize reads a flag's bytes, with kB, MB or GB if wanted; "" is 0.
+func parseSize(flag, s string) (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
@@ -86,13 +130,17 @@ func parseSize(s string) (int64, error) {
 	}
 	v, err := strconv.ParseFloat(num, 64)
 	if err != nil || !(v*factor >= 1 && v*factor < 1e15) {
-		return 0, usagef("--size %q: give a number of bytes, such as 500MB", s)
+		return 0, usagef("%s %q: give a number of bytes, such as 500MB", flag, s)
 	}
 	return int64(v * factor), nil
 }
 
-func (a *app) tune(ctx context.Context, ref string, f evalFlags, o tune.Options) error {
-	l, err := a.load(ctx, ref)
+func (a *app) tune(ctx context.Context, r tuneRequest, resume bool) error {
+	o, err := r.options()
+	if err != nil {
+		return err
+	}
+	l, err := a.load(ctx, r.Model)
 	if err != nil {
 		return err
 	}
@@ -100,23 +148,47 @@ func (a *app) tune(ctx context.Context, ref string, f evalFlags, o tune.Options)
 	if err := needTokenizer(l.ck); err != nil {
 		return err
 	}
+	f := evalFlags{text: r.Text, ctx: r.Ctx, chunks: r.Chunks}
 	if o.Eval, err = f.options(a, false); err != nil {
 		return err
 	}
 	a.remarkText(f, l.ck, o.Eval)
-	o.Source, o.Base = l.ck, l.m
-	o.RunDir = tune.RunDir(runsDir(), l.ck.Name, time.Now())
-	if o.Resume {
-		if dir, ok := tune.FindRun(runsDir(), o); ok {
-			o.RunDir = dir
-		} else {
-			fmt.Fprintln(a.err, "note: no earlier run fits: starting a new one")
+	if o.Calibration, err = r.Calib.read(l.ck); err != nil {
+		return err
+	}
+	o.Source, o.Base, o.CacheDir = l.ck, l.m, cacheDir()
+	for _, path := range []*string{&r.Out, &r.Text, &r.Calib.Path} {
+		if *path != "" {
+			if *path, err = filepath.Abs(*path); err != nil {
+				return err
+			}
 		}
+	}
+	if _, err := os.Stat(r.Model); err == nil {
+		if r.Model, err = filepath.Abs(r.Model); err != nil {
+			return err
+		}
+	}
+	if o.Request, err = json.Marshal(r); err != nil {
+		return err
+	}
+	dir, found := tune.FindRun(runsDir(), o)
+	switch {
+	case found:
+		o.RunDir = dir
+		fmt.Fprintf(a.err, "note: going on with run %s, which has the same options\n", filepath.Base(dir))
+	case resume:
+		return fmt.Errorf("there is no run of this model with these options to resume; 'nibble runs' lists the runs")
+	default:
+		o.RunDir = tune.RunDir(runsDir(), l.ck.Name, time.Now())
 	}
 	res, err := tune.Run(ctx, o, func(e tune.Event) { a.report.event(e) })
 	if err != nil {
 		if ctx.Err() == nil && errors.Is(err, tune.ErrOptions) {
 			return usagef("%w", err)
+		}
+		if ctx.Err() != nil {
+			fmt.Fprintf(a.err, "note: what was measured is kept; 'nibble runs resume %s' goes on\n", filepath.Base(o.RunDir))
 		}
 		return err
 	}
@@ -138,16 +210,28 @@ func tuneText(w io.Writer, r tune.Result) {
 		fmt.Fprintf(w, "  %s trial %-3d %9s %6.3f bpw  loss %9s  %s tokens/s  %s\n", mark, p.Trial, term.Bytes(p.SizeBytes), p.BPW, term.Percent(p.Loss), term.Digits(p.DecodeTPS), short(p.Recipe))
 	}
 	b := r.Best
-	verdict := "reached"
-	if !r.Reached {
-		verdict = "missed: " + r.Advice
+	switch {
+	case !r.Reached:
+		fmt.Fprintf(w, "%-12s %s: missed: %s\n", "goal", goalText(r.Goal), r.Advice)
+	case r.Goal > 0:
+		fmt.Fprintf(w, "%-12s %s: reached\n", "goal", goalText(r.Goal))
 	}
-	fmt.Fprintf(w, "%-12s +%.2f %%: %s\n", "goal", 100*r.Goal, verdict)
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "%-12s %s\n", "note", n)
+	}
 	fmt.Fprintf(w, "%-12s perplexity %.4f, %s ± %.2f %% over the float model's %.4f, KL divergence %.5f ± %.5f\n", "best", b.PPL, term.Percent(b.Loss()), 100*b.PPLRatioSE, r.BasePPL, b.KLD, b.KLDSE)
 	fmt.Fprintf(w, "%-12s %s, %.3f bits per weight\n", "size", term.Bytes(b.SizeBytes), b.BPW)
 	if r.Path != "" {
 		fmt.Fprintf(w, "%-12s %s\n", "saved", term.CleanLine(r.Path))
 	}
+}
+
+// goalText is the goal in words.
+func goalText(goal float64) string {
+	if goal == 0 {
+		return "the limits"
+	}
+	return fmt.Sprintf("+%.2f %%", 100*goal)
 }
 
 // short cuts a recipe's list of rules.
@@ -187,7 +271,8 @@ func (a *app) runsCmd() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.AddCommand(&cobra.Command{
+	var why bool
+	show := &cobra.Command{
 		Use: "show ID", Short: "the trials of a run", Args: args(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir, err := runDir(args[0])
@@ -206,8 +291,30 @@ func (a *app) runsCmd() *cobra.Command {
 				if best != nil {
 					fmt.Fprintf(w, "best         trial %d: %s\n", best.ID, term.CleanLine(best.Recipe.String()))
 				}
+				if why {
+					whyText(w, r.Choices)
+				}
 			})
 			return nil
+		},
+	}
+	show.Flags().BoolVar(&why, "why", false, "also why every matrix of the best is stored as it is")
+	cmd.AddCommand(show, &cobra.Command{
+		Use: "resume ID", Short: "go on with a run where it stopped", Args: args(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := runDir(args[0])
+			if err != nil {
+				return err
+			}
+			run, err := tune.LoadRun(dir)
+			if err != nil {
+				return err
+			}
+			var r tuneRequest
+			if err := json.Unmarshal(run.Request, &r); err != nil {
+				return fmt.Errorf("run %s does not say how it was begun; give its command again", args[0])
+			}
+			return a.tune(cmd.Context(), r, true)
 		},
 	}, &cobra.Command{
 		Use: "delete ID", Short: "remove a run's record", Args: args(1, 1),
@@ -224,6 +331,16 @@ func (a *app) runsCmd() *cobra.Command {
 		},
 	})
 	return cmd
+}
+
+// whyText prints the choices of a run.
+func whyText(w io.Writer, choices []tune.Choice) {
+	if len(choices) == 0 {
+		fmt.Fprintln(w, "why          not known: the run has not ended")
+	}
+	for _, c := range choices {
+		fmt.Fprintf(w, "%s  %s\n    %s\n", term.CleanLine(c.Module), c.Spec, c.Why)
+	}
 }
 
 // runDir resolves a run's id to its directory.

@@ -1,0 +1,367 @@
+package tune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"nibble/eval"
+	"nibble/quant"
+	rt "nibble/runtime"
+)
+
+// The search for the goal ends after so many trials, or when what passed is so
+// little larger than what missed.
+const (
+	maxConfirm = 10
+	closeness  = 0.002
+)
+
+// confirm measures recipes of the predicted front.
+func (s *search) confirm(ctx context.Context) error {
+	s.l.send(Phase{"tuned", "recipes of the predicted front, measured"})
+	var err error
+	if s.Goal > 0 {
+		err = s.reach(ctx)
+	} else {
+		err = s.settle(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	s.l.send(Phase{"front", "smaller and larger recipes"})
+	return s.extend(ctx)
+}
+
+// reach looks for the smallest recipe within the goal: between the largest sum of
+// divergences that passed and the smallest that missed, where the predictor
+// expects the goal.
+func (s *search) reach(ctx context.Context) error {
+	var pass, miss []int // picks
+	for range maxConfirm {
+		sum := s.predictor.sum(s.Goal)
+		low, high := s.sum(pass), s.sum(miss)
+		switch {
+		case pass != nil && miss != nil:
+			sum = max(low+0.1*(high-low), min(high-0.1*(high-low), sum))
+		case pass != nil:
+			sum = max(1.05*low, sum)
+		case miss != nil:
+			sum = min(0.9*high, sum)
+		}
+		c, err := s.smallest(sum)
+		capped := errors.Is(err, errLimits)
+		if capped {
+			c, err = s.mostAccurate()
+		}
+		if errors.Is(err, errLimits) && len(s.trials) == 0 {
+			return fmt.Errorf("%w: %w", ErrOptions, err)
+		} else if errors.Is(err, errLimits) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if _, done := s.tried[c.recipe.String()]; done {
+			return nil
+		}
+		t, err := s.try(ctx, "tuned", c)
+		if err != nil {
+			return err
+		}
+		if t.State == Passed {
+			pass = c.pick
+		} else {
+			miss = c.pick
+			if capped {
+				return nil
+			}
+		}
+		if pass != nil && miss != nil && math.Abs(float64(s.bytes(pass)-s.bytes(miss))) < closeness*float64(s.bytes(pass)) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// settle looks for the most accurate recipe within the limits: what the trials
+// teach may change the choice.
+func (s *search) settle(ctx context.Context) error {
+	for range maxConfirm {
+		c, err := s.mostAccurate()
+		if errors.Is(err, errLimits) {
+			if len(s.trials) == 0 {
+				return fmt.Errorf("%w: %w", ErrOptions, err)
+			}
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if _, done := s.tried[c.recipe.String()]; done {
+			return nil
+		}
+		if _, err := s.try(ctx, "tuned", c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// extend measures a few more points of the front, around the best.
+func (s *search) extend(ctx context.Context) error {
+	best := Best(s.trials)
+	if best == nil {
+		return nil
+	}
+	pick, ok := s.pickOf(best.Recipe)
+	if !ok {
+		return nil
+	}
+	at := s.sum(pick)
+	for _, times := range []float64{0.3, 3} {
+		c, err := s.smallest(times * at)
+		if errors.Is(err, errLimits) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		if _, done := s.tried[c.recipe.String()]; done {
+			continue
+		}
+		if _, err := s.try(ctx, "front", c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sum adds up the divergences of a pick, 0 for none.
+func (s *search) sum(pick []int) float64 {
+	sum := 0.0
+	for i, j := range pick {
+		sum += s.classes[i].kld(j)
+	}
+	return sum
+}
+
+// bytes adds up what the matrices of a pick take.
+func (s *search) bytes(pick []int) int64 {
+	n := int64(0)
+	for i, j := range pick {
+		n += s.classes[i].options[j].bytes
+	}
+	return n
+}
+
+// pickOf finds the options of a recipe; ok is false if it uses others.
+func (s *search) pickOf(r quant.Recipe) (pick []int, ok bool) {
+	for _, c := range s.classes {
+		at := -1
+		for j, o := range c.options {
+			if o.spec == r.For(c.modules[0]) {
+				at = j
+			}
+		}
+		if at < 0 {
+			return nil, false
+		}
+		pick = append(pick, at)
+	}
+	return pick, true
+}
+
+// learn fits the predictor to the trials so far.
+func (s *search) learn() {
+	all := []evidence{s.float}
+	for i, e := range s.evidence {
+		e.sum = s.sum(s.picks[i])
+		all = append(all, e)
+	}
+	s.predictor = fit(all)
+}
+
+// left is how much of the budget is left for trials, saving excepted.
+func (s *search) left() time.Duration {
+	if s.Budget == 0 {
+		return math.MaxInt64
+	}
+	return s.Budget - time.Since(s.start) - s.saving
+}
+
+// try measures a candidate, or recalls it. It is not begun when it cannot end in
+// time, unless there is nothing yet.
+func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if s.saving == 0 { // a first guess
+		s.saving = time.Duration(c.plan.Seconds*float64(time.Second)) + 500*time.Millisecond
+	}
+	p := s.predict(c)
+	t := Trial{ID: len(s.trials) + 1, Phase: phase, Recipe: c.recipe, State: Running, SizeBytes: c.plan.SizeBytes, BPW: c.plan.BPW, Predicted: &p}
+	old, recalled := s.known[c.recipe.String()]
+	recalled = recalled && (old.State == Stopped || old.Windows == s.ref.Windows())
+	switch {
+	case s.MaxTrials > 0 && len(s.trials) >= s.MaxTrials:
+		return nil, errTrials
+	case !recalled && s.left() < s.trying:
+		return nil, errBudget
+	case !recalled && s.left() < 0: // and nothing was tried yet
+		t.State, t.Note = Untested, "there was no time to measure it"
+		t.PPLRatio, t.KLD = 1+p.Loss, p.KLD
+		s.l.send(TrialStarted{t})
+		s.record(t, c)
+		return nil, errBudget
+	}
+	s.l.send(TrialStarted{t})
+	if recalled {
+		old.ID, old.Phase, old.Predicted = t.ID, phase, t.Predicted
+		t = s.judged(old)
+	} else {
+		start := time.Now()
+		if err := s.measure(ctx, &t, c); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if errors.Is(err, quant.ErrNotFinite) {
+				return nil, err // every trial would fail
+			}
+			t.State, t.Note = Failed, err.Error()
+		}
+		t.Seconds = time.Since(start).Seconds()
+		s.trying = max(s.trying, time.Since(start))
+		if err := s.j.add(t); err != nil {
+			return nil, fmt.Errorf("journal: %w", err)
+		}
+	}
+	s.record(t, c)
+	return &s.trials[len(s.trials)-1], nil
+}
+
+// record takes a trial in and learns from it.
+func (s *search) record(t Trial, c candidate) {
+	s.tried[c.recipe.String()] = len(s.trials)
+	s.trials = append(s.trials, t)
+	if t.KLD > 0 && t.State != Failed && t.State != Untested {
+		e := evidence{kld: t.KLD, ln: math.Log(t.PPLRatio), lnSE: t.PPLRatioSE / t.PPLRatio}
+		if t.DecodeTPS > 0 {
+			e.ns, e.products = 1e9/t.DecodeTPS, c.ns
+		}
+		s.picks, s.evidence = append(s.picks, c.pick), append(s.evidence, e)
+		s.learn()
+	}
+	s.l.send(TrialDone{t, Best(s.trials), Front(s.trials)})
+	s.l.send(Predicted{s.front()})
+}
+
+// hopeless is how many standard errors beyond the goal end a trial early.
+const hopeless = 4
+
+func (s *search) measure(ctx context.Context, t *Trial, c candidate) error {
+	start := time.Now()
+	m, _, err := quant.ApplyCalibrated(ctx, s.Base, s.Source, t.Recipe, s.Calibration, nil)
+	if err != nil {
+		return err
+	}
+	s.saving = max(s.saving/2, time.Since(start)*5/4+200*time.Millisecond)
+	total, late := s.ref.Windows(), false
+	res, err := eval.Run(ctx, m, s.ref, eval.Options{}, func(e eval.Event) {
+		if p, ok := e.(eval.Progress); ok {
+			t.Windows = p.Done
+		}
+	}, func(r eval.Result) bool {
+		s.l.send(TrialProgress{t.ID, t.Windows, total, r.PPLRatio, r.PPLRatioSE, r.KLDMean})
+		if t.Windows == total {
+			return false
+		}
+		late = s.left() < 0
+		return late || s.Goal > 0 && t.Phase == "tuned" && t.Windows >= 4 && r.PPLRatio-hopeless*r.PPLRatioSE > 1+s.Goal
+	})
+	stopped := errors.Is(err, eval.ErrStopped)
+	if err != nil && !stopped {
+		return err
+	}
+	t.PPL, t.PPLRatio, t.PPLRatioSE = res.PPL, res.PPLRatio, res.PPLRatioSE
+	t.KLD, t.KLDSE, t.SameTop = res.KLDMean, res.KLDSE, res.SameTop
+	if stopped {
+		t.State, t.Note = Stopped, fmt.Sprintf("stopped after %d of %d windows: %d standard errors beyond the goal", t.Windows, total, hopeless)
+		if late {
+			t.Note = fmt.Sprintf("stopped after %d of %d windows: out of time", t.Windows, total)
+		}
+		return nil
+	}
+	bench, err := rt.Bench(ctx, m, rt.BenchOptions{Decode: benchTokens, Reps: 1}, nil)
+	if err != nil {
+		return err
+	}
+	t.DecodeTPS = bench.DecodeTPS
+	*t = s.judged(*t)
+	if s.tooSlow(*t) {
+		s.slower += max(0, 1e9/t.DecodeTPS-1e9/s.MinTPS)
+	}
+	return nil
+}
+
+// slack is how much slower than asked a measurement may come out: it is not that
+// exact.
+const slack = 0.97
+
+func (s *search) tooSlow(t Trial) bool { return t.DecodeTPS < slack*s.MinTPS }
+
+// judged says whether a trial measured in full passes.
+func (s *search) judged(t Trial) Trial {
+	if t.State == Stopped || t.State == Failed {
+		return t
+	}
+	t.Note = ""
+	switch {
+	case s.tooSlow(t):
+		t.State, t.Note = Missed, fmt.Sprintf("decodes %.4g tokens a second, %.4g are asked", t.DecodeTPS, s.MinTPS)
+	case s.Goal == 0:
+		t.State = Measured
+	case t.PPLRatio <= 1+s.Goal:
+		t.State = Passed
+	default:
+		t.State = Missed
+	}
+	return t
+}
+
+// advice says what would reach what was missed.
+func (s *search) advice(best Trial) string {
+	switch best.State {
+	case Untested:
+		return "nothing was measured in the time; allow more"
+	case Stopped:
+		return "no trial was measured in full; allow more time"
+	}
+	if s.tooSlow(best) {
+		return fmt.Sprintf("the best decodes %.4g tokens a second, %.4g are asked; fewer bits or a lower speed would do", best.DecodeTPS, s.MinTPS)
+	}
+	text := fmt.Sprintf("the best trial loses %.2f %%, the goal is %.2f %%", 100*best.Loss(), 100*s.Goal)
+	if !s.limited() {
+		return text + ": what is offered does not reach it; offer more (keep, 8 bits) or allow a larger loss"
+	}
+	free := *s
+	free.MaxBPW, free.MaxBytes, free.MinTPS, free.MaxRSS = 0, 0, 0, 0
+	c, err := free.smallest(s.predictor.sum(s.Goal))
+	if err != nil {
+		return text + ": nothing that is offered is predicted to reach it"
+	}
+	need := fmt.Sprintf("; it needs about %.2f bpw, %d bytes", c.plan.BPW, c.plan.SizeBytes)
+	if tps := s.predictor.tps(c.ns); s.MinTPS > 0 && tps > 0 {
+		need += fmt.Sprintf(", which decodes about %.4g tokens a second", tps)
+	}
+	switch {
+	case s.MaxBPW > 0:
+		need += fmt.Sprintf("; you asked for %.4g bpw", s.MaxBPW)
+	case s.MaxBytes > 0:
+		need += fmt.Sprintf("; you asked for %d bytes", s.MaxBytes)
+	case s.MinTPS > 0:
+		need += fmt.Sprintf("; you asked for %.4g", s.MinTPS)
+	case s.MaxRSS > 0:
+		need += fmt.Sprintf("; you asked for %d bytes of memory", s.MaxRSS)
+	}
+	return text + need
+}

@@ -1,0 +1,100 @@
+package tune
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"nibble/eval"
+	"nibble/model"
+	"nibble/quant"
+	rt "nibble/runtime"
+)
+
+// ErrOptions reports options out of range or that no recipe can meet.
+var ErrOptions = errors.New("tuning options")
+
+// Options configures Run.
+type Options struct {
+	Source      *model.Checkpoint
+	Base        *rt.Model          // Source, loaded
+	Eval        eval.Options       // text to judge by; questions cost more than windows and are left out
+	Calibration *quant.Calibration // quant.NewCalibration's defaults if nil
+	Space       []quant.Spec       // the ways to store a matrix; DefaultSpace if empty
+	Fused       bool               // matrices that share their inputs (q, k, v; gate, up) share a spec
+
+	Goal     float64 // relative increase of perplexity allowed; 0: none if there are limits, else DefaultGoal
+	MaxBPW   float64 // bits per weight allowed; 0: any
+	MaxBytes int64   // size of the weights file allowed; 0: any
+	MinTPS   float64 // tokens a second to decode at least; 0: any
+	MaxRSS   int64   // bytes of memory to run in at a full context; 0: any
+
+	Budget    time.Duration // wall clock, saving included; 0: until the search is done
+	MaxTrials int           // 0: until the search is done
+	Out       string        // directory for the best model; "" saves none
+	RunDir    string        // journal, whose trials are taken over if there are some; "" keeps none
+	CacheDir  string        // scores and kernel measurements; "" keeps none
+	Request   []byte        // JSON that is kept with the run, for the caller to resume it by
+}
+
+// DefaultGoal is one per cent, the usual meaning of a lossless quantization.
+const DefaultGoal = 0.01
+
+func (o *Options) validate() error {
+	if o.Goal == 0 && !o.limited() {
+		o.Goal = DefaultGoal
+	}
+	switch {
+	case !(o.Goal >= 0 && o.Goal <= 10):
+		return fmt.Errorf("%w: the goal %g is not between 0 and 1000 %%", ErrOptions, o.Goal)
+	case !(o.MaxBPW >= 0) || o.MaxBytes < 0 || !(o.MinTPS >= 0) || o.MaxRSS < 0 || o.Budget < 0 || o.MaxTrials < 0:
+		return fmt.Errorf("%w: limits must not be negative", ErrOptions)
+	case len(o.Eval.Text.Data) == 0:
+		return fmt.Errorf("%w: there is no text to judge by", ErrOptions)
+	case o.Source.Quantized:
+		return fmt.Errorf("%s: %w: give the float model it was made from", o.Source.Ref, quant.ErrQuantized)
+	}
+	o.Eval.Tasks = nil
+	if o.Out != "" {
+		if err := model.CheckOutput(o.Out); err != nil {
+			return err
+		}
+	}
+	if len(o.Space) == 0 {
+		var err error
+		if o.Space, err = ParseSpace(DefaultSpace); err != nil {
+			return err
+		}
+	}
+	if err := checkSpace(o.Space); err != nil {
+		return err
+	}
+	if o.Calibration == nil {
+		var err error
+		if o.Calibration, err = quant.NewCalibration(o.Source, quant.CalibrationOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// limited reports whether anything but the loss is limited.
+func (o *Options) limited() bool {
+	return o.MaxBPW > 0 || o.MaxBytes > 0 || o.MinTPS > 0 || o.MaxRSS > 0
+}
+
+// Result is a finished run.
+type Result struct {
+	BasePPL   float64  `json:"base_ppl"`
+	Trials    []Trial  `json:"trials"`
+	Front     []Point  `json:"front"`
+	Best      *Trial   `json:"best"`
+	Goal      float64  `json:"goal"` // 0 if there was none
+	Reached   bool     `json:"reached"`
+	StoppedBy string   `json:"stopped_by"` // "done", "budget", "trials" or "cancelled"
+	Advice    string   `json:"advice,omitempty"`
+	Choices   []Choice `json:"choices"` // of the best
+	Notes     []string `json:"notes,omitempty"`
+	Path      string   `json:"path,omitempty"`
+	Seconds   float64  `json:"seconds"`
+}

@@ -1,0 +1,92 @@
+package tune
+
+import "math"
+
+// predictor turns the sum of what the matrices' choices lose, each alone, into
+// what a recipe loses. The sum is nearly right for small errors, which add up; a
+// power law, fitted to the trials, makes up for the rest, and one more factor for
+// the relation of KL divergence to perplexity. Where there are few trials the
+// fit stays near the sum itself.
+type predictor struct {
+	scale, exponent float64 // divergence = scale * sum^exponent
+	slope           float64 // ln(perplexity ratio) = slope * divergence
+	overhead        float64 // ns of a decoded token beside the matrices; 0 if not known
+}
+
+// evidence is a trial, as the predictor sees it.
+type evidence struct {
+	sum, kld     float64
+	ln, lnSE     float64 // of the perplexity ratio; lnSE 0 if not measured
+	ns, products float64 // of a decoded token, and of its products with matrices
+}
+
+// Spreads of the parameters that models have shown, as standard deviations.
+const (
+	scaleSpread    = 0.5
+	exponentSpread = 0.1
+	slopeSpread    = 0.4
+	fitNoise       = 0.05 // of the logarithm of a divergence
+)
+
+// fit returns the predictor that trials support.
+func fit(trials []evidence) predictor {
+	p := predictor{scale: 1, exponent: 1, slope: 1}
+	// Least squares with priors on ln kld = a + b (ln sum - centre) + ln sum.
+	centre, n := 0.0, 0.0
+	for _, t := range trials {
+		if t.sum > 0 && t.kld > 0 {
+			centre, n = centre+math.Log(t.sum), n+1
+		}
+	}
+	if n > 0 {
+		centre /= n
+		aa, ab, bb, ay, by := 1/(scaleSpread*scaleSpread), 0.0, 1/(exponentSpread*exponentSpread), 0.0, 0.0
+		for _, t := range trials {
+			if t.sum > 0 && t.kld > 0 {
+				x, y, w := math.Log(t.sum)-centre, math.Log(t.kld/t.sum), 1/(fitNoise*fitNoise)
+				aa, ab, bb, ay, by = aa+w, ab+w*x, bb+w*x*x, ay+w*y, by+w*x*y
+			}
+		}
+		det := aa*bb - ab*ab
+		a, b := (ay*bb-by*ab)/det, (by*aa-ay*ab)/det
+		p.exponent = max(0.5, 1+b)
+		p.scale = math.Exp(a + (1-p.exponent)*centre)
+	}
+	num, den := 1/(slopeSpread*slopeSpread), 1/(slopeSpread*slopeSpread)
+	for _, t := range trials {
+		if t.lnSE > 0 && t.kld > 0 {
+			w := 1 / (t.lnSE * t.lnSE)
+			num, den = num+w*t.kld*t.ln, den+w*t.kld*t.kld
+		}
+	}
+	p.slope = max(0.05, num/den)
+	rest, n := 0.0, 0.0
+	for _, t := range trials {
+		if t.ns > 0 && t.products > 0 {
+			rest, n = rest+max(0, t.ns-t.products), n+1
+		}
+	}
+	if n > 0 {
+		p.overhead = rest / n
+	}
+	return p
+}
+
+// kld predicts the KL divergence of a recipe.
+func (p predictor) kld(sum float64) float64 { return p.scale * math.Pow(sum, p.exponent) }
+
+// loss predicts the relative increase of perplexity.
+func (p predictor) loss(sum float64) float64 { return math.Expm1(p.slope * p.kld(sum)) }
+
+// sum returns the sum that is predicted to lose as much.
+func (p predictor) sum(loss float64) float64 {
+	return math.Pow(math.Log1p(loss)/p.slope/p.scale, 1/p.exponent)
+}
+
+// tps predicts the speed of decoding, 0 if it is not known.
+func (p predictor) tps(ns float64) float64 {
+	if ns <= 0 {
+		return 0
+	}
+	return 1e9 / (ns + p.overhead)
+}

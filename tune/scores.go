@@ -1,0 +1,150 @@
+package tune
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"nibble/model"
+	"nibble/quant"
+)
+
+// score is what one way to store a matrix loses, all else float.
+type score struct {
+	Err float64 `json:"err"` // of the matrix's outputs, as quant.Screen has it; NaN where it is not known
+	KLD float64 `json:"kld"` // of the model; NaN where it is not measured
+}
+
+// scores keeps what screening measured, across runs and goals: one JSON object a
+// line in a file for each model, text and calibration. A line that cannot be read
+// is a score that is measured again.
+type scores struct {
+	known map[scoreKey]score
+	f     *os.File // nil keeps nothing
+}
+
+type scoreKey struct {
+	Module string `json:"module"`
+	Spec   string `json:"spec"`
+}
+
+type scoreLine struct {
+	Key string `json:"key"` // fingerprint of all else that scores depend on
+	scoreKey
+	Err *float64 `json:"err,omitempty"`
+	KLD *float64 `json:"kld,omitempty"`
+}
+
+// Bounds of the cache: a file, which takes 200 bytes a score, and all files.
+const (
+	maxScores    = 64 << 20
+	maxAllScores = 256 << 20
+)
+
+// openScores reads the scores of a fingerprint from dir; "" keeps none. A cache
+// that cannot be used costs measurements, not an error.
+func openScores(dir, key string) *scores {
+	s := &scores{known: map[scoreKey]score{}}
+	if dir == "" || os.MkdirAll(dir, 0o755) != nil {
+		return s
+	}
+	path := filepath.Join(dir, "scores-"+key[:16]+".jsonl")
+	trimScores(dir, path)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
+	if err != nil {
+		return s
+	}
+	lines := bufio.NewScanner(io.LimitReader(f, maxScores))
+	lines.Buffer(nil, 1<<20)
+	torn := false
+	for lines.Scan() {
+		var l scoreLine
+		// A line that a crash cut off has the next one glued to it.
+		if json.Unmarshal(lines.Bytes(), &l) == nil && l.Key == key && valid(l.Err) && valid(l.KLD) {
+			s.set(l.scoreKey, l.Err, l.KLD)
+			torn = false
+		} else {
+			torn = true
+		}
+	}
+	now := time.Now()
+	_ = os.Chtimes(path, now, now) // the least recently used go first
+	if torn {
+		_, _ = f.Write([]byte("\n"))
+	}
+	s.f = f
+	return s
+}
+
+func valid(v *float64) bool { return v == nil || *v >= 0 && !math.IsInf(*v, 1) }
+
+// trimScores deletes the files used longest ago until the others, keep aside, fit.
+func trimScores(dir, keep string) {
+	files, _ := filepath.Glob(filepath.Join(dir, "scores-*.jsonl"))
+	type file struct {
+		path string
+		info os.FileInfo
+	}
+	var all []file
+	total := int64(0)
+	for _, path := range files {
+		if info, err := os.Stat(path); err == nil {
+			all = append(all, file{path, info})
+			total += info.Size()
+		}
+	}
+	slices.SortFunc(all, func(a, b file) int { return a.info.ModTime().Compare(b.info.ModTime()) })
+	for _, f := range all {
+		if f.info.Size() <= maxScores && (total <= maxAllScores || f.path == keep) {
+			continue
+		}
+		if os.Remove(f.path) == nil {
+			total -= f.info.Size()
+		}
+	}
+}
+
+func (s *scores) set(k scoreKey, err, kld *float64) {
+	sc := s.get(k)
+	if err != nil {
+		sc.Err = *err
+	}
+	if kld != nil {
+		sc.KLD = *kld
+	}
+	s.known[k] = sc
+}
+
+func (s *scores) get(k scoreKey) score {
+	if sc, ok := s.known[k]; ok {
+		return sc
+	}
+	return score{math.NaN(), math.NaN()}
+}
+
+// add keeps a score; nil is not known.
+func (s *scores) add(key string, k scoreKey, err, kld *float64) {
+	s.set(k, err, kld)
+	if s.f == nil {
+		return
+	}
+	line, _ := json.Marshal(scoreLine{key, k, err, kld}) // numbers and strings always marshal
+	if _, err := s.f.Write(append(line, '\n')); err != nil {
+		s.close() // a full disk
+	}
+}
+
+func (s *scores) close() {
+	if s.f != nil {
+		s.f.Close()
+		s.f = nil
+	}
+}
+
+// keyOf names an option of a matrix.
+func keyOf(m model.Module, s quant.Spec) scoreKey { return scoreKey{m.Name, s.String()} }

@@ -1,0 +1,177 @@
+package tune
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"nibble/quant"
+	"nibble/tune/knapsack"
+)
+
+// candidate is a recipe with what the scores say of it.
+type candidate struct {
+	pick   []int // by class: index of the option
+	recipe quant.Recipe
+	plan   quant.Plan
+	sum    float64 // of the divergences
+	ns     float64 // of a decoded token, matrices alone
+	rss    int64   // of the matrices
+}
+
+// errLimits reports that nothing offered keeps the limits.
+var errLimits = errors.New("no recipe keeps the limits")
+
+// limits are what a recipe may use at most; infinite where there is none.
+type limits struct{ sum, bytes, ns, rss float64 }
+
+// limits turns the options into limits of the matrices alone.
+func (s *search) limits() limits {
+	inf := math.Inf(1)
+	l := limits{inf, inf, inf, inf}
+	if s.MaxBPW > 0 {
+		l.bytes = min(l.bytes, s.MaxBPW*float64(s.Source.Params())/8-float64(s.fixed))
+	}
+	if s.MaxBytes > 0 {
+		l.bytes = min(l.bytes, float64(s.MaxBytes-s.fixed))
+	}
+	if s.MinTPS > 0 {
+		l.ns = 1e9/s.MinTPS - s.predictor.overhead - s.slower
+	}
+	if s.MaxRSS > 0 {
+		l.rss = float64(s.MaxRSS - s.around())
+	}
+	return l
+}
+
+// around is the memory that running a model takes beside its matrices: the
+// program, the tokenizer and the key-value cache of a whole context.
+func (s *search) around() int64 {
+	const program, token = 24 << 20, 700
+	c := s.Source.Config
+	cache := int64(c.MaxPositions) * int64(c.Layers) * int64(2*c.KVHeads*c.HeadDim) * 2
+	return program + token*int64(c.VocabSize) + cache
+}
+
+// smallest returns the smallest recipe whose divergences sum up to at most sum and
+// that keeps all limits.
+func (s *search) smallest(sum float64) (candidate, error) {
+	l := s.limits()
+	l.sum = sum
+	c, err := s.solve(l, func(c class, i int) float64 { return float64(c.options[i].bytes) }, false)
+	if err == nil && !s.allowed(c.plan) {
+		err = errLimits
+	}
+	return c, err
+}
+
+// mostAccurate returns the recipe of least divergence that keeps all limits.
+func (s *search) mostAccurate() (candidate, error) {
+	l := s.limits()
+	for {
+		c, err := s.solve(l, class.kld, true)
+		if err != nil || s.allowed(c.plan) {
+			return c, err
+		}
+		// The file's header counts as well, and differs a little between recipes.
+		over := float64(c.plan.SizeBytes - s.MaxBytes)
+		l.bytes = min(l.bytes, float64(s.bytes(c.pick))) - max(over, 1)
+	}
+}
+
+// solve picks an option for every class at the least cost within limits. Bytes
+// count only if they are not the cost.
+func (s *search) solve(l limits, cost func(class, int) float64, bytes bool) (candidate, error) {
+	var caps []float64
+	var uses []func(class, int) float64
+	limit := func(most float64, use func(c class, i int) float64) {
+		if !math.IsInf(most, 1) {
+			caps, uses = append(caps, most), append(uses, use)
+		}
+	}
+	limit(l.sum, class.kld)
+	if bytes {
+		limit(l.bytes, func(c class, i int) float64 { return float64(c.options[i].bytes) })
+	}
+	limit(l.ns, func(c class, i int) float64 { return c.options[i].ns })
+	limit(l.rss, func(c class, i int) float64 { return float64(c.options[i].rss) })
+	if len(caps) == 0 { // the solver wants one
+		caps, uses = []float64{0}, []func(class, int) float64{func(class, int) float64 { return 0 }}
+	}
+	items := make([][]knapsack.Item, len(s.classes))
+	for i, c := range s.classes {
+		for j := range c.options {
+			item := knapsack.Item{Cost: cost(c, j)}
+			for a, use := range uses {
+				item.Use[a] = use(c, j)
+			}
+			items[i] = append(items[i], item)
+		}
+	}
+	p, err := knapsack.New(items)
+	if err != nil {
+		return candidate{}, err
+	}
+	sel, err := p.Solve(caps...)
+	if errors.Is(err, knapsack.ErrInfeasible) {
+		return candidate{}, fmt.Errorf("%w: %w", errLimits, err)
+	} else if err != nil {
+		return candidate{}, err
+	}
+	return s.candidate(sel.Pick)
+}
+
+// candidate works out a pick.
+func (s *search) candidate(pick []int) (candidate, error) {
+	out := candidate{pick: pick}
+	specs := map[string]quant.Spec{}
+	for i, j := range pick {
+		c, o := s.classes[i], s.classes[i].options[j]
+		out.sum += c.kld(j)
+		out.ns += o.ns
+		out.rss += o.rss
+		for _, m := range c.modules {
+			specs[m.Name] = o.spec
+		}
+	}
+	out.recipe = newRecipe(s.Source.Config, specs)
+	var err error
+	out.plan, err = quant.NewPlan(s.Source, out.recipe)
+	return out, err
+}
+
+// allowed reports whether a plan keeps the limits of size, exactly.
+func (s *search) allowed(p quant.Plan) bool {
+	return (s.MaxBPW == 0 || p.BPW <= s.MaxBPW) && (s.MaxBytes == 0 || p.SizeBytes <= s.MaxBytes)
+}
+
+// predict says what a candidate is expected to give.
+func (s *search) predict(c candidate) Prediction {
+	return Prediction{SizeBytes: c.plan.SizeBytes, BPW: c.plan.BPW, KLD: s.predictor.kld(c.sum), Loss: s.predictor.loss(c.sum), DecodeTPS: s.predictor.tps(c.ns)}
+}
+
+// frontPoints bounds the front as it is reported.
+const frontPoints = 64
+
+// front predicts the whole front, from the smallest recipe to the most accurate.
+func (s *search) front() []Prediction {
+	items := make([][]knapsack.Item, len(s.classes))
+	for i, c := range s.classes {
+		for j, o := range c.options {
+			items[i] = append(items[i], knapsack.Item{Cost: c.kld(j), Use: [knapsack.Axes]float64{float64(o.bytes), o.ns}})
+		}
+	}
+	p, err := knapsack.New(items)
+	if err != nil {
+		return nil
+	}
+	all := p.Front()
+	var out []Prediction
+	for i := range min(len(all), frontPoints) {
+		sel := all[i*(len(all)-1)/max(1, min(len(all), frontPoints)-1)]
+		bytes := int64(sel.Use[0]) + s.fixed
+		out = append(out, Prediction{SizeBytes: bytes + s.header, BPW: 8 * float64(bytes) / float64(s.Source.Params()),
+			KLD: s.predictor.kld(max(0, sel.Cost)), Loss: s.predictor.loss(max(0, sel.Cost)), DecodeTPS: s.predictor.tps(sel.Use[1])})
+	}
+	return out
+}

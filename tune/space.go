@@ -1,0 +1,224 @@
+package tune
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"nibble/model"
+	"nibble/quant"
+)
+
+// DefaultSpace is the ways to store a matrix that are offered if none are given,
+// as ParseSpace reads them: methods quick enough to try.
+const DefaultSpace = "w4 g32/g64/g128/channel sym/asym gptq/mse, w8 g32/g128/channel sym rtn, keep"
+
+// maxSpace bounds the ways offered for a matrix.
+const maxSpace = 256
+
+// ParseSpace reads the ways to store a matrix that the search may use: specs with
+// commas between, as recipes have them. Slashes stand for several specs:
+// "w4 g32/g128 gptq, keep" are three.
+func ParseSpace(s string) ([]quant.Spec, error) {
+	var space []quant.Spec
+	for _, clause := range strings.Split(s, ",") {
+		variants := []string{""}
+		for _, word := range strings.Fields(clause) {
+			var next []string
+			for _, v := range variants {
+				for _, w := range strings.Split(word, "/") {
+					if w == "" {
+						return nil, fmt.Errorf("%w: %q: there is nothing on one side of a slash", ErrOptions, word)
+					}
+					next = append(next, strings.TrimSpace(v+" "+w))
+				}
+			}
+			if variants = next; len(variants) > maxSpace {
+				return nil, fmt.Errorf("%w: more than %d ways to store a matrix", ErrOptions, maxSpace)
+			}
+		}
+		for _, v := range variants {
+			r, err := quant.ParseRecipe(v)
+			if err != nil || len(r.Rules) > 0 || strings.HasSuffix(v, ".json") {
+				if err == nil {
+					err = fmt.Errorf("%q is a whole recipe", v)
+				}
+				return nil, fmt.Errorf("%w: the ways to store a matrix are specs with commas between, such as %q: %w", ErrOptions, "w4 g32/g128 gptq, w8 rtn, keep", err)
+			}
+			if !slices.Contains(space, r.Default) {
+				space = append(space, r.Default)
+			}
+		}
+	}
+	return space, checkSpace(space)
+}
+
+func checkSpace(space []quant.Spec) error {
+	if len(space) == 0 || len(space) > maxSpace {
+		return fmt.Errorf("%w: %d ways to store a matrix (1 to %d)", ErrOptions, len(space), maxSpace)
+	}
+	for _, s := range space {
+		if err := s.Validate(); err != nil {
+			return fmt.Errorf("%w: %w", ErrOptions, err)
+		}
+		if !s.Kept() && !quant.Screenable(s.Method) {
+			return fmt.Errorf("%w: %s works on more than a matrix at a time and cannot be offered for single ones", ErrOptions, s.Method)
+		}
+	}
+	return nil
+}
+
+// option is one way to store the matrices of a class, with what is known of it.
+type option struct {
+	spec  quant.Spec
+	bytes int64   // of tensors
+	ns    float64 // of a decoded token
+	rss   int64   // bytes in memory as the kernels read them
+	alone float64 // KL divergence of the model with all else float
+	each  []share // of every matrix of the class
+}
+
+// share is a matrix's part of an option.
+type share struct {
+	bytes int64
+	alone float64
+}
+
+// class is matrices that share a spec: one, unless they are fused.
+type class struct {
+	modules []model.Module
+	options []option
+	factor  float64 // what the rest being quantized makes of the options' divergences
+}
+
+// kld is what an option is expected to add to the KL divergence of a quantized
+// model.
+func (c class) kld(i int) float64 { return c.options[i].alone * c.factor }
+
+// fusedWith names the class of a matrix when matrices that share their inputs
+// also share a spec.
+func fusedWith(m model.Module) string {
+	switch m.Kind {
+	case "q", "k", "v":
+		return fmt.Sprint(m.Layer, " q k v")
+	case "gate", "up":
+		return fmt.Sprint(m.Layer, " gate up")
+	}
+	return m.Name
+}
+
+// newClasses lists the matrices of a model with the ways to store each: those
+// offered, less those that come to the same as another.
+func newClasses(ck *model.Checkpoint, space []quant.Spec, fused bool) ([]class, error) {
+	var classes []class
+	at := map[string]int{}
+	for _, m := range ck.Config.Modules() {
+		key := m.Name
+		if fused {
+			key = fusedWith(m)
+		}
+		i, ok := at[key]
+		if !ok {
+			i = len(classes)
+			at[key] = i
+			classes = append(classes, class{factor: 1})
+			for _, s := range offered(m, space) {
+				classes[i].options = append(classes[i].options, option{spec: s})
+			}
+		}
+		classes[i].modules = append(classes[i].modules, m)
+	}
+	for _, s := range space {
+		p, err := quant.NewPlan(ck, uniform(ck.Config, s))
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range p.Modules {
+			key := m.Module.Name
+			if fused {
+				key = fusedWith(m.Module)
+			}
+			c := &classes[at[key]]
+			for j := range c.options {
+				if o := &c.options[j]; o.spec == s {
+					o.bytes += m.Bytes
+					o.each = append(o.each, share{bytes: m.Bytes})
+				}
+			}
+		}
+	}
+	return classes, nil
+}
+
+// offered lists the specs that differ for a matrix.
+func offered(m model.Module, space []quant.Spec) []quant.Spec {
+	// Groups as wide as the matrix are channels.
+	same := func(s quant.Spec) quant.Spec {
+		if s = s.Planned(m); s.Group >= m.Cols {
+			s.Group = 0
+		}
+		return s
+	}
+	var out []quant.Spec
+	for _, s := range space {
+		if eff := same(s); eff != s && slices.Contains(space, eff) || slices.ContainsFunc(out, func(t quant.Spec) bool { return same(t) == eff }) {
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// uniform is the recipe that stores every matrix alike.
+func uniform(c model.Config, s quant.Spec) quant.Recipe {
+	r := quant.Recipe{Default: s, Rules: []quant.Rule{{Match: model.EmbedModule, Spec: s}}}
+	if !c.TieEmbeddings {
+		r.Rules = append(r.Rules, quant.Rule{Match: model.HeadModule, Spec: s})
+	}
+	r.Name = r.String()
+	return r
+}
+
+// newRecipe writes the specs of matrices as a short recipe: what most of the
+// layers' have is the default, what most of a kind have a rule for the kind.
+func newRecipe(c model.Config, specs map[string]quant.Spec) quant.Recipe {
+	kinds := map[string][]quant.Spec{}
+	var all []quant.Spec
+	var order []string
+	last := map[string]string{} // part of the name, by kind
+	for _, m := range c.Modules() {
+		if m.Layer < 0 {
+			continue
+		}
+		if _, ok := kinds[m.Kind]; !ok {
+			order = append(order, m.Kind)
+			last[m.Kind] = m.Name[strings.LastIndex(m.Name, ".")+1:]
+		}
+		kinds[m.Kind] = append(kinds[m.Kind], specs[m.Name])
+		all = append(all, specs[m.Name])
+	}
+	r := quant.Recipe{Name: "tuned", Default: most(all)}
+	for _, kind := range order {
+		if s := most(kinds[kind]); s != r.Default {
+			r.Rules = append(r.Rules, quant.Rule{Match: last[kind], Spec: s})
+		}
+	}
+	for _, m := range c.Modules() {
+		if r.For(m) != specs[m.Name] {
+			r.Rules = append(r.Rules, quant.Rule{Match: m.Name, Spec: specs[m.Name]})
+		}
+	}
+	return r
+}
+
+// most returns the spec that occurs most often, the first of several.
+func most(specs []quant.Spec) quant.Spec {
+	count := map[quant.Spec]int{}
+	best := quant.Keep
+	for _, s := range specs {
+		if count[s]++; count[s] > count[best] {
+			best = s
+		}
+	}
+	return best
+}

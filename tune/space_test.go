@@ -1,0 +1,122 @@
+package tune
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"nibble/model"
+	"nibble/quant"
+)
+
+func TestParseSpace(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want string
+	}{
+		{"w4 g32 sym gptq, w8 g32 sym rtn, keep", "w4 g32 sym gptq, w8 g32 sym rtn, keep"},
+		{"w4 g32/g128 sym/asym rtn", "w4 g32 sym rtn, w4 g32 asym rtn, w4 g128 sym rtn, w4 g128 asym rtn"},
+		{"w4/w8 channel", "w4 channel sym mse, w8 channel sym mse"},
+		{"keep, keep", "keep"},
+	} {
+		space, err := ParseSpace(c.in)
+		var got []string
+		for _, s := range space {
+			got = append(got, s.String())
+		}
+		if err != nil || strings.Join(got, ", ") != c.want {
+			t.Errorf("%q: %q, %v; want %q", c.in, got, err, c.want)
+		}
+	}
+	for _, in := range []string{"", "w5", "w4 g48", "w4,,w8", "recipe.json", "w4; lm_head w8", "w4 g32/", "q4-small", "w4 awkward"} {
+		if space, err := ParseSpace(in); !errors.Is(err, ErrOptions) {
+			t.Errorf("%q: %v, %v; want ErrOptions", in, space, err)
+		}
+	}
+}
+
+// Ways that come to the same for a matrix are offered once, and every size that is
+// offered is there.
+func TestOffered(t *testing.T) {
+	space, err := ParseSpace("w4 g64/g128/channel sym gptq/mse, keep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		m    model.Module
+		want string
+	}{
+		{model.Module{Name: "model.layers.0.self_attn.q_proj", Kind: "q", Rows: 128, Cols: 128},
+			"w4 g64 sym gptq, w4 g64 sym mse, w4 channel sym gptq, w4 channel sym mse, keep"},
+		{model.Module{Name: "model.layers.0.mlp.down_proj", Kind: "down", Rows: 128, Cols: 384},
+			"w4 g64 sym gptq, w4 g64 sym mse, w4 g128 sym gptq, w4 g128 sym mse, w4 channel sym gptq, w4 channel sym mse, keep"},
+		// An embedding has no inputs: gptq comes to mse.
+		{model.Module{Name: model.EmbedModule, Kind: "embed", Layer: -1, Rows: 1024, Cols: 128}, "w4 g64 sym mse, w4 channel sym mse, keep"},
+	} {
+		var got []string
+		for _, s := range offered(c.m, space) {
+			got = append(got, s.String())
+		}
+		if strings.Join(got, ", ") != c.want {
+			t.Errorf("%s: %q, want %q", c.m.Kind, got, c.want)
+		}
+	}
+}
+
+func TestFused(t *testing.T) {
+	ck, err := model.Open("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ck.Close()
+	space, _ := ParseSpace("w4 g32 sym gptq, w8 g32 sym rtn")
+	classes, err := newClasses(ck, space, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := 1 + 4*ck.Config.Layers; len(classes) != want {
+		t.Errorf("%d classes, want %d: the embedding, and qkv, o, gate-up and down of every layer", len(classes), want)
+	}
+	for _, c := range classes {
+		for _, o := range c.options {
+			sum := int64(0)
+			for _, e := range o.each {
+				sum += e.bytes
+			}
+			if len(o.each) != len(c.modules) || sum != o.bytes || sum == 0 {
+				t.Errorf("%s %s: %d bytes, its matrices take %d", c.modules[0].Name, o.spec, o.bytes, sum)
+			}
+		}
+	}
+}
+
+// A recipe says of every matrix what it was made from, however it is shortened.
+func TestNewRecipe(t *testing.T) {
+	ck, err := model.Open("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ck.Close()
+	space, _ := ParseSpace("w4 g32 sym gptq, w8 g32 sym rtn, keep")
+	for seed := range 200 {
+		specs := map[string]quant.Spec{}
+		for i, m := range ck.Config.Modules() {
+			specs[m.Name] = space[(i*i*(seed+1)+seed/7)%len(space)]
+			if seed%3 == 0 {
+				specs[m.Name] = space[len(m.Kind)%len(space)]
+			}
+		}
+		r := newRecipe(ck.Config, specs)
+		if err := errors.Join(r.Validate(), r.CheckFor(ck.Config)); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range ck.Config.Modules() {
+			if r.For(m) != specs[m.Name] {
+				t.Errorf("%s: %s says %s, want %s", m.Name, r, r.For(m), specs[m.Name])
+			}
+		}
+		if seed%3 == 0 && len(r.Rules) > 8 {
+			t.Errorf("%d rules where kinds are alike", len(r.Rules))
+		}
+	}
+}
