@@ -36,7 +36,6 @@ type search struct {
 	slower    float64    // ns that decoding took longer than predicted where the speed was missed
 	saving    time.Duration
 	trying    time.Duration // a trial
-	measuring time.Duration // one divergence
 }
 
 // Limits that end the search.
@@ -202,7 +201,7 @@ func (s *search) save(res *Result) error {
 	evaluation := map[string]any{"text": s.Eval.Text.Name, "text_sha256": s.Eval.Text.SHA256, "ctx": s.ref.Result.Ctx, "goal": s.Goal,
 		"trial": res.Best, "base_ppl": res.BasePPL, "choices": res.Choices, "notes": res.Notes}
 	_, err := quant.Run(context.Background(), quant.Options{Engine: s.Base.Engine, Source: s.Source, Recipe: res.Best.Recipe, Out: s.Out,
-		Calibration: s.Calibration, Evaluation: evaluation}, func(e quant.Event) { s.l.send(e) })
+		Calibration: s.Calibration, Evaluation: evaluation, Restart: true}, func(e quant.Event) { s.l.send(e) })
 	if err != nil {
 		return err
 	}
