@@ -70,16 +70,20 @@ func archOps(isa ISA) vectorOps {
 
 func archFloatKernels() []floatKernel {
 	avx2 := map[DType]dotsSet{
-		F32:  {tokens: 2, multiple: 8, row: dotsF32AVX2x1x2, tile: dotsF32AVX2x4x2, alone: rowDotsF32AVX2},
-		F16:  {tokens: 2, multiple: 8, row: dotsF16AVX2x1x2, tile: dotsF16AVX2x4x2, alone: rowDotsF16AVX2},
-		BF16: {tokens: 2, multiple: 8, row: dotsBF16AVX2x1x2, tile: dotsBF16AVX2x4x2, alone: rowDotsBF16AVX2},
+		F32:  {8, []dotsTile{{2, dotsF32AVX2x4x2, dotsF32AVX2x1x2}}, rowDotsF32AVX2},
+		F16:  {8, []dotsTile{{2, dotsF16AVX2x4x2, dotsF16AVX2x1x2}}, rowDotsF16AVX2},
+		BF16: {8, []dotsTile{{2, dotsBF16AVX2x4x2, dotsBF16AVX2x1x2}}, rowDotsBF16AVX2},
 	}
 	avx512 := map[DType]dotsSet{
-		F32:  {tokens: 4, multiple: 1, row: dotsF32AVX512x1x4, tile: dotsF32AVX512x4x4, alone: rowDotsF32AVX512},
-		F16:  {tokens: 4, multiple: 1, row: dotsF16AVX512x1x4, tile: dotsF16AVX512x4x4, alone: rowDotsF16AVX512},
-		BF16: {tokens: 4, multiple: 1, row: dotsBF16AVX512x1x4, tile: dotsBF16AVX512x4x4, alone: rowDotsBF16AVX512},
+		F32:  {1, []dotsTile{{6, dotsF32AVX512x4x6, dotsF32AVX512x1x6}, {4, dotsF32AVX512x4x4, dotsF32AVX512x1x4}, {2, dotsF32AVX512x4x2, dotsF32AVX512x1x2}}, rowDotsF32AVX512},
+		F16:  {1, []dotsTile{{6, dotsF16AVX512x4x6, dotsF16AVX512x1x6}, {4, dotsF16AVX512x4x4, dotsF16AVX512x1x4}, {2, dotsF16AVX512x4x2, dotsF16AVX512x1x2}}, rowDotsF16AVX512},
+		BF16: {1, []dotsTile{{6, dotsBF16AVX512x4x6, dotsBF16AVX512x1x6}, {4, dotsBF16AVX512x4x4, dotsBF16AVX512x1x4}, {2, dotsBF16AVX512x4x2, dotsBF16AVX512x1x2}}, rowDotsBF16AVX512},
 	}
-	return []floatKernel{{Name: "4x2", ISA: AVX2, dots: tiledDots(avx2)}, {Name: "4x4", ISA: AVX512VNNI, dots: tiledDots(avx512)}}
+	decode := decodeAsm(map[DType]func(*float32, int, *byte, int, int, int){F32: decodeF32AVX2, F16: decodeF16AVX2, BF16: decodeBF16AVX2})
+	return []floatKernel{
+		{Name: "4x2", ISA: AVX2, dots: tiledDots(avx2), row: tiledRow(avx2), decode: decode},
+		{Name: "4x6", ISA: AVX512VNNI, dots: tiledDots(avx512), row: tiledRow(avx512), decode: decode},
+	}
 }
 
 // archPackLines interleaves lines of 16 rows, rowBytes apart in src, or reports

@@ -36,10 +36,10 @@ func archIntKernels() []intKernel {
 
 func archFloatKernels() []floatKernel {
 	return []floatKernel{{Name: "4x4", ISA: NEON, dots: tiledDots(map[DType]dotsSet{
-		F32:  {tokens: 4, multiple: 8, one: dotsF32NEON1x1, row: dotsF32NEON1x4, column: dotsF32NEON4x1, tile: dotsF32NEON4x4},
-		F16:  {tokens: 4, multiple: 8, one: dotsF16NEON1x1, row: dotsF16NEON1x4, column: dotsF16NEON4x1, tile: dotsF16NEON4x4},
-		BF16: {tokens: 4, multiple: 8, one: dotsBF16NEON1x1, row: dotsBF16NEON1x4, column: dotsBF16NEON4x1, tile: dotsBF16NEON4x4},
-	})}}
+		F32:  {multiple: 8, tiles: []dotsTile{{4, dotsF32NEON4x4, dotsF32NEON1x4}, {1, dotsF32NEON4x1, dotsF32NEON1x1}}},
+		F16:  {multiple: 8, tiles: []dotsTile{{4, dotsF16NEON4x4, dotsF16NEON1x4}, {1, dotsF16NEON4x1, dotsF16NEON1x1}}},
+		BF16: {multiple: 8, tiles: []dotsTile{{4, dotsBF16NEON4x4, dotsBF16NEON1x4}, {1, dotsBF16NEON4x1, dotsBF16NEON1x1}}},
+	}), decode: decodeAsm(map[DType]func(*float32, int, *byte, int, int, int){F32: decodeF32NEON, F16: decodeF16NEON, BF16: decodeBF16NEON})}}
 }
 
 func archOps(ISA) vectorOps {

@@ -128,18 +128,22 @@ func (e *Engine) MatMul(ctx context.Context, a *Acts, ps ...Product) error {
 	parts := make([]part, len(ps))
 	total := 0
 	var qa *quantActs
+	var fa *floatActs
 	workers, block := 1, panelBlock
 	for i, p := range ps {
 		if p.W.k != a.k {
 			panic(fmt.Sprintf("kernels: %d activation columns meet a matrix of %d", a.k, p.W.k))
 		}
 		w := way{workers: e.Threads(), block: panelBlock} // of a float product
+		var err error
 		if p.W.quant != nil {
 			w = e.wayFor(p.W, a.m)
-			var err error
-			if qa, err = a.quantized(ctx, e); err != nil {
-				return err
-			}
+			qa, err = a.quantized(ctx, e)
+		} else {
+			fa, err = a.floats(ctx, e)
+		}
+		if err != nil {
+			return err
 		}
 		panels := (p.W.n + panelRows - 1) / panelRows
 		parts[i] = part{total, panels, w}
@@ -154,7 +158,7 @@ func (e *Engine) MatMul(ctx context.Context, a *Acts, ps ...Product) error {
 				continue
 			}
 			if p.W.quant == nil {
-				e.float.mul(p.Dst, p.W, a.x, a.m, p0, p1)
+				e.float.mul(p.Dst, p.W.n, p.W.floatRows(), fa, p0*panelRows, min(p1*panelRows, p.W.n))
 				continue
 			}
 			e.ints[parts[i].way.kernel].product(p.Dst, qa, p.W.quant, p0, p1, parts[i].way.block)

@@ -4,95 +4,155 @@
 
 package kernels
 
-// dotsF32AVX512x1x4 is dotsGeneric for 1 F32 rows and 4 tokens; ldc, ldw and ldx count bytes. Any k.
+// dotsF32AVX512x1x2 is dotsGeneric for times 1 F32 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
 //
 //go:noescape
-func dotsF32AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+func dotsF32AVX512x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF32AVX2x1x2 is dotsGeneric for 1 F32 rows and 2 tokens; ldc, ldw and ldx count bytes. k is a positive multiple of 8.
+// dotsF32AVX512x1x4 is dotsGeneric for times 1 F32 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
 //
 //go:noescape
-func dotsF32AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+func dotsF32AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF32AVX512x4x4 is dotsGeneric for 4 F32 rows and 4 tokens; ldc, ldw and ldx count bytes. Any k.
+// dotsF32AVX512x1x6 is dotsGeneric for times 1 F32 rows and 6 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
 //
 //go:noescape
-func dotsF32AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+func dotsF32AVX512x1x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF32AVX2x4x2 is dotsGeneric for 4 F32 rows and 2 tokens; ldc, ldw and ldx count bytes. k is a positive multiple of 8.
+// dotsF32AVX2x1x2 is dotsGeneric for times 1 F32 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 8.
 //
 //go:noescape
-func dotsF32AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+func dotsF32AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// rowDotsF32AVX512 is dotsGeneric for one token; ldw counts bytes, any k.
+// dotsF32AVX512x4x2 is dotsGeneric for times 4 F32 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
 //
 //go:noescape
-func rowDotsF32AVX512(c *float32, w *byte, ldw int, x *float32, k int, rows int)
+func dotsF32AVX512x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// rowDotsF32AVX2 is dotsGeneric for one token; ldw counts bytes, k is a positive multiple of 8.
+// dotsF32AVX512x4x4 is dotsGeneric for times 4 F32 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
 //
 //go:noescape
-func rowDotsF32AVX2(c *float32, w *byte, ldw int, x *float32, k int, rows int)
+func dotsF32AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF16AVX512x1x4 is dotsGeneric for 1 F16 rows and 4 tokens; ldc, ldw and ldx count bytes. Any k.
+// dotsF32AVX512x4x6 is dotsGeneric for times 4 F32 rows and 6 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
 //
 //go:noescape
-func dotsF16AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+func dotsF32AVX512x4x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF16AVX2x1x2 is dotsGeneric for 1 F16 rows and 2 tokens; ldc, ldw and ldx count bytes. k is a positive multiple of 8.
+// dotsF32AVX2x4x2 is dotsGeneric for times 4 F32 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 8.
 //
 //go:noescape
-func dotsF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+func dotsF32AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF16AVX512x4x4 is dotsGeneric for 4 F16 rows and 4 tokens; ldc, ldw and ldx count bytes. Any k.
+// rowDotsF32AVX512 is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, any k.
 //
 //go:noescape
-func dotsF16AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+func rowDotsF32AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 
-// dotsF16AVX2x4x2 is dotsGeneric for 4 F16 rows and 2 tokens; ldc, ldw and ldx count bytes. k is a positive multiple of 8.
+// rowDotsF32AVX2 is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, k is a positive multiple of 8.
 //
 //go:noescape
-func dotsF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+func rowDotsF32AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 
-// rowDotsF16AVX512 is dotsGeneric for one token; ldw counts bytes, any k.
+// dotsF16AVX512x1x2 is dotsGeneric for times 1 F16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
 //
 //go:noescape
-func rowDotsF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, rows int)
+func dotsF16AVX512x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// rowDotsF16AVX2 is dotsGeneric for one token; ldw counts bytes, k is a positive multiple of 8.
+// dotsF16AVX512x1x4 is dotsGeneric for times 1 F16 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
 //
 //go:noescape
-func rowDotsF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, rows int)
+func dotsF16AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsBF16AVX512x1x4 is dotsGeneric for 1 BF16 rows and 4 tokens; ldc, ldw and ldx count bytes. Any k.
+// dotsF16AVX512x1x6 is dotsGeneric for times 1 F16 rows and 6 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
 //
 //go:noescape
-func dotsBF16AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+func dotsF16AVX512x1x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsBF16AVX2x1x2 is dotsGeneric for 1 BF16 rows and 2 tokens; ldc, ldw and ldx count bytes. k is a positive multiple of 8.
+// dotsF16AVX2x1x2 is dotsGeneric for times 1 F16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 8.
 //
 //go:noescape
-func dotsBF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+func dotsF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsBF16AVX512x4x4 is dotsGeneric for 4 BF16 rows and 4 tokens; ldc, ldw and ldx count bytes. Any k.
+// dotsF16AVX512x4x2 is dotsGeneric for times 4 F16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
 //
 //go:noescape
-func dotsBF16AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+func dotsF16AVX512x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsBF16AVX2x4x2 is dotsGeneric for 4 BF16 rows and 2 tokens; ldc, ldw and ldx count bytes. k is a positive multiple of 8.
+// dotsF16AVX512x4x4 is dotsGeneric for times 4 F16 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
 //
 //go:noescape
-func dotsBF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+func dotsF16AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// rowDotsBF16AVX512 is dotsGeneric for one token; ldw counts bytes, any k.
+// dotsF16AVX512x4x6 is dotsGeneric for times 4 F16 rows and 6 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
 //
 //go:noescape
-func rowDotsBF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, rows int)
+func dotsF16AVX512x4x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// rowDotsBF16AVX2 is dotsGeneric for one token; ldw counts bytes, k is a positive multiple of 8.
+// dotsF16AVX2x4x2 is dotsGeneric for times 4 F16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 8.
 //
 //go:noescape
-func rowDotsBF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, rows int)
+func dotsF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+
+// rowDotsF16AVX512 is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, any k.
+//
+//go:noescape
+func rowDotsF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
+
+// rowDotsF16AVX2 is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, k is a positive multiple of 8.
+//
+//go:noescape
+func rowDotsF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
+
+// dotsBF16AVX512x1x2 is dotsGeneric for times 1 BF16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
+//
+//go:noescape
+func dotsBF16AVX512x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+
+// dotsBF16AVX512x1x4 is dotsGeneric for times 1 BF16 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
+//
+//go:noescape
+func dotsBF16AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+
+// dotsBF16AVX512x1x6 is dotsGeneric for times 1 BF16 rows and 6 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
+//
+//go:noescape
+func dotsBF16AVX512x1x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+
+// dotsBF16AVX2x1x2 is dotsGeneric for times 1 BF16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 8.
+//
+//go:noescape
+func dotsBF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+
+// dotsBF16AVX512x4x2 is dotsGeneric for times 4 BF16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
+//
+//go:noescape
+func dotsBF16AVX512x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+
+// dotsBF16AVX512x4x4 is dotsGeneric for times 4 BF16 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
+//
+//go:noescape
+func dotsBF16AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+
+// dotsBF16AVX512x4x6 is dotsGeneric for times 4 BF16 rows and 6 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; any k.
+//
+//go:noescape
+func dotsBF16AVX512x4x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+
+// dotsBF16AVX2x4x2 is dotsGeneric for times 4 BF16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 8.
+//
+//go:noescape
+func dotsBF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+
+// rowDotsBF16AVX512 is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, any k.
+//
+//go:noescape
+func rowDotsBF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
+
+// rowDotsBF16AVX2 is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, k is a positive multiple of 8.
+//
+//go:noescape
+func rowDotsBF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 
 // expSumAVX2 stores exp(x-shift) and returns the sum; n is a positive multiple of 8.
 //

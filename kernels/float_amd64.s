@@ -4,60 +4,149 @@
 
 #include "textflag.h"
 
-// func dotsF32AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+// func dotsF32AVX512x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·dotsF32AVX512x1x4(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   x+32(FP), CX
-	MOVQ   ldx+40(FP), DX
-	MOVQ   CX, BX
-	LEAQ   (BX)(DX*2), BX
-	ADDQ   DX, BX
-	MOVQ   k+48(FP), SI
+TEXT ·dotsF32AVX512x1x2(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
+
+next:
+	VMOVUPS     (R8), Z2
+	VMOVUPS     (R9), Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS     (R9)(DX*1), Z3
+	VFMADD231PS Z3, Z2, Z1
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R9
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VMOVUPS.Z   (R8), K1, Z2
+	VMOVUPS.Z   (R9), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (R9)(DX*1), K1, Z3
+	VFMADD231PS Z3, Z2, Z1
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X0
+	VADDPS        X2, X0, X0
+	VPSRLDQ       $0x08, X0, X2
+	VADDPS        X2, X0, X0
+	VPSRLDQ       $0x04, X0, X2
+	VADDSS        X2, X0, X0
+	JZ            store0
+	VADDSS        (DI), X0, X0
+
+store0:
+	VMOVSS        X0, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store1
+	VADDSS        (DI), X1, X1
+
+store1:
+	VMOVSS X1, (DI)
+	ADDQ   $0x04, c+0(FP)
+	LEAQ   (AX)(CX*1), AX
+	DECQ   SI
+	JNZ    rows
+	VZEROUPPER
+	RET
+
+// func dotsF32AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsF32AVX512x1x4(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R9, R10
+	LEAQ   (R10)(DX*2), R10
+	ADDQ   DX, R10
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	MOVQ   SI, DI
+	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     tail
+	JZ     nextTail
 
 next:
-	VMOVUPS     (AX), Z4
-	VMOVUPS     (CX), Z5
+	VMOVUPS     (R8), Z4
+	VMOVUPS     (R9), Z5
 	VFMADD231PS Z5, Z4, Z0
-	VMOVUPS     (CX)(DX*1), Z5
+	VMOVUPS     (R9)(DX*1), Z5
 	VFMADD231PS Z5, Z4, Z1
-	VMOVUPS     (CX)(DX*2), Z5
+	VMOVUPS     (R9)(DX*2), Z5
 	VFMADD231PS Z5, Z4, Z2
-	VMOVUPS     (BX), Z5
+	VMOVUPS     (R10), Z5
 	VFMADD231PS Z5, Z4, Z3
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, CX
-	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R10
 	DECQ        DI
 	JNZ         next
 
-tail:
-	ANDQ        $0x0f, SI
-	JZ          done
-	MOVQ        $-1, DI
-	BZHIQ       SI, DI, DI
-	KMOVW       DI, K1
-	VMOVUPS.Z   (AX), K1, Z4
-	VMOVUPS.Z   (CX), K1, Z5
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VMOVUPS.Z   (R8), K1, Z4
+	VMOVUPS.Z   (R9), K1, Z5
 	VFMADD231PS Z5, Z4, Z0
-	VMOVUPS.Z   (CX)(DX*1), K1, Z5
+	VMOVUPS.Z   (R9)(DX*1), K1, Z5
 	VFMADD231PS Z5, Z4, Z1
-	VMOVUPS.Z   (CX)(DX*2), K1, Z5
+	VMOVUPS.Z   (R9)(DX*2), K1, Z5
 	VFMADD231PS Z5, Z4, Z2
-	VMOVUPS.Z   (BX), K1, Z5
+	VMOVUPS.Z   (R10), K1, Z5
 	VFMADD231PS Z5, Z4, Z3
 
-done:
-	MOVQ          c+0(FP), AX
-	MOVQ          ldc+8(FP), CX
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
 	VEXTRACTF64X4 $0x01, Z0, Y4
 	VADDPS        Y0, Y4, Y4
 	VEXTRACTF32X4 $0x01, Y4, X0
@@ -66,96 +155,457 @@ done:
 	VADDPS        X4, X0, X0
 	VPSRLDQ       $0x04, X0, X4
 	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z1, Y4
-	VADDPS        Y1, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z2, Y4
-	VADDPS        Y2, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z3, Y4
-	VADDPS        Y3, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
+	JZ            store0
+	VADDSS        (DI), X0, X0
+
+store0:
+	VMOVSS        X0, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store1
+	VADDSS        (DI), X1, X1
+
+store1:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store2
+	VADDSS        (DI), X1, X1
+
+store2:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store3
+	VADDSS        (DI), X1, X1
+
+store3:
+	VMOVSS X1, (DI)
+	ADDQ   $0x04, c+0(FP)
+	LEAQ   (AX)(CX*1), AX
+	DECQ   SI
+	JNZ    rows
 	VZEROUPPER
 	RET
 
-// func dotsF32AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, FMA3
-TEXT ·dotsF32AVX2x1x2(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   x+32(FP), CX
-	MOVQ   ldx+40(FP), DX
-	MOVQ   k+48(FP), BX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	SHRQ   $0x03, BX
+// func dotsF32AVX512x1x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsF32AVX512x1x6(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R9, R10
+	LEAQ   (R10)(DX*2), R10
+	ADDQ   DX, R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
 
 next:
-	VMOVUPS      (AX), Y2
-	VMOVUPS      (CX), Y3
+	VMOVUPS     (R8), Z6
+	VMOVUPS     (R9), Z7
+	VFMADD231PS Z7, Z6, Z0
+	VMOVUPS     (R9)(DX*1), Z7
+	VFMADD231PS Z7, Z6, Z1
+	VMOVUPS     (R9)(DX*2), Z7
+	VFMADD231PS Z7, Z6, Z2
+	VMOVUPS     (R10), Z7
+	VFMADD231PS Z7, Z6, Z3
+	VMOVUPS     (R10)(DX*1), Z7
+	VFMADD231PS Z7, Z6, Z4
+	VMOVUPS     (R10)(DX*2), Z7
+	VFMADD231PS Z7, Z6, Z5
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R10
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VMOVUPS.Z   (R8), K1, Z6
+	VMOVUPS.Z   (R9), K1, Z7
+	VFMADD231PS Z7, Z6, Z0
+	VMOVUPS.Z   (R9)(DX*1), K1, Z7
+	VFMADD231PS Z7, Z6, Z1
+	VMOVUPS.Z   (R9)(DX*2), K1, Z7
+	VFMADD231PS Z7, Z6, Z2
+	VMOVUPS.Z   (R10), K1, Z7
+	VFMADD231PS Z7, Z6, Z3
+	VMOVUPS.Z   (R10)(DX*1), K1, Z7
+	VFMADD231PS Z7, Z6, Z4
+	VMOVUPS.Z   (R10)(DX*2), K1, Z7
+	VFMADD231PS Z7, Z6, Z5
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y6
+	VADDPS        Y0, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X0
+	VADDPS        X6, X0, X0
+	VPSRLDQ       $0x08, X0, X6
+	VADDPS        X6, X0, X0
+	VPSRLDQ       $0x04, X0, X6
+	VADDSS        X6, X0, X0
+	JZ            store0
+	VADDSS        (DI), X0, X0
+
+store0:
+	VMOVSS        X0, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store1
+	VADDSS        (DI), X1, X1
+
+store1:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store2
+	VADDSS        (DI), X1, X1
+
+store2:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store3
+	VADDSS        (DI), X1, X1
+
+store3:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store4
+	VADDSS        (DI), X1, X1
+
+store4:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y5, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store5
+	VADDSS        (DI), X1, X1
+
+store5:
+	VMOVSS X1, (DI)
+	ADDQ   $0x04, c+0(FP)
+	LEAQ   (AX)(CX*1), AX
+	DECQ   SI
+	JNZ    rows
+	VZEROUPPER
+	RET
+
+// func dotsF32AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, FMA3
+TEXT ·dotsF32AVX2x1x2(SB), NOSPLIT, $0-72
+	MOVQ w+16(FP), AX
+	MOVQ ldw+24(FP), CX
+	MOVQ ldx+40(FP), DX
+	MOVQ k+48(FP), BX
+	MOVQ times+56(FP), SI
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   BX, DI
+	SHRQ   $0x03, DI
+
+next:
+	VMOVUPS      (R8), Y2
+	VMOVUPS      (R9), Y3
 	VFMADD231PS  Y3, Y2, Y0
-	VMOVUPS      (CX)(DX*1), Y3
+	VMOVUPS      (R9)(DX*1), Y3
 	VFMADD231PS  Y3, Y2, Y1
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	DECQ         BX
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000020, R9
+	DECQ         DI
 	JNZ          next
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
+	MOVQ         c+0(FP), DI
+	MOVQ         add+64(FP), R8
+	TESTQ        R8, R8
 	VEXTRACTF128 $0x01, Y0, X2
 	VADDPS       X0, X2, X2
 	VPSRLDQ      $0x08, X2, X0
 	VADDPS       X0, X2, X2
 	VPSRLDQ      $0x04, X2, X0
 	VADDSS       X0, X2, X2
-	VMOVSS       X2, (AX)
-	ADDQ         CX, AX
-	VEXTRACTF128 $0x01, Y1, X2
-	VADDPS       X1, X2, X2
-	VPSRLDQ      $0x08, X2, X0
-	VADDPS       X0, X2, X2
-	VPSRLDQ      $0x04, X2, X0
-	VADDSS       X0, X2, X2
-	VMOVSS       X2, (AX)
+	JZ           store0
+	VADDSS       (DI), X2, X2
+
+store0:
+	VMOVSS       X2, (DI)
+	MOVQ         ldc+8(FP), R8
+	LEAQ         (DI)(R8*1), DI
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPSRLDQ      $0x08, X0, X1
+	VADDPS       X1, X0, X0
+	VPSRLDQ      $0x04, X0, X1
+	VADDSS       X1, X0, X0
+	JZ           store1
+	VADDSS       (DI), X0, X0
+
+store1:
+	VMOVSS X0, (DI)
+	ADDQ   $0x04, c+0(FP)
+	LEAQ   (AX)(CX*1), AX
+	DECQ   SI
+	JNZ    rows
 	VZEROUPPER
 	RET
 
-// func dotsF32AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+// func dotsF32AVX512x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·dotsF32AVX512x4x4(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   AX, DX
-	LEAQ   (DX)(CX*2), DX
-	ADDQ   CX, DX
-	MOVQ   x+32(FP), BX
-	MOVQ   ldx+40(FP), SI
+TEXT ·dotsF32AVX512x4x2(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R8, R10
+	LEAQ   (R10)(CX*2), R10
+	ADDQ   CX, R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
 	MOVQ   BX, DI
-	LEAQ   (DI)(SI*2), DI
-	ADDQ   SI, DI
-	MOVQ   k+48(FP), R8
+	SHRQ   $0x04, DI
+	JZ     nextTail
+
+next:
+	VMOVUPS     (R8), Z8
+	VMOVUPS     (R8)(CX*1), Z9
+	VMOVUPS     (R8)(CX*2), Z10
+	VMOVUPS     (R10), Z11
+	VMOVUPS     (R9), Z12
+	VFMADD231PS Z12, Z8, Z0
+	VFMADD231PS Z12, Z9, Z1
+	VFMADD231PS Z12, Z10, Z2
+	VFMADD231PS Z12, Z11, Z3
+	VMOVUPS     (R9)(DX*1), Z12
+	VFMADD231PS Z12, Z8, Z4
+	VFMADD231PS Z12, Z9, Z5
+	VFMADD231PS Z12, Z10, Z6
+	VFMADD231PS Z12, Z11, Z7
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	ADDQ        $0x00000040, R9
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VMOVUPS.Z   (R8), K1, Z8
+	VMOVUPS.Z   (R8)(CX*1), K1, Z9
+	VMOVUPS.Z   (R8)(CX*2), K1, Z10
+	VMOVUPS.Z   (R10), K1, Z11
+	VMOVUPS.Z   (R9), K1, Z12
+	VFMADD231PS Z12, Z8, Z0
+	VFMADD231PS Z12, Z9, Z1
+	VFMADD231PS Z12, Z10, Z2
+	VFMADD231PS Z12, Z11, Z3
+	VMOVUPS.Z   (R9)(DX*1), K1, Z12
+	VFMADD231PS Z12, Z8, Z4
+	VFMADD231PS Z12, Z9, Z5
+	VFMADD231PS Z12, Z10, Z6
+	VFMADD231PS Z12, Z11, Z7
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y0, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X0
+	VADDPS        X8, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y8
+	VADDPS        Y1, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X1
+	VADDPS        X8, X1, X1
+	VUNPCKLPD     X1, X0, X8
+	VUNPCKHPD     X1, X0, X0
+	VADDPS        X0, X8, X8
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x88, X0, X8, X1
+	VSHUFPS       $0xdd, X0, X8, X0
+	VADDPS        X0, X1, X1
+	JZ            store0
+	VADDPS        (DI), X1, X1
+
+store0:
+	VMOVUPS       X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y5, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z6, Y1
+	VADDPS        Y6, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z7, Y1
+	VADDPS        Y7, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store1
+	VADDPS        (DI), X2, X2
+
+store1:
+	VMOVUPS X2, (DI)
+	ADDQ    $0x10, c+0(FP)
+	LEAQ    (AX)(CX*4), AX
+	DECQ    SI
+	JNZ     rows
+	VZEROUPPER
+	RET
+
+// func dotsF32AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsF32AVX512x4x4(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R8, R10
+	LEAQ   (R10)(CX*2), R10
+	ADDQ   CX, R10
+	MOVQ   R9, R11
+	LEAQ   (R11)(DX*2), R11
+	ADDQ   DX, R11
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -172,574 +622,230 @@ TEXT ·dotsF32AVX512x4x4(SB), NOSPLIT, $0-56
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
-	MOVQ   R8, R9
-	SHRQ   $0x04, R9
-	JZ     tail
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
 
 next:
-	VMOVUPS     (AX), Z16
-	VMOVUPS     (AX)(CX*1), Z17
-	VMOVUPS     (AX)(CX*2), Z18
-	VMOVUPS     (DX), Z19
-	VMOVUPS     (BX), Z20
+	VMOVUPS     (R8), Z16
+	VMOVUPS     (R8)(CX*1), Z17
+	VMOVUPS     (R8)(CX*2), Z18
+	VMOVUPS     (R10), Z19
+	VMOVUPS     (R9), Z20
 	VFMADD231PS Z20, Z16, Z0
 	VFMADD231PS Z20, Z17, Z1
 	VFMADD231PS Z20, Z18, Z2
 	VFMADD231PS Z20, Z19, Z3
-	VMOVUPS     (BX)(SI*1), Z20
+	VMOVUPS     (R9)(DX*1), Z20
 	VFMADD231PS Z20, Z16, Z4
 	VFMADD231PS Z20, Z17, Z5
 	VFMADD231PS Z20, Z18, Z6
 	VFMADD231PS Z20, Z19, Z7
-	VMOVUPS     (BX)(SI*2), Z20
+	VMOVUPS     (R9)(DX*2), Z20
 	VFMADD231PS Z20, Z16, Z8
 	VFMADD231PS Z20, Z17, Z9
 	VFMADD231PS Z20, Z18, Z10
 	VFMADD231PS Z20, Z19, Z11
-	VMOVUPS     (DI), Z20
+	VMOVUPS     (R11), Z20
 	VFMADD231PS Z20, Z16, Z12
 	VFMADD231PS Z20, Z17, Z13
 	VFMADD231PS Z20, Z18, Z14
 	VFMADD231PS Z20, Z19, Z15
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, BX
-	ADDQ        $0x00000040, DI
-	DECQ        R9
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R11
+	DECQ        DI
 	JNZ         next
 
-tail:
-	ANDQ        $0x0f, R8
-	JZ          done
-	MOVQ        $-1, R9
-	BZHIQ       R8, R9, R9
-	KMOVW       R9, K1
-	VMOVUPS.Z   (AX), K1, Z16
-	VMOVUPS.Z   (AX)(CX*1), K1, Z17
-	VMOVUPS.Z   (AX)(CX*2), K1, Z18
-	VMOVUPS.Z   (DX), K1, Z19
-	VMOVUPS.Z   (BX), K1, Z20
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VMOVUPS.Z   (R8), K1, Z16
+	VMOVUPS.Z   (R8)(CX*1), K1, Z17
+	VMOVUPS.Z   (R8)(CX*2), K1, Z18
+	VMOVUPS.Z   (R10), K1, Z19
+	VMOVUPS.Z   (R9), K1, Z20
 	VFMADD231PS Z20, Z16, Z0
 	VFMADD231PS Z20, Z17, Z1
 	VFMADD231PS Z20, Z18, Z2
 	VFMADD231PS Z20, Z19, Z3
-	VMOVUPS.Z   (BX)(SI*1), K1, Z20
+	VMOVUPS.Z   (R9)(DX*1), K1, Z20
 	VFMADD231PS Z20, Z16, Z4
 	VFMADD231PS Z20, Z17, Z5
 	VFMADD231PS Z20, Z18, Z6
 	VFMADD231PS Z20, Z19, Z7
-	VMOVUPS.Z   (BX)(SI*2), K1, Z20
+	VMOVUPS.Z   (R9)(DX*2), K1, Z20
 	VFMADD231PS Z20, Z16, Z8
 	VFMADD231PS Z20, Z17, Z9
 	VFMADD231PS Z20, Z18, Z10
 	VFMADD231PS Z20, Z19, Z11
-	VMOVUPS.Z   (DI), K1, Z20
+	VMOVUPS.Z   (R11), K1, Z20
 	VFMADD231PS Z20, Z16, Z12
 	VFMADD231PS Z20, Z17, Z13
 	VFMADD231PS Z20, Z18, Z14
 	VFMADD231PS Z20, Z19, Z15
 
-done:
-	MOVQ          c+0(FP), AX
-	MOVQ          ldc+8(FP), CX
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
 	VEXTRACTF64X4 $0x01, Z0, Y16
 	VADDPS        Y0, Y16, Y16
 	VEXTRACTF32X4 $0x01, Y16, X0
 	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, (AX)
 	VEXTRACTF64X4 $0x01, Z1, Y16
 	VADDPS        Y1, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z2, Y16
-	VADDPS        Y2, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z3, Y16
-	VADDPS        Y3, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 12(AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z4, Y16
-	VADDPS        Y4, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z5, Y16
-	VADDPS        Y5, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z6, Y16
-	VADDPS        Y6, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z7, Y16
-	VADDPS        Y7, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 12(AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z8, Y16
-	VADDPS        Y8, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z9, Y16
-	VADDPS        Y9, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z10, Y16
-	VADDPS        Y10, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z11, Y16
-	VADDPS        Y11, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 12(AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z12, Y16
-	VADDPS        Y12, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z13, Y16
-	VADDPS        Y13, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z14, Y16
-	VADDPS        Y14, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z15, Y16
-	VADDPS        Y15, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 12(AX)
+	VEXTRACTF32X4 $0x01, Y16, X1
+	VADDPS        X16, X1, X1
+	VUNPCKLPD     X1, X0, X16
+	VUNPCKHPD     X1, X0, X0
+	VADDPS        X0, X16, X16
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x88, X0, X16, X1
+	VSHUFPS       $0xdd, X0, X16, X0
+	VADDPS        X0, X1, X1
+	JZ            store0
+	VADDPS        (DI), X1, X1
+
+store0:
+	VMOVUPS       X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y5, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z6, Y1
+	VADDPS        Y6, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z7, Y1
+	VADDPS        Y7, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store1
+	VADDPS        (DI), X2, X2
+
+store1:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y9, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z10, Y1
+	VADDPS        Y10, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z11, Y1
+	VADDPS        Y11, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store2
+	VADDPS        (DI), X2, X2
+
+store2:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z12, Y0
+	VADDPS        Y12, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z13, Y0
+	VADDPS        Y13, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z14, Y1
+	VADDPS        Y14, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z15, Y1
+	VADDPS        Y15, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store3
+	VADDPS        (DI), X2, X2
+
+store3:
+	VMOVUPS X2, (DI)
+	ADDQ    $0x10, c+0(FP)
+	LEAQ    (AX)(CX*4), AX
+	DECQ    SI
+	JNZ     rows
 	VZEROUPPER
 	RET
 
-// func dotsF32AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, FMA3
-TEXT ·dotsF32AVX2x4x2(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   AX, DX
-	LEAQ   (DX)(CX*2), DX
-	ADDQ   CX, DX
-	MOVQ   x+32(FP), BX
-	MOVQ   ldx+40(FP), SI
-	MOVQ   k+48(FP), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	SHRQ   $0x03, DI
-
-next:
-	VMOVUPS      (AX), Y8
-	VMOVUPS      (AX)(CX*1), Y9
-	VMOVUPS      (AX)(CX*2), Y10
-	VMOVUPS      (DX), Y11
-	VMOVUPS      (BX), Y12
-	VFMADD231PS  Y12, Y8, Y0
-	VFMADD231PS  Y12, Y9, Y1
-	VFMADD231PS  Y12, Y10, Y2
-	VFMADD231PS  Y12, Y11, Y3
-	VMOVUPS      (BX)(SI*1), Y12
-	VFMADD231PS  Y12, Y8, Y4
-	VFMADD231PS  Y12, Y9, Y5
-	VFMADD231PS  Y12, Y10, Y6
-	VFMADD231PS  Y12, Y11, Y7
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	DECQ         DI
-	JNZ          next
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	VEXTRACTF128 $0x01, Y0, X8
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, (AX)
-	VEXTRACTF128 $0x01, Y1, X8
-	VADDPS       X1, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 4(AX)
-	VEXTRACTF128 $0x01, Y2, X8
-	VADDPS       X2, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 8(AX)
-	VEXTRACTF128 $0x01, Y3, X8
-	VADDPS       X3, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 12(AX)
-	ADDQ         CX, AX
-	VEXTRACTF128 $0x01, Y4, X8
-	VADDPS       X4, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, (AX)
-	VEXTRACTF128 $0x01, Y5, X8
-	VADDPS       X5, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 4(AX)
-	VEXTRACTF128 $0x01, Y6, X8
-	VADDPS       X6, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 8(AX)
-	VEXTRACTF128 $0x01, Y7, X8
-	VADDPS       X7, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 12(AX)
-	VZEROUPPER
-	RET
-
-// func rowDotsF32AVX512(c *float32, w *byte, ldw int, x *float32, k int, rows int)
+// func dotsF32AVX512x4x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·rowDotsF32AVX512(SB), NOSPLIT, $0-48
-	MOVQ  c+0(FP), AX
-	MOVQ  w+8(FP), CX
-	MOVQ  ldw+16(FP), DX
-	MOVQ  rows+40(FP), BX
-	MOVQ  k+32(FP), SI
-	MOVQ  SI, R10
-	ANDQ  $0x0f, R10
+TEXT ·dotsF32AVX512x4x6(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
 	MOVQ  $-1, DI
-	BZHIQ R10, DI, DI
+	BZHIQ R8, DI, DI
 	KMOVW DI, K1
 
-row:
-	VXORPS Z0, Z0, Z0
-	MOVQ   CX, DI
-	MOVQ   x+24(FP), R8
-	MOVQ   SI, R9
-	SHRQ   $0x04, R9
-	JZ     tail
-
-next:
-	VMOVUPS     (DI), Z1
-	VMOVUPS     (R8), Z2
-	VFMADD231PS Z2, Z1, Z0
-	ADDQ        $0x00000040, DI
-	ADDQ        $0x00000040, R8
-	DECQ        R9
-	JNZ         next
-
-tail:
-	TESTQ       R10, R10
-	JZ          whole
-	VMOVUPS.Z   (DI), K1, Z1
-	VMOVUPS.Z   (R8), K1, Z2
-	VFMADD231PS Z2, Z1, Z0
-
-whole:
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y0, Y1, Y1
-	VEXTRACTF32X4 $0x01, Y1, X0
-	VADDPS        X1, X0, X0
-	VPSRLDQ       $0x08, X0, X1
-	VADDPS        X1, X0, X0
-	VPSRLDQ       $0x04, X0, X1
-	VADDSS        X1, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          $0x04, AX
-	ADDQ          DX, CX
-	DECQ          BX
-	JNZ           row
-	VZEROUPPER
-	RET
-
-// func rowDotsF32AVX2(c *float32, w *byte, ldw int, x *float32, k int, rows int)
-// Requires: AVX, FMA3
-TEXT ·rowDotsF32AVX2(SB), NOSPLIT, $0-48
-	MOVQ c+0(FP), AX
-	MOVQ w+8(FP), CX
-	MOVQ ldw+16(FP), DX
-	MOVQ rows+40(FP), BX
-	MOVQ k+32(FP), SI
-
-row:
-	VXORPS Y0, Y0, Y0
-	MOVQ   CX, DI
-	MOVQ   x+24(FP), R8
-	MOVQ   SI, R9
-	SHRQ   $0x03, R9
-
-next:
-	VMOVUPS      (DI), Y1
-	VMOVUPS      (R8), Y2
-	VFMADD231PS  Y2, Y1, Y0
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000020, R8
-	DECQ         R9
-	JNZ          next
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X0, X1, X1
-	VPSRLDQ      $0x08, X1, X0
-	VADDPS       X0, X1, X1
-	VPSRLDQ      $0x04, X1, X0
-	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	ADDQ         DX, CX
-	DECQ         BX
-	JNZ          row
-	VZEROUPPER
-	RET
-
-// func dotsF16AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·dotsF16AVX512x1x4(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   x+32(FP), CX
-	MOVQ   ldx+40(FP), DX
-	MOVQ   CX, BX
-	LEAQ   (BX)(DX*2), BX
-	ADDQ   DX, BX
-	MOVQ   k+48(FP), SI
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	MOVQ   SI, DI
-	SHRQ   $0x04, DI
-	JZ     tail
-
-next:
-	VCVTPH2PS   (AX), Z4
-	VMOVUPS     (CX), Z5
-	VFMADD231PS Z5, Z4, Z0
-	VMOVUPS     (CX)(DX*1), Z5
-	VFMADD231PS Z5, Z4, Z1
-	VMOVUPS     (CX)(DX*2), Z5
-	VFMADD231PS Z5, Z4, Z2
-	VMOVUPS     (BX), Z5
-	VFMADD231PS Z5, Z4, Z3
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, CX
-	ADDQ        $0x00000040, BX
-	DECQ        DI
-	JNZ         next
-
-tail:
-	ANDQ        $0x0f, SI
-	JZ          done
-	MOVQ        $-1, DI
-	BZHIQ       SI, DI, DI
-	KMOVW       DI, K1
-	VCVTPH2PS.Z (AX), K1, Z4
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z4, Z0
-	VMOVUPS.Z   (CX)(DX*1), K1, Z5
-	VFMADD231PS Z5, Z4, Z1
-	VMOVUPS.Z   (CX)(DX*2), K1, Z5
-	VFMADD231PS Z5, Z4, Z2
-	VMOVUPS.Z   (BX), K1, Z5
-	VFMADD231PS Z5, Z4, Z3
-
-done:
-	MOVQ          c+0(FP), AX
-	MOVQ          ldc+8(FP), CX
-	VEXTRACTF64X4 $0x01, Z0, Y4
-	VADDPS        Y0, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z1, Y4
-	VADDPS        Y1, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z2, Y4
-	VADDPS        Y2, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z3, Y4
-	VADDPS        Y3, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	VZEROUPPER
-	RET
-
-// func dotsF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, F16C, FMA3
-TEXT ·dotsF16AVX2x1x2(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   x+32(FP), CX
-	MOVQ   ldx+40(FP), DX
-	MOVQ   k+48(FP), BX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	SHRQ   $0x03, BX
-
-next:
-	VCVTPH2PS    (AX), Y2
-	VMOVUPS      (CX), Y3
-	VFMADD231PS  Y3, Y2, Y0
-	VMOVUPS      (CX)(DX*1), Y3
-	VFMADD231PS  Y3, Y2, Y1
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x00000020, CX
-	DECQ         BX
-	JNZ          next
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	VEXTRACTF128 $0x01, Y0, X2
-	VADDPS       X0, X2, X2
-	VPSRLDQ      $0x08, X2, X0
-	VADDPS       X0, X2, X2
-	VPSRLDQ      $0x04, X2, X0
-	VADDSS       X0, X2, X2
-	VMOVSS       X2, (AX)
-	ADDQ         CX, AX
-	VEXTRACTF128 $0x01, Y1, X2
-	VADDPS       X1, X2, X2
-	VPSRLDQ      $0x08, X2, X0
-	VADDPS       X0, X2, X2
-	VPSRLDQ      $0x04, X2, X0
-	VADDSS       X0, X2, X2
-	VMOVSS       X2, (AX)
-	VZEROUPPER
-	RET
-
-// func dotsF16AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·dotsF16AVX512x4x4(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   AX, DX
-	LEAQ   (DX)(CX*2), DX
-	ADDQ   CX, DX
-	MOVQ   x+32(FP), BX
-	MOVQ   ldx+40(FP), SI
-	MOVQ   BX, DI
-	LEAQ   (DI)(SI*2), DI
-	ADDQ   SI, DI
-	MOVQ   k+48(FP), R8
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R8, R10
+	LEAQ   (R10)(CX*2), R10
+	ADDQ   CX, R10
+	MOVQ   R9, R11
+	LEAQ   (R11)(DX*2), R11
+	ADDQ   DX, R11
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -756,237 +862,314 @@ TEXT ·dotsF16AVX512x4x4(SB), NOSPLIT, $0-56
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
-	MOVQ   R8, R9
-	SHRQ   $0x04, R9
-	JZ     tail
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	VXORPS Z20, Z20, Z20
+	VXORPS Z21, Z21, Z21
+	VXORPS Z22, Z22, Z22
+	VXORPS Z23, Z23, Z23
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
 
 next:
-	VCVTPH2PS   (AX), Z16
-	VCVTPH2PS   (AX)(CX*1), Z17
-	VCVTPH2PS   (AX)(CX*2), Z18
-	VCVTPH2PS   (DX), Z19
-	VMOVUPS     (BX), Z20
-	VFMADD231PS Z20, Z16, Z0
-	VFMADD231PS Z20, Z17, Z1
-	VFMADD231PS Z20, Z18, Z2
-	VFMADD231PS Z20, Z19, Z3
-	VMOVUPS     (BX)(SI*1), Z20
-	VFMADD231PS Z20, Z16, Z4
-	VFMADD231PS Z20, Z17, Z5
-	VFMADD231PS Z20, Z18, Z6
-	VFMADD231PS Z20, Z19, Z7
-	VMOVUPS     (BX)(SI*2), Z20
-	VFMADD231PS Z20, Z16, Z8
-	VFMADD231PS Z20, Z17, Z9
-	VFMADD231PS Z20, Z18, Z10
-	VFMADD231PS Z20, Z19, Z11
-	VMOVUPS     (DI), Z20
-	VFMADD231PS Z20, Z16, Z12
-	VFMADD231PS Z20, Z17, Z13
-	VFMADD231PS Z20, Z18, Z14
-	VFMADD231PS Z20, Z19, Z15
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	ADDQ        $0x00000040, DI
-	DECQ        R9
+	VMOVUPS     (R8), Z24
+	VMOVUPS     (R8)(CX*1), Z25
+	VMOVUPS     (R8)(CX*2), Z26
+	VMOVUPS     (R10), Z27
+	VMOVUPS     (R9), Z28
+	VFMADD231PS Z28, Z24, Z0
+	VFMADD231PS Z28, Z25, Z1
+	VFMADD231PS Z28, Z26, Z2
+	VFMADD231PS Z28, Z27, Z3
+	VMOVUPS     (R9)(DX*1), Z28
+	VFMADD231PS Z28, Z24, Z4
+	VFMADD231PS Z28, Z25, Z5
+	VFMADD231PS Z28, Z26, Z6
+	VFMADD231PS Z28, Z27, Z7
+	VMOVUPS     (R9)(DX*2), Z28
+	VFMADD231PS Z28, Z24, Z8
+	VFMADD231PS Z28, Z25, Z9
+	VFMADD231PS Z28, Z26, Z10
+	VFMADD231PS Z28, Z27, Z11
+	VMOVUPS     (R11), Z28
+	VFMADD231PS Z28, Z24, Z12
+	VFMADD231PS Z28, Z25, Z13
+	VFMADD231PS Z28, Z26, Z14
+	VFMADD231PS Z28, Z27, Z15
+	VMOVUPS     (R11)(DX*1), Z28
+	VFMADD231PS Z28, Z24, Z16
+	VFMADD231PS Z28, Z25, Z17
+	VFMADD231PS Z28, Z26, Z18
+	VFMADD231PS Z28, Z27, Z19
+	VMOVUPS     (R11)(DX*2), Z28
+	VFMADD231PS Z28, Z24, Z20
+	VFMADD231PS Z28, Z25, Z21
+	VFMADD231PS Z28, Z26, Z22
+	VFMADD231PS Z28, Z27, Z23
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R11
+	DECQ        DI
 	JNZ         next
 
-tail:
-	ANDQ        $0x0f, R8
-	JZ          done
-	MOVQ        $-1, R9
-	BZHIQ       R8, R9, R9
-	KMOVW       R9, K1
-	VCVTPH2PS.Z (AX), K1, Z16
-	VCVTPH2PS.Z (AX)(CX*1), K1, Z17
-	VCVTPH2PS.Z (AX)(CX*2), K1, Z18
-	VCVTPH2PS.Z (DX), K1, Z19
-	VMOVUPS.Z   (BX), K1, Z20
-	VFMADD231PS Z20, Z16, Z0
-	VFMADD231PS Z20, Z17, Z1
-	VFMADD231PS Z20, Z18, Z2
-	VFMADD231PS Z20, Z19, Z3
-	VMOVUPS.Z   (BX)(SI*1), K1, Z20
-	VFMADD231PS Z20, Z16, Z4
-	VFMADD231PS Z20, Z17, Z5
-	VFMADD231PS Z20, Z18, Z6
-	VFMADD231PS Z20, Z19, Z7
-	VMOVUPS.Z   (BX)(SI*2), K1, Z20
-	VFMADD231PS Z20, Z16, Z8
-	VFMADD231PS Z20, Z17, Z9
-	VFMADD231PS Z20, Z18, Z10
-	VFMADD231PS Z20, Z19, Z11
-	VMOVUPS.Z   (DI), K1, Z20
-	VFMADD231PS Z20, Z16, Z12
-	VFMADD231PS Z20, Z17, Z13
-	VFMADD231PS Z20, Z18, Z14
-	VFMADD231PS Z20, Z19, Z15
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VMOVUPS.Z   (R8), K1, Z24
+	VMOVUPS.Z   (R8)(CX*1), K1, Z25
+	VMOVUPS.Z   (R8)(CX*2), K1, Z26
+	VMOVUPS.Z   (R10), K1, Z27
+	VMOVUPS.Z   (R9), K1, Z28
+	VFMADD231PS Z28, Z24, Z0
+	VFMADD231PS Z28, Z25, Z1
+	VFMADD231PS Z28, Z26, Z2
+	VFMADD231PS Z28, Z27, Z3
+	VMOVUPS.Z   (R9)(DX*1), K1, Z28
+	VFMADD231PS Z28, Z24, Z4
+	VFMADD231PS Z28, Z25, Z5
+	VFMADD231PS Z28, Z26, Z6
+	VFMADD231PS Z28, Z27, Z7
+	VMOVUPS.Z   (R9)(DX*2), K1, Z28
+	VFMADD231PS Z28, Z24, Z8
+	VFMADD231PS Z28, Z25, Z9
+	VFMADD231PS Z28, Z26, Z10
+	VFMADD231PS Z28, Z27, Z11
+	VMOVUPS.Z   (R11), K1, Z28
+	VFMADD231PS Z28, Z24, Z12
+	VFMADD231PS Z28, Z25, Z13
+	VFMADD231PS Z28, Z26, Z14
+	VFMADD231PS Z28, Z27, Z15
+	VMOVUPS.Z   (R11)(DX*1), K1, Z28
+	VFMADD231PS Z28, Z24, Z16
+	VFMADD231PS Z28, Z25, Z17
+	VFMADD231PS Z28, Z26, Z18
+	VFMADD231PS Z28, Z27, Z19
+	VMOVUPS.Z   (R11)(DX*2), K1, Z28
+	VFMADD231PS Z28, Z24, Z20
+	VFMADD231PS Z28, Z25, Z21
+	VFMADD231PS Z28, Z26, Z22
+	VFMADD231PS Z28, Z27, Z23
 
-done:
-	MOVQ          c+0(FP), AX
-	MOVQ          ldc+8(FP), CX
-	VEXTRACTF64X4 $0x01, Z0, Y16
-	VADDPS        Y0, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z1, Y16
-	VADDPS        Y1, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z2, Y16
-	VADDPS        Y2, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z3, Y16
-	VADDPS        Y3, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 12(AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z4, Y16
-	VADDPS        Y4, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z5, Y16
-	VADDPS        Y5, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z6, Y16
-	VADDPS        Y6, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z7, Y16
-	VADDPS        Y7, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 12(AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z8, Y16
-	VADDPS        Y8, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z9, Y16
-	VADDPS        Y9, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z10, Y16
-	VADDPS        Y10, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z11, Y16
-	VADDPS        Y11, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 12(AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z12, Y16
-	VADDPS        Y12, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z13, Y16
-	VADDPS        Y13, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z14, Y16
-	VADDPS        Y14, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z15, Y16
-	VADDPS        Y15, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 12(AX)
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y24
+	VADDPS        Y0, Y24, Y24
+	VEXTRACTF32X4 $0x01, Y24, X0
+	VADDPS        X24, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y24
+	VADDPS        Y1, Y24, Y24
+	VEXTRACTF32X4 $0x01, Y24, X1
+	VADDPS        X24, X1, X1
+	VUNPCKLPD     X1, X0, X24
+	VUNPCKHPD     X1, X0, X0
+	VADDPS        X0, X24, X24
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x88, X0, X24, X1
+	VSHUFPS       $0xdd, X0, X24, X0
+	VADDPS        X0, X1, X1
+	JZ            store0
+	VADDPS        (DI), X1, X1
+
+store0:
+	VMOVUPS       X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y5, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z6, Y1
+	VADDPS        Y6, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z7, Y1
+	VADDPS        Y7, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store1
+	VADDPS        (DI), X2, X2
+
+store1:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y9, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z10, Y1
+	VADDPS        Y10, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z11, Y1
+	VADDPS        Y11, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store2
+	VADDPS        (DI), X2, X2
+
+store2:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z12, Y0
+	VADDPS        Y12, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z13, Y0
+	VADDPS        Y13, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z14, Y1
+	VADDPS        Y14, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z15, Y1
+	VADDPS        Y15, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store3
+	VADDPS        (DI), X2, X2
+
+store3:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VADDPS        Y16, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z17, Y0
+	VADDPS        Y17, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z18, Y1
+	VADDPS        Y18, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z19, Y1
+	VADDPS        Y19, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store4
+	VADDPS        (DI), X2, X2
+
+store4:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z20, Y0
+	VADDPS        Y20, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z21, Y0
+	VADDPS        Y21, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z22, Y1
+	VADDPS        Y22, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z23, Y1
+	VADDPS        Y23, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store5
+	VADDPS        (DI), X2, X2
+
+store5:
+	VMOVUPS X2, (DI)
+	ADDQ    $0x10, c+0(FP)
+	LEAQ    (AX)(CX*4), AX
+	DECQ    SI
+	JNZ     rows
 	VZEROUPPER
 	RET
 
-// func dotsF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-// Requires: AVX, F16C, FMA3
-TEXT ·dotsF16AVX2x4x2(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   AX, DX
-	LEAQ   (DX)(CX*2), DX
-	ADDQ   CX, DX
-	MOVQ   x+32(FP), BX
-	MOVQ   ldx+40(FP), SI
-	MOVQ   k+48(FP), DI
+// func dotsF32AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, FMA3
+TEXT ·dotsF32AVX2x4x2(SB), NOSPLIT, $0-72
+	MOVQ w+16(FP), AX
+	MOVQ ldw+24(FP), CX
+	MOVQ ldx+40(FP), DX
+	MOVQ k+48(FP), BX
+	MOVQ times+56(FP), SI
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R8, R10
+	LEAQ   (R10)(CX*2), R10
+	ADDQ   CX, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -995,138 +1178,144 @@ TEXT ·dotsF16AVX2x4x2(SB), NOSPLIT, $0-56
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+	MOVQ   BX, DI
 	SHRQ   $0x03, DI
 
 next:
-	VCVTPH2PS    (AX), Y8
-	VCVTPH2PS    (AX)(CX*1), Y9
-	VCVTPH2PS    (AX)(CX*2), Y10
-	VCVTPH2PS    (DX), Y11
-	VMOVUPS      (BX), Y12
+	VMOVUPS      (R8), Y8
+	VMOVUPS      (R8)(CX*1), Y9
+	VMOVUPS      (R8)(CX*2), Y10
+	VMOVUPS      (R10), Y11
+	VMOVUPS      (R9), Y12
 	VFMADD231PS  Y12, Y8, Y0
 	VFMADD231PS  Y12, Y9, Y1
 	VFMADD231PS  Y12, Y10, Y2
 	VFMADD231PS  Y12, Y11, Y3
-	VMOVUPS      (BX)(SI*1), Y12
+	VMOVUPS      (R9)(DX*1), Y12
 	VFMADD231PS  Y12, Y8, Y4
 	VFMADD231PS  Y12, Y9, Y5
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x00000010, DX
-	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000020, R10
+	ADDQ         $0x00000020, R9
 	DECQ         DI
 	JNZ          next
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
+	MOVQ         c+0(FP), DI
+	MOVQ         add+64(FP), R8
+	TESTQ        R8, R8
 	VEXTRACTF128 $0x01, Y0, X8
 	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, (AX)
-	VEXTRACTF128 $0x01, Y1, X8
-	VADDPS       X1, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 4(AX)
-	VEXTRACTF128 $0x01, Y2, X8
-	VADDPS       X2, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 8(AX)
-	VEXTRACTF128 $0x01, Y3, X8
-	VADDPS       X3, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 12(AX)
-	ADDQ         CX, AX
-	VEXTRACTF128 $0x01, Y4, X8
-	VADDPS       X4, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, (AX)
-	VEXTRACTF128 $0x01, Y5, X8
-	VADDPS       X5, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 4(AX)
-	VEXTRACTF128 $0x01, Y6, X8
-	VADDPS       X6, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 8(AX)
-	VEXTRACTF128 $0x01, Y7, X8
-	VADDPS       X7, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 12(AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VUNPCKLPD    X0, X8, X1
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X1, X1
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X2, X0, X3
+	VUNPCKHPD    X2, X0, X0
+	VADDPS       X0, X3, X3
+	VSHUFPS      $0x88, X3, X1, X0
+	VSHUFPS      $0xdd, X3, X1, X1
+	VADDPS       X1, X0, X0
+	JZ           store0
+	VADDPS       (DI), X0, X0
+
+store0:
+	VMOVUPS      X0, (DI)
+	MOVQ         ldc+8(FP), R8
+	LEAQ         (DI)(R8*1), DI
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VEXTRACTF128 $0x01, Y7, X1
+	VADDPS       X7, X1, X1
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VSHUFPS      $0x88, X3, X2, X0
+	VSHUFPS      $0xdd, X3, X2, X1
+	VADDPS       X1, X0, X0
+	JZ           store1
+	VADDPS       (DI), X0, X0
+
+store1:
+	VMOVUPS X0, (DI)
+	ADDQ    $0x10, c+0(FP)
+	LEAQ    (AX)(CX*4), AX
+	DECQ    SI
+	JNZ     rows
 	VZEROUPPER
 	RET
 
-// func rowDotsF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, rows int)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·rowDotsF16AVX512(SB), NOSPLIT, $0-48
+// func rowDotsF32AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·rowDotsF32AVX512(SB), NOSPLIT, $0-56
 	MOVQ  c+0(FP), AX
 	MOVQ  w+8(FP), CX
 	MOVQ  ldw+16(FP), DX
-	MOVQ  rows+40(FP), BX
+	MOVQ  rows+48(FP), BX
 	MOVQ  k+32(FP), SI
-	MOVQ  SI, R10
-	ANDQ  $0x0f, R10
-	MOVQ  $-1, DI
-	BZHIQ R10, DI, DI
-	KMOVW DI, K1
+	MOVQ  depth+40(FP), DI
+	MOVQ  SI, R9
+	ANDQ  $0x0f, R9
+	MOVQ  $-1, R8
+	BZHIQ R9, R8, R8
+	KMOVW R8, K1
 
 row:
-	VXORPS Z0, Z0, Z0
-	MOVQ   CX, DI
-	MOVQ   x+24(FP), R8
-	MOVQ   SI, R9
-	SHRQ   $0x04, R9
-	JZ     tail
+	MOVQ   CX, R8
+	MOVQ   x+24(FP), R9
+	MOVQ   SI, R11
+	VXORPS X1, X1, X1
+
+stretch:
+	MOVQ    DI, R12
+	CMPQ    R12, R11
+	CMOVQGT R11, R12
+	VXORPS  Z0, Z0, Z0
+	MOVQ    R12, R10
+	SHRQ    $0x04, R10
+	JZ      nextTail
 
 next:
-	VCVTPH2PS   (DI), Z1
 	VMOVUPS     (R8), Z2
-	VFMADD231PS Z2, Z1, Z0
-	ADDQ        $0x00000020, DI
+	VMOVUPS     (R9), Z3
+	VFMADD231PS Z3, Z2, Z0
 	ADDQ        $0x00000040, R8
-	DECQ        R9
+	ADDQ        $0x00000040, R9
+	DECQ        R10
 	JNZ         next
 
-tail:
-	TESTQ       R10, R10
-	JZ          whole
-	VCVTPH2PS.Z (DI), K1, Z1
+nextTail:
+	TESTQ       $0x0000000f, R12
+	JZ          nextWhole
 	VMOVUPS.Z   (R8), K1, Z2
-	VFMADD231PS Z2, Z1, Z0
+	VMOVUPS.Z   (R9), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
 
-whole:
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y0, Y1, Y1
-	VEXTRACTF32X4 $0x01, Y1, X0
-	VADDPS        X1, X0, X0
-	VPSRLDQ       $0x08, X0, X1
-	VADDPS        X1, X0, X0
-	VPSRLDQ       $0x04, X0, X1
-	VADDSS        X1, X0, X0
-	VMOVSS        X0, (AX)
+nextWhole:
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X0
+	VADDPS        X2, X0, X0
+	VPSRLDQ       $0x08, X0, X2
+	VADDPS        X2, X0, X0
+	VPSRLDQ       $0x04, X0, X2
+	VADDSS        X2, X0, X0
+	VADDSS        X0, X1, X1
+	SUBQ          R12, R11
+	JNZ           stretch
+	VMOVSS        X1, (AX)
 	ADDQ          $0x04, AX
 	ADDQ          DX, CX
 	DECQ          BX
@@ -1134,36 +1323,47 @@ whole:
 	VZEROUPPER
 	RET
 
-// func rowDotsF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, rows int)
-// Requires: AVX, F16C, FMA3
-TEXT ·rowDotsF16AVX2(SB), NOSPLIT, $0-48
+// func rowDotsF32AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
+// Requires: AVX, CMOV, FMA3
+TEXT ·rowDotsF32AVX2(SB), NOSPLIT, $0-56
 	MOVQ c+0(FP), AX
 	MOVQ w+8(FP), CX
 	MOVQ ldw+16(FP), DX
-	MOVQ rows+40(FP), BX
+	MOVQ rows+48(FP), BX
 	MOVQ k+32(FP), SI
+	MOVQ depth+40(FP), DI
 
 row:
-	VXORPS Y0, Y0, Y0
-	MOVQ   CX, DI
-	MOVQ   x+24(FP), R8
-	MOVQ   SI, R9
-	SHRQ   $0x03, R9
+	MOVQ   CX, R8
+	MOVQ   x+24(FP), R9
+	MOVQ   SI, R11
+	VXORPS X1, X1, X1
+
+stretch:
+	MOVQ    DI, R12
+	CMPQ    R12, R11
+	CMOVQGT R11, R12
+	VXORPS  Y0, Y0, Y0
+	MOVQ    R12, R10
+	SHRQ    $0x03, R10
 
 next:
-	VCVTPH2PS    (DI), Y1
 	VMOVUPS      (R8), Y2
-	VFMADD231PS  Y2, Y1, Y0
-	ADDQ         $0x00000010, DI
+	VMOVUPS      (R9), Y3
+	VFMADD231PS  Y3, Y2, Y0
 	ADDQ         $0x00000020, R8
-	DECQ         R9
+	ADDQ         $0x00000020, R9
+	DECQ         R10
 	JNZ          next
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X0, X1, X1
-	VPSRLDQ      $0x08, X1, X0
-	VADDPS       X0, X1, X1
-	VPSRLDQ      $0x04, X1, X0
-	VADDSS       X0, X1, X1
+	VEXTRACTF128 $0x01, Y0, X2
+	VADDPS       X0, X2, X2
+	VPSRLDQ      $0x08, X2, X0
+	VADDPS       X0, X2, X2
+	VPSRLDQ      $0x04, X2, X0
+	VADDSS       X0, X2, X2
+	VADDSS       X2, X1, X1
+	SUBQ         R12, R11
+	JNZ          stretch
 	VMOVSS       X1, (AX)
 	ADDQ         $0x04, AX
 	ADDQ         DX, CX
@@ -1172,62 +1372,149 @@ next:
 	VZEROUPPER
 	RET
 
-// func dotsBF16AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+// func dotsF16AVX512x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·dotsBF16AVX512x1x4(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   x+32(FP), CX
-	MOVQ   ldx+40(FP), DX
-	MOVQ   CX, BX
-	LEAQ   (BX)(DX*2), BX
-	ADDQ   DX, BX
-	MOVQ   k+48(FP), SI
+TEXT ·dotsF16AVX512x1x2(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
+
+next:
+	VCVTPH2PS   (R8), Z2
+	VMOVUPS     (R9), Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS     (R9)(DX*1), Z3
+	VFMADD231PS Z3, Z2, Z1
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R9
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VCVTPH2PS.Z (R8), K1, Z2
+	VMOVUPS.Z   (R9), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (R9)(DX*1), K1, Z3
+	VFMADD231PS Z3, Z2, Z1
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X0
+	VADDPS        X2, X0, X0
+	VPSRLDQ       $0x08, X0, X2
+	VADDPS        X2, X0, X0
+	VPSRLDQ       $0x04, X0, X2
+	VADDSS        X2, X0, X0
+	JZ            store0
+	VADDSS        (DI), X0, X0
+
+store0:
+	VMOVSS        X0, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store1
+	VADDSS        (DI), X1, X1
+
+store1:
+	VMOVSS X1, (DI)
+	ADDQ   $0x04, c+0(FP)
+	LEAQ   (AX)(CX*1), AX
+	DECQ   SI
+	JNZ    rows
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsF16AVX512x1x4(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R9, R10
+	LEAQ   (R10)(DX*2), R10
+	ADDQ   DX, R10
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	MOVQ   SI, DI
+	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     tail
+	JZ     nextTail
 
 next:
-	VPMOVZXWD   (AX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VMOVUPS     (CX), Z5
+	VCVTPH2PS   (R8), Z4
+	VMOVUPS     (R9), Z5
 	VFMADD231PS Z5, Z4, Z0
-	VMOVUPS     (CX)(DX*1), Z5
+	VMOVUPS     (R9)(DX*1), Z5
 	VFMADD231PS Z5, Z4, Z1
-	VMOVUPS     (CX)(DX*2), Z5
+	VMOVUPS     (R9)(DX*2), Z5
 	VFMADD231PS Z5, Z4, Z2
-	VMOVUPS     (BX), Z5
+	VMOVUPS     (R10), Z5
 	VFMADD231PS Z5, Z4, Z3
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, CX
-	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R10
 	DECQ        DI
 	JNZ         next
 
-tail:
-	ANDQ        $0x0f, SI
-	JZ          done
-	MOVQ        $-1, DI
-	BZHIQ       SI, DI, DI
-	KMOVW       DI, K1
-	VPMOVZXWD.Z (AX), K1, Z4
-	VPSLLD      $0x10, Z4, Z4
-	VMOVUPS.Z   (CX), K1, Z5
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VCVTPH2PS.Z (R8), K1, Z4
+	VMOVUPS.Z   (R9), K1, Z5
 	VFMADD231PS Z5, Z4, Z0
-	VMOVUPS.Z   (CX)(DX*1), K1, Z5
+	VMOVUPS.Z   (R9)(DX*1), K1, Z5
 	VFMADD231PS Z5, Z4, Z1
-	VMOVUPS.Z   (CX)(DX*2), K1, Z5
+	VMOVUPS.Z   (R9)(DX*2), K1, Z5
 	VFMADD231PS Z5, Z4, Z2
-	VMOVUPS.Z   (BX), K1, Z5
+	VMOVUPS.Z   (R10), K1, Z5
 	VFMADD231PS Z5, Z4, Z3
 
-done:
-	MOVQ          c+0(FP), AX
-	MOVQ          ldc+8(FP), CX
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
 	VEXTRACTF64X4 $0x01, Z0, Y4
 	VADDPS        Y0, Y4, Y4
 	VEXTRACTF32X4 $0x01, Y4, X0
@@ -1236,97 +1523,1840 @@ done:
 	VADDPS        X4, X0, X0
 	VPSRLDQ       $0x04, X0, X4
 	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z1, Y4
-	VADDPS        Y1, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z2, Y4
-	VADDPS        Y2, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z3, Y4
-	VADDPS        Y3, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x08, X0, X4
-	VADDPS        X4, X0, X0
-	VPSRLDQ       $0x04, X0, X4
-	VADDSS        X4, X0, X0
-	VMOVSS        X0, (AX)
+	JZ            store0
+	VADDSS        (DI), X0, X0
+
+store0:
+	VMOVSS        X0, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store1
+	VADDSS        (DI), X1, X1
+
+store1:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store2
+	VADDSS        (DI), X1, X1
+
+store2:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store3
+	VADDSS        (DI), X1, X1
+
+store3:
+	VMOVSS X1, (DI)
+	ADDQ   $0x04, c+0(FP)
+	LEAQ   (AX)(CX*1), AX
+	DECQ   SI
+	JNZ    rows
 	VZEROUPPER
 	RET
 
-// func dotsBF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+// func dotsF16AVX512x1x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsF16AVX512x1x6(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R9, R10
+	LEAQ   (R10)(DX*2), R10
+	ADDQ   DX, R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
+
+next:
+	VCVTPH2PS   (R8), Z6
+	VMOVUPS     (R9), Z7
+	VFMADD231PS Z7, Z6, Z0
+	VMOVUPS     (R9)(DX*1), Z7
+	VFMADD231PS Z7, Z6, Z1
+	VMOVUPS     (R9)(DX*2), Z7
+	VFMADD231PS Z7, Z6, Z2
+	VMOVUPS     (R10), Z7
+	VFMADD231PS Z7, Z6, Z3
+	VMOVUPS     (R10)(DX*1), Z7
+	VFMADD231PS Z7, Z6, Z4
+	VMOVUPS     (R10)(DX*2), Z7
+	VFMADD231PS Z7, Z6, Z5
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R10
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VCVTPH2PS.Z (R8), K1, Z6
+	VMOVUPS.Z   (R9), K1, Z7
+	VFMADD231PS Z7, Z6, Z0
+	VMOVUPS.Z   (R9)(DX*1), K1, Z7
+	VFMADD231PS Z7, Z6, Z1
+	VMOVUPS.Z   (R9)(DX*2), K1, Z7
+	VFMADD231PS Z7, Z6, Z2
+	VMOVUPS.Z   (R10), K1, Z7
+	VFMADD231PS Z7, Z6, Z3
+	VMOVUPS.Z   (R10)(DX*1), K1, Z7
+	VFMADD231PS Z7, Z6, Z4
+	VMOVUPS.Z   (R10)(DX*2), K1, Z7
+	VFMADD231PS Z7, Z6, Z5
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y6
+	VADDPS        Y0, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X0
+	VADDPS        X6, X0, X0
+	VPSRLDQ       $0x08, X0, X6
+	VADDPS        X6, X0, X0
+	VPSRLDQ       $0x04, X0, X6
+	VADDSS        X6, X0, X0
+	JZ            store0
+	VADDSS        (DI), X0, X0
+
+store0:
+	VMOVSS        X0, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store1
+	VADDSS        (DI), X1, X1
+
+store1:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store2
+	VADDSS        (DI), X1, X1
+
+store2:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store3
+	VADDSS        (DI), X1, X1
+
+store3:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store4
+	VADDSS        (DI), X1, X1
+
+store4:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y5, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store5
+	VADDSS        (DI), X1, X1
+
+store5:
+	VMOVSS X1, (DI)
+	ADDQ   $0x04, c+0(FP)
+	LEAQ   (AX)(CX*1), AX
+	DECQ   SI
+	JNZ    rows
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, F16C, FMA3
+TEXT ·dotsF16AVX2x1x2(SB), NOSPLIT, $0-72
+	MOVQ w+16(FP), AX
+	MOVQ ldw+24(FP), CX
+	MOVQ ldx+40(FP), DX
+	MOVQ k+48(FP), BX
+	MOVQ times+56(FP), SI
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   BX, DI
+	SHRQ   $0x03, DI
+
+next:
+	VCVTPH2PS    (R8), Y2
+	VMOVUPS      (R9), Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VMOVUPS      (R9)(DX*1), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000020, R9
+	DECQ         DI
+	JNZ          next
+	MOVQ         c+0(FP), DI
+	MOVQ         add+64(FP), R8
+	TESTQ        R8, R8
+	VEXTRACTF128 $0x01, Y0, X2
+	VADDPS       X0, X2, X2
+	VPSRLDQ      $0x08, X2, X0
+	VADDPS       X0, X2, X2
+	VPSRLDQ      $0x04, X2, X0
+	VADDSS       X0, X2, X2
+	JZ           store0
+	VADDSS       (DI), X2, X2
+
+store0:
+	VMOVSS       X2, (DI)
+	MOVQ         ldc+8(FP), R8
+	LEAQ         (DI)(R8*1), DI
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPSRLDQ      $0x08, X0, X1
+	VADDPS       X1, X0, X0
+	VPSRLDQ      $0x04, X0, X1
+	VADDSS       X1, X0, X0
+	JZ           store1
+	VADDSS       (DI), X0, X0
+
+store1:
+	VMOVSS X0, (DI)
+	ADDQ   $0x04, c+0(FP)
+	LEAQ   (AX)(CX*1), AX
+	DECQ   SI
+	JNZ    rows
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX512x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsF16AVX512x4x2(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R8, R10
+	LEAQ   (R10)(CX*2), R10
+	ADDQ   CX, R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
+
+next:
+	VCVTPH2PS   (R8), Z8
+	VCVTPH2PS   (R8)(CX*1), Z9
+	VCVTPH2PS   (R8)(CX*2), Z10
+	VCVTPH2PS   (R10), Z11
+	VMOVUPS     (R9), Z12
+	VFMADD231PS Z12, Z8, Z0
+	VFMADD231PS Z12, Z9, Z1
+	VFMADD231PS Z12, Z10, Z2
+	VFMADD231PS Z12, Z11, Z3
+	VMOVUPS     (R9)(DX*1), Z12
+	VFMADD231PS Z12, Z8, Z4
+	VFMADD231PS Z12, Z9, Z5
+	VFMADD231PS Z12, Z10, Z6
+	VFMADD231PS Z12, Z11, Z7
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000020, R10
+	ADDQ        $0x00000040, R9
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VCVTPH2PS.Z (R8), K1, Z8
+	VCVTPH2PS.Z (R8)(CX*1), K1, Z9
+	VCVTPH2PS.Z (R8)(CX*2), K1, Z10
+	VCVTPH2PS.Z (R10), K1, Z11
+	VMOVUPS.Z   (R9), K1, Z12
+	VFMADD231PS Z12, Z8, Z0
+	VFMADD231PS Z12, Z9, Z1
+	VFMADD231PS Z12, Z10, Z2
+	VFMADD231PS Z12, Z11, Z3
+	VMOVUPS.Z   (R9)(DX*1), K1, Z12
+	VFMADD231PS Z12, Z8, Z4
+	VFMADD231PS Z12, Z9, Z5
+	VFMADD231PS Z12, Z10, Z6
+	VFMADD231PS Z12, Z11, Z7
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y0, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X0
+	VADDPS        X8, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y8
+	VADDPS        Y1, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X1
+	VADDPS        X8, X1, X1
+	VUNPCKLPD     X1, X0, X8
+	VUNPCKHPD     X1, X0, X0
+	VADDPS        X0, X8, X8
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x88, X0, X8, X1
+	VSHUFPS       $0xdd, X0, X8, X0
+	VADDPS        X0, X1, X1
+	JZ            store0
+	VADDPS        (DI), X1, X1
+
+store0:
+	VMOVUPS       X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y5, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z6, Y1
+	VADDPS        Y6, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z7, Y1
+	VADDPS        Y7, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store1
+	VADDPS        (DI), X2, X2
+
+store1:
+	VMOVUPS X2, (DI)
+	ADDQ    $0x10, c+0(FP)
+	LEAQ    (AX)(CX*4), AX
+	DECQ    SI
+	JNZ     rows
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsF16AVX512x4x4(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R8, R10
+	LEAQ   (R10)(CX*2), R10
+	ADDQ   CX, R10
+	MOVQ   R9, R11
+	LEAQ   (R11)(DX*2), R11
+	ADDQ   DX, R11
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
+
+next:
+	VCVTPH2PS   (R8), Z16
+	VCVTPH2PS   (R8)(CX*1), Z17
+	VCVTPH2PS   (R8)(CX*2), Z18
+	VCVTPH2PS   (R10), Z19
+	VMOVUPS     (R9), Z20
+	VFMADD231PS Z20, Z16, Z0
+	VFMADD231PS Z20, Z17, Z1
+	VFMADD231PS Z20, Z18, Z2
+	VFMADD231PS Z20, Z19, Z3
+	VMOVUPS     (R9)(DX*1), Z20
+	VFMADD231PS Z20, Z16, Z4
+	VFMADD231PS Z20, Z17, Z5
+	VFMADD231PS Z20, Z18, Z6
+	VFMADD231PS Z20, Z19, Z7
+	VMOVUPS     (R9)(DX*2), Z20
+	VFMADD231PS Z20, Z16, Z8
+	VFMADD231PS Z20, Z17, Z9
+	VFMADD231PS Z20, Z18, Z10
+	VFMADD231PS Z20, Z19, Z11
+	VMOVUPS     (R11), Z20
+	VFMADD231PS Z20, Z16, Z12
+	VFMADD231PS Z20, Z17, Z13
+	VFMADD231PS Z20, Z18, Z14
+	VFMADD231PS Z20, Z19, Z15
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000020, R10
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R11
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VCVTPH2PS.Z (R8), K1, Z16
+	VCVTPH2PS.Z (R8)(CX*1), K1, Z17
+	VCVTPH2PS.Z (R8)(CX*2), K1, Z18
+	VCVTPH2PS.Z (R10), K1, Z19
+	VMOVUPS.Z   (R9), K1, Z20
+	VFMADD231PS Z20, Z16, Z0
+	VFMADD231PS Z20, Z17, Z1
+	VFMADD231PS Z20, Z18, Z2
+	VFMADD231PS Z20, Z19, Z3
+	VMOVUPS.Z   (R9)(DX*1), K1, Z20
+	VFMADD231PS Z20, Z16, Z4
+	VFMADD231PS Z20, Z17, Z5
+	VFMADD231PS Z20, Z18, Z6
+	VFMADD231PS Z20, Z19, Z7
+	VMOVUPS.Z   (R9)(DX*2), K1, Z20
+	VFMADD231PS Z20, Z16, Z8
+	VFMADD231PS Z20, Z17, Z9
+	VFMADD231PS Z20, Z18, Z10
+	VFMADD231PS Z20, Z19, Z11
+	VMOVUPS.Z   (R11), K1, Z20
+	VFMADD231PS Z20, Z16, Z12
+	VFMADD231PS Z20, Z17, Z13
+	VFMADD231PS Z20, Z18, Z14
+	VFMADD231PS Z20, Z19, Z15
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y16
+	VADDPS        Y0, Y16, Y16
+	VEXTRACTF32X4 $0x01, Y16, X0
+	VADDPS        X16, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y16
+	VADDPS        Y1, Y16, Y16
+	VEXTRACTF32X4 $0x01, Y16, X1
+	VADDPS        X16, X1, X1
+	VUNPCKLPD     X1, X0, X16
+	VUNPCKHPD     X1, X0, X0
+	VADDPS        X0, X16, X16
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x88, X0, X16, X1
+	VSHUFPS       $0xdd, X0, X16, X0
+	VADDPS        X0, X1, X1
+	JZ            store0
+	VADDPS        (DI), X1, X1
+
+store0:
+	VMOVUPS       X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y5, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z6, Y1
+	VADDPS        Y6, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z7, Y1
+	VADDPS        Y7, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store1
+	VADDPS        (DI), X2, X2
+
+store1:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y9, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z10, Y1
+	VADDPS        Y10, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z11, Y1
+	VADDPS        Y11, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store2
+	VADDPS        (DI), X2, X2
+
+store2:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z12, Y0
+	VADDPS        Y12, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z13, Y0
+	VADDPS        Y13, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z14, Y1
+	VADDPS        Y14, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z15, Y1
+	VADDPS        Y15, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store3
+	VADDPS        (DI), X2, X2
+
+store3:
+	VMOVUPS X2, (DI)
+	ADDQ    $0x10, c+0(FP)
+	LEAQ    (AX)(CX*4), AX
+	DECQ    SI
+	JNZ     rows
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX512x4x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsF16AVX512x4x6(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R8, R10
+	LEAQ   (R10)(CX*2), R10
+	ADDQ   CX, R10
+	MOVQ   R9, R11
+	LEAQ   (R11)(DX*2), R11
+	ADDQ   DX, R11
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	VXORPS Z20, Z20, Z20
+	VXORPS Z21, Z21, Z21
+	VXORPS Z22, Z22, Z22
+	VXORPS Z23, Z23, Z23
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
+
+next:
+	VCVTPH2PS   (R8), Z24
+	VCVTPH2PS   (R8)(CX*1), Z25
+	VCVTPH2PS   (R8)(CX*2), Z26
+	VCVTPH2PS   (R10), Z27
+	VMOVUPS     (R9), Z28
+	VFMADD231PS Z28, Z24, Z0
+	VFMADD231PS Z28, Z25, Z1
+	VFMADD231PS Z28, Z26, Z2
+	VFMADD231PS Z28, Z27, Z3
+	VMOVUPS     (R9)(DX*1), Z28
+	VFMADD231PS Z28, Z24, Z4
+	VFMADD231PS Z28, Z25, Z5
+	VFMADD231PS Z28, Z26, Z6
+	VFMADD231PS Z28, Z27, Z7
+	VMOVUPS     (R9)(DX*2), Z28
+	VFMADD231PS Z28, Z24, Z8
+	VFMADD231PS Z28, Z25, Z9
+	VFMADD231PS Z28, Z26, Z10
+	VFMADD231PS Z28, Z27, Z11
+	VMOVUPS     (R11), Z28
+	VFMADD231PS Z28, Z24, Z12
+	VFMADD231PS Z28, Z25, Z13
+	VFMADD231PS Z28, Z26, Z14
+	VFMADD231PS Z28, Z27, Z15
+	VMOVUPS     (R11)(DX*1), Z28
+	VFMADD231PS Z28, Z24, Z16
+	VFMADD231PS Z28, Z25, Z17
+	VFMADD231PS Z28, Z26, Z18
+	VFMADD231PS Z28, Z27, Z19
+	VMOVUPS     (R11)(DX*2), Z28
+	VFMADD231PS Z28, Z24, Z20
+	VFMADD231PS Z28, Z25, Z21
+	VFMADD231PS Z28, Z26, Z22
+	VFMADD231PS Z28, Z27, Z23
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000020, R10
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R11
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VCVTPH2PS.Z (R8), K1, Z24
+	VCVTPH2PS.Z (R8)(CX*1), K1, Z25
+	VCVTPH2PS.Z (R8)(CX*2), K1, Z26
+	VCVTPH2PS.Z (R10), K1, Z27
+	VMOVUPS.Z   (R9), K1, Z28
+	VFMADD231PS Z28, Z24, Z0
+	VFMADD231PS Z28, Z25, Z1
+	VFMADD231PS Z28, Z26, Z2
+	VFMADD231PS Z28, Z27, Z3
+	VMOVUPS.Z   (R9)(DX*1), K1, Z28
+	VFMADD231PS Z28, Z24, Z4
+	VFMADD231PS Z28, Z25, Z5
+	VFMADD231PS Z28, Z26, Z6
+	VFMADD231PS Z28, Z27, Z7
+	VMOVUPS.Z   (R9)(DX*2), K1, Z28
+	VFMADD231PS Z28, Z24, Z8
+	VFMADD231PS Z28, Z25, Z9
+	VFMADD231PS Z28, Z26, Z10
+	VFMADD231PS Z28, Z27, Z11
+	VMOVUPS.Z   (R11), K1, Z28
+	VFMADD231PS Z28, Z24, Z12
+	VFMADD231PS Z28, Z25, Z13
+	VFMADD231PS Z28, Z26, Z14
+	VFMADD231PS Z28, Z27, Z15
+	VMOVUPS.Z   (R11)(DX*1), K1, Z28
+	VFMADD231PS Z28, Z24, Z16
+	VFMADD231PS Z28, Z25, Z17
+	VFMADD231PS Z28, Z26, Z18
+	VFMADD231PS Z28, Z27, Z19
+	VMOVUPS.Z   (R11)(DX*2), K1, Z28
+	VFMADD231PS Z28, Z24, Z20
+	VFMADD231PS Z28, Z25, Z21
+	VFMADD231PS Z28, Z26, Z22
+	VFMADD231PS Z28, Z27, Z23
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y24
+	VADDPS        Y0, Y24, Y24
+	VEXTRACTF32X4 $0x01, Y24, X0
+	VADDPS        X24, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y24
+	VADDPS        Y1, Y24, Y24
+	VEXTRACTF32X4 $0x01, Y24, X1
+	VADDPS        X24, X1, X1
+	VUNPCKLPD     X1, X0, X24
+	VUNPCKHPD     X1, X0, X0
+	VADDPS        X0, X24, X24
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x88, X0, X24, X1
+	VSHUFPS       $0xdd, X0, X24, X0
+	VADDPS        X0, X1, X1
+	JZ            store0
+	VADDPS        (DI), X1, X1
+
+store0:
+	VMOVUPS       X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y5, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z6, Y1
+	VADDPS        Y6, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z7, Y1
+	VADDPS        Y7, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store1
+	VADDPS        (DI), X2, X2
+
+store1:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y9, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z10, Y1
+	VADDPS        Y10, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z11, Y1
+	VADDPS        Y11, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store2
+	VADDPS        (DI), X2, X2
+
+store2:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z12, Y0
+	VADDPS        Y12, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z13, Y0
+	VADDPS        Y13, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z14, Y1
+	VADDPS        Y14, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z15, Y1
+	VADDPS        Y15, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store3
+	VADDPS        (DI), X2, X2
+
+store3:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VADDPS        Y16, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z17, Y0
+	VADDPS        Y17, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z18, Y1
+	VADDPS        Y18, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z19, Y1
+	VADDPS        Y19, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store4
+	VADDPS        (DI), X2, X2
+
+store4:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z20, Y0
+	VADDPS        Y20, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z21, Y0
+	VADDPS        Y21, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z22, Y1
+	VADDPS        Y22, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z23, Y1
+	VADDPS        Y23, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store5
+	VADDPS        (DI), X2, X2
+
+store5:
+	VMOVUPS X2, (DI)
+	ADDQ    $0x10, c+0(FP)
+	LEAQ    (AX)(CX*4), AX
+	DECQ    SI
+	JNZ     rows
+	VZEROUPPER
+	RET
+
+// func dotsF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, F16C, FMA3
+TEXT ·dotsF16AVX2x4x2(SB), NOSPLIT, $0-72
+	MOVQ w+16(FP), AX
+	MOVQ ldw+24(FP), CX
+	MOVQ ldx+40(FP), DX
+	MOVQ k+48(FP), BX
+	MOVQ times+56(FP), SI
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R8, R10
+	LEAQ   (R10)(CX*2), R10
+	ADDQ   CX, R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   BX, DI
+	SHRQ   $0x03, DI
+
+next:
+	VCVTPH2PS    (R8), Y8
+	VCVTPH2PS    (R8)(CX*1), Y9
+	VCVTPH2PS    (R8)(CX*2), Y10
+	VCVTPH2PS    (R10), Y11
+	VMOVUPS      (R9), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y9, Y1
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VMOVUPS      (R9)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y4
+	VFMADD231PS  Y12, Y9, Y5
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y12, Y11, Y7
+	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, R10
+	ADDQ         $0x00000020, R9
+	DECQ         DI
+	JNZ          next
+	MOVQ         c+0(FP), DI
+	MOVQ         add+64(FP), R8
+	TESTQ        R8, R8
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X0, X8, X8
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VUNPCKLPD    X0, X8, X1
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X1, X1
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X2, X0, X3
+	VUNPCKHPD    X2, X0, X0
+	VADDPS       X0, X3, X3
+	VSHUFPS      $0x88, X3, X1, X0
+	VSHUFPS      $0xdd, X3, X1, X1
+	VADDPS       X1, X0, X0
+	JZ           store0
+	VADDPS       (DI), X0, X0
+
+store0:
+	VMOVUPS      X0, (DI)
+	MOVQ         ldc+8(FP), R8
+	LEAQ         (DI)(R8*1), DI
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VEXTRACTF128 $0x01, Y7, X1
+	VADDPS       X7, X1, X1
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VSHUFPS      $0x88, X3, X2, X0
+	VSHUFPS      $0xdd, X3, X2, X1
+	VADDPS       X1, X0, X0
+	JZ           store1
+	VADDPS       (DI), X0, X0
+
+store1:
+	VMOVUPS X0, (DI)
+	ADDQ    $0x10, c+0(FP)
+	LEAQ    (AX)(CX*4), AX
+	DECQ    SI
+	JNZ     rows
+	VZEROUPPER
+	RET
+
+// func rowDotsF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·rowDotsF16AVX512(SB), NOSPLIT, $0-56
+	MOVQ  c+0(FP), AX
+	MOVQ  w+8(FP), CX
+	MOVQ  ldw+16(FP), DX
+	MOVQ  rows+48(FP), BX
+	MOVQ  k+32(FP), SI
+	MOVQ  depth+40(FP), DI
+	MOVQ  SI, R9
+	ANDQ  $0x0f, R9
+	MOVQ  $-1, R8
+	BZHIQ R9, R8, R8
+	KMOVW R8, K1
+
+row:
+	MOVQ   CX, R8
+	MOVQ   x+24(FP), R9
+	MOVQ   SI, R11
+	VXORPS X1, X1, X1
+
+stretch:
+	MOVQ    DI, R12
+	CMPQ    R12, R11
+	CMOVQGT R11, R12
+	VXORPS  Z0, Z0, Z0
+	MOVQ    R12, R10
+	SHRQ    $0x04, R10
+	JZ      nextTail
+
+next:
+	VCVTPH2PS   (R8), Z2
+	VMOVUPS     (R9), Z3
+	VFMADD231PS Z3, Z2, Z0
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R9
+	DECQ        R10
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, R12
+	JZ          nextWhole
+	VCVTPH2PS.Z (R8), K1, Z2
+	VMOVUPS.Z   (R9), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+
+nextWhole:
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X0
+	VADDPS        X2, X0, X0
+	VPSRLDQ       $0x08, X0, X2
+	VADDPS        X2, X0, X0
+	VPSRLDQ       $0x04, X0, X2
+	VADDSS        X2, X0, X0
+	VADDSS        X0, X1, X1
+	SUBQ          R12, R11
+	JNZ           stretch
+	VMOVSS        X1, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          DX, CX
+	DECQ          BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func rowDotsF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
+// Requires: AVX, CMOV, F16C, FMA3
+TEXT ·rowDotsF16AVX2(SB), NOSPLIT, $0-56
+	MOVQ c+0(FP), AX
+	MOVQ w+8(FP), CX
+	MOVQ ldw+16(FP), DX
+	MOVQ rows+48(FP), BX
+	MOVQ k+32(FP), SI
+	MOVQ depth+40(FP), DI
+
+row:
+	MOVQ   CX, R8
+	MOVQ   x+24(FP), R9
+	MOVQ   SI, R11
+	VXORPS X1, X1, X1
+
+stretch:
+	MOVQ    DI, R12
+	CMPQ    R12, R11
+	CMOVQGT R11, R12
+	VXORPS  Y0, Y0, Y0
+	MOVQ    R12, R10
+	SHRQ    $0x03, R10
+
+next:
+	VCVTPH2PS    (R8), Y2
+	VMOVUPS      (R9), Y3
+	VFMADD231PS  Y3, Y2, Y0
+	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000020, R9
+	DECQ         R10
+	JNZ          next
+	VEXTRACTF128 $0x01, Y0, X2
+	VADDPS       X0, X2, X2
+	VPSRLDQ      $0x08, X2, X0
+	VADDPS       X0, X2, X2
+	VPSRLDQ      $0x04, X2, X0
+	VADDSS       X0, X2, X2
+	VADDSS       X2, X1, X1
+	SUBQ         R12, R11
+	JNZ          stretch
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	ADDQ         DX, CX
+	DECQ         BX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotsBF16AVX512x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsBF16AVX512x1x2(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
+
+next:
+	VPMOVZXWD   (R8), Z2
+	VPSLLD      $0x10, Z2, Z2
+	VMOVUPS     (R9), Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS     (R9)(DX*1), Z3
+	VFMADD231PS Z3, Z2, Z1
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R9
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VPMOVZXWD.Z (R8), K1, Z2
+	VPSLLD      $0x10, Z2, Z2
+	VMOVUPS.Z   (R9), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (R9)(DX*1), K1, Z3
+	VFMADD231PS Z3, Z2, Z1
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X0
+	VADDPS        X2, X0, X0
+	VPSRLDQ       $0x08, X0, X2
+	VADDPS        X2, X0, X0
+	VPSRLDQ       $0x04, X0, X2
+	VADDSS        X2, X0, X0
+	JZ            store0
+	VADDSS        (DI), X0, X0
+
+store0:
+	VMOVSS        X0, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store1
+	VADDSS        (DI), X1, X1
+
+store1:
+	VMOVSS X1, (DI)
+	ADDQ   $0x04, c+0(FP)
+	LEAQ   (AX)(CX*1), AX
+	DECQ   SI
+	JNZ    rows
+	VZEROUPPER
+	RET
+
+// func dotsBF16AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsBF16AVX512x1x4(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R9, R10
+	LEAQ   (R10)(DX*2), R10
+	ADDQ   DX, R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
+
+next:
+	VPMOVZXWD   (R8), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VMOVUPS     (R9), Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS     (R9)(DX*1), Z5
+	VFMADD231PS Z5, Z4, Z1
+	VMOVUPS     (R9)(DX*2), Z5
+	VFMADD231PS Z5, Z4, Z2
+	VMOVUPS     (R10), Z5
+	VFMADD231PS Z5, Z4, Z3
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R10
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VPMOVZXWD.Z (R8), K1, Z4
+	VPSLLD      $0x10, Z4, Z4
+	VMOVUPS.Z   (R9), K1, Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS.Z   (R9)(DX*1), K1, Z5
+	VFMADD231PS Z5, Z4, Z1
+	VMOVUPS.Z   (R9)(DX*2), K1, Z5
+	VFMADD231PS Z5, Z4, Z2
+	VMOVUPS.Z   (R10), K1, Z5
+	VFMADD231PS Z5, Z4, Z3
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y0, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X0
+	VADDPS        X4, X0, X0
+	VPSRLDQ       $0x08, X0, X4
+	VADDPS        X4, X0, X0
+	VPSRLDQ       $0x04, X0, X4
+	VADDSS        X4, X0, X0
+	JZ            store0
+	VADDSS        (DI), X0, X0
+
+store0:
+	VMOVSS        X0, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store1
+	VADDSS        (DI), X1, X1
+
+store1:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store2
+	VADDSS        (DI), X1, X1
+
+store2:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store3
+	VADDSS        (DI), X1, X1
+
+store3:
+	VMOVSS X1, (DI)
+	ADDQ   $0x04, c+0(FP)
+	LEAQ   (AX)(CX*1), AX
+	DECQ   SI
+	JNZ    rows
+	VZEROUPPER
+	RET
+
+// func dotsBF16AVX512x1x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsBF16AVX512x1x6(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R9, R10
+	LEAQ   (R10)(DX*2), R10
+	ADDQ   DX, R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
+
+next:
+	VPMOVZXWD   (R8), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VMOVUPS     (R9), Z7
+	VFMADD231PS Z7, Z6, Z0
+	VMOVUPS     (R9)(DX*1), Z7
+	VFMADD231PS Z7, Z6, Z1
+	VMOVUPS     (R9)(DX*2), Z7
+	VFMADD231PS Z7, Z6, Z2
+	VMOVUPS     (R10), Z7
+	VFMADD231PS Z7, Z6, Z3
+	VMOVUPS     (R10)(DX*1), Z7
+	VFMADD231PS Z7, Z6, Z4
+	VMOVUPS     (R10)(DX*2), Z7
+	VFMADD231PS Z7, Z6, Z5
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R10
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VPMOVZXWD.Z (R8), K1, Z6
+	VPSLLD      $0x10, Z6, Z6
+	VMOVUPS.Z   (R9), K1, Z7
+	VFMADD231PS Z7, Z6, Z0
+	VMOVUPS.Z   (R9)(DX*1), K1, Z7
+	VFMADD231PS Z7, Z6, Z1
+	VMOVUPS.Z   (R9)(DX*2), K1, Z7
+	VFMADD231PS Z7, Z6, Z2
+	VMOVUPS.Z   (R10), K1, Z7
+	VFMADD231PS Z7, Z6, Z3
+	VMOVUPS.Z   (R10)(DX*1), K1, Z7
+	VFMADD231PS Z7, Z6, Z4
+	VMOVUPS.Z   (R10)(DX*2), K1, Z7
+	VFMADD231PS Z7, Z6, Z5
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y6
+	VADDPS        Y0, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X0
+	VADDPS        X6, X0, X0
+	VPSRLDQ       $0x08, X0, X6
+	VADDPS        X6, X0, X0
+	VPSRLDQ       $0x04, X0, X6
+	VADDSS        X6, X0, X0
+	JZ            store0
+	VADDSS        (DI), X0, X0
+
+store0:
+	VMOVSS        X0, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store1
+	VADDSS        (DI), X1, X1
+
+store1:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store2
+	VADDSS        (DI), X1, X1
+
+store2:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store3
+	VADDSS        (DI), X1, X1
+
+store3:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store4
+	VADDSS        (DI), X1, X1
+
+store4:
+	VMOVSS        X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y5, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VADDPS        X0, X1, X1
+	VPSRLDQ       $0x04, X1, X0
+	VADDSS        X0, X1, X1
+	JZ            store5
+	VADDSS        (DI), X1, X1
+
+store5:
+	VMOVSS X1, (DI)
+	ADDQ   $0x04, c+0(FP)
+	LEAQ   (AX)(CX*1), AX
+	DECQ   SI
+	JNZ    rows
+	VZEROUPPER
+	RET
+
+// func dotsBF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·dotsBF16AVX2x1x2(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   x+32(FP), CX
-	MOVQ   ldx+40(FP), DX
-	MOVQ   k+48(FP), BX
+TEXT ·dotsBF16AVX2x1x2(SB), NOSPLIT, $0-72
+	MOVQ w+16(FP), AX
+	MOVQ ldw+24(FP), CX
+	MOVQ ldx+40(FP), DX
+	MOVQ k+48(FP), BX
+	MOVQ times+56(FP), SI
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	SHRQ   $0x03, BX
+	MOVQ   BX, DI
+	SHRQ   $0x03, DI
 
 next:
-	VPMOVZXWD    (AX), Y2
+	VPMOVZXWD    (R8), Y2
 	VPSLLD       $0x10, Y2, Y2
-	VMOVUPS      (CX), Y3
+	VMOVUPS      (R9), Y3
 	VFMADD231PS  Y3, Y2, Y0
-	VMOVUPS      (CX)(DX*1), Y3
+	VMOVUPS      (R9)(DX*1), Y3
 	VFMADD231PS  Y3, Y2, Y1
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x00000020, CX
-	DECQ         BX
+	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000020, R9
+	DECQ         DI
 	JNZ          next
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
+	MOVQ         c+0(FP), DI
+	MOVQ         add+64(FP), R8
+	TESTQ        R8, R8
 	VEXTRACTF128 $0x01, Y0, X2
 	VADDPS       X0, X2, X2
 	VPSRLDQ      $0x08, X2, X0
 	VADDPS       X0, X2, X2
 	VPSRLDQ      $0x04, X2, X0
 	VADDSS       X0, X2, X2
-	VMOVSS       X2, (AX)
-	ADDQ         CX, AX
-	VEXTRACTF128 $0x01, Y1, X2
-	VADDPS       X1, X2, X2
-	VPSRLDQ      $0x08, X2, X0
-	VADDPS       X0, X2, X2
-	VPSRLDQ      $0x04, X2, X0
-	VADDSS       X0, X2, X2
-	VMOVSS       X2, (AX)
+	JZ           store0
+	VADDSS       (DI), X2, X2
+
+store0:
+	VMOVSS       X2, (DI)
+	MOVQ         ldc+8(FP), R8
+	LEAQ         (DI)(R8*1), DI
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPSRLDQ      $0x08, X0, X1
+	VADDPS       X1, X0, X0
+	VPSRLDQ      $0x04, X0, X1
+	VADDSS       X1, X0, X0
+	JZ           store1
+	VADDSS       (DI), X0, X0
+
+store1:
+	VMOVSS X0, (DI)
+	ADDQ   $0x04, c+0(FP)
+	LEAQ   (AX)(CX*1), AX
+	DECQ   SI
+	JNZ    rows
 	VZEROUPPER
 	RET
 
-// func dotsBF16AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+// func dotsBF16AVX512x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·dotsBF16AVX512x4x4(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   AX, DX
-	LEAQ   (DX)(CX*2), DX
-	ADDQ   CX, DX
-	MOVQ   x+32(FP), BX
-	MOVQ   ldx+40(FP), SI
+TEXT ·dotsBF16AVX512x4x2(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R8, R10
+	LEAQ   (R10)(CX*2), R10
+	ADDQ   CX, R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
 	MOVQ   BX, DI
-	LEAQ   (DI)(SI*2), DI
-	ADDQ   SI, DI
-	MOVQ   k+48(FP), R8
+	SHRQ   $0x04, DI
+	JZ     nextTail
+
+next:
+	VPMOVZXWD   (R8), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VPMOVZXWD   (R8)(CX*1), Z9
+	VPSLLD      $0x10, Z9, Z9
+	VPMOVZXWD   (R8)(CX*2), Z10
+	VPSLLD      $0x10, Z10, Z10
+	VPMOVZXWD   (R10), Z11
+	VPSLLD      $0x10, Z11, Z11
+	VMOVUPS     (R9), Z12
+	VFMADD231PS Z12, Z8, Z0
+	VFMADD231PS Z12, Z9, Z1
+	VFMADD231PS Z12, Z10, Z2
+	VFMADD231PS Z12, Z11, Z3
+	VMOVUPS     (R9)(DX*1), Z12
+	VFMADD231PS Z12, Z8, Z4
+	VFMADD231PS Z12, Z9, Z5
+	VFMADD231PS Z12, Z10, Z6
+	VFMADD231PS Z12, Z11, Z7
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000020, R10
+	ADDQ        $0x00000040, R9
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VPMOVZXWD.Z (R8), K1, Z8
+	VPSLLD      $0x10, Z8, Z8
+	VPMOVZXWD.Z (R8)(CX*1), K1, Z9
+	VPSLLD      $0x10, Z9, Z9
+	VPMOVZXWD.Z (R8)(CX*2), K1, Z10
+	VPSLLD      $0x10, Z10, Z10
+	VPMOVZXWD.Z (R10), K1, Z11
+	VPSLLD      $0x10, Z11, Z11
+	VMOVUPS.Z   (R9), K1, Z12
+	VFMADD231PS Z12, Z8, Z0
+	VFMADD231PS Z12, Z9, Z1
+	VFMADD231PS Z12, Z10, Z2
+	VFMADD231PS Z12, Z11, Z3
+	VMOVUPS.Z   (R9)(DX*1), K1, Z12
+	VFMADD231PS Z12, Z8, Z4
+	VFMADD231PS Z12, Z9, Z5
+	VFMADD231PS Z12, Z10, Z6
+	VFMADD231PS Z12, Z11, Z7
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y0, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X0
+	VADDPS        X8, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y8
+	VADDPS        Y1, Y8, Y8
+	VEXTRACTF32X4 $0x01, Y8, X1
+	VADDPS        X8, X1, X1
+	VUNPCKLPD     X1, X0, X8
+	VUNPCKHPD     X1, X0, X0
+	VADDPS        X0, X8, X8
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x88, X0, X8, X1
+	VSHUFPS       $0xdd, X0, X8, X0
+	VADDPS        X0, X1, X1
+	JZ            store0
+	VADDPS        (DI), X1, X1
+
+store0:
+	VMOVUPS       X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y5, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z6, Y1
+	VADDPS        Y6, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z7, Y1
+	VADDPS        Y7, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store1
+	VADDPS        (DI), X2, X2
+
+store1:
+	VMOVUPS X2, (DI)
+	ADDQ    $0x10, c+0(FP)
+	LEAQ    (AX)(CX*4), AX
+	DECQ    SI
+	JNZ     rows
+	VZEROUPPER
+	RET
+
+// func dotsBF16AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsBF16AVX512x4x4(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R8, R10
+	LEAQ   (R10)(CX*2), R10
+	ADDQ   CX, R10
+	MOVQ   R9, R11
+	LEAQ   (R11)(DX*2), R11
+	ADDQ   DX, R11
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1343,245 +3373,570 @@ TEXT ·dotsBF16AVX512x4x4(SB), NOSPLIT, $0-56
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
-	MOVQ   R8, R9
-	SHRQ   $0x04, R9
-	JZ     tail
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
 
 next:
-	VPMOVZXWD   (AX), Z16
+	VPMOVZXWD   (R8), Z16
 	VPSLLD      $0x10, Z16, Z16
-	VPMOVZXWD   (AX)(CX*1), Z17
+	VPMOVZXWD   (R8)(CX*1), Z17
 	VPSLLD      $0x10, Z17, Z17
-	VPMOVZXWD   (AX)(CX*2), Z18
+	VPMOVZXWD   (R8)(CX*2), Z18
 	VPSLLD      $0x10, Z18, Z18
-	VPMOVZXWD   (DX), Z19
+	VPMOVZXWD   (R10), Z19
 	VPSLLD      $0x10, Z19, Z19
-	VMOVUPS     (BX), Z20
+	VMOVUPS     (R9), Z20
 	VFMADD231PS Z20, Z16, Z0
 	VFMADD231PS Z20, Z17, Z1
 	VFMADD231PS Z20, Z18, Z2
 	VFMADD231PS Z20, Z19, Z3
-	VMOVUPS     (BX)(SI*1), Z20
+	VMOVUPS     (R9)(DX*1), Z20
 	VFMADD231PS Z20, Z16, Z4
 	VFMADD231PS Z20, Z17, Z5
 	VFMADD231PS Z20, Z18, Z6
 	VFMADD231PS Z20, Z19, Z7
-	VMOVUPS     (BX)(SI*2), Z20
+	VMOVUPS     (R9)(DX*2), Z20
 	VFMADD231PS Z20, Z16, Z8
 	VFMADD231PS Z20, Z17, Z9
 	VFMADD231PS Z20, Z18, Z10
 	VFMADD231PS Z20, Z19, Z11
-	VMOVUPS     (DI), Z20
+	VMOVUPS     (R11), Z20
 	VFMADD231PS Z20, Z16, Z12
 	VFMADD231PS Z20, Z17, Z13
 	VFMADD231PS Z20, Z18, Z14
 	VFMADD231PS Z20, Z19, Z15
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	ADDQ        $0x00000040, DI
-	DECQ        R9
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000020, R10
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R11
+	DECQ        DI
 	JNZ         next
 
-tail:
-	ANDQ        $0x0f, R8
-	JZ          done
-	MOVQ        $-1, R9
-	BZHIQ       R8, R9, R9
-	KMOVW       R9, K1
-	VPMOVZXWD.Z (AX), K1, Z16
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VPMOVZXWD.Z (R8), K1, Z16
 	VPSLLD      $0x10, Z16, Z16
-	VPMOVZXWD.Z (AX)(CX*1), K1, Z17
+	VPMOVZXWD.Z (R8)(CX*1), K1, Z17
 	VPSLLD      $0x10, Z17, Z17
-	VPMOVZXWD.Z (AX)(CX*2), K1, Z18
+	VPMOVZXWD.Z (R8)(CX*2), K1, Z18
 	VPSLLD      $0x10, Z18, Z18
-	VPMOVZXWD.Z (DX), K1, Z19
+	VPMOVZXWD.Z (R10), K1, Z19
 	VPSLLD      $0x10, Z19, Z19
-	VMOVUPS.Z   (BX), K1, Z20
+	VMOVUPS.Z   (R9), K1, Z20
 	VFMADD231PS Z20, Z16, Z0
 	VFMADD231PS Z20, Z17, Z1
 	VFMADD231PS Z20, Z18, Z2
 	VFMADD231PS Z20, Z19, Z3
-	VMOVUPS.Z   (BX)(SI*1), K1, Z20
+	VMOVUPS.Z   (R9)(DX*1), K1, Z20
 	VFMADD231PS Z20, Z16, Z4
 	VFMADD231PS Z20, Z17, Z5
 	VFMADD231PS Z20, Z18, Z6
 	VFMADD231PS Z20, Z19, Z7
-	VMOVUPS.Z   (BX)(SI*2), K1, Z20
+	VMOVUPS.Z   (R9)(DX*2), K1, Z20
 	VFMADD231PS Z20, Z16, Z8
 	VFMADD231PS Z20, Z17, Z9
 	VFMADD231PS Z20, Z18, Z10
 	VFMADD231PS Z20, Z19, Z11
-	VMOVUPS.Z   (DI), K1, Z20
+	VMOVUPS.Z   (R11), K1, Z20
 	VFMADD231PS Z20, Z16, Z12
 	VFMADD231PS Z20, Z17, Z13
 	VFMADD231PS Z20, Z18, Z14
 	VFMADD231PS Z20, Z19, Z15
 
-done:
-	MOVQ          c+0(FP), AX
-	MOVQ          ldc+8(FP), CX
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
 	VEXTRACTF64X4 $0x01, Z0, Y16
 	VADDPS        Y0, Y16, Y16
 	VEXTRACTF32X4 $0x01, Y16, X0
 	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, (AX)
 	VEXTRACTF64X4 $0x01, Z1, Y16
 	VADDPS        Y1, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z2, Y16
-	VADDPS        Y2, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z3, Y16
-	VADDPS        Y3, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 12(AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z4, Y16
-	VADDPS        Y4, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z5, Y16
-	VADDPS        Y5, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z6, Y16
-	VADDPS        Y6, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z7, Y16
-	VADDPS        Y7, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 12(AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z8, Y16
-	VADDPS        Y8, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z9, Y16
-	VADDPS        Y9, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z10, Y16
-	VADDPS        Y10, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z11, Y16
-	VADDPS        Y11, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 12(AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z12, Y16
-	VADDPS        Y12, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, (AX)
-	VEXTRACTF64X4 $0x01, Z13, Y16
-	VADDPS        Y13, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 4(AX)
-	VEXTRACTF64X4 $0x01, Z14, Y16
-	VADDPS        Y14, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 8(AX)
-	VEXTRACTF64X4 $0x01, Z15, Y16
-	VADDPS        Y15, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x08, X0, X16
-	VADDPS        X16, X0, X0
-	VPSRLDQ       $0x04, X0, X16
-	VADDSS        X16, X0, X0
-	VMOVSS        X0, 12(AX)
+	VEXTRACTF32X4 $0x01, Y16, X1
+	VADDPS        X16, X1, X1
+	VUNPCKLPD     X1, X0, X16
+	VUNPCKHPD     X1, X0, X0
+	VADDPS        X0, X16, X16
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x88, X0, X16, X1
+	VSHUFPS       $0xdd, X0, X16, X0
+	VADDPS        X0, X1, X1
+	JZ            store0
+	VADDPS        (DI), X1, X1
+
+store0:
+	VMOVUPS       X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y5, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z6, Y1
+	VADDPS        Y6, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z7, Y1
+	VADDPS        Y7, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store1
+	VADDPS        (DI), X2, X2
+
+store1:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y9, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z10, Y1
+	VADDPS        Y10, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z11, Y1
+	VADDPS        Y11, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store2
+	VADDPS        (DI), X2, X2
+
+store2:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z12, Y0
+	VADDPS        Y12, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z13, Y0
+	VADDPS        Y13, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z14, Y1
+	VADDPS        Y14, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z15, Y1
+	VADDPS        Y15, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store3
+	VADDPS        (DI), X2, X2
+
+store3:
+	VMOVUPS X2, (DI)
+	ADDQ    $0x10, c+0(FP)
+	LEAQ    (AX)(CX*4), AX
+	DECQ    SI
+	JNZ     rows
 	VZEROUPPER
 	RET
 
-// func dotsBF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+// func dotsBF16AVX512x4x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·dotsBF16AVX512x4x6(SB), NOSPLIT, $0-72
+	MOVQ  w+16(FP), AX
+	MOVQ  ldw+24(FP), CX
+	MOVQ  ldx+40(FP), DX
+	MOVQ  k+48(FP), BX
+	MOVQ  times+56(FP), SI
+	MOVQ  BX, R8
+	ANDQ  $0x0f, R8
+	MOVQ  $-1, DI
+	BZHIQ R8, DI, DI
+	KMOVW DI, K1
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R8, R10
+	LEAQ   (R10)(CX*2), R10
+	ADDQ   CX, R10
+	MOVQ   R9, R11
+	LEAQ   (R11)(DX*2), R11
+	ADDQ   DX, R11
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	VXORPS Z20, Z20, Z20
+	VXORPS Z21, Z21, Z21
+	VXORPS Z22, Z22, Z22
+	VXORPS Z23, Z23, Z23
+	MOVQ   BX, DI
+	SHRQ   $0x04, DI
+	JZ     nextTail
+
+next:
+	VPMOVZXWD   (R8), Z24
+	VPSLLD      $0x10, Z24, Z24
+	VPMOVZXWD   (R8)(CX*1), Z25
+	VPSLLD      $0x10, Z25, Z25
+	VPMOVZXWD   (R8)(CX*2), Z26
+	VPSLLD      $0x10, Z26, Z26
+	VPMOVZXWD   (R10), Z27
+	VPSLLD      $0x10, Z27, Z27
+	VMOVUPS     (R9), Z28
+	VFMADD231PS Z28, Z24, Z0
+	VFMADD231PS Z28, Z25, Z1
+	VFMADD231PS Z28, Z26, Z2
+	VFMADD231PS Z28, Z27, Z3
+	VMOVUPS     (R9)(DX*1), Z28
+	VFMADD231PS Z28, Z24, Z4
+	VFMADD231PS Z28, Z25, Z5
+	VFMADD231PS Z28, Z26, Z6
+	VFMADD231PS Z28, Z27, Z7
+	VMOVUPS     (R9)(DX*2), Z28
+	VFMADD231PS Z28, Z24, Z8
+	VFMADD231PS Z28, Z25, Z9
+	VFMADD231PS Z28, Z26, Z10
+	VFMADD231PS Z28, Z27, Z11
+	VMOVUPS     (R11), Z28
+	VFMADD231PS Z28, Z24, Z12
+	VFMADD231PS Z28, Z25, Z13
+	VFMADD231PS Z28, Z26, Z14
+	VFMADD231PS Z28, Z27, Z15
+	VMOVUPS     (R11)(DX*1), Z28
+	VFMADD231PS Z28, Z24, Z16
+	VFMADD231PS Z28, Z25, Z17
+	VFMADD231PS Z28, Z26, Z18
+	VFMADD231PS Z28, Z27, Z19
+	VMOVUPS     (R11)(DX*2), Z28
+	VFMADD231PS Z28, Z24, Z20
+	VFMADD231PS Z28, Z25, Z21
+	VFMADD231PS Z28, Z26, Z22
+	VFMADD231PS Z28, Z27, Z23
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000020, R10
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R11
+	DECQ        DI
+	JNZ         next
+
+nextTail:
+	TESTQ       $0x0000000f, BX
+	JZ          nextWhole
+	VPMOVZXWD.Z (R8), K1, Z24
+	VPSLLD      $0x10, Z24, Z24
+	VPMOVZXWD.Z (R8)(CX*1), K1, Z25
+	VPSLLD      $0x10, Z25, Z25
+	VPMOVZXWD.Z (R8)(CX*2), K1, Z26
+	VPSLLD      $0x10, Z26, Z26
+	VPMOVZXWD.Z (R10), K1, Z27
+	VPSLLD      $0x10, Z27, Z27
+	VMOVUPS.Z   (R9), K1, Z28
+	VFMADD231PS Z28, Z24, Z0
+	VFMADD231PS Z28, Z25, Z1
+	VFMADD231PS Z28, Z26, Z2
+	VFMADD231PS Z28, Z27, Z3
+	VMOVUPS.Z   (R9)(DX*1), K1, Z28
+	VFMADD231PS Z28, Z24, Z4
+	VFMADD231PS Z28, Z25, Z5
+	VFMADD231PS Z28, Z26, Z6
+	VFMADD231PS Z28, Z27, Z7
+	VMOVUPS.Z   (R9)(DX*2), K1, Z28
+	VFMADD231PS Z28, Z24, Z8
+	VFMADD231PS Z28, Z25, Z9
+	VFMADD231PS Z28, Z26, Z10
+	VFMADD231PS Z28, Z27, Z11
+	VMOVUPS.Z   (R11), K1, Z28
+	VFMADD231PS Z28, Z24, Z12
+	VFMADD231PS Z28, Z25, Z13
+	VFMADD231PS Z28, Z26, Z14
+	VFMADD231PS Z28, Z27, Z15
+	VMOVUPS.Z   (R11)(DX*1), K1, Z28
+	VFMADD231PS Z28, Z24, Z16
+	VFMADD231PS Z28, Z25, Z17
+	VFMADD231PS Z28, Z26, Z18
+	VFMADD231PS Z28, Z27, Z19
+	VMOVUPS.Z   (R11)(DX*2), K1, Z28
+	VFMADD231PS Z28, Z24, Z20
+	VFMADD231PS Z28, Z25, Z21
+	VFMADD231PS Z28, Z26, Z22
+	VFMADD231PS Z28, Z27, Z23
+
+nextWhole:
+	MOVQ          c+0(FP), DI
+	MOVQ          add+64(FP), R8
+	TESTQ         R8, R8
+	VEXTRACTF64X4 $0x01, Z0, Y24
+	VADDPS        Y0, Y24, Y24
+	VEXTRACTF32X4 $0x01, Y24, X0
+	VADDPS        X24, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y24
+	VADDPS        Y1, Y24, Y24
+	VEXTRACTF32X4 $0x01, Y24, X1
+	VADDPS        X24, X1, X1
+	VUNPCKLPD     X1, X0, X24
+	VUNPCKHPD     X1, X0, X0
+	VADDPS        X0, X24, X24
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y3, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x88, X0, X24, X1
+	VSHUFPS       $0xdd, X0, X24, X0
+	VADDPS        X0, X1, X1
+	JZ            store0
+	VADDPS        (DI), X1, X1
+
+store0:
+	VMOVUPS       X1, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y5, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z6, Y1
+	VADDPS        Y6, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z7, Y1
+	VADDPS        Y7, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store1
+	VADDPS        (DI), X2, X2
+
+store1:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y9, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z10, Y1
+	VADDPS        Y10, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z11, Y1
+	VADDPS        Y11, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store2
+	VADDPS        (DI), X2, X2
+
+store2:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z12, Y0
+	VADDPS        Y12, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z13, Y0
+	VADDPS        Y13, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z14, Y1
+	VADDPS        Y14, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z15, Y1
+	VADDPS        Y15, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store3
+	VADDPS        (DI), X2, X2
+
+store3:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VADDPS        Y16, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z17, Y0
+	VADDPS        Y17, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z18, Y1
+	VADDPS        Y18, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z19, Y1
+	VADDPS        Y19, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store4
+	VADDPS        (DI), X2, X2
+
+store4:
+	VMOVUPS       X2, (DI)
+	MOVQ          ldc+8(FP), R8
+	LEAQ          (DI)(R8*1), DI
+	VEXTRACTF64X4 $0x01, Z20, Y0
+	VADDPS        Y20, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z21, Y0
+	VADDPS        Y21, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X2
+	VADDPS        X0, X2, X2
+	VUNPCKLPD     X2, X1, X0
+	VUNPCKHPD     X2, X1, X1
+	VADDPS        X1, X0, X0
+	VEXTRACTF64X4 $0x01, Z22, Y1
+	VADDPS        Y22, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X1, X2, X2
+	VEXTRACTF64X4 $0x01, Z23, Y1
+	VADDPS        Y23, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X3
+	VADDPS        X1, X3, X3
+	VUNPCKLPD     X3, X2, X1
+	VUNPCKHPD     X3, X2, X2
+	VADDPS        X2, X1, X1
+	VSHUFPS       $0x88, X1, X0, X2
+	VSHUFPS       $0xdd, X1, X0, X0
+	VADDPS        X0, X2, X2
+	JZ            store5
+	VADDPS        (DI), X2, X2
+
+store5:
+	VMOVUPS X2, (DI)
+	ADDQ    $0x10, c+0(FP)
+	LEAQ    (AX)(CX*4), AX
+	DECQ    SI
+	JNZ     rows
+	VZEROUPPER
+	RET
+
+// func dotsBF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·dotsBF16AVX2x4x2(SB), NOSPLIT, $0-56
-	MOVQ   w+16(FP), AX
-	MOVQ   ldw+24(FP), CX
-	MOVQ   AX, DX
-	LEAQ   (DX)(CX*2), DX
-	ADDQ   CX, DX
-	MOVQ   x+32(FP), BX
-	MOVQ   ldx+40(FP), SI
-	MOVQ   k+48(FP), DI
+TEXT ·dotsBF16AVX2x4x2(SB), NOSPLIT, $0-72
+	MOVQ w+16(FP), AX
+	MOVQ ldw+24(FP), CX
+	MOVQ ldx+40(FP), DX
+	MOVQ k+48(FP), BX
+	MOVQ times+56(FP), SI
+
+rows:
+	MOVQ   AX, R8
+	MOVQ   x+32(FP), R9
+	MOVQ   R8, R10
+	LEAQ   (R10)(CX*2), R10
+	ADDQ   CX, R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1590,144 +3945,150 @@ TEXT ·dotsBF16AVX2x4x2(SB), NOSPLIT, $0-56
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+	MOVQ   BX, DI
 	SHRQ   $0x03, DI
 
 next:
-	VPMOVZXWD    (AX), Y8
+	VPMOVZXWD    (R8), Y8
 	VPSLLD       $0x10, Y8, Y8
-	VPMOVZXWD    (AX)(CX*1), Y9
+	VPMOVZXWD    (R8)(CX*1), Y9
 	VPSLLD       $0x10, Y9, Y9
-	VPMOVZXWD    (AX)(CX*2), Y10
+	VPMOVZXWD    (R8)(CX*2), Y10
 	VPSLLD       $0x10, Y10, Y10
-	VPMOVZXWD    (DX), Y11
+	VPMOVZXWD    (R10), Y11
 	VPSLLD       $0x10, Y11, Y11
-	VMOVUPS      (BX), Y12
+	VMOVUPS      (R9), Y12
 	VFMADD231PS  Y12, Y8, Y0
 	VFMADD231PS  Y12, Y9, Y1
 	VFMADD231PS  Y12, Y10, Y2
 	VFMADD231PS  Y12, Y11, Y3
-	VMOVUPS      (BX)(SI*1), Y12
+	VMOVUPS      (R9)(DX*1), Y12
 	VFMADD231PS  Y12, Y8, Y4
 	VFMADD231PS  Y12, Y9, Y5
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x00000010, DX
-	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, R10
+	ADDQ         $0x00000020, R9
 	DECQ         DI
 	JNZ          next
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
+	MOVQ         c+0(FP), DI
+	MOVQ         add+64(FP), R8
+	TESTQ        R8, R8
 	VEXTRACTF128 $0x01, Y0, X8
 	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, (AX)
-	VEXTRACTF128 $0x01, Y1, X8
-	VADDPS       X1, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 4(AX)
-	VEXTRACTF128 $0x01, Y2, X8
-	VADDPS       X2, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 8(AX)
-	VEXTRACTF128 $0x01, Y3, X8
-	VADDPS       X3, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 12(AX)
-	ADDQ         CX, AX
-	VEXTRACTF128 $0x01, Y4, X8
-	VADDPS       X4, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, (AX)
-	VEXTRACTF128 $0x01, Y5, X8
-	VADDPS       X5, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 4(AX)
-	VEXTRACTF128 $0x01, Y6, X8
-	VADDPS       X6, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 8(AX)
-	VEXTRACTF128 $0x01, Y7, X8
-	VADDPS       X7, X8, X8
-	VPSRLDQ      $0x08, X8, X0
-	VADDPS       X0, X8, X8
-	VPSRLDQ      $0x04, X8, X0
-	VADDSS       X0, X8, X8
-	VMOVSS       X8, 12(AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VUNPCKLPD    X0, X8, X1
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X1, X1
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X2, X0, X3
+	VUNPCKHPD    X2, X0, X0
+	VADDPS       X0, X3, X3
+	VSHUFPS      $0x88, X3, X1, X0
+	VSHUFPS      $0xdd, X3, X1, X1
+	VADDPS       X1, X0, X0
+	JZ           store0
+	VADDPS       (DI), X0, X0
+
+store0:
+	VMOVUPS      X0, (DI)
+	MOVQ         ldc+8(FP), R8
+	LEAQ         (DI)(R8*1), DI
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VEXTRACTF128 $0x01, Y7, X1
+	VADDPS       X7, X1, X1
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VSHUFPS      $0x88, X3, X2, X0
+	VSHUFPS      $0xdd, X3, X2, X1
+	VADDPS       X1, X0, X0
+	JZ           store1
+	VADDPS       (DI), X0, X0
+
+store1:
+	VMOVUPS X0, (DI)
+	ADDQ    $0x10, c+0(FP)
+	LEAQ    (AX)(CX*4), AX
+	DECQ    SI
+	JNZ     rows
 	VZEROUPPER
 	RET
 
-// func rowDotsBF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, rows int)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·rowDotsBF16AVX512(SB), NOSPLIT, $0-48
+// func rowDotsBF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·rowDotsBF16AVX512(SB), NOSPLIT, $0-56
 	MOVQ  c+0(FP), AX
 	MOVQ  w+8(FP), CX
 	MOVQ  ldw+16(FP), DX
-	MOVQ  rows+40(FP), BX
+	MOVQ  rows+48(FP), BX
 	MOVQ  k+32(FP), SI
-	MOVQ  SI, R10
-	ANDQ  $0x0f, R10
-	MOVQ  $-1, DI
-	BZHIQ R10, DI, DI
-	KMOVW DI, K1
+	MOVQ  depth+40(FP), DI
+	MOVQ  SI, R9
+	ANDQ  $0x0f, R9
+	MOVQ  $-1, R8
+	BZHIQ R9, R8, R8
+	KMOVW R8, K1
 
 row:
-	VXORPS Z0, Z0, Z0
-	MOVQ   CX, DI
-	MOVQ   x+24(FP), R8
-	MOVQ   SI, R9
-	SHRQ   $0x04, R9
-	JZ     tail
+	MOVQ   CX, R8
+	MOVQ   x+24(FP), R9
+	MOVQ   SI, R11
+	VXORPS X1, X1, X1
+
+stretch:
+	MOVQ    DI, R12
+	CMPQ    R12, R11
+	CMOVQGT R11, R12
+	VXORPS  Z0, Z0, Z0
+	MOVQ    R12, R10
+	SHRQ    $0x04, R10
+	JZ      nextTail
 
 next:
-	VPMOVZXWD   (DI), Z1
-	VPSLLD      $0x10, Z1, Z1
-	VMOVUPS     (R8), Z2
-	VFMADD231PS Z2, Z1, Z0
-	ADDQ        $0x00000020, DI
-	ADDQ        $0x00000040, R8
-	DECQ        R9
+	VPMOVZXWD   (R8), Z2
+	VPSLLD      $0x10, Z2, Z2
+	VMOVUPS     (R9), Z3
+	VFMADD231PS Z3, Z2, Z0
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R9
+	DECQ        R10
 	JNZ         next
 
-tail:
-	TESTQ       R10, R10
-	JZ          whole
-	VPMOVZXWD.Z (DI), K1, Z1
-	VPSLLD      $0x10, Z1, Z1
-	VMOVUPS.Z   (R8), K1, Z2
-	VFMADD231PS Z2, Z1, Z0
+nextTail:
+	TESTQ       $0x0000000f, R12
+	JZ          nextWhole
+	VPMOVZXWD.Z (R8), K1, Z2
+	VPSLLD      $0x10, Z2, Z2
+	VMOVUPS.Z   (R9), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
 
-whole:
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y0, Y1, Y1
-	VEXTRACTF32X4 $0x01, Y1, X0
-	VADDPS        X1, X0, X0
-	VPSRLDQ       $0x08, X0, X1
-	VADDPS        X1, X0, X0
-	VPSRLDQ       $0x04, X0, X1
-	VADDSS        X1, X0, X0
-	VMOVSS        X0, (AX)
+nextWhole:
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X0
+	VADDPS        X2, X0, X0
+	VPSRLDQ       $0x08, X0, X2
+	VADDPS        X2, X0, X0
+	VPSRLDQ       $0x04, X0, X2
+	VADDSS        X2, X0, X0
+	VADDSS        X0, X1, X1
+	SUBQ          R12, R11
+	JNZ           stretch
+	VMOVSS        X1, (AX)
 	ADDQ          $0x04, AX
 	ADDQ          DX, CX
 	DECQ          BX
@@ -1735,37 +4096,48 @@ whole:
 	VZEROUPPER
 	RET
 
-// func rowDotsBF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, rows int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·rowDotsBF16AVX2(SB), NOSPLIT, $0-48
+// func rowDotsBF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowDotsBF16AVX2(SB), NOSPLIT, $0-56
 	MOVQ c+0(FP), AX
 	MOVQ w+8(FP), CX
 	MOVQ ldw+16(FP), DX
-	MOVQ rows+40(FP), BX
+	MOVQ rows+48(FP), BX
 	MOVQ k+32(FP), SI
+	MOVQ depth+40(FP), DI
 
 row:
-	VXORPS Y0, Y0, Y0
-	MOVQ   CX, DI
-	MOVQ   x+24(FP), R8
-	MOVQ   SI, R9
-	SHRQ   $0x03, R9
+	MOVQ   CX, R8
+	MOVQ   x+24(FP), R9
+	MOVQ   SI, R11
+	VXORPS X1, X1, X1
+
+stretch:
+	MOVQ    DI, R12
+	CMPQ    R12, R11
+	CMOVQGT R11, R12
+	VXORPS  Y0, Y0, Y0
+	MOVQ    R12, R10
+	SHRQ    $0x03, R10
 
 next:
-	VPMOVZXWD    (DI), Y1
-	VPSLLD       $0x10, Y1, Y1
-	VMOVUPS      (R8), Y2
-	VFMADD231PS  Y2, Y1, Y0
-	ADDQ         $0x00000010, DI
-	ADDQ         $0x00000020, R8
-	DECQ         R9
+	VPMOVZXWD    (R8), Y2
+	VPSLLD       $0x10, Y2, Y2
+	VMOVUPS      (R9), Y3
+	VFMADD231PS  Y3, Y2, Y0
+	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000020, R9
+	DECQ         R10
 	JNZ          next
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X0, X1, X1
-	VPSRLDQ      $0x08, X1, X0
-	VADDPS       X0, X1, X1
-	VPSRLDQ      $0x04, X1, X0
-	VADDSS       X0, X1, X1
+	VEXTRACTF128 $0x01, Y0, X2
+	VADDPS       X0, X2, X2
+	VPSRLDQ      $0x08, X2, X0
+	VADDPS       X0, X2, X2
+	VPSRLDQ      $0x04, X2, X0
+	VADDSS       X0, X2, X2
+	VADDSS       X2, X1, X1
+	SUBQ         R12, R11
+	JNZ          stretch
 	VMOVSS       X1, (AX)
 	ADDQ         $0x04, AX
 	ADDQ         DX, CX

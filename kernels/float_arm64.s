@@ -4,8 +4,10 @@
 
 #include "textflag.h"
 
-// func dotsF32NEON1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-TEXT ·dotsF32NEON1x1(SB), NOSPLIT, $0-56
+// func dotsF32NEON1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+TEXT ·dotsF32NEON1x1(SB), NOSPLIT, $0-72
+
+rows:
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	MOVD x+32(FP), R2
@@ -24,13 +26,32 @@ next:
 	BNE next
 	MOVD c+0(FP), R0
 	MOVD ldc+8(FP), R4
+	MOVD add+64(FP), R2
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	CBZ R2, store0
+	FMOVS (R0), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+
+store0:
 	FMOVS F0, (R0)
+	MOVD c+0(FP), R0
+	ADD $4, R0
+	MOVD R0, c+0(FP)
+	MOVD w+16(FP), R0
+	MOVD ldw+24(FP), R4
+	ADD R4, R0
+	MOVD R0, w+16(FP)
+	MOVD times+56(FP), R0
+	SUBS $1, R0
+	MOVD R0, times+56(FP)
+	BNE rows
 	RET
 
-// func dotsF32NEON1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-TEXT ·dotsF32NEON1x4(SB), NOSPLIT, $0-56
+// func dotsF32NEON1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+TEXT ·dotsF32NEON1x4(SB), NOSPLIT, $0-72
+
+rows:
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	MOVD x+32(FP), R2
@@ -67,25 +88,59 @@ next:
 	BNE next
 	MOVD c+0(FP), R0
 	MOVD ldc+8(FP), R7
+	MOVD add+64(FP), R2
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	CBZ R2, store0
+	FMOVS (R0), F4
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+
+store0:
 	FMOVS F0, (R0)
 	ADD R7, R0
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
+	CBZ R2, store1
+	FMOVS (R0), F4
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+
+store1:
 	FMOVS F1, (R0)
 	ADD R7, R0
 	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
 	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
+	CBZ R2, store2
+	FMOVS (R0), F4
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+
+store2:
 	FMOVS F2, (R0)
 	ADD R7, R0
 	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
 	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
+	CBZ R2, store3
+	FMOVS (R0), F4
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+
+store3:
 	FMOVS F3, (R0)
+	MOVD c+0(FP), R0
+	ADD $4, R0
+	MOVD R0, c+0(FP)
+	MOVD w+16(FP), R0
+	MOVD ldw+24(FP), R7
+	ADD R7, R0
+	MOVD R0, w+16(FP)
+	MOVD times+56(FP), R0
+	SUBS $1, R0
+	MOVD R0, times+56(FP)
+	BNE rows
 	RET
 
-// func dotsF32NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-TEXT ·dotsF32NEON4x1(SB), NOSPLIT, $0-56
+// func dotsF32NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+TEXT ·dotsF32NEON4x1(SB), NOSPLIT, $0-72
+
+rows:
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	ADD R1, R0, R2
@@ -122,14 +177,36 @@ next:
 	BNE next
 	MOVD c+0(FP), R0
 	MOVD ldc+8(FP), R7
+	MOVD add+64(FP), R5
 	WORD $0x6e21d400 // faddp v0.4s, v0.4s, v1.4s
 	WORD $0x6e23d442 // faddp v2.4s, v2.4s, v3.4s
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
+	CBZ R5, store0
+	FMOVQ 0(R0), F4
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+
+store0:
 	FMOVQ F0, 0(R0)
+	MOVD c+0(FP), R0
+	ADD $16, R0
+	MOVD R0, c+0(FP)
+	MOVD w+16(FP), R0
+	MOVD ldw+24(FP), R7
+	ADD R7, R0
+	ADD R7, R0
+	ADD R7, R0
+	ADD R7, R0
+	MOVD R0, w+16(FP)
+	MOVD times+56(FP), R0
+	SUBS $1, R0
+	MOVD R0, times+56(FP)
+	BNE rows
 	RET
 
-// func dotsF32NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-TEXT ·dotsF32NEON4x4(SB), NOSPLIT, $0-56
+// func dotsF32NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+TEXT ·dotsF32NEON4x4(SB), NOSPLIT, $0-72
+
+rows:
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	ADD R1, R0, R2
@@ -211,29 +288,66 @@ next:
 	BNE next
 	MOVD c+0(FP), R0
 	MOVD ldc+8(FP), R10
+	MOVD add+64(FP), R5
 	WORD $0x6e21d400 // faddp v0.4s, v0.4s, v1.4s
 	WORD $0x6e23d442 // faddp v2.4s, v2.4s, v3.4s
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
+	CBZ R5, store0
+	FMOVQ 0(R0), F16
+	WORD $0x4e30d400 // fadd v0.4s, v0.4s, v16.4s
+
+store0:
 	FMOVQ F0, 0(R0)
 	ADD R10, R0
 	WORD $0x6e25d484 // faddp v4.4s, v4.4s, v5.4s
 	WORD $0x6e27d4c6 // faddp v6.4s, v6.4s, v7.4s
 	WORD $0x6e26d484 // faddp v4.4s, v4.4s, v6.4s
+	CBZ R5, store1
+	FMOVQ 0(R0), F16
+	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
+
+store1:
 	FMOVQ F4, 0(R0)
 	ADD R10, R0
 	WORD $0x6e29d508 // faddp v8.4s, v8.4s, v9.4s
 	WORD $0x6e2bd54a // faddp v10.4s, v10.4s, v11.4s
 	WORD $0x6e2ad508 // faddp v8.4s, v8.4s, v10.4s
+	CBZ R5, store2
+	FMOVQ 0(R0), F16
+	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
+
+store2:
 	FMOVQ F8, 0(R0)
 	ADD R10, R0
 	WORD $0x6e2dd58c // faddp v12.4s, v12.4s, v13.4s
 	WORD $0x6e2fd5ce // faddp v14.4s, v14.4s, v15.4s
 	WORD $0x6e2ed58c // faddp v12.4s, v12.4s, v14.4s
+	CBZ R5, store3
+	FMOVQ 0(R0), F16
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+
+store3:
 	FMOVQ F12, 0(R0)
+	MOVD c+0(FP), R0
+	ADD $16, R0
+	MOVD R0, c+0(FP)
+	MOVD w+16(FP), R0
+	MOVD ldw+24(FP), R10
+	ADD R10, R0
+	ADD R10, R0
+	ADD R10, R0
+	ADD R10, R0
+	MOVD R0, w+16(FP)
+	MOVD times+56(FP), R0
+	SUBS $1, R0
+	MOVD R0, times+56(FP)
+	BNE rows
 	RET
 
-// func dotsF16NEON1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-TEXT ·dotsF16NEON1x1(SB), NOSPLIT, $0-56
+// func dotsF16NEON1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+TEXT ·dotsF16NEON1x1(SB), NOSPLIT, $0-72
+
+rows:
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	MOVD x+32(FP), R2
@@ -253,13 +367,32 @@ next:
 	BNE next
 	MOVD c+0(FP), R0
 	MOVD ldc+8(FP), R4
+	MOVD add+64(FP), R2
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	CBZ R2, store0
+	FMOVS (R0), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+
+store0:
 	FMOVS F0, (R0)
+	MOVD c+0(FP), R0
+	ADD $4, R0
+	MOVD R0, c+0(FP)
+	MOVD w+16(FP), R0
+	MOVD ldw+24(FP), R4
+	ADD R4, R0
+	MOVD R0, w+16(FP)
+	MOVD times+56(FP), R0
+	SUBS $1, R0
+	MOVD R0, times+56(FP)
+	BNE rows
 	RET
 
-// func dotsF16NEON1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-TEXT ·dotsF16NEON1x4(SB), NOSPLIT, $0-56
+// func dotsF16NEON1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+TEXT ·dotsF16NEON1x4(SB), NOSPLIT, $0-72
+
+rows:
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	MOVD x+32(FP), R2
@@ -297,25 +430,59 @@ next:
 	BNE next
 	MOVD c+0(FP), R0
 	MOVD ldc+8(FP), R7
+	MOVD add+64(FP), R2
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	CBZ R2, store0
+	FMOVS (R0), F4
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+
+store0:
 	FMOVS F0, (R0)
 	ADD R7, R0
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
+	CBZ R2, store1
+	FMOVS (R0), F4
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+
+store1:
 	FMOVS F1, (R0)
 	ADD R7, R0
 	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
 	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
+	CBZ R2, store2
+	FMOVS (R0), F4
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+
+store2:
 	FMOVS F2, (R0)
 	ADD R7, R0
 	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
 	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
+	CBZ R2, store3
+	FMOVS (R0), F4
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+
+store3:
 	FMOVS F3, (R0)
+	MOVD c+0(FP), R0
+	ADD $4, R0
+	MOVD R0, c+0(FP)
+	MOVD w+16(FP), R0
+	MOVD ldw+24(FP), R7
+	ADD R7, R0
+	MOVD R0, w+16(FP)
+	MOVD times+56(FP), R0
+	SUBS $1, R0
+	MOVD R0, times+56(FP)
+	BNE rows
 	RET
 
-// func dotsF16NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-TEXT ·dotsF16NEON4x1(SB), NOSPLIT, $0-56
+// func dotsF16NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+TEXT ·dotsF16NEON4x1(SB), NOSPLIT, $0-72
+
+rows:
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	ADD R1, R0, R2
@@ -356,14 +523,36 @@ next:
 	BNE next
 	MOVD c+0(FP), R0
 	MOVD ldc+8(FP), R7
+	MOVD add+64(FP), R5
 	WORD $0x6e21d400 // faddp v0.4s, v0.4s, v1.4s
 	WORD $0x6e23d442 // faddp v2.4s, v2.4s, v3.4s
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
+	CBZ R5, store0
+	FMOVQ 0(R0), F4
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+
+store0:
 	FMOVQ F0, 0(R0)
+	MOVD c+0(FP), R0
+	ADD $16, R0
+	MOVD R0, c+0(FP)
+	MOVD w+16(FP), R0
+	MOVD ldw+24(FP), R7
+	ADD R7, R0
+	ADD R7, R0
+	ADD R7, R0
+	ADD R7, R0
+	MOVD R0, w+16(FP)
+	MOVD times+56(FP), R0
+	SUBS $1, R0
+	MOVD R0, times+56(FP)
+	BNE rows
 	RET
 
-// func dotsF16NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-TEXT ·dotsF16NEON4x4(SB), NOSPLIT, $0-56
+// func dotsF16NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+TEXT ·dotsF16NEON4x4(SB), NOSPLIT, $0-72
+
+rows:
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	ADD R1, R0, R2
@@ -449,29 +638,66 @@ next:
 	BNE next
 	MOVD c+0(FP), R0
 	MOVD ldc+8(FP), R10
+	MOVD add+64(FP), R5
 	WORD $0x6e21d400 // faddp v0.4s, v0.4s, v1.4s
 	WORD $0x6e23d442 // faddp v2.4s, v2.4s, v3.4s
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
+	CBZ R5, store0
+	FMOVQ 0(R0), F16
+	WORD $0x4e30d400 // fadd v0.4s, v0.4s, v16.4s
+
+store0:
 	FMOVQ F0, 0(R0)
 	ADD R10, R0
 	WORD $0x6e25d484 // faddp v4.4s, v4.4s, v5.4s
 	WORD $0x6e27d4c6 // faddp v6.4s, v6.4s, v7.4s
 	WORD $0x6e26d484 // faddp v4.4s, v4.4s, v6.4s
+	CBZ R5, store1
+	FMOVQ 0(R0), F16
+	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
+
+store1:
 	FMOVQ F4, 0(R0)
 	ADD R10, R0
 	WORD $0x6e29d508 // faddp v8.4s, v8.4s, v9.4s
 	WORD $0x6e2bd54a // faddp v10.4s, v10.4s, v11.4s
 	WORD $0x6e2ad508 // faddp v8.4s, v8.4s, v10.4s
+	CBZ R5, store2
+	FMOVQ 0(R0), F16
+	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
+
+store2:
 	FMOVQ F8, 0(R0)
 	ADD R10, R0
 	WORD $0x6e2dd58c // faddp v12.4s, v12.4s, v13.4s
 	WORD $0x6e2fd5ce // faddp v14.4s, v14.4s, v15.4s
 	WORD $0x6e2ed58c // faddp v12.4s, v12.4s, v14.4s
+	CBZ R5, store3
+	FMOVQ 0(R0), F16
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+
+store3:
 	FMOVQ F12, 0(R0)
+	MOVD c+0(FP), R0
+	ADD $16, R0
+	MOVD R0, c+0(FP)
+	MOVD w+16(FP), R0
+	MOVD ldw+24(FP), R10
+	ADD R10, R0
+	ADD R10, R0
+	ADD R10, R0
+	ADD R10, R0
+	MOVD R0, w+16(FP)
+	MOVD times+56(FP), R0
+	SUBS $1, R0
+	MOVD R0, times+56(FP)
+	BNE rows
 	RET
 
-// func dotsBF16NEON1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-TEXT ·dotsBF16NEON1x1(SB), NOSPLIT, $0-56
+// func dotsBF16NEON1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+TEXT ·dotsBF16NEON1x1(SB), NOSPLIT, $0-72
+
+rows:
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	MOVD x+32(FP), R2
@@ -491,13 +717,32 @@ next:
 	BNE next
 	MOVD c+0(FP), R0
 	MOVD ldc+8(FP), R4
+	MOVD add+64(FP), R2
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	CBZ R2, store0
+	FMOVS (R0), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+
+store0:
 	FMOVS F0, (R0)
+	MOVD c+0(FP), R0
+	ADD $4, R0
+	MOVD R0, c+0(FP)
+	MOVD w+16(FP), R0
+	MOVD ldw+24(FP), R4
+	ADD R4, R0
+	MOVD R0, w+16(FP)
+	MOVD times+56(FP), R0
+	SUBS $1, R0
+	MOVD R0, times+56(FP)
+	BNE rows
 	RET
 
-// func dotsBF16NEON1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-TEXT ·dotsBF16NEON1x4(SB), NOSPLIT, $0-56
+// func dotsBF16NEON1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+TEXT ·dotsBF16NEON1x4(SB), NOSPLIT, $0-72
+
+rows:
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	MOVD x+32(FP), R2
@@ -535,25 +780,59 @@ next:
 	BNE next
 	MOVD c+0(FP), R0
 	MOVD ldc+8(FP), R7
+	MOVD add+64(FP), R2
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	CBZ R2, store0
+	FMOVS (R0), F4
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+
+store0:
 	FMOVS F0, (R0)
 	ADD R7, R0
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
+	CBZ R2, store1
+	FMOVS (R0), F4
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+
+store1:
 	FMOVS F1, (R0)
 	ADD R7, R0
 	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
 	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
+	CBZ R2, store2
+	FMOVS (R0), F4
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+
+store2:
 	FMOVS F2, (R0)
 	ADD R7, R0
 	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
 	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
+	CBZ R2, store3
+	FMOVS (R0), F4
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+
+store3:
 	FMOVS F3, (R0)
+	MOVD c+0(FP), R0
+	ADD $4, R0
+	MOVD R0, c+0(FP)
+	MOVD w+16(FP), R0
+	MOVD ldw+24(FP), R7
+	ADD R7, R0
+	MOVD R0, w+16(FP)
+	MOVD times+56(FP), R0
+	SUBS $1, R0
+	MOVD R0, times+56(FP)
+	BNE rows
 	RET
 
-// func dotsBF16NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-TEXT ·dotsBF16NEON4x1(SB), NOSPLIT, $0-56
+// func dotsBF16NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+TEXT ·dotsBF16NEON4x1(SB), NOSPLIT, $0-72
+
+rows:
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	ADD R1, R0, R2
@@ -594,14 +873,36 @@ next:
 	BNE next
 	MOVD c+0(FP), R0
 	MOVD ldc+8(FP), R7
+	MOVD add+64(FP), R5
 	WORD $0x6e21d400 // faddp v0.4s, v0.4s, v1.4s
 	WORD $0x6e23d442 // faddp v2.4s, v2.4s, v3.4s
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
+	CBZ R5, store0
+	FMOVQ 0(R0), F4
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+
+store0:
 	FMOVQ F0, 0(R0)
+	MOVD c+0(FP), R0
+	ADD $16, R0
+	MOVD R0, c+0(FP)
+	MOVD w+16(FP), R0
+	MOVD ldw+24(FP), R7
+	ADD R7, R0
+	ADD R7, R0
+	ADD R7, R0
+	ADD R7, R0
+	MOVD R0, w+16(FP)
+	MOVD times+56(FP), R0
+	SUBS $1, R0
+	MOVD R0, times+56(FP)
+	BNE rows
 	RET
 
-// func dotsBF16NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
-TEXT ·dotsBF16NEON4x4(SB), NOSPLIT, $0-56
+// func dotsBF16NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
+TEXT ·dotsBF16NEON4x4(SB), NOSPLIT, $0-72
+
+rows:
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	ADD R1, R0, R2
@@ -687,23 +988,58 @@ next:
 	BNE next
 	MOVD c+0(FP), R0
 	MOVD ldc+8(FP), R10
+	MOVD add+64(FP), R5
 	WORD $0x6e21d400 // faddp v0.4s, v0.4s, v1.4s
 	WORD $0x6e23d442 // faddp v2.4s, v2.4s, v3.4s
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
+	CBZ R5, store0
+	FMOVQ 0(R0), F16
+	WORD $0x4e30d400 // fadd v0.4s, v0.4s, v16.4s
+
+store0:
 	FMOVQ F0, 0(R0)
 	ADD R10, R0
 	WORD $0x6e25d484 // faddp v4.4s, v4.4s, v5.4s
 	WORD $0x6e27d4c6 // faddp v6.4s, v6.4s, v7.4s
 	WORD $0x6e26d484 // faddp v4.4s, v4.4s, v6.4s
+	CBZ R5, store1
+	FMOVQ 0(R0), F16
+	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
+
+store1:
 	FMOVQ F4, 0(R0)
 	ADD R10, R0
 	WORD $0x6e29d508 // faddp v8.4s, v8.4s, v9.4s
 	WORD $0x6e2bd54a // faddp v10.4s, v10.4s, v11.4s
 	WORD $0x6e2ad508 // faddp v8.4s, v8.4s, v10.4s
+	CBZ R5, store2
+	FMOVQ 0(R0), F16
+	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
+
+store2:
 	FMOVQ F8, 0(R0)
 	ADD R10, R0
 	WORD $0x6e2dd58c // faddp v12.4s, v12.4s, v13.4s
 	WORD $0x6e2fd5ce // faddp v14.4s, v14.4s, v15.4s
 	WORD $0x6e2ed58c // faddp v12.4s, v12.4s, v14.4s
+	CBZ R5, store3
+	FMOVQ 0(R0), F16
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+
+store3:
 	FMOVQ F12, 0(R0)
+	MOVD c+0(FP), R0
+	ADD $16, R0
+	MOVD R0, c+0(FP)
+	MOVD w+16(FP), R0
+	MOVD ldw+24(FP), R10
+	ADD R10, R0
+	ADD R10, R0
+	ADD R10, R0
+	ADD R10, R0
+	MOVD R0, w+16(FP)
+	MOVD times+56(FP), R0
+	SUBS $1, R0
+	MOVD R0, times+56(FP)
+	BNE rows
 	RET

@@ -41,8 +41,8 @@ func TestFloatProducts(t *testing.T) {
 		e := testEngine(t, Options{ISA: isa, Threads: 2})
 		for _, dt := range []DType{F32, F16, BF16} {
 			for _, n := range []int{1, 3, 4, 16, 21} {
-				for _, k := range []int{1, 7, 8, 15, 16, 33, 172} {
-					for _, m := range []int{1, 2, 3, 4, 5, 9} {
+				for _, k := range []int{1, 7, 8, 15, 16, 33, 172, 400, 1030} {
+					for _, m := range []int{1, 2, 3, 4, 5, 7, 9, 20} {
 						w, x := encodeFloats(normals(rng, n*k), dt), normals(rng, m*k)
 						l, err := NewFloatLinear(n, k, dt, w)
 						if err != nil {
@@ -134,13 +134,16 @@ func BenchmarkFloat(b *testing.B) {
 		}
 		for _, m := range []int{1, 64, 512} {
 			x, dst := normals(rng, m*k), make([]float32, m*n)
-			for _, kern := range floatKernels() {
-				if kern.ISA == Generic || !Supported()[len(Supported())-1].allows(kern.ISA) {
+			for _, isa := range Supported()[1:] {
+				e := testEngine(b, Options{ISA: isa, Threads: 1})
+				if e.float.ISA != isa {
 					continue
 				}
-				b.Run(fmt.Sprintf("%s/m=%d/kernel=%s-%s", dt, m, kern.ISA, kern.Name), func(b *testing.B) {
+				a := e.NewActs()
+				b.Run(fmt.Sprintf("%s/m=%d/kernel=%s-%s", dt, m, isa, e.float.Name), func(b *testing.B) {
 					for b.Loop() {
-						kern.mul(dst, l, x, m, 0, n/panelRows)
+						a.Set(x, m, k)
+						must(b, e.MatMul(context.Background(), a, Product{l, dst}))
 					}
 					ns := float64(b.Elapsed().Nanoseconds()) / float64(b.N)
 					b.ReportMetric(2*float64(m)*n*k/ns, "GFLOPS")

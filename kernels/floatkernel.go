@@ -1,83 +1,139 @@
 package kernels
 
+import (
+	"context"
+	"sync"
+)
+
 // floatKernel multiplies float32 activations by float weights of any storage
-// type, straight from where they are stored.
+// type, from where they are stored.
 type floatKernel struct {
 	Name string // "4x4": rows x tokens of its largest tile
 	ISA  ISA
-	// dots computes dst[t*ldd+r] = sum over i < k of w[r*ldw+i] * x[t*ldx+i], in
-	// float32, for r below rows and t below tokens.
-	dots func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int)
+	// dots computes the sum over i < k of w[r*ldw+i] * x[t*ldx+i], in float32, for r
+	// below rows and t below tokens, and stores it in dst[t*ldd+r], or adds it.
+	dots func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool)
+	// row, which may be nil, is dots for one token, of stretches of depth columns.
+	row func(dst []float32, w []byte, ldw int, dt DType, x []float32, k, depth, rows int)
+	// decode is decodeRows.
+	decode func(dst []float32, ldd int, src []byte, lds int, dt DType, n, rows int)
 }
 
 func floatKernels() []floatKernel {
-	return append([]floatKernel{{Name: "1x1", ISA: Generic, dots: dotsGeneric}}, archFloatKernels()...)
+	return append([]floatKernel{{Name: "1x1", ISA: Generic, dots: dotsGeneric, decode: decodeRows}}, archFloatKernels()...)
 }
 
-// floatBlock is how many activations stay in the second-level cache while the
-// rows of weights pass by, in elements; floatDepth how many columns of four of
-// them stay in the first.
-const (
-	floatBlock = 64 << 10
-	floatDepth = 1024
-)
+// floatRows are rows of weights as they are stored, ld elements apart.
+type floatRows struct {
+	data []byte
+	dt   DType
+	ld   int
+}
 
-// mul computes panels p0 to p1 of 16 rows for all m tokens. Long sums are made of
-// those of stretches of columns, whatever m, so that a token's result does not
-// depend on its batch.
-func (f floatKernel) mul(dst []float32, w *Linear, x []float32, m, p0, p1 int) {
-	size := w.dtype.Size()
-	stretches := (w.k + floatDepth - 1) / floatDepth
-	depth := roundUp((w.k+stretches-1)/stretches, 16)
-	if m == 1 && stretches > 1 {
-		f.rows(dst, w, x, p0*panelRows, min(p1*panelRows, w.n), depth)
+// at are the bytes from a row and column on.
+func (w floatRows) at(r, c int) []byte { return w.data[(r*w.ld+c)*w.dt.Size():] }
+
+// floatDepth is the most columns in a stretch. Sums are made of those of
+// stretches, whatever the number of tokens, so that a token's result does not
+// depend on its batch. A stretch of a panel of 16 rows and of six tokens fits the
+// first-level cache, and one of a few hundred tokens the second.
+const floatDepth = 384
+
+// depthOf is the length of the stretches of k columns.
+func depthOf(k int) int {
+	stretches := (k + floatDepth - 1) / floatDepth
+	return roundUp((k+stretches-1)/stretches, 16)
+}
+
+// strideOf is the distance of rows in copies of a stretch: not that of a power of
+// two, which rows of a matrix often have and which puts them all in the same place
+// of the caches.
+func strideOf(depth int) int { return depth + 16 }
+
+// copyTokens is how many tokens are worth copying the weights for.
+const copyTokens = 8
+
+// floatActs is a batch of activations, m rows of k, copied stretch by stretch if
+// there are enough of them.
+type floatActs struct {
+	x      []float32 // as they were given, ld apart
+	ld     int
+	m, k   int
+	copied []float32
+}
+
+// prepare makes the copy on all threads, in memory that may be used again.
+func (a *floatActs) prepare(ctx context.Context, e *Engine) error {
+	if a.m < copyTokens {
+		return nil
+	}
+	depth := depthOf(a.k)
+	stride := strideOf(depth)
+	a.copied = grow(a.copied, (a.k+depth-1)/depth*a.m*stride)
+	return e.pool.run(ctx, a.m, copyTokens, func(_, lo, hi int) {
+		for c := 0; c < a.k; c += depth {
+			e.float.decode(a.copied[(c/depth*a.m+lo)*stride:], stride, floatBytes(a.x[lo*a.ld+c:]), a.ld, F32, min(depth, a.k-c), hi-lo)
+		}
+	})
+}
+
+// mul computes rows r0 to r1 of w for all tokens; the rows of dst lie ldd apart
+// and begin with w's row 0.
+func (f floatKernel) mul(dst []float32, ldd int, w floatRows, a *floatActs, r0, r1 int) {
+	if a.m < copyTokens {
+		f.mulStored(dst, ldd, w, a, r0, r1)
 		return
 	}
-	block := max(4, floatBlock/w.k&^3)
-	var part [64 * panelRows]float32
-	for t := 0; t < m; t += block {
-		for p := p0; p < p1; p++ {
-			r := p * panelRows
-			rows := min(panelRows, w.n-r)
-			f.dots(dst[t*w.n+r:], w.n, w.float[r*w.k*size:], w.k, w.dtype, x[t*w.k:], w.k, min(depth, w.k), rows, min(block, m-t))
-			for c := depth; c < w.k; c += depth {
-				for t0 := t; t0 < min(t+block, m); t0 += len(part) / panelRows {
-					tokens := min(len(part)/panelRows, t+block-t0, m-t0)
-					f.dots(part[:], panelRows, w.float[(r*w.k+c)*size:], w.k, w.dtype, x[t0*w.k+c:], w.k, min(depth, w.k-c), rows, tokens)
-					for i := range tokens {
-						out := dst[(t0+i)*w.n+r:][:rows]
-						for j, v := range part[i*panelRows:][:rows] {
-							out[j] += v
-						}
-					}
-				}
-			}
+	depth := depthOf(a.k)
+	stride := strideOf(depth)
+	room := floatRooms.Get().(*floatRoom)
+	defer floatRooms.Put(room)
+	for c := 0; c < a.k; c += depth {
+		k, x := min(depth, a.k-c), a.copied[c/depth*a.m*stride:]
+		for r := r0; r < r1; r += panelRows {
+			rows := min(panelRows, r1-r)
+			f.decode(room[:], stride, w.at(r, c), w.ld, w.dt, k, rows)
+			f.dots(dst[r:], ldd, floatBytes(room[:]), stride, F32, x, stride, k, rows, a.m, c > 0)
 		}
 	}
 }
 
-// rows is mul for one token: each row in full, for memory to be read in a single
-// stream, in sums of the same stretches.
-func (f floatKernel) rows(dst []float32, w *Linear, x []float32, r0, r1, depth int) {
-	size := w.dtype.Size()
-	var part [1]float32
-	for r := r0; r < r1; r++ {
-		sum := float32(0)
-		for c := 0; c < w.k; c += depth {
-			f.dots(part[:], 1, w.float[(r*w.k+c)*size:], w.k, w.dtype, x[c:], w.k, min(depth, w.k-c), 1, 1)
-			sum += part[0]
-		}
-		dst[r] = sum
+// mulStored is mul straight from where the weights are stored. One token meets
+// each row in full, for memory to be read in a single stream.
+func (f floatKernel) mulStored(dst []float32, ldd int, w floatRows, a *floatActs, r0, r1 int) {
+	depth := depthOf(a.k)
+	if a.m == 1 && f.row != nil {
+		f.row(dst[r0:], w.at(r0, 0), w.ld, w.dt, a.x, a.k, depth, r1-r0)
+		return
+	}
+	for c := 0; c < a.k; c += depth {
+		f.dots(dst[r0:], ldd, w.at(r0, c), w.ld, w.dt, a.x[c:], a.ld, min(depth, a.k-c), r1-r0, a.m, c > 0)
+	}
+}
+
+// floatRoom holds a stretch of a panel of weights.
+type floatRoom [panelRows * (floatDepth + 16)]float32 // strideOf(floatDepth)
+
+var floatRooms = sync.Pool{New: func() any { return new(floatRoom) }}
+
+// decodeRows converts rows of n floats, ldd elements apart in dst and lds in src.
+func decodeRows(dst []float32, ldd int, src []byte, lds int, dt DType, n, rows int) {
+	for r := range rows {
+		DecodeFloats(dst[r*ldd:][:n], src[r*lds*dt.Size():], dt)
 	}
 }
 
 // dotsGeneric is the reference of the float products.
-func dotsGeneric(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int) {
+func dotsGeneric(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool) {
 	row := make([]float32, k)
 	for r := range rows {
 		DecodeFloats(row, w[r*ldw*dt.Size():], dt)
 		for t := range tokens {
-			dst[t*ldd+r] = Dot(row, x[t*ldx:t*ldx+k])
+			sum := Dot(row, x[t*ldx:t*ldx+k])
+			if add {
+				sum += dst[t*ldd+r]
+			}
+			dst[t*ldd+r] = sum
 		}
 	}
 }

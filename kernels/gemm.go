@@ -36,16 +36,12 @@ func (e *Engine) MulTransposed(ctx context.Context, dst, a, b Matrix) error {
 	if dst.Rows == 0 || dst.Cols == 0 {
 		return ctx.Err()
 	}
-	const block = 64 // rows of a that stay in the cache while those of b pass by
-	panels := (b.Rows + panelRows - 1) / panelRows
-	return e.pool.run(ctx, panels, max(1, min(4, panels/(4*e.Threads()))), func(_, lo, hi int) {
-		for t := 0; t < a.Rows; t += block {
-			for p := lo; p < hi; p++ {
-				r := p * panelRows
-				e.float.dots(dst.Data[t*dst.Stride+r:], dst.Stride, floatBytes(b.Data[r*b.Stride:]), b.Stride, F32,
-					a.Data[t*a.Stride:], a.Stride, a.Cols, min(panelRows, b.Rows-r), min(block, a.Rows-t))
-			}
-		}
+	x, w := floatActs{x: a.Data, ld: a.Stride, m: a.Rows, k: a.Cols}, floatRows{floatBytes(b.Data), F32, b.Stride}
+	if err := x.prepare(ctx, e); err != nil {
+		return err
+	}
+	return e.spread(ctx, e.Threads(), panelBlock, (b.Rows+panelRows-1)/panelRows, a.Rows, func(_, lo, hi int) {
+		e.float.mul(dst.Data, dst.Stride, w, &x, lo*panelRows, min(hi*panelRows, b.Rows))
 	})
 }
 

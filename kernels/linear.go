@@ -68,6 +68,9 @@ func (l *Linear) Bytes() int64 {
 	return int64(len(l.float))
 }
 
+// floatRows views weights that are floats.
+func (l *Linear) floatRows() floatRows { return floatRows{l.float, l.dtype, l.k} }
+
 // Row writes row r, dequantized, to dst: an embedding lookup.
 func (l *Linear) Row(dst []float32, r int) {
 	if l.quant != nil {

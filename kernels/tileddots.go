@@ -2,63 +2,95 @@
 
 package kernels
 
-// dotsFunc is an assembly kernel for a fixed number of rows and tokens. See
-// kernels/_asm.
-type dotsFunc func(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)
+// dotsFunc is an assembly kernel for a fixed number of rows, times over, and of
+// tokens; it adds to what is at c if add is 1. See kernels/_asm.
+type dotsFunc func(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsSet holds the kernels of one tier and storage type for 1 and 4 rows, by 1
-// and tokens tokens.
+// dotsTile is the kernels for a number of tokens and four rows, or one.
+type dotsTile struct {
+	tokens    int
+	four, one dotsFunc
+}
+
+// dotsSet holds the kernels of one tier and storage type.
 type dotsSet struct {
-	tokens                 int
-	multiple               int // k must be one of it
-	one, row, column, tile dotsFunc
+	multiple int        // k must be one of it
+	tiles    []dotsTile // in descending order of tokens, the last of one unless there is alone
 
-	// alone takes one token through any number of rows, in the place of one and
-	// column.
-	alone func(c *float32, w *byte, ldw int, x *float32, k int, rows int)
+	// alone takes one token through any number of rows, in stretches of depth
+	// columns.
+	alone func(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 }
 
 // tiledDots covers rows and tokens with tiles. Every sum is formed in the same
 // order in each of them, so that a token's result does not depend on its batch.
-func tiledDots(sets map[DType]dotsSet) func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int) {
-	return func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int) {
+func tiledDots(sets map[DType]dotsSet) func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool) {
+	return func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool) {
 		s, size := sets[dt], dt.Size()
 		main := k / s.multiple * s.multiple
 		_, _, _ = w[((rows-1)*ldw+k)*size-1], x[(tokens-1)*ldx+k-1], dst[(tokens-1)*ldd+rows-1]
-		if main == 0 {
-			dotsGeneric(dst, ldd, w, ldw, dt, x, ldx, k, rows, tokens)
-			return
+		if main == 0 && !add {
+			for t := range tokens {
+				clear(dst[t*ldd:][:rows])
+			}
 		}
-		for t := 0; t < tokens; {
-			nt := 1
-			if tokens-t >= s.tokens {
-				nt = s.tokens
+		flag := 0
+		if add {
+			flag = 1
+		}
+		for t, ti := 0, 0; t < tokens && main > 0; {
+			for ti < len(s.tiles) && s.tiles[ti].tokens > tokens-t {
+				ti++
 			}
-			if nt == 1 && s.alone != nil {
-				s.alone(&dst[t*ldd], &w[0], ldw*size, &x[t*ldx], main, rows)
-				t++
-				continue
+			if ti == len(s.tiles) {
+				s.last(dst[t*ldd:][:rows], w, ldw*size, x[t*ldx:], main, add)
+				break
 			}
-			for r := 0; r < rows; {
-				nr, f := 1, s.one
-				switch {
-				case rows-r >= 4 && nt > 1:
-					nr, f = 4, s.tile
-				case rows-r >= 4:
-					nr, f = 4, s.column
-				case nt > 1:
-					f = s.row
-				}
-				f(&dst[t*ldd+r], 4*ldd, &w[r*ldw*size], ldw*size, &x[t*ldx], 4*ldx, main)
-				r += nr
+			f := s.tiles[ti]
+			if n := rows / 4; n > 0 {
+				f.four(&dst[t*ldd], 4*ldd, &w[0], ldw*size, &x[t*ldx], 4*ldx, main, n, flag)
 			}
-			t += nt
+			if r := rows &^ 3; r < rows {
+				f.one(&dst[t*ldd+r], 4*ldd, &w[r*ldw*size], ldw*size, &x[t*ldx], 4*ldx, main, rows-r, flag)
+			}
+			t += f.tokens
 		}
 		if main < k {
 			for t := range tokens {
 				for r := range rows {
 					dst[t*ldd+r] += dotGeneric(w[(r*ldw+main)*size:], x[t*ldx+main:t*ldx+k], dt)
 				}
+			}
+		}
+	}
+}
+
+// last takes the one token that no tile does.
+func (s dotsSet) last(dst []float32, w []byte, ldw int, x []float32, k int, add bool) {
+	depth := roundUp(k, 16) // a single stretch
+	if !add {
+		s.alone(&dst[0], &w[0], ldw, &x[0], k, depth, len(dst))
+		return
+	}
+	sums := make([]float32, len(dst))
+	s.alone(&sums[0], &w[0], ldw, &x[0], k, depth, len(dst))
+	addGeneric(dst, sums)
+}
+
+// tiledRow is the product of one token by the kernels that take it alone.
+func tiledRow(sets map[DType]dotsSet) func(dst []float32, w []byte, ldw int, dt DType, x []float32, k, depth, rows int) {
+	return func(dst []float32, w []byte, ldw int, dt DType, x []float32, k, depth, rows int) {
+		s, size := sets[dt], dt.Size()
+		main := k / s.multiple * s.multiple
+		_, _, _ = w[((rows-1)*ldw+k)*size-1], x[k-1], dst[rows-1]
+		if main > 0 {
+			s.alone(&dst[0], &w[0], ldw*size, &x[0], main, depth, rows)
+		} else {
+			clear(dst[:rows])
+		}
+		if main < k {
+			for r := range rows {
+				dst[r] += dotGeneric(w[(r*ldw+main)*size:], x[main:k], dt)
 			}
 		}
 	}

@@ -29,6 +29,21 @@ func maximumAVX2(x *float32, n int) float32
 //go:noescape
 func rotateAVX2(lo *float32, hi *float32, cos *float32, sin *float32, n int)
 
+// decodeF32AVX2 is decodeRows; ldd and lds count bytes, n is a positive multiple of 8.
+//
+//go:noescape
+func decodeF32AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+
+// decodeF16AVX2 is decodeRows; ldd and lds count bytes, n is a positive multiple of 8.
+//
+//go:noescape
+func decodeF16AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+
+// decodeBF16AVX2 is decodeRows; ldd and lds count bytes, n is a positive multiple of 8.
+//
+//go:noescape
+func decodeBF16AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+
 // encodeF16AVX2 rounds to half precision; n is a positive multiple of 8.
 //
 //go:noescape

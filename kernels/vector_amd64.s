@@ -118,6 +118,183 @@ next:
 	VZEROUPPER
 	RET
 
+// func decodeF32AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+// Requires: AVX, MMX+
+TEXT ·decodeF32AVX2(SB), NOSPLIT, $0-48
+	MOVQ  dst+0(FP), AX
+	MOVQ  ldd+8(FP), CX
+	MOVQ  src+16(FP), DX
+	MOVQ  lds+24(FP), BX
+	MOVQ  n+32(FP), SI
+	MOVQ  rows+40(FP), DI
+	MOVQ  BX, R8
+	IMULQ DI, R8
+	CMPQ  SI, $0x10
+	JL    last
+
+columns:
+	MOVQ AX, R9
+	MOVQ DX, R10
+	MOVQ DI, R11
+
+two:
+	VMOVUPS    (R10), Y0
+	VMOVUPS    Y0, (R9)
+	VMOVUPS    32(R10), Y0
+	VMOVUPS    Y0, 32(R9)
+	PREFETCHT1 (R10)(R8*1)
+	ADDQ       BX, R10
+	ADDQ       CX, R9
+	DECQ       R11
+	JNZ        two
+	ADDQ       $0x00000040, DX
+	ADDQ       $0x00000040, AX
+	SUBQ       $0x00000010, SI
+	CMPQ       SI, $0x10
+	JGE        columns
+
+last:
+	TESTQ SI, SI
+	JZ    done
+	MOVQ  AX, R9
+	MOVQ  DX, R10
+	MOVQ  DI, R11
+
+one:
+	VMOVUPS    (R10), Y0
+	VMOVUPS    Y0, (R9)
+	PREFETCHT1 (R10)(R8*1)
+	ADDQ       BX, R10
+	ADDQ       CX, R9
+	DECQ       R11
+	JNZ        one
+	ADDQ       $0x00000020, DX
+	ADDQ       $0x00000020, AX
+	SUBQ       $0x00000008, SI
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeF16AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+// Requires: AVX, F16C, MMX+
+TEXT ·decodeF16AVX2(SB), NOSPLIT, $0-48
+	MOVQ  dst+0(FP), AX
+	MOVQ  ldd+8(FP), CX
+	MOVQ  src+16(FP), DX
+	MOVQ  lds+24(FP), BX
+	MOVQ  n+32(FP), SI
+	MOVQ  rows+40(FP), DI
+	MOVQ  BX, R8
+	IMULQ DI, R8
+	CMPQ  SI, $0x10
+	JL    last
+
+columns:
+	MOVQ AX, R9
+	MOVQ DX, R10
+	MOVQ DI, R11
+
+two:
+	VCVTPH2PS  (R10), Y0
+	VMOVUPS    Y0, (R9)
+	VCVTPH2PS  16(R10), Y0
+	VMOVUPS    Y0, 32(R9)
+	PREFETCHT1 (R10)(R8*1)
+	ADDQ       BX, R10
+	ADDQ       CX, R9
+	DECQ       R11
+	JNZ        two
+	ADDQ       $0x00000020, DX
+	ADDQ       $0x00000040, AX
+	SUBQ       $0x00000010, SI
+	CMPQ       SI, $0x10
+	JGE        columns
+
+last:
+	TESTQ SI, SI
+	JZ    done
+	MOVQ  AX, R9
+	MOVQ  DX, R10
+	MOVQ  DI, R11
+
+one:
+	VCVTPH2PS  (R10), Y0
+	VMOVUPS    Y0, (R9)
+	PREFETCHT1 (R10)(R8*1)
+	ADDQ       BX, R10
+	ADDQ       CX, R9
+	DECQ       R11
+	JNZ        one
+	ADDQ       $0x00000010, DX
+	ADDQ       $0x00000020, AX
+	SUBQ       $0x00000008, SI
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeBF16AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·decodeBF16AVX2(SB), NOSPLIT, $0-48
+	MOVQ  dst+0(FP), AX
+	MOVQ  ldd+8(FP), CX
+	MOVQ  src+16(FP), DX
+	MOVQ  lds+24(FP), BX
+	MOVQ  n+32(FP), SI
+	MOVQ  rows+40(FP), DI
+	MOVQ  BX, R8
+	IMULQ DI, R8
+	CMPQ  SI, $0x10
+	JL    last
+
+columns:
+	MOVQ AX, R9
+	MOVQ DX, R10
+	MOVQ DI, R11
+
+two:
+	VPMOVZXWD  (R10), Y0
+	VPSLLD     $0x10, Y0, Y0
+	VMOVUPS    Y0, (R9)
+	VPMOVZXWD  16(R10), Y0
+	VPSLLD     $0x10, Y0, Y0
+	VMOVUPS    Y0, 32(R9)
+	PREFETCHT1 (R10)(R8*1)
+	ADDQ       BX, R10
+	ADDQ       CX, R9
+	DECQ       R11
+	JNZ        two
+	ADDQ       $0x00000020, DX
+	ADDQ       $0x00000040, AX
+	SUBQ       $0x00000010, SI
+	CMPQ       SI, $0x10
+	JGE        columns
+
+last:
+	TESTQ SI, SI
+	JZ    done
+	MOVQ  AX, R9
+	MOVQ  DX, R10
+	MOVQ  DI, R11
+
+one:
+	VPMOVZXWD  (R10), Y0
+	VPSLLD     $0x10, Y0, Y0
+	VMOVUPS    Y0, (R9)
+	PREFETCHT1 (R10)(R8*1)
+	ADDQ       BX, R10
+	ADDQ       CX, R9
+	DECQ       R11
+	JNZ        one
+	ADDQ       $0x00000010, DX
+	ADDQ       $0x00000020, AX
+	SUBQ       $0x00000008, SI
+
+done:
+	VZEROUPPER
+	RET
+
 // func encodeF16AVX2(dst *uint16, x *float32, n int)
 // Requires: AVX, F16C
 TEXT ·encodeF16AVX2(SB), NOSPLIT, $0-24

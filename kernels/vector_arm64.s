@@ -145,6 +145,98 @@ next:
 	BNE next
 	RET
 
+// func decodeF32NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+TEXT ·decodeF32NEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD ldd+8(FP), R1
+	MOVD src+16(FP), R2
+	MOVD lds+24(FP), R3
+	MOVD n+32(FP), R4
+	MOVD rows+40(FP), R5
+
+columns:
+	MOVD R0, R6
+	MOVD R2, R7
+	MOVD R5, R9
+
+next:
+	MOVD R7, R8
+	FMOVQ.P 16(R8), F0
+	FMOVQ.P 16(R8), F1
+	FMOVQ F0, 0(R6)
+	FMOVQ F1, 16(R6)
+	ADD R3, R7
+	ADD R1, R6
+	SUBS $1, R9
+	BNE next
+	ADD $32, R2
+	ADD $32, R0
+	SUBS $8, R4
+	BNE columns
+	RET
+
+// func decodeF16NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+TEXT ·decodeF16NEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD ldd+8(FP), R1
+	MOVD src+16(FP), R2
+	MOVD lds+24(FP), R3
+	MOVD n+32(FP), R4
+	MOVD rows+40(FP), R5
+
+columns:
+	MOVD R0, R6
+	MOVD R2, R7
+	MOVD R5, R9
+
+next:
+	MOVD R7, R8
+	FMOVQ.P 16(R8), F0
+	WORD $0x4e217801 // fcvtl2 v1.4s, v0.8h
+	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
+	FMOVQ F0, 0(R6)
+	FMOVQ F1, 16(R6)
+	ADD R3, R7
+	ADD R1, R6
+	SUBS $1, R9
+	BNE next
+	ADD $16, R2
+	ADD $32, R0
+	SUBS $8, R4
+	BNE columns
+	RET
+
+// func decodeBF16NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+TEXT ·decodeBF16NEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD ldd+8(FP), R1
+	MOVD src+16(FP), R2
+	MOVD lds+24(FP), R3
+	MOVD n+32(FP), R4
+	MOVD rows+40(FP), R5
+
+columns:
+	MOVD R0, R6
+	MOVD R2, R7
+	MOVD R5, R9
+
+next:
+	MOVD R7, R8
+	FMOVQ.P 16(R8), F0
+	WORD $0x6e613801 // shll2 v1.4s, v0.8h, #16
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FMOVQ F0, 0(R6)
+	FMOVQ F1, 16(R6)
+	ADD R3, R7
+	ADD R1, R6
+	SUBS $1, R9
+	BNE next
+	ADD $16, R2
+	ADD $32, R0
+	SUBS $8, R4
+	BNE columns
+	RET
+
 // func expSumNEON(dst *float32, x *float32, shift float32, n int) float32
 TEXT ·expSumNEON(SB), NOSPLIT, $0-36
 	MOVD dst+0(FP), R0

@@ -12,8 +12,10 @@ import (
 func floatKernels() {
 	for _, dt := range []string{"F32", "F16", "BF16"} {
 		for _, rows := range []int{1, 4} {
-			dots512(dt, rows, 4)
-			dots256(dt, rows, 2)
+			for _, tokens := range []int{2, 4, 6} {
+				dotsTile(wide512, dt, rows, tokens)
+			}
+			dotsTile(wide256, dt, rows, 2)
 		}
 		rowDots(wide512, dt)
 		rowDots(wide256, dt)
@@ -44,8 +46,6 @@ func rowBases(first reg.Register, stride reg.Register, tokens int) (bases []reg.
 	}
 }
 
-const dotsSignature = "func(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int)"
-
 func elementSize(dt string) int {
 	if dt == "F32" {
 		return 4
@@ -56,38 +56,12 @@ func elementSize(dt string) int {
 // dots is the state of one generated kernel: inner products of a few stored rows
 // with a few tokens.
 type dots struct {
+	wide
 	dt           string
-	rows, tokens int
-	vec          func() reg.VecVirtual
-	lanes        int
-	acc          [][]reg.VecVirtual
+	acc          [][]reg.VecVirtual // by token and row
 	w            []reg.VecVirtual
 	wAt, xAt     func(int) operand.Mem
 	wBase, xBase []reg.Register
-	k            reg.Register
-}
-
-func newDots(name, dt string, rows, tokens, lanes int, vec func() reg.VecVirtual, doc string) *dots {
-	TEXT(fmt.Sprintf("dots%s%sx%dx%d", dt, name, rows, tokens), NOSPLIT, dotsSignature)
-	Doc(fmt.Sprintf("dots%s%sx%dx%d is dotsGeneric for %d %s rows and %d tokens; ldc, ldw and ldx count bytes. %s", dt, name, rows, tokens, rows, dt, tokens, doc))
-	Pragma("noescape")
-	d := &dots{dt: dt, rows: rows, tokens: tokens, vec: vec, lanes: lanes}
-	d.wBase, d.wAt = rowBases(Load(Param("w"), GP64()), Load(Param("ldw"), GP64()), rows)
-	d.xBase, d.xAt = rowBases(Load(Param("x"), GP64()), Load(Param("ldx"), GP64()), tokens)
-	d.k = Load(Param("k"), GP64())
-	for range tokens {
-		var accs []reg.VecVirtual
-		for range rows {
-			v := vec()
-			VXORPS(v, v, v)
-			accs = append(accs, v)
-		}
-		d.acc = append(d.acc, accs)
-	}
-	for range rows {
-		d.w = append(d.w, vec())
-	}
-	return d
 }
 
 // step multiplies one vector of every row and token, after load has filled a
@@ -117,27 +91,123 @@ func (d *dots) advance() {
 	}
 }
 
-// finish adds up the lanes of every accumulator, always in the same order, and
-// stores the sums.
-func (d *dots) finish() {
-	c, ldc := Load(Param("c"), GP64()), Load(Param("ldc"), GP64())
-	y, h, k := YMM(), XMM(), XMM()
-	for t, accs := range d.acc {
-		for r, a := range accs {
-			lanesSum(a, d.lanes, y, h, k, operand.Mem{Base: c, Disp: 4 * r})
+// columns goes through k columns. Where the vectors are wide, k may be any, and
+// mask keeps loads of the last columns inside the rows.
+func (d *dots) columns(label string, k, n, mask reg.Register) {
+	MOVQ(k, n)
+	SHRQ(operand.Imm(d.shift()), n)
+	if d.lanes == 16 {
+		JZ(operand.LabelRef(label + "Tail"))
+	}
+	Label(label)
+	d.step(plainLoad)
+	d.advance()
+	DECQ(n)
+	JNZ(operand.LabelRef(label))
+	if d.lanes == 16 {
+		Label(label + "Tail")
+		TESTQ(operand.U32(15), k)
+		JZ(operand.LabelRef(label + "Whole"))
+		d.step(func(m operand.Mem, dt string, v reg.VecVirtual) { maskedLoad(m, dt, mask, v) })
+		Label(label + "Whole")
+	}
+}
+
+func (d *dots) shift() uint64 { return map[int]uint64{8: 3, 16: 4}[d.lanes] }
+
+// tailMask is the mask of the columns of k beyond whole vectors.
+func tailMask(k reg.Register) reg.Register {
+	mask, bits, rest := K(), GP64(), GP64()
+	MOVQ(k, rest)
+	ANDQ(operand.Imm(15), rest)
+	MOVQ(operand.I32(-1), bits)
+	BZHIQ(rest, bits, bits)
+	KMOVW(bits.As32(), mask)
+	return mask
+}
+
+// dotsTile generates the inner products of any number of rows, one or four at a
+// time, with a few tokens.
+func dotsTile(w wide, dt string, rows, tokens int) {
+	name := fmt.Sprintf("dots%s%sx%dx%d", dt, w.name, rows, tokens)
+	TEXT(name, NOSPLIT, "func(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)")
+	what := "k is a positive multiple of 8"
+	if w.lanes == 16 {
+		what = "any k"
+	}
+	Doc(fmt.Sprintf("%s is dotsGeneric for times %d %s rows and %d tokens; ldc, ldw and ldx count bytes, add is 0 or 1; %s.", name, rows, dt, tokens, what))
+	Pragma("noescape")
+	d := &dots{wide: w, dt: dt}
+	row, ldw, ldx := Load(Param("w"), GP64()), Load(Param("ldw"), GP64()), Load(Param("ldx"), GP64())
+	k, times, n := Load(Param("k"), GP64()), Load(Param("times"), GP64()), GP64()
+	var mask reg.Register
+	if w.lanes == 16 {
+		mask = tailMask(k)
+	}
+	for range tokens {
+		var accs []reg.VecVirtual
+		for range rows {
+			accs = append(accs, w.vec())
 		}
-		if t+1 < d.tokens {
-			ADDQ(ldc, c)
+		d.acc = append(d.acc, accs)
+	}
+	for range rows {
+		d.w = append(d.w, w.vec())
+	}
+
+	Label("rows")
+	first, x := GP64(), GP64()
+	MOVQ(row, first)
+	Load(Param("x"), x)
+	d.wBase, d.wAt = rowBases(first, ldw, rows)
+	d.xBase, d.xAt = rowBases(x, ldx, tokens)
+	for _, accs := range d.acc {
+		for _, a := range accs {
+			VXORPS(a, a, a)
 		}
 	}
+	d.columns("next", k, n, mask)
+	c, add := GP64(), GP64()
+	Load(Param("c"), c)
+	Load(Param("add"), add)
+	TESTQ(add, add)
+	for t, accs := range d.acc {
+		out := operand.Mem{Base: c}
+		if rows == 4 {
+			sums := d.lanesSum4(accs)
+			addUnlessZero(fmt.Sprintf("store%d", t), func() { VADDPS(out, sums, sums) })
+			VMOVUPS(sums, out)
+		} else {
+			sum := d.lanesSum(accs[0])
+			addUnlessZero(fmt.Sprintf("store%d", t), func() { VADDSS(out, sum, sum) })
+			VMOVSS(sum, out)
+		}
+		if t+1 < tokens { // LEAQ and not ADDQ, which would change the flags
+			ldc := GP64()
+			Load(Param("ldc"), ldc)
+			LEAQ(operand.Mem{Base: c, Index: ldc, Scale: 1}, c)
+		}
+	}
+	ADDQ(operand.Imm(uint64(4*rows)), operand.NewParamAddr("c", 0))
+	LEAQ(operand.Mem{Base: row, Index: ldw, Scale: uint8(rows)}, row)
+	DECQ(times)
+	JNZ(operand.LabelRef("rows"))
 	VZEROUPPER()
 	RET()
 }
 
-// lanesSum stores the sum of the lanes of a, always added in the same order; y, h
-// and k are for its use.
-func lanesSum(a reg.VecVirtual, lanes int, y, h, k reg.VecVirtual, dst operand.Mem) {
-	if lanes == 16 {
+// addUnlessZero jumps over f if the flags say that there is nothing to add to.
+func addUnlessZero(label string, f func()) {
+	JZ(operand.LabelRef(label))
+	f()
+	Label(label)
+}
+
+// halves adds the upper half of the lanes of a to the lower, down to four.
+func (d *dots) halves(a reg.VecVirtual) reg.VecVirtual {
+	h := XMM()
+	if d.lanes == 16 {
+		y := YMM()
 		VEXTRACTF64X4(operand.Imm(1), a, y)
 		VADDPS(a.AsY(), y, y)
 		VEXTRACTF32X4(operand.Imm(1), y, h)
@@ -146,11 +216,35 @@ func lanesSum(a reg.VecVirtual, lanes int, y, h, k reg.VecVirtual, dst operand.M
 		VEXTRACTF128(operand.Imm(1), a, h)
 		VADDPS(a.AsX(), h, h)
 	}
+	return h
+}
+
+// lanesSum returns the sum of the lanes of a: of halves, and halves of these.
+func (d *dots) lanesSum(a reg.VecVirtual) reg.VecVirtual {
+	h, k := d.halves(a), XMM()
 	VPSRLDQ(operand.Imm(8), h, k)
 	VADDPS(k, h, h)
 	VPSRLDQ(operand.Imm(4), h, k)
 	VADDSS(k, h, h)
-	VMOVSS(h, dst)
+	return h
+}
+
+// lanesSum4 returns the sums of four vectors, added in the order of lanesSum.
+func (d *dots) lanesSum4(a []reg.VecVirtual) reg.VecVirtual {
+	var pairs [2]reg.VecVirtual // lanes 0+2 and 1+3 of two vectors
+	for i := range pairs {
+		h, k := d.halves(a[2*i]), d.halves(a[2*i+1])
+		low, high := XMM(), XMM()
+		VUNPCKLPD(k, h, low)
+		VUNPCKHPD(k, h, high)
+		VADDPS(high, low, low)
+		pairs[i] = low
+	}
+	even, odd := XMM(), XMM()
+	VSHUFPS(operand.Imm(0x88), pairs[1], pairs[0], even)
+	VSHUFPS(operand.Imm(0xdd), pairs[1], pairs[0], odd)
+	VADDPS(odd, even, even)
+	return even
 }
 
 // maskedLoad is plainLoad of the lanes of a mask; the others are zero.
@@ -177,91 +271,46 @@ func plainLoad(m operand.Mem, dt string, v reg.VecVirtual) {
 	}
 }
 
-func dots512(dt string, rows, tokens int) {
-	d := newDots("AVX512", dt, rows, tokens, 16, func() reg.VecVirtual { return ZMM() }, "Any k.")
-	n := GP64()
-	MOVQ(d.k, n)
-	SHRQ(operand.Imm(4), n)
-	JZ(operand.LabelRef("tail"))
-	Label("next")
-	d.step(plainLoad)
-	d.advance()
-	DECQ(n)
-	JNZ(operand.LabelRef("next"))
-	Label("tail")
-	ANDQ(operand.Imm(15), d.k)
-	JZ(operand.LabelRef("done"))
-	// The mask keeps loads inside the rows; masked-off lanes are zero.
-	mask, bits := K(), GP64()
-	MOVQ(operand.I32(-1), bits)
-	BZHIQ(d.k, bits, bits)
-	KMOVW(bits.As32(), mask)
-	d.step(func(m operand.Mem, dt string, v reg.VecVirtual) { maskedLoad(m, dt, mask, v) })
-	Label("done")
-	d.finish()
-}
-
-func dots256(dt string, rows, tokens int) {
-	d := newDots("AVX2", dt, rows, tokens, 8, func() reg.VecVirtual { return YMM() }, "k is a positive multiple of 8.")
-	SHRQ(operand.Imm(3), d.k)
-	Label("next")
-	d.step(plainLoad)
-	d.advance()
-	DECQ(d.k)
-	JNZ(operand.LabelRef("next"))
-	d.finish()
-}
-
 // rowDots generates the inner products of one token with rows one after the
-// other: a single stream of weights, in sums formed like those of dots.
+// other: a single stream of weights, in sums formed like those of dotsTile, of one
+// stretch of columns after the other.
 func rowDots(w wide, dt string) {
 	name := fmt.Sprintf("rowDots%s%s", dt, w.name)
-	TEXT(name, NOSPLIT, "func(c *float32, w *byte, ldw int, x *float32, k int, rows int)")
+	TEXT(name, NOSPLIT, "func(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)")
 	what := "k is a positive multiple of 8"
 	if w.lanes == 16 {
 		what = "any k"
 	}
-	Doc(fmt.Sprintf("%s is dotsGeneric for one token; ldw counts bytes, %s.", name, what))
+	Doc(fmt.Sprintf("%s is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, %s.", name, what))
 	Pragma("noescape")
 	c, row, ldw, rows := Load(Param("c"), GP64()), Load(Param("w"), GP64()), Load(Param("ldw"), GP64()), Load(Param("rows"), GP64())
-	d := &dots{dt: dt, rows: 1, tokens: 1, vec: w.vec, lanes: w.lanes, k: Load(Param("k"), GP64())}
-	acc := w.vec()
+	k, depth := Load(Param("k"), GP64()), Load(Param("depth"), GP64())
+	d := &dots{wide: w, dt: dt}
+	acc, total := w.vec(), XMM()
 	d.acc, d.w = [][]reg.VecVirtual{{acc}}, []reg.VecVirtual{w.vec()}
-	p, x, n := GP64(), GP64(), GP64()
+	p, x, n, left, stretch := GP64(), GP64(), GP64(), GP64(), GP64()
 	d.wBase, d.wAt = rowBases(p, nil, 1)
 	d.xBase, d.xAt = rowBases(x, nil, 1)
-	mask, bits, rest := K(), GP64(), GP64()
-	if w.lanes == 16 { // the mask keeps loads inside the rows
-		MOVQ(d.k, rest)
-		ANDQ(operand.Imm(15), rest)
-		MOVQ(operand.I32(-1), bits)
-		BZHIQ(rest, bits, bits)
-		KMOVW(bits.As32(), mask)
+	var mask reg.Register
+	if w.lanes == 16 {
+		mask = tailMask(k) // of the last stretch: the others are whole
 	}
-	shift := map[int]uint64{8: 3, 16: 4}[w.lanes]
 
 	Label("row")
-	VXORPS(acc, acc, acc)
 	MOVQ(row, p)
 	Load(Param("x"), x)
-	MOVQ(d.k, n)
-	SHRQ(operand.Imm(shift), n)
-	if w.lanes == 16 {
-		JZ(operand.LabelRef("tail"))
-	}
-	Label("next")
-	d.step(plainLoad)
-	d.advance()
-	DECQ(n)
-	JNZ(operand.LabelRef("next"))
-	if w.lanes == 16 {
-		Label("tail")
-		TESTQ(rest, rest)
-		JZ(operand.LabelRef("whole"))
-		d.step(func(m operand.Mem, dt string, v reg.VecVirtual) { maskedLoad(m, dt, mask, v) })
-		Label("whole")
-	}
-	lanesSum(acc, w.lanes, YMM(), XMM(), XMM(), operand.Mem{Base: c})
+	MOVQ(k, left)
+	VXORPS(total, total, total)
+	Label("stretch")
+	MOVQ(depth, stretch)
+	CMPQ(stretch, left)
+	CMOVQGT(left, stretch)
+	VXORPS(acc, acc, acc)
+	d.columns("next", stretch, n, mask)
+	VADDSS(d.lanesSum(acc), total, total)
+	SUBQ(stretch, left)
+	JNZ(operand.LabelRef("stretch"))
+	VMOVSS(total, operand.Mem{Base: c})
 	ADDQ(operand.Imm(4), c)
 	ADDQ(ldw, row)
 	DECQ(rows)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -116,6 +118,10 @@ func vectorKernels() {
 	VZEROUPPER()
 	RET()
 
+	decode("F32")
+	decode("F16")
+	decode("BF16")
+
 	TEXT("encodeF16AVX2", NOSPLIT, "func(dst *uint16, x *float32, n int)")
 	Doc("encodeF16AVX2 rounds to half precision; n is a positive multiple of 8.")
 	Pragma("noescape")
@@ -129,6 +135,58 @@ func vectorKernels() {
 	ADDQ(operand.Imm(16), d16)
 	SUBQ(operand.Imm(8), n)
 	JNZ(operand.LabelRef("next"))
+	VZEROUPPER()
+	RET()
+}
+
+// decode generates the conversion of rows of floats to float32, column by column:
+// as many streams from memory as there are rows hide its latency.
+func decode(dt string) {
+	name := fmt.Sprintf("decode%sAVX2", dt)
+	TEXT(name, NOSPLIT, "func(dst *float32, ldd int, src *byte, lds int, n int, rows int)")
+	Doc(name + " is decodeRows; ldd and lds count bytes, n is a positive multiple of 8.")
+	Pragma("noescape")
+	dst, ldd, src, lds := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64()), Load(Param("src"), GP64()), Load(Param("lds"), GP64())
+	n, rows := Load(Param("n"), GP64()), Load(Param("rows"), GP64())
+	after := GP64() // from a row to the same one of as many that will be next
+	MOVQ(lds, after)
+	IMULQ(rows, after)
+	to, from, left := GP64(), GP64(), GP64()
+	// columns copies a number of vectors of every row: two, in float32 a whole line
+	// of the cache, because the lines of rows often fall on the same place there.
+	columns := func(label string, vectors int) {
+		MOVQ(dst, to)
+		MOVQ(src, from)
+		MOVQ(rows, left)
+		Label(label)
+		for i := range vectors {
+			v := YMM()
+			plainLoad(operand.Mem{Base: from, Disp: i * 8 * elementSize(dt)}, dt, v)
+			if dt == "BF16" {
+				VPSLLD(operand.Imm(16), v, v)
+			}
+			VMOVUPS(v, operand.Mem{Base: to, Disp: 32 * i})
+		}
+		PREFETCHT1(operand.Mem{Base: from, Index: after, Scale: 1})
+		ADDQ(lds, from)
+		ADDQ(ldd, to)
+		DECQ(left)
+		JNZ(operand.LabelRef(label))
+		ADDQ(operand.U32(uint64(vectors*8*elementSize(dt))), src)
+		ADDQ(operand.U32(uint64(vectors*32)), dst)
+		SUBQ(operand.U32(uint64(vectors*8)), n)
+	}
+	CMPQ(n, operand.Imm(16))
+	JL(operand.LabelRef("last"))
+	Label("columns")
+	columns("two", 2)
+	CMPQ(n, operand.Imm(16))
+	JGE(operand.LabelRef("columns"))
+	Label("last")
+	TESTQ(n, n)
+	JZ(operand.LabelRef("done"))
+	columns("one", 1)
+	Label("done")
 	VZEROUPPER()
 	RET()
 }

@@ -12,12 +12,14 @@ func floatKernels(f *file) {
 	}
 }
 
-// dots generates the inner products of a few stored rows with a few tokens. Four
-// sums stand for each, and are added up in the same order in every tile.
+// dots generates the inner products of a few tokens with any number of rows, one
+// or four at a time. Four sums stand for each, and are added up in the same order
+// in every tile.
 func dots(f *file, dt string, rows, tokens int) {
 	name := fmt.Sprintf("dots%sNEON%dx%d", dt, rows, tokens)
-	k := f.begin(name, fmt.Sprintf("%s is dotsGeneric for %d %s rows and %d tokens; ldc, ldw and ldx count bytes. k is a positive multiple of 8.", name, rows, dt, tokens), "",
-		"c *float32", "ldc int", "w *byte", "ldw int", "x *float32", "ldx int", "k int")
+	k := f.begin(name, fmt.Sprintf("%s is dotsGeneric for times %d %s rows and %d tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.", name, rows, dt, tokens), "",
+		"c *float32", "ldc int", "w *byte", "ldw int", "x *float32", "ldx int", "k int", "times int", "add int")
+	k.label("rows")
 	ws, xs := k.apart(k.param("w"), k.param("ldw"), rows), k.apart(k.param("x"), k.param("ldx"), tokens)
 	n := k.param("k")
 	acc := make([][]vec, tokens)
@@ -43,23 +45,51 @@ func dots(f *file, dt string, rows, tokens int) {
 	}
 	k.op("SUBS $8, %v", n)
 	k.op("BNE next")
-	c, ldc := ws[0], n
+	c, ldc, add := ws[0], n, xs[0]
 	k.reload("c", c)
 	k.reload("ldc", ldc)
+	k.reload("add", add)
 	for t, a := range acc {
 		if rows == 4 {
 			k.arm("faddp %v.4s, %v.4s, %v.4s", a[0], a[0], a[1])
 			k.arm("faddp %v.4s, %v.4s, %v.4s", a[2], a[2], a[3])
 			k.arm("faddp %v.4s, %v.4s, %v.4s", a[0], a[0], a[2])
-			k.vstore(a[0], c, 0)
 		} else {
 			k.total(a[0])
+		}
+		store := fmt.Sprintf("store%d", t)
+		k.op("CBZ %v, %s", add, store)
+		if rows == 4 {
+			k.load(x[0], c, 0)
+		} else {
+			k.op("FMOVS (%v), F%d", c, int(x[0]))
+		}
+		k.arm("fadd %v.4s, %v.4s, %v.4s", a[0], a[0], x[0])
+		k.label(store)
+		if rows == 4 {
+			k.vstore(a[0], c, 0)
+		} else {
 			k.op("FMOVS F%d, (%v)", int(a[0]), c)
 		}
 		if t+1 < tokens {
 			k.op("ADD %v, %v", ldc, c)
 		}
 	}
+	// The next rows.
+	p, by := ws[0], n
+	k.reload("c", p)
+	k.op("ADD $%d, %v", 4*rows, p)
+	k.op("MOVD %v, c+%d(FP)", p, k.at["c"])
+	k.reload("w", p)
+	k.reload("ldw", by)
+	for range rows {
+		k.op("ADD %v, %v", by, p)
+	}
+	k.op("MOVD %v, w+%d(FP)", p, k.at["w"])
+	k.reload("times", p)
+	k.op("SUBS $1, %v", p)
+	k.op("MOVD %v, times+%d(FP)", p, k.at["times"])
+	k.op("BNE rows")
 	k.op("RET")
 }
 

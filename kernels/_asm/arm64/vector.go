@@ -1,6 +1,9 @@
 package main
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // loop generates one over n elements, a positive multiple of 8, two vectors at a
 // time. body turns one of them, the half 0 or 1, of what lies at from into what is
@@ -38,6 +41,9 @@ func vectorKernels(f *file) {
 	maximum(f)
 	rotate(f)
 	encodeF16(f)
+	decode(f, "F32")
+	decode(f, "F16")
+	decode(f, "BF16")
 	expSum(f)
 	swiGLU(f)
 }
@@ -126,5 +132,38 @@ func encodeF16(f *file) {
 	k.op("FMOVQ.P F%d, 16(%v)", int(lo), dst)
 	k.op("SUBS $8, %v", n)
 	k.op("BNE next")
+	k.op("RET")
+}
+
+// decode generates the conversion of rows of floats to float32, column by column:
+// as many streams from memory as there are rows hide its latency.
+func decode(f *file, dt string) {
+	name := fmt.Sprintf("decode%sNEON", dt)
+	k := f.begin(name, name+" is decodeRows; ldd and lds count bytes"+multiple, "",
+		"dst *float32", "ldd int", "src *byte", "lds int", "n int", "rows int")
+	dst, ldd, src, lds, n, rows := k.param("dst"), k.param("ldd"), k.param("src"), k.param("lds"), k.param("n"), k.param("rows")
+	to, from, at, left := k.gp(), k.gp(), k.gp(), k.gp()
+	v := [2]vec{k.vec(), k.vec()}
+	k.label("columns")
+	k.op("MOVD %v, %v", dst, to)
+	k.op("MOVD %v, %v", src, from)
+	k.op("MOVD %v, %v", rows, left)
+	k.label("next")
+	k.op("MOVD %v, %v", from, at)
+	k.eight(dt, v, at)
+	k.vstore(v[0], to, 0)
+	k.vstore(v[1], to, 16)
+	k.op("ADD %v, %v", lds, from)
+	k.op("ADD %v, %v", ldd, to)
+	k.op("SUBS $1, %v", left)
+	k.op("BNE next")
+	size := 4
+	if dt != "F32" {
+		size = 2
+	}
+	k.op("ADD $%d, %v", 8*size, src)
+	k.op("ADD $32, %v", dst)
+	k.op("SUBS $8, %v", n)
+	k.op("BNE columns")
 	k.op("RET")
 }
