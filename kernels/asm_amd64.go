@@ -47,6 +47,7 @@ func archOps(isa ISA) vectorOps {
 		squares: squaresAVX2, scaleMul: scaleMulAVX2, add: addAVX2, maximum: maximumAVX2,
 		rotate: rotateAVX2, encodeF16: encodeF16AVX2,
 	}.ops()
+	ops.extent, ops.roundGroup = extentAsm, roundGroupAsm
 	ops.scores = tiledScores(map[DType][]scoresTile{
 		F32: {{4, scoresF32AVX2x4}, {2, scoresF32AVX2x2}, {1, scoresF32AVX2x1}},
 		F16: {{4, scoresF16AVX2x4}, {2, scoresF16AVX2x2}, {1, scoresF16AVX2x1}},
@@ -99,6 +100,31 @@ func archPackLines(dst, src []byte, rowBytes, lines, bits int) bool {
 		packLines8AVX2(&dst[0], &src[0], rowBytes, lines)
 	}
 	return true
+}
+
+// extentAsm is extentGeneric but for NaNs, of which there are none.
+func extentAsm(x []float32) (lo, hi float32) {
+	n := len(x) &^ 7
+	if n > 0 {
+		lo, hi = extentAVX2(&x[0], n)
+	}
+	for _, v := range x[n:] {
+		lo, hi = min(lo, v), max(hi, v)
+	}
+	return lo, hi
+}
+
+func roundGroupAsm(dst []byte, x []float32, bits int, g Grid, sums *RoundSums) {
+	n := len(x) &^ 7
+	if n > 0 {
+		_ = dst[n*bits/8-1]
+		f := roundGroup4AVX2
+		if bits == 8 {
+			f = roundGroup8AVX2
+		}
+		f(&dst[0], &x[0], n, float64(g.Scale), float64(g.Zero), float64(g.Low), float64(g.High), &sums.Err[0])
+	}
+	roundGroupGeneric(dst[n*bits/8:], x[n:], bits, g, sums)
 }
 
 // readMemory reads b, whose length is a multiple of 256.

@@ -108,6 +108,13 @@ func DecodeFloats(dst []float32, src []byte, dt DType) {
 			dst[i] = f16Table[binary.LittleEndian.Uint16(src[2*i:])]
 		}
 	case BF16:
+		for ; len(dst) >= 4; dst, src = dst[4:], src[8:] {
+			four := binary.LittleEndian.Uint64(src)
+			dst[0] = math.Float32frombits(uint32(four) << 16)
+			dst[1] = math.Float32frombits(uint32(four) & 0xffff0000)
+			dst[2] = math.Float32frombits(uint32(four>>32) << 16)
+			dst[3] = math.Float32frombits(uint32(four>>32) & 0xffff0000)
+		}
 		for i := range dst {
 			dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
 		}

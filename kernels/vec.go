@@ -17,6 +17,9 @@ type vectorOps struct {
 	rotate    func(lo, hi, cos, sin []float32)
 	encodeF16 func(dst []uint16, x []float32)
 
+	extent     func(x []float32) (lo, hi float32)
+	roundGroup func(dst []byte, x []float32, bits int, g Grid, sums *RoundSums)
+
 	scores func(dst []float32, ldd int, q []float32, keys []byte, dt DType, blocks, dim, rows int)
 	values func(dst []float32, ldd int, weights []float32, ldw int, values []byte, dt DType, n, width, rows int)
 }
@@ -25,7 +28,7 @@ func genericOps() vectorOps {
 	return vectorOps{
 		expSum: expSumGeneric, swiGLU: swiGLUGeneric, quantizeBlocks: quantizeBlocksGeneric,
 		squares: squaresGeneric, scaleMul: scaleMulGeneric, add: addGeneric, maximum: maximumGeneric,
-		rotate: rotateGeneric, encodeF16: encodeF16Generic, scores: scoresGeneric, values: valuesGeneric,
+		rotate: rotateGeneric, encodeF16: encodeF16Generic, extent: extentGeneric, roundGroup: roundGroupGeneric, scores: scoresGeneric, values: valuesGeneric,
 	}
 }
 

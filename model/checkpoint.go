@@ -11,8 +11,10 @@ import (
 	"io/fs"
 	"maps"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"nibble/kernels"
 	"nibble/model/chat"
@@ -322,8 +324,8 @@ func (c *Checkpoint) DType() string {
 	return out
 }
 
-// Hash returns a SHA-256 over the configuration and every tensor, in hexadecimal:
-// the identity of the model. It reads all weights, once.
+// Hash returns a SHA-256 over the configuration and the SHA-256 of every tensor,
+// in hexadecimal: the identity of the model. It reads all weights, once.
 func (c *Checkpoint) Hash() string { return c.hash() }
 
 // Release says that a tensor's mapped pages are not needed soon, so that a pass
@@ -349,18 +351,31 @@ func (c *Checkpoint) release(part []byte) {
 }
 
 // hashChunk bounds the pages that hashing holds at once.
-const hashChunk = 16 << 20
+const hashChunk = 4 << 20
 
 func (c *Checkpoint) computeHash() string {
+	names := c.Names()
+	sums := make([][]byte, len(names))
+	var next atomic.Int64
+	var done sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		done.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(names); i = int(next.Add(1)) - 1 {
+				h := sha256.New()
+				for part := range slices.Chunk(c.tensors[names[i]].data, hashChunk) {
+					h.Write(part)
+					c.release(part)
+				}
+				sums[i] = h.Sum(nil)
+			}
+		})
+	}
+	done.Wait()
 	h := sha256.New()
 	h.Write(c.Config.Raw)
-	for _, name := range c.Names() {
+	for i, name := range names {
 		t := c.tensors[name]
-		fmt.Fprintf(h, "\n%s %s %v\n", name, t.dtype, t.shape)
-		for part := range slices.Chunk(t.data, hashChunk) {
-			h.Write(part)
-			c.release(part)
-		}
+		fmt.Fprintf(h, "\n%s %s %v %x\n", name, t.dtype, t.shape, sums[i])
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -37,13 +37,18 @@ func rangeOf(x []float32) (lo, hi float64) {
 }
 
 // plainGrid spans the group's range.
+func plainGrid(x []float32, spec Spec) grid {
+	lo, hi := rangeOf(x)
+	return gridOver(lo, hi, spec)
+}
+
+// gridOver spans a range that holds zero.
 //
 // Symmetric codes of 4 bits reach from -8 to 7: the weight of largest magnitude,
 // whatever its sign, is put on the -8 by a scale of the opposite sign, so that
 // the whole range is used (the same choice as GGUF's Q4_0). With 8 bits it is
 // put on -127.
-func plainGrid(x []float32, spec Spec) grid {
-	lo, hi := rangeOf(x)
+func gridOver(lo, hi float64, spec Spec) grid {
 	if spec.Sym {
 		extreme := lo
 		if hi > -lo {

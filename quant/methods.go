@@ -44,9 +44,9 @@ func quantize(ctx context.Context, eng *kernels.Engine, rows, cols int, spec Spe
 		return nil, Stats{}, err
 	}
 	errs := make([]rowError, rows)
-	bufs := make([][2][]float32, eng.Threads())
+	bufs := make([][]float32, eng.Threads())
 	for i := range bufs {
-		bufs[i] = [2][]float32{make([]float32, cols), make([]float32, cols)}
+		bufs[i] = make([]float32, cols)
 	}
 	slab := max(1, slabWeights/cols)
 	for at := 0; at < rows; at += slab {
@@ -55,20 +55,18 @@ func quantize(ctx context.Context, eng *kernels.Engine, rows, cols int, spec Spe
 		}
 		n := min(slab, rows-at)
 		eng.For(n, func(worker, lo, hi int) {
-			buf, back := bufs[worker][0], bufs[worker][1]
+			var sums kernels.RoundSums
 			for r := at + lo; r < at+hi; r++ {
-				w := row(buf, r)
-				if errs[r].bad = firstNotFinite(w); errs[r].bad >= 0 {
-					continue
-				}
-				quantizeRow(q, w, h, r, spec)
-				q.DequantRow(back, r)
-				errs[r].measure(w, back)
+				sums = kernels.RoundSums{}
+				quantizeRow(eng, q, row(bufs[worker], r), h, r, spec, &sums)
+				errs[r].add(sums)
 			}
 		})
 		for r := at; r < at+n; r++ {
-			if c := errs[r].bad; c >= 0 {
-				return nil, Stats{}, fmt.Errorf("%w: row %d, column %d is %v", ErrNotFinite, r, c, row(bufs[0][0], r)[c])
+			if e := errs[r].energy; math.IsNaN(e) || math.IsInf(e, 0) {
+				w := row(bufs[0], r)
+				c := firstNotFinite(w)
+				return nil, Stats{}, fmt.Errorf("%w: row %d, column %d is %v", ErrNotFinite, r, c, w[c])
 			}
 		}
 		if step != nil {
@@ -91,8 +89,14 @@ func firstNotFinite(w []float32) int {
 // rowError holds the sums of one row, added up in order so that the total does
 // not depend on threads.
 type rowError struct {
-	err, energy, worst float64
-	bad                int // first column that is not finite, or -1
+	err, energy, worst float64 // energy is not finite exactly if a weight is not
+}
+
+// add takes over what rounding a row summed up.
+func (e *rowError) add(s kernels.RoundSums) {
+	e.err += s.Err[0] + s.Err[1] + (s.Err[2] + s.Err[3])
+	e.energy += s.Energy[0] + s.Energy[1] + (s.Energy[2] + s.Energy[3])
+	e.worst = max(e.worst, s.Worst[0], s.Worst[1], s.Worst[2], s.Worst[3])
 }
 
 func (e *rowError) measure(w, back []float32) {
@@ -118,26 +122,29 @@ func total(rows []rowError, n int) Stats {
 	return s
 }
 
-func quantizeRow(q *kernels.QTensor, row, h []float32, r int, spec Spec) {
-	width, groups := q.Scheme.GroupWidth(q.Cols), q.Groups()
+// quantizeRow stores a row group by group and adds up what that does to it.
+func quantizeRow(eng *kernels.Engine, q *kernels.QTensor, row, h []float32, r int, spec Spec, sums *kernels.RoundSums) {
+	width, groups, bits := q.Scheme.GroupWidth(q.Cols), q.Groups(), q.Scheme.Bits
+	codes := q.Codes[r*q.RowBytes():][:q.RowBytes()]
+	on := kernels.Grid{Low: q.Scheme.MinCode(), High: q.Scheme.MaxCode()}
 	for g := range groups {
-		x := row[g*width : min((g+1)*width, q.Cols)]
+		from, to := g*width, min((g+1)*width, q.Cols)
+		x := row[from:to]
 		var best grid
 		switch {
 		case spec.Method == RTN:
-			best = plainGrid(x, spec)
+			lo, hi := eng.Range(x)
+			best = gridOver(float64(lo), float64(hi), spec)
 		case h == nil:
 			best = searchGrid(x, nil, spec)
 		default:
-			best = searchGrid(x, h[g*width:min((g+1)*width, q.Cols)], spec)
+			best = searchGrid(x, h[from:to], spec)
 		}
 		q.Scales[r*groups+g] = best.scale
 		if !spec.Sym {
 			q.Zeros[r*groups+g] = uint8(best.zero)
 		}
-		scale := kernels.F16ToF32(best.scale)
-		for i, v := range x {
-			q.SetCode(r, g*width+i, uint8(code(v, scale, best.zero, q.Scheme)))
-		}
+		on.Scale, on.Zero = kernels.F16ToF32(best.scale), best.zero
+		eng.RoundGroup(codes[from*bits/8:], x, bits, on, sums)
 	}
 }

@@ -103,6 +103,7 @@ func BenchmarkQuantize(b *testing.B) {
 // Symmetric codes of 8 bits leave -128 alone, on whichever side the largest
 // weight is, and still put it within half a step.
 func TestEightBitCodesReach127(t *testing.T) {
+	eng := engine(t, 1)
 	for name, x := range groups(64) {
 		for _, method := range Methods() {
 			for _, sign := range []float32{1, -1} {
@@ -115,7 +116,7 @@ func TestEightBitCodesReach127(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				quantizeRow(q, row, nil, 0, spec)
+				quantizeRow(eng, q, row, nil, 0, spec, new(kernels.RoundSums))
 				for i := range row {
 					if q.Code(0, i) == 0 {
 						t.Errorf("%s %s: weight %g has the code of -128", name, method, row[i])

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	set := flag.String("set", "", "which kernels to generate: int, float, attention, pack, vector or limits")
+	set := flag.String("set", "", "which kernels to generate: int, float, attention, pack, round, vector or limits")
 	vex := flag.String("vex", "", "rewrite the 256-bit VPDPBUSD instructions of this file")
 	flag.Parse()
 	if *vex != "" {
@@ -34,6 +34,8 @@ func main() {
 		attentionKernels()
 	case "pack":
 		packKernels()
+	case "round":
+		roundKernels()
 	case "vector":
 		vectorKernels()
 	case "limits":
