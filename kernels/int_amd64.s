@@ -12,7 +12,7 @@
 #endif
 
 // func mul4symAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
-// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·mul4symAVX512VNNIx1(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
@@ -73,6 +73,10 @@ groupBlock:
 	VPDPBUSD.BCST    28(CX), Z11, Z12
 	VCVTDQ2PS        Z12, Z12
 	VFMADD231PS.BCST 32(CX), Z12, Z1
+	PREFETCHT0       512(AX)
+	PREFETCHT0       576(AX)
+	PREFETCHT0       640(AX)
+	PREFETCHT0       704(AX)
 	ADDQ             $0x00000100, AX
 	ADDQ             R8, CX
 	DECQ             R11
@@ -140,6 +144,11 @@ singleNext:
 	VCVTDQ2PS     Z11, Z11
 	VMULPS.BCST   32(CX), Z11, Z11
 	VFMADD231PS   Z11, Z2, Z1
+	PREFETCHT0    512(AX)
+	PREFETCHT0    576(AX)
+	PREFETCHT0    640(AX)
+	PREFETCHT0    704(AX)
+	PREFETCHT0    768(AX)
 	ADDQ          $0x00000100, AX
 	ADDQ          DI, CX
 	DECQ          SI
@@ -2926,7 +2935,7 @@ singleDone:
 	RET
 
 // func mul4asymAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
-// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·mul4asymAVX512VNNIx1(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
@@ -2991,6 +3000,10 @@ groupBlock:
 	VPDPBUSD.BCST    28(CX), Z12, Z13
 	VCVTDQ2PS        Z13, Z13
 	VFMADD231PS.BCST 32(CX), Z13, Z1
+	PREFETCHT0       512(AX)
+	PREFETCHT0       576(AX)
+	PREFETCHT0       640(AX)
+	PREFETCHT0       704(AX)
 	ADDQ             $0x00000100, AX
 	ADDQ             R8, CX
 	DECQ             R12
@@ -3062,6 +3075,11 @@ singleNext:
 	VCVTDQ2PS     Z12, Z12
 	VMULPS.BCST   32(CX), Z12, Z12
 	VFMADD231PS   Z12, Z3, Z1
+	PREFETCHT0    512(AX)
+	PREFETCHT0    576(AX)
+	PREFETCHT0    640(AX)
+	PREFETCHT0    704(AX)
+	PREFETCHT0    768(AX)
 	ADDQ          $0x00000100, AX
 	ADDQ          DI, CX
 	DECQ          SI
@@ -6014,7 +6032,7 @@ singleDone:
 	RET
 
 // func mul8symAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·mul8symAVX512VNNIx1(SB), NOSPLIT, $0-80
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
@@ -6064,6 +6082,14 @@ groupBlock:
 	VPDPBUSD.BCST    28(CX), Z10, Z11
 	VCVTDQ2PS        Z11, Z11
 	VFMADD231PS.BCST 32(CX), Z11, Z0
+	PREFETCHT0       512(AX)
+	PREFETCHT0       576(AX)
+	PREFETCHT0       640(AX)
+	PREFETCHT0       704(AX)
+	PREFETCHT0       768(AX)
+	PREFETCHT0       832(AX)
+	PREFETCHT0       896(AX)
+	PREFETCHT0       960(AX)
 	ADDQ             $0x00000200, AX
 	ADDQ             R8, CX
 	DECQ             R11
@@ -6123,6 +6149,15 @@ singleNext:
 	VCVTDQ2PS     Z10, Z10
 	VMULPS.BCST   32(CX), Z10, Z10
 	VFMADD231PS   Z10, Z1, Z0
+	PREFETCHT0    512(AX)
+	PREFETCHT0    576(AX)
+	PREFETCHT0    640(AX)
+	PREFETCHT0    704(AX)
+	PREFETCHT0    768(AX)
+	PREFETCHT0    832(AX)
+	PREFETCHT0    896(AX)
+	PREFETCHT0    960(AX)
+	PREFETCHT0    1024(AX)
 	ADDQ          $0x00000200, AX
 	ADDQ          DI, CX
 	DECQ          SI
@@ -8625,7 +8660,7 @@ singleDone:
 	RET
 
 // func mul8asymAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·mul8asymAVX512VNNIx1(SB), NOSPLIT, $0-80
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
@@ -8679,6 +8714,14 @@ groupBlock:
 	VPDPBUSD.BCST    28(CX), Z11, Z12
 	VCVTDQ2PS        Z12, Z12
 	VFMADD231PS.BCST 32(CX), Z12, Z0
+	PREFETCHT0       512(AX)
+	PREFETCHT0       576(AX)
+	PREFETCHT0       640(AX)
+	PREFETCHT0       704(AX)
+	PREFETCHT0       768(AX)
+	PREFETCHT0       832(AX)
+	PREFETCHT0       896(AX)
+	PREFETCHT0       960(AX)
 	ADDQ             $0x00000200, AX
 	ADDQ             R8, CX
 	DECQ             R12
@@ -8742,6 +8785,15 @@ singleNext:
 	VCVTDQ2PS     Z11, Z11
 	VMULPS.BCST   32(CX), Z11, Z11
 	VFMADD231PS   Z11, Z2, Z0
+	PREFETCHT0    512(AX)
+	PREFETCHT0    576(AX)
+	PREFETCHT0    640(AX)
+	PREFETCHT0    704(AX)
+	PREFETCHT0    768(AX)
+	PREFETCHT0    832(AX)
+	PREFETCHT0    896(AX)
+	PREFETCHT0    960(AX)
+	PREFETCHT0    1024(AX)
 	ADDQ          $0x00000200, AX
 	ADDQ          DI, CX
 	DECQ          SI
