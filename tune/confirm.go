@@ -300,7 +300,7 @@ func (s *search) measure(ctx context.Context, t *Trial, c candidate) error {
 	if s.tooSlow(*t) {
 		s.slower += max(0, 1e9/t.DecodeTPS-1e9/s.MinTPS)
 	}
-	return nil
+	return s.inContext(ctx, m, c)
 }
 
 // slack is how much slower than asked a measurement may come out: it is not that

@@ -22,18 +22,22 @@ type candidate struct {
 // errLimits reports that nothing offered keeps the limits.
 var errLimits = errors.New("no recipe keeps the limits")
 
-// limits are what a recipe may use at most; infinite where there is none.
-type limits struct{ sum, bytes, ns, rss float64 }
+// limits are what the matrices of a recipe may use at most; infinite where there
+// is none.
+type limits struct{ sum, bytes, file, ns, rss float64 }
 
 // limits turns the options into limits of the matrices alone.
 func (s *search) limits() limits {
 	inf := math.Inf(1)
-	l := limits{inf, inf, inf, inf}
-	if s.MaxBPW > 0 {
-		l.bytes = min(l.bytes, s.MaxBPW*float64(s.Source.Params())/8-float64(s.fixed))
-	}
-	if s.MaxBytes > 0 {
-		l.bytes = min(l.bytes, float64(s.MaxBytes-s.fixed))
+	l := limits{inf, inf, inf, inf, inf}
+	switch {
+	case s.MaxBytes > 0:
+		l.file = float64(s.MaxBytes - s.fixed)
+		if s.MaxBPW > 0 { // the header is left out of the account
+			l.file = min(l.file, s.MaxBPW*float64(s.Source.Params())/8-float64(s.fixed))
+		}
+	case s.MaxBPW > 0:
+		l.bytes = s.MaxBPW*float64(s.Source.Params())/8 - float64(s.fixed)
 	}
 	if s.MinTPS > 0 {
 		l.ns = 1e9/s.MinTPS - s.predictor.overhead - s.slower
@@ -67,16 +71,46 @@ func (s *search) smallest(sum float64) (candidate, error) {
 
 // mostAccurate returns the recipe of least divergence that keeps all limits.
 func (s *search) mostAccurate() (candidate, error) {
-	l := s.limits()
-	for {
+	for l := s.limits(); ; {
 		c, err := s.solve(l, class.kld, true)
+		if errors.Is(err, errLimits) && math.IsInf(l.ns, 1) && math.IsInf(l.rss, 1) {
+			if least, err := s.least(); err != nil || s.allowed(least.plan) {
+				return least, err
+			}
+		}
 		if err != nil || s.allowed(c.plan) {
 			return c, err
 		}
-		// The file's header counts as well, and differs a little between recipes.
-		over := float64(c.plan.SizeBytes - s.MaxBytes)
-		l.bytes = min(l.bytes, float64(s.bytes(c.pick))) - max(over, 1)
+		// The entries in the header are a few bytes longer or shorter.
+		if over := c.plan.SizeBytes - s.MaxBytes; s.MaxBytes > 0 && over > 0 {
+			l.file = min(l.file, float64(s.file(c.pick))) - float64(over)
+		} else {
+			l.bytes--
+			l.file--
+		}
 	}
+}
+
+// least is the smallest recipe of all.
+func (s *search) least() (candidate, error) {
+	pick := make([]int, len(s.classes))
+	for i, c := range s.classes {
+		for j, o := range c.options {
+			if o.file < c.options[pick[i]].file {
+				pick[i] = j
+			}
+		}
+	}
+	return s.candidate(pick)
+}
+
+// file adds up what the matrices of a pick take of the file.
+func (s *search) file(pick []int) int64 {
+	n := int64(0)
+	for i, j := range pick {
+		n += s.classes[i].options[j].file
+	}
+	return n
 }
 
 // solve picks an option for every class at the least cost within limits. Bytes
@@ -92,6 +126,7 @@ func (s *search) solve(l limits, cost func(class, int) float64, bytes bool) (can
 	limit(l.sum, class.kld)
 	if bytes {
 		limit(l.bytes, func(c class, i int) float64 { return float64(c.options[i].bytes) })
+		limit(l.file, func(c class, i int) float64 { return float64(c.options[i].file) })
 	}
 	limit(l.ns, func(c class, i int) float64 { return c.options[i].ns })
 	limit(l.rss, func(c class, i int) float64 { return float64(c.options[i].rss) })

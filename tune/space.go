@@ -72,6 +72,7 @@ func checkSpace(space []quant.Spec) error {
 type option struct {
 	spec  quant.Spec
 	bytes int64   // of tensors
+	file  int64   // of tensors and about their entries in the file's header
 	ns    float64 // of a decoded token
 	rss   int64   // bytes in memory as the kernels read them
 	alone float64 // KL divergence of the model with all else float
@@ -133,6 +134,7 @@ func newClasses(ck *model.Checkpoint, space []quant.Spec, fused bool) ([]class, 
 		if err != nil {
 			return nil, err
 		}
+		entry := (p.SizeBytes - tensorBytes(p, ck.Params())) / int64(len(p.Modules))
 		for _, m := range p.Modules {
 			key := m.Module.Name
 			if fused {
@@ -141,7 +143,7 @@ func newClasses(ck *model.Checkpoint, space []quant.Spec, fused bool) ([]class, 
 			c := &classes[at[key]]
 			for j := range c.options {
 				if o := &c.options[j]; o.spec == s {
-					o.bytes += m.Bytes
+					o.bytes, o.file = o.bytes+m.Bytes, o.file+m.Bytes+entry
 					o.each = append(o.each, share{bytes: m.Bytes})
 				}
 			}

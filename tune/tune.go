@@ -36,6 +36,7 @@ type search struct {
 	slower    float64    // ns that decoding took longer than predicted where the speed was missed
 	saving    time.Duration
 	trying    time.Duration // a trial
+	seen      bool          // inContext has measured
 }
 
 // Limits that end the search.
@@ -92,15 +93,7 @@ func (s *search) prepare() error {
 	for _, m := range kept.Modules {
 		s.fixed -= m.Bytes
 	}
-	least := make([]int, len(s.classes))
-	for i, c := range s.classes {
-		for j, o := range c.options {
-			if o.bytes < c.options[least[i]].bytes {
-				least[i] = j
-			}
-		}
-	}
-	smallest, err := s.candidate(least)
+	smallest, err := s.least()
 	if err != nil {
 		return err
 	}
