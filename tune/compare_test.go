@@ -57,7 +57,7 @@ type byHand struct {
 func compareWith(t *testing.T, ref string, seen, held eval.Text) {
 	ctx := context.Background()
 	o := optionsFor(t, ref, 0)
-	o.Space, o.Eval.Text = nil, seen
+	o.Eval.Text = seen
 	o.CacheDir = t.TempDir()
 	judge, err := eval.NewReference(ctx, o.Base, eval.Options{Text: held}, nil)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 // The search for the goal ends after so many trials, or when what passed is so
 // little larger than what missed.
 const (
-	maxConfirm = 10
-	closeness  = 0.002
+	maxConfirm = 6
+	closeness  = 0.01
 )
 
 // confirm measures recipes of the predicted front.
@@ -24,7 +24,12 @@ func (s *search) confirm(ctx context.Context) error {
 	s.l.send(Phase{"tuned", "recipes of the predicted front, measured"})
 	var err error
 	if s.Goal > 0 {
-		err = s.reach(ctx)
+		if err = s.reach(ctx); err == nil {
+			err = s.compare(ctx)
+		}
+		if err == nil {
+			err = s.descend(ctx)
+		}
 	} else {
 		err = s.settle(ctx)
 	}
@@ -84,6 +89,75 @@ func (s *search) reach(ctx context.Context) error {
 	}
 	return nil
 }
+
+// hopeful is how far beyond the goal a uniform recipe may be predicted and still be
+// tried.
+const hopeful = 1.5
+
+// compare tries uniform recipes that are smaller than what passed: perplexity
+// scatters around what the divergence predicts, and what is simple should not be
+// missed.
+func (s *search) compare(ctx context.Context) error {
+	s.l.send(Phase{"uniform", "smaller recipes that store all matrices alike"})
+	for _, spec := range s.Space {
+		if spec.Kept() {
+			continue
+		}
+		pick, ok := s.pickOf(uniform(s.Source.Config, spec))
+		if !ok {
+			continue
+		}
+		c, err := s.candidate(pick)
+		if err != nil {
+			return err
+		}
+		best := Best(s.trials)
+		if _, done := s.tried[c.recipe.String()]; done || !s.within(c) || best != nil && best.State == Passed && c.plan.SizeBytes >= best.SizeBytes || s.predictor.loss(c.sum) > hopeful*s.Goal {
+			continue
+		}
+		if _, err := s.try(ctx, "uniform", c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// descend takes bytes off the best that passed, where they lose least: at first as
+// many as its own distance from the goal allows, then, after a miss, fewer.
+func (s *search) descend(ctx context.Context) error {
+	for n, share := 0, 1.0; n < maxDescend; n++ {
+		best := Best(s.trials)
+		if best == nil || best.State != Passed {
+			return nil
+		}
+		pick, ok := s.pickOf(best.Recipe)
+		if !ok {
+			return nil
+		}
+		more := 0.8 * (math.Log1p(s.Goal) - math.Log(best.PPLRatio)) / s.predictor.slope
+		c, err := s.smaller(pick, s.predictor.inverse(s.predictor.kld(s.sum(pick))+more), 0)
+		if err == nil && share < 1 {
+			saved := float64(s.bytes(pick) - s.bytes(c.pick))
+			c, err = s.smaller(pick, 0, s.bytes(pick)-int64(share*saved))
+		}
+		if err != nil {
+			return err
+		}
+		if _, done := s.tried[c.recipe.String()]; done || c.plan.SizeBytes >= best.SizeBytes {
+			return nil
+		}
+		t, err := s.try(ctx, "tuned", c)
+		if err != nil {
+			return err
+		}
+		if t.State != Passed {
+			share /= 4
+		}
+	}
+	return nil
+}
+
+const maxDescend = 4
 
 // settle looks for the most accurate recipe within the limits: what the trials
 // teach may change the choice.
@@ -158,8 +232,9 @@ func (s *search) bytes(pick []int) int64 {
 func (s *search) pickOf(r quant.Recipe) (pick []int, ok bool) {
 	for _, c := range s.classes {
 		at := -1
+		m := c.modules[0]
 		for j, o := range c.options {
-			if o.spec == r.For(c.modules[0]) {
+			if comesTo(m, o.spec) == comesTo(m, r.For(m)) {
 				at = j
 			}
 		}
@@ -195,8 +270,9 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if s.saving == 0 { // a first guess
+	if s.saving == 0 { // first guesses
 		s.saving = time.Duration(c.plan.Seconds*float64(time.Second)) + 500*time.Millisecond
+		s.trying = s.saving + s.evaluation*3/2
 	}
 	p := s.predict(c)
 	t := Trial{ID: len(s.trials) + 1, Phase: phase, Recipe: c.recipe, State: Running, SizeBytes: c.plan.SizeBytes, BPW: c.plan.BPW, Predicted: &p}
@@ -205,19 +281,24 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 	switch {
 	case s.MaxTrials > 0 && len(s.trials) >= s.MaxTrials:
 		return nil, errTrials
-	case !recalled && s.left() < s.trying:
-		return nil, errBudget
-	case !recalled && s.left() < 0: // and nothing was tried yet
+	case !recalled && len(s.trials) == 0 && s.left() < s.saving: // never nothing
 		t.State, t.Note = Untested, "there was no time to measure it"
 		t.PPLRatio, t.KLD = 1+p.Loss, p.KLD
 		s.l.send(TrialStarted{t})
 		s.record(t, c)
+		return nil, errBudget
+	case !recalled && len(s.trials) > 0 && s.left() < s.trying: // the first stops when it must
 		return nil, errBudget
 	}
 	s.l.send(TrialStarted{t})
 	if recalled {
 		old.ID, old.Phase, old.Predicted = t.ID, phase, t.Predicted
 		t = s.judged(old)
+		if t.measured() {
+			if err := s.inContext(ctx, nil, c); err != nil {
+				return nil, err
+			}
+		}
 	} else {
 		start := time.Now()
 		if err := s.measure(ctx, &t, c); err != nil {
@@ -230,7 +311,7 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 			t.State, t.Note = Failed, err.Error()
 		}
 		t.Seconds = time.Since(start).Seconds()
-		s.trying = max(s.trying, time.Since(start))
+		s.trying = time.Since(start) * 11 / 10
 		if err := s.j.add(t); err != nil {
 			return nil, fmt.Errorf("journal: %w", err)
 		}
@@ -260,11 +341,11 @@ const hopeless = 4
 
 func (s *search) measure(ctx context.Context, t *Trial, c candidate) error {
 	start := time.Now()
-	m, _, err := quant.ApplyCalibrated(ctx, s.Base, s.Source, t.Recipe, s.Calibration, nil)
+	m, _, err := s.apply(ctx, s.Base, s.Source, t.Recipe, s.Calibration, nil)
 	if err != nil {
 		return err
 	}
-	s.saving = max(s.saving/2, time.Since(start)*5/4+200*time.Millisecond)
+	s.saving = time.Since(start)*5/4 + 500*time.Millisecond
 	total, late := s.ref.Windows(), false
 	res, err := eval.Run(ctx, m, s.ref, eval.Options{}, func(e eval.Event) {
 		if p, ok := e.(eval.Progress); ok {

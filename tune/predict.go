@@ -26,6 +26,7 @@ const (
 	exponentSpread = 0.1
 	slopeSpread    = 0.4
 	fitNoise       = 0.05 // of the logarithm of a divergence
+	scatter        = 0.3  // of the loss of one recipe around the slope, in divergences
 )
 
 // fit returns the predictor that trials support.
@@ -55,7 +56,7 @@ func fit(trials []evidence) predictor {
 	num, den := 1/(slopeSpread*slopeSpread), 1/(slopeSpread*slopeSpread)
 	for _, t := range trials {
 		if t.lnSE > 0 && t.kld > 0 {
-			w := 1 / (t.lnSE * t.lnSE)
+			w := 1 / (t.lnSE*t.lnSE + scatter*scatter*t.kld*t.kld)
 			num, den = num+w*t.kld*t.ln, den+w*t.kld*t.kld
 		}
 	}
@@ -78,10 +79,11 @@ func (p predictor) kld(sum float64) float64 { return p.scale * math.Pow(sum, p.e
 // loss predicts the relative increase of perplexity.
 func (p predictor) loss(sum float64) float64 { return math.Expm1(p.slope * p.kld(sum)) }
 
+// inverse returns the sum of a predicted KL divergence.
+func (p predictor) inverse(kld float64) float64 { return math.Pow(kld/p.scale, 1/p.exponent) }
+
 // sum returns the sum that is predicted to lose as much.
-func (p predictor) sum(loss float64) float64 {
-	return math.Pow(math.Log1p(loss)/p.slope/p.scale, 1/p.exponent)
-}
+func (p predictor) sum(loss float64) float64 { return p.inverse(math.Log1p(loss) / p.slope) }
 
 // tps predicts the speed of decoding, 0 if it is not known.
 func (p predictor) tps(ns float64) float64 {

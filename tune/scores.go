@@ -93,17 +93,16 @@ func trimScores(dir, keep string) {
 	var all []file
 	total := int64(0)
 	for _, path := range files {
-		if info, err := os.Stat(path); err == nil {
+		if info, err := os.Stat(path); err == nil && info.Size() > maxScores {
+			os.Remove(path)
+		} else if err == nil {
 			all = append(all, file{path, info})
 			total += info.Size()
 		}
 	}
 	slices.SortFunc(all, func(a, b file) int { return a.info.ModTime().Compare(b.info.ModTime()) })
 	for _, f := range all {
-		if f.info.Size() <= maxScores && (total <= maxAllScores || f.path == keep) {
-			continue
-		}
-		if os.Remove(f.path) == nil {
+		if total > maxAllScores && f.path != keep && os.Remove(f.path) == nil {
 			total -= f.info.Size()
 		}
 	}

@@ -113,6 +113,48 @@ func (s *search) file(pick []int) int64 {
 	return n
 }
 
+// smaller returns a recipe that is nowhere larger, slower or in need of more memory
+// than a pick: the smallest whose divergences sum up to at most sum or, if bytes is
+// not 0, the most accurate whose matrices take at most so many.
+func (s *search) smaller(pick []int, sum float64, bytes int64) (candidate, error) {
+	less := *s
+	less.classes = nil
+	back := make([][]int, len(s.classes)) // indices of the options left
+	for i, c := range s.classes {
+		at := c.options[pick[i]]
+		var options []option
+		for j, o := range c.options {
+			if j == pick[i] || o.bytes < at.bytes && (s.MinTPS == 0 || o.ns <= at.ns) && (s.MaxRSS == 0 || o.rss <= at.rss) {
+				options, back[i] = append(options, o), append(back[i], j)
+			}
+		}
+		c.options = options
+		less.classes = append(less.classes, c)
+	}
+	inf := math.Inf(1)
+	var c candidate
+	var err error
+	if bytes > 0 {
+		c, err = less.solve(limits{inf, float64(bytes), inf, inf, inf}, class.kld, true)
+	} else {
+		c, err = less.solve(limits{sum, inf, inf, inf, inf}, func(c class, i int) float64 { return float64(c.options[i].bytes) }, false)
+	}
+	if err != nil {
+		return c, err
+	}
+	for i := range c.pick {
+		c.pick[i] = back[i][c.pick[i]]
+	}
+	return c, nil
+}
+
+// within reports whether a candidate keeps the limits, of speed and memory as they
+// are predicted.
+func (s *search) within(c candidate) bool {
+	l := s.limits()
+	return s.allowed(c.plan) && c.ns <= l.ns && float64(c.rss) <= l.rss
+}
+
 // solve picks an option for every class at the least cost within limits. Bytes
 // count only if they are not the cost.
 func (s *search) solve(l limits, cost func(class, int) float64, bytes bool) (candidate, error) {

@@ -154,21 +154,24 @@ func newClasses(ck *model.Checkpoint, space []quant.Spec, fused bool) ([]class, 
 
 // offered lists the specs that differ for a matrix.
 func offered(m model.Module, space []quant.Spec) []quant.Spec {
-	// Groups as wide as the matrix are channels.
-	same := func(s quant.Spec) quant.Spec {
-		if s = s.Planned(m); s.Group >= m.Cols {
-			s.Group = 0
-		}
-		return s
-	}
 	var out []quant.Spec
 	for _, s := range space {
-		if eff := same(s); eff != s && slices.Contains(space, eff) || slices.ContainsFunc(out, func(t quant.Spec) bool { return same(t) == eff }) {
+		is := comesTo(m, s)
+		if is != s && slices.Contains(space, is) || slices.ContainsFunc(out, func(t quant.Spec) bool { return comesTo(m, t) == is }) {
 			continue
 		}
 		out = append(out, s)
 	}
 	return out
+}
+
+// comesTo is what a spec does to a matrix: groups as wide as it are channels, and
+// methods that cannot work are replaced.
+func comesTo(m model.Module, s quant.Spec) quant.Spec {
+	if s = s.Planned(m); s.Group >= m.Cols {
+		s.Group = 0
+	}
+	return s
 }
 
 // uniform is the recipe that stores every matrix alike.

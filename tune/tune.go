@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"nibble/eval"
+	"nibble/model"
 	"nibble/quant"
+	rt "nibble/runtime"
 )
 
 // search is the state of a run.
@@ -24,19 +26,21 @@ type search struct {
 	tried  map[string]int   // recipes of this run: index into trials
 	trials []Trial
 
-	classes   []class
-	scores    *scores
-	scoresKey string
-	fixed     int64 // bytes of the tensors that are not matrices
-	header    int64 // of the weights file, about
-	predictor predictor
-	float     evidence   // speed of the float model
-	picks     [][]int    // of the trials that evidence is of
-	evidence  []evidence // sums are worked out anew when the factors change
-	slower    float64    // ns that decoding took longer than predicted where the speed was missed
-	saving    time.Duration
-	trying    time.Duration // a trial
-	seen      bool          // inContext has measured
+	classes    []class
+	scores     *scores
+	scoresKey  string
+	fixed      int64 // bytes of the tensors that are not matrices
+	header     int64 // of the weights file, about
+	predictor  predictor
+	float      evidence   // speed of the float model
+	picks      [][]int    // of the trials that evidence is of
+	evidence   []evidence // sums are worked out anew when the factors change
+	slower     float64    // ns that decoding took longer than predicted where the speed was missed
+	saving     time.Duration
+	apply      func(context.Context, *rt.Model, *model.Checkpoint, quant.Recipe, *quant.Calibration, quant.Listener) (*rt.Model, quant.Report, error)
+	trying     time.Duration // a trial
+	evaluation time.Duration // of the whole text
+	seen       bool          // inContext has measured
 }
 
 // Limits that end the search.
@@ -48,16 +52,25 @@ var (
 // Run searches, then saves the best. Cancelling ctx ends the search and saves
 // the best so far; it is an error only if there is none.
 func Run(ctx context.Context, o Options, l Listener) (Result, error) {
+	s, err := newSearch(o, l)
+	if err != nil {
+		return Result{}, err
+	}
+	return s.run(ctx)
+}
+
+func newSearch(o Options, l Listener) (*search, error) {
 	start := time.Now()
 	if err := o.validate(); err != nil {
-		return Result{}, err
+		return nil, err
 	}
-	s := &search{Options: o, l: l, start: start, tried: map[string]int{}, predictor: fit(nil)}
-	if err := s.prepare(); err != nil {
-		return Result{}, err
-	}
+	s := &search{Options: o, l: l, start: start, tried: map[string]int{}, predictor: fit(nil), apply: quant.ApplyCalibrated}
+	return s, s.prepare()
+}
+
+func (s *search) run(ctx context.Context) (Result, error) {
 	var err error
-	if s.j, s.known, err = openJournal(o.RunDir, newRecord(o)); err != nil {
+	if s.j, s.known, err = openJournal(s.RunDir, newRecord(s.Options)); err != nil {
 		return Result{}, err
 	}
 	err = s.search(ctx)
@@ -147,10 +160,12 @@ func (s *search) reference(ctx context.Context) error {
 			judge.Chunks = fit
 		}
 	}
+	start := time.Now()
 	ref, err := eval.NewReference(ctx, s.Base, judge, func(e eval.Event) { s.l.send(e) })
 	if err != nil {
 		return err
 	}
+	s.evaluation = time.Since(start)
 	if s.Budget > 0 && ref.Windows() == judge.Chunks && judge.Chunks != s.Eval.Chunks {
 		s.notes = append(s.notes, fmt.Sprintf("judged by the first %d windows of the text: more do not fit the budget", judge.Chunks))
 	}

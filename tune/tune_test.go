@@ -10,12 +10,36 @@ import (
 	"nibble/eval"
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/quant"
 	rt "nibble/runtime"
 )
 
+// demoOptions tunes the demo with little text and few options, to be quick.
 func demoOptions(t *testing.T, chunks int) Options {
 	t.Helper()
-	return optionsFor(t, "demo", chunks)
+	o := optionsFor(t, "demo", chunks)
+	var err error
+	if o.Space, err = ParseSpace("w4 g32/channel sym gptq, w8 g32 sym rtn, keep"); err != nil {
+		t.Fatal(err)
+	}
+	if o.Calibration, err = quant.NewCalibration(o.Source, quant.CalibrationOptions{Samples: 8, Length: 128}); err != nil {
+		t.Fatal(err)
+	}
+	o.CacheDir = sharedCache
+	return o
+}
+
+// sharedCache keeps the demo's scores, so that each test need not measure them.
+var sharedCache string
+
+func TestMain(m *testing.M) {
+	var err error
+	if sharedCache, err = os.MkdirTemp("", "nibble-tune-*"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(sharedCache)
+	os.Exit(code)
 }
 
 func optionsFor(t *testing.T, ref string, chunks int) Options {
@@ -33,11 +57,7 @@ func optionsFor(t *testing.T, ref string, chunks int) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	space, err := ParseSpace("w4 g32/g64/channel sym gptq, w8 g32 sym rtn, keep") // few, to be quick
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Options{Source: ck, Base: m, Eval: eval.Options{Text: eval.DemoText(), Chunks: chunks}, Space: space}
+	return Options{Source: ck, Base: m, Eval: eval.Options{Text: eval.DemoText(), Chunks: chunks}}
 }
 
 func logTrials(t *testing.T) Listener {

@@ -1,0 +1,228 @@
+package tune
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"nibble/model"
+	"nibble/quant"
+	rt "nibble/runtime"
+)
+
+// A goal that the limits do not allow leaves the best within them, and the advice
+// says what it would take.
+func TestGoalMissed(t *testing.T) {
+	o := demoOptions(t, 4)
+	o.MaxBPW, o.Goal = 4.3, 0.0005
+	o.Out = filepath.Join(t.TempDir(), "best")
+	res, err := Run(context.Background(), o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Reached || res.Best == nil || res.Best.BPW > 4.3 || !strings.Contains(res.Advice, "it needs about") || !strings.Contains(res.Advice, "you asked for 4.3 bpw") {
+		t.Errorf("reached %v, best %v, advice %q", res.Reached, res.Best, res.Advice)
+	}
+	if _, err := model.Open(res.Path); err != nil {
+		t.Error(err)
+	}
+	for _, m := range o.Source.Config.Modules() {
+		found := false
+		for _, s := range o.Space {
+			found = found || s == res.Best.Recipe.For(m)
+		}
+		if !found {
+			t.Errorf("%s: %s was not offered", m.Name, res.Best.Recipe.For(m))
+		}
+	}
+}
+
+// Every choice is explained, and the neighbours named are offered.
+func TestExplained(t *testing.T) {
+	o := demoOptions(t, 2)
+	o.MaxBPW = 4.8
+	res, err := Run(context.Background(), o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(res.Choices) != len(o.Source.Config.Modules()) {
+		t.Fatalf("%d choices for %d matrices", len(res.Choices), len(o.Source.Config.Modules()))
+	}
+	for i, c := range res.Choices {
+		m := o.Source.Config.Modules()[i]
+		if c.Module != m.Name || c.Spec != res.Best.Recipe.For(m).String() || c.Bytes <= 0 || c.Why == "" {
+			t.Errorf("%s: %+v", m.Name, c)
+		}
+		if c.Down != nil && c.Down.Bytes >= 0 || c.Up != nil && (c.Up.Bytes <= 0 || c.Up.KLD >= 0) {
+			t.Errorf("%s: down %+v, up %+v", m.Name, c.Down, c.Up)
+		}
+		if c.Down == nil && !strings.Contains(c.Why, "nothing smaller is offered") || c.Up == nil && !strings.Contains(c.Why, "nothing offered is more accurate") {
+			t.Errorf("%s: %s", m.Name, c.Why)
+		}
+	}
+}
+
+// A trial that fails is recorded, and the search goes on without it.
+func TestFailingTrial(t *testing.T) {
+	o := demoOptions(t, 2)
+	s, err := newSearch(o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	s.apply = func(ctx context.Context, base *rt.Model, ck *model.Checkpoint, r quant.Recipe, c *quant.Calibration, l quant.Listener) (*rt.Model, quant.Report, error) {
+		if calls++; calls == 1 {
+			return nil, quant.Report{}, errors.New("out of luck")
+		}
+		return quant.ApplyCalibrated(ctx, base, ck, r, c, l)
+	}
+	res, err := s.run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x := res.Trials[0]; x.State != Failed || x.Note != "out of luck" {
+		t.Errorf("first trial %s, %q", x.State, x.Note)
+	}
+	if !res.Reached || res.Best.State != Passed {
+		t.Errorf("best %+v", res.Best)
+	}
+	s, _ = newSearch(o, nil)
+	s.apply = func(context.Context, *rt.Model, *model.Checkpoint, quant.Recipe, *quant.Calibration, quant.Listener) (*rt.Model, quant.Report, error) {
+		return nil, quant.Report{}, errors.New("out of luck")
+	}
+	if _, err := s.run(context.Background()); err == nil || !strings.Contains(err.Error(), "out of luck") {
+		t.Errorf("every trial fails: %v", err)
+	}
+}
+
+// However short the time, a model is saved.
+func TestBudget(t *testing.T) {
+	for _, budget := range []time.Duration{time.Millisecond, 3 * time.Second} {
+		o := demoOptions(t, 0)
+		o.Budget, o.Out = budget, filepath.Join(t.TempDir(), "best")
+		o.Space, _ = ParseSpace(DefaultSpace)
+		res, err := Run(context.Background(), o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%v: %.1f s, %d trials, %s, %s: %v", budget, res.Seconds, len(res.Trials), res.StoppedBy, res.Best.State, res.Notes)
+		if res.StoppedBy != "budget" {
+			t.Errorf("%v: stopped by %s", budget, res.StoppedBy)
+		}
+		if budget == time.Millisecond && (res.Best.State != Untested || res.Reached || !strings.Contains(res.Advice, "allow more")) {
+			t.Errorf("%v: best %s, advice %q", budget, res.Best.State, res.Advice)
+		}
+		ck, err := model.Open(res.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ck.Close()
+	}
+}
+
+// Limits of speed and memory shift the choice, are kept as they are predicted, and
+// are refused where nothing offered keeps them.
+func TestSpeedAndMemory(t *testing.T) {
+	o := demoOptions(t, 2)
+	o.MaxRSS = 1
+	if _, err := Run(context.Background(), o, nil); !errors.Is(err, ErrOptions) {
+		t.Errorf("a byte of memory: %v, want ErrOptions", err)
+	}
+	o.MaxRSS, o.MinTPS = 0, 1e9
+	if _, err := Run(context.Background(), o, nil); !errors.Is(err, ErrOptions) {
+		t.Errorf("a billion tokens a second: %v, want ErrOptions", err)
+	}
+	o.MinTPS = 0
+	s, err := newSearch(o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.MaxRSS = s.around() + 800_000 // of 2.2 MB as stored, 0.6 MB in 4 bits
+	res, err := Run(context.Background(), o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _, err := quant.Apply(context.Background(), o.Base, o.Source, res.Best.Recipe, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Bytes() > 800_000 || m.Bytes() < 600_000 {
+		t.Errorf("%d bytes of matrices, 800000 were left for them", m.Bytes())
+	}
+}
+
+// Killed at any time, a run goes on where it stopped, and ends as one that was
+// never killed. The test runs itself as the victim.
+func TestKilled(t *testing.T) {
+	if dir := os.Getenv("NIBBLE_TUNE_VICTIM"); dir != "" {
+		o := victimOptions(t, dir)
+		if _, err := Run(context.Background(), o, nil); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if testing.Short() {
+		t.Skip("runs the search several times")
+	}
+	want, err := Run(context.Background(), victimOptions(t, t.TempDir()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	killed, wait := 0, 400*time.Millisecond
+	for {
+		cmd := exec.Command(os.Args[0], "-test.run", "^TestKilled$")
+		cmd.Env = append(os.Environ(), "NIBBLE_TUNE_VICTIM="+dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		select {
+		case err = <-done:
+		case <-time.After(wait):
+			_ = cmd.Process.Kill()
+			<-done
+			killed++
+			wait = wait * 8 / 5
+			if _, err := os.Stat(filepath.Join(dir, "best")); err == nil {
+				if _, err := model.Open(filepath.Join(dir, "best")); err != nil {
+					t.Errorf("killed after %v: half a model is left: %v", wait, err)
+				}
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	run, err := LoadRun(filepath.Join(dir, "run"))
+	if err != nil || run.StoppedBy != want.StoppedBy || len(run.Trials) != len(want.Trials) {
+		t.Fatalf("killed %d times: stopped by %q, %d trials, want %d, %v", killed, run.StoppedBy, len(run.Trials), len(want.Trials), err)
+	}
+	for i, x := range run.Trials {
+		if x.Recipe.String() != want.Trials[i].Recipe.String() || x.PPL != want.Trials[i].PPL {
+			t.Errorf("trial %d: %s, perplexity %g; never killed: %s, %g", i+1, x.Recipe, x.PPL, want.Trials[i].Recipe, want.Trials[i].PPL)
+		}
+	}
+	if _, err := model.Open(filepath.Join(dir, "best")); err != nil {
+		t.Error(err)
+	}
+	t.Logf("killed %d times", killed)
+}
+
+func victimOptions(t *testing.T, dir string) Options {
+	o := demoOptions(t, 2)
+	o.MaxTrials = 3
+	o.Out, o.RunDir, o.CacheDir = filepath.Join(dir, "best"), filepath.Join(dir, "run"), filepath.Join(dir, "cache")
+	if err := os.RemoveAll(o.Out); err != nil { // saved, but the run was killed before it could say so
+		t.Fatal(err)
+	}
+	return o
+}
