@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"slices"
@@ -17,7 +18,7 @@ type Plan struct {
 	BPW             float64         `json:"bpw"`        // bits of all tensors over all parameters
 	DiskBytes       int64           `json:"disk_bytes"` // with tokenizer, configuration and report, a little rounded up
 	PeakRSSBytes    int64           `json:"peak_rss_bytes"`
-	Seconds         float64         `json:"seconds"`       // on all cores, with the default calibration
+	Seconds         float64         `json:"seconds"`       // on all threads
 	Substitutions   []string        `json:"substitutions"` // what differs from the letter of the recipe
 }
 
@@ -29,67 +30,89 @@ type PlannedModule struct {
 	Note   string
 }
 
-// Rough costs for the estimates: what the process takes before any weights, with
-// a tokenizer's tables, and weights quantized per second and thread by each
-// method.
+// What the process takes before any weights, and with a tokenizer's tables.
 const (
-	baseRSS  = 20 << 20
+	baseRSS  = 17 << 20
 	tokenRSS = 700
-	rtnRate  = 50e6
-	mseRate  = 6e6
-	asymRate = 3e6
+
+	calibrationRSS = 12 << 20 // the text and its tokens
 
 	smallFiles = 64 << 10 // recipe.json, quantization_config and the rounding of a file system
 	reportLine = 600      // a matrix in report.json and, by its name, in config.json
 )
 
-// rate is the weights per second and thread of a spec, without its calibration.
-func (s Spec) rate() float64 {
+// rate is the weights per second of a spec, without its calibration.
+func (s Spec) rate(r Rates) float64 {
 	switch {
 	case s.Method == RTN:
-		return rtnRate
+		return r.RTN
 	case s.Sym:
-		return mseRate
+		return r.Sym
 	}
-	return asymRate
+	return r.Asym
 }
 
-// Rates of the parts of a calibrated method, in operations a second and thread:
-// products of integers, of floats, and what goes column by column.
-const (
-	intRate    = 200e9
-	floatRate  = 45e9
-	columnRate = 1e9
-)
+// passes is how often a layer's product runs for the inputs of the matrices after
+// it, and once more to pass the layer.
+func passes(kind string) float64 {
+	switch kind {
+	case "q", "k", "v":
+		return 4
+	case "o":
+		return 3
+	case "gate", "up":
+		return 2
+	case "down":
+		return 1
+	}
+	return 0
+}
 
-// calibrate estimates what a calibration of tokens costs: seconds of one thread
-// and bytes at the most.
-func (r Recipe) calibrate(c model.Config, tokens float64) (seconds float64, bytes int64) {
-	hidden := int64(4 * tokens * float64(c.Hidden))
+// calibrate estimates what a calibration with texts of equal length costs: time,
+// and bytes that are in use at the most.
+func (r Recipe) calibrate(c model.Config, samples, length int, rates Rates) (seconds float64, bytes int64) {
+	tokens := float64(samples * length)
+	states := 4 * tokens * float64(c.Hidden)
+	session := 4 * float64(length) * float64(3*c.Hidden+2*c.Heads*c.HeadDim+4*c.KVHeads*c.HeadDim+2*c.Intermediate)
 	seen := map[string]bool{} // inputs whose moments are summed up already, by layer
+	most := 0.0
 	for _, m := range c.Modules() {
-		if inputOf(m.Kind) == "" {
-			continue
-		}
+		s, _ := r.planned(m)
 		rows, n := float64(m.Rows), float64(m.Cols)
-		seconds += 2 * 2 * rows * n * tokens / intRate // two passes, on average
-		if r.For(m).Method != GPTQ {
+		product := rates.Int
+		if s.Kept() {
+			product = rates.Float
+		}
+		seconds += passes(m.Kind) * 2 * rows * n * tokens / product
+		if m.Kind == "q" { // attention of every pass, half of the scores and values
+			seconds += passes("q") * 2 * rows * tokens * float64(length) / rates.Float
+		}
+		if s.Kept() || s.Method != GPTQ {
 			continue
 		}
 		if key := fmt.Sprint(m.Layer, inputOf(m.Kind)); !seen[key] {
 			seen[key] = true
-			seconds += (n*n*tokens + 1.2*n*n*n) / floatRate
+			seconds += (n*n*tokens + 1.2*n*n*n) / rates.Float
 		}
-		seconds += rows*n*n/floatRate + rows*n*gptqBlock/2/columnRate
+		seconds += rows*n*n/rates.Float + rows*n*gptqBlock/2/rates.Columns
 		// Moments, their factor and its inverse; inputs and products in work; the
 		// weights twice.
-		bytes = max(bytes, int64(12*n*n+4*n*(hessianTokens+3*256)+8*rows*n))
+		most = max(most, 12*n*n+4*n*(hessianTokens+3*256)+8*rows*n)
 	}
-	return seconds, bytes + hidden
+	return seconds, int64(states + session + most)
 }
 
-// NewPlan works out the plan; it reads no weights.
-func NewPlan(ck *model.Checkpoint, r Recipe) (Plan, error) {
+// PlanOptions is what an estimate depends on beyond model and recipe.
+type PlanOptions struct {
+	Rates           Rates // of this machine; zero for those of a typical one
+	Samples, Length int   // of the calibration; its defaults if 0
+}
+
+// NewPlan works out the plan for a typical machine; it reads no weights.
+func NewPlan(ck *model.Checkpoint, r Recipe) (Plan, error) { return PlanFor(ck, r, PlanOptions{}) }
+
+// PlanFor works out the plan; it reads no weights.
+func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 	if err := check(ck, r); err != nil {
 		return Plan{}, err
 	}
@@ -101,31 +124,35 @@ func NewPlan(ck *model.Checkpoint, r Recipe) (Plan, error) {
 	p := Plan{SizeBytes: layout.Size, Substitutions: r.substitutions(ck.Config),
 		DiskBytes: layout.Size + ck.CopiedBytes() + smallFiles + int64(len(modules))*reportLine,
 		BPW:       8 * float64(layout.TensorBytes()) / float64(ck.Params())}
-	largest := int64(0) // memory for one matrix
+	if o.Rates.Threads == 0 {
+		o.Rates = typicalRates(runtime.GOMAXPROCS(0))
+	}
+	p.Seconds = float64(ck.Bytes())/o.Rates.Hash + float64(layout.Size)/o.Rates.Write
+	var largest, pages int64 // memory for one matrix
 	for _, m := range modules {
 		pm := PlannedModule{Module: m, Bytes: layout.ModuleBytes(m.Name)}
 		pm.Spec, pm.Note = r.planned(m)
 		p.Modules = append(p.Modules, pm)
 		_, _, stored := ck.Stored(m.Name + ".weight")
 		if pm.Spec.Kept() {
-			largest = max(largest, stored)
+			pages = max(pages, stored)
 			continue
 		}
 		n := int64(m.Rows) * int64(m.Cols)
 		p.Quantized++
 		p.QuantizedParams += n
-		// Its mapped pages, its codes, and the codes before that are not collected yet.
-		largest = max(largest, stored+2*pm.Bytes)
-		p.Seconds += float64(n) / pm.Spec.rate()
+		// Its codes, and the codes before that are not collected yet; its mapped pages.
+		largest = max(largest, 2*pm.Bytes)
+		pages = max(pages, stored)
+		p.Seconds += float64(n) / pm.Spec.rate(o.Rates)
 	}
 	if r.Calibrated(ck.Config) {
-		length := min(defaultLength, ck.ContextLen())
-		seconds, bytes := r.calibrate(ck.Config, float64(defaultSamples*length))
+		samples, length := cmp.Or(o.Samples, defaultSamples), min(cmp.Or(o.Length, defaultLength), ck.ContextLen())
+		seconds, bytes := r.calibrate(ck.Config, samples, length, o.Rates)
 		p.Seconds += seconds
-		largest += bytes + bytes/2 // half as much again is not collected yet
+		largest += bytes + bytes*7/10 + calibrationRSS // the most that is not collected yet
 	}
-	p.Seconds /= float64(runtime.NumCPU())
-	p.PeakRSSBytes = baseRSS + largest
+	p.PeakRSSBytes = baseRSS + largest + pages
 	if ck.Tokenizer != nil {
 		p.PeakRSSBytes += tokenRSS * int64(ck.Config.VocabSize)
 	}

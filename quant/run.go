@@ -101,6 +101,7 @@ type Options struct {
 	Out    string // directory to make; it must not exist or be empty
 
 	Restart bool // forget what an unfinished run left for Out
+	Force   bool // begin even if memory seems too small
 
 	Calibration *Calibration // for the methods that need one; NewCalibration's defaults if nil
 	Evaluation  any          // added to the report
@@ -156,6 +157,14 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 		return Result{}, err
 	}
 	j := job{eng: o.Engine, ck: o.Source, recipe: o.Recipe, calibration: o.Calibration, l: l}
+	if err := j.planWork(); err != nil {
+		return Result{}, err
+	}
+	if !begun(o.Out) { // what is there has its room
+		if err := roomFor(o.Out).check(j.plan, o.Out, o.Force); err != nil {
+			return Result{}, err
+		}
+	}
 	if err := j.prepare(ctx); err != nil {
 		return Result{}, err
 	}
@@ -249,9 +258,20 @@ type job struct {
 	plan        Plan
 }
 
+// planWork plans, with the calibration that is given.
+func (j *job) planWork() (err error) {
+	var o PlanOptions
+	if j.calibration != nil {
+		o.Samples, o.Length = j.calibration.Samples, j.calibration.Length
+	}
+	j.plan, err = PlanFor(j.ck, j.recipe, o)
+	return err
+}
+
 // prepare plans and provides what the methods need.
-func (j *job) prepare(ctx context.Context) (err error) {
-	if j.plan, err = NewPlan(j.ck, j.recipe); err != nil {
+func (j *job) prepare(ctx context.Context) error {
+	err := j.planWork()
+	if err != nil {
 		return err
 	}
 	if !j.recipe.Calibrated(j.ck.Config) {

@@ -28,9 +28,12 @@ func parseRecipe(s string) (quant.Recipe, error) {
 
 func (a *app) planCmd() *cobra.Command {
 	var recipe string
+	var calib calibFlags
 	cmd := &cobra.Command{
 		Use: "plan MODEL", Short: "what quantizing would cost and give, before any work", Args: args(1, 1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Long: `plan says what quantizing would cost and give. The first time on a machine it measures, for
+about a second, how fast that does each kind of work; --refresh measures again.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := parseRecipe(recipe)
 			if err != nil {
 				return err
@@ -40,7 +43,16 @@ func (a *app) planCmd() *cobra.Command {
 				return err
 			}
 			defer ck.Close()
-			p, err := quant.NewPlan(ck, r)
+			eng, err := a.engine()
+			if err != nil {
+				return err
+			}
+			defer eng.Close()
+			rates, err := quant.MeasureRates(cmd.Context(), eng, cacheDir(), a.refresh, func(e quant.Event) { a.report.event(e) })
+			if err != nil {
+				return err
+			}
+			p, err := quant.PlanFor(ck, r, quant.PlanOptions{Rates: rates, Samples: calib.Samples, Length: calib.Length})
 			if err != nil {
 				return err
 			}
@@ -49,6 +61,8 @@ func (a *app) planCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&recipe, "recipe", "", recipeHelp)
+	cmd.Flags().BoolVar(&a.refresh, "refresh", false, "measure this machine again")
+	calib.addSize(cmd)
 	return cmd
 }
 
@@ -80,9 +94,14 @@ type calibFlags struct {
 
 func (f *calibFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON lines (\"text\" or \"messages\") to calibrate gptq with (default: built-in stories)")
+	f.addSize(cmd)
+	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "which stretches")
+}
+
+// addSize adds those that change what calibrating costs.
+func (f *calibFlags) addSize(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.Samples, "samples", 32, "stretches of the calibration text to use")
 	cmd.Flags().IntVar(&f.Length, "length", 512, "tokens of a stretch, at most the model's context")
-	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "which stretches")
 }
 
 // calibration reads the text if the recipe needs one.
@@ -114,7 +133,7 @@ func (f *calibFlags) read(ck *model.Checkpoint) (*quant.Calibration, error) {
 
 func (a *app) quantizeCmd() *cobra.Command {
 	var recipe, out string
-	var restart bool
+	var restart, force bool
 	var calib calibFlags
 	cmd := &cobra.Command{
 		Use: "quantize MODEL -o DIR", Short: "write an INT4 model by one recipe", Args: args(1, 1),
@@ -142,7 +161,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 			if err != nil {
 				return err
 			}
-			res, err := quant.Run(cmd.Context(), quant.Options{Engine: eng, Source: ck, Recipe: r, Out: out, Calibration: cal, Restart: restart}, func(e quant.Event) { a.report.event(e) })
+			res, err := quant.Run(cmd.Context(), quant.Options{Engine: eng, Source: ck, Recipe: r, Out: out, Calibration: cal, Restart: restart, Force: force}, func(e quant.Event) { a.report.event(e) })
 			if err != nil {
 				return err
 			}
@@ -171,6 +190,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 	cmd.Flags().StringVarP(&out, "output", "o", "", "directory to write; must not exist or be empty")
 	cmd.Flags().StringVar(&recipe, "recipe", "", recipeHelp)
 	cmd.Flags().BoolVar(&restart, "restart", false, "start over instead of going on from an interrupted run")
+	cmd.Flags().BoolVar(&force, "force", false, "begin even if memory seems too small")
 	calib.add(cmd)
 	return cmd
 }

@@ -1,0 +1,115 @@
+package quant
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestRoom(t *testing.T) {
+	p := Plan{DiskBytes: 900e6, PeakRSSBytes: 3e9}
+	for _, x := range []struct {
+		room  room
+		force bool
+		want  error
+		text  string
+	}{
+		{room{1e9, 4e9}, false, nil, ""},
+		{room{-1, -1}, false, nil, ""},
+		{room{899e6, 4e9}, true, ErrDisk, "900 MB are needed and 899 MB are free"},
+		{room{1e9, 2e9}, false, ErrMemory, "3000 MB are needed and 2000 MB are available"},
+		{room{1e9, 2e9}, true, nil, ""},
+	} {
+		err := x.room.check(p, "out", x.force)
+		if !errors.Is(err, x.want) || err != nil && !strings.Contains(err.Error(), x.text) {
+			t.Errorf("%+v, force %v: %v, want %q", x.room, x.force, err, x.text)
+		}
+	}
+	if r := roomFor(filepath.Join(t.TempDir(), "not", "there", "yet")); r.disk == 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestFreeMemory(t *testing.T) {
+	const meminfo = "MemTotal:       100 kB\nMemAvailable:     50 kB\n"
+	for name, x := range map[string]struct {
+		files map[string]string
+		want  int64
+	}{
+		"nothing known":  {nil, -1},
+		"a machine":      {map[string]string{"proc/meminfo": meminfo}, 50 << 10},
+		"no limit":       {map[string]string{"proc/meminfo": meminfo, "sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory.current": "5\n"}, 50 << 10},
+		"a container":    {map[string]string{"proc/meminfo": meminfo, "sys/fs/cgroup/memory.max": "30000\n", "sys/fs/cgroup/memory.current": "5000\n"}, 25000},
+		"an old one":     {map[string]string{"proc/meminfo": meminfo, "sys/fs/cgroup/memory/memory.limit_in_bytes": "30000\n", "sys/fs/cgroup/memory/memory.usage_in_bytes": "4000\n"}, 26000},
+		"a full one":     {map[string]string{"sys/fs/cgroup/memory.max": "300\n", "sys/fs/cgroup/memory.current": "400\n"}, 0},
+		"a large limit":  {map[string]string{"proc/meminfo": meminfo, "sys/fs/cgroup/memory.max": "9223372036854771712\n", "sys/fs/cgroup/memory.current": "4\n"}, 50 << 10},
+		"damaged output": {map[string]string{"proc/meminfo": "MemAvailable: lots\n"}, -1},
+	} {
+		root := t.TempDir()
+		for path, text := range x.files {
+			path = filepath.Join(root, path)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := freeMemory(root); got != x.want {
+			t.Errorf("%s: %d, want %d", name, got, x.want)
+		}
+	}
+}
+
+// What was measured is recalled for the same machine, and measured again where it
+// cannot be used.
+func TestRatesAreKept(t *testing.T) {
+	ctx, dir, eng := context.Background(), t.TempDir(), engine(t, 2)
+	first, err := MeasureRates(ctx, eng, dir, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !first.valid() {
+		t.Fatalf("%+v", first)
+	}
+	if again, err := MeasureRates(ctx, eng, dir, false, nil); err != nil || again != first {
+		t.Errorf("%+v, %v; kept were %+v", again, err, first)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	if err := os.WriteFile(files[0], []byte(`{"rtn": 0}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := MeasureRates(ctx, eng, dir, false, nil); err != nil || !again.valid() {
+		t.Errorf("after damage: %+v, %v", again, err)
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := MeasureRates(cancelled, eng, dir, true, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// An estimate follows the machine's rates and the size of the calibration.
+func TestPlanFollowsRates(t *testing.T) {
+	ck := open(t, "demo")
+	r := parse(t, "w4 g32 sym gptq")
+	plan := func(o PlanOptions) Plan {
+		p, err := PlanFor(ck, r, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	slow := typicalRates(1)
+	base, fast := plan(PlanOptions{Rates: slow}), plan(PlanOptions{Rates: typicalRates(4)})
+	if fast.Seconds >= base.Seconds || fast.PeakRSSBytes != base.PeakRSSBytes || fast.SizeBytes != base.SizeBytes {
+		t.Errorf("one thread %+v, four %+v", base, fast)
+	}
+	small := plan(PlanOptions{Rates: slow, Samples: 4, Length: 64})
+	if small.Seconds >= base.Seconds || small.PeakRSSBytes >= base.PeakRSSBytes {
+		t.Errorf("a small calibration takes %g s and %d bytes, a large one %g s and %d", small.Seconds, small.PeakRSSBytes, base.Seconds, base.PeakRSSBytes)
+	}
+}
