@@ -122,12 +122,11 @@ func (p *packed) packPanel(q *QTensor, panel int) {
 		scales := dst[p.spanAt(g):]
 		zeros := scales[p.span*scaleBytes:]
 		codes := scales[p.headBytes:]
-		for lane := range rows {
-			at := (first+lane)*p.groups + g
-			for i, s := range q.Scales[at:min(at+p.span, (first+lane+1)*p.groups)] {
-				binary.LittleEndian.PutUint16(scales[i*scaleBytes+2*lane:], s)
-				if !q.Scheme.Sym {
-					zeros[i*zeroBytes+lane] = q.Zeros[at+i]
+		for i := range min(p.span, p.groups-g) {
+			packScales(scales[i*scaleBytes:], q.Scales[first*p.groups+g+i:], p.groups, rows)
+			if !q.Scheme.Sym {
+				for lane := range rows {
+					zeros[i*zeroBytes+lane] = q.Zeros[(first+lane)*p.groups+g+i]
 				}
 			}
 		}
@@ -142,6 +141,19 @@ func (p *packed) packPanel(q *QTensor, panel int) {
 				packRow8(codes[4*lane:], row)
 			}
 		}
+	}
+}
+
+// packScales stores those of rows, groups apart in src, side by side.
+func packScales(dst []byte, src []uint16, groups, rows int) {
+	lane := 0
+	for ; lane+4 <= rows; lane += 4 {
+		at := src[lane*groups : (lane+3)*groups+1]
+		binary.LittleEndian.PutUint64(dst[2*lane:],
+			uint64(at[0])|uint64(at[groups])<<16|uint64(at[2*groups])<<32|uint64(at[3*groups])<<48)
+	}
+	for ; lane < rows; lane++ {
+		binary.LittleEndian.PutUint16(dst[2*lane:], src[lane*groups])
 	}
 }
 
