@@ -48,15 +48,6 @@ type TrialDone struct {
 	Front []Point `json:"front"`
 }
 
-// Sensitivity is what quantizing one matrix alone does to the model.
-type Sensitivity struct {
-	Module string  `json:"module"`
-	KLD    float64 `json:"kld"`
-	Bytes  int64   `json:"bytes"` // that 8 bits would cost more
-	Done   int     `json:"done"`
-	Total  int     `json:"total"`
-}
-
 // Score is what one way to store one matrix does to the model, all else float.
 type Score struct {
 	Module string  `json:"module"`
@@ -99,9 +90,6 @@ func (TrialProgress) EventName() string { return "tune_trial_progress" }
 
 // EventName implements Event.
 func (TrialDone) EventName() string { return "tune_trial" }
-
-// EventName implements Event.
-func (Sensitivity) EventName() string { return "tune_sensitivity" }
 
 // EventName implements Event.
 func (Score) EventName() string { return "tune_score" }

@@ -18,30 +18,48 @@ const labelWidth = 8
 // axisWidth is what asciigraph puts between label and plot.
 const axisWidth = 2
 
-// Curve draws values over their index in w columns and h lines. Values that are
-// not finite leave gaps. format writes the labels of the vertical axis; title
-// takes the first line.
-func Curve(title string, values []float64, w, h int, format func(float64) string) []string {
-	clean, finite := make([]float64, len(values)), 0
-	for i, v := range values {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			v = math.NaN()
-		} else {
-			finite++
-		}
-		clean[i] = v
-	}
+// Series is a line of a plot.
+type Series struct {
+	Name   string
+	Mark   string // what the line is drawn with, "" for joined strokes
+	Values []float64
+}
+
+// Curve draws series over their index in w columns and h lines; the last one
+// covers the others. Values that are not finite count as unchanged. format
+// writes the labels of the vertical axis; title takes the first line, with the
+// names of the series that are drawn with marks.
+func Curve(title string, series []Series, w, h int, format func(float64) string) []string {
 	plot := w - labelWidth - axisWidth
-	if finite == 0 || plot < 4 || h < 4 {
+	var data [][]float64
+	var sets []asciigraph.CharSet
+	var all []float64
+	for _, s := range series {
+		values := slices.Clone(s.Values)
+		for i, v := range values {
+			if math.Abs(v) > 1e100 { // asciigraph's arithmetic must stay finite
+				values[i] = math.NaN()
+			}
+		}
+		if values = fill(values); len(values) == 0 || math.IsNaN(values[0]) {
+			continue
+		}
+		if len(values) == 1 {
+			values = append(values, values[0]) // a line needs two points
+		}
+		set := asciigraph.DefaultCharSet
+		if s.Mark != "" {
+			set, title = asciigraph.CreateCharSet(s.Mark), title+"  "+s.Mark+" "+s.Name
+		}
+		data, sets, all = append(data, values), append(sets, set), append(all, values...)
+	}
+	if len(data) == 0 || plot < 4 || h < 4 {
 		return Fit([]string{title, "", "  nothing measured yet"}, w, h)
 	}
-	clean = fill(clean)
-	if len(clean) == 1 {
-		clean = append(clean, clean[0]) // a line needs two points
-	}
-	lo, hi := bounds(clean)
+	lo, hi := bounds(all)
 	// asciigraph adds a line to the height it is given; width interpolates.
-	text := asciigraph.Plot(clean, asciigraph.Width(plot), asciigraph.Height(h-2), asciigraph.LowerBound(lo), asciigraph.UpperBound(hi),
+	text := asciigraph.PlotMany(data, asciigraph.Width(plot), asciigraph.Height(h-2), asciigraph.LowerBound(lo), asciigraph.UpperBound(hi),
+		asciigraph.SeriesChars(sets...),
 		asciigraph.YAxisValueFormatter(func(v float64) string { return fmt.Sprintf("%*s", labelWidth-1, format(v)) }))
 	return Fit(append([]string{title}, strings.Split(text, "\n")...), w, h)
 }
@@ -54,7 +72,7 @@ func Curves(title string, names []string, series [][]float64, ticks []string, w,
 	var all []float64
 	for _, s := range series {
 		for _, v := range s {
-			if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			if finite(v) {
 				all = append(all, v)
 			}
 		}
@@ -75,7 +93,7 @@ func Curves(title string, names []string, series [][]float64, ticks []string, w,
 		legend = fmt.Sprintf("  %c %s", mark, names[i]) + legend
 		for j := range len(s) - 1 {
 			a, b := s[j], s[j+1]
-			if math.IsNaN(a) || math.IsNaN(b) || math.IsInf(a, 0) || math.IsInf(b, 0) {
+			if !finite(a) || !finite(b) {
 				continue
 			}
 			from, to := column(float64(j)), column(float64(j+1))
@@ -116,13 +134,13 @@ var curveMarks = []rune("●○+x*")
 func fill(v []float64) []float64 {
 	last := math.NaN()
 	for _, x := range v {
-		if !math.IsNaN(x) {
+		if finite(x) {
 			last = x
 			break
 		}
 	}
 	for i, x := range v {
-		if math.IsNaN(x) {
+		if !finite(x) {
 			v[i] = last
 		} else {
 			last = x
@@ -142,59 +160,6 @@ func bounds(v []float64) (lo, hi float64) {
 		lo, hi = lo-margin, hi+margin
 	}
 	return lo, hi
-}
-
-// Point is a mark in a scatter plot. Later points cover earlier ones.
-type Point struct {
-	X, Y float64
-	Mark rune
-}
-
-// Scatter draws points with labelled axes in w columns and h lines; title takes
-// the first line. limit, if finite, draws a horizontal line.
-func Scatter(title string, points []Point, limit float64, w, h int, formatX, formatY func(float64) string) []string {
-	plotW, plotH := w-labelWidth-axisWidth, h-3
-	if len(points) == 0 || plotW < 8 || plotH < 3 {
-		return Fit([]string{title, "", "  nothing measured yet"}, w, h)
-	}
-	xs, ys := make([]float64, 0, len(points)), make([]float64, 0, len(points)+1)
-	for _, p := range points {
-		xs, ys = append(xs, p.X), append(ys, p.Y)
-	}
-	if !math.IsNaN(limit) {
-		ys = append(ys, limit)
-	}
-	x0, x1 := bounds(xs)
-	y0, y1 := bounds(ys)
-	grid := make([][]rune, plotH)
-	for i := range grid {
-		grid[i] = []rune(strings.Repeat(" ", plotW))
-	}
-	row := func(y float64) int { return int(math.Round((y1 - y) / (y1 - y0) * float64(plotH-1))) }
-	if !math.IsNaN(limit) {
-		for i := range grid[row(limit)] {
-			grid[row(limit)][i] = '╌'
-		}
-	}
-	for _, p := range points {
-		grid[row(p.Y)][int(math.Round((p.X-x0)/(x1-x0)*float64(plotW-1)))] = p.Mark
-	}
-	lines := []string{title}
-	for i, cells := range grid {
-		label := ""
-		switch i {
-		case 0:
-			label = formatY(y1)
-		case plotH - 1:
-			label = formatY(y0)
-		}
-		lines = append(lines, fmt.Sprintf("%*s ┤%s", labelWidth-1, label, string(cells)))
-	}
-	lines = append(lines, strings.Repeat(" ", labelWidth)+"└"+strings.Repeat("─", plotW))
-	left, right := formatX(x0), formatX(x1)
-	gap := plotW - ansi.StringWidth(left) - ansi.StringWidth(right)
-	lines = append(lines, strings.Repeat(" ", labelWidth+1)+left+strings.Repeat(" ", max(1, gap))+right)
-	return Fit(lines, w, h)
 }
 
 // Fit crops and pads lines to exactly h lines of exactly w columns. Styled text

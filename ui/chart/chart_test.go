@@ -3,6 +3,7 @@ package chart
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/charmbracelet/x/ansi"
@@ -17,15 +18,18 @@ func TestExactSize(t *testing.T) {
 	for w := range 60 {
 		for _, h := range []int{0, 1, 3, 4, 5, 9, 20} {
 			for _, s := range series {
-				check(t, Curve("title", s, w, h, label), w, h)
-				var points []Point
+				check(t, Curve("title", []Series{{"predicted", "·", s}, {"", "", s}}, w, h, label), w, h)
+				check(t, Curves("title", []string{"a"}, [][]float64{s}, make([]string, len(s)), w, h, label), w, h)
+				plot := Scatter{Title: "title", Level: nan, FormatX: label, FormatY: label}
 				for i, v := range s {
-					if !math.IsNaN(v) && !math.IsInf(v, 0) {
-						points = append(points, Point{float64(i), v, '●'})
-					}
+					plot.Points = append(plot.Points, Point{X: float64(i), Y: v, Mark: '●'}, Point{X: v, Y: float64(i), Mark: '○'})
+					plot.Line = append(plot.Line, [2]float64{float64(i), v})
 				}
-				check(t, Scatter("title", points, math.NaN(), w, h, label, label), w, h)
-				check(t, Scatter("title", points, 1, w, h, label, label), w, h)
+				check(t, plot.View(w, h), w, h)
+				plot.Level = 1
+				check(t, plot.View(w, h), w, h)
+				plot.Points = nil
+				check(t, plot.View(w, h), w, h)
 			}
 		}
 	}
@@ -39,6 +43,56 @@ func check(t *testing.T, lines []string, w, h int) {
 	for _, l := range lines {
 		if got := ansi.StringWidth(l); got != w {
 			t.Fatalf("a line of %d columns, want %d: %q", got, w, l)
+		}
+	}
+}
+
+// Points sit where their numbers say, over the level and the line.
+func TestScatter(t *testing.T) {
+	s := Scatter{Title: "t", Points: []Point{{X: 0, Y: 0, Mark: 'a'}, {X: 10, Y: 10, Mark: 'b'}, {X: 10, Y: 0, Mark: 'c'}, {X: 10, Y: 0, Mark: 'd'}},
+		Line: [][2]float64{{0, 10}, {10, 0}}, Level: 5, FormatX: label, FormatY: label}
+	got := s.View(labelWidth+axisWidth+9, 8)
+	want := []string{
+		"t",
+		"  10.00 ┤⠁⠄      b",
+		"        ┤  ⠡",
+		"        ┤╌╌╌╌╌╌╌╌╌",
+		"        ┤     ⠈⠠",
+		"   0.00 ┤a      ⠁d",
+		"        └─────────",
+		"         0.00 10.00",
+	}
+	for i, l := range got {
+		if l = strings.TrimRight(l, " "); l != want[i] {
+			t.Errorf("line %d: %q, want %q", i, l, want[i])
+		}
+	}
+}
+
+// The goal stays in sight and a far prediction does not squeeze the points.
+func TestScatterScale(t *testing.T) {
+	s := Scatter{Points: []Point{{X: 1, Y: 1, Mark: 'a'}, {X: 2, Y: 2, Mark: 'b'}}, Line: [][2]float64{{0, 1e9}, {1, 1}, {3, 0.5}}, Level: 3, FormatX: label, FormatY: label}
+	view := strings.Join(s.View(40, 12), "\n")
+	for _, want := range []string{"3.00 ┤╌", "1.00 ┤a", "1.00                      2.00"} {
+		if !strings.Contains(view, want) {
+			t.Errorf("no %q in\n%s", want, view)
+		}
+	}
+}
+
+func TestASCII(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain \x1b[1mbold\x1b[0m": "plain \x1b[1mbold\x1b[0m",
+		"┤╭─╮ ✓ ✗ ●":               "|.-. + x *",
+		"⠀⠉⣀⣿⠤":                    " '.:.",
+		"漢é":                       "???",
+	} {
+		got := ASCII(text)
+		if got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+		if ansi.StringWidth(got) != ansi.StringWidth(text) {
+			t.Errorf("%q changed its width", text)
 		}
 	}
 }

@@ -30,6 +30,17 @@ func CleanLine(s string) string {
 	return strings.NewReplacer("\n", " ", "\t", " ").Replace(Clean(s))
 }
 
+// UTF8 reports whether the locale that the environment names writes UTF-8; a
+// system that names none is taken to.
+func UTF8(getenv func(string) string) bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} { // in the order of POSIX
+		if v := strings.ToLower(getenv(name)); v != "" {
+			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
+		}
+	}
+	return true
+}
+
 // Bytes formats a size with three significant digits, "1.25 MB" (powers of 1000).
 func Bytes(n int64) string {
 	v, unit := float64(n), "B"

@@ -2,6 +2,7 @@ package workbench
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,7 @@ type app struct {
 	at    int
 	w, h  int
 
+	ascii  bool // the terminal shows nothing else
 	help   bool
 	asking bool // whether to quit while a job runs
 	armed  bool // the next ctrl+c quits
@@ -127,8 +129,8 @@ func (a *app) global() []binding {
 		}
 	}
 	bs := []binding{
-		{[]string{"tab"}, "tab", "next page", true, turn(1)},
-		{[]string{"shift+tab"}, "shift+tab", "previous page", false, turn(-1)},
+		{[]string{"tab"}, "tab", "page: the next", true, turn(1)},
+		{[]string{"shift+tab"}, "shift+tab", "page: the one before", false, turn(-1)},
 	}
 	for i, p := range a.pages {
 		bs = append(bs, binding{[]string{fmt.Sprint(i + 1)}, fmt.Sprint(i + 1), p.name() + " page", false, func() tea.Cmd { a.at = i; return nil }})
@@ -162,7 +164,11 @@ const (
 )
 
 func (a *app) View() string {
-	return strings.Join(a.lines(), "\n")
+	view := strings.Join(a.lines(), "\n")
+	if a.ascii {
+		view = chart.ASCII(view)
+	}
+	return view
 }
 
 // lines are exactly h lines of w columns.
@@ -206,8 +212,11 @@ func (a *app) statusText() string {
 		return "idle"
 	}
 	word := j.name
-	if j.stopping {
+	switch {
+	case j.stopping:
 		word = "cancelling " + word
+	case j.paused:
+		word += " paused"
 	}
 	text := fmt.Sprintf("● %s %3.0f %%  %s", word, 100*j.share, term.Duration(time.Since(j.started)))
 	if j.left >= 0 && j.share > 0 {
@@ -227,21 +236,26 @@ func (a *app) status() string {
 }
 
 func (a *app) footer() string {
-	var parts []string
-	add := func(bs []binding) {
+	short := func(bs []binding) (parts []string) {
 		for _, b := range bs {
 			if b.footer {
-				parts = append(parts, a.th.accent.Render(b.label)+" "+a.th.dim.Render(shortHelp(b.help)))
+				parts = append(parts, a.th.accent.Render(b.keys[0])+" "+a.th.dim.Render(shortHelp(b.help)))
 			}
 		}
+		return parts
 	}
-	add(a.pages[a.at].bindings())
+	page, rest := short(a.pages[a.at].bindings()), []string{a.th.accent.Render("tab") + " " + a.th.dim.Render("page")}
 	if !a.pages[a.at].typing() {
-		add(a.global())
-	} else {
-		parts = append(parts, a.th.accent.Render("tab")+" "+a.th.dim.Render("next page"))
+		rest = short(a.global())
 	}
-	return " " + strings.Join(parts, a.th.dim.Render(" · "))
+	// Where there is no room for all, the page's last ones are left to the help.
+	for {
+		line := " " + strings.Join(append(slices.Clone(page), rest...), a.th.dim.Render(" · "))
+		if ansi.StringWidth(line) <= a.w || len(page) == 0 {
+			return line
+		}
+		page = page[:len(page)-1]
+	}
 }
 
 // shortHelp is the help up to its first colon.

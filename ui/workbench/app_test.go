@@ -26,7 +26,7 @@ func testApp(screen string) (*app, *fake) {
 
 // press sends keys, by bubbletea's names or as single characters.
 func press(a *app, keys ...string) (quit bool) {
-	named := map[string]tea.KeyType{"tab": tea.KeyTab, "enter": tea.KeyEnter, "esc": tea.KeyEsc, "ctrl+c": tea.KeyCtrlC, "down": tea.KeyDown, "up": tea.KeyUp, "end": tea.KeyEnd,
+	named := map[string]tea.KeyType{"tab": tea.KeyTab, "enter": tea.KeyEnter, "esc": tea.KeyEsc, "ctrl+c": tea.KeyCtrlC, "down": tea.KeyDown, "left": tea.KeyLeft, "right": tea.KeyRight, "home": tea.KeyHome, "up": tea.KeyUp, "end": tea.KeyEnd,
 		"backspace": tea.KeyBackspace, "ctrl+o": tea.KeyCtrlO}
 	for _, k := range keys {
 		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
@@ -82,21 +82,47 @@ func checkScreen(t *testing.T, what, view string, w, h int) {
 	}
 }
 
+// A terminal without UTF-8 gets ASCII alone, in the same places.
+func TestScreensInASCII(t *testing.T) {
+	for name := range screens {
+		for at := range 4 {
+			a, _ := testApp(name)
+			a.at, a.ascii = at, true
+			a.Update(tea.WindowSizeMsg{Width: 120, Height: 40})
+			view := a.View()
+			checkScreen(t, name, view, 120, 40)
+			if i := strings.IndexFunc(view, func(r rune) bool { return r >= 0x80 }); i >= 0 {
+				t.Errorf("%s, page %d: %q", name, at, view[i:i+4])
+			}
+		}
+	}
+}
+
 // The pages as a user sees them; -update rewrites them.
 func TestGoldenScreens(t *testing.T) {
 	for _, c := range []struct {
 		screen string
 		at     int
-	}{{"loaded", 0}, {"tuned", 0}, {"tuning", 1}, {"tuned", 1}, {"kernels", 2}, {"tuned", 3}} {
+		keys   []string
+		state  string // what the keys lead to
+	}{
+		{"loaded", 0, nil, ""}, {"tuned", 0, nil, ""},
+		{"loaded", 1, nil, ""}, {"screening", 1, nil, ""}, {"tuning", 1, nil, ""}, {"tuned", 1, nil, ""},
+		{"tuned", 1, []string{"v", "down", "down"}, "-layers"}, {"tuned", 1, []string{"d", "s", "/", "p", "a", "s"}, "-filter"}, {"tuned", 1, []string{"?"}, "-help"},
+		{"kernels", 2, nil, ""}, {"kernels", 2, []string{"c"}, "-curve"}, {"kernels", 2, []string{"?"}, "-help"}, {"loaded", 2, nil, ""},
+		{"tuned", 3, nil, ""},
+	} {
 		for _, size := range [][2]int{{80, 24}, {120, 40}, {200, 60}} {
 			a, _ := testApp(c.screen)
 			a.at = c.at
+			a.View() // lists learn their size by being drawn
+			press(a, c.keys...)
 			a.Update(tea.WindowSizeMsg{Width: size[0], Height: size[1]})
 			var b strings.Builder
 			for l := range strings.SplitSeq(ansi.Strip(a.View()), "\n") {
 				b.WriteString(strings.TrimRight(l, " ") + "\n")
 			}
-			path := filepath.Join("testdata", fmt.Sprintf("%s-%s-%dx%d.txt", strings.ToLower(a.pages[c.at].name()), c.screen, size[0], size[1]))
+			path := filepath.Join("testdata", fmt.Sprintf("%s-%s%s-%dx%d.txt", strings.ToLower(a.pages[c.at].name()), c.screen, c.state, size[0], size[1]))
 			if *update {
 				if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 					t.Fatal(err)
@@ -126,7 +152,16 @@ func TestKeys(t *testing.T) {
 		{"quantize with the second recipe", "loaded", 0, []string{"r", "z"}, []string{"quantize q4-small"}, 0},
 		{"evaluate", "loaded", 0, []string{"e"}, []string{"evaluate"}, 0},
 		{"tune goes to its page", "loaded", 0, []string{"t"}, []string{"tune"}, 1},
-		{"use the second trial", "tuned", 1, []string{"down", "u"}, []string{"use 2"}, 1},
+		{"use the second trial", "tuned", 1, []string{"home", "down", "u"}, []string{"use 2"}, 1},
+		{"use the best", "tuned", 1, []string{"u"}, []string{"use 7"}, 1},
+		{"use the next smaller point of the front", "tuned", 1, []string{"left", "u"}, []string{"use 5"}, 1},
+		{"and back", "tuned", 1, []string{"left", "left", "right", "u"}, []string{"use 5"}, 1},
+		{"use what the filter leaves", "tuned", 1, []string{"/", "m", "i", "s", "s", "enter", "end", "enter"}, []string{"use 5"}, 1},
+		{"use the first by size, the largest last", "tuned", 1, []string{"s", "end", "u"}, []string{"use 7"}, 1},
+		{"a failed trial is not used", "tuned", 1, []string{"home", "down", "down", "u"}, nil, 1},
+		{"a running trial is not used", "tuning", 1, []string{"end", "u"}, nil, 1},
+		{"letters are text in the filter", "tuned", 1, []string{"/", "u", "t", "x", "q"}, nil, 1},
+		{"pause", "tuning", 1, []string{"p"}, []string{"pause"}, 1},
 		{"measure", "kernels", 2, []string{"m"}, []string{"measure"}, 2},
 		{"force the first kernel", "kernels", 2, []string{"f"}, []string{"force avx2 8x2"}, 2},
 		{"the curve is there already", "kernels", 2, []string{"c"}, nil, 2},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type engines interface {
 	quantize(recipe quant.Recipe)
 	evaluate()
 	tune()
+	pause()
 	use(t tune.Trial)
 	measureKernels()
 	measureCurve(of kernels.Shape)
@@ -43,6 +45,7 @@ type backend struct {
 	o    Options
 	mail *mailbox
 	jobs *jobs
+	gate gate // holds the tuner
 
 	ck     *model.Checkpoint
 	eng    *kernels.Engine
@@ -426,10 +429,24 @@ func (b *backend) tune() {
 		if b.ck.Tokenizer == nil {
 			return b.ck.TokenizerErr
 		}
-		o := tune.Options{Source: b.ck, Base: b.base, Eval: eval.Options{Text: eval.DemoText()},
-			RunDir: tune.RunDir(b.o.RunsDir, b.ck.Name, time.Now())}
-		b.mail.fact(func(s *state) { s.tune = tuneState{started: true, running: true, goal: tune.DefaultGoal} })
-		res, err := tune.Run(ctx, o, b.tuneListener())
+		o := tune.Options{Source: b.ck, Base: b.base, Eval: eval.Options{Text: eval.DemoText()}, CacheDir: b.o.CacheDir}
+		dir, found := tune.FindRun(b.o.RunsDir, o)
+		if !found {
+			dir = tune.RunDir(b.o.RunsDir, b.ck.Name, time.Now())
+		}
+		o.RunDir = dir
+		b.gate.open()
+		b.mail.fact(func(s *state) {
+			s.tune = tuneState{started: true, running: true, goal: tune.DefaultGoal, scores: map[string]map[string]tune.Score{}}
+			if found {
+				s.say("going on with run " + filepath.Base(dir))
+			}
+		})
+		listen := b.tuneListener()
+		res, err := tune.Run(ctx, o, func(e tune.Event) {
+			listen(e)
+			b.gate.wait(ctx)
+		})
 		if err != nil {
 			return err
 		}
@@ -465,11 +482,33 @@ func (b *backend) tuneListener() tune.Listener {
 			b.mail.fact(func(s *state) {
 				s.tune.trials, s.tune.best, s.tune.front, s.tune.current = append(s.tune.trials, e.Trial), e.Best, e.Front, nil
 			})
-		case tune.Sensitivity:
-			step("sensitivity", float64(e.Done)/float64(e.Total), e.Module)
-			b.mail.fact(func(s *state) { s.tune.sense = append(s.tune.sense, e) })
+		case tune.Score:
+			step("screening", float64(e.Done)/float64(max(1, e.Total)), term.CleanLine(e.Module)+" "+e.Spec)
+			b.mail.fact(func(s *state) {
+				if s.tune.scores[e.Module] == nil {
+					s.tune.scores[e.Module] = map[string]tune.Score{}
+				}
+				s.tune.scores[e.Module][e.Spec] = e
+			})
+		case kernels.ShapeMeasured:
+			step("kernels", float64(e.Done)/float64(max(1, e.Total)), e.Choice.Reason)
+		case tune.Predicted:
+			b.mail.fact(func(s *state) { s.tune.predicted = e.Front })
+		case tune.Explained:
+			b.mail.fact(func(s *state) { s.tune.explained = e })
 		}
 	}
+}
+
+// pause holds the search at its next event, or lets it go on. A trial that is
+// being timed is not held before its figures are known.
+func (b *backend) pause() {
+	if b.jobs.running() != "tuning" {
+		b.mail.fact(func(s *state) { s.say("nothing is running that could pause") })
+		return
+	}
+	paused := b.gate.toggle()
+	b.mail.fact(func(s *state) { s.job.paused = paused })
 }
 
 func (b *backend) use(t tune.Trial) {

@@ -31,6 +31,7 @@ func (f *fake) load()                        { f.note("load") }
 func (f *fake) quantize(r quant.Recipe)      { f.note("quantize %s", r.Name) }
 func (f *fake) evaluate()                    { f.note("evaluate") }
 func (f *fake) tune()                        { f.note("tune") }
+func (f *fake) pause()                       { f.note("pause") }
 func (f *fake) use(t tune.Trial)             { f.note("use %d", t.ID) }
 func (f *fake) measureKernels()              { f.note("measure") }
 func (f *fake) measureCurve(s kernels.Shape) { f.note("curve %dx%d", s.N, s.K) }
@@ -50,8 +51,14 @@ var screens = map[string]func(s *state){
 	"empty":   func(s *state) { s.model.ref = "demo" },
 	"loaded":  loaded,
 	"kernels": func(s *state) { loaded(s); measured(s) },
-	"tuning":  func(s *state) { loaded(s); measured(s); tuning(s) },
-	"tuned":   func(s *state) { loaded(s); measured(s); tuned(s); chatting(s) },
+	"screening": func(s *state) {
+		loaded(s)
+		measured(s)
+		screening(s)
+		s.job = job{name: "tuning", running: true, paused: true, started: time.Now(), left: -1}
+	},
+	"tuning": func(s *state) { loaded(s); measured(s); tuning(s) },
+	"tuned":  func(s *state) { loaded(s); measured(s); tuned(s); chatting(s) },
 	"failed": func(s *state) {
 		loaded(s)
 		s.fail(errors.New("/models/a: tensor model.norm.weight: " + hostile + "\nsecond line"))
@@ -89,26 +96,57 @@ func measured(s *state) {
 }
 
 func tuning(s *state) {
-	s.job = job{name: "tuning", started: time.Now().Add(-61500 * time.Millisecond), running: true, share: 0.37, detail: "trial 3", left: 42 * time.Second}
-	s.tune = tuneState{started: true, running: true, phase: "sensitivity", goal: 0.01, basePPL: 5.03}
+	s.job = job{name: "tuning", started: time.Now().Add(-61500 * time.Millisecond), running: true, share: 0.37, detail: "trial 8", left: 42 * time.Second}
+	screening(s)
+	s.tune.phase = "recipes of the predicted front, measured"
+	small := quant.DefaultRecipe()
+	large := quant.Recipe{Default: small.Default, Rules: []quant.Rule{{Match: "*", Spec: quant.Spec{Bits: 4, Group: 32, Sym: true, Method: quant.GPTQ}},
+		{Match: "down_proj", Spec: quant.Spec{Bits: 8, Group: 32, Sym: true, Method: quant.RTN}}}}
 	for i := range 7 {
-		t := tune.Trial{ID: i + 1, Phase: "uniform", Recipe: quant.DefaultRecipe(), State: tune.Passed, SizeBytes: 700_000 + int64(i)*9000, BPW: 4.5 + float64(i)/10,
-			PPL: 5.1, PPLRatio: 1.02 - float64(i)/400, PPLRatioSE: 0.001, KLD: 0.01, KLDSE: 0.0005, SameTop: 0.95, Windows: 20, DecodeTPS: 5000, Seconds: 3.2}
-		if i == 2 {
-			t.State, t.PPLRatio, t.PPL = tune.Failed, math.NaN(), math.NaN()
+		t := tune.Trial{ID: i + 1, Phase: "tuned", Recipe: small, State: tune.Missed, SizeBytes: 700_000 + int64(i)*9000, BPW: 4.5 + float64(i)/10,
+			PPL: 5.1, PPLRatio: 1.02 - float64(i)/400, PPLRatioSE: 0.001, KLD: 0.01, KLDSE: 0.0005, SameTop: 0.95, Windows: 20, DecodeTPS: 5000, Seconds: 3.2,
+			Predicted: &tune.Prediction{SizeBytes: 700_000 + int64(i)*9000, BPW: 4.5 + float64(i)/10, KLD: 0.012, Loss: 0.017 - float64(i)/450, DecodeTPS: 4900}}
+		switch {
+		case i == 2:
+			t.State, t.PPLRatio, t.PPL, t.Note = tune.Failed, math.NaN(), math.NaN(), "not finite: "+hostile
+		case i == 5:
+			t.State, t.PPLRatio = tune.Stopped, 1.018
+		case i == 6:
+			t.State, t.Recipe = tune.Passed, large
 		}
 		s.tune.trials = append(s.tune.trials, t)
 	}
+	for i := range 12 {
+		s.tune.predicted = append(s.tune.predicted, tune.Prediction{SizeBytes: 680_000 + int64(i)*8000, Loss: 0.03 / float64(i+1)})
+	}
 	s.tune.best = &s.tune.trials[6]
-	s.tune.current = &s.tune.trials[3]
-	s.tune.progress = tune.TrialProgress{ID: 4, Done: 5, Total: 20, PPLRatio: 1.01, PPLRatioSE: 0.002}
-	s.tune.front = []tune.Point{{Trial: 7, SizeBytes: 754_000, BPW: 5.1, Loss: 0.005, DecodeTPS: 5000, Recipe: "q4"}}
+	s.tune.current = &tune.Trial{ID: 8, Phase: "front", Recipe: small, State: tune.Running, SizeBytes: 727_000, BPW: 4.81}
+	s.tune.progress = tune.TrialProgress{ID: 8, Done: 5, Total: 20, PPLRatio: 1.01, PPLRatioSE: 0.002}
+	s.tune.front = tune.Front(s.tune.trials)
+}
+
+// screening has scored some ways to store some matrices.
+func screening(s *state) {
+	s.tune = tuneState{started: true, running: true, phase: "every way to store each matrix, all else float", goal: 0.01, basePPL: 5.03, scores: map[string]map[string]tune.Score{}}
+	for i, m := range s.model.modules {
+		scores := map[string]tune.Score{}
+		for j, spec := range []string{quant.DefaultRecipe().Default.String(), "w8 g32 sym rtn", "w4 g32 sym gptq"} {
+			if i%5 != 4 {
+				scores[spec] = tune.Score{Module: m.Name, Spec: spec, KLD: 0.0003 * float64(i%7) / float64(j+1), Bytes: int64(m.Rows * m.Cols / 2 * (1 + j%2))}
+			}
+		}
+		s.tune.scores[m.Name] = scores
+	}
 }
 
 func tuned(s *state) {
 	tuning(s)
 	s.job = job{}
-	s.tune.running, s.tune.current = false, nil
+	s.tune.running, s.tune.current, s.tune.explained.Trial = false, nil, s.tune.best.ID
+	for i, m := range s.model.modules {
+		s.tune.explained.Choices = append(s.tune.explained.Choices, tune.Choice{Module: m.Name, Spec: s.tune.best.Recipe.For(m).String(), Bytes: 20_000 + int64(i), KLD: 0.0001 * float64(i),
+			Why: fmt.Sprintf("adds %.2g to the KL divergence for %d bytes; w4 g64 sym gptq would save 1200 bytes and add 0.0021, 43 %% of what these bytes would save elsewhere; nothing offered is more accurate", 0.0001*float64(i), 20_000+i)})
+	}
 	s.tune.result = &tune.Result{BasePPL: 5.03, Trials: s.tune.trials, Front: s.tune.front, Best: s.tune.best, Goal: 0.01, Reached: true, StoppedBy: "done", Seconds: 79}
 	s.model.recipe = "w4 g32 sym mse"
 	s.model.results = []evaluation{{what: "INT4", Result: eval.Result{PPL: 5.07, PPLSE: 0.04, Tokens: 9000, Ctx: 256}}}

@@ -1,6 +1,8 @@
 package workbench
 
 import (
+	"strings"
+
 	tea "github.com/charmbracelet/bubbletea"
 
 	"nibble/ui/chart"
@@ -28,7 +30,8 @@ func (l *list) bindings() []binding {
 	}
 }
 
-// view draws the header and the rows around the cursor.
+// view draws the header and the rows around the cursor. Rows begin with a space,
+// the place of the mark.
 func (l *list) view(th theme, head string, rows []string, w, h int) []string {
 	l.n, l.h = len(rows), max(1, h-1)
 	l.at = max(0, min(l.at, l.n-1))
@@ -43,7 +46,7 @@ func (l *list) view(th theme, head string, rows []string, w, h int) []string {
 	for i := l.top; i < min(l.n, l.top+l.h); i++ {
 		row := chart.Fit([]string{rows[i]}, w, 1)[0]
 		if i == l.at {
-			row = th.selected.Render(row)
+			row = th.selected.Render("▸" + strings.TrimPrefix(row, " ")) // the mark shows without colours, too
 		}
 		lines = append(lines, row)
 	}

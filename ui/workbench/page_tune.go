@@ -5,19 +5,28 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"nibble/quant"
 	"nibble/tune"
 	"nibble/ui/chart"
 	"nibble/ui/term"
 )
 
-// tunePage shows the search: curves, front, trials.
+// tunePage shows the search: curves, front, trials, and what became of the
+// layers. One trial is selected; every part of the page shows it.
 type tunePage struct {
-	a    *app
-	sort int // in tuneSorts
-	list list
+	a         *app
+	chosen    int // ID of the selected trial; 0 follows the best
+	sort      int // in tuneSorts
+	filter    filter
+	onlyFront bool // hide trials that others beat in size and loss
+	layers    bool // show the layers instead of the trials
+	trials    list
+	matrices  list
+	worst     bool // matrices sorted by damage
 }
 
 // tuneSorts are the orders of the trial table.
@@ -28,53 +37,173 @@ var tuneSorts = []struct {
 	{"trial", func(a, b tune.Trial) int { return cmp.Compare(a.ID, b.ID) }},
 	{"size", func(a, b tune.Trial) int { return cmp.Compare(a.SizeBytes, b.SizeBytes) }},
 	{"loss", func(a, b tune.Trial) int { return cmp.Compare(a.Loss(), b.Loss()) }},
+	{"KLD", func(a, b tune.Trial) int { return cmp.Compare(a.KLD, b.KLD) }},
+	{"speed", func(a, b tune.Trial) int { return cmp.Compare(b.DecodeTPS, a.DecodeTPS) }},
 }
 
 func newTunePage(a *app) *tunePage { return &tunePage{a: a} }
 
-func (p *tunePage) name() string           { return "Tune" }
-func (p *tunePage) typing() bool           { return false }
-func (p *tunePage) key(tea.KeyMsg) tea.Cmd { return nil }
+func (p *tunePage) name() string { return "Tune" }
+func (p *tunePage) typing() bool { return p.filter.open }
 
-func (p *tunePage) bindings() []binding {
-	return append([]binding{
-		{[]string{"u", "enter"}, "u", "use: make the selected recipe the INT4 model", true, func() tea.Cmd {
-			if t := p.selected(); t != nil {
-				p.a.e.use(*t)
-			}
-			return nil
-		}},
-		{[]string{"s"}, "s", "sort: by trial, size or loss", true, func() tea.Cmd { p.sort = (p.sort + 1) % len(tuneSorts); return nil }},
-	}, p.list.bindings()...)
+func (p *tunePage) key(msg tea.KeyMsg) tea.Cmd {
+	p.filter.key(msg)
+	return nil
 }
 
-// rows are the trials in the chosen order.
+func (p *tunePage) bindings() []binding {
+	if p.filter.open {
+		return p.filter.bindings()
+	}
+	do := func(f func()) func() tea.Cmd { return func() tea.Cmd { f(); return nil } }
+	bs := []binding{
+		{[]string{"u", "enter"}, "u enter", "use: make the selected recipe the INT4 model", true, do(p.use)},
+		{[]string{"v"}, "v", "layers: bits, damage and reasons, or back to the trials", true, do(func() { p.layers = !p.layers })},
+		{[]string{"p"}, "p", "pause: hold the search, or let it go on", true, do(p.a.e.pause)},
+		{[]string{"/"}, "/", "filter: trials that have all the words; a ! before a word: that have it not", true, do(func() { p.layers, p.filter.open = false, true })},
+		{[]string{"s"}, "s", "sort: trials by trial, size, loss, KLD or speed; matrices by place or damage", true, do(func() {
+			if p.layers {
+				p.worst = !p.worst
+			} else {
+				p.sort = (p.sort + 1) % len(tuneSorts)
+			}
+		})},
+		{[]string{"d"}, "d", "dominated: hide trials that others beat in size and loss, or show them", false, do(func() { p.onlyFront = !p.onlyFront })},
+		{[]string{"left", "h"}, "← h", "the next smaller point of the front", false, do(func() { p.walk(-1) })},
+		{[]string{"right", "l"}, "→ l", "the next larger point of the front", false, do(func() { p.walk(1) })},
+		{[]string{"esc"}, "esc", "back: drop the filter, leave the layers, follow the best trial", false, do(p.back)},
+	}
+	if p.layers {
+		return append(bs, p.matrices.bindings()...)
+	}
+	for _, b := range p.trials.bindings() {
+		move := b.do
+		b.do = func() tea.Cmd {
+			rows := p.rows()
+			if p.trials.at = p.cursor(rows); len(rows) == 0 {
+				return nil
+			}
+			cmd := move()
+			p.chosen = rows[min(p.trials.at, len(rows)-1)].ID
+			return cmd
+		}
+		bs = append(bs, b)
+	}
+	return bs
+}
+
+// back takes one step out.
+func (p *tunePage) back() {
+	switch {
+	case p.filter.text != "":
+		p.filter.text = ""
+	case p.layers:
+		p.layers = false
+	default:
+		p.chosen = 0
+	}
+}
+
+// use makes the selected recipe the INT4 model.
+func (p *tunePage) use() {
+	t := p.selected()
+	switch {
+	case t == nil:
+	case t.State == tune.Running || t.State == tune.Failed:
+		p.a.s.say(fmt.Sprintf("trial %d is %s: choose another", t.ID, t.State))
+	default:
+		p.a.e.use(*t)
+	}
+}
+
+// rows are the trials that pass the filter in the chosen order, the running one
+// last.
 func (p *tunePage) rows() []tune.Trial {
-	trials := slices.Clone(p.a.s.tune.trials)
-	slices.SortStableFunc(trials, tuneSorts[p.sort].less)
-	return trials
+	t := p.a.s.tune
+	var rows []tune.Trial
+	for _, x := range t.trials {
+		if p.filter.passes(fmt.Sprintf("%d %s %s %s %s", x.ID, x.State, x.Phase, x.Recipe.String(), x.Note)) && !(p.onlyFront && !onFront(t.front, x.ID)) {
+			rows = append(rows, x)
+		}
+	}
+	slices.SortStableFunc(rows, tuneSorts[p.sort].less)
+	if c := t.current; c != nil && t.running && p.filter.text == "" {
+		x := *c
+		x.PPLRatio, x.PPLRatioSE, x.KLD = t.progress.PPLRatio, t.progress.PPLRatioSE, t.progress.KLD
+		rows = append(rows, x)
+	}
+	return rows
+}
+
+func onFront(front []tune.Point, id int) bool {
+	return slices.ContainsFunc(front, func(f tune.Point) bool { return f.Trial == id })
+}
+
+// cursor is the row of the selected trial.
+func (p *tunePage) cursor(rows []tune.Trial) int {
+	id := p.chosen
+	if best := p.a.s.tune.best; id == 0 && best != nil {
+		id = best.ID
+	}
+	return max(0, slices.IndexFunc(rows, func(x tune.Trial) bool { return x.ID == id }))
 }
 
 func (p *tunePage) selected() *tune.Trial {
 	rows := p.rows()
-	if p.list.at >= len(rows) {
+	if len(rows) == 0 {
 		return nil
 	}
-	return &rows[p.list.at]
+	return &rows[p.cursor(rows)]
 }
 
+// walk selects the next visible point of the front.
+func (p *tunePage) walk(by int) {
+	sel := p.selected()
+	if sel == nil {
+		return
+	}
+	rows := p.rows()
+	front := slices.DeleteFunc(slices.Clone(p.a.s.tune.front), func(f tune.Point) bool {
+		return !slices.ContainsFunc(rows, func(x tune.Trial) bool { return x.ID == f.Trial })
+	})
+	if by < 0 {
+		slices.Reverse(front)
+	}
+	for _, f := range front {
+		if f.Trial != sel.ID && (f.SizeBytes > sel.SizeBytes) == (by > 0) {
+			p.chosen = f.Trial
+			return
+		}
+	}
+}
+
+// roomy is the height of a body that fits everything.
+const roomy = 30
+
 func (p *tunePage) view(w, h int) []string {
-	t := p.a.s.tune
+	t, th := p.a.s.tune, p.a.th
 	if !t.started {
 		return chart.Fit([]string{"",
 			" Tuning searches for the smallest recipe that keeps the perplexity within 1 % of the float model.",
-			" Every trial runs on the real INT4 kernels and is compared with the float model token by token.", "",
-			" " + p.a.th.accent.Render("t") + " starts it; " + p.a.th.accent.Render("x") + " stops it and keeps the best so far."}, w, h)
+			" First every way to store each matrix is screened, then recipes of the predicted front are",
+			" measured on the real INT4 kernels and compared with the float model token by token.", "",
+			" " + th.accent.Render("t") + " starts it, or goes on where it was cancelled; " + th.accent.Render("p") + " pauses it;",
+			" " + th.accent.Render("x") + " stops it and keeps the best so far."}, w, h)
 	}
 	lines := p.header(w)
-	room := h - len(lines)
-	graph := max(6, min(14, room/2))
-	lines = append(lines, p.graphs(w, graph)...)
+	if h >= roomy || !p.layers {
+		lines = append(lines, p.graphs(w, max(7, min(16, (h-len(lines))*2/5)))...)
+	}
+	sel := p.selected()
+	if sel != nil {
+		lines = append(lines, chart.Fit(p.about(*sel), w, 2)...)
+	}
+	if h >= roomy || p.layers || sel == nil {
+		lines = append(lines, p.strip(sel, w)...)
+	}
+	if p.layers {
+		return append(lines, p.reasons(sel, w, h-len(lines))...)
+	}
 	return append(lines, p.table(w, h-len(lines))...)
 }
 
@@ -82,90 +211,196 @@ func (p *tunePage) header(w int) []string {
 	t, th := p.a.s.tune, p.a.th
 	best := "best —"
 	if b := t.best; b != nil {
-		mark := "✗ misses"
-		if b.State == tune.Passed {
-			mark = "✓ within"
+		best = fmt.Sprintf("best trial %d: %s, %.3f bpw, %s", b.ID, term.Bytes(b.SizeBytes), b.BPW, lossText(*b))
+		switch {
+		case b.State == tune.Passed:
+			best += ", ✓ within the goal"
+		case t.goal > 0:
+			best += ", ✗ misses the goal"
 		}
-		best = fmt.Sprintf("best trial %d: %s, %.3f bpw, %s ± %.2f %%, %s the goal", b.ID, term.Bytes(b.SizeBytes), b.BPW, term.Percent(b.Loss()), 100*b.PPLRatioSE, mark)
 	}
 	phase := t.phase
-	if !t.running {
-		phase = "finished"
-		if t.result != nil {
-			phase = "ended by: " + t.result.StoppedBy
-		}
+	switch {
+	case t.running && p.a.s.job.paused:
+		phase = "paused: p goes on"
+	case !t.running && t.result != nil:
+		phase = "ended: " + t.result.StoppedBy
+	case !t.running:
+		phase = "ended"
+	}
+	goal := "no goal but the limits"
+	if t.goal > 0 {
+		goal = fmt.Sprintf("goal +%.2f %%", 100*t.goal)
+	}
+	if t.basePPL > 0 {
+		goal += fmt.Sprintf(" over perplexity %.4f", t.basePPL)
 	}
 	return chart.Fit([]string{
 		" " + th.title.Render(best),
-		" " + th.dim.Render(fmt.Sprintf("goal +%.2f %% over perplexity %.4f · %d trials · %s", 100*t.goal, t.basePPL, len(t.trials), phase)),
+		" " + th.dim.Render(fmt.Sprintf("%s · %d trials · %s", goal, len(t.trials), phase)),
 	}, w, 2)
 }
 
-func (p *tunePage) graphs(w, h int) []string {
-	t := p.a.s.tune
-	var loss, size []float64
-	var points []chart.Point
-	for _, x := range t.trials {
-		if x.State == tune.Failed {
-			continue
+// lossText is a trial's loss with its standard error.
+func lossText(t tune.Trial) string {
+	if !hasLoss(t) {
+		return "—"
+	}
+	return fmt.Sprintf("%s ± %.2f %%", term.Percent(t.Loss()), 100*t.PPLRatioSE)
+}
+
+// hasLoss reports whether anything of a trial was measured.
+func hasLoss(t tune.Trial) bool { return t.PPLRatio > 0 && t.State != tune.Failed }
+
+// about tells the selected trial's recipe and figures, each with what was
+// predicted.
+func (p *tunePage) about(t tune.Trial) []string {
+	th := p.a.th
+	predicted := func(format string, v func(tune.Prediction) float64) string {
+		if t.Predicted == nil || v(*t.Predicted) == 0 {
+			return ""
 		}
-		loss, size = append(loss, 100*x.Loss()), append(size, float64(x.SizeBytes)/1e6)
-		points = append(points, chart.Point{X: float64(x.SizeBytes), Y: 100 * x.Loss(), Mark: '·'})
+		return th.dim.Render(fmt.Sprintf(" (predicted "+format+")", v(*t.Predicted)))
 	}
-	for _, f := range t.front {
-		points = append(points, chart.Point{X: float64(f.SizeBytes), Y: 100 * f.Loss, Mark: '●'})
+	figures := []string{fmt.Sprintf("%s, %.3f bpw", term.Bytes(t.SizeBytes), t.BPW),
+		"loss " + lossText(t) + predicted("%+.2f", func(x tune.Prediction) float64 { return 100 * x.Loss }),
+		fmt.Sprintf("KLD %.5f", t.KLD) + predicted("%.5f", func(x tune.Prediction) float64 { return x.KLD })}
+	if t.DecodeTPS > 0 {
+		figures = append(figures, term.Digits(t.DecodeTPS)+" tokens/s"+predicted("%.0f", func(x tune.Prediction) float64 { return x.DecodeTPS }))
 	}
-	if t.best != nil {
-		points = append(points, chart.Point{X: float64(t.best.SizeBytes), Y: 100 * t.best.Loss(), Mark: '★'})
+	if t.Note != "" {
+		figures = append(figures, term.CleanLine(t.Note))
 	}
-	if sel := p.selected(); sel != nil {
-		points = append(points, chart.Point{X: float64(sel.SizeBytes), Y: 100 * sel.Loss(), Mark: '◉'})
+	return []string{
+		" " + th.accent.Render(fmt.Sprintf("trial %d", t.ID)) + ": " + p.recipeText(t.Recipe),
+		"   " + strings.Join(figures, " · ")}
+}
+
+// recipeText counts the matrices by the way they are stored, the most frequent
+// first.
+func (p *tunePage) recipeText(r quant.Recipe) string {
+	count := map[string]int{}
+	var specs []string
+	for _, m := range p.a.s.model.modules {
+		s := r.For(m).String()
+		if count[s]++; count[s] == 1 {
+			specs = append(specs, s)
+		}
 	}
+	slices.SortStableFunc(specs, func(a, b string) int { return cmp.Compare(count[b], count[a]) })
+	for i, s := range specs {
+		specs[i] = fmt.Sprintf("%d × %s", count[s], s)
+	}
+	return strings.Join(specs, " · ")
+}
+
+func (p *tunePage) graphs(w, h int) []string {
 	percent := func(v float64) string { return fmt.Sprintf("%.2f%%", v) }
 	bytes := func(v float64) string { return term.Bytes(int64(v)) }
-	mega := func(v float64) string { return term.Digits(v) + " MB" }
-	third := w / 3
-	scatter := func(w int) []string {
-		return chart.Scatter(" loss by size: ● front ★ best ◉ cursor", points, 100*t.goal, w, h, bytes, percent)
+	var loss, size, goal, wantLoss, wantSize []float64
+	t := p.a.s.tune
+	for _, x := range t.trials {
+		l, b, wl, wb := math.NaN(), float64(x.SizeBytes), math.NaN(), math.NaN()
+		if hasLoss(x) {
+			l = 100 * x.Loss()
+		}
+		if x.Predicted != nil {
+			wl, wb = 100*x.Predicted.Loss, float64(x.Predicted.SizeBytes)
+		}
+		loss, size, goal, wantLoss, wantSize = append(loss, l), append(size, b), append(goal, 100*t.goal), append(wantLoss, wl), append(wantSize, wb)
 	}
+	losses := []chart.Series{{Name: "predicted", Mark: "·", Values: wantLoss}, {Values: loss}}
+	if t.goal > 0 {
+		losses = append([]chart.Series{{Name: "goal", Mark: "╌", Values: goal}}, losses...)
+	}
+	sizes := []chart.Series{{Name: "predicted", Mark: "·", Values: wantSize}, {Values: size}}
 	if w < 100 {
 		half := w / 2
-		return chart.Beside(chart.Curve(" loss per trial", loss, half, h, percent), scatter(w-half))
+		return chart.Beside(chart.Curve(" loss per trial", losses, half, h, percent), p.scatter(w-half, h))
 	}
-	return chart.Beside(chart.Curve(" loss per trial", loss, third, h, percent), chart.Curve(" size per trial", size, third, h, mega), scatter(w-2*third))
+	third := w / 3
+	return chart.Beside(chart.Curve(" loss per trial", losses, third, h, percent), chart.Curve(" size per trial", sizes, third, h, bytes), p.scatter(w-2*third, h))
+}
+
+// scatter draws the trials by size and loss over the predicted front.
+func (p *tunePage) scatter(w, h int) []string {
+	t, th := p.a.s.tune, p.a.th
+	title := " ● front ★ best ◉ cursor"
+	if w >= 48 {
+		title = " loss by size:" + title + " ⠒ predicted"
+	}
+	if p.onlyFront {
+		title += ", dominated hidden"
+	}
+	s := chart.Scatter{Title: title, Level: math.NaN(), LevelStyle: &th.bad, LineStyle: &th.dim,
+		FormatX: func(v float64) string { return term.Bytes(int64(v)) }, FormatY: func(v float64) string { return fmt.Sprintf("%.2f%%", v) }}
+	if t.goal > 0 {
+		s.Level = 100 * t.goal
+	}
+	for _, f := range t.predicted {
+		// Without trials there is nothing to scale by but the goal.
+		if len(t.trials) > 0 || t.goal == 0 || f.Loss < 5*t.goal {
+			s.Line = append(s.Line, [2]float64{float64(f.SizeBytes), 100 * f.Loss})
+		}
+	}
+	add := func(x tune.Trial, mark rune) {
+		if hasLoss(x) {
+			s.Points = append(s.Points, chart.Point{X: float64(x.SizeBytes), Y: 100 * x.Loss(), Mark: mark})
+		}
+	}
+	rows := p.rows()
+	for _, x := range rows {
+		if !onFront(t.front, x.ID) {
+			add(x, '·')
+		}
+	}
+	for _, x := range rows {
+		if onFront(t.front, x.ID) {
+			add(x, '●')
+		}
+	}
+	if t.best != nil {
+		add(*t.best, '★')
+	}
+	if sel := p.selected(); sel != nil {
+		add(*sel, '◉')
+	}
+	return s.View(w, h)
 }
 
 func (p *tunePage) table(w, h int) []string {
 	t := p.a.s.tune
-	head := fmt.Sprintf(" %3s %-9s %-23s %9s %6s %16s %9s %8s   sorted by %s", "#", "state", "recipe", "size", "bpw", "loss", "KLD", "tokens/s", tuneSorts[p.sort].name)
-	var rows []string
-	for _, x := range p.rows() {
-		rows = append(rows, trialRow(x))
+	rows := p.rows()
+	wide := w >= 100
+	head := fmt.Sprintf(" %3s %-10s %9s %6s %18s %8s %9s %8s", "#", "state", "size", "bpw", "loss", "expected", "KLD", "tokens/s")
+	if wide {
+		head += fmt.Sprintf(" %8s  %-8s  by %s", "time", "phase", tuneSorts[p.sort].name)
 	}
-	if c := t.current; c != nil && t.running {
-		x := *c
-		x.PPLRatio, x.PPLRatioSE, x.KLD = t.progress.PPLRatio, t.progress.PPLRatioSE, t.progress.KLD
-		if x.PPLRatio == 0 {
-			x.PPLRatio = math.NaN()
-		}
-		rows = append(rows, trialRow(x))
+	var top, lines []string
+	if p.filter.open || p.filter.text != "" {
+		top = chart.Fit([]string{fmt.Sprintf(" /%s  [%d/%d]", term.CleanLine(p.filter.shown()), len(rows), len(t.trials))}, w, 1)
 	}
-	return p.list.view(p.a.th, head, rows, w, h)
+	for _, x := range rows {
+		lines = append(lines, trialRow(x, wide))
+	}
+	p.trials.at = p.cursor(rows)
+	return append(top, p.trials.view(p.a.th, head, lines, w, h-len(top))...)
 }
 
-func trialRow(t tune.Trial) string {
-	glyph := map[tune.State]string{tune.Running: "●", tune.Passed: "✓", tune.Missed: "✗", tune.Stopped: "↯", tune.Failed: "!"}[t.State]
-	name := t.Recipe.Default.String()
-	if n := len(t.Recipe.Rules); n > 1 {
-		name += fmt.Sprintf(" +%d", n-1)
+// stateMarks tell how trials ended, without colour.
+var stateMarks = map[tune.State]string{tune.Running: "●", tune.Passed: "✓", tune.Measured: "✓", tune.Missed: "✗", tune.Stopped: "↯", tune.Failed: "!", tune.Untested: "?"}
+
+func trialRow(t tune.Trial, wide bool) string {
+	expected, tps := "—", "—"
+	if t.Predicted != nil {
+		expected = term.Percent(t.Predicted.Loss)
 	}
-	loss := "—"
-	if !math.IsNaN(t.PPLRatio) && t.PPLRatio > 0 {
-		loss = fmt.Sprintf("%s ±%.2f", term.Percent(t.Loss()), 100*t.PPLRatioSE)
-	}
-	tps := "—"
 	if t.DecodeTPS > 0 {
 		tps = term.Digits(t.DecodeTPS)
 	}
-	return fmt.Sprintf(" %3d %s %-7s %-23s %9s %6.3f %16s %9.5f %8s", t.ID, glyph, t.State, name, term.Bytes(t.SizeBytes), t.BPW, loss, t.KLD, tps)
+	row := fmt.Sprintf(" %3d %s %-8s %9s %6.3f %18s %8s %9.5f %8s", t.ID, stateMarks[t.State], t.State, term.Bytes(t.SizeBytes), t.BPW, lossText(t), expected, t.KLD, tps)
+	if wide {
+		row += fmt.Sprintf(" %8s  %-8s  %s", term.Seconds(t.Seconds), t.Phase, term.CleanLine(t.Note))
+	}
+	return row
 }

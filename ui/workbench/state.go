@@ -30,6 +30,7 @@ type job struct {
 	started  time.Time
 	running  bool
 	stopping bool
+	paused   bool
 	share    float64 // done, 0 to 1
 	detail   string
 	left     time.Duration
@@ -93,7 +94,10 @@ type tuneState struct {
 	best     *tune.Trial
 	front    []tune.Point
 	result   *tune.Result
-	sense    []tune.Sensitivity
+
+	scores    map[string]map[string]tune.Score // by module and spec
+	predicted []tune.Prediction
+	explained tune.Explained
 }
 
 type chatState struct {

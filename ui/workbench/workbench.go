@@ -13,9 +13,12 @@ package workbench
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
+
+	"nibble/ui/term"
 )
 
 // Options configures Run.
@@ -34,6 +37,7 @@ const stopTimeout = 5 * time.Second
 func Run(ctx context.Context, o Options) error {
 	b := newBackend(ctx, o)
 	app := newApp(b)
+	app.ascii = !term.UTF8(os.Getenv)
 	p := tea.NewProgram(app, tea.WithAltScreen(), tea.WithContext(ctx))
 	_, err := p.Run()
 	b.jobs.stop(stopTimeout)
