@@ -191,6 +191,16 @@ func (m *Model) WithVectors(over map[string][]float32) *Model {
 // Linear returns the matrix of a module, nil if there is none.
 func (m *Model) Linear(module string) *kernels.Linear { return m.linears[module] }
 
+// Norm returns a normalization's weights by tensor. They must not be changed.
+func (m *Model) Norm(tensor string) []float32 { return m.shared.norms[tensor] }
+
+// Bias returns a module's bias, nil if there is none. It must not be changed.
+func (m *Model) Bias(module string) []float32 { return m.shared.biases[module] }
+
+// Rotations returns the cosines and sines by which queries and keys of the first
+// positions are turned, positions x HeadDim/2. They must not be changed.
+func (m *Model) Rotations(positions int) (cos, sin []float32) { return m.rope.tables(positions) }
+
 // Bytes returns the size of the matrices as the kernels read them.
 func (m *Model) Bytes() int64 {
 	n := int64(0)
