@@ -51,6 +51,10 @@ func methodOf(name string) method {
 	switch name {
 	case GPTQ:
 		return method{inputs: true, matrix: gptqMatrix}
+	case AutoRound, AutoRoundLight:
+		return method{inputs: true, layer: autoroundLayer}
+	case AutoRoundBest:
+		return method{inputs: true, layer: autoroundModel}
 	default:
 		return method{matrix: rows}
 	}
@@ -136,12 +140,15 @@ type pass struct {
 
 	// seq follows the model that is being quantized; nil when no method of this stage
 	// or a later one measures inputs.
-	seq *sequence
+	seq  *sequence
+	base *rt.Model    // and calibration are nil likewise
+	cal  *Calibration // what the sequence is made of
 
 	weights  map[string]kernels.Matrix   // of this stage that were replaced, by module
 	vectors  map[string][]float32        // norms and biases of this stage that were replaced, by tensor
 	replaced []string                    // tensors of this stage that are kept and were replaced
 	done     map[string]*kernels.QTensor // of this stage
+	whole    map[string]Quantized        // that were trained together, of all stages
 
 	plan     Plan
 	lines    map[string]ModuleReport
@@ -157,6 +164,7 @@ func newPass(ck *model.Checkpoint, plan Plan, base *rt.Model, c *Calibration, en
 	if c == nil {
 		return p, nil
 	}
+	p.base, p.cal = base, c
 	var err error
 	p.seq, err = newSequence(base, c)
 	return p, err

@@ -58,6 +58,7 @@ func load(t *testing.T, threads int, ck *model.Checkpoint) *rt.Model {
 // Every method gives the same bytes on any number of threads, alone and next to
 // others.
 func TestSameBytesOnAnyThreads(t *testing.T) {
+	shortTraining(t, 5)
 	ck := open(t, "demo")
 	cal := calibration(t, ck)
 	for _, method := range Methods() {

@@ -87,7 +87,7 @@ func (r Recipe) calibrate(c model.Config, samples, length int, rates Rates) (sec
 		if m.Kind == "q" { // attention of every pass, half of the scores and values
 			seconds += passes("q") * 2 * rows * tokens * float64(length) / rates.Float
 		}
-		if s.Kept() || s.Method != GPTQ {
+		if s.Kept() || s.Method != GPTQ && methodOf(s.Method).layer == nil {
 			continue
 		}
 		if key := fmt.Sprint(m.Layer, inputOf(m.Kind)); !seen[key] {
@@ -99,7 +99,8 @@ func (r Recipe) calibrate(c model.Config, samples, length int, rates Rates) (sec
 		// weights twice.
 		most = max(most, 12*n*n+4*n*(hessianTokens+3*256)+8*rows*n)
 	}
-	return seconds, int64(states + session + most)
+	trainSeconds, trainBytes := r.train(c, samples, length, rates)
+	return seconds + trainSeconds, int64(states + session + max(most, trainBytes))
 }
 
 // PlanOptions is what an estimate depends on beyond model and recipe.
@@ -178,6 +179,9 @@ func (r Recipe) substitutions(c model.Config) []string {
 		if width := spec.Scheme().GroupWidth(m.Cols); m.Cols%width != 0 {
 			add("%s: %d columns are no multiple of %d: the last group of a row has %d", m.Name, m.Cols, width, m.Cols%width)
 		}
+	}
+	if r.uses(c, AutoRoundBest) && wholeBytes(c) > wholeMost {
+		notes = append(notes, wholeNote)
 	}
 	if c.TieEmbeddings {
 		for _, rule := range r.Rules {

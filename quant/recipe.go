@@ -24,10 +24,15 @@ const (
 	RTN  = "rtn"  // round to nearest, the scale from the largest weight of the group
 	MSE  = "mse"  // round to nearest, the scale searched for the least squared error
 	GPTQ = "gptq" // column by column, each error made up for by the next; needs a calibration
+
+	// Rounding trained by signed gradients, layer by layer; needs a calibration.
+	AutoRound      = "autoround"
+	AutoRoundLight = "autoround-light" // a quarter of the iterations
+	AutoRoundBest  = "autoround-best"  // and then that of all layers together, for the model's own outputs
 )
 
 // Methods lists the methods by name.
-func Methods() []string { return []string{RTN, MSE, GPTQ} }
+func Methods() []string { return []string{RTN, MSE, GPTQ, AutoRoundLight, AutoRound, AutoRoundBest} }
 
 // Spec says how one matrix is stored.
 type Spec struct {
@@ -168,8 +173,8 @@ func (r Recipe) planned(m model.Module) (Spec, string) {
 		s.Method = MSE
 		return s, note
 	case f.matrix == nil && m.Layer < 0:
-		note := s.Method + " needs a whole layer; the scales were searched instead"
-		s.Method = MSE
+		note := s.Method + " needs a whole layer; " + GPTQ + " was used instead"
+		s.Method = GPTQ
 		return s, note
 	}
 	return s, ""
@@ -193,6 +198,8 @@ func Named() []Recipe {
 		mk("q4-asym", Spec{4, 32, false, MSE}),
 		mk("q4-rtn", Spec{4, 32, true, RTN}),
 		mk("q4-gptq", Spec{4, 32, true, GPTQ}),
+		mk("q4-autoround", Spec{4, 32, true, AutoRound}),
+		mk("q4-best", Spec{4, 32, true, AutoRoundBest}),
 		mk("q8", Spec{8, 32, true, RTN}),
 	}
 }

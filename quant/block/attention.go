@@ -57,13 +57,13 @@ func (r *Run) weigh(ctx context.Context, p kernels.Matrix, h head) error {
 
 // attend computes r.attn.
 func (r *Run) attend(ctx context.Context) error {
-	b := &r.room
+	b := r.room
 	return r.heads(func(h head) error {
 		b.p = shaped(b.p, h.rows, h.rows)
 		if err := r.weigh(ctx, b.p, h); err != nil {
 			return err
 		}
-		b.values = shaped(b.values, r.l.HeadDim, h.rows)
+		b.values = apart(b.values, r.l.HeadDim, h.rows)
 		transpose(r.eng, b.values, h.v)
 		return r.eng.MulTransposed(ctx, r.attn.Sub(h.at, h.at+h.rows, h.query, h.query+r.l.HeadDim), b.p, b.values)
 	})
@@ -73,14 +73,14 @@ func (r *Run) attend(ctx context.Context) error {
 // queries, keys and values, before the rotation is undone. The weights are
 // computed again: keeping them would take heads x tokens² floats.
 func (r *Run) attendBackward(ctx context.Context, dq, dk, dv, dattn kernels.Matrix) error {
-	b, e, d := &r.room, r.eng, r.l.HeadDim
+	b, e, d := r.room, r.eng, r.l.HeadDim
 	scale := float32(1 / math.Sqrt(float64(d)))
 	clear(dk.Data)
 	clear(dv.Data)
 	return r.heads(func(h head) error {
 		n := h.rows
-		b.p, b.dp, b.turned = shaped(b.p, n, n), shaped(b.dp, n, n), shaped(b.turned, n, n)
-		b.values, b.part = shaped(b.values, d, n), shaped(b.part, n, d)
+		b.p, b.dp, b.turned = shaped(b.p, n, n), shaped(b.dp, n, n), apart(b.turned, n, n)
+		b.values, b.part = apart(b.values, d, n), shaped(b.part, n, d)
 		do := dattn.Sub(h.at, h.at+n, h.query, h.query+d)
 		if err := r.weigh(ctx, b.p, h); err != nil {
 			return err

@@ -16,6 +16,7 @@ type backwardRoom struct {
 	dmid, dattn, dq, dk    kernels.Matrix
 	dv, dx                 kernels.Matrix
 	left, right, product   kernels.Matrix // of a gradient of a matrix
+	turnedOf               *float32       // what right is the transpose of
 }
 
 // Gradients receive the gradients of a layer's matrices, which are added to what
@@ -26,8 +27,9 @@ type Gradients [Matrices]kernels.Matrix
 // result, adds the matrices' to grads, and returns the input's, valid until the
 // next Backward. The layer must be as it was in Forward.
 func (r *Run) Backward(ctx context.Context, dy kernels.Matrix, grads *Gradients) (kernels.Matrix, error) {
-	l, b, n := r.l, &r.room, dy.Rows
+	l, b, n := r.l, r.room, dy.Rows
 	l.transposes(r.eng, &b.weights)
+	b.turnedOf = nil
 	var err error
 	// through takes the gradient of a matrix's outputs, d, to that of its inputs.
 	through := func(dst *kernels.Matrix, i int, d, in kernels.Matrix) {
@@ -95,11 +97,15 @@ func (r *Run) gradient(ctx context.Context, g, d, x kernels.Matrix) error {
 	if g.Data == nil {
 		return nil
 	}
-	b := &r.room
-	b.left, b.right = shaped(b.left, d.Cols, d.Rows), shaped(b.right, x.Cols, x.Rows)
+	b := r.room
+	b.left = apart(b.left, d.Cols, d.Rows)
 	b.product = shaped(b.product, d.Cols, x.Cols)
 	transpose(r.eng, b.left, d)
-	transpose(r.eng, b.right, x)
+	if b.turnedOf != &x.Data[0] { // matrices that share their inputs come one after the other
+		b.right = apart(b.right, x.Cols, x.Rows)
+		transpose(r.eng, b.right, x)
+		b.turnedOf = &x.Data[0]
+	}
 	if err := r.eng.MulTransposed(ctx, b.product, b.left, b.right); err != nil {
 		return err
 	}

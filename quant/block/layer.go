@@ -47,7 +47,7 @@ func Of(m *rt.Model, positions int) Layer {
 // transposes are the layer's matrices as the backward pass reads them.
 func (l *Layer) transposes(eng *kernels.Engine, to *[Matrices]kernels.Matrix) {
 	for i, w := range l.W {
-		to[i] = shaped(to[i], w.Cols, w.Rows)
+		to[i] = apart(to[i], w.Cols, w.Rows)
 		transpose(eng, to[i], w)
 	}
 }
@@ -60,11 +60,23 @@ type Run struct {
 	lengths []int
 
 	x, norm1, q, k, v, attn, mid, norm2, gate, up, act, y kernels.Matrix
-	room                                                  backwardRoom
+	room                                                  *backwardRoom
 }
 
 // NewRun returns an empty run.
-func NewRun(eng *kernels.Engine) *Run { return &Run{eng: eng} }
+func NewRun(eng *kernels.Engine) *Run { return NewRuns(eng, 1)[0] }
+
+// NewRuns returns runs for layers that follow each other, which share the memory
+// of their backward passes: a gradient is valid until that of the run before the
+// one before is computed.
+func NewRuns(eng *kernels.Engine, n int) []*Run {
+	rooms := [2]*backwardRoom{new(backwardRoom), new(backwardRoom)}
+	runs := make([]*Run, n)
+	for i := range runs {
+		runs[i] = &Run{eng: eng, room: rooms[i%2]}
+	}
+	return runs
+}
 
 // shaped returns a matrix of rows x cols in the memory of m if that suffices.
 func shaped(m kernels.Matrix, rows, cols int) kernels.Matrix {
@@ -72,6 +84,14 @@ func shaped(m kernels.Matrix, rows, cols int) kernels.Matrix {
 		return kernels.NewMatrix(rows, cols)
 	}
 	return kernels.Matrix{Rows: rows, Cols: cols, Stride: cols, Data: m.Data[:rows*cols]}
+}
+
+// apart is shaped with rows that do not all begin in the same place of the
+// caches, as those of a power of two do: for transposes, which go down columns.
+func apart(m kernels.Matrix, rows, cols int) kernels.Matrix {
+	s := shaped(m, rows, cols+16)
+	s.Cols = cols
+	return s
 }
 
 // Forward runs the layer on texts that lie one after the other in x, tokens x
@@ -184,4 +204,11 @@ func transpose(eng *kernels.Engine, dst, src kernels.Matrix) {
 			}
 		}
 	})
+}
+
+// Transposed returns the transpose of a matrix.
+func Transposed(eng *kernels.Engine, m kernels.Matrix) kernels.Matrix {
+	t := kernels.NewMatrix(m.Cols, m.Rows)
+	transpose(eng, t, m)
+	return t
 }

@@ -1,0 +1,249 @@
+package quant
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"nibble/kernels"
+	"nibble/quant/block"
+)
+
+// training is how long and how fast roundings are trained.
+type training struct {
+	iterations int
+	batch      int     // samples of an iteration
+	rate       float64 // of offsets, at first; it falls in a line to 0
+	share      float64 // the rate of scales, in their size, over that of offsets
+}
+
+// look reports whether all samples are judged after n iterations: now and then,
+// and more often the nearer the end, where little moves.
+func (t training) look(n int) bool {
+	left := t.iterations - n
+	return left == 0 || left == t.iterations/16 || left == t.iterations/6 || left == t.iterations/2
+}
+
+// trainings are the defaults, by method; wholeModel is of all layers together.
+var trainings = map[string]training{
+	AutoRoundLight: {50, 2, 1. / 50, 0.1},
+	AutoRound:      {200, 2, 1. / 200, 0.1},
+	wholeModel:     {200, 4, 0.5 / 200, 0.1},
+}
+
+const wholeModel = "whole model"
+
+// Trained reports an iteration of training, and what is lost.
+type Trained struct {
+	Layer      int     `json:"layer"` // -1: all layers together
+	Iteration  int     `json:"iteration"`
+	Iterations int     `json:"iterations"`
+	Before     float64 `json:"before"` // the loss of what training began with, on all samples
+	Loss       float64 `json:"loss"`   // the least so far
+	Seconds    float64 `json:"seconds"`
+	Estimate   float64 `json:"eta_seconds"`
+}
+
+// EventName implements Event.
+func (Trained) EventName() string { return "quantize_trained" }
+
+// trainee is what training needs of the roundings of a layer or a model.
+type trainee interface {
+	// loss is that of some samples, per token; with gradient, its derivatives are
+	// added to the roundings'.
+	loss(ctx context.Context, samples []int, gradient bool) (float64, error)
+	samples() int
+}
+
+// train trains roundings and leaves in each the codes of the least loss on all
+// samples.
+func train(ctx context.Context, eng *kernels.Engine, t trainee, rs []*rounding, how training, seed uint64, tell func(i int, before, loss float64)) error {
+	all := make([]int, t.samples())
+	for i := range all {
+		all[i] = i
+	}
+	least, err := t.loss(ctx, all, false)
+	if err != nil {
+		return err
+	}
+	before := least
+	best := make([]*kernels.QTensor, len(rs))
+	keep := func() {
+		for i, r := range rs {
+			best[i] = cloneQ(r.q)
+		}
+	}
+	keep()
+	rng := rand.New(rand.NewPCG(seed, 1))
+	var order []int
+	for i := range how.iterations {
+		if len(order) < min(how.batch, len(all)) {
+			order = append(order, rng.Perm(len(all))...)
+		}
+		n := min(how.batch, len(all))
+		if _, err := t.loss(ctx, order[:n], true); err != nil {
+			return err
+		}
+		order = order[n:]
+		for _, r := range rs {
+			r.step(eng, decay(how.rate, i, how.iterations), float32(how.share))
+			r.round(eng)
+		}
+		if how.look(i + 1) {
+			now, err := t.loss(ctx, all, false)
+			if err != nil {
+				return err
+			}
+			if now < least {
+				least = now
+				keep()
+			}
+		}
+		tell(i+1, before, least)
+	}
+	for i, r := range rs {
+		r.q = best[i]
+	}
+	return nil
+}
+
+// layerTrainee is a layer that is to give the float layer's outputs.
+type layerTrainee struct {
+	eng   *kernels.Engine
+	run   *block.Run
+	layer block.Layer
+	grads block.Gradients
+	x, y  [][]float32 // inputs and outputs by sample
+	dy    []float32
+}
+
+func (t *layerTrainee) samples() int { return len(t.x) }
+
+func (t *layerTrainee) loss(ctx context.Context, samples []int, gradient bool) (float64, error) {
+	h := len(t.layer.AttnNorm)
+	total, tokens := 0.0, 0
+	for _, s := range samples {
+		n := len(t.x[s]) / h
+		out, err := t.run.Forward(ctx, &t.layer, kernels.Matrix{Rows: n, Cols: h, Stride: h, Data: t.x[s]}, []int{n})
+		if err != nil {
+			return 0, err
+		}
+		tokens += n
+		if cap(t.dy) < len(out.Data) {
+			t.dy = make([]float32, len(out.Data))
+		}
+		dy := kernels.Matrix{Rows: n, Cols: h, Stride: h, Data: t.dy[:len(out.Data)]}
+		for i, v := range out.Data {
+			d := v - t.y[s][i]
+			dy.Data[i] = d
+			total += float64(d) * float64(d)
+		}
+		if gradient {
+			if _, err := t.run.Backward(ctx, dy, &t.grads); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return total / float64(tokens) / float64(h), nil
+}
+
+// blockOf returns the current layer as it is so far.
+func (p *pass) blockOf(ctx context.Context, s stage) (block.Layer, error) {
+	m := p.seq.cur
+	l := block.Of(m, longest(p.seq.stack.Texts()))
+	prefix := fmt.Sprintf("model.layers.%d.", s.layer)
+	l.AttnNorm, l.MLPNorm = m.Norm(prefix+"input_layernorm.weight"), m.Norm(prefix+"post_attention_layernorm.weight")
+	for _, pm := range s.modules {
+		i := slices.Index(block.Kinds[:], pm.Module.Kind)
+		w, err := p.settled(ctx, pm.Module)
+		if err != nil {
+			return l, err
+		}
+		l.W[i], l.Bias[i] = w, m.Bias(pm.Module.Name)
+	}
+	return l, nil
+}
+
+// layerMethod is whose training a method's layers have.
+func layerMethod(name string) string {
+	if name == AutoRoundBest {
+		return AutoRound
+	}
+	return name
+}
+
+func longest(texts [][]int32) int {
+	n := 0
+	for _, t := range texts {
+		n = max(n, len(t))
+	}
+	return n
+}
+
+// autoroundLayer trains the roundings of a layer's matrices together, so that the
+// quantized layer gives what the float one does, for the inputs that each gets
+// (Cheng et al., "Optimize Weight Rounding via Signed Gradient Descent", 2023).
+// It starts from what GPTQ gives.
+func autoroundLayer(ctx context.Context, p *pass, s stage, ms []PlannedModule, step func(rows int)) ([]Quantized, error) {
+	rs, err := p.startRoundings(ctx, ms)
+	if err != nil {
+		return nil, err
+	}
+	t := &layerTrainee{eng: p.eng, run: block.NewRun(p.eng), x: p.seq.states()}
+	if t.y, err = p.seq.outputs(ctx); err != nil {
+		return nil, err
+	}
+	if t.layer, err = p.blockOf(ctx, s); err != nil {
+		return nil, err
+	}
+	rows := 0
+	for i, m := range ms {
+		k := slices.Index(block.Kinds[:], m.Module.Kind)
+		t.layer.W[k], t.grads[k] = rs[i].value, rs[i].grad
+		rows += m.Module.Rows
+	}
+	start, told := time.Now(), 0
+	how := trainings[layerMethod(ms[0].Spec.Method)]
+	err = train(ctx, p.eng, t, rs, how, p.cal.Seed, func(i int, before, loss float64) {
+		seconds := time.Since(start).Seconds()
+		p.l.send(Trained{s.layer, i, how.iterations, before, loss, seconds, seconds * float64(how.iterations-i) / float64(i)})
+		now := rows * i / how.iterations
+		step(now - told)
+		told = now
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.quantized(rs), nil
+}
+
+// startRoundings quantizes matrices of a layer one after the other, and makes
+// them the start of training.
+func (p *pass) startRoundings(ctx context.Context, ms []PlannedModule) ([]*rounding, error) {
+	var rs []*rounding
+	for _, m := range ms {
+		q, _, err := gptqMatrix(ctx, p, m, nil)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.follow(m.Module, q); err != nil {
+			return nil, err
+		}
+		w, err := p.weight(ctx, m.Module)
+		if err != nil {
+			return nil, err
+		}
+		rs = append(rs, newRounding(p.eng, w, q, m.Spec))
+	}
+	return rs, nil
+}
+
+func (p *pass) quantized(rs []*rounding) []Quantized {
+	var out []Quantized
+	for _, r := range rs {
+		out = append(out, Quantized{r.q, measure(p.eng, r.w, r.q)})
+	}
+	return out
+}

@@ -1,0 +1,243 @@
+package quant
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"nibble/kernels"
+	"nibble/model"
+)
+
+// shortTraining makes training a matter of a moment.
+func shortTraining(t *testing.T, iterations int) {
+	was := trainings
+	t.Cleanup(func() { trainings = was })
+	trainings = map[string]training{}
+	for name, how := range was {
+		how.iterations = iterations
+		trainings[name] = how
+	}
+}
+
+// A rounding begins with the codes and scales of the matrix it starts from, even
+// where they are not the nearest to the weights.
+func TestRoundingStart(t *testing.T) {
+	const rows, cols = 24, 172
+	eng := engine(t, 2)
+	w := kernels.Matrix{Rows: rows, Cols: cols, Stride: cols, Data: weights(rows, cols)}
+	rng := rand.New(rand.NewPCG(5, 6))
+	for _, s := range specs() {
+		q, _, err := Quantize(eng, w.Data, rows, cols, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 500 { // as GPTQ moves codes
+			r, c := rng.IntN(rows), rng.IntN(cols)
+			if q.Scale(r, c/q.Scheme.GroupWidth(cols)) == 0 {
+				continue
+			}
+			code := int(q.Code(r, c)) + rng.IntN(5) - 2
+			q.SetCode(r, c, uint8(max(q.Scheme.MinCode(), min(q.Scheme.MaxCode(), code))))
+		}
+		r := newRounding(eng, w, q, s)
+		if !slices.Equal(r.q.Codes, q.Codes) || !slices.Equal(r.q.Scales, q.Scales) || !slices.Equal(r.q.Zeros, q.Zeros) {
+			t.Errorf("%s: training starts from other codes", s)
+		}
+		back := make([]float32, cols)
+		for i := range rows {
+			r.q.DequantRow(back, i)
+			if !slices.Equal(back, r.value.Row(i)) {
+				t.Errorf("%s: row %d is trained with other values than its codes have", s, i)
+			}
+		}
+	}
+}
+
+// A step moves each offset against its gradient, but not where codes are at their
+// end, and scales and zero points against theirs.
+func TestRoundingStep(t *testing.T) {
+	const rate, share = 0.01, 0.5
+	eng := engine(t, 1)
+	for _, s := range []Spec{{4, 32, true, MSE}, {4, 32, false, MSE}, {8, 32, true, MSE}, {8, 32, false, MSE}} {
+		for _, scale := range []float32{0.5, -0.5} {
+			if scale < 0 && !s.Sym {
+				continue
+			}
+			q, err := kernels.NewQTensor(1, 32, s.Scheme())
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.Scales[0] = kernels.F32ToF16(scale)
+			if !s.Sym {
+				q.Zeros[0] = uint8(s.Scheme().MidCode())
+			}
+			zero := int(q.Zero(0, 0))
+			w := kernels.NewMatrix(1, 32)
+			for i := range 32 {
+				w.Data[i] = scale * (float32(i%5-2) + 0.25)
+				q.SetCode(0, i, uint8(zero+i%5-2))
+			}
+			w.Data[31] = scale * 1000 // far beyond the last code
+			q.SetCode(0, 31, uint8(s.Scheme().MaxCode()))
+			r := newRounding(eng, w, q, s)
+			if r.offset[31] != 0 {
+				t.Errorf("%s: a weight beyond the codes has offset %g", s, r.offset[31])
+			}
+			for i := range r.grad.Data {
+				r.grad.Data[i] = float32(i%3-1) * 1e-3
+			}
+			r.grad.Data[31] = 1 // the value should be less, so the scale, and the zero point more
+			was := slices.Clone(r.offset)
+			r.step(eng, rate, share)
+			for i := range 31 {
+				want := -float32(rate) * float32(i%3-1) * sign(scale)
+				if got := r.offset[i] - was[i]; math.Abs(float64(got-want)) > 1e-6 {
+					t.Errorf("%s, scale %g: offset %d moved by %g, want %g", s, scale, i, got, want)
+				}
+			}
+			if r.offset[31] != 0 {
+				t.Errorf("%s: the offset of a clipped weight moved", s)
+			}
+			if want := scale - sign(scale)*rate*share*float32(math.Abs(float64(scale)))*sign(scale); math.Abs(float64(r.scale[0]-want)) > 1e-6 {
+				t.Errorf("%s: scale %g became %g, want %g", s, scale, r.scale[0], want)
+			}
+			if !s.Sym && math.Abs(float64(r.zero[0])-float64(zero)-rate) > 1e-5 {
+				t.Errorf("%s: zero point %d became %g", s, zero, r.zero[0])
+			}
+			if slices.Max(r.grad.Data) != 0 {
+				t.Errorf("%s: the gradient is kept", s)
+			}
+		}
+	}
+}
+
+// What is reported as lost is lost no more: training lessens it, layer by layer
+// and for the model as a whole.
+func TestTrainingLessensLoss(t *testing.T) {
+	shortTraining(t, 20)
+	ck := open(t, "demo")
+	base := load(t, 2, ck)
+	cal := calibration(t, ck)
+	r := parse(t, "w4 channel sym autoround-best; *.k_proj keep; *.0.mlp.down_proj w8 g32 asym autoround-best")
+	last := map[int]Trained{}
+	_, report, err := ApplyCalibrated(context.Background(), base, ck, r, cal, func(e Event) {
+		if e, ok := e.(Trained); ok {
+			last[e.Layer] = e
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(last) != ck.Config.Layers+1 {
+		t.Errorf("%d trainings were told of", len(last))
+	}
+	for layer, e := range last {
+		if e.Iteration != e.Iterations || !(e.Loss < 0.97*e.Before) {
+			t.Errorf("layer %d: %+v", layer, e)
+		}
+	}
+	for _, m := range report.Modules {
+		if m.Spec != "keep" && m.MSE == 0 {
+			t.Errorf("%s has no error", m.Module)
+		}
+	}
+}
+
+// Training stops when it is told to.
+func TestTrainingIsCancelled(t *testing.T) {
+	ck := open(t, "demo")
+	base := load(t, 2, ck)
+	ctx, cancel := context.WithCancel(context.Background())
+	_, _, err := ApplyCalibrated(ctx, base, ck, parse(t, "w4 g32 sym autoround"), calibration(t, ck), func(e Event) {
+		if _, ok := e.(Trained); ok {
+			if ctx.Err() != nil {
+				t.Error("training went on")
+			}
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The gradient of the divergence is its slope, down to the first layer.
+func TestDivergenceGradient(t *testing.T) {
+	ctx := context.Background()
+	ck := open(t, "demo")
+	base := load(t, 2, ck)
+	cal := calibration(t, ck)
+	s := Spec{4, 32, true, AutoRoundBest}
+	done := &wholeSink{done: map[string]*kernels.QTensor{}, kept: map[string][]float32{}}
+	for _, m := range ck.Config.Modules() {
+		if m.Kind == "down" || m.Kind == "q" {
+			q, _, err := One(ctx, base.Engine, ck, m, Spec{4, 32, true, RTN})
+			if err != nil {
+				t.Fatal(err)
+			}
+			done.done[m.Name] = q
+			done.trained = append(done.trained, PlannedModule{Module: m, Spec: s})
+		}
+	}
+	p, err := newPass(ck, Plan{}, base, cal, base.Engine, done, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, rs, err := p.wholeTrainee(ctx, done)
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := []int{0, 2}
+	loss, err := tr.loss(ctx, samples, true)
+	if err != nil || !(loss > 0) {
+		t.Fatalf("a loss of %g, %v", loss, err)
+	}
+	tokens := float64(len(cal.Tokens[0]) + len(cal.Tokens[2]))
+	for _, i := range []int{0, 1, len(rs) - 1} {
+		// Along the gradient, which stands out of the noise of float32.
+		norm := 0.0
+		for _, g := range rs[i].grad.Data {
+			norm += float64(g) * float64(g)
+		}
+		step := 1e-3 / norm * tokens * loss
+		move := func(by float64) float64 {
+			for j, g := range rs[i].grad.Data {
+				rs[i].value.Data[j] += float32(by * float64(g))
+			}
+			l, err := tr.loss(ctx, samples, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return l
+		}
+		up := move(10 * step)
+		down := move(-20 * step)
+		move(10 * step)
+		if got, want := (up-down)*tokens/(20*step), norm; math.Abs(got-want) > 0.05*want {
+			t.Errorf("matrix %d: the slope along the gradient is %g, its square %g", i, got, want)
+		}
+	}
+}
+
+// A model too large to be trained as a whole is so by its shape alone, and the
+// plan says it.
+func TestWholeModelOfLimitedSize(t *testing.T) {
+	small := model.Config{VocabSize: 1024, Hidden: 128, Layers: 5, Heads: 4, KVHeads: 2, HeadDim: 32, Intermediate: 384}
+	large := model.Config{VocabSize: 32000, Hidden: 2048, Layers: 22, Heads: 32, KVHeads: 4, HeadDim: 64, Intermediate: 5632}
+	if wholeBytes(small) > wholeMost || wholeBytes(large) < wholeMost {
+		t.Errorf("%d and %d bytes", wholeBytes(small), wholeBytes(large))
+	}
+	r := parse(t, "w4 g32 sym autoround-best")
+	if notes := r.substitutions(small); slices.ContainsFunc(notes, aboutWhole) {
+		t.Errorf("a small model: %q", notes)
+	}
+	if notes := r.substitutions(large); !slices.ContainsFunc(notes, aboutWhole) {
+		t.Errorf("a large model: %q", notes)
+	}
+}
+
+func aboutWhole(note string) bool { return note == wholeNote }

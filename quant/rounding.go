@@ -1,0 +1,170 @@
+package quant
+
+import "nibble/kernels"
+
+// rounding is a matrix whose codes and scales are trained: the code of a weight w
+// is the integer nearest to w / scale + offset, and both the offset and the
+// group's scale and zero point move by the signs of their gradients (Cheng et
+// al., "SignRound", 2023).
+type rounding struct {
+	spec   Spec
+	w      kernels.Matrix
+	offset []float32 // by weight
+	scale  []float32 // by group; what is stored is rounded to F16
+	zero   []float32 // by group; what is stored is rounded to a code
+	start  []float32 // the scales at first
+	q      *kernels.QTensor
+	value  kernels.Matrix // of the codes
+	grad   kernels.Matrix // of a loss with respect to value
+}
+
+// newRounding starts from a quantized matrix. Weights whose code is not the
+// nearest begin halfway between it and the edge of what rounds to it, so that a
+// step does not undo what was chosen.
+func newRounding(eng *kernels.Engine, w kernels.Matrix, from *kernels.QTensor, spec Spec) *rounding {
+	groups := from.Groups()
+	n := w.Rows * groups
+	r := &rounding{spec: spec, w: w, offset: make([]float32, w.Rows*w.Cols), scale: make([]float32, n), zero: make([]float32, n),
+		start: make([]float32, n), q: cloneQ(from), value: kernels.NewMatrix(w.Rows, w.Cols), grad: kernels.NewMatrix(w.Rows, w.Cols)}
+	const edge, inside = 0.499, 0.25
+	width := from.Scheme.GroupWidth(w.Cols)
+	eng.For(w.Rows, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			for g := range groups {
+				at := i*groups + g
+				scale, zero := from.Scale(i, g), float32(from.Zero(i, g))
+				r.scale[at], r.start[at], r.zero[at] = scale, scale, zero
+				if scale == 0 {
+					continue
+				}
+				bottom, top := float32(from.Scheme.MinCode()), float32(from.Scheme.MaxCode())
+				for c := g * width; c < min((g+1)*width, w.Cols); c++ {
+					exact := w.Row(i)[c]/scale + zero
+					code := float32(from.Code(i, c))
+					switch {
+					case exact > code+edge && code < top:
+						r.offset[i*w.Cols+c] = code + inside - exact
+					case exact < code-edge && code > bottom:
+						r.offset[i*w.Cols+c] = code - inside - exact
+					}
+				}
+			}
+		}
+	})
+	r.round(eng)
+	return r
+}
+
+func cloneQ(q *kernels.QTensor) *kernels.QTensor {
+	c := *q
+	c.Codes = append([]byte{}, q.Codes...)
+	c.Scales = append([]uint16{}, q.Scales...)
+	c.Zeros = append([]uint8(nil), q.Zeros...)
+	return &c
+}
+
+// round computes the codes and their values.
+func (r *rounding) round(eng *kernels.Engine) {
+	groups, width, s := r.q.Groups(), r.q.Scheme.GroupWidth(r.w.Cols), r.q.Scheme
+	eng.For(r.w.Rows, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			w, value, offset := r.w.Row(i), r.value.Row(i), r.offset[i*r.w.Cols:(i+1)*r.w.Cols]
+			for g := range groups {
+				at := i*groups + g
+				r.q.Scales[at] = roundScale(float64(r.scale[at]))
+				zero := float32(s.MidCode())
+				if !s.Sym {
+					zero = roundCode(r.zero[at], float32(s.MinCode()), float32(s.MaxCode()))
+					r.q.Zeros[at] = uint8(zero)
+				}
+				scale := kernels.F16ToF32(r.q.Scales[at])
+				inv := float32(0)
+				if scale != 0 {
+					inv = 1 / scale
+				}
+				bottom, top := float32(s.MinCode()), float32(s.MaxCode())
+				for c := g * width; c < min((g+1)*width, len(w)); c++ {
+					code := zero
+					if inv != 0 {
+						code = roundCode(float32(w[c]*inv)+offset[c]+zero, bottom, top)
+					}
+					r.q.SetCode(i, c, uint8(code))
+					value[c] = (code - zero) * scale
+				}
+			}
+		}
+	})
+}
+
+// roundCode is the code nearest to x.
+func roundCode(x, bottom, top float32) float32 {
+	if !(x > bottom) { // NaN as well
+		return bottom
+	} else if x >= top {
+		return top
+	}
+	return float32(int32(x + 0.5))
+}
+
+// step moves offsets by rate, scales by rate times share of themselves and zero
+// points by rate, against the signs of their gradients, and clears those.
+// Rounding is taken for the identity where it does not clip.
+func (r *rounding) step(eng *kernels.Engine, rate, share float32) {
+	groups, width, s := r.q.Groups(), r.q.Scheme.GroupWidth(r.w.Cols), r.q.Scheme
+	bottom, top := float32(s.MinCode()), float32(s.MaxCode())
+	eng.For(r.w.Rows, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			w, grad, offset := r.w.Row(i), r.grad.Row(i), r.offset[i*r.w.Cols:(i+1)*r.w.Cols]
+			for g := range groups {
+				at := i*groups + g
+				scale, zero := kernels.F16ToF32(r.q.Scales[at]), float32(r.q.Zero(i, g))
+				if scale == 0 {
+					continue
+				}
+				inv := 1 / scale
+				move := rate
+				if scale < 0 {
+					move = -rate
+				}
+				var ofScale, ofZero float32
+				for c := g * width; c < min((g+1)*width, len(w)); c++ {
+					d, steps := grad[c], float32(w[c]*inv)
+					x := steps + offset[c] + zero
+					switch {
+					case x < bottom-0.5:
+						ofScale += d * (bottom - zero)
+						ofZero -= d * scale
+					case x > top+0.5:
+						ofScale += d * (top - zero)
+						ofZero -= d * scale
+					default:
+						ofScale += d * (roundCode(x, bottom, top) - zero - steps)
+						if d > 0 {
+							offset[c] -= move
+						} else if d < 0 {
+							offset[c] += move
+						}
+					}
+				}
+				r.scale[at] -= rate * share * r.start[at] * sign(ofScale*r.start[at])
+				if !s.Sym {
+					r.zero[at] = max(bottom, min(top, r.zero[at]-rate*sign(ofZero)))
+				}
+			}
+			clear(grad)
+		}
+	})
+}
+
+func sign(x float32) float32 {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return 0
+}
+
+// decay is a learning rate that falls in a line.
+func decay(rate float64, i, n int) float32 { return float32(rate * (1 - float64(i)/float64(n))) }

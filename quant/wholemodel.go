@@ -1,0 +1,328 @@
+package quant
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"nibble/kernels"
+	"nibble/model"
+	"nibble/quant/block"
+)
+
+// autoroundModel trains each layer alone, as autoroundLayer does, and then all
+// layers together, for the least KL divergence of the model's outputs from the
+// float model's. The first layer does so for all; the others take what is theirs.
+func autoroundModel(ctx context.Context, p *pass, s stage, ms []PlannedModule, step func(rows int)) ([]Quantized, error) {
+	if wholeBytes(p.ck.Config) > wholeMost {
+		return autoroundLayer(ctx, p, s, ms, step)
+	}
+	if p.whole == nil {
+		var err error
+		if p.whole, err = p.trainWhole(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var out []Quantized
+	for _, m := range ms {
+		out = append(out, p.whole[m.Module.Name])
+		step(m.Module.Rows)
+	}
+	return out, nil
+}
+
+// wholeMost is the most memory that training a whole model may take. It does not
+// depend on the machine, so that results do not.
+const wholeMost = 3 << 30
+
+// wholeNote says in a plan that a model is too large.
+const wholeNote = AutoRoundBest + ": the model is too large to be trained as a whole in 3 GiB; its layers are trained one by one, as by " + AutoRound
+
+// wholeBytes is about what training a whole model takes: by weight, its float,
+// offset, value, gradient and code, and twice what is being computed with.
+func wholeBytes(c model.Config) int64 {
+	layer, rest := int64(0), int64(0)
+	for _, m := range c.Modules() {
+		n := int64(m.Rows) * int64(m.Cols)
+		if m.Layer < 0 {
+			rest += n
+		} else {
+			layer += n
+		}
+	}
+	return 18*layer + 12*rest + 16*layer/int64(c.Layers)
+}
+
+// wholeTrainee is a model that is to give the float model's outputs.
+type wholeTrainee struct {
+	eng    *kernels.Engine
+	layers []block.Layer
+	grads  []block.Gradients
+	runs   []*block.Run
+	x      [][]float32 // what enters the first layer, by sample
+	norm   []float32
+	eps    float32
+	head   kernels.Matrix // vocabulary x hidden
+	turned kernels.Matrix // its transpose
+
+	wantHead kernels.Matrix
+	want     [][]float32 // what enters the head in the float model, by sample
+
+	normed, dnormed, dx kernels.Matrix
+	logits, target      kernels.Matrix
+}
+
+func (t *wholeTrainee) samples() int { return len(t.x) }
+
+func (t *wholeTrainee) loss(ctx context.Context, samples []int, gradient bool) (float64, error) {
+	h := len(t.norm)
+	total, tokens := 0.0, 0
+	for _, s := range samples {
+		n := len(t.x[s]) / h
+		tokens += n
+		x := kernels.Matrix{Rows: n, Cols: h, Stride: h, Data: t.x[s]}
+		var err error
+		for i := range t.layers {
+			if x, err = t.runs[i].Forward(ctx, &t.layers[i], x, []int{n}); err != nil {
+				return 0, err
+			}
+		}
+		sum, dx, err := t.divergence(ctx, x, s, gradient)
+		if err != nil {
+			return 0, err
+		}
+		total += sum
+		for i := len(t.layers) - 1; i >= 0 && gradient; i-- {
+			if dx, err = t.runs[i].Backward(ctx, dx, &t.grads[i]); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return total / float64(tokens), nil
+}
+
+// headRows is how many positions have logits at a time.
+const headRows = 128
+
+// divergence sums up the KL divergence of a sample's outputs, and its gradient
+// with respect to what leaves the last layer.
+func (t *wholeTrainee) divergence(ctx context.Context, x kernels.Matrix, sample int, gradient bool) (float64, kernels.Matrix, error) {
+	n, h, v := x.Rows, x.Cols, t.head.Rows
+	if t.normed.Rows != n {
+		t.normed, t.dnormed, t.dx = kernels.NewMatrix(n, h), kernels.NewMatrix(n, h), kernels.NewMatrix(n, h)
+	}
+	t.eng.For(n, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			t.eng.RMSNorm(t.normed.Row(i), x.Row(i), t.norm, t.eps)
+		}
+	})
+	want := kernels.Matrix{Rows: n, Cols: h, Stride: h, Data: t.want[sample]}
+	if t.logits.Data == nil {
+		t.logits, t.target = kernels.NewMatrix(headRows, v), kernels.NewMatrix(headRows, v)
+	}
+	total := 0.0
+	sums := make([]float64, headRows)
+	for r0 := 0; r0 < n; r0 += headRows {
+		r1 := min(r0+headRows, n)
+		logits, target := t.logits.Sub(0, r1-r0, 0, v), t.target.Sub(0, r1-r0, 0, v)
+		if err := t.eng.MulTransposed(ctx, logits, t.normed.Sub(r0, r1, 0, h), t.head); err != nil {
+			return 0, x, err
+		}
+		if err := t.eng.MulTransposed(ctx, target, want.Sub(r0, r1, 0, h), t.wantHead); err != nil {
+			return 0, x, err
+		}
+		t.eng.For(r1-r0, func(_, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				sums[i] = divergenceRow(t.eng, logits.Row(i), target.Row(i))
+			}
+		})
+		for _, s := range sums[:r1-r0] {
+			total += s
+		}
+		if gradient {
+			if err := t.eng.MulTransposed(ctx, t.dnormed.Sub(r0, r1, 0, h), logits, t.turned); err != nil {
+				return 0, x, err
+			}
+		}
+	}
+	if gradient {
+		block.NormBackward(t.eng, t.dx, t.dnormed, x, t.norm, t.eps)
+	}
+	return total, t.dx, nil
+}
+
+// divergenceRow returns the KL divergence of the distribution of logits from that
+// of target, and replaces logits by its gradient and target by its distribution.
+func divergenceRow(eng *kernels.Engine, logits, target []float32) float64 {
+	la, lb := eng.LogSumExp(target), eng.LogSumExp(logits)
+	shift := float32(lb - la) // log p - log q = (target - la) - (logits - lb)
+	sum := 0.0
+	const part = 256
+	for at := 0; at < len(logits); at += part {
+		q, p := logits[at:min(at+part, len(logits))], target[at:min(at+part, len(logits))]
+		var diff [part]float32
+		for i := range q {
+			diff[i] = p[i] - q[i] + shift
+		}
+		eng.Exp(p, p, float32(la))
+		eng.Exp(q, q, float32(lb))
+		sum += float64(kernels.Dot(p, diff[:len(p)]))
+		for i := range q {
+			q[i] -= p[i]
+		}
+	}
+	return sum
+}
+
+// trainWhole quantizes all of the model and trains the roundings of the matrices
+// whose method is AutoRoundBest.
+func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
+	first := &wholeSink{done: map[string]*kernels.QTensor{}, kept: map[string][]float32{}}
+	plan := p.plan
+	plan.Modules = nil
+	for _, m := range p.plan.Modules {
+		if m.Spec.Method == AutoRoundBest {
+			m.Spec.Method = AutoRound
+			first.trained = append(first.trained, m)
+		}
+		plan.Modules = append(plan.Modules, m)
+	}
+	begin, err := newPass(p.ck, plan, p.base, p.cal, p.eng, first, func(e Event) {
+		if t, ok := e.(Trained); ok {
+			p.l.send(t)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := begin.run(ctx); err != nil {
+		return nil, err
+	}
+	t, rs, err := p.wholeTrainee(ctx, first)
+	if err != nil {
+		return nil, err
+	}
+	start, how := time.Now(), trainings[wholeModel]
+	err = train(ctx, p.eng, t, rs, how, p.cal.Seed, func(i int, before, loss float64) {
+		seconds := time.Since(start).Seconds()
+		p.l.send(Trained{-1, i, how.iterations, before, loss, seconds, seconds * float64(how.iterations-i) / float64(i)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]Quantized{}
+	for i, q := range p.quantized(rs) {
+		out[first.trained[i].Module.Name] = q
+	}
+	return out, nil
+}
+
+// wholeSink keeps what the first part of training a whole model gives.
+type wholeSink struct {
+	fresh
+	trained []PlannedModule
+	done    map[string]*kernels.QTensor
+	kept    map[string][]float32
+}
+
+func (s *wholeSink) putQ(m model.Module, q *kernels.QTensor, _ ModuleReport) error {
+	s.done[m.Name] = q
+	return nil
+}
+
+func (s *wholeSink) putFloats(name string, v []float32) error {
+	s.kept[name] = v
+	return nil
+}
+
+// wholeTrainee prepares the training of a model that is quantized already.
+func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee, []*rounding, error) {
+	c := p.ck.Config
+	floatOf := func(m model.Module) (kernels.Matrix, error) {
+		t, err := p.ck.Tensor(m.Name + ".weight")
+		if err != nil {
+			return kernels.Matrix{}, err
+		}
+		return kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols, Data: t.Floats()}, nil
+	}
+	vector := func(name string) []float32 {
+		if v, ok := from.kept[name]; ok {
+			return v
+		}
+		return p.base.Norm(name)
+	}
+	t := &wholeTrainee{eng: p.eng, layers: make([]block.Layer, c.Layers), grads: make([]block.Gradients, c.Layers),
+		runs: block.NewRuns(p.eng, c.Layers), norm: vector("model.norm.weight"), eps: c.RMSEps}
+	for i := range t.layers {
+		t.layers[i] = block.Of(p.base, longest(p.cal.Tokens))
+		prefix := fmt.Sprintf("model.layers.%d.", i)
+		t.layers[i].AttnNorm, t.layers[i].MLPNorm = vector(prefix+"input_layernorm.weight"), vector(prefix+"post_attention_layernorm.weight")
+	}
+	var rs []*rounding
+	embed := map[string]*kernels.Linear{}
+	for _, m := range c.Modules() {
+		w, err := floatOf(m)
+		if err != nil {
+			return nil, nil, err
+		}
+		q := from.done[m.Name]
+		value := w
+		if v, ok := from.kept[m.Name+".weight"]; ok {
+			value = kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols, Data: v}
+		}
+		var grad kernels.Matrix
+		var trained *rounding
+		for _, pm := range from.trained {
+			if pm.Module.Name == m.Name {
+				trained = newRounding(p.eng, value, q, pm.Spec)
+				rs = append(rs, trained)
+			}
+		}
+		switch {
+		case trained != nil:
+			value, grad = trained.value, trained.grad
+		case q != nil:
+			value = kernels.NewMatrix(m.Rows, m.Cols)
+			for r := range m.Rows {
+				q.DequantRow(value.Row(r), r)
+			}
+		}
+		if m.Layer >= 0 {
+			for k, kind := range block.Kinds {
+				if kind == m.Kind {
+					t.layers[m.Layer].W[k], t.grads[m.Layer][k] = value, grad
+					t.layers[m.Layer].Bias[k] = p.base.Bias(m.Name)
+				}
+			}
+			continue
+		}
+		if m.Kind == "embed" {
+			if embed[m.Name], err = kernels.NewMatrixLinear(value); err != nil {
+				return nil, nil, err
+			}
+		}
+		if m.Kind == "head" || c.TieEmbeddings {
+			t.head, t.wantHead = value, w
+		}
+	}
+	t.turned = block.Transposed(p.eng, t.head)
+	begin, err := p.base.With(embed).NewStack(p.cal.Tokens)
+	if err != nil {
+		return nil, nil, err
+	}
+	t.x = begin.States()
+	end, err := p.base.NewStack(p.cal.Tokens)
+	if err != nil {
+		return nil, nil, err
+	}
+	for range c.Layers {
+		if err := end.Advance(ctx, p.base); err != nil {
+			return nil, nil, err
+		}
+	}
+	err = end.Input(ctx, p.base, "head", func(x []float32, rows, cols int) error {
+		t.want = append(t.want, append([]float32{}, x...))
+		return nil
+	})
+	return t, rs, err
+}
