@@ -33,10 +33,11 @@ type app struct {
 	at    int
 	w, h  int
 
-	ascii  bool // the terminal shows nothing else
-	help   bool
-	asking bool // whether to quit while a job runs
-	armed  bool // the next ctrl+c quits
+	ascii   bool // the terminal shows nothing else
+	ticking bool // the clock of a job moves
+	help    bool
+	asking  bool // whether to quit while a job runs
+	armed   bool // the next ctrl+c quits
 }
 
 func newApp(e engines) *app {
@@ -47,7 +48,7 @@ func newApp(e engines) *app {
 
 func (a *app) Init() tea.Cmd {
 	a.e.load()
-	return tea.Batch(a.e.box().pump(), tick())
+	return a.e.box().pump()
 }
 
 // tickMsg moves the clock of a running job.
@@ -60,10 +61,17 @@ func (a *app) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.WindowSizeMsg:
 		a.w, a.h = msg.Width, msg.Height
 	case tickMsg:
+		if a.ticking = a.s.job.running; !a.ticking {
+			return a, nil // nothing moves until a job runs again
+		}
 		return a, tick()
 	case batchMsg:
 		for _, c := range a.e.box().drain() {
 			c(a.s)
+		}
+		if a.s.job.running && !a.ticking {
+			a.ticking = true
+			return a, tea.Batch(a.e.box().pump(), tick())
 		}
 		return a, a.e.box().pump()
 	case tea.KeyMsg:
@@ -174,7 +182,7 @@ func (a *app) View() string {
 // lines are exactly h lines of w columns.
 func (a *app) lines() []string {
 	if a.w < minWidth || a.h < minHeight {
-		return chart.Fit([]string{"nibble: " + a.statusText(), a.s.message}, a.w, a.h)
+		return chart.Fit([]string{"nibble: " + a.statusText(), a.s.message, fmt.Sprintf("too small: %d x %d", a.w, a.h), fmt.Sprintf("pages need %d x %d", minWidth, minHeight)}, a.w, a.h)
 	}
 	head := append(a.ribbon(), a.tabs())
 	foot := []string{a.status(), a.footer()}

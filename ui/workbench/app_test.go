@@ -50,8 +50,8 @@ func TestScreensFillTheTerminal(t *testing.T) {
 			for _, help := range []bool{false, true} {
 				a, _ := testApp(name)
 				a.at, a.help = at, help
-				for w := 20; w <= 220; w += 7 {
-					for h := 5; h <= 70; h += 5 {
+				for _, w := range []int{1, 20, 39, 40, 53, 79, 80, 81, 99, 100, 101, 119, 120, 150, 220} {
+					for _, h := range []int{1, 5, 11, 12, 13, 17, 24, 35, 36, 40, 70} {
 						a.Update(tea.WindowSizeMsg{Width: w, Height: h})
 						checkScreen(t, fmt.Sprintf("%s, page %d, help %v, %dx%d", name, at, help, w, h), a.View(), w, h)
 						if t.Failed() {
@@ -79,6 +79,22 @@ func checkScreen(t *testing.T, what, view string, w, h int) {
 				t.Errorf("%s: line %d holds %q", what, i, r)
 			}
 		}
+	}
+}
+
+// The clock ticks while a job runs, and wakes nobody otherwise.
+func TestTick(t *testing.T) {
+	a, f := testApp("loaded")
+	if _, cmd := a.Update(tickMsg{}); cmd != nil {
+		t.Error("an idle workbench ticks")
+	}
+	f.mail.fact(func(s *state) { s.job.running = true })
+	a.Update(batchMsg{})
+	if !a.ticking {
+		t.Error("a job does not start the clock")
+	}
+	if _, cmd := a.Update(tickMsg{}); cmd == nil {
+		t.Error("the clock of a running job stopped")
 	}
 }
 

@@ -55,6 +55,9 @@ type backend struct {
 	ref    *eval.Reference
 	talk   *rt.Chat
 	talkOf *rt.Model
+
+	decoded *rt.Model              // whose decode speeds are on the Kernels page
+	forced  atomic.Pointer[string] // the kernel that was forced last; nil is none
 }
 
 func newBackend(ctx context.Context, o Options) *backend {
@@ -243,8 +246,9 @@ func (b *backend) measureCurve(of kernels.Shape) {
 	})
 }
 
-// measureDecode measures how fast the INT4 model generates.
-func (b *backend) measureDecode(kernel string) {
+// measureDecode measures how fast the INT4 model generates with a kernel forced,
+// after the same with the one before unless that was measured already.
+func (b *backend) measureDecode(before, kernel string) {
 	b.start("measuring decode speed", func(ctx context.Context) error {
 		m := b.int4
 		if m == nil && b.ck != nil && b.ck.Quantized {
@@ -254,17 +258,33 @@ func (b *backend) measureDecode(kernel string) {
 			b.mail.fact(func(s *state) { s.say("no INT4 model yet whose speed could change: press z or t first") })
 			return nil
 		}
-		eta := newETA()
-		res, err := rt.Bench(ctx, m, rt.BenchOptions{Decode: 64, Reps: 3}, func(p rt.BenchProgress) {
-			b.progress(eta, float64(p.Rep)/float64(p.Reps), kernelName(kernel))
-		})
-		if err != nil {
-			return err
+		defer func() { _ = b.eng.Force(b.wanted()) }() // which was accepted before
+		ways := []string{before, kernel}
+		if b.decoded == m {
+			ways = ways[1:]
+		} else {
+			b.mail.fact(func(s *state) { s.kernel.decode = nil })
 		}
-		b.mail.fact(func(s *state) {
-			s.kernel.decode = append(s.kernel.decode, decodeSpeed{kernel, res.DecodeTPS})
-			s.say(fmt.Sprintf("decode at %s tokens/s with %s", term.Digits(res.DecodeTPS), kernelName(kernel)))
-		})
+		for i, k := range ways {
+			if b.wanted() != kernel {
+				return nil // another was forced in the meantime
+			}
+			if err := b.eng.Force(k); err != nil {
+				return err
+			}
+			eta := newETA()
+			res, err := rt.Bench(ctx, m, rt.BenchOptions{Decode: 64, Reps: 3}, func(p rt.BenchProgress) {
+				b.progress(eta, (float64(i)+float64(p.Rep)/float64(p.Reps))/float64(len(ways)), kernelName(k))
+			})
+			if err != nil {
+				return err
+			}
+			b.decoded = m
+			b.mail.fact(func(s *state) {
+				s.kernel.decode = append(s.kernel.decode, decodeSpeed{k, res.DecodeTPS})
+				s.say("decode " + decodeText(s.kernel.decode))
+			})
+		}
 		return nil
 	})
 }
@@ -277,6 +297,14 @@ func kernelName(kernel string) string {
 	return kernel
 }
 
+// wanted is the kernel that was forced last, "" if the measured ones are used.
+func (b *backend) wanted() string {
+	if k := b.forced.Load(); k != nil {
+		return *k
+	}
+	return ""
+}
+
 // force takes effect at once, also in a running job; if none runs, the difference
 // is measured.
 func (b *backend) force(kernel string) {
@@ -284,7 +312,11 @@ func (b *backend) force(kernel string) {
 	if eng == nil {
 		return
 	}
+	before := b.wanted()
 	err := eng.Force(kernel)
+	if err == nil {
+		b.forced.Store(&kernel)
+	}
 	b.mail.fact(func(s *state) {
 		if err != nil {
 			s.fail(err)
@@ -298,7 +330,7 @@ func (b *backend) force(kernel string) {
 		}
 	})
 	if err == nil && b.jobs.running() == "" {
-		b.measureDecode(kernel)
+		b.measureDecode(before, kernel)
 	}
 }
 

@@ -80,11 +80,15 @@ func (p *kernelsPage) view(w, h int) []string {
 	if k.forced != "" {
 		forced = "forced: " + k.forced
 	}
-	lines := chart.Fit([]string{
+	head := []string{
 		" " + th.title.Render(term.CleanLine(k.cpu.Name)) + th.dim.Render(fmt.Sprintf(" · %d cores, %d threads · %s", k.cpu.Cores, k.threads, k.isa)),
 		" " + th.dim.Render(strings.Join(k.cpu.Features, " ")),
-		" " + limits + th.dim.Render(" · "+forced) + decodeText(k.decode),
-	}, w, 3)
+		" " + limits + th.dim.Render(" · "+forced),
+	}
+	if len(k.decode) > 0 {
+		head = append(head, " "+th.accent.Render("decode")+" "+decodeText(k.decode))
+	}
+	lines := chart.Fit(head, w, len(head))
 	detail := 0
 	if len(k.choices) > 0 && h > 14 {
 		detail = max(min(10, h/2-2), h/3, min(16, h-len(lines)-len(k.choices)-2))
@@ -106,16 +110,16 @@ func (p *kernelsPage) view(w, h int) []string {
 	return lines
 }
 
-// decodeText tells the last decode speeds, the newest first.
+// decodeText tells the last decode speed, and how it compares with the one
+// before.
 func decodeText(speeds []decodeSpeed) string {
-	text := ""
-	for i, d := range slices.Backward(speeds) {
-		if i < len(speeds)-2 {
-			break
-		}
-		text += fmt.Sprintf(" · %s tok/s %s", term.Digits(d.tps), kernelName(d.kernel))
+	now := speeds[len(speeds)-1]
+	text := fmt.Sprintf("%s tokens/s with %s", term.Digits(now.tps), kernelName(now.kernel))
+	if len(speeds) < 2 {
+		return text
 	}
-	return text
+	before := speeds[len(speeds)-2]
+	return fmt.Sprintf("%s, %.2fx of %s tokens/s with %s", text, now.tps/before.tps, term.Digits(before.tps), kernelName(before.kernel))
 }
 
 // plot draws the throughput of the selected matrix over the batch size, for the
@@ -178,9 +182,16 @@ func (p *kernelsPage) candidates(w, h int) []string {
 	if !ok {
 		return chart.Fit(nil, w, h)
 	}
-	lines := []string{p.a.th.dim.Render(fmt.Sprintf(" candidates for %s, %d x %d, M=%d; ✓ equals the reference", c.Format, c.N, c.K, c.M))}
+	lines := []string{
+		p.a.th.dim.Render(fmt.Sprintf(" candidates for %s, %d x %d, M=%d; ✓ equals the reference", c.Format, c.N, c.K, c.M)),
+		" " + p.a.th.accent.Render("why") + " " + c.Reason,
+	}
 	best := c.Candidates[0].GOPS
 	for i, m := range c.Candidates {
+		if left := len(c.Candidates) - i; left > 1 && len(lines) == h-1 {
+			lines = append(lines, p.a.th.dim.Render(fmt.Sprintf("   … and %d slower ones", left)))
+			break
+		}
 		lines = append(lines, candidateBar(m, i == 0, best, w))
 	}
 	return chart.Fit(lines, w, h)
@@ -192,7 +203,7 @@ func candidateBar(m kernels.Measurement, chosen bool, best float64, w int) strin
 		mark = "►"
 	}
 	if !m.OK {
-		check = "✗ " + m.Note
+		return fmt.Sprintf("   %s ✗ %s", m, m.Note)
 	}
 	room := max(0, w-48)
 	bar := strings.Repeat("█", max(0, min(room, int(m.GOPS/max(best, 1e-9)*float64(room)))))

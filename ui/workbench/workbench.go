@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -35,6 +36,13 @@ const stopTimeout = 5 * time.Second
 
 // Run opens the workbench and returns when the user leaves it.
 func Run(ctx context.Context, o Options) error {
+	if o.Threads == 0 {
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	// Kernels are not preempted. Were there as many of Go's processors as compute
+	// threads, a key would wait for one to come free; with two more the kernel of
+	// the operating system finds it time at once.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), o.Threads+2)))
 	b := newBackend(ctx, o)
 	app := newApp(b)
 	app.ascii = !term.UTF8(os.Getenv)
