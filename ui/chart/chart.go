@@ -91,6 +91,11 @@ func Curves(title string, names []string, series [][]float64, ticks []string, w,
 	for i, s := range slices.Backward(series) { // the first series covers the others
 		mark := curveMarks[i%len(curveMarks)]
 		legend = fmt.Sprintf("  %c %s", mark, names[i]) + legend
+		for j, v := range s {
+			if finite(v) {
+				grid[row(v)][column(float64(j))] = mark // also of a point that stands alone
+			}
+		}
 		for j := range len(s) - 1 {
 			a, b := s[j], s[j+1]
 			if !finite(a) || !finite(b) {
@@ -114,9 +119,9 @@ func Curves(title string, names []string, series [][]float64, ticks []string, w,
 		}
 		lines = append(lines, fmt.Sprintf("%*s ┤%s", labelWidth-1, label, string(cells)))
 	}
-	axis := []rune(strings.Repeat(" ", plotW+4))
+	axis := []rune(strings.Repeat(" ", plotW))
 	for i, t := range ticks {
-		at := column(float64(i))
+		at := max(0, min(column(float64(i)), plotW-len([]rune(t))))
 		if i > 0 && at > 0 && axis[at-1] != ' ' {
 			continue // no room
 		}
@@ -127,7 +132,7 @@ func Curves(title string, names []string, series [][]float64, ticks []string, w,
 }
 
 // curveMarks tell series apart without colour.
-var curveMarks = []rune("●○+x*")
+var curveMarks = []rune("●○+x*#=")
 
 // fill carries the last finite value over gaps: a gap between trials means
 // "unchanged", and the library would interpolate through it otherwise.

@@ -96,3 +96,22 @@ func TestASCII(t *testing.T) {
 		}
 	}
 }
+
+// Curves cross where their numbers do; a point between gaps is not lost.
+func TestCurves(t *testing.T) {
+	nan := math.NaN()
+	got := Curves("t", []string{"a", "b"}, [][]float64{{0, 1, 2}, {2, nan, 0}}, []string{"1", "2", "4"}, labelWidth+axisWidth+7, 6, label)
+	want := []string{
+		"t  ● a  ○ b",
+		"   2.00 ┤○    ●●",
+		"        ┤  ●●●",
+		"   0.00 ┤●●    ○",
+		"        └───────",
+		"         1  2  4",
+	}
+	for i, l := range got {
+		if l = strings.TrimRight(l, " "); l != want[i] {
+			t.Errorf("line %d: %q, want %q", i, l, want[i])
+		}
+	}
+}

@@ -55,7 +55,7 @@ var screens = map[string]func(s *state){
 		loaded(s)
 		measured(s)
 		screening(s)
-		s.job = job{name: "tuning", running: true, paused: true, started: time.Now(), left: -1}
+		s.job = job{name: "tuning", running: true, paused: true, started: time.Now().Add(-90500 * time.Millisecond), left: -1}
 	},
 	"tuning": func(s *state) { loaded(s); measured(s); tuning(s) },
 	"tuned":  func(s *state) { loaded(s); measured(s); tuned(s); chatting(s) },

@@ -122,37 +122,33 @@ func decodeText(speeds []decodeSpeed) string {
 	return fmt.Sprintf("%s, %.2fx of %s tokens/s with %s", text, now.tps/before.tps, term.Digits(before.tps), kernelName(before.kernel))
 }
 
-// plot draws the throughput of the selected matrix over the batch size, for the
-// kernels that win somewhere and the best of each other instruction set.
+// plot draws the throughput of the selected matrix over the batch size: the best
+// kernel of each instruction set, on all threads and, where it was tried, on one.
 func (p *kernelsPage) plot(w, h int) []string {
 	curve := p.a.s.kernel.curve
 	var names, ticks []string
 	series := map[string][]float64{}
-	best := map[kernels.ISA]bool{}
 	for i, c := range curve {
 		ticks = append(ticks, fmt.Sprint(c.M))
-		for j, m := range c.Candidates {
-			name := m.Kernel
+		for _, m := range c.Candidates {
+			name := string(m.ISA)
 			if m.Workers == 1 && c.Threads > 1 {
 				name += " alone"
 			}
 			if series[name] == nil {
 				series[name] = slices.Repeat([]float64{math.NaN()}, len(curve))
-			}
-			if v := series[name][i]; m.OK && m.GOPS > 0 && (v != v || m.GOPS > v) {
-				series[name][i] = m.GOPS
-			}
-			if (j == 0 || !best[m.ISA]) && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
-			best[m.ISA] = true
+			if v := &series[name][i]; m.OK && m.GOPS > 0 && !(*v >= m.GOPS) {
+				*v = m.GOPS
+			}
 		}
 	}
 	lines := make([][]float64, len(names))
 	for i, name := range names {
 		lines[i] = series[name]
 	}
-	return chart.Curves(p.a.th.dim.Render(" GOP/s by tokens in a batch"), names, lines, ticks, w, h, func(v float64) string { return fmt.Sprintf("%.0f", v) })
+	return chart.Curves(p.a.th.dim.Render(" GOP/s by batch"), names, lines, ticks, w, h, func(v float64) string { return fmt.Sprintf("%.0f", v) })
 }
 
 func (p *kernelsPage) table(w, h int) []string {

@@ -30,6 +30,10 @@ type Options struct {
 	RunsDir  string // tuning runs
 }
 
+// framesPerSecond limits how often the terminal is written to. The renderer wakes
+// so often even when nothing changes: half the usual rate idles at half the cost.
+const framesPerSecond = 30
+
 // stopTimeout is how long Run waits for cancelled jobs before it gives up on
 // them.
 const stopTimeout = 5 * time.Second
@@ -46,7 +50,7 @@ func Run(ctx context.Context, o Options) error {
 	b := newBackend(ctx, o)
 	app := newApp(b)
 	app.ascii = !term.UTF8(os.Getenv)
-	p := tea.NewProgram(app, tea.WithAltScreen(), tea.WithContext(ctx))
+	p := tea.NewProgram(app, tea.WithAltScreen(), tea.WithContext(ctx), tea.WithFPS(framesPerSecond))
 	_, err := p.Run()
 	b.jobs.stop(stopTimeout)
 	b.close()
