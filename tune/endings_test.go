@@ -125,6 +125,37 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// Methods too slow for the budget are left out, and the report says so; what is
+// left is of what was offered.
+func TestAfford(t *testing.T) {
+	o := demoOptions(t, 1)
+	for _, c := range []struct {
+		space  string
+		budget time.Duration
+		want   string
+	}{
+		{"w4 g32 sym gptq/rtn, keep", time.Hour, "w4 g32 sym gptq, w4 g32 sym rtn, keep"},
+		{"w4 g32 sym gptq/rtn, keep", time.Millisecond, "w4 g32 sym rtn, keep"},
+		{"w4 g32 sym gptq", time.Millisecond, "w4 g32 sym gptq"},
+		{"w4 g32 sym gptq/rtn", 0, "w4 g32 sym gptq, w4 g32 sym rtn"},
+	} {
+		o.Budget = c.budget
+		o.Space, _ = ParseSpace(c.space)
+		asked := len(o.Space)
+		s, err := newSearch(o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, x := range s.Space {
+			got = append(got, x.String())
+		}
+		if strings.Join(got, ", ") != c.want || (len(got) < asked) != (len(s.notes) > 0) {
+			t.Errorf("%s in %v: %q, %q; want %s", c.space, c.budget, got, s.notes, c.want)
+		}
+	}
+}
+
 // Limits of speed and memory shift the choice, are kept as they are predicted, and
 // are refused where nothing offered keeps them.
 func TestSpeedAndMemory(t *testing.T) {
@@ -189,7 +220,7 @@ func TestKilled(t *testing.T) {
 			_ = cmd.Process.Kill()
 			<-done
 			killed++
-			wait = wait * 8 / 5
+			wait *= 2
 			if _, err := os.Stat(filepath.Join(dir, "best")); err == nil {
 				if _, err := model.Open(filepath.Join(dir, "best")); err != nil {
 					t.Errorf("killed after %v: half a model is left: %v", wait, err)

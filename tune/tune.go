@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"nibble/eval"
@@ -17,6 +19,7 @@ import (
 // search is the state of a run.
 type search struct {
 	Options
+	asked  Record // of the run, as it was asked for
 	l      Listener
 	start  time.Time
 	ref    *eval.Reference
@@ -64,13 +67,53 @@ func newSearch(o Options, l Listener) (*search, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	s := &search{Options: o, l: l, start: start, tried: map[string]int{}, predictor: fit(nil), apply: quant.ApplyCalibrated}
+	s := &search{Options: o, asked: newRecord(o), l: l, start: start, tried: map[string]int{}, predictor: fit(nil), apply: quant.ApplyCalibrated}
+	if err := s.afford(); err != nil {
+		return nil, err
+	}
 	return s, s.prepare()
+}
+
+// afford leaves out methods that are too slow for the budget: a trial and the
+// saving, each a quantization, must fit what screening leaves, with room to spare.
+// Of what is offered the fastest stays.
+func (s *search) afford() error {
+	if s.Budget == 0 {
+		return nil
+	}
+	room := (1 - screenShare) * s.Budget.Seconds() / 3
+	seconds := map[string]float64{}
+	fastest := ""
+	for _, spec := range s.Space {
+		p, err := quant.NewPlan(s.Source, uniform(s.Source.Config, spec))
+		if err != nil {
+			return err
+		}
+		seconds[spec.Method] = max(seconds[spec.Method], p.Seconds)
+	}
+	for m, t := range seconds {
+		if m != "" && (fastest == "" || t < seconds[fastest] || t == seconds[fastest] && m < fastest) {
+			fastest = m
+		}
+	}
+	var space []quant.Spec
+	for _, spec := range s.Space {
+		if spec.Kept() || spec.Method == fastest || seconds[spec.Method] <= room {
+			space = append(space, spec)
+		}
+	}
+	for _, m := range slices.Sorted(maps.Keys(seconds)) {
+		if m != "" && m != fastest && seconds[m] > room {
+			s.notes = append(s.notes, fmt.Sprintf("%s is left out: about %.0f s a quantization do not fit the budget", m, seconds[m]))
+		}
+	}
+	s.Space = space
+	return nil
 }
 
 func (s *search) run(ctx context.Context) (Result, error) {
 	var err error
-	if s.j, s.known, err = openJournal(s.RunDir, newRecord(s.Options)); err != nil {
+	if s.j, s.known, err = openJournal(s.RunDir, s.asked); err != nil {
 		return Result{}, err
 	}
 	err = s.search(ctx)
