@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
+// cores is how many threads the program may run at once, as it was at the start:
+// a screen beside the engine may raise GOMAXPROCS to be answered in time.
+var cores = runtime.GOMAXPROCS(0)
+
 // defaultThreads is the number of threads used when none is asked for.
-func defaultThreads() int { return runtime.GOMAXPROCS(0) }
+func defaultThreads() int { return cores }
 
 // pool runs one parallel loop at a time on persistent workers.
 //

@@ -3,9 +3,9 @@ package quant
 import (
 	"cmp"
 	"fmt"
-	"runtime"
 	"slices"
 
+	"nibble/kernels"
 	"nibble/model"
 )
 
@@ -126,7 +126,7 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 		DiskBytes: layout.Size + ck.CopiedBytes() + smallFiles + int64(len(modules))*reportLine,
 		BPW:       8 * float64(layout.TensorBytes()) / float64(ck.Params())}
 	if o.Rates.Threads == 0 {
-		o.Rates = typicalRates(runtime.GOMAXPROCS(0))
+		o.Rates = typicalRates(kernels.ThisCPU().Cores)
 	}
 	p.Seconds = float64(ck.Bytes())/o.Rates.Hash + float64(layout.Size)/o.Rates.Write
 	var largest, pages int64 // memory for one matrix

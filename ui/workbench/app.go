@@ -36,6 +36,7 @@ type app struct {
 	ascii   bool // the terminal shows nothing else
 	ticking bool // the clock of a job moves
 	help    bool
+	helpTop int  // first line shown
 	asking  bool // whether to quit while a job runs
 	armed   bool // the next ctrl+c quits
 }
@@ -97,7 +98,14 @@ func (a *app) key(msg tea.KeyMsg) tea.Cmd {
 		return nil
 	}
 	if a.help {
-		a.help = false
+		switch k {
+		case "down", "j", "pgdown":
+			a.helpTop++
+		case "up", "k", "pgup":
+			a.helpTop--
+		default:
+			a.help = false
+		}
 		return nil
 	}
 	p := a.pages[a.at]
@@ -152,7 +160,7 @@ func (a *app) global() []binding {
 			}
 			return nil
 		}},
-		binding{[]string{"?"}, "?", "help", true, func() tea.Cmd { a.help = true; return nil }},
+		binding{[]string{"?"}, "?", "help", true, func() tea.Cmd { a.help, a.helpTop = true, 0; return nil }},
 		binding{[]string{"q"}, "q", "quit", true, func() tea.Cmd {
 			if name := a.e.busy(); name != "" {
 				a.asking = true
@@ -161,6 +169,7 @@ func (a *app) global() []binding {
 			}
 			return tea.Quit
 		}},
+		binding{[]string{"ctrl+z"}, "ctrl+z", "suspend: fg in the shell comes back", false, func() tea.Cmd { return tea.Suspend }},
 		binding{[]string{"ctrl+c"}, "ctrl+c", "cancel; twice: quit", false, func() tea.Cmd { return nil }},
 	)
 }
@@ -189,7 +198,7 @@ func (a *app) lines() []string {
 	body := a.h - len(head) - len(foot)
 	var content []string
 	if a.help {
-		content = a.helpText()
+		content = a.helpText(body)
 	} else {
 		content = a.pages[a.at].view(a.w, body)
 	}
@@ -272,8 +281,9 @@ func shortHelp(help string) string {
 	return text
 }
 
-func (a *app) helpText() []string {
-	lines := []string{"", " " + a.th.title.Render(a.pages[a.at].name()+" page")}
+// helpText lists the keys in h lines, from helpTop on where there are more.
+func (a *app) helpText(h int) []string {
+	lines := []string{" " + a.th.title.Render(a.pages[a.at].name()+" page")}
 	add := func(bs []binding) {
 		for _, b := range bs {
 			lines = append(lines, fmt.Sprintf("   %-12s %s", b.label, b.help))
@@ -282,5 +292,12 @@ func (a *app) helpText() []string {
 	add(a.pages[a.at].bindings())
 	lines = append(lines, "", " "+a.th.title.Render("Everywhere"))
 	add(a.global())
-	return append(lines, "", " "+a.th.dim.Render("any key closes this; hold shift to select text with the mouse"))
+	end := "any other key closes this"
+	h-- // for the end
+	if more := len(lines) - h; more > 0 {
+		a.helpTop = max(0, min(a.helpTop, more))
+		lines = lines[a.helpTop : a.helpTop+max(0, h)]
+		end = fmt.Sprintf("↓ ↑ scroll, %d lines more; any other key closes this", more-a.helpTop)
+	}
+	return append(lines, " "+a.th.dim.Render(end))
 }

@@ -242,3 +242,22 @@ func TestMailbox(t *testing.T) {
 		t.Errorf("screens %v", names)
 	}
 }
+
+// The help scrolls where it does not fit, down to its last key.
+func TestHelpScrolls(t *testing.T) {
+	a, _ := testApp("tuned")
+	a.at = 1
+	press(a, "?")
+	if strings.Contains(a.View(), "ctrl+z") {
+		t.Fatal("all of the help fits: the test shows nothing")
+	}
+	for range 50 {
+		press(a, "down")
+	}
+	if !a.help || !strings.Contains(a.View(), "ctrl+z") {
+		t.Errorf("the end of the help cannot be reached:\n%s", ansi.Strip(a.View()))
+	}
+	if press(a, "z"); a.help {
+		t.Error("another key does not close the help")
+	}
+}

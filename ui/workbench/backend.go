@@ -483,8 +483,10 @@ func (b *backend) tune() {
 			return err
 		}
 		b.mail.fact(func(s *state) { s.tune.result = &res })
-		// What was found is kept, cancelled or not.
-		return b.apply(context.WithoutCancel(ctx), res.Best.Recipe)
+		if ctx.Err() != nil {
+			return errCancelled // at once; the trials stay, to use or to go on with
+		}
+		return b.apply(ctx, res.Best.Recipe)
 	})
 }
 

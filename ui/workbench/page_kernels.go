@@ -152,11 +152,20 @@ func (p *kernelsPage) plot(w, h int) []string {
 }
 
 func (p *kernelsPage) table(w, h int) []string {
-	head := fmt.Sprintf("  %-14s %12s %4s  %-24s %7s %6s  %8s  why", "format", "N x K", "M", "chosen", "GOP/s", "GB/s", "µs")
+	const wide = 100 // columns that fit the reasons too
+	name, why := 21, ""
+	if w >= wide {
+		name, why = 29, "  why"
+	}
+	head := fmt.Sprintf("  %-13s %12s %4s  %-*s %7s %6s %8s%s", "format", "N x K", "M", name, "chosen", "GOP/s", "GB/s", "µs", why)
 	var rows []string
 	for _, c := range p.a.s.kernel.choices {
 		m := c.Candidates[0]
-		rows = append(rows, fmt.Sprintf("  %-14s %12s %4d  %-24s %7.1f %6.1f  %8.1f  %s", c.Format, fmt.Sprintf("%d x %d", c.N, c.K), c.M, "► "+m.String(), m.GOPS, m.GBs, m.NS/1e3, after(c.Reason)))
+		row := fmt.Sprintf("  %-13s %12s %4d  %s %7.1f %6.1f %8.1f", c.Format, fmt.Sprintf("%d x %d", c.N, c.K), c.M, chart.Fit([]string{"► " + m.String()}, name, 1)[0], m.GOPS, m.GBs, m.NS/1e3)
+		if w >= wide {
+			row += "  " + after(c.Reason)
+		}
+		rows = append(rows, row)
 	}
 	if len(rows) == 0 {
 		rows = []string{"  no quantized product has been measured yet"}
@@ -180,7 +189,7 @@ func (p *kernelsPage) candidates(w, h int) []string {
 	}
 	lines := []string{
 		p.a.th.dim.Render(fmt.Sprintf(" candidates for %s, %d x %d, M=%d; ✓ equals the reference", c.Format, c.N, c.K, c.M)),
-		" " + p.a.th.accent.Render("why") + " " + c.Reason,
+		" " + p.a.th.accent.Render("why") + " " + term.CleanLine(c.Reason),
 	}
 	best := c.Candidates[0].GOPS
 	for i, m := range c.Candidates {
@@ -199,7 +208,7 @@ func candidateBar(m kernels.Measurement, chosen bool, best float64, w int) strin
 		mark = "►"
 	}
 	if !m.OK {
-		return fmt.Sprintf("   %s ✗ %s", m, m.Note)
+		return fmt.Sprintf("   %s ✗ %s", m, term.CleanLine(m.Note))
 	}
 	room := max(0, w-48)
 	bar := strings.Repeat("█", max(0, min(room, int(m.GOPS/max(best, 1e-9)*float64(room)))))

@@ -188,7 +188,7 @@ func (p *tunePage) view(w, h int) []string {
 			" First every way to store each matrix is screened, then recipes of the predicted front are",
 			" measured on the real INT4 kernels and compared with the float model token by token.", "",
 			" " + th.accent.Render("t") + " starts it, or goes on where it was cancelled; " + th.accent.Render("p") + " pauses it;",
-			" " + th.accent.Render("x") + " stops it and keeps the best so far."}, w, h)
+			" " + th.accent.Render("x") + " stops it; the trials stay, and u uses one."}, w, h)
 	}
 	lines := p.header(w)
 	if h >= roomy || !p.layers {
