@@ -150,10 +150,15 @@ func TestKilled(t *testing.T) {
 		if cmd.ProcessState.Exited() {
 			t.Fatalf("it fails: %s", text.String())
 		}
-		if _, err := os.Stat(out); err == nil {
-			continue // killed after the end
+		work, err := model.WorkDir(out)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if work, _ := model.WorkDir(out); len(readJournal(work)) > 1 {
+		_, finished := os.Stat(out)
+		if _, err := os.Stat(work); finished == nil && errors.Is(err, fs.ErrNotExist) {
+			break // killed when all was done
+		}
+		if len(readJournal(work)) > 1 {
 			kept++
 		}
 	}

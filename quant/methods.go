@@ -17,6 +17,11 @@ type Stats struct {
 	MSE    float64 `json:"mse"`     // mean squared error of a weight
 	RelErr float64 `json:"rel_err"` // root of the error's energy over the weights'
 	MaxErr float64 `json:"max_err"` // largest error of a weight
+
+	// Root of the error's energy over that of the outputs, on a sample of the
+	// calibration, and what it would be with plain rounding; 0 if not measured.
+	OutErr    float64 `json:"out_err,omitempty"`
+	OutErrRTN float64 `json:"out_err_rtn,omitempty"`
 }
 
 // Quantize stores w, rows x cols row-major, by spec, which may not be Keep.

@@ -153,6 +153,7 @@ type pass struct {
 	plan     Plan
 	lines    map[string]ModuleReport
 	start    time.Time
+	recent   window
 	params   int64 // quantized so far
 	restored int64 // and quantized before
 	modules  int   // finished so far
@@ -417,7 +418,8 @@ func (p *pass) stepper(ms ...PlannedModule) func(rows int) {
 			}
 		}
 		done, total, seconds := p.params+p.restored, p.plan.QuantizedParams, time.Since(p.start).Seconds()
-		p.l.send(Progress{ms[i].Module.Name, done, total, seconds, seconds * float64(total-done) / float64(p.params)})
+		p.recent.add(seconds, float64(done))
+		p.l.send(Progress{ms[i].Module.Name, done, total, seconds, p.recent.left(float64(total))})
 	}
 }
 
@@ -533,4 +535,30 @@ func one(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model
 		err = fmt.Errorf("%s: tensor %s: %w; the checkpoint is damaged", ck.Ref, t.Name, err)
 	}
 	return q, stats, err
+}
+
+// window estimates the time that is left from the rate of the last while: methods
+// and matrices differ too much for the rate since the start.
+type window struct{ points [][2]float64 } // seconds and work done
+
+const windowSeconds = 20
+
+func (w *window) add(seconds, done float64) {
+	w.points = append(w.points, [2]float64{seconds, done})
+	for len(w.points) > 2 && w.points[1][0] < seconds-windowSeconds {
+		w.points = w.points[1:]
+	}
+}
+
+// left is the seconds until total is done.
+func (w *window) left(total float64) float64 {
+	first, last := w.points[0], w.points[len(w.points)-1]
+	work, seconds := last[1]-first[1], last[0]-first[0]
+	if total <= last[1] {
+		return 0
+	}
+	if len(w.points) == 1 || work <= 0 {
+		work, seconds = last[1], last[0] // all there is
+	}
+	return seconds * (total - last[1]) / work
 }

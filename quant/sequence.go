@@ -22,6 +22,7 @@ type sequence struct {
 	kind    string          // of the inputs in moments
 	moments *hessian        // of the matrices being quantized, nil for none
 	factors map[int]*factor // by width of a group
+	sample  kernels.Matrix  // some of the inputs
 }
 
 func newSequence(base *rt.Model, c *Calibration) (*sequence, error) {
@@ -115,7 +116,14 @@ func (s *sequence) outputs(ctx context.Context) ([][]float32, error) {
 func (s *sequence) factor(ctx context.Context, m model.Module, width int) (*factor, error) {
 	if kind := inputOf(m.Kind); s.moments == nil || s.kind != kind {
 		s.kind, s.moments, s.factors = kind, newHessian(s.base.Engine, m.Cols), map[int]*factor{}
-		err := s.input(ctx, m, func(x []float32, rows, cols int) error { return s.moments.add(ctx, x, rows, cols) })
+		s.sample = kernels.NewMatrix(0, m.Cols)
+		err := s.input(ctx, m, func(x []float32, rows, cols int) error {
+			if n := min(rows, sampleRows-s.sample.Rows); n > 0 {
+				s.sample.Data = append(s.sample.Data, x[:n*cols]...)
+				s.sample.Rows += n
+			}
+			return s.moments.add(ctx, x, rows, cols)
+		})
 		if err == nil {
 			err = s.moments.flush(ctx)
 		}
@@ -147,7 +155,9 @@ func gptqMatrix(ctx context.Context, p *pass, m PlannedModule, step func(rows in
 	if err != nil {
 		return nil, Stats{}, err
 	}
-	return q, measure(p.eng, w, q), nil
+	stats := measure(p.eng, w, q)
+	err = measureOutputs(ctx, p.eng, &stats, w, q, m.Spec, p.seq.sample)
+	return q, stats, err
 }
 
 // measure compares a quantized matrix with its weights.

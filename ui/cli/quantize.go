@@ -78,6 +78,21 @@ func planText(w io.Writer, ck *model.Checkpoint, r quant.Recipe, p quant.Plan) {
 	}
 }
 
+// damageText lists quantized matrices, the most damaged first.
+func damageText(w io.Writer, lines []quant.ModuleReport) {
+	fmt.Fprintf(w, "%-40s %-22s %9s %9s %9s\n", "matrix", "stored as", "weights", "outputs", "rounded")
+	percent := func(v float64) string {
+		if v == 0 {
+			return "-"
+		}
+		return fmt.Sprintf("%.2f %%", 100*v)
+	}
+	for _, m := range quant.ByDamage(lines) {
+		fmt.Fprintf(w, "%-40s %-22s %9s %9s %9s\n", term.CleanLine(m.Module), m.Spec, percent(m.RelErr), percent(m.OutErr), percent(m.OutErrRTN))
+	}
+	fmt.Fprintln(w, "errors relative to the weights, to the outputs for the calibration, and to the outputs with plain rounding")
+}
+
 // quantizeResult adds the process's own figures to the engine's.
 type quantizeResult struct {
 	quant.Result
@@ -133,7 +148,7 @@ func (f *calibFlags) read(ck *model.Checkpoint) (*quant.Calibration, error) {
 
 func (a *app) quantizeCmd() *cobra.Command {
 	var recipe, out string
-	var restart, force bool
+	var restart, force, layers bool
 	var calib calibFlags
 	cmd := &cobra.Command{
 		Use: "quantize MODEL -o DIR", Short: "write an INT4 model by one recipe", Args: args(1, 1),
@@ -181,6 +196,9 @@ an interruption, or a crash, the same command goes on from there, to the same by
 						fmt.Fprintf(w, "note            %s: %s\n", term.CleanLine(m.Module), m.Note)
 					}
 				}
+				if layers {
+					damageText(w, res.Report.Modules)
+				}
 				fmt.Fprintf(w, "took            %s, peak memory %s\n", term.Seconds(res.Seconds), term.Bytes(full.PeakRSS))
 				fmt.Fprintf(w, "next            nibble eval %s --base %s\n", term.CleanLine(out), term.CleanLine(args[0]))
 			})
@@ -190,6 +208,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 	cmd.Flags().StringVarP(&out, "output", "o", "", "directory to write; must not exist or be empty")
 	cmd.Flags().StringVar(&recipe, "recipe", "", recipeHelp)
 	cmd.Flags().BoolVar(&restart, "restart", false, "start over instead of going on from an interrupted run")
+	cmd.Flags().BoolVar(&layers, "layers", false, "list the matrices, the most damaged first")
 	cmd.Flags().BoolVar(&force, "force", false, "begin even if memory seems too small")
 	calib.add(cmd)
 	return cmd

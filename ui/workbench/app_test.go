@@ -13,6 +13,8 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/ansi"
+
+	"nibble/quant"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden screens")
@@ -153,6 +155,30 @@ func TestGoldenScreens(t *testing.T) {
 				t.Errorf("%s differs; look at it and run go test -update:\n%s", path, b.String())
 			}
 		}
+	}
+}
+
+// The most damaged matrices come first when asked to, with the error of their
+// outputs if it is known, and the cursor's list is as long as before.
+func TestDamageFirst(t *testing.T) {
+	a, _ := testApp("loaded")
+	a.Update(tea.WindowSizeMsg{Width: 200, Height: 60})
+	p := a.pages[0].(*modelPage)
+	modules := a.s.model.modules
+	for i, m := range modules {
+		r := quant.ModuleReport{Module: m.Name, Spec: "w4 g32 sym gptq", Stats: quant.Stats{RelErr: 0.01 * float64(i+1)}}
+		if i == 1 {
+			r.OutErr, r.OutErrRTN = 0.99, 0.999
+		}
+		a.s.model.report.Modules = append(a.s.model.report.Modules, r)
+	}
+	first := func() string { return ansi.Strip(p.table(120, 10)[1]) }
+	if !strings.Contains(first(), modules[0].Kind) || !strings.Contains(first(), "1.00 %") {
+		t.Errorf("the first row is %q", first())
+	}
+	a.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("d")})
+	if !strings.Contains(first(), "layer 0 "+modules[1].Kind) || !strings.Contains(first(), "99.00 %   99.90 %") {
+		t.Errorf("the first row by damage is %q", first())
 	}
 }
 

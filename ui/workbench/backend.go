@@ -368,12 +368,29 @@ func (b *backend) quantize(r quant.Recipe) {
 // apply quantizes in memory and makes the result the INT4 model.
 func (b *backend) apply(ctx context.Context, r quant.Recipe) error {
 	eta := newETA()
+	var before *quant.Report // of the model in use
 	m, report, err := quant.Apply(ctx, b.base, b.ck, r, func(e quant.Event) {
-		if d, ok := e.(quant.ModuleDone); ok {
-			b.progress(eta, float64(d.DoneParams)/float64(d.Params), d.Module)
+		switch e := e.(type) {
+		case quant.Started:
+			b.mail.fact(func(s *state) {
+				was := s.model.report
+				before, s.model.report = &was, quant.Report{}
+			})
+		case quant.Progress:
+			b.progress(eta, float64(e.DoneParams)/float64(e.Params), e.Module)
+		case quant.ModuleDone:
+			b.progress(eta, float64(e.DoneParams)/float64(e.Params), e.Module)
+			b.mail.fact(func(s *state) {
+				s.model.report.Modules = append(s.model.report.Modules, quant.ModuleReport{Module: e.Module, Spec: e.Spec, Stats: e.Stats})
+			})
 		}
 	})
 	if err != nil {
+		b.mail.fact(func(s *state) {
+			if before != nil {
+				s.model.report = *before
+			}
+		})
 		return err
 	}
 	if err := b.selectFor(ctx, m, false); err != nil {

@@ -1,7 +1,9 @@
 package workbench
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -16,6 +18,7 @@ type modelPage struct {
 	a      *app
 	recipe int // in quant.Named
 	list   list
+	damage bool // the most damaged matrices first
 }
 
 func newModelPage(a *app) *modelPage { return &modelPage{a: a} }
@@ -34,6 +37,7 @@ func (p *modelPage) bindings() []binding {
 			p.a.e.quantize(quant.Named()[p.recipe])
 			return nil
 		}},
+		{[]string{"d"}, "d", "damage: the most damaged matrices first, or the model's order", true, func() tea.Cmd { p.damage = !p.damage; return nil }},
 		{[]string{"e"}, "e", "evaluate: perplexity and KL divergence", true, func() tea.Cmd { p.a.e.evaluate(); return nil }},
 	}, p.list.bindings()...)
 }
@@ -85,7 +89,8 @@ func (p *modelPage) about() []string {
 	return lines
 }
 
-// table lists the matrices with their scheme and error.
+// table lists the matrices with their scheme and error: of their outputs where
+// inputs were measured, then beside that of plain rounding, else of their weights.
 func (p *modelPage) table(w, h int) []string {
 	m := p.a.s.model
 	done := make(map[string]quant.ModuleReport)
@@ -94,10 +99,15 @@ func (p *modelPage) table(w, h int) []string {
 	}
 	short := w < 60
 	rows := make([]string, 0, len(m.modules))
-	for _, mod := range m.modules {
+	modules := m.modules
+	if p.damage {
+		modules = slices.Clone(modules)
+		slices.SortStableFunc(modules, func(a, b model.Module) int { return cmp.Compare(done[b.Name].Damage(), done[a.Name].Damage()) })
+	}
+	for _, mod := range modules {
 		rows = append(rows, moduleRow(mod, done[mod.Name], m.dtype, short))
 	}
-	head := fmt.Sprintf(" %-24s %12s %-20s %8s", "matrix", "shape", "stored as", "error")
+	head := fmt.Sprintf(" %-24s %12s %-20s %8s %9s", "matrix", "shape", "stored as", "error", "rounded")
 	if short {
 		head = fmt.Sprintf(" %-18s %-18s %7s", "matrix", "stored as", "error")
 	}
@@ -109,12 +119,15 @@ func moduleRow(m model.Module, r quant.ModuleReport, dtype string, short bool) s
 	if m.Layer >= 0 {
 		name = fmt.Sprintf("layer %d %s", m.Layer, m.Kind)
 	}
-	stored, loss := dtype, ""
+	stored, loss, before := dtype, "", ""
 	if r.Spec != "" && r.Spec != quant.Keep.String() {
-		stored, loss = r.Spec, fmt.Sprintf("%.2f %%", 100*r.RelErr)
+		stored, loss = r.Spec, fmt.Sprintf("%.2f %%", 100*r.Damage())
+		if r.OutErrRTN > 0 {
+			before = fmt.Sprintf("%.2f %%", 100*r.OutErrRTN)
+		}
 	}
 	if short {
 		return fmt.Sprintf(" %-18s %-18s %7s", name, stored, loss)
 	}
-	return fmt.Sprintf(" %-24s %12s %-20s %8s", name, fmt.Sprintf("%d x %d", m.Rows, m.Cols), stored, loss)
+	return fmt.Sprintf(" %-24s %12s %-20s %8s %9s", name, fmt.Sprintf("%d x %d", m.Rows, m.Cols), stored, loss, before)
 }

@@ -1,0 +1,59 @@
+package quant
+
+import (
+	"context"
+	"testing"
+)
+
+// Methods that measure inputs say what they gain over plain rounding, and the
+// worst matrix comes first.
+func TestDamage(t *testing.T) {
+	ck := open(t, "demo")
+	base := load(t, 2, ck)
+	_, report, err := Apply(context.Background(), base, ck, parse(t, "w4 channel sym gptq; *.0.* w4 g32 sym mse; *.1.* keep"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	better, n := 0, 0
+	for _, m := range report.Modules {
+		measured := m.Spec == "w4 channel sym gptq"
+		if measured != (m.OutErr > 0 && m.OutErrRTN > 0) {
+			t.Errorf("%s, %s: errors of outputs %g and %g", m.Module, m.Spec, m.OutErr, m.OutErrRTN)
+		}
+		if measured {
+			n++
+			if m.OutErr < m.OutErrRTN {
+				better++
+			}
+		}
+	}
+	if n == 0 || better < n*9/10 {
+		t.Errorf("gptq has smaller errors of outputs than plain rounding in %d of %d matrices", better, n)
+	}
+	sorted := ByDamage(report.Modules)
+	for i, m := range sorted {
+		if m.Spec == Keep.String() || i > 0 && m.Damage() > sorted[i-1].Damage() {
+			t.Errorf("%d: %s, %s, %g after %g", i, m.Module, m.Spec, m.Damage(), sorted[max(0, i-1)].Damage())
+		}
+	}
+}
+
+// The estimate follows the rate of the last while, not that since the start.
+func TestEstimateFollowsTheRate(t *testing.T) {
+	var w window
+	for s := range 40 { // fast
+		w.add(float64(s), float64(100*s))
+	}
+	if left := w.left(5000); left < 10 || left > 12 {
+		t.Errorf("%g s for 1100 at 100 a second", left)
+	}
+	for s := range 40 { // slow
+		w.add(float64(40+s), 4000+float64(s))
+	}
+	if left := w.left(4139); left < 90 || left > 110 {
+		t.Errorf("%g s for 100 at 1 a second", left)
+	}
+	if left := w.left(4039); left != 0 {
+		t.Errorf("%g s for nothing", left)
+	}
+}
