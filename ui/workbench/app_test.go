@@ -287,3 +287,26 @@ func TestHelpScrolls(t *testing.T) {
 		t.Error("another key does not close the help")
 	}
 }
+
+// What drawing a page costs is what every key waits for: here with as many layers
+// and rules as the largest models have.
+func BenchmarkView(b *testing.B) {
+	for at := range 4 {
+		a, _ := testApp("tuned")
+		c := a.s.model.config
+		c.Layers = 80
+		a.s.model.modules = c.Modules()
+		for i := range a.s.tune.trials {
+			for _, m := range a.s.model.modules {
+				t := &a.s.tune.trials[i]
+				t.Recipe.Rules = append(t.Recipe.Rules, quant.Rule{Match: m.Name, Spec: t.Recipe.Default})
+			}
+		}
+		a.at, a.w, a.h = at, 200, 60
+		b.Run(a.pages[at].name(), func(b *testing.B) {
+			for b.Loop() {
+				a.View()
+			}
+		})
+	}
+}

@@ -9,7 +9,6 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
-	"nibble/quant"
 	"nibble/tune"
 	"nibble/ui/chart"
 	"nibble/ui/term"
@@ -122,9 +121,10 @@ func (p *tunePage) rows() []tune.Trial {
 	t := p.a.s.tune
 	var rows []tune.Trial
 	for _, x := range t.trials {
-		if p.filter.passes(fmt.Sprintf("%d %s %s %s %s", x.ID, x.State, x.Phase, x.Recipe.String(), x.Note)) && !(p.onlyFront && !onFront(t.front, x.ID)) {
-			rows = append(rows, x)
+		if p.onlyFront && !onFront(t.front, x.ID) || p.filter.text != "" && !p.filter.passes(fmt.Sprint(x.ID, " ", x.State, " ", x.Phase, " ", p.a.s.planOf(x).text, " ", x.Note)) {
+			continue
 		}
+		rows = append(rows, x)
 	}
 	slices.SortStableFunc(rows, tuneSorts[p.sort].less)
 	if c := t.current; c != nil && t.running && p.filter.text == "" {
@@ -272,26 +272,8 @@ func (p *tunePage) about(t tune.Trial) []string {
 		figures = append(figures, term.CleanLine(t.Note))
 	}
 	return []string{
-		" " + th.accent.Render(fmt.Sprintf("trial %d", t.ID)) + ": " + p.recipeText(t.Recipe),
+		" " + th.accent.Render(fmt.Sprintf("trial %d", t.ID)) + ": " + p.a.s.planOf(t).text,
 		"   " + strings.Join(figures, " · ")}
-}
-
-// recipeText counts the matrices by the way they are stored, the most frequent
-// first.
-func (p *tunePage) recipeText(r quant.Recipe) string {
-	count := map[string]int{}
-	var specs []string
-	for _, m := range p.a.s.model.modules {
-		s := r.For(m).String()
-		if count[s]++; count[s] == 1 {
-			specs = append(specs, s)
-		}
-	}
-	slices.SortStableFunc(specs, func(a, b string) int { return cmp.Compare(count[b], count[a]) })
-	for i, s := range specs {
-		specs[i] = fmt.Sprintf("%d × %s", count[s], s)
-	}
-	return strings.Join(specs, " · ")
 }
 
 func (p *tunePage) graphs(w, h int) []string {

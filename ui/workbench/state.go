@@ -1,7 +1,10 @@
 package workbench
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,6 +101,43 @@ type tuneState struct {
 	scores    map[string]map[string]tune.Score // by module and spec
 	predicted []tune.Prediction
 	explained tune.Explained
+	plans     map[int]plan // by trial, filled when they are first shown
+}
+
+// plan is what a trial's recipe means for the matrices of the model.
+type plan struct {
+	specs []quant.Spec // in the order of modelState.modules
+	text  string       // the specs counted, the most frequent first
+}
+
+// planOf works a recipe out once: it may have a rule for each matrix, too many to
+// match them whenever the screen is drawn.
+func (s *state) planOf(t tune.Trial) plan {
+	if p, ok := s.tune.plans[t.ID]; ok {
+		return p
+	}
+	p := plan{specs: make([]quant.Spec, len(s.model.modules))}
+	count := map[quant.Spec]int{}
+	var kinds []quant.Spec
+	for i, m := range s.model.modules {
+		spec := t.Recipe.For(m)
+		p.specs[i] = spec
+		if count[spec]++; count[spec] == 1 {
+			kinds = append(kinds, spec)
+		}
+	}
+	slices.SortStableFunc(kinds, func(a, b quant.Spec) int { return cmp.Compare(count[b], count[a]) })
+	for i, spec := range kinds {
+		if i > 0 {
+			p.text += " · "
+		}
+		p.text += fmt.Sprintf("%d × %s", count[spec], spec)
+	}
+	if s.tune.plans == nil {
+		s.tune.plans = map[int]plan{}
+	}
+	s.tune.plans[t.ID] = p
+	return p
 }
 
 type chatState struct {

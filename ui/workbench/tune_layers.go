@@ -36,8 +36,18 @@ func (m matrix) label() string {
 // Without a trial the damage is the worst that was measured so far.
 func (p *tunePage) storage(t *tune.Trial) []matrix {
 	s := p.a.s
-	var out []matrix
-	for _, mod := range s.model.modules {
+	var specs []quant.Spec
+	reasons := map[string]tune.Choice{}
+	if t != nil {
+		specs = s.planOf(*t).specs
+		if s.tune.explained.Trial == t.ID {
+			for _, c := range s.tune.explained.Choices {
+				reasons[c.Module] = c
+			}
+		}
+	}
+	out := make([]matrix, 0, len(s.model.modules))
+	for i, mod := range s.model.modules {
 		m := matrix{Module: mod, spec: quant.Keep, damage: math.NaN()}
 		scores := s.tune.scores[mod.Name]
 		if t == nil {
@@ -51,17 +61,14 @@ func (p *tunePage) storage(t *tune.Trial) []matrix {
 			out = append(out, m)
 			continue
 		}
-		m.spec = t.Recipe.For(mod)
+		m.spec = specs[i]
 		if x, ok := scores[m.spec.String()]; ok {
 			m.bytes, m.damage = x.Bytes, x.KLD
 		} else if m.spec.Kept() {
 			m.damage = 0
 		}
-		if s.tune.explained.Trial == t.ID {
-			if i := slices.IndexFunc(s.tune.explained.Choices, func(c tune.Choice) bool { return c.Module == mod.Name }); i >= 0 {
-				c := s.tune.explained.Choices[i]
-				m.bytes, m.damage, m.why = c.Bytes, c.KLD, c.Why
-			}
+		if c, ok := reasons[mod.Name]; ok {
+			m.bytes, m.damage, m.why = c.Bytes, c.KLD, c.Why
 		}
 		out = append(out, m)
 	}
