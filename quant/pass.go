@@ -49,6 +49,10 @@ func methodOf(name string) method {
 		return p.quantizeRows(ctx, m, nil, step)
 	}
 	switch name {
+	case IMatrix:
+		return method{inputs: true, matrix: imatrixMatrix}
+	case AWQ:
+		return method{inputs: true, transform: awqTransform, matrix: imatrixMatrix}
 	case GPTQ:
 		return method{inputs: true, matrix: gptqMatrix}
 	case AutoRound, AutoRoundLight:

@@ -75,10 +75,13 @@ func (r Recipe) calibrate(c model.Config, samples, length int, rates Rates) (sec
 	states := 4 * tokens * float64(c.Hidden)
 	session := 4 * float64(length) * float64(3*c.Hidden+2*c.Heads*c.HeadDim+4*c.KVHeads*c.HeadDim+2*c.Intermediate)
 	seen := map[string]bool{} // inputs whose moments are summed up already, by layer
-	most := 0.0
+	most, layer := 0.0, 0.0   // bytes, and those of a layer's scaled weights
 	for _, m := range c.Modules() {
 		s, _ := r.planned(m)
 		rows, n := float64(m.Rows), float64(m.Cols)
+		if m.Kind == "q" || m.Kind == "head" {
+			layer = 0
+		}
 		product := rates.Int
 		if s.Kept() {
 			product = rates.Float
@@ -86,6 +89,16 @@ func (r Recipe) calibrate(c model.Config, samples, length int, rates Rates) (sec
 		seconds += passes(m.Kind) * 2 * rows * n * tokens / product
 		if m.Kind == "q" { // attention of every pass, half of the scores and values
 			seconds += passes("q") * 2 * rows * tokens * float64(length) / rates.Float
+		}
+		if !s.Kept() && s.Method == AWQ {
+			tries, tokens, search := 1+2*float64(awqSteps), min(tokens, awqTokens), rates.Asym
+			if s.Sym {
+				search = rates.Sym
+			}
+			part := min(awqRows, rows) * n
+			seconds += tries * (part/search + 2*part*tokens/rates.Float)
+			layer += 8 * rows * n // read, and scaled
+			most = max(most, layer+4*tokens*n+3*4*part)
 		}
 		if s.Kept() || s.Method != GPTQ && methodOf(s.Method).layer == nil {
 			continue
@@ -147,6 +160,7 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 		pages = max(pages, stored)
 		p.Seconds += float64(n) / pm.Spec.rate(o.Rates)
 	}
+	p.Substitutions = append(p.Substitutions, awqNotes(ck.Config, p.Modules)...)
 	if r.Calibrated(ck.Config) {
 		samples, length := cmp.Or(o.Samples, defaultSamples), min(cmp.Or(o.Length, defaultLength), ck.ContextLen())
 		seconds, bytes := r.calibrate(ck.Config, samples, length, o.Rates)

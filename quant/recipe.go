@@ -25,6 +25,9 @@ const (
 	MSE  = "mse"  // round to nearest, the scale searched for the least squared error
 	GPTQ = "gptq" // column by column, each error made up for by the next; needs a calibration
 
+	IMatrix = "imatrix" // the search weighed by how large inputs are; needs a calibration
+	AWQ     = "awq"     // imatrix after scaling columns that see large inputs up; needs a calibration
+
 	// Rounding trained by signed gradients, layer by layer; needs a calibration.
 	AutoRound      = "autoround"
 	AutoRoundLight = "autoround-light" // a quarter of the iterations
@@ -32,7 +35,9 @@ const (
 )
 
 // Methods lists the methods by name.
-func Methods() []string { return []string{RTN, MSE, GPTQ, AutoRoundLight, AutoRound, AutoRoundBest} }
+func Methods() []string {
+	return []string{RTN, MSE, IMatrix, AWQ, GPTQ, AutoRoundLight, AutoRound, AutoRoundBest}
+}
 
 // Spec says how one matrix is stored.
 type Spec struct {

@@ -23,6 +23,9 @@ type sequence struct {
 	moments *hessian        // of the matrices being quantized, nil for none
 	factors map[int]*factor // by width of a group
 	sample  kernels.Matrix  // some of the inputs
+
+	weighed string    // kind of the inputs in weights
+	weights []float32 // importance of the inputs of the matrices being quantized
 }
 
 func newSequence(base *rt.Model, c *Calibration) (*sequence, error) {
@@ -37,7 +40,7 @@ func newSequence(base *rt.Model, c *Calibration) (*sequence, error) {
 
 // reset forgets what is done of a layer: the stack is past it.
 func (s *sequence) reset() {
-	s.over, s.vectors, s.cur, s.moments = map[string]*kernels.Linear{}, map[string][]float32{}, s.base, nil
+	s.over, s.vectors, s.cur, s.moments, s.weights = map[string]*kernels.Linear{}, map[string][]float32{}, s.base, nil, nil
 }
 
 // inputOf names the kind whose inputs a matrix shares; "" has none.
