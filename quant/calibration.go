@@ -1,8 +1,9 @@
 package quant
 
 import (
-	"bufio"
 	"bytes"
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,8 +11,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"unicode/utf8"
 
 	"nibble/model"
+	"nibble/model/chat"
 	"nibble/model/demo"
 	"nibble/model/tokenizer"
 )
@@ -34,7 +37,7 @@ type Calibration struct {
 // CalibrationOptions configures NewCalibration.
 type CalibrationOptions struct {
 	Name    string
-	Text    []byte // plain, or JSON lines with "text" or "messages"; nil is a built-in text
+	Text    []byte // plain, or JSON lines with "text", "messages" or "conversations"; nil is a built-in text
 	Samples int    // 32 if 0
 	Length  int    // tokens of a sample; 512, or the model's context if that is less, if 0
 	Seed    uint64
@@ -70,16 +73,16 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 	c.Length = min(c.Length, ck.ContextLen())
 	sum := sha256.Sum256(o.Text)
 	c.SHA256 = hex.EncodeToString(sum[:])
-	text, err := calibrationText(o.Text)
+	text, chats, err := calibrationText(o.Text, ck.Template)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
-	ids := ck.Tokenizer.Encode(text, tokenizer.EncodeOptions{})
+	ids := ck.Tokenizer.Encode(text, tokenizer.EncodeOptions{ParseSpecial: chats}) // a template writes special tokens
 	prefix := ck.Tokenizer.Encode("", tokenizer.EncodeOptions{AddSpecial: true})
 	prefix = prefix[:min(len(prefix), 1)]
 	body := c.Length - len(prefix)
 	if body < 1 || len(ids) < body {
-		return nil, fmt.Errorf("%s: %w: %d tokens are less than a sample of %d", c.Name, ErrCalibration, len(ids), body)
+		return nil, fmt.Errorf("%s: %w: %d tokens are less than a sample of %d: give more text or a shorter --length", c.Name, ErrCalibration, len(ids), body)
 	}
 	places := rand.New(rand.NewPCG(c.Seed, 0)).Perm(len(ids) / body)
 	c.Samples = min(c.Samples, len(places))
@@ -89,37 +92,61 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 	return c, nil
 }
 
-// calibrationText joins the texts of JSON lines; anything else is the text.
-func calibrationText(data []byte) (string, error) {
-	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
-		return string(data), nil
+// calibrationText joins the texts of JSON lines, chats as the model's template
+// renders them; anything else is the text. It reports whether there were such chats.
+func calibrationText(data []byte, template *chat.Template) (text string, chats bool, err error) {
+	switch {
+	case len(bytes.TrimSpace(data)) == 0:
+		return "", false, fmt.Errorf("%w: the text is empty", ErrCalibration)
+	case bytes.IndexByte(data, 0) >= 0:
+		return "", false, fmt.Errorf("%w: it is binary: give a text, or JSON lines", ErrCalibration)
+	case !utf8.Valid(data):
+		return "", false, fmt.Errorf("%w: the text is not UTF-8: convert it first (iconv -t UTF-8)", ErrCalibration)
+	case !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")):
+		return string(data), false, nil
 	}
 	var parts []string
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, 16<<20)
-	for n := 1; lines.Scan(); n++ {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+	for n, line := range bytes.Split(data, []byte("\n")) {
+		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		var line struct {
-			Text     *string
-			Messages []struct{ Role, Content string }
+		part, rendered, err := lineText(line, template)
+		if err != nil {
+			return "", false, fmt.Errorf("%w: line %d: %v", ErrCalibration, n+1, err)
 		}
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			return "", fmt.Errorf("%w: line %d is not JSON: %v", ErrCalibration, n, err)
-		}
-		if line.Text == nil && line.Messages == nil {
-			return "", fmt.Errorf("%w: line %d has neither \"text\" nor \"messages\"", ErrCalibration, n)
-		}
-		if line.Text != nil {
-			parts = append(parts, *line.Text)
-		}
-		for _, m := range line.Messages {
-			parts = append(parts, m.Content)
-		}
+		parts, chats = append(parts, part), chats || rendered
 	}
-	if err := lines.Err(); err != nil {
-		return "", fmt.Errorf("%w: %v", ErrCalibration, err)
+	return strings.Join(parts, "\n"), chats, nil
+}
+
+// lineText is the text of a JSON line: a text, or a chat with "messages" as OpenAI
+// writes them or "conversations" as ShareGPT does, rendered if there is a template.
+func lineText(line []byte, template *chat.Template) (text string, rendered bool, err error) {
+	var l struct {
+		Text          *string
+		Messages      []chat.Message
+		Conversations []struct{ From, Value string }
 	}
-	return strings.Join(parts, "\n"), nil
+	if err := json.Unmarshal(line, &l); err != nil {
+		return "", false, fmt.Errorf("it is not such JSON: %v", err)
+	}
+	if l.Text != nil {
+		return *l.Text, false, nil
+	}
+	roles := map[string]string{"human": "user", "gpt": "assistant"}
+	for _, c := range l.Conversations {
+		l.Messages = append(l.Messages, chat.Message{Role: cmp.Or(roles[c.From], c.From), Content: c.Value})
+	}
+	if len(l.Messages) == 0 {
+		return "", false, errors.New("there is neither \"text\" nor \"messages\" nor \"conversations\"")
+	}
+	if template != nil {
+		text, err = template.Render(context.Background(), l.Messages, false)
+		return text, true, err
+	}
+	var turns []string
+	for _, m := range l.Messages {
+		turns = append(turns, m.Content)
+	}
+	return strings.Join(turns, "\n"), false, nil
 }

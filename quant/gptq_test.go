@@ -10,6 +10,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/chat"
 )
 
 func newEngine(t testing.TB, threads int) *kernels.Engine {
@@ -310,15 +311,31 @@ func TestCalibration(t *testing.T) {
 		t.Error("the seed does not decide the samples")
 	}
 	lines := "{\"text\": \"Once upon a time there was a dog.\"}\n\n{\"messages\": [{\"role\": \"user\", \"content\": \"And a cat?\"}]}\n"
-	got, err := calibrationText([]byte(lines))
+	got, _, err := calibrationText([]byte(lines), nil)
 	if err != nil || got != "Once upon a time there was a dog.\nAnd a cat?" {
 		t.Errorf("%q, %v", got, err)
+	}
+	template, err := chat.Parse("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		`{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}`: "<user>Hi<assistant>Hello",
+		`{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}`:     "<user>Hi<assistant>Hello",
+		`{"text": "Hi"}`: "Hi",
+	} {
+		if got, chats, err := calibrationText([]byte(line), template); err != nil || got != want || chats != (want != "Hi") {
+			t.Errorf("%s is rendered as %q, %v", line, got, err)
+		}
 	}
 	for what, o := range map[string]CalibrationOptions{
 		"too short":        {Name: "t", Text: []byte("hi")},
 		"broken lines":     {Name: "t", Text: []byte("{\"text\": \"a\"}\n{")},
 		"nothing in lines": {Name: "t", Text: []byte("{\"x\": 1}")},
 		"negative samples": {Samples: -1},
+		"empty":            {Name: "t", Text: []byte(" \n")},
+		"binary":           {Name: "t", Text: []byte("text\x00and more")},
+		"not UTF-8":        {Name: "t", Text: []byte("caf\xe9 and more")},
 	} {
 		if _, err := NewCalibration(ck, o); !errors.Is(err, ErrCalibration) {
 			t.Errorf("%s: %v", what, err)

@@ -108,7 +108,7 @@ type calibFlags struct {
 }
 
 func (f *calibFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON lines (\"text\" or \"messages\") to calibrate imatrix, awq and gptq with (default: built-in stories)")
+	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON lines (\"text\", \"messages\" or \"conversations\") to calibrate imatrix, awq and gptq with (default: built-in stories)")
 	f.addSize(cmd)
 	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "which stretches")
 }
