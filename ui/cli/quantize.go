@@ -108,7 +108,7 @@ type calibFlags struct {
 }
 
 func (f *calibFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON lines (\"text\", \"messages\" or \"conversations\") to calibrate imatrix, awq and gptq with (default: built-in stories)")
+	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON lines (\"text\", \"messages\" or \"conversations\") to calibrate imatrix, awq, gptq and autoround with (default: built-in stories)")
 	f.addSize(cmd)
 	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "which stretches")
 }
@@ -123,7 +123,7 @@ func (f *calibFlags) addSize(cmd *cobra.Command) {
 func (f *calibFlags) calibration(ck *model.Checkpoint, r quant.Recipe) (*quant.Calibration, error) {
 	if !r.Calibrated(ck.Config) {
 		if f.Path != "" {
-			return nil, usagef("--calib has no use: no matrix of this recipe is quantized by a method that calibrates (imatrix, awq, gptq)")
+			return nil, usagef("--calib has no use: no matrix of this recipe is quantized by a method that calibrates (imatrix, awq, gptq, autoround)")
 		}
 		return nil, nil
 	}
