@@ -37,12 +37,16 @@ func (ref *Reference) Divergence(ctx context.Context, m *rt.Model, stack *rt.Sta
 		}
 	}
 	var kld moments
-	s, at := newScorer(m), 0
+	s, reader, at := newScorer(m), ref.states.reader(), 0
 	err := stack.Input(ctx, m, "head", func(x []float32, rows, cols int) error {
 		w := windows[at]
 		at++
 		scored, targets := scoredHalf(x, ref.windows[w], cols)
-		for _, p := range s.compare(scored, ref.Model, ref.hidden[w], targets) {
+		base, err := reader.window(w)
+		if err != nil {
+			return err
+		}
+		for _, p := range s.compare(scored, ref.Model, base, targets) {
 			if !finite(p.kld) {
 				return fmt.Errorf("%s, window %d: %w", m.Name, w+1, ErrNotFinite)
 			}

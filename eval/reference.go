@@ -2,7 +2,11 @@ package eval
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"os"
 	"slices"
 
 	rt "nibble/runtime"
@@ -10,19 +14,30 @@ import (
 
 // Reference is the float side of a comparison, computed once and used by any
 // number of trials. It keeps final hidden states, not logits: a hundredth of the
-// size, and exact.
+// size, and exact. With a cache they stay on disk, for later references too.
 type Reference struct {
 	Model   *rt.Model
 	options Options
 	windows [][]int32
-	hidden  [][]float32 // by window: the scored half's hidden states
-	tasks   []taskScores
+	states  *states
+	tasks   []taskAnswers
 	Result  Result // the reference model's own figures
 }
 
-// NewReference measures the base model.
+// ReferenceStates is reported before a text goes through the reference model, or
+// instead of that.
+type ReferenceStates struct {
+	Bytes int64  `json:"bytes"`
+	Path  string `json:"path,omitempty"` // empty: they are kept in memory
+	Known bool   `json:"known"`          // they were on disk already
+}
+
+// EventName implements Event.
+func (ReferenceStates) EventName() string { return "eval_reference" }
+
+// NewReference measures the base model, or recalls what it answered before.
 func NewReference(ctx context.Context, base *rt.Model, o Options, l Listener) (*Reference, error) {
-	ref := &Reference{Model: base, options: o}
+	ref := &Reference{Model: base, options: o, states: &states{}}
 	windows, err := o.chunks(base)
 	if err != nil {
 		return nil, err
@@ -30,32 +45,142 @@ func NewReference(ctx context.Context, base *rt.Model, o Options, l Listener) (*
 	ref.windows = windows
 	ref.Result.describe(o, windows)
 	s := newScorer(base)
-	p := newProgress(l, "reference", windows)
-	var nll moments
-	for i, w := range windows {
-		hidden, err := s.hidden(ctx, w)
-		if err != nil {
+	if len(windows) > 0 {
+		if err := ref.prepare(ctx, s, l); err != nil {
 			return nil, err
 		}
-		scored, targets := scoredHalf(hidden, w, base.Config.Hidden)
-		ref.hidden = append(ref.hidden, slices.Clone(scored))
+	}
+	for _, set := range o.Tasks {
+		answers, err := ref.answers(ctx, s, set, l)
+		if err != nil {
+			ref.Close()
+			return nil, err
+		}
+		ref.tasks = append(ref.tasks, answers)
+		ref.Result.Tasks = append(ref.Result.Tasks, set.results(answers, nil)...)
+	}
+	return ref, nil
+}
+
+// Close releases the reference's file.
+func (ref *Reference) Close() error { return ref.states.close() }
+
+// prepare recalls the hidden states or computes them.
+func (ref *Reference) prepare(ctx context.Context, s *scorer, l Listener) error {
+	first := ref.windows[0]
+	h := statesHeader{Model: ref.Model.Name, Text: ref.options.Text.Name, Windows: len(ref.windows),
+		Size: (len(first) - 1 - len(first)/2) * ref.Model.Config.Hidden}
+	c := newCache(ref.options.CacheDir)
+	h.Key = c.key(ref.Model, "states", hashWindows(ref.windows))
+	if h.Key == "" {
+		l.send(ReferenceStates{Bytes: statesBytes(h)})
+		return ref.compute(ctx, s, l, func(w []float32) error {
+			ref.states.memory = append(ref.states.memory, slices.Clone(w))
+			return nil
+		})
+	}
+	path := c.path(h.Key, ".states")
+	if !ref.options.Refresh && ref.recall(c, path, h) {
+		l.send(ReferenceStates{statesBytes(h), path, true})
+		return nil
+	}
+	f, err := c.create()
+	if err != nil { // a home that cannot be written is no reason to measure nothing
+		ref.Result.Notes = append(ref.Result.Notes, fmt.Sprintf("the base model's answers are not kept for later: %v", err))
+		ref.options.CacheDir = ""
+		return ref.prepare(ctx, s, l)
+	}
+	defer os.Remove(f.Name()) // gone once it has its name
+	l.send(ReferenceStates{statesBytes(h), path, false})
+	if err := ref.record(ctx, s, l, c, f, path, h); err != nil {
+		f.Close()
+		return err
+	}
+	return nil
+}
+
+// record computes the hidden states into f and publishes it. What is larger than
+// the whole cache may be is used once, without a name.
+func (ref *Reference) record(ctx context.Context, s *scorer, l Listener, c cache, f *os.File, path string, h statesHeader) error {
+	w, err := newStatesWriter(f)
+	if err != nil {
+		return errKeeping(err)
+	}
+	if err := ref.compute(ctx, s, l, w.add); err != nil {
+		return err
+	}
+	h.PPL, h.PPLSE, h.Tokens = ref.Result.PPL, ref.Result.PPLSE, ref.Result.Tokens
+	if err := w.finish(h); err != nil {
+		return errKeeping(err)
+	}
+	if statesBytes(h) > c.limit {
+		ref.states = &states{size: h.Size, file: f, start: statesStart}
+		return nil
+	}
+	if err := c.publish(f, path); err != nil {
+		return errKeeping(err)
+	}
+	if !ref.recall(c, path, h) {
+		return fmt.Errorf("%w: %s was damaged while it was written", errStates, path)
+	}
+	return nil
+}
+
+func errKeeping(err error) error {
+	return fmt.Errorf("keeping the base model's hidden states: %w", err)
+}
+
+// recall takes over a file if it is whole and what is wanted.
+func (ref *Reference) recall(c cache, path string, want statesHeader) bool {
+	f, err := c.open(path)
+	if err != nil {
+		return false
+	}
+	known, h, err := openStates(f, want)
+	if err != nil {
+		f.Close()
+		return false
+	}
+	ref.states = known
+	ref.Result.PPL, ref.Result.PPLSE, ref.Result.Tokens = h.PPL, h.PPLSE, h.Tokens
+	return true
+}
+
+// compute takes the text through the model and gives keep the hidden states of
+// each window's scored half.
+func (ref *Reference) compute(ctx context.Context, s *scorer, l Listener, keep func([]float32) error) error {
+	p := newProgress(l, "reference", ref.windows)
+	var nll moments
+	for i, w := range ref.windows {
+		hidden, err := s.hidden(ctx, w)
+		if err != nil {
+			return err
+		}
+		scored, targets := scoredHalf(hidden, w, s.m.Config.Hidden)
 		if err := nll.addLosses(s.score(scored, targets)); err != nil {
-			return nil, fmt.Errorf("%s, window %d: %w", base.Name, i+1, explain(ctx, base, err))
+			return fmt.Errorf("%s, window %d: %w", s.m.Name, i+1, explain(ctx, s.m, err))
+		}
+		if err := keep(scored); err != nil {
+			return errKeeping(err)
 		}
 		p.step(nll, moments{})
 	}
-	if len(windows) > 0 {
-		ref.Result.setPerplexity(nll)
-	}
-	for _, set := range o.Tasks {
-		scores, err := scoreTasks(ctx, s, set, l)
-		if err != nil {
-			return nil, err
+	ref.Result.setPerplexity(nll)
+	return nil
+}
+
+// hashWindows is a SHA-256 of tokens and where windows begin.
+func hashWindows(windows [][]int32) string {
+	h := sha256.New()
+	var raw []byte
+	for _, w := range windows {
+		raw = binary.LittleEndian.AppendUint32(raw[:0], uint32(len(w)))
+		for _, id := range w {
+			raw = binary.LittleEndian.AppendUint32(raw, uint32(id))
 		}
-		ref.tasks = append(ref.tasks, scores)
-		ref.Result.Tasks = append(ref.Result.Tasks, set.results(scores, nil)...)
+		h.Write(raw)
 	}
-	return ref, nil
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // accepts reports why a model cannot be compared with the reference.

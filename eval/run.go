@@ -20,6 +20,12 @@ type Event interface{ EventName() string }
 // Listener receives events; it must not block. It may be nil.
 type Listener func(Event)
 
+func (l Listener) send(e Event) {
+	if l != nil {
+		l(e)
+	}
+}
+
 // Progress is reported after every window.
 type Progress struct {
 	Stage    string  `json:"stage"` // "reference" or "model"
@@ -36,9 +42,12 @@ type Progress struct {
 
 // TaskProgress is reported while questions are answered.
 type TaskProgress struct {
-	Task  string `json:"task"`
-	Done  int    `json:"done"`
-	Total int    `json:"total"`
+	Task     string  `json:"task"`
+	Done     int     `json:"done"` // questions
+	Total    int     `json:"total"`
+	Rate     float64 `json:"questions_per_second"`
+	Seconds  float64 `json:"seconds"`
+	Estimate float64 `json:"eta_seconds"`
 }
 
 // EventName implements Event.
@@ -95,10 +104,17 @@ func Run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener
 		return res, err
 	}
 	res.describe(o, windows)
+	if ref != nil {
+		res.Notes = ref.Result.Notes
+	}
 	s := newScorer(m)
 	var nll moments
 	var paired comparison
 	p := newProgress(l, "model", windows)
+	var reader *statesReader
+	if ref != nil {
+		reader = ref.states.reader()
+	}
 	for i, w := range windows {
 		hidden, err := s.hidden(ctx, w)
 		if err != nil {
@@ -108,7 +124,11 @@ func Run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener
 		if ref == nil {
 			err = nll.addLosses(s.score(scored, targets))
 		} else {
-			err = paired.addAll(s.compare(scored, ref.Model, ref.hidden[i], targets))
+			var base []float32
+			if base, err = reader.window(i); err != nil {
+				return res, err
+			}
+			err = paired.addAll(s.compare(scored, ref.Model, base, targets))
 			nll = paired.own
 			res.Comparison = paired.result()
 		}
@@ -124,15 +144,15 @@ func Run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener
 	}
 	paired.percentiles(res.Comparison)
 	for i, set := range o.Tasks {
-		scores, err := scoreTasks(ctx, s, set, l)
+		answers, err := ask(ctx, s, set, l)
 		if err != nil {
 			return res, err
 		}
-		var base taskScores
+		var base taskAnswers
 		if ref != nil {
 			base = ref.tasks[i]
 		}
-		res.Tasks = append(res.Tasks, set.results(scores, base)...)
+		res.Tasks = append(res.Tasks, set.results(answers, base)...)
 	}
 	return res, nil
 }
@@ -177,12 +197,9 @@ func newProgress(l Listener, stage string, windows [][]int32) *progress {
 
 func (p *progress) step(nll, kld moments) {
 	p.done++
-	if p.l == nil {
-		return
-	}
 	elapsed := time.Since(p.start).Seconds()
 	ppl := math.Exp(nll.mean)
-	p.l(Progress{Stage: p.stage, Done: p.done, Total: p.total, PPL: ppl, PPLSE: ppl * nll.se(),
+	p.l.send(Progress{Stage: p.stage, Done: p.done, Total: p.total, PPL: ppl, PPLSE: ppl * nll.se(),
 		KLD: kld.mean, KLDSE: kld.se(), Rate: float64(p.done*p.tokens) / max(elapsed, 1e-9), Seconds: elapsed,
 		Estimate: elapsed / float64(p.done) * float64(p.total-p.done)})
 }

@@ -18,6 +18,8 @@ type scorer struct {
 	base    []float32
 	lps     []float64
 	pairs   []pair
+
+	asked, ran int // tokens of choices, and of them those not shared with a text before
 }
 
 // batchLogits bounds the logits held at once, in elements.

@@ -17,17 +17,18 @@ func TestParseTask(t *testing.T) {
 	set, err := parseTask("sums", []byte(`{"context": "1+1=", "choices": [" 2", " 3"], "gold": 0}
 
 {"task": "other", "context": "1+2=", "choices": [" 2", " 3"], "gold": 1}
-`))
+`), nil)
 	if err != nil || len(set.Items) != 2 || set.Items[0].Task != "sums" || set.Items[1].Task != "other" || set.Items[1].Choices[1] != (Choice{"1+2=", " 3"}) {
 		t.Errorf("%+v, %v", set, err)
 	}
 	set, err = parseTask("olmes", []byte(`{"task_name": "x", "doc_id": 3, "idx": 0, "label": 1, "request": {"context": "a", "continuation": " b"}}
 {"task_name": "x", "doc_id": 3, "idx": 1, "label": 1, "request": {"context": "c", "continuation": " d"}}
-{"task_name": "x", "doc_id": 1000003, "idx": 0, "label": 1, "request": {"context": "", "continuation": " b"}}`))
-	if err != nil || len(set.Items) != 1 || set.Items[0].Gold != 1 || set.Items[0].Choices[1] != (Choice{"c", " d"}) {
+{"task_name": "x", "doc_id": 1000003, "idx": 0, "label": 1, "request": {"context": "A:", "continuation": " b"}}
+{"task_name": "x", "doc_id": 1000003, "idx": 1, "label": 1, "request": {"context": "A:", "continuation": " d"}}`), nil)
+	if err != nil || len(set.Items) != 1 || set.Items[0].Gold != 1 || set.Items[0].Choices[1] != (Choice{"c", " d"}) || set.Items[0].Alone[1] != (Choice{"A:", " d"}) {
 		t.Errorf("%+v, %v", set, err)
 	}
-	set, err = parseTask("words", []byte(`{"text": "the cat sat on the mat"}`))
+	set, err = parseTask("words", []byte(`{"text": "the cat sat on the mat"}`), nil)
 	if err != nil || len(set.Items) != 1 || !set.Items[0].Greedy || set.Items[0].Choices[0] != (Choice{"the cat sat on the", " mat"}) {
 		t.Errorf("%+v, %v", set, err)
 	}
@@ -44,7 +45,7 @@ func TestParseTask(t *testing.T) {
 		"choices of a type": `{"context": "a", "choices": [1, 2], "gold": 0}`,
 		"label too large":   `{"doc_id": 3, "idx": 0, "label": 4, "request": {"context": "a", "continuation": " b"}}`,
 	} {
-		if _, err := parseTask("bad", []byte(bad)); err == nil {
+		if _, err := parseTask("bad", []byte(bad), nil); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
@@ -55,7 +56,7 @@ func FuzzParseTask(f *testing.F) {
 	f.Add([]byte(`{"doc_id": 3, "idx": 0, "label": 0, "request": {"context": "a", "continuation": " b"}}`))
 	f.Add([]byte(`{"text": "one two"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		set, err := parseTask("fuzz", data)
+		set, err := parseTask("fuzz", data, nil)
 		if err != nil {
 			return
 		}
@@ -138,7 +139,6 @@ func TestAnswer(t *testing.T) {
 		{Choices: []Choice{{"", "Once"}, {"", " upon"}}},
 		{Choices: []Choice{{strings.Repeat("the cat and the dog ", 200), "sat"}, {"x", strings.Repeat(" and", 600)}}}}
 	for n, item := range items {
-		s.session.Truncate(0)
 		for _, c := range item.Choices {
 			got, greedy, err := s.continuation(ctx, c)
 			if err != nil {
@@ -177,19 +177,23 @@ func TestAnswer(t *testing.T) {
 
 // Answers as counted by hand.
 func TestTaskResults(t *testing.T) {
+	// The right answer is the first; the second is shorter by half.
 	item := func(task string) Item {
-		return Item{Task: task, Choices: []Choice{{"a", "b"}, {"a", "c"}}}
+		return Item{Task: task, Choices: []Choice{{"a", " bbbb"}, {"a", " cc"}}}
 	}
+	both, likeliest, neither, perCharacter := answer{LogProbs: []float64{-1, -2}}, answer{LogProbs: []float64{-4, -5}}, answer{LogProbs: []float64{-9, -1}}, answer{LogProbs: []float64{-3, -2}}
+	likeliest.LogProbs = []float64{-4, -4.5} // -1 and -2.25 per character
 	set := TaskSet{Name: "set", Items: []Item{item("x"), item("y"), item("x"), item("x"), item("y")}}
-	scores := taskScores{{acc: true, norm: true}, {acc: true}, {}, {acc: true, norm: true}, {norm: true}}
-	base := taskScores{{acc: true}, {}, {acc: true}, {acc: true}, {acc: true}}
-	got := set.results(scores, base)
+	got := set.results(taskAnswers{both, both, neither, likeliest, perCharacter}, taskAnswers{both, neither, both, both, both})
 	if len(got) != 3 || got[0].Name != "x" || got[1].Name != "y" || got[2].Name != "set" {
 		t.Fatalf("%+v", got)
 	}
 	all := got[2]
-	if all.N != 5 || all.Acc != 0.6 || all.AccNorm != 0.6 || all.BaseAcc != 0.8 || all.Flips != 3 || all.Worse != 2 || all.Better != 1 || all.PValue != 1 || all.PPL != 0 {
+	if all.N != 5 || all.Acc != 0.6 || math.Abs(all.AccNorm-0.8) > 1e-12 || all.BaseAcc != 0.8 || all.Flips != 3 || all.Worse != 2 || all.Better != 1 || all.PValue != 1 || all.LastWord != nil || all.Unconditioned != nil {
 		t.Errorf("%+v %+v", all, all.TaskComparison)
+	}
+	if all.BaseAccNorm != 0.8 || all.FlipsNorm != 2 || all.WorseNorm != 1 || all.BetterNorm != 1 || all.PValueNorm != 1 {
+		t.Errorf("per character: %+v", all.TaskComparison)
 	}
 	if want := math.Sqrt(0.6 * 0.4 / 4); math.Abs(all.AccSE-want) > 1e-12 {
 		t.Errorf("standard error %g, want %g", all.AccSE, want)
@@ -197,8 +201,39 @@ func TestTaskResults(t *testing.T) {
 	if x := got[0]; x.N != 3 || math.Abs(x.Acc-2.0/3) > 1e-12 || x.Worse != 1 || x.Better != 0 {
 		t.Errorf("%+v %+v", x, x.TaskComparison)
 	}
-	words := TaskSet{Name: "words", Items: []Item{{Task: "words", Greedy: true, Choices: []Choice{{"a", "b"}}}}}
-	if r := words.results(taskScores{{logProb: -2}}, nil); len(r) != 1 || math.Abs(r[0].PPL-math.Exp(2)) > 1e-12 || r[0].TaskComparison != nil {
+	words := TaskSet{Name: "words", Items: []Item{{Task: "words", Greedy: true, Choices: []Choice{{"a", "b"}}}, {Task: "words", Greedy: true, Choices: []Choice{{"a", "b"}}}}}
+	r := words.results(taskAnswers{{LogProbs: []float64{-2}, Greedy: true}, {LogProbs: []float64{-4}}}, nil)
+	if len(r) != 1 || r[0].Acc != 0.5 || math.Abs(r[0].PPL-math.Exp(3)) > 1e-9 || math.Abs(r[0].PPLSE-math.Exp(3)) > 1e-9 || r[0].TaskComparison != nil {
 		t.Errorf("%+v", r)
+	}
+}
+
+// The four measures of one answer, each of which prefers another choice.
+func TestJudge(t *testing.T) {
+	item := Item{
+		Choices: []Choice{{"q", " a"}, {"q", " bbbbbbbb"}, {"q", " ééééé"}, {"q", " dd"}},
+		Alone:   []Choice{{"", " a"}, {"", " bbbbbbbb"}, {"", " ééééé"}, {"", " dd"}},
+	}
+	a := answer{LogProbs: []float64{-1, -4, -2.2, -3}, Alone: []float64{-1, -4, -2.2, -9}}
+	for gold, want := range []verdict{{acc: true}, {}, {norm: true, bytes: true}, {uncond: true}} {
+		item.Gold = gold
+		got := item.judge(a)
+		got.loss = 0
+		if got != want {
+			t.Errorf("choice %d: %+v, want %+v", gold, got, want)
+		}
+	}
+	a.LogProbs[1] = -3 // -0.375 per character and byte, -0.44 and -0.22 for é
+	for gold, want := range []verdict{{acc: true}, {norm: true}, {bytes: true}, {uncond: true}} {
+		item.Gold = gold
+		got := item.judge(a)
+		got.loss = 0
+		if got != want {
+			t.Errorf("choice %d: %+v, want %+v", gold, got, want)
+		}
+	}
+	equal := Item{Choices: []Choice{{"q", " a"}, {"q", " a"}}, Gold: 1}
+	if equal.judge(answer{LogProbs: []float64{-1, -1}}).acc {
+		t.Error("of equal choices the first counts")
 	}
 }

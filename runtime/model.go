@@ -31,6 +31,16 @@ type Model struct {
 	rope    *rope
 	shared  *weights
 	check   func(ctx context.Context) error // looks for weights that are not finite
+	hash    func() string                   // nil if the weights are not a checkpoint's
+}
+
+// Hash returns the hash of the checkpoint the model runs, which reads all
+// weights once; it is empty for a model with matrices of its own, see With.
+func (m *Model) Hash() string {
+	if m.hash == nil {
+		return ""
+	}
+	return m.hash()
 }
 
 // ErrBroken reports a model whose output is not finite.
@@ -67,7 +77,7 @@ type linear struct {
 // Load prepares a checkpoint. Quantized matrices are repacked; float ones are
 // used where they are mapped.
 func Load(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint) (*Model, error) {
-	m := &Model{Name: ck.Name, Config: ck.Config, Tok: ck.Tokenizer, Template: ck.Template, Engine: eng,
+	m := &Model{Name: ck.Name, Config: ck.Config, Tok: ck.Tokenizer, Template: ck.Template, Engine: eng, hash: ck.Hash,
 		linears: make(map[string]*kernels.Linear), rope: newRope(ck.Config),
 		shared: &weights{norms: make(map[string][]float32), biases: make(map[string][]float32)}}
 	m.check = func(ctx context.Context) error {
@@ -163,6 +173,7 @@ func (m *Model) wire() {
 // the output head with it.
 func (m *Model) With(over map[string]*kernels.Linear) *Model {
 	v := *m
+	v.hash = nil
 	v.linears = maps.Clone(m.linears)
 	maps.Copy(v.linears, over)
 	v.wire()
@@ -176,6 +187,7 @@ func (m *Model) WithVectors(over map[string][]float32) *Model {
 		return m
 	}
 	v := *m
+	v.hash = nil
 	v.shared = &weights{norms: maps.Clone(m.shared.norms), biases: maps.Clone(m.shared.biases)}
 	for name, x := range over {
 		if _, ok := v.shared.norms[name]; ok {

@@ -117,6 +117,9 @@ func (s *search) run(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	err = s.search(ctx)
+	if s.ref != nil {
+		defer s.ref.Close()
+	}
 	if s.scores != nil {
 		s.scores.close()
 	}
@@ -192,13 +195,16 @@ const referenceShare = 0.08
 func (s *search) reference(ctx context.Context) error {
 	s.l.send(Phase{"reference", "measuring the float model"})
 	judge := s.Eval
+	var pace time.Duration // of a window, which the cache would hide
 	if s.Budget > 0 {
-		judge.Chunks = 1
+		one := s.Eval
+		one.Chunks, one.CacheDir = 1, ""
 		start := time.Now()
-		if _, err := eval.NewReference(ctx, s.Base, judge, nil); err != nil {
+		if _, err := eval.NewReference(ctx, s.Base, one, nil); err != nil {
 			return err
 		}
-		fit := max(1, int(referenceShare*float64(s.Budget)/float64(time.Since(start))))
+		pace = time.Since(start)
+		fit := max(1, int(referenceShare*float64(s.Budget)/float64(pace)))
 		if judge.Chunks = s.Eval.Chunks; judge.Chunks == 0 || judge.Chunks > fit {
 			judge.Chunks = fit
 		}
@@ -208,7 +214,7 @@ func (s *search) reference(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.evaluation = time.Since(start)
+	s.evaluation = max(time.Since(start), pace*time.Duration(ref.Windows()))
 	if s.Budget > 0 && ref.Windows() == judge.Chunks && judge.Chunks != s.Eval.Chunks {
 		s.notes = append(s.notes, fmt.Sprintf("judged by the first %d windows of the text: more do not fit the budget", judge.Chunks))
 	}

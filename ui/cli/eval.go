@@ -29,7 +29,7 @@ func (f *evalFlags) add(cmd *cobra.Command) {
 
 // options resolves the flags for a model.
 func (f *evalFlags) options(a *app, demoQuestions bool) (eval.Options, error) {
-	o := eval.Options{Text: eval.DemoText(), Ctx: f.ctx, Chunks: f.chunks}
+	o := eval.Options{Text: eval.DemoText(), Ctx: f.ctx, Chunks: f.chunks, CacheDir: cacheDir(), Refresh: a.refresh}
 	if f.ctx < 4 || f.chunks < 0 {
 		return o, usagef("--ctx must be at least 4 and --chunks not negative")
 	}
@@ -80,23 +80,30 @@ type evalResult struct {
 	Base       string `json:"base,omitempty"`
 	Text       string `json:"text"`
 	TextSHA256 string `json:"text_sha256"`
+	Verdict    string `json:"verdict,omitempty"`
 	eval.Result
 }
 
 func (a *app) evalCmd() *cobra.Command {
 	var f evalFlags
 	var base string
+	var goal float64
 	cmd := &cobra.Command{
 		Use: "eval MODEL", Short: "measure perplexity, KL divergence against a base model, and tasks", Args: args(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.eval(cmd.Context(), args[0], base, f) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.eval(cmd.Context(), args[0], base, goal, f) },
 	}
 	f.add(cmd)
+	cmd.Flags().BoolVar(&a.refresh, "refresh", false, "compute the base model's answers and this machine's figures again instead of recalling them")
+	cmd.Flags().Float64Var(&goal, "goal", 0.01, "loss of perplexity that the verdict is about, as a share")
 	cmd.Flags().StringVar(&base, "base", "", "float model to compare with")
 	cmd.Flags().StringArrayVar(&f.tasks, "task", nil, "file of multiple-choice questions, JSON lines; may be given again")
 	return cmd
 }
 
-func (a *app) eval(ctx context.Context, ref, base string, f evalFlags) error {
+func (a *app) eval(ctx context.Context, ref, base string, goal float64, f evalFlags) error {
+	if !(goal > 0) {
+		return usagef("--goal must be positive, for example 0.01")
+	}
 	l, err := a.load(ctx, ref)
 	if err != nil {
 		return err
@@ -127,12 +134,13 @@ func (a *app) eval(ctx context.Context, ref, base string, f evalFlags) error {
 		if reference, err = eval.NewReference(ctx, b.m, o, listen); err != nil {
 			return err
 		}
+		defer reference.Close()
 	}
 	res, err := eval.Run(ctx, l.m, reference, o, listen, nil)
 	if err != nil {
 		return err
 	}
-	full := evalResult{ref, base, o.Text.Name, o.Text.SHA256, res}
+	full := evalResult{ref, base, o.Text.Name, o.Text.SHA256, res.Verdict(goal), res}
 	a.report.result(full, func(w io.Writer) { evalText(w, full) })
 	return nil
 }
@@ -162,6 +170,10 @@ func evalText(w io.Writer, r evalResult) {
 		line("same top token", "%.2f ± %.2f %%", 100*r.SameTop, 100*r.SameTopSE)
 		line("Δp", "RMS %.3f ± %.3f %%, mean %+.3f ± %.3f %%", 100*r.RMSDP, 100*r.RMSDPSE, 100*r.DPMean, 100*r.DPMeanSE)
 		percentilesText(w, r.Comparison)
+		fmt.Fprintf(w, "\n%s\n", r.Verdict)
+	}
+	for _, note := range r.Notes {
+		line("note", "%s", note)
 	}
 	if len(r.Tasks) == 0 {
 		return

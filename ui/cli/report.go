@@ -134,6 +134,13 @@ func (r *textReporter) event(e event) {
 		} else {
 			r.progress(e.Stage, float64(e.Done), float64(e.Total), "perplexity %.4f ± %.4f", e.PPL, e.PPLSE)
 		}
+	case eval.ReferenceStates:
+		switch {
+		case e.Known:
+			r.line("base model: recalled, %s", term.Bytes(e.Bytes))
+		case e.Path != "" && e.Bytes > 100e6:
+			r.line("base model: its hidden states take %s of %s", term.Bytes(e.Bytes), term.CleanLine(e.Path))
+		}
 	case eval.TaskProgress:
 		r.progress("questions", float64(e.Done), float64(e.Total), "%s %d of %d", term.CleanLine(e.Task), e.Done, e.Total)
 	case kernels.ShapeMeasured:

@@ -422,7 +422,7 @@ func (b *backend) reference(ctx context.Context) (*eval.Reference, error) {
 	if b.ck.Tokenizer == nil {
 		return nil, b.ck.TokenizerErr
 	}
-	ref, err := eval.NewReference(ctx, b.base, eval.Options{Text: eval.DemoText()}, b.evalListener())
+	ref, err := eval.NewReference(ctx, b.base, eval.Options{Text: eval.DemoText(), CacheDir: b.o.CacheDir}, b.evalListener())
 	if err != nil {
 		return nil, err
 	}
