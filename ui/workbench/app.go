@@ -198,7 +198,7 @@ func (a *app) lines() []string {
 	body := a.h - len(head) - len(foot)
 	var content []string
 	if a.help {
-		content = a.helpText(body)
+		content = a.helpText(a.w, body)
 	} else {
 		content = a.pages[a.at].view(a.w, body)
 	}
@@ -281,12 +281,20 @@ func shortHelp(help string) string {
 	return text
 }
 
-// helpText lists the keys in h lines, from helpTop on where there are more.
-func (a *app) helpText(h int) []string {
+// helpLabel is the room for the keys.
+const helpLabel = 16
+
+// helpText lists the keys in h lines, from helpTop on where there are more. What
+// is longer than a line goes on in the next.
+func (a *app) helpText(w, h int) []string {
 	lines := []string{" " + a.th.title.Render(a.pages[a.at].name()+" page")}
 	add := func(bs []binding) {
 		for _, b := range bs {
-			lines = append(lines, fmt.Sprintf("   %-12s %s", b.label, b.help))
+			label := fmt.Sprintf("   %-*s", helpLabel-3, b.label)
+			for text := range strings.SplitSeq(ansi.Wordwrap(b.help, max(10, w-helpLabel-1), ""), "\n") {
+				lines = append(lines, label+text)
+				label = strings.Repeat(" ", helpLabel)
+			}
 		}
 	}
 	add(a.pages[a.at].bindings())

@@ -288,6 +288,25 @@ func TestHelpScrolls(t *testing.T) {
 	}
 }
 
+// A key has one meaning on a page, and a text in the help.
+func TestBindings(t *testing.T) {
+	a, _ := testApp("tuned")
+	for _, p := range a.pages {
+		seen := map[string]bool{}
+		for _, b := range p.bindings() {
+			for _, k := range b.keys {
+				if seen[k] {
+					t.Errorf("%s page: two meanings for %s", p.name(), k)
+				}
+				seen[k] = true
+			}
+			if b.help == "" || b.label == "" {
+				t.Errorf("%s page: %q has no help", p.name(), b.keys)
+			}
+		}
+	}
+}
+
 // What drawing a page costs is what every key waits for: here with as many layers
 // and rules as the largest models have.
 func BenchmarkView(b *testing.B) {

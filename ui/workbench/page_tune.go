@@ -373,16 +373,22 @@ func (p *tunePage) table(w, h int) []string {
 var stateMarks = map[tune.State]string{tune.Running: "●", tune.Passed: "✓", tune.Measured: "✓", tune.Missed: "✗", tune.Stopped: "↯", tune.Failed: "!", tune.Untested: "?"}
 
 func trialRow(t tune.Trial, wide bool) string {
-	expected, tps := "—", "—"
+	expected, kld, tps, seconds := "—", "—", "—", "—"
 	if t.Predicted != nil {
 		expected = term.Percent(t.Predicted.Loss)
+	}
+	if hasLoss(t) {
+		kld = fmt.Sprintf("%.5f", t.KLD)
 	}
 	if t.DecodeTPS > 0 {
 		tps = term.Digits(t.DecodeTPS)
 	}
-	row := fmt.Sprintf(" %3d %s %-8s %9s %6.3f %18s %8s %9.5f %8s", t.ID, stateMarks[t.State], t.State, term.Bytes(t.SizeBytes), t.BPW, lossText(t), expected, t.KLD, tps)
+	if t.Seconds > 0 {
+		seconds = term.Seconds(t.Seconds)
+	}
+	row := fmt.Sprintf(" %3d %s %-8s %9s %6.3f %18s %8s %9s %8s", t.ID, stateMarks[t.State], t.State, term.Bytes(t.SizeBytes), t.BPW, lossText(t), expected, kld, tps)
 	if wide {
-		row += fmt.Sprintf(" %8s  %-8s  %s", term.Seconds(t.Seconds), t.Phase, term.CleanLine(t.Note))
+		row += fmt.Sprintf(" %8s  %-8s  %s", seconds, t.Phase, term.CleanLine(t.Note))
 	}
 	return row
 }
