@@ -69,6 +69,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"run", "demo"}, ExitUsage, "2 arguments"},
 		{[]string{"run", broken, "hi", "-n", "3"}, ExitFailed, "tensor "},
 		{[]string{"eval", broken}, ExitFailed, "tensor "},
+		{[]string{"eval", "demo", "--goal", "x"}, ExitUsage, "--goal"},
 		{[]string{"quantize", broken, "-o", filepath.Join(empty, "q")}, ExitFailed, "tensor "},
 		{[]string{"quantize", "demo"}, ExitUsage, "-o DIR"},
 		{[]string{"quantize", "demo", "-o", full}, ExitFailed, "not empty"},

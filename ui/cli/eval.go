@@ -87,22 +87,23 @@ type evalResult struct {
 func (a *app) evalCmd() *cobra.Command {
 	var f evalFlags
 	var base string
-	var goal float64
+	var goal string
 	cmd := &cobra.Command{
 		Use: "eval MODEL", Short: "measure perplexity, KL divergence against a base model, and tasks", Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.eval(cmd.Context(), args[0], base, goal, f) },
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&a.refresh, "refresh", false, "compute the base model's answers and this machine's figures again instead of recalling them")
-	cmd.Flags().Float64Var(&goal, "goal", 0.01, "loss of perplexity that the verdict is about, as a share")
+	cmd.Flags().StringVar(&goal, "goal", "1%", "increase of perplexity that the verdict is about")
 	cmd.Flags().StringVar(&base, "base", "", "float model to compare with")
 	cmd.Flags().StringArrayVar(&f.tasks, "task", nil, "file of multiple-choice questions, JSON lines; may be given again")
 	return cmd
 }
 
-func (a *app) eval(ctx context.Context, ref, base string, goal float64, f evalFlags) error {
-	if !(goal > 0) {
-		return usagef("--goal must be positive, for example 0.01")
+func (a *app) eval(ctx context.Context, ref, base, goalPercent string, f evalFlags) error {
+	goal, err := parsePercent(goalPercent)
+	if err != nil {
+		return err
 	}
 	l, err := a.load(ctx, ref)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // recipeHelp is the help of every --recipe flag.
-const recipeHelp = `name (q4, q4-small, q4-asym, q4-rtn, q4-gptq, q8), short form ("w4 g128 sym mse; lm_head w8") or a recipe.json`
+const recipeHelp = `name (q4, q4-small, q4-asym, q4-rtn, q4-gptq, q4-autoround, q4-best, q8), short form ("w4 g128 sym mse; lm_head w8") or a recipe.json`
 
 func parseRecipe(s string) (quant.Recipe, error) {
 	if s == "" {
