@@ -48,7 +48,7 @@ type Measurement struct {
 	ISA     ISA     `json:"isa"`
 	Workers int     `json:"workers"` // threads that share the product
 	Block   int     `json:"block"`   // panels of weights that all tokens meet before the next
-	NS      float64 `json:"ns"`      // of one product, median
+	NS      float64 `json:"ns"`      // of one product, in the round that was disturbed least
 	GOPS    float64 `json:"gops"`    // 2*M*N*K operations
 	GBs     float64 `json:"gbps"`    // weight bytes streamed
 	OK      bool    `json:"ok"`      // equal to the reference bit for bit

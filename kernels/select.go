@@ -174,7 +174,7 @@ func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 		return Choice{}, fmt.Errorf("no kernel computes %s %dx%d correctly", s.Format, s.N, s.K)
 	}
 	var variants []*entry
-	if b.e.Threads() > 1 && best.median() < serialBelow {
+	if b.e.Threads() > 1 && best.fastest() < serialBelow {
 		variants = append(variants, r.add(way{best.kernel, 1, panelBlock}))
 	}
 	if s.M > actTile {
@@ -221,24 +221,25 @@ func (r *race) add(w way) *entry {
 	return n
 }
 
-func (n *entry) median() float64 {
+// fastest is the time of the round that was disturbed least: on a machine shared
+// with others a median tells of them.
+func (n *entry) fastest() float64 {
 	if len(n.times) == 0 {
 		return math.Inf(1)
 	}
-	slices.Sort(n.times)
-	return n.times[len(n.times)/2]
+	return slices.Min(n.times)
 }
 
 // ranked sorts the entries: correct ones first, then by time.
 func (r *race) ranked() []*entry {
 	slices.SortStableFunc(r.entries, func(a, b *entry) int {
-		return cmp.Or(cmp.Compare(min(len(a.note), 1), min(len(b.note), 1)), cmp.Compare(a.median(), b.median()))
+		return cmp.Or(cmp.Compare(min(len(a.note), 1), min(len(b.note), 1)), cmp.Compare(a.fastest(), b.fastest()))
 	})
 	return r.entries
 }
 
 func (n *entry) measurement(e *Engine, s Shape, bytes float64) Measurement {
-	k, ns := e.ints[n.kernel], n.median()
+	k, ns := e.ints[n.kernel], n.fastest()
 	m := Measurement{Kernel: k.String(), ISA: k.ISA, Workers: n.workers, Block: n.block, OK: n.note == "", Note: n.note}
 	if !math.IsInf(ns, 1) {
 		m.NS, m.GOPS, m.GBs = ns, 2*float64(s.M)*float64(s.N)*float64(s.K)/ns, bytes/ns
@@ -246,16 +247,16 @@ func (n *entry) measurement(e *Engine, s Shape, bytes float64) Measurement {
 	return m
 }
 
-// outOfReach is how much slower than the best a candidate may be in the first
-// round to be measured again.
-const outOfReach = 1.5
+// reach is how much slower than the fastest so far a candidate may be, after each
+// round but the last, to be measured again: in the first it may have been disturbed.
+var reach = []float64{3, 1.5}
 
 // run measures entries for about the given time, in rounds, so that a disturbance
 // hits all alike.
 func (r *race) run(ctx context.Context, entries []*entry, budget time.Duration) error {
-	const rounds = 3
+	rounds := len(reach) + 1
 	slice := budget / time.Duration(rounds*len(entries))
-	for range rounds {
+	for round := range rounds {
 		best := math.Inf(1)
 		for _, n := range entries {
 			if err := ctx.Err(); err != nil {
@@ -263,10 +264,12 @@ func (r *race) run(ctx context.Context, entries []*entry, budget time.Duration) 
 			}
 			n.times = append(n.times, r.time(n.way, slice))
 			if n.note == "" {
-				best = min(best, n.times[len(n.times)-1])
+				best = min(best, n.fastest())
 			}
 		}
-		entries = slices.DeleteFunc(slices.Clone(entries), func(n *entry) bool { return n.times[len(n.times)-1] > outOfReach*best })
+		if round < len(reach) {
+			entries = slices.DeleteFunc(slices.Clone(entries), func(n *entry) bool { return n.fastest() > reach[round]*best })
+		}
 	}
 	return nil
 }
