@@ -47,7 +47,7 @@ func archOps(isa ISA) vectorOps {
 		squares: squaresAVX2, scaleMul: scaleMulAVX2, add: addAVX2, maximum: maximumAVX2,
 		rotate: rotateAVX2, encodeF16: encodeF16AVX2,
 	}.ops()
-	ops.extent, ops.roundGroup = extentAsm, roundGroupAsm
+	ops.extent, ops.roundGroup, ops.transpose = extentAsm, roundGroupAsm, transposeAsm
 	ops.scores = tiledScores(map[DType][]scoresTile{
 		F32: {{4, scoresF32AVX2x4}, {2, scoresF32AVX2x2}, {1, scoresF32AVX2x1}},
 		F16: {{4, scoresF16AVX2x4}, {2, scoresF16AVX2x2}, {1, scoresF16AVX2x1}},
@@ -125,6 +125,23 @@ func roundGroupAsm(dst []byte, x []float32, bits int, g Grid, sums *RoundSums) {
 		f(&dst[0], &x[0], n, float64(g.Scale), float64(g.Zero), float64(g.Low), float64(g.High), &sums.Err[0])
 	}
 	roundGroupGeneric(dst[n*bits/8:], x[n:], bits, g, sums)
+}
+
+// transposeAsm is transposeGeneric.
+func transposeAsm(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	whole, wide := rows&^7, cols&^7
+	if whole > 0 && wide > 0 {
+		_, _ = dst[(wide-1)*ldd+whole-1], src[(whole-1)*lds+wide-1]
+		for c := 0; c < wide; c += 8 {
+			transposeAVX2(&dst[c*ldd], 4*ldd, &src[c], 4*lds, whole)
+		}
+	}
+	if wide < cols {
+		transposeGeneric(dst[wide*ldd:], ldd, src[wide:], lds, whole, cols-wide)
+	}
+	if whole < rows {
+		transposeGeneric(dst[whole:], ldd, src[whole*lds:], lds, rows-whole, cols)
+	}
 }
 
 // readMemory reads b, whose length is a multiple of 256.

@@ -270,3 +270,48 @@ func TestMulTransposed(t *testing.T) {
 		}
 	}
 }
+
+// Sums are added to what is there.
+func TestAddMulTransposed(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 7))
+	for _, isa := range Supported() {
+		e := testEngine(t, Options{ISA: isa, Threads: 3})
+		for _, c := range [][3]int{{1, 1, 1}, {1, 50, 400}, {5, 17, 33}, {70, 40, 900}} {
+			a, b := Matrix{c[0], c[2], c[2], normals(rng, c[0]*c[2])}, Matrix{c[1], c[2], c[2], normals(rng, c[1]*c[2])}
+			got, product := NewMatrix(c[0], c[1]), NewMatrix(c[0], c[1])
+			must(t, e.MulTransposed(context.Background(), product, a, b))
+			for i := range got.Data {
+				got.Data[i] = float32(i)
+			}
+			must(t, e.AddMulTransposed(context.Background(), got, a, b))
+			for i, v := range product.Data {
+				if d := got.Data[i] - float32(i) - v; math.Abs(float64(d)) > 1e-5*float64(c[2]+i) {
+					t.Fatalf("%s %v: element %d is %g, want %d and %g", isa, c, i, got.Data[i], i, v)
+				}
+			}
+		}
+	}
+}
+
+func TestTranspose(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 8))
+	for _, isa := range Supported() {
+		e := testEngine(t, Options{ISA: isa, Threads: 3})
+		for _, c := range [][2]int{{1, 1}, {8, 8}, {7, 9}, {64, 65}, {130, 24}, {23, 200}} {
+			src := Matrix{c[0], c[1], c[1] + 5, normals(rng, c[0]*(c[1]+5))}
+			whole := NewMatrix(c[1]+1, c[0]+3)
+			e.Transpose(whole.Sub(0, c[1], 0, c[0]), src)
+			for i := range whole.Rows {
+				for j, got := range whole.Row(i) {
+					want := float32(0) // beyond the edge
+					if i < c[1] && j < c[0] {
+						want = src.Row(j)[i]
+					}
+					if got != want {
+						t.Fatalf("%s %v: element %d, %d is %g, want %g", isa, c, i, j, got, want)
+					}
+				}
+			}
+		}
+	}
+}

@@ -59,6 +59,7 @@ type floatActs struct {
 	x      []float32 // as they were given, ld apart
 	ld     int
 	m, k   int
+	add    bool // to what is there already
 	copied []float32
 }
 
@@ -93,7 +94,7 @@ func (f floatKernel) mul(dst []float32, ldd int, w floatRows, a *floatActs, r0, 
 		for r := r0; r < r1; r += panelRows {
 			rows := min(panelRows, r1-r)
 			f.decode(room[:], stride, w.at(r, c), w.ld, w.dt, k, rows)
-			f.dots(dst[r:], ldd, floatBytes(room[:]), stride, F32, x, stride, k, rows, a.m, c > 0)
+			f.dots(dst[r:], ldd, floatBytes(room[:]), stride, F32, x, stride, k, rows, a.m, a.add || c > 0)
 		}
 	}
 }
@@ -102,12 +103,12 @@ func (f floatKernel) mul(dst []float32, ldd int, w floatRows, a *floatActs, r0, 
 // each row in full, for memory to be read in a single stream.
 func (f floatKernel) mulStored(dst []float32, ldd int, w floatRows, a *floatActs, r0, r1 int) {
 	depth := depthOf(a.k)
-	if a.m == 1 && f.row != nil {
+	if a.m == 1 && f.row != nil && !a.add {
 		f.row(dst[r0:], w.at(r0, 0), w.ld, w.dt, a.x, a.k, depth, r1-r0)
 		return
 	}
 	for c := 0; c < a.k; c += depth {
-		f.dots(dst[r0:], ldd, w.at(r0, c), w.ld, w.dt, a.x[c:], a.ld, min(depth, a.k-c), r1-r0, a.m, c > 0)
+		f.dots(dst[r0:], ldd, w.at(r0, c), w.ld, w.dt, a.x[c:], a.ld, min(depth, a.k-c), r1-r0, a.m, a.add || c > 0)
 	}
 }
 

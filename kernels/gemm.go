@@ -3,6 +3,7 @@ package kernels
 import (
 	"context"
 	"fmt"
+	"sync"
 	"unsafe"
 )
 
@@ -30,19 +31,35 @@ func (m Matrix) Sub(r0, r1, c0, c1 int) Matrix {
 // The result does not depend on the number of threads. When ctx ends, so does
 // MulTransposed, with its error.
 func (e *Engine) MulTransposed(ctx context.Context, dst, a, b Matrix) error {
+	return e.mulTransposed(ctx, dst, a, b, false)
+}
+
+// AddMulTransposed adds to dst what MulTransposed stores.
+func (e *Engine) AddMulTransposed(ctx context.Context, dst, a, b Matrix) error {
+	return e.mulTransposed(ctx, dst, a, b, true)
+}
+
+// floatActsPool keeps the memory of copies.
+var floatActsPool = sync.Pool{New: func() any { return new(floatActs) }}
+
+func (e *Engine) mulTransposed(ctx context.Context, dst, a, b Matrix, add bool) error {
 	if a.Cols != b.Cols || dst.Rows != a.Rows || dst.Cols != b.Rows {
 		panic(fmt.Sprintf("kernels: %dx%d times %dx%d transposed into %dx%d", a.Rows, a.Cols, b.Rows, b.Cols, dst.Rows, dst.Cols))
 	}
 	if dst.Rows == 0 || dst.Cols == 0 {
 		return ctx.Err()
 	}
-	x, w := floatActs{x: a.Data, ld: a.Stride, m: a.Rows, k: a.Cols}, floatRows{floatBytes(b.Data), F32, b.Stride}
+	x, w := floatActsPool.Get().(*floatActs), floatRows{floatBytes(b.Data), F32, b.Stride}
+	defer floatActsPool.Put(x)
+	*x = floatActs{x: a.Data, ld: a.Stride, m: a.Rows, k: a.Cols, add: add, copied: x.copied}
 	if err := x.prepare(ctx, e); err != nil {
 		return err
 	}
-	return e.spread(ctx, e.Threads(), panelBlock, (b.Rows+panelRows-1)/panelRows, a.Rows, func(_, lo, hi int) {
-		e.float.mul(dst.Data, dst.Stride, w, &x, lo*panelRows, min(hi*panelRows, b.Rows))
+	err := e.spread(ctx, e.Threads(), panelBlock, (b.Rows+panelRows-1)/panelRows, a.Rows, func(_, lo, hi int) {
+		e.float.mul(dst.Data, dst.Stride, w, x, lo*panelRows, min(hi*panelRows, b.Rows))
 	})
+	x.x = nil // the caller's
+	return err
 }
 
 // floatBytes views float32 as bytes, the form in which weights are stored.

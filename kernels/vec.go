@@ -17,6 +17,7 @@ type vectorOps struct {
 	rotate    func(lo, hi, cos, sin []float32)
 	encodeF16 func(dst []uint16, x []float32)
 
+	transpose  func(dst []float32, ldd int, src []float32, lds, rows, cols int)
 	extent     func(x []float32) (lo, hi float32)
 	roundGroup func(dst []byte, x []float32, bits int, g Grid, sums *RoundSums)
 
@@ -28,7 +29,8 @@ func genericOps() vectorOps {
 	return vectorOps{
 		expSum: expSumGeneric, swiGLU: swiGLUGeneric, quantizeBlocks: quantizeBlocksGeneric,
 		squares: squaresGeneric, scaleMul: scaleMulGeneric, add: addGeneric, maximum: maximumGeneric,
-		rotate: rotateGeneric, encodeF16: encodeF16Generic, extent: extentGeneric, roundGroup: roundGroupGeneric, scores: scoresGeneric, values: valuesGeneric,
+		rotate: rotateGeneric, encodeF16: encodeF16Generic, extent: extentGeneric, roundGroup: roundGroupGeneric, transpose: transposeGeneric,
+		scores: scoresGeneric, values: valuesGeneric,
 	}
 }
 

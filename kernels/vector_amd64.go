@@ -44,6 +44,11 @@ func decodeF16AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int)
 //go:noescape
 func decodeBF16AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int)
 
+// transposeAVX2 is transposeGeneric for 8 columns; ldd and lds count bytes, rows is a positive multiple of 8.
+//
+//go:noescape
+func transposeAVX2(dst *float32, ldd int, src *float32, lds int, rows int)
+
 // encodeF16AVX2 rounds to half precision; n is a positive multiple of 8.
 //
 //go:noescape

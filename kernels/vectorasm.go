@@ -26,7 +26,7 @@ const vectorLanes = 8
 func (a vectorAsm) ops() vectorOps {
 	whole := func(n int) int { return n &^ (vectorLanes - 1) }
 	return vectorOps{
-		extent: extentGeneric, roundGroup: roundGroupGeneric,
+		extent: extentGeneric, roundGroup: roundGroupGeneric, transpose: transposeGeneric,
 		expSum: func(dst, x []float32, shift float32) float32 {
 			n := whole(len(x))
 			var sum float32

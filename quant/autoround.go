@@ -109,6 +109,42 @@ func train(ctx context.Context, eng *kernels.Engine, t trainee, rs []*rounding, 
 	return nil
 }
 
+// texts is samples that go through a layer together.
+type texts struct {
+	x       kernels.Matrix // one after the other, tokens x hidden
+	lengths []int
+	samples []int
+}
+
+// passTokens is about how many tokens go through a layer together: enough to
+// occupy all threads, few enough for what a large model computes to fit in memory.
+const passTokens = 1024
+
+// together cuts samples into parts that go through a layer together, and gives
+// each to f; the inputs are valid during the call.
+func together(inputs [][]float32, hidden int, samples []int, f func(texts) error) error {
+	var part texts
+	flush := func() error {
+		if len(part.samples) == 0 {
+			return nil
+		}
+		part.x.Rows, part.x.Cols, part.x.Stride = len(part.x.Data)/hidden, hidden, hidden
+		err := f(part)
+		part.x.Data, part.lengths, part.samples = part.x.Data[:0], part.lengths[:0], part.samples[:0]
+		return err
+	}
+	for _, s := range samples {
+		if len(part.samples) > 0 && len(part.x.Data)+len(inputs[s]) > passTokens*hidden {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		part.x.Data = append(part.x.Data, inputs[s]...)
+		part.lengths, part.samples = append(part.lengths, len(inputs[s])/hidden), append(part.samples, s)
+	}
+	return flush()
+}
+
 // layerTrainee is a layer that is to give the float layer's outputs.
 type layerTrainee struct {
 	eng   *kernels.Engine
@@ -124,29 +160,47 @@ func (t *layerTrainee) samples() int { return len(t.x) }
 func (t *layerTrainee) loss(ctx context.Context, samples []int, gradient bool) (float64, error) {
 	h := len(t.layer.AttnNorm)
 	total, tokens := 0.0, 0
-	for _, s := range samples {
-		n := len(t.x[s]) / h
-		out, err := t.run.Forward(ctx, &t.layer, kernels.Matrix{Rows: n, Cols: h, Stride: h, Data: t.x[s]}, []int{n})
+	err := together(t.x, h, samples, func(part texts) error {
+		out, err := t.run.Forward(ctx, &t.layer, part.x, part.lengths)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		tokens += n
 		if cap(t.dy) < len(out.Data) {
 			t.dy = make([]float32, len(out.Data))
 		}
-		dy := kernels.Matrix{Rows: n, Cols: h, Stride: h, Data: t.dy[:len(out.Data)]}
-		for i, v := range out.Data {
-			d := v - t.y[s][i]
-			dy.Data[i] = d
-			total += float64(d) * float64(d)
+		dy := kernels.Matrix{Rows: out.Rows, Cols: h, Stride: h, Data: t.dy[:len(out.Data)]}
+		at := 0
+		for i, s := range part.samples {
+			total += t.distance(dy.Sub(at, at+part.lengths[i], 0, h), out.Sub(at, at+part.lengths[i], 0, h), t.y[s])
+			at += part.lengths[i]
 		}
+		tokens += at
 		if gradient {
-			if _, err := t.run.Backward(ctx, dy, &t.grads); err != nil {
-				return 0, err
+			_, err = t.run.Backward(ctx, dy, &t.grads)
+		}
+		return err
+	})
+	return total / float64(tokens) / float64(h), err
+}
+
+// distance returns the squared distance of outputs from those wanted, and stores
+// their difference.
+func (t *layerTrainee) distance(diff, out kernels.Matrix, want []float32) float64 {
+	sums := make([]float64, out.Rows)
+	t.eng.For(out.Rows, func(_, lo, hi int) {
+		for r := lo; r < hi; r++ {
+			d := diff.Row(r)
+			for i, v := range out.Row(r) {
+				d[i] = v - want[r*out.Cols+i]
+				sums[r] += float64(d[i]) * float64(d[i])
 			}
 		}
+	})
+	total := 0.0
+	for _, s := range sums {
+		total += s
 	}
-	return total / float64(tokens) / float64(h), nil
+	return total
 }
 
 // blockOf returns the current layer as it is so far.

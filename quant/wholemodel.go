@@ -68,55 +68,56 @@ type wholeTrainee struct {
 	wantHead kernels.Matrix
 	want     [][]float32 // what enters the head in the float model, by sample
 
-	normed, dnormed, dx kernels.Matrix
-	logits, target      kernels.Matrix
+	normed, dnormed, dx, wanted kernels.Matrix
+	logits, target              kernels.Matrix
 }
 
 func (t *wholeTrainee) samples() int { return len(t.x) }
 
 func (t *wholeTrainee) loss(ctx context.Context, samples []int, gradient bool) (float64, error) {
-	h := len(t.norm)
 	total, tokens := 0.0, 0
-	for _, s := range samples {
-		n := len(t.x[s]) / h
-		tokens += n
-		x := kernels.Matrix{Rows: n, Cols: h, Stride: h, Data: t.x[s]}
+	err := together(t.x, len(t.norm), samples, func(part texts) error {
+		x := part.x
 		var err error
 		for i := range t.layers {
-			if x, err = t.runs[i].Forward(ctx, &t.layers[i], x, []int{n}); err != nil {
-				return 0, err
+			if x, err = t.runs[i].Forward(ctx, &t.layers[i], x, part.lengths); err != nil {
+				return err
 			}
 		}
-		sum, dx, err := t.divergence(ctx, x, s, gradient)
+		sum, dx, err := t.divergence(ctx, x, part, gradient)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		total += sum
+		total, tokens = total+sum, tokens+x.Rows
 		for i := len(t.layers) - 1; i >= 0 && gradient; i-- {
 			if dx, err = t.runs[i].Backward(ctx, dx, &t.grads[i]); err != nil {
-				return 0, err
+				return err
 			}
 		}
-	}
-	return total / float64(tokens), nil
+		return nil
+	})
+	return total / float64(tokens), err
 }
 
 // headRows is how many positions have logits at a time.
 const headRows = 128
 
-// divergence sums up the KL divergence of a sample's outputs, and its gradient
-// with respect to what leaves the last layer.
-func (t *wholeTrainee) divergence(ctx context.Context, x kernels.Matrix, sample int, gradient bool) (float64, kernels.Matrix, error) {
+// divergence sums up the KL divergence of texts' outputs, and its gradient with
+// respect to what leaves the last layer.
+func (t *wholeTrainee) divergence(ctx context.Context, x kernels.Matrix, part texts, gradient bool) (float64, kernels.Matrix, error) {
 	n, h, v := x.Rows, x.Cols, t.head.Rows
 	if t.normed.Rows != n {
-		t.normed, t.dnormed, t.dx = kernels.NewMatrix(n, h), kernels.NewMatrix(n, h), kernels.NewMatrix(n, h)
+		t.normed, t.dnormed, t.dx, t.wanted = kernels.NewMatrix(n, h), kernels.NewMatrix(n, h), kernels.NewMatrix(n, h), kernels.NewMatrix(n, h)
 	}
 	t.eng.For(n, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			t.eng.RMSNorm(t.normed.Row(i), x.Row(i), t.norm, t.eps)
 		}
 	})
-	want := kernels.Matrix{Rows: n, Cols: h, Stride: h, Data: t.want[sample]}
+	at := 0
+	for _, s := range part.samples {
+		at += copy(t.wanted.Data[at:], t.want[s])
+	}
 	if t.logits.Data == nil {
 		t.logits, t.target = kernels.NewMatrix(headRows, v), kernels.NewMatrix(headRows, v)
 	}
@@ -128,7 +129,7 @@ func (t *wholeTrainee) divergence(ctx context.Context, x kernels.Matrix, sample 
 		if err := t.eng.MulTransposed(ctx, logits, t.normed.Sub(r0, r1, 0, h), t.head); err != nil {
 			return 0, x, err
 		}
-		if err := t.eng.MulTransposed(ctx, target, want.Sub(r0, r1, 0, h), t.wantHead); err != nil {
+		if err := t.eng.MulTransposed(ctx, target, t.wanted.Sub(r0, r1, 0, h), t.wantHead); err != nil {
 			return 0, x, err
 		}
 		t.eng.For(r1-r0, func(_, lo, hi int) {
@@ -305,7 +306,8 @@ func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee
 			t.head, t.wantHead = value, w
 		}
 	}
-	t.turned = block.Transposed(p.eng, t.head)
+	t.turned = kernels.NewMatrix(t.head.Cols, t.head.Rows)
+	p.eng.Transpose(t.turned, t.head)
 	begin, err := p.base.With(embed).NewStack(p.cal.Tokens)
 	if err != nil {
 		return nil, nil, err

@@ -121,6 +121,7 @@ func vectorKernels() {
 	decode("F32")
 	decode("F16")
 	decode("BF16")
+	transpose()
 
 	TEXT("encodeF16AVX2", NOSPLIT, "func(dst *uint16, x *float32, n int)")
 	Doc("encodeF16AVX2 rounds to half precision; n is a positive multiple of 8.")
@@ -189,4 +190,69 @@ func decode(dt string) {
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+// transpose generates the transpose of eight columns, in squares of eight: pairs
+// of rows, then of pairs, then of halves of vectors are interleaved.
+func transpose() {
+	TEXT("transposeAVX2", NOSPLIT, "func(dst *float32, ldd int, src *float32, lds int, rows int)")
+	Doc("transposeAVX2 is transposeGeneric for 8 columns; ldd and lds count bytes, rows is a positive multiple of 8.")
+	Pragma("noescape")
+	dst, ldd, src, lds := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64()), Load(Param("src"), GP64()), Load(Param("lds"), GP64())
+	rows := Load(Param("rows"), GP64())
+	to, from := eightRows(dst, ldd), eightRows(src, lds)
+	next := GP64()
+	MOVQ(lds, next)
+	SHLQ(operand.Imm(3), next)
+	Label("square")
+	var r, pair, four [8]reg.VecVirtual
+	for i := range r {
+		r[i] = YMM()
+		VMOVUPS(from[i], r[i])
+	}
+	for i := 0; i < 8; i += 2 {
+		pair[i], pair[i+1] = YMM(), YMM()
+		VUNPCKLPS(r[i+1], r[i], pair[i])
+		VUNPCKHPS(r[i+1], r[i], pair[i+1])
+	}
+	for i := 0; i < 8; i += 4 {
+		for j := range 2 {
+			lo, hi := YMM(), YMM()
+			VUNPCKLPD(pair[i+j+2], pair[i+j], lo)
+			VUNPCKHPD(pair[i+j+2], pair[i+j], hi)
+			four[i+2*j], four[i+2*j+1] = lo, hi
+		}
+	}
+	for i := range 4 {
+		lo, hi := YMM(), YMM()
+		VPERM2F128(operand.Imm(0x20), four[i+4], four[i], lo)
+		VPERM2F128(operand.Imm(0x31), four[i+4], four[i], hi)
+		VMOVUPS(lo, to[i])
+		VMOVUPS(hi, to[i+4])
+	}
+	ADDQ(next, src)
+	ADDQ(operand.Imm(32), dst)
+	SUBQ(operand.Imm(8), rows)
+	JNZ(operand.LabelRef("square"))
+	VZEROUPPER()
+	RET()
+}
+
+// eightRows are the places of eight rows that lie ld bytes apart.
+func eightRows(base, ld reg.Register) (rows [8]operand.Mem) {
+	rows[0] = operand.Mem{Base: base}
+	for _, p := range [][2]int{{1, 1}, {2, 1}, {4, 1}, {3, 3}, {6, 3}, {5, 5}, {7, 7}} {
+		row, odd := p[0], p[1]
+		index := ld
+		if odd > 1 {
+			if row == odd {
+				index = GP64()
+				IMUL3Q(operand.Imm(uint64(odd)), ld, index)
+			} else {
+				index = rows[odd].Index
+			}
+		}
+		rows[row] = operand.Mem{Base: base, Index: index, Scale: uint8(row / odd)}
+	}
+	return rows
 }

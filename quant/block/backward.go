@@ -7,15 +7,15 @@ import (
 	"nibble/kernels"
 )
 
-// backwardRoom is the memory of a backward pass.
-type backwardRoom struct {
-	p, dp, turned, values, part kernels.Matrix // of a head
+// room is memory that runs share: what a pass forgets with its layer.
+type room struct {
+	cache *kernels.KVCache
 
-	weights                [Matrices]kernels.Matrix // transposed
+	weights                kernels.Matrix // of a matrix, transposed
 	dact, dup, dnorm, more kernels.Matrix
 	dmid, dattn, dq, dk    kernels.Matrix
 	dv, dx                 kernels.Matrix
-	left, right, product   kernels.Matrix // of a gradient of a matrix
+	left, right            kernels.Matrix // of a gradient of a matrix
 	turnedOf               *float32       // what right is the transpose of
 }
 
@@ -28,14 +28,15 @@ type Gradients [Matrices]kernels.Matrix
 // next Backward. The layer must be as it was in Forward.
 func (r *Run) Backward(ctx context.Context, dy kernels.Matrix, grads *Gradients) (kernels.Matrix, error) {
 	l, b, n := r.l, r.room, dy.Rows
-	l.transposes(r.eng, &b.weights)
 	b.turnedOf = nil
 	var err error
 	// through takes the gradient of a matrix's outputs, d, to that of its inputs.
 	through := func(dst *kernels.Matrix, i int, d, in kernels.Matrix) {
 		if err == nil {
-			*dst = shaped(*dst, n, l.W[i].Cols)
-			err = r.eng.MulTransposed(ctx, *dst, d, b.weights[i])
+			w := l.W[i]
+			*dst, b.weights = shaped(*dst, n, w.Cols), apart(b.weights, w.Cols, w.Rows)
+			r.eng.Transpose(b.weights, w)
+			err = r.eng.MulTransposed(ctx, *dst, d, b.weights)
 		}
 		if err == nil {
 			err = r.gradient(ctx, grads[i], d, in)
@@ -66,12 +67,8 @@ func (r *Run) Backward(ctx context.Context, dy kernels.Matrix, grads *Gradients)
 	if err := r.attendBackward(ctx, b.dq, b.dk, b.dv, b.dattn); err != nil {
 		return kernels.Matrix{}, err
 	}
-	back := make([]float32, len(l.sin))
-	for i, v := range l.sin {
-		back[i] = -v
-	}
-	r.rotate(b.dq, back)
-	r.rotate(b.dk, back)
+	r.rotate(b.dq, true)
+	r.rotate(b.dk, true)
 	through(&b.dnorm, Q, b.dq, r.norm1)
 	through(&b.more, K, b.dk, r.norm1)
 	if err != nil {
@@ -99,18 +96,13 @@ func (r *Run) gradient(ctx context.Context, g, d, x kernels.Matrix) error {
 	}
 	b := r.room
 	b.left = apart(b.left, d.Cols, d.Rows)
-	b.product = shaped(b.product, d.Cols, x.Cols)
-	transpose(r.eng, b.left, d)
+	r.eng.Transpose(b.left, d)
 	if b.turnedOf != &x.Data[0] { // matrices that share their inputs come one after the other
 		b.right = apart(b.right, x.Cols, x.Rows)
-		transpose(r.eng, b.right, x)
+		r.eng.Transpose(b.right, x)
 		b.turnedOf = &x.Data[0]
 	}
-	if err := r.eng.MulTransposed(ctx, b.product, b.left, b.right); err != nil {
-		return err
-	}
-	r.each(g.Rows, func(i int) { r.eng.Add(g.Row(i), b.product.Row(i)) })
-	return nil
+	return r.eng.AddMulTransposed(ctx, g, b.left, b.right)
 }
 
 // swiGLUBackward replaces d, the gradient of silu(gate) * up, by that of gate,

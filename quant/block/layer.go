@@ -44,14 +44,6 @@ func Of(m *rt.Model, positions int) Layer {
 	return l
 }
 
-// transposes are the layer's matrices as the backward pass reads them.
-func (l *Layer) transposes(eng *kernels.Engine, to *[Matrices]kernels.Matrix) {
-	for i, w := range l.W {
-		to[i] = apart(to[i], w.Cols, w.Rows)
-		transpose(eng, to[i], w)
-	}
-}
-
 // Run is a layer at work on some texts: what its forward pass computed. It
 // belongs to one goroutine; its memory is used again by the next Forward.
 type Run struct {
@@ -60,7 +52,7 @@ type Run struct {
 	lengths []int
 
 	x, norm1, q, k, v, attn, mid, norm2, gate, up, act, y kernels.Matrix
-	room                                                  *backwardRoom
+	room                                                  *room
 }
 
 // NewRun returns an empty run.
@@ -70,7 +62,7 @@ func NewRun(eng *kernels.Engine) *Run { return NewRuns(eng, 1)[0] }
 // of their backward passes: a gradient is valid until that of the run before the
 // one before is computed.
 func NewRuns(eng *kernels.Engine, n int) []*Run {
-	rooms := [2]*backwardRoom{new(backwardRoom), new(backwardRoom)}
+	rooms := [2]*room{new(room), new(room)}
 	runs := make([]*Run, n)
 	for i := range runs {
 		runs[i] = &Run{eng: eng, room: rooms[i%2]}
@@ -123,8 +115,8 @@ func (r *Run) Forward(ctx context.Context, l *Layer, x kernels.Matrix, lengths [
 	if err != nil {
 		return kernels.Matrix{}, err
 	}
-	r.rotate(r.q, l.sin)
-	r.rotate(r.k, l.sin)
+	r.rotate(r.q, false)
+	r.rotate(r.k, false)
 	r.attn = shaped(r.attn, n, l.Heads*l.HeadDim)
 	if err := r.attend(ctx); err != nil {
 		return kernels.Matrix{}, err
@@ -176,39 +168,20 @@ func (r *Run) multiply(ctx context.Context, dst, x kernels.Matrix, i int) error 
 	return nil
 }
 
-// rotate turns queries or keys by their positions, with the sines given.
-func (r *Run) rotate(m kernels.Matrix, sin []float32) {
+// rotate turns queries or keys by their positions, or back.
+func (r *Run) rotate(m kernels.Matrix, back bool) {
 	d, half, at := r.l.HeadDim, r.l.HeadDim/2, 0
 	for _, n := range r.lengths {
 		r.each(n, func(p int) {
-			pc, ps := r.l.cos[p*half:(p+1)*half], sin[p*half:(p+1)*half]
+			cos, sin := r.l.cos[p*half:(p+1)*half], r.l.sin[p*half:(p+1)*half]
 			for h := m.Row(at + p); len(h) > 0; h = h[d:] {
-				r.eng.Rotate(h[:half], h[half:d], pc, ps)
+				if back {
+					r.eng.Rotate(h[half:d], h[:half], cos, sin)
+				} else {
+					r.eng.Rotate(h[:half], h[half:d], cos, sin)
+				}
 			}
 		})
 		at += n
 	}
-}
-
-// transpose stores the transpose of src in dst.
-func transpose(eng *kernels.Engine, dst, src kernels.Matrix) {
-	const tile = 16 // columns of src whose cache lines are read together
-	tiles := (src.Cols + tile - 1) / tile
-	eng.For(tiles, func(_, lo, hi int) {
-		for c0 := lo * tile; c0 < min(hi*tile, src.Cols); c0 += tile {
-			c1 := min(c0+tile, src.Cols)
-			for i := range src.Rows {
-				for c, v := range src.Row(i)[c0:c1] {
-					dst.Data[(c0+c)*dst.Stride+i] = v
-				}
-			}
-		}
-	})
-}
-
-// Transposed returns the transpose of a matrix.
-func Transposed(eng *kernels.Engine, m kernels.Matrix) kernels.Matrix {
-	t := kernels.NewMatrix(m.Cols, m.Rows)
-	transpose(eng, t, m)
-	return t
 }

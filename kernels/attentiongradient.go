@@ -1,0 +1,144 @@
+package kernels
+
+import (
+	"math"
+	"sync"
+)
+
+// AttentionGradient is causal attention over one text, positions x (heads*Dim),
+// with what its derivative starts from and where it goes. Queries are a multiple
+// of keys in heads.
+type AttentionGradient struct {
+	Dim        int    // elements of a head
+	Q, K, V    Matrix // what Attention was given
+	Out, DOut  Matrix // what it gave, and the gradient of that
+	DQ, DK, DV Matrix // receive the gradients
+}
+
+// gradientRows is how many queries go through keys and values together: their
+// weights and what becomes of them stay in the second-level cache for a thousand
+// positions.
+const gradientRows = 64
+
+// gradientRoom is memory for a head and a tile of its queries.
+type gradientRoom struct {
+	keys, values []float32 // of the head, interleaved as in a KVCache
+	rows         []float32 // the keys, positions x width
+	q, dout      []float32 // of the tile, row by row, dout with one more column
+	wideQ        []float32 // queries, rows x width
+	wideOut      []float32 // gradients of the outputs over the sums of the weights
+	p, dp        []float32 // weights before they are divided by their sums, and gradients
+	turned       []float32 // a transpose of either
+	part         []float32
+	inverse      [gradientRows]float32
+}
+
+var gradientRooms = sync.Pool{New: func() any { return new(gradientRoom) }}
+
+// AttentionGradient computes the gradients of the queries, keys and values of one
+// key head of a text. Calls for other heads and texts may run at once.
+//
+// Weights are computed again, for a tile of queries at a time, from the keys up to
+// its last. The derivative of a softmax p, p (dp - Σ p dp), takes Σ p dp from
+// outputs and their gradients, whose inner product it is (Dao, "FlashAttention-2",
+// 2023).
+func (e *Engine) AttentionGradient(g AttentionGradient, head int) {
+	room := gradientRooms.Get().(*gradientRoom)
+	defer gradientRooms.Put(room)
+	n, d := g.Q.Rows, g.Dim
+	width, k0 := roundUp(d, keyBlock), head*d
+	room.keys = interleave(e, room.keys, g.K.Sub(0, n, k0, k0+d), d)
+	room.values = interleave(e, room.values, g.V.Sub(0, n, k0, k0+d), d+1)
+	for b := range (n + keyBlock - 1) / keyBlock {
+		for lane := range keyBlock {
+			room.values[(b*(d+1)+d)*keyBlock+lane] = 1 // meets -Σ p dp
+		}
+	}
+	room.rows = grow(room.rows, n*width)
+	for i := range n {
+		widen(room.rows[i*width:][:width], g.K.Row(i)[k0:k0+d], 1)
+		clear(g.DK.Row(i)[k0 : k0+d])
+		clear(g.DV.Row(i)[k0 : k0+d])
+	}
+	group := g.Q.Cols / g.K.Cols
+	for h := head * group; h < (head+1)*group; h++ {
+		for at := 0; at < n; at += gradientRows {
+			e.gradientTile(g, room, h*d, k0, at, min(gradientRows, n-at))
+		}
+	}
+}
+
+// gradientTile does so for rows queries from at on, whose head begins at column
+// q0 and that of their keys at k0.
+func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, q0, k0, at, rows int) {
+	d, n := g.Dim, at+rows
+	width, blocks := roundUp(d, keyBlock), (n+keyBlock-1)/keyBlock
+	seen := blocks * keyBlock
+	ld, turnedLD := seen+keyBlock, gradientRows+keyBlock // not a multiple of a page: rows would collide in the cache
+	s.q, s.dout = grow(s.q, rows*d), grow(s.dout, rows*(d+1))
+	s.wideQ, s.wideOut = grow(s.wideQ, rows*width), grow(s.wideOut, rows*width)
+	s.p, s.dp = grow(s.p, rows*ld), grow(s.dp, rows*ld)
+	s.turned, s.part = grow(s.turned, seen*turnedLD), grow(s.part, seen*width)
+	scale := float32(1 / math.Sqrt(float64(d)))
+	for r := range rows {
+		q, dout := s.wideQ[r*width:][:width], g.DOut.Row(at + r)[q0:q0+d]
+		widen(q, g.Q.Row(at + r)[q0:q0+d], scale)
+		copy(s.q[r*d:], q[:d])
+		copy(s.dout[r*(d+1):], dout)
+		s.dout[r*(d+1)+d] = -Dot(dout, g.Out.Row(at + r)[q0:q0+d])
+	}
+	e.ops.scores(s.p, ld, s.q, floatBytes(s.keys), F32, blocks, d, rows)
+	for r := range rows {
+		row := s.p[r*ld:][:seen]
+		last := at + r + 1
+		whole := row[:roundUp(last, 8)] // vectors, with what adds nothing
+		for i := range whole[last:] {
+			whole[last+i] = negativeInf
+		}
+		inverse := 1 / e.ops.expSum(whole, whole, e.ops.maximum(whole))
+		clear(row[len(whole):])
+		s.inverse[r] = inverse
+		widen(s.wideOut[r*width:][:width], g.DOut.Row(at + r)[q0:q0+d], inverse)
+	}
+	e.ops.scores(s.dp, ld, s.dout, floatBytes(s.values), F32, blocks, d+1, rows)
+	for r := range rows {
+		dp := s.dp[r*ld:][:seen]
+		e.ops.scaleMul(dp, dp, s.p[r*ld:][:seen], s.inverse[r])
+	}
+	// gather adds to dst the products of the columns of weights and the rows of x.
+	gather := func(dst Matrix, weights, x []float32) {
+		e.ops.transpose(s.turned, turnedLD, weights, ld, rows, seen)
+		e.ops.values(s.part, width, s.turned, turnedLD, floatBytes(x), F32, rows, width, n)
+		for j := range n {
+			e.ops.add(dst.Row(j)[k0:k0+d], s.part[j*width:][:d])
+		}
+	}
+	gather(g.DV, s.p, s.wideOut)
+	gather(g.DK, s.dp, s.wideQ)
+	e.ops.values(s.part, width, s.dp, ld, floatBytes(s.rows), F32, n, width, rows)
+	for r := range rows {
+		for i, v := range s.part[r*width:][:d] {
+			g.DQ.Row(at + r)[q0+i] = v * scale
+		}
+	}
+}
+
+// interleave stores rows as a KVCache does keys, dim elements each of which x may
+// have fewer.
+func interleave(e *Engine, dst []float32, x Matrix, dim int) []float32 {
+	blocks := (x.Rows + keyBlock - 1) / keyBlock
+	dst = grow(dst, blocks*dim*keyBlock)
+	clear(dst[(blocks-1)*dim*keyBlock:])
+	for b := range blocks {
+		e.ops.transpose(dst[b*dim*keyBlock:], keyBlock, x.Data[b*keyBlock*x.Stride:], x.Stride, min(keyBlock, x.Rows-b*keyBlock), x.Cols)
+	}
+	return dst
+}
+
+// widen stores x times scale in dst, and zeros after it.
+func widen(dst, x []float32, scale float32) {
+	for i, v := range x {
+		dst[i] = v * scale
+	}
+	clear(dst[len(x):])
+}
