@@ -7,59 +7,171 @@
 // func packLines4AVX2(dst *byte, src *byte, stride int, lines int)
 // Requires: AVX, AVX2
 TEXT ·packLines4AVX2(SB), NOSPLIT, $0-32
-	MOVQ         dst+0(FP), AX
-	MOVQ         src+8(FP), CX
-	MOVQ         lines+24(FP), DX
-	MOVQ         stride+16(FP), BX
-	VMOVQ        BX, X0
-	VPBROADCASTD X0, Y1
-	VPMULLD      packLines4AVX2Lanes<>+0(SB), Y1, Y0
-	VPSLLD       $0x03, Y1, Y1
-	VPADDD       Y0, Y1, Y1
-	MOVL         $0x0000ff00, BX
-	VMOVD        BX, X2
-	VPBROADCASTD X2, Y2
-	MOVL         $0x00f000f0, BX
-	VMOVD        BX, X3
-	VPBROADCASTD X3, Y3
+	MOVQ           dst+0(FP), AX
+	MOVQ           src+8(FP), CX
+	MOVQ           lines+24(FP), DX
+	MOVQ           stride+16(FP), BX
+	MOVL           $0x00f000f0, SI
+	VMOVD          SI, X0
+	VPBROADCASTD   X0, Y1
+	VBROADCASTI128 packLines4AVX2Order<>+0(SB), Y0
+	CMPQ           DX, $0x04
+	JL             rest
+	LEAQ           (BX)(BX*2), SI
+	LEAQ           (CX)(BX*4), DI
+	LEAQ           (DI)(BX*4), R8
+	LEAQ           (R8)(BX*4), R9
 
-next:
+four:
+	VMOVDQU     (CX), X2
+	VINSERTI128 $0x01, (DI), Y2, Y2
+	VMOVDQU     (CX)(BX*1), X3
+	VINSERTI128 $0x01, (DI)(BX*1), Y3, Y3
+	VMOVDQU     (CX)(BX*2), X4
+	VINSERTI128 $0x01, (DI)(BX*2), Y4, Y4
+	VMOVDQU     (CX)(SI*1), X5
+	VINSERTI128 $0x01, (DI)(SI*1), Y5, Y5
+	VPUNPCKLDQ  Y3, Y2, Y6
+	VPUNPCKLDQ  Y5, Y4, Y7
+	VPUNPCKHDQ  Y3, Y2, Y8
+	VPUNPCKHDQ  Y5, Y4, Y9
+	VPUNPCKLQDQ Y7, Y6, Y10
+	VPSHUFB     Y0, Y10, Y10
+	VPSRLD      $0x04, Y10, Y11
+	VPXOR       Y10, Y11, Y11
+	VPAND       Y1, Y11, Y11
+	VPSLLD      $0x04, Y11, Y12
+	VPXOR       Y11, Y10, Y10
+	VPXOR       Y12, Y10, Y10
+	VMOVDQU     Y10, (AX)
+	VPUNPCKHQDQ Y7, Y6, Y6
+	VPSHUFB     Y0, Y6, Y6
+	VPSRLD      $0x04, Y6, Y7
+	VPXOR       Y6, Y7, Y7
+	VPAND       Y1, Y7, Y7
+	VPSLLD      $0x04, Y7, Y10
+	VPXOR       Y7, Y6, Y6
+	VPXOR       Y10, Y6, Y6
+	VMOVDQU     Y6, 64(AX)
+	VPUNPCKLQDQ Y9, Y8, Y6
+	VPSHUFB     Y0, Y6, Y6
+	VPSRLD      $0x04, Y6, Y7
+	VPXOR       Y6, Y7, Y7
+	VPAND       Y1, Y7, Y7
+	VPSLLD      $0x04, Y7, Y10
+	VPXOR       Y7, Y6, Y6
+	VPXOR       Y10, Y6, Y6
+	VMOVDQU     Y6, 128(AX)
+	VPUNPCKHQDQ Y9, Y8, Y6
+	VPSHUFB     Y0, Y6, Y6
+	VPSRLD      $0x04, Y6, Y7
+	VPXOR       Y6, Y7, Y7
+	VPAND       Y1, Y7, Y7
+	VPSLLD      $0x04, Y7, Y8
+	VPXOR       Y7, Y6, Y6
+	VPXOR       Y8, Y6, Y6
+	VMOVDQU     Y6, 192(AX)
+	VMOVDQU     (R8), X2
+	VINSERTI128 $0x01, (R9), Y2, Y2
+	VMOVDQU     (R8)(BX*1), X3
+	VINSERTI128 $0x01, (R9)(BX*1), Y3, Y3
+	VMOVDQU     (R8)(BX*2), X4
+	VINSERTI128 $0x01, (R9)(BX*2), Y4, Y4
+	VMOVDQU     (R8)(SI*1), X5
+	VINSERTI128 $0x01, (R9)(SI*1), Y5, Y5
+	VPUNPCKLDQ  Y3, Y2, Y6
+	VPUNPCKLDQ  Y5, Y4, Y7
+	VPUNPCKHDQ  Y3, Y2, Y8
+	VPUNPCKHDQ  Y5, Y4, Y9
+	VPUNPCKLQDQ Y7, Y6, Y10
+	VPSHUFB     Y0, Y10, Y10
+	VPSRLD      $0x04, Y10, Y11
+	VPXOR       Y10, Y11, Y11
+	VPAND       Y1, Y11, Y11
+	VPSLLD      $0x04, Y11, Y12
+	VPXOR       Y11, Y10, Y10
+	VPXOR       Y12, Y10, Y10
+	VMOVDQU     Y10, 32(AX)
+	VPUNPCKHQDQ Y7, Y6, Y6
+	VPSHUFB     Y0, Y6, Y6
+	VPSRLD      $0x04, Y6, Y7
+	VPXOR       Y6, Y7, Y7
+	VPAND       Y1, Y7, Y7
+	VPSLLD      $0x04, Y7, Y10
+	VPXOR       Y7, Y6, Y6
+	VPXOR       Y10, Y6, Y6
+	VMOVDQU     Y6, 96(AX)
+	VPUNPCKLQDQ Y9, Y8, Y6
+	VPSHUFB     Y0, Y6, Y6
+	VPSRLD      $0x04, Y6, Y7
+	VPXOR       Y6, Y7, Y7
+	VPAND       Y1, Y7, Y7
+	VPSLLD      $0x04, Y7, Y10
+	VPXOR       Y7, Y6, Y6
+	VPXOR       Y10, Y6, Y6
+	VMOVDQU     Y6, 160(AX)
+	VPUNPCKHQDQ Y9, Y8, Y6
+	VPSHUFB     Y0, Y6, Y6
+	VPSRLD      $0x04, Y6, Y7
+	VPXOR       Y6, Y7, Y7
+	VPAND       Y1, Y7, Y7
+	VPSLLD      $0x04, Y7, Y8
+	VPXOR       Y7, Y6, Y6
+	VPXOR       Y8, Y6, Y6
+	VMOVDQU     Y6, 224(AX)
+	ADDQ        $0x10, CX
+	ADDQ        $0x10, DI
+	ADDQ        $0x10, R8
+	ADDQ        $0x10, R9
+	ADDQ        $0x00000100, AX
+	SUBQ        $0x04, DX
+	CMPQ        DX, $0x04
+	JGE         four
+
+rest:
+	TESTQ        DX, DX
+	JZ           done
+	VMOVQ        BX, X2
+	VPBROADCASTD X2, Y3
+	VPMULLD      packLines4AVX2Lanes<>+0(SB), Y3, Y2
+	VPSLLD       $0x03, Y3, Y3
+	VPADDD       Y2, Y3, Y3
+
+one:
 	VPCMPEQD   Y4, Y4, Y4
-	VPGATHERDD Y4, (CX)(Y0*1), Y5
-	VPSRLD     $0x08, Y5, Y4
-	VPXOR      Y5, Y4, Y4
-	VPAND      Y2, Y4, Y4
-	VPSLLD     $0x08, Y4, Y7
-	VPXOR      Y4, Y5, Y5
-	VPXOR      Y7, Y5, Y5
-	VPSRLD     $0x04, Y5, Y4
-	VPXOR      Y5, Y4, Y4
-	VPAND      Y3, Y4, Y4
-	VPSLLD     $0x04, Y4, Y7
-	VPXOR      Y4, Y5, Y5
-	VPXOR      Y7, Y5, Y5
-	VMOVDQU    Y5, (AX)
+	VPGATHERDD Y4, (CX)(Y2*1), Y13
+	VPSHUFB    Y0, Y13, Y13
+	VPSRLD     $0x04, Y13, Y4
+	VPXOR      Y13, Y4, Y4
+	VPAND      Y1, Y4, Y4
+	VPSLLD     $0x04, Y4, Y5
+	VPXOR      Y4, Y13, Y13
+	VPXOR      Y5, Y13, Y13
+	VMOVDQU    Y13, (AX)
 	VPCMPEQD   Y4, Y4, Y4
-	VPGATHERDD Y4, (CX)(Y1*1), Y6
-	VPSRLD     $0x08, Y6, Y4
-	VPXOR      Y6, Y4, Y4
-	VPAND      Y2, Y4, Y4
-	VPSLLD     $0x08, Y4, Y7
-	VPXOR      Y4, Y6, Y6
-	VPXOR      Y7, Y6, Y6
-	VPSRLD     $0x04, Y6, Y4
-	VPXOR      Y6, Y4, Y4
-	VPAND      Y3, Y4, Y4
-	VPSLLD     $0x04, Y4, Y7
-	VPXOR      Y4, Y6, Y6
-	VPXOR      Y7, Y6, Y6
-	VMOVDQU    Y6, 32(AX)
+	VPGATHERDD Y4, (CX)(Y3*1), Y14
+	VPSHUFB    Y0, Y14, Y14
+	VPSRLD     $0x04, Y14, Y4
+	VPXOR      Y14, Y4, Y4
+	VPAND      Y1, Y4, Y4
+	VPSLLD     $0x04, Y4, Y5
+	VPXOR      Y4, Y14, Y14
+	VPXOR      Y5, Y14, Y14
+	VMOVDQU    Y14, 32(AX)
 	ADDQ       $0x04, CX
 	ADDQ       $0x40, AX
 	DECQ       DX
-	JNZ        next
+	JNZ        one
+
+done:
 	VZEROUPPER
 	RET
+
+DATA packLines4AVX2Order<>+0(SB)/4, $0x03010200
+DATA packLines4AVX2Order<>+4(SB)/4, $0x07050604
+DATA packLines4AVX2Order<>+8(SB)/4, $0x0b090a08
+DATA packLines4AVX2Order<>+12(SB)/4, $0x0f0d0e0c
+GLOBL packLines4AVX2Order<>(SB), RODATA|NOPTR, $16
 
 DATA packLines4AVX2Lanes<>+0(SB)/4, $0x00000000
 DATA packLines4AVX2Lanes<>+4(SB)/4, $0x00000001
@@ -74,27 +186,89 @@ GLOBL packLines4AVX2Lanes<>(SB), RODATA|NOPTR, $32
 // func packLines8AVX2(dst *byte, src *byte, stride int, lines int)
 // Requires: AVX, AVX2
 TEXT ·packLines8AVX2(SB), NOSPLIT, $0-32
-	MOVQ         dst+0(FP), AX
-	MOVQ         src+8(FP), CX
-	MOVQ         lines+24(FP), DX
-	MOVQ         stride+16(FP), BX
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ lines+24(FP), DX
+	MOVQ stride+16(FP), BX
+	CMPQ DX, $0x04
+	JL   rest
+	LEAQ (BX)(BX*2), SI
+	LEAQ (CX)(BX*4), DI
+	LEAQ (DI)(BX*4), R8
+	LEAQ (R8)(BX*4), R9
+
+four:
+	VMOVDQU     (CX), X0
+	VINSERTI128 $0x01, (DI), Y0, Y0
+	VMOVDQU     (CX)(BX*1), X1
+	VINSERTI128 $0x01, (DI)(BX*1), Y1, Y1
+	VMOVDQU     (CX)(BX*2), X2
+	VINSERTI128 $0x01, (DI)(BX*2), Y2, Y2
+	VMOVDQU     (CX)(SI*1), X3
+	VINSERTI128 $0x01, (DI)(SI*1), Y3, Y3
+	VPUNPCKLDQ  Y1, Y0, Y4
+	VPUNPCKLDQ  Y3, Y2, Y5
+	VPUNPCKHDQ  Y1, Y0, Y6
+	VPUNPCKHDQ  Y3, Y2, Y7
+	VPUNPCKLQDQ Y5, Y4, Y8
+	VMOVDQU     Y8, (AX)
+	VPUNPCKHQDQ Y5, Y4, Y4
+	VMOVDQU     Y4, 64(AX)
+	VPUNPCKLQDQ Y7, Y6, Y4
+	VMOVDQU     Y4, 128(AX)
+	VPUNPCKHQDQ Y7, Y6, Y4
+	VMOVDQU     Y4, 192(AX)
+	VMOVDQU     (R8), X0
+	VINSERTI128 $0x01, (R9), Y0, Y0
+	VMOVDQU     (R8)(BX*1), X1
+	VINSERTI128 $0x01, (R9)(BX*1), Y1, Y1
+	VMOVDQU     (R8)(BX*2), X2
+	VINSERTI128 $0x01, (R9)(BX*2), Y2, Y2
+	VMOVDQU     (R8)(SI*1), X3
+	VINSERTI128 $0x01, (R9)(SI*1), Y3, Y3
+	VPUNPCKLDQ  Y1, Y0, Y4
+	VPUNPCKLDQ  Y3, Y2, Y5
+	VPUNPCKHDQ  Y1, Y0, Y6
+	VPUNPCKHDQ  Y3, Y2, Y7
+	VPUNPCKLQDQ Y5, Y4, Y8
+	VMOVDQU     Y8, 32(AX)
+	VPUNPCKHQDQ Y5, Y4, Y4
+	VMOVDQU     Y4, 96(AX)
+	VPUNPCKLQDQ Y7, Y6, Y4
+	VMOVDQU     Y4, 160(AX)
+	VPUNPCKHQDQ Y7, Y6, Y4
+	VMOVDQU     Y4, 224(AX)
+	ADDQ        $0x10, CX
+	ADDQ        $0x10, DI
+	ADDQ        $0x10, R8
+	ADDQ        $0x10, R9
+	ADDQ        $0x00000100, AX
+	SUBQ        $0x04, DX
+	CMPQ        DX, $0x04
+	JGE         four
+
+rest:
+	TESTQ        DX, DX
+	JZ           done
 	VMOVQ        BX, X0
 	VPBROADCASTD X0, Y1
 	VPMULLD      packLines8AVX2Lanes<>+0(SB), Y1, Y0
 	VPSLLD       $0x03, Y1, Y1
 	VPADDD       Y0, Y1, Y1
 
-next:
+one:
 	VPCMPEQD   Y2, Y2, Y2
-	VPGATHERDD Y2, (CX)(Y0*1), Y3
-	VMOVDQU    Y3, (AX)
+	VPGATHERDD Y2, (CX)(Y0*1), Y9
+	VMOVDQU    Y9, (AX)
 	VPCMPEQD   Y2, Y2, Y2
-	VPGATHERDD Y2, (CX)(Y1*1), Y4
-	VMOVDQU    Y4, 32(AX)
+	VPGATHERDD Y2, (CX)(Y1*1), Y10
+	VMOVDQU    Y10, 32(AX)
 	ADDQ       $0x04, CX
 	ADDQ       $0x40, AX
 	DECQ       DX
-	JNZ        next
+	JNZ        one
+
+done:
 	VZEROUPPER
 	RET
 
