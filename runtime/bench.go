@@ -45,8 +45,9 @@ func Bench(ctx context.Context, m *Model, o BenchOptions, on func(BenchProgress)
 	limit := m.Config.MaxPositions
 	var err error
 	if n := min(o.Prefill, limit); n > 0 {
+		s := m.NewSession(n)
 		res.PrefillTPS, res.PrefillSD, err = repeat(ctx, o.Reps, "prefill", n, on, func() error {
-			s := m.NewSession(n)
+			s.Truncate(0)
 			hidden, err := s.Forward(ctx, benchTokens(m, n))
 			if err != nil {
 				return err
@@ -60,8 +61,9 @@ func Bench(ctx context.Context, m *Model, o BenchOptions, on func(BenchProgress)
 		}
 	}
 	if n := min(o.Decode, limit); n > 0 {
+		s := m.NewSession(n)
 		res.DecodeTPS, res.DecodeSD, err = repeat(ctx, o.Reps, "decode", n, on, func() error {
-			s := m.NewSession(n)
+			s.Truncate(0)
 			logits := make([]float32, m.Config.VocabSize)
 			for _, id := range benchTokens(m, n) {
 				hidden, err := s.Forward(ctx, []int32{id})
