@@ -32,7 +32,7 @@ func (c attentionCase) fill(t testing.TB, e *Engine, rng *rand.Rand) (cache *KVC
 	}
 	for p := range n {
 		if p%7 == 0 { // grows in steps, as a text does
-			cache.Reserve(p+7, p)
+			cache.Reserve(nil, p+7, p)
 		}
 		row := c.kv * c.dim
 		e.Store(cache, p, keys[p*row:(p+1)*row], values[p*row:(p+1)*row])

@@ -30,7 +30,7 @@ func BenchmarkInt(b *testing.B) {
 	for _, shape := range []matrix{{2048, 2048}, {4096, 4096}} {
 		for _, s := range []Scheme{{4, 32, true}, {4, 32, false}, {4, 128, true}, {8, 32, true}} {
 			q := randomQTensor(b, rand.New(rand.NewPCG(1, 1)), shape.n, shape.k, s)
-			w, err := pack(q)
+			w, err := pack(q, nil)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -76,7 +76,8 @@ func BenchmarkStream(b *testing.B) {
 	for _, s := range []Scheme{{4, 32, true}, {4, 128, true}, {4, 32, false}, {8, 32, true}} {
 		for _, k := range []int{2048, 5632} {
 			b.Run(fmt.Sprintf("format=%s/k=%d", s, k), func(b *testing.B) {
-				w := newPacked(1<<28/k, k, s)
+				w := newLayout(1<<28/k, k, s)
+				w.mem = newMemory(int(w.bytes()))
 				rng := rand.New(rand.NewPCG(1, 1))
 				for i := range w.mem.bytes[:1<<16] {
 					w.mem.bytes[i] = byte(rng.Uint64())

@@ -69,7 +69,7 @@ func TestGenericFollowsDefinition(t *testing.T) {
 	for _, s := range schemes() {
 		for _, k := range []int{1, 31, 32, 33, 172, 256} {
 			q := randomQTensor(t, rng, 19, k, s)
-			w, err := pack(q)
+			w, err := pack(q, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,7 +104,7 @@ func TestGenericFollowsDefinition(t *testing.T) {
 // it writes nothing around its rows and panels.
 func checkKernel(t *testing.T, k intKernel, q *QTensor, a *quantActs, m0, m1 int) {
 	t.Helper()
-	w, err := pack(q)
+	w, err := pack(q, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func TestPackedRow(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))
 	for _, s := range schemes() {
 		q := randomQTensor(t, rng, 37, 172, s)
-		w, err := pack(q)
+		w, err := pack(q, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,16 +46,25 @@ func (c *KVCache) Bytes() int64 {
 // Cap returns how many positions the cache has room for.
 func (c *KVCache) Cap() int { return c.cap }
 
-// Reserve makes room for n positions and keeps the first used ones.
-func (c *KVCache) Reserve(n, used int) {
+// ReserveBytes returns the memory that Reserve takes for n positions.
+func (c *KVCache) ReserveBytes(n int) int64 {
+	of := func(width int) int64 {
+		return int64(roundUp(c.heads*roundUp(n, keyBlock)*width*c.dt.Size(), lineBytes))
+	}
+	return of(c.dim) + of(c.width)
+}
+
+// Reserve makes room for n positions in the arena, which may be nil, and keeps
+// the first used ones.
+func (c *KVCache) Reserve(a *Arena, n, used int) {
 	if n <= c.cap {
 		return
 	}
 	old := *c
 	c.cap = roundUp(n, keyBlock)
 	size := c.dt.Size()
-	c.keys = newMemory(c.heads * c.cap * c.dim * size)
-	c.value = newMemory(c.heads * c.cap * c.width * size)
+	c.keys = a.memory(c.heads * c.cap * c.dim * size)
+	c.value = a.memory(c.heads * c.cap * c.width * size)
 	if old.cap == 0 {
 		return
 	}

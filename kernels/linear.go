@@ -39,8 +39,11 @@ func NewMatrixLinear(m Matrix) (*Linear, error) {
 
 // NewQuantLinear packs a quantized tensor for the kernels. The tensor is not
 // kept.
-func NewQuantLinear(q *QTensor) (*Linear, error) {
-	p, err := pack(q)
+func NewQuantLinear(q *QTensor) (*Linear, error) { return NewQuantLinearIn(nil, q) }
+
+// NewQuantLinearIn is NewQuantLinear with PackedBytes of an arena's memory.
+func NewQuantLinearIn(a *Arena, q *QTensor) (*Linear, error) {
+	p, err := pack(q, a)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 type memory struct {
 	bytes   []byte
 	region  []byte // what was mapped, nil if bytes are on the Go heap
+	arena   *Arena // whose bytes they are, if they are
 	cleanup runtime.Cleanup
 }
 
@@ -45,7 +46,7 @@ func (m *memory) free() {
 		m.cleanup.Stop()
 		unmapRegion(m.region)
 	}
-	m.bytes, m.region = nil, nil
+	m.bytes, m.region, m.arena = nil, nil, nil
 }
 
 // aligned is the first stretch of n bytes of b that starts on a multiple of

@@ -45,7 +45,7 @@ type packed struct {
 
 func (p *packed) panels() int     { return (p.n + panelRows - 1) / panelRows }
 func (p *packed) blockBytes() int { return p.scheme.Bits * lineBytes }
-func (p *packed) bytes() int64    { return int64(len(p.mem.bytes)) }
+func (p *packed) bytes() int64    { return int64(p.panels()) * int64(p.panelBytes) }
 
 // panel is one panel's bytes.
 func (p *packed) panel(i int) []byte { return p.mem.bytes[i*p.panelBytes:][:p.panelBytes] }
@@ -82,8 +82,8 @@ func (p *packed) zero(r, g int) int {
 	return int(p.panel(r / panelRows)[p.zeroAt(r, g)])
 }
 
-// newPacked lays out a matrix of zeros.
-func newPacked(rows, cols int, s Scheme) *packed {
+// newLayout lays out a matrix without memory for it.
+func newLayout(rows, cols int, s Scheme) *packed {
 	p := &packed{n: rows, k: cols, scheme: s, groups: s.Groups(cols), span: symSpan, headBytes: symSpan * scaleBytes}
 	if !s.Sym {
 		p.span, p.headBytes = asymSpan, asymSpan*(scaleBytes+zeroBytes)
@@ -91,17 +91,20 @@ func newPacked(rows, cols int, s Scheme) *packed {
 	p.blocks = (cols + blockCols - 1) / blockCols
 	p.perGroup = (s.GroupWidth(cols) + blockCols - 1) / blockCols
 	p.panelBytes = p.blockAt(p.blocks-1) + p.blockBytes()
-	p.mem = newMemory(p.panels() * p.panelBytes)
 	return p
 }
 
+// PackedBytes returns the memory of a quantized matrix once it is packed.
+func PackedBytes(rows, cols int, s Scheme) int64 { return newLayout(rows, cols, s).bytes() }
+
 // pack interleaves a tensor. Rows beyond the last are zero with zero scales;
 // columns beyond the last meet activations that are zero.
-func pack(q *QTensor) (*packed, error) {
+func pack(q *QTensor, in *Arena) (*packed, error) {
 	if err := q.Validate(); err != nil {
 		return nil, err
 	}
-	p := newPacked(q.Rows, q.Cols, q.Scheme)
+	p := newLayout(q.Rows, q.Cols, q.Scheme)
+	p.mem = in.memory(int(p.bytes()))
 	for i := range p.panels() {
 		p.packPanel(q, i)
 	}

@@ -12,7 +12,7 @@ func BenchmarkPack(b *testing.B) {
 		q := randomQTensor(b, rand.New(rand.NewPCG(1, 1)), 2048, 5632, s)
 		b.Run(s.String(), func(b *testing.B) {
 			ns := bestOf(b, func() {
-				w, err := pack(q)
+				w, err := pack(q, nil)
 				if err != nil {
 					b.Fatal(err)
 				}

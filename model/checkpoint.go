@@ -286,6 +286,17 @@ func (c *Checkpoint) Weight(m Module) (Weight, error) {
 	return Weight{Float: &t}, err
 }
 
+// Scheme returns how the matrix of a module is quantized, if it is and its codes
+// are as many as that takes.
+func (c *Checkpoint) Scheme(m Module) (s kernels.Scheme, ok bool) {
+	t, packed := c.tensors[m.Name+".weight_packed"]
+	if !packed {
+		return s, false
+	}
+	s, ok = c.schemes.find(m.Name)
+	return s, ok && slices.Equal(t.shape, []int{m.Rows, (m.Cols*s.Bits + 31) / 32})
+}
+
 // Bytes returns the size of the stored tensors.
 func (c *Checkpoint) Bytes() int64 {
 	n := int64(0)

@@ -105,10 +105,17 @@ func Load(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint) (*Mode
 	}
 	modules := ck.Config.Modules()
 	linears, errs := make([]*kernels.Linear, len(modules)), make([]error, len(modules))
+	packed := int64(0)
+	for _, mod := range modules {
+		if s, ok := ck.Scheme(mod); ok {
+			packed += kernels.PackedBytes(mod.Rows, mod.Cols, s)
+		}
+	}
+	arena := kernels.NewArena(packed)
 	eng.For(len(modules), func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			if errs[i] = ctx.Err(); errs[i] == nil {
-				linears[i], errs[i] = prepare(ck, modules[i])
+				linears[i], errs[i] = prepare(ck, modules[i], arena)
 			}
 		}
 	})
@@ -131,13 +138,13 @@ func Load(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint) (*Mode
 
 // prepare makes one matrix ready for the kernels. The codes of a quantized one
 // are in memory twice only as long as that takes.
-func prepare(ck *model.Checkpoint, mod model.Module) (l *kernels.Linear, err error) {
+func prepare(ck *model.Checkpoint, mod model.Module, arena *kernels.Arena) (l *kernels.Linear, err error) {
 	w, err := ck.Weight(mod)
 	if err != nil {
 		return nil, err
 	}
 	if w.Q != nil {
-		l, err = kernels.NewQuantLinear(w.Q)
+		l, err = kernels.NewQuantLinearIn(arena, w.Q)
 		ck.ReleaseWeight(mod)
 	} else {
 		l, err = kernels.NewFloatLinear(mod.Rows, mod.Cols, w.Float.DType, w.Float.Data)

@@ -21,6 +21,7 @@ type Session struct {
 	tokens []int32
 	limit  int                // positions allowed
 	kv     []*kernels.KVCache // by layer
+	cache  *kernels.Arena     // their memory
 	buf    buffers
 	tap    Tap
 }
@@ -115,10 +116,17 @@ func (s *Session) Forward(ctx context.Context, tokens []int32) ([]float32, error
 
 // reserve grows the cache to hold n positions.
 func (s *Session) reserve(n int) {
+	first := s.kv[0]
+	if n <= first.Cap() {
+		return
+	}
+	old, room := s.cache, min(max(n, 2*first.Cap(), 256), s.limit)
+	s.cache = kernels.NewArena(int64(len(s.kv)) * first.ReserveBytes(room))
 	for _, kv := range s.kv {
-		if n > kv.Cap() {
-			kv.Reserve(min(max(n, 2*kv.Cap(), 256), s.limit), len(s.tokens))
-		}
+		kv.Reserve(s.cache, room, len(s.tokens))
+	}
+	if old != nil {
+		old.Free()
 	}
 }
 

@@ -126,7 +126,7 @@ func (s *Stack) each(ctx context.Context, m *Model, f func(t *Session, i, n int)
 		t.resize(n)
 		copy(t.buf.x, x)
 		if s.done < len(t.kv) {
-			t.kv[s.done].Reserve(n, 0)
+			t.kv[s.done].Reserve(nil, n, 0)
 		}
 		if err := f(t, i, n); err != nil {
 			return err
