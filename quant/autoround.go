@@ -2,6 +2,7 @@ package quant
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -58,35 +59,36 @@ type trainee interface {
 }
 
 // train trains roundings and leaves in each the codes of the least loss on all
-// samples.
-func train(ctx context.Context, eng *kernels.Engine, t trainee, rs []*rounding, how training, seed uint64, tell func(i int, before, loss float64)) error {
+// samples. It goes on from what s kept of it.
+func train(ctx context.Context, eng *kernels.Engine, t trainee, rs []*rounding, how training, seed uint64, s saver, tell func(i int, before, loss float64)) error {
 	all := make([]int, t.samples())
 	for i := range all {
 		all[i] = i
 	}
-	least, err := t.loss(ctx, all, false)
-	if err != nil {
-		return err
-	}
-	before := least
-	best := make([]*kernels.QTensor, len(rs))
+	var st trainingState
 	keep := func() {
-		for i, r := range rs {
-			best[i] = cloneQ(r.q)
+		st.Best = st.Best[:0]
+		for _, r := range rs {
+			st.Best = append(st.Best, cloneQ(r.q))
 		}
 	}
-	keep()
-	rng := rand.New(rand.NewPCG(seed, 1))
-	var order []int
-	for i := range how.iterations {
-		if len(order) < min(how.batch, len(all)) {
-			order = append(order, rng.Perm(len(all))...)
-		}
-		n := min(how.batch, len(all))
-		if _, err := t.loss(ctx, order[:n], true); err != nil {
+	if !s.recall(eng, &st, rs) {
+		before, err := t.loss(ctx, all, false)
+		if err != nil {
 			return err
 		}
-		order = order[n:]
+		st.Before, st.Least, st.Random = before, before, *rand.NewPCG(seed, 1)
+		keep()
+	}
+	rng, n := rand.New(&st.Random), min(how.batch, len(all))
+	for i := st.Iteration; i < how.iterations; i++ {
+		if len(st.Order) < n {
+			st.Order = append(st.Order, rng.Perm(len(all))...)
+		}
+		if _, err := t.loss(ctx, st.Order[:n], true); err != nil {
+			return errors.Join(err, s.save(&st, rs))
+		}
+		st.Order = st.Order[n:]
 		for _, r := range rs {
 			r.step(eng, decay(how.rate, i, how.iterations), float32(how.share))
 			r.round(eng)
@@ -96,15 +98,21 @@ func train(ctx context.Context, eng *kernels.Engine, t trainee, rs []*rounding, 
 			if err != nil {
 				return err
 			}
-			if now < least {
-				least = now
+			if now < st.Least {
+				st.Least = now
 				keep()
 			}
 		}
-		tell(i+1, before, least)
+		st.Iteration = i + 1
+		tell(i+1, st.Before, st.Least)
+		if s.due() || i+1 == how.iterations {
+			if err := s.save(&st, rs); err != nil {
+				return err
+			}
+		}
 	}
 	for i, r := range rs {
-		r.q = best[i]
+		r.q = st.Best[i]
 	}
 	return nil
 }
@@ -260,7 +268,7 @@ func autoroundLayer(ctx context.Context, p *pass, s stage, ms []PlannedModule, s
 	}
 	start, told := time.Now(), 0
 	how := trainings[layerMethod(ms[0].Spec.Method)]
-	err = train(ctx, p.eng, t, rs, how, p.cal.Seed, func(i int, before, loss float64) {
+	err = train(ctx, p.eng, t, rs, how, p.cal.Seed, saver{}, func(i int, before, loss float64) {
 		seconds := time.Since(start).Seconds()
 		p.l.send(Trained{s.layer, i, how.iterations, before, loss, seconds, seconds * float64(how.iterations-i) / float64(i)})
 		now := rows * i / how.iterations

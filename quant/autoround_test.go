@@ -3,8 +3,10 @@ package quant
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -172,16 +174,21 @@ func TestDivergenceGradient(t *testing.T) {
 	base := load(t, 2, ck)
 	cal := calibration(t, ck)
 	s := Spec{4, 32, true, AutoRoundBest}
-	done := &wholeSink{done: map[string]*kernels.QTensor{}, kept: map[string][]float32{}}
+	done := newWholeSink(&memorySink{}, ck.Config.Layers)
 	for _, m := range ck.Config.Modules() {
 		if m.Kind == "down" || m.Kind == "q" {
 			q, _, err := One(ctx, base.Engine, ck, m, Spec{4, 32, true, RTN})
 			if err != nil {
 				t.Fatal(err)
 			}
-			done.done[m.Name] = q
+			if err := done.putQ(m, q, ModuleReport{}); err != nil {
+				t.Fatal(err)
+			}
 			done.trained = append(done.trained, PlannedModule{Module: m, Spec: s})
 		}
+	}
+	if err := done.endStage(0, nil); err != nil {
+		t.Fatal(err)
 	}
 	p, err := newPass(ck, Plan{}, base, cal, base.Engine, done, nil)
 	if err != nil {
@@ -241,3 +248,47 @@ func TestWholeModelOfLimitedSize(t *testing.T) {
 }
 
 func aboutWhole(note string) bool { return note == wholeNote }
+
+// A training of the whole model that is cut goes on to the same bytes.
+func TestWholeTrainingResumes(t *testing.T) {
+	shortTraining(t, 12)
+	const recipe = "w4 channel sym autoround-best; *.1.* keep"
+	dir := t.TempDir()
+	if err := quantizeDemo(filepath.Join(dir, "want"), recipe, 0); err != nil {
+		t.Fatal(err)
+	}
+	ck := open(t, "demo")
+	cal, err := NewCalibration(ck, CalibrationOptions{Samples: 3, Length: 32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, layer := range []int{2, -1} { // while a layer is trained, and all of them
+		out := filepath.Join(dir, fmt.Sprint("out", layer))
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		_, err := Run(ctx, Options{Engine: engine(t, 1), Source: ck, Recipe: parse(t, recipe), Out: out, Calibration: cal}, func(e Event) {
+			if e, ok := e.(Trained); ok && e.Layer == layer && e.Iteration == 6 {
+				cancel()
+			}
+		})
+		if u := (*Unfinished)(nil); !errors.As(err, &u) {
+			t.Fatalf("a cancelled run: %v", err)
+		}
+		trained, first := map[int]bool{}, 0
+		_, err = Run(context.Background(), Options{Engine: engine(t, 2), Source: ck, Recipe: parse(t, recipe), Out: out, Calibration: cal}, func(e Event) {
+			if e, ok := e.(Trained); ok {
+				trained[e.Layer] = true
+				if e.Layer == layer && first == 0 {
+					first = e.Iteration
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if trained[0] || !trained[-1] || layer < 0 && first != 7 {
+			t.Errorf("cut in layer %d, trained again: %v, from iteration %d on", layer, trained, first)
+		}
+		same(t, out, filepath.Join(dir, "want"))
+	}
+}

@@ -3,6 +3,7 @@ package quant
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +34,9 @@ func (u *Unfinished) Error() string {
 	why := u.Err.Error()
 	if errors.Is(u.Err, context.Canceled) {
 		why = "interrupted"
+	}
+	if u.Done == 0 {
+		return fmt.Sprintf("%s; what was trained is kept in %s: the same command goes on from there", why, u.Work)
 	}
 	return fmt.Sprintf("%s; %d of %d matrices are done and kept in %s: the same command goes on from there", why, u.Done, u.Total, u.Work)
 }
@@ -115,6 +119,7 @@ type journal struct {
 	ended   chan struct{}
 	err     error
 	done    int // matrices that are durable
+	states  bool
 }
 
 // begun reports whether there is something of a run that wrote to out.
@@ -347,6 +352,49 @@ func (j *journal) replaced(layer int) ([]string, bool) {
 
 func (j *journal) floats(name string) ([]float32, error) { return j.w.Floats(name) }
 
+// statePath is where a state is kept: a checksum, and the state.
+func (j *journal) statePath(name string) string { return filepath.Join(j.w.Work(), "state-"+name) }
+
+func (j *journal) keep(name string, data []byte) error {
+	path := j.statePath(name)
+	err := writeState(path+".new", data)
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err == nil {
+		err = model.SyncDir(j.w.Work())
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %v", model.ErrUnwritable, err)
+	}
+	j.states = true
+	return nil
+}
+
+func writeState(path string, data []byte) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE(data)))
+	if err == nil {
+		_, err = f.Write(data)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func (j *journal) kept(name string) ([]byte, bool) {
+	data, err := os.ReadFile(j.statePath(name))
+	if err != nil || len(data) < 4 || binary.LittleEndian.Uint32(data) != crc32.ChecksumIEEE(data[4:]) {
+		return nil, false // none, or damaged: the work is done again
+	}
+	j.states = true
+	return data[4:], true
+}
+
 // commit makes the directory of what was put.
 func (j *journal) commit(r Recipe, report Report) error {
 	if err := j.close(); err != nil {
@@ -370,7 +418,7 @@ func (j *journal) leave(err error, total int) error {
 	if closing := j.close(); closing != nil && !errors.Is(err, closing) {
 		err = errors.Join(err, closing)
 	}
-	if j.done == 0 || !resumable(err) {
+	if j.done == 0 && !j.states || !resumable(err) {
 		j.w.Abort()
 		return err
 	}

@@ -132,6 +132,11 @@ type sink interface {
 	// replacements are there, and floats one of them.
 	replaced(layer int) ([]string, bool)
 	floats(name string) ([]float32, error)
+
+	// keep makes the state of something that takes long durable, in place of what had
+	// its name, and kept returns it.
+	keep(name string, data []byte) error
+	kept(name string) ([]byte, bool)
 }
 
 // pass is the quantization of a checkpoint by a recipe. What it returns to

@@ -228,6 +228,8 @@ func (fresh) line(model.Module) (ModuleReport, bool)   { return ModuleReport{}, 
 func (fresh) q(model.Module) (*kernels.QTensor, error) { return nil, model.ErrNotFound }
 func (fresh) replaced(int) ([]string, bool)            { return nil, false }
 func (fresh) floats(string) ([]float32, error)         { return nil, model.ErrNotFound }
+func (fresh) keep(string, []byte) error                { return nil }
+func (fresh) kept(string) ([]byte, bool)               { return nil, false }
 
 func (s *memorySink) putQ(m model.Module, q *kernels.QTensor, _ ModuleReport) error {
 	l, err := kernels.NewQuantLinear(q)

@@ -178,7 +178,7 @@ func divergenceRow(eng *kernels.Engine, logits, target []float32) float64 {
 // trainWhole quantizes all of the model and trains the roundings of the matrices
 // whose method is AutoRoundBest.
 func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
-	first := &wholeSink{done: map[string]*kernels.QTensor{}, kept: map[string][]float32{}}
+	first := newWholeSink(p.out, p.ck.Config.Layers)
 	plan := p.plan
 	plan.Modules = nil
 	for _, m := range p.plan.Modules {
@@ -204,7 +204,7 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 		return nil, err
 	}
 	start, how := time.Now(), trainings[wholeModel]
-	err = train(ctx, p.eng, t, rs, how, p.cal.Seed, func(i int, before, loss float64) {
+	err = train(ctx, p.eng, t, rs, how, p.cal.Seed, saver{to: p.out, name: "whole"}, func(i int, before, loss float64) {
 		seconds := time.Since(start).Seconds()
 		p.l.send(Trained{-1, i, how.iterations, before, loss, seconds, seconds * float64(how.iterations-i) / float64(i)})
 	})
@@ -218,22 +218,88 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 	return out, nil
 }
 
-// wholeSink keeps what the first part of training a whole model gives.
+// wholeSink holds what the first part of training a whole model gives, and keeps
+// it layer by layer.
 type wholeSink struct {
-	fresh
+	sink    // of the run
 	trained []PlannedModule
-	done    map[string]*kernels.QTensor
-	kept    map[string][]float32
+	stages  map[int]*wholeStage
+	now     *wholeStage // what is put of the stage in work
 }
 
-func (s *wholeSink) putQ(m model.Module, q *kernels.QTensor, _ ModuleReport) error {
-	s.done[m.Name] = q
+// wholeStage is a finished stage of that part.
+type wholeStage struct {
+	Matrices map[string]*kernels.QTensor
+	Lines    map[string]ModuleReport
+	Floats   map[string][]float32
+	Replaced []string
+}
+
+func newWholeStage() *wholeStage {
+	return &wholeStage{map[string]*kernels.QTensor{}, map[string]ModuleReport{}, map[string][]float32{}, nil}
+}
+
+func newWholeSink(to sink, layers int) *wholeSink {
+	s := &wholeSink{sink: to, stages: map[int]*wholeStage{}, now: newWholeStage()}
+	for layer := -1; layer <= layers; layer++ {
+		if st := newWholeStage(); keptState(to, stageName(layer), st) {
+			s.stages[layer] = st
+		}
+	}
+	return s
+}
+
+func stageName(layer int) string { return fmt.Sprintf("layer-%d", layer) }
+
+func (s *wholeSink) putQ(m model.Module, q *kernels.QTensor, line ModuleReport) error {
+	s.now.Matrices[m.Name], s.now.Lines[m.Name] = q, line
 	return nil
 }
 
 func (s *wholeSink) putFloats(name string, v []float32) error {
-	s.kept[name] = v
+	s.now.Floats[name] = v
 	return nil
+}
+
+func (s *wholeSink) endStage(layer int, replaced []string) error {
+	s.now.Replaced = replaced
+	s.stages[layer], s.now = s.now, newWholeStage()
+	return keepState(s.sink, stageName(layer), s.stages[layer])
+}
+
+func (s *wholeSink) line(m model.Module) (ModuleReport, bool) {
+	for _, st := range s.stages {
+		if line, ok := st.Lines[m.Name]; ok {
+			return line, true
+		}
+	}
+	return ModuleReport{}, false
+}
+
+func (s *wholeSink) q(m model.Module) (*kernels.QTensor, error) {
+	for _, st := range s.stages {
+		if q, ok := st.Matrices[m.Name]; ok {
+			return q, nil
+		}
+	}
+	return nil, model.ErrNotFound
+}
+
+func (s *wholeSink) replaced(layer int) ([]string, bool) {
+	st, ok := s.stages[layer]
+	if !ok {
+		return nil, false
+	}
+	return st.Replaced, true
+}
+
+func (s *wholeSink) floats(name string) ([]float32, error) {
+	for _, st := range s.stages {
+		if v, ok := st.Floats[name]; ok {
+			return v, nil
+		}
+	}
+	return nil, model.ErrNotFound
 }
 
 // wholeTrainee prepares the training of a model that is quantized already.
@@ -247,7 +313,7 @@ func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee
 		return kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols, Data: t.Floats()}, nil
 	}
 	vector := func(name string) []float32 {
-		if v, ok := from.kept[name]; ok {
+		if v, err := from.floats(name); err == nil {
 			return v
 		}
 		return p.base.Norm(name)
@@ -266,9 +332,9 @@ func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee
 		if err != nil {
 			return nil, nil, err
 		}
-		q := from.done[m.Name]
+		q, _ := from.q(m) // nil if it is kept
 		value := w
-		if v, ok := from.kept[m.Name+".weight"]; ok {
+		if v, err := from.floats(m.Name + ".weight"); err == nil {
 			value = kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols, Data: v}
 		}
 		var grad kernels.Matrix
