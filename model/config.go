@@ -232,6 +232,7 @@ type Module struct {
 	Kind       string // "q", "k", "v", "o", "gate", "up", "down", "embed" or "head"
 	Layer      int    // -1 for embed and head
 	Rows, Cols int    // outputs, inputs
+	Tied       bool   // an embedding that is the output head as well
 }
 
 // The names of the two matrices outside the layers.
@@ -244,20 +245,20 @@ const (
 // tied embeddings the embedding is listed once, as "embed".
 func (c Config) Modules() []Module {
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	ms := []Module{{EmbedModule, "embed", -1, c.VocabSize, c.Hidden}}
+	ms := []Module{{EmbedModule, "embed", -1, c.VocabSize, c.Hidden, c.TieEmbeddings}}
 	for l := range c.Layers {
 		p := fmt.Sprintf("model.layers.%d.", l)
 		ms = append(ms,
-			Module{p + "self_attn.q_proj", "q", l, q, c.Hidden},
-			Module{p + "self_attn.k_proj", "k", l, kv, c.Hidden},
-			Module{p + "self_attn.v_proj", "v", l, kv, c.Hidden},
-			Module{p + "self_attn.o_proj", "o", l, c.Hidden, q},
-			Module{p + "mlp.gate_proj", "gate", l, c.Intermediate, c.Hidden},
-			Module{p + "mlp.up_proj", "up", l, c.Intermediate, c.Hidden},
-			Module{p + "mlp.down_proj", "down", l, c.Hidden, c.Intermediate})
+			Module{p + "self_attn.q_proj", "q", l, q, c.Hidden, false},
+			Module{p + "self_attn.k_proj", "k", l, kv, c.Hidden, false},
+			Module{p + "self_attn.v_proj", "v", l, kv, c.Hidden, false},
+			Module{p + "self_attn.o_proj", "o", l, c.Hidden, q, false},
+			Module{p + "mlp.gate_proj", "gate", l, c.Intermediate, c.Hidden, false},
+			Module{p + "mlp.up_proj", "up", l, c.Intermediate, c.Hidden, false},
+			Module{p + "mlp.down_proj", "down", l, c.Hidden, c.Intermediate, false})
 	}
 	if !c.TieEmbeddings {
-		ms = append(ms, Module{HeadModule, "head", -1, c.VocabSize, c.Hidden})
+		ms = append(ms, Module{HeadModule, "head", -1, c.VocabSize, c.Hidden, false})
 	}
 	return ms
 }

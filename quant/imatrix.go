@@ -51,7 +51,7 @@ func importance(sums []float64) []float32 {
 // importance returns the weights of a matrix's columns. They are found once for
 // matrices that share their inputs, which must follow each other.
 func (s *sequence) importance(ctx context.Context, m model.Module) ([]float32, error) {
-	kind := inputOf(m.Kind)
+	kind := inputOf(m)
 	if s.weights == nil || s.weighed != kind {
 		h, err := squares(ctx, s, m)
 		if err != nil {

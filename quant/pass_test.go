@@ -79,7 +79,7 @@ func TestSameBytesOnAnyThreads(t *testing.T) {
 				t.Errorf("%s: the report names calibration %v", method, report.Calibration)
 			}
 			e := report.Modules[0]
-			if methodOf(method).inputs != (e.Note != "" && strings.HasSuffix(e.Spec, MSE)) {
+			if trained := methodOf(method).matrix == nil; trained != (e.Note != "") || !strings.HasSuffix(e.Spec, " "+map[bool]string{false: method, true: GPTQ}[trained]) {
 				t.Errorf("%s: the substitution for the embedding is told as %+v", method, e)
 			}
 			if threads == 1 {

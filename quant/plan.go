@@ -100,10 +100,16 @@ func (r Recipe) calibrate(c model.Config, samples, length int, rates Rates) (sec
 			layer += 8 * rows * n // read, and scaled
 			most = max(most, layer+4*tokens*n+3*4*part)
 		}
+		if m.Tied && !s.Kept() && methodOf(s.Method).inputs { // a pass of its own to the head
+			for _, on := range c.Modules()[1:] {
+				seconds += 2 * float64(on.Rows) * float64(on.Cols) * tokens / rates.Float
+			}
+			states *= 2
+		}
 		if s.Kept() || s.Method != GPTQ && methodOf(s.Method).layer == nil {
 			continue
 		}
-		if key := fmt.Sprint(m.Layer, inputOf(m.Kind)); !seen[key] {
+		if key := fmt.Sprint(m.Layer, inputOf(m)); !seen[key] {
 			seen[key] = true
 			seconds += (n*n*tokens + 1.2*n*n*n) / rates.Float
 		}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"nibble/kernels"
@@ -286,5 +287,85 @@ func TestCancelLeavesNothing(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) > 0 {
 		t.Errorf("%v left behind (%v)", left, err)
+	}
+}
+
+// TestEmbeddingIsQuantizedForWhatItMultiplies checks what is planned for the
+// embedding: one that is the output head as well has the head's inputs, one that
+// only looks up rows has none.
+func TestEmbeddingIsQuantizedForWhatItMultiplies(t *testing.T) {
+	tied := open(t, "demo").Config
+	if !tied.TieEmbeddings {
+		t.Fatal("the demo's embedding is not tied")
+	}
+	untied := tied
+	untied.TieEmbeddings = false
+	for _, c := range []struct {
+		config            model.Config
+		method, want, say string
+	}{
+		{tied, GPTQ, GPTQ, ""},
+		{tied, IMatrix, IMatrix, ""},
+		{tied, RTN, RTN, ""},
+		{tied, AutoRound, GPTQ, "needs a whole layer"},
+		{untied, GPTQ, MSE, "needs inputs that are multiplied"},
+		{untied, AutoRound, MSE, "needs inputs that are multiplied"},
+		{untied, RTN, RTN, ""},
+	} {
+		r := Recipe{Default: Spec{4, 32, true, RTN}, Rules: []Rule{{"embed_tokens", Spec{4, 32, true, c.method}}}}
+		got, note := r.planned(c.config.Modules()[0])
+		if got.Method != c.want || (c.say == "") != (note == "") || !strings.Contains(note, c.say) {
+			t.Errorf("tied %t, %s: %s (%q), want %s (%q)", c.config.TieEmbeddings, c.method, got.Method, note, c.want, c.say)
+		}
+		if want := methodOf(c.want).inputs; r.Calibrated(c.config) != want {
+			t.Errorf("tied %t, %s: calibrated %t, want %t", c.config.TieEmbeddings, c.method, !want, want)
+		}
+	}
+}
+
+// answers returns the log probabilities of what follows each token.
+func answers(t *testing.T, m *rt.Model, ids []int32) []float64 {
+	t.Helper()
+	hidden, err := m.NewExactSession(0).Forward(context.Background(), ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := m.Config.VocabSize
+	x := make([]float32, len(ids)*n)
+	m.Logits(m.Engine.NewActs(), x, hidden, len(ids))
+	out := make([]float64, len(x))
+	for at := 0; at < len(x); at += n {
+		sum := 0.0
+		for _, v := range x[at : at+n] {
+			sum += math.Exp(float64(v))
+		}
+		for i, v := range x[at : at+n] {
+			out[at+i] = float64(v) - math.Log(sum)
+		}
+	}
+	return out
+}
+
+// TestTiedEmbeddingLosesLessByGPTQ compares the divergence that the embedding
+// alone causes when its inputs as the output head count and when they do not.
+func TestTiedEmbeddingLosesLessByGPTQ(t *testing.T) {
+	ck := open(t, "demo")
+	base, cal := load(t, 0, ck), calibration(t, ck)
+	lost := func(method string) float64 {
+		m, _, err := ApplyCalibrated(context.Background(), base, ck, parse(t, "keep; embed_tokens w4 g32 sym "+method), cal, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := cal.Tokens[len(cal.Tokens)-1]
+		sum, got := 0.0, answers(t, m, ids)
+		for i, v := range answers(t, base, ids) {
+			sum += math.Exp(v) * (v - got[i])
+		}
+		return sum / float64(len(ids))
+	}
+	mse, gptq := lost(MSE), lost(GPTQ)
+	t.Logf("KL divergence by gptq %.5f, by the search for scales %.5f", gptq, mse)
+	if gptq > 0.85*mse {
+		t.Errorf("gptq loses %g, the search for scales %g", gptq, mse)
 	}
 }

@@ -173,7 +173,7 @@ func (r Recipe) planned(m model.Module) (Spec, string) {
 		return s, ""
 	}
 	switch f := methodOf(s.Method); {
-	case f.inputs && inputOf(m.Kind) == "":
+	case f.inputs && inputOf(m) == "":
 		note := s.Method + " needs inputs that are multiplied; the scales were searched instead"
 		s.Method = MSE
 		return s, note

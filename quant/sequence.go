@@ -43,15 +43,19 @@ func (s *sequence) reset() {
 	s.over, s.vectors, s.cur, s.moments, s.weights = map[string]*kernels.Linear{}, map[string][]float32{}, s.base, nil, nil
 }
 
-// inputOf names the kind whose inputs a matrix shares; "" has none.
-func inputOf(kind string) string {
-	switch kind {
+// inputOf names the kind whose inputs a matrix shares; "" has none. An embedding
+// that is the output head as well has the head's.
+func inputOf(m model.Module) string {
+	if m.Tied {
+		return "head"
+	}
+	switch m.Kind {
 	case "q", "k", "v":
 		return "q"
 	case "gate", "up":
 		return "gate"
 	case "o", "down", "head":
-		return kind
+		return m.Kind
 	}
 	return ""
 }
@@ -69,7 +73,7 @@ func (s *sequence) enter(ctx context.Context, layer int) error {
 
 // put makes a matrix part of the model that later ones follow.
 func (s *sequence) put(m model.Module, l *kernels.Linear) {
-	if inputOf(m.Kind) == "" {
+	if m.Kind == "embed" {
 		return // the stack has embedded its texts already
 	}
 	s.over[m.Name] = l
@@ -89,7 +93,21 @@ func (s *sequence) rewire() {
 // input gives f, text by text, what enters a matrix of the current layer; x is
 // valid during the call.
 func (s *sequence) input(ctx context.Context, m model.Module, f func(x []float32, rows, cols int) error) error {
-	return s.stack.Input(ctx, s.cur, inputOf(m.Kind), f)
+	return inputsOf(ctx, s.stack, s.cur, m, f)
+}
+
+// inputsOf gives f what enters a matrix of the layer after those that a stack has
+// passed. An embedding comes first; what it multiplies as the head, last.
+func inputsOf(ctx context.Context, stack *rt.Stack, at *rt.Model, m model.Module, f func(x []float32, rows, cols int) error) error {
+	if m.Tied {
+		stack = stack.Clone()
+		for stack.Layer() < at.Config.Layers {
+			if err := stack.Advance(ctx, at); err != nil {
+				return err
+			}
+		}
+	}
+	return stack.Input(ctx, at, inputOf(m), f)
 }
 
 // states returns the hidden states that enter the current layer from the
@@ -117,7 +135,7 @@ func (s *sequence) outputs(ctx context.Context) ([][]float32, error) {
 // factor returns the factor of the Hessian of a matrix's inputs for groups of a
 // width. Matrices must come in the order of the model.
 func (s *sequence) factor(ctx context.Context, m model.Module, width int) (*factor, error) {
-	if kind := inputOf(m.Kind); s.moments == nil || s.kind != kind {
+	if kind := inputOf(m); s.moments == nil || s.kind != kind {
 		s.kind, s.moments, s.factors = kind, newHessian(s.base.Engine, m.Cols), map[int]*factor{}
 		s.sample = kernels.NewMatrix(0, m.Cols)
 		err := s.input(ctx, m, func(x []float32, rows, cols int) error {
