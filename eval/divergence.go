@@ -28,17 +28,21 @@ func (ref *Reference) Stack(m *rt.Model, windows []int) (*rt.Stack, error) {
 // and m's head, and returns the mean KL divergence from the reference at the
 // positions that Run scores.
 func (ref *Reference) Divergence(ctx context.Context, m *rt.Model, stack *rt.Stack, windows []int) (float64, error) {
+	kld, err := ref.divergence(ctx, m, stack, windows)
+	return kld.mean, err
+}
+
+func (ref *Reference) divergence(ctx context.Context, m *rt.Model, stack *rt.Stack, windows []int) (kld moments, err error) {
 	if err := ref.accepts(m); err != nil {
-		return 0, err
+		return kld, err
 	}
 	for stack.Layer() < m.Config.Layers {
 		if err := stack.Advance(ctx, m); err != nil {
-			return 0, err
+			return kld, err
 		}
 	}
-	var kld moments
 	s, reader, at := newScorer(m), ref.states.reader(), 0
-	err := stack.Input(ctx, m, "head", func(x []float32, rows, cols int) error {
+	err = stack.Input(ctx, m, "head", func(x []float32, rows, cols int) error {
 		w := windows[at]
 		at++
 		scored, targets := scoredHalf(x, ref.windows[w], cols)
@@ -54,5 +58,5 @@ func (ref *Reference) Divergence(ctx context.Context, m *rt.Model, stack *rt.Sta
 		}
 		return nil
 	})
-	return kld.mean, err
+	return kld, err
 }

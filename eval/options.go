@@ -54,6 +54,7 @@ type Options struct {
 	Ctx    int // tokens of a window; 512 if 0, at most the model's context
 	Chunks int // windows to score; 0 is all
 	Tasks  []TaskSet
+	Worst  int // how many of the tokens with the largest divergence are told
 
 	CacheDir string // where a base model's answers are kept; "" keeps none
 	Refresh  bool   // compute those answers again

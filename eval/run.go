@@ -68,7 +68,8 @@ type Result struct {
 	Notes      []string `json:"notes,omitempty"` // where it differs from what was asked
 
 	*Comparison
-	Tasks []TaskResult `json:"tasks"`
+	WorstTokens []WorstToken `json:"worst_tokens,omitempty"` // the largest divergence first
+	Tasks       []TaskResult `json:"tasks"`
 }
 
 // Compared reports whether the result has a comparison.
@@ -110,6 +111,7 @@ func Run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener
 	s := newScorer(m)
 	var nll moments
 	var paired comparison
+	far := worst{n: o.Worst}
 	p := newProgress(l, "model", windows)
 	var reader *statesReader
 	if ref != nil {
@@ -128,7 +130,9 @@ func Run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener
 			if base, err = reader.window(i); err != nil {
 				return res, err
 			}
-			err = paired.addAll(s.compare(scored, ref.Model, base, targets))
+			pairs := s.compare(scored, ref.Model, base, targets)
+			err = paired.addAll(pairs)
+			far.add(i, len(w), pairs, scored, base)
 			nll = paired.own
 			res.Comparison = paired.result()
 		}
@@ -143,6 +147,9 @@ func Run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener
 		}
 	}
 	paired.percentiles(res.Comparison)
+	if ref != nil {
+		res.WorstTokens = far.tokens(s, ref.Model, windows)
+	}
 	for i, set := range o.Tasks {
 		answers, err := ask(ctx, s, set, l)
 		if err != nil {
