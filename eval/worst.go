@@ -142,3 +142,18 @@ func pieceText(tok *tokenizer.Tokenizer, id int32) string {
 	}
 	return strings.Trim(strconv.QuoteToASCII(piece), `"`)
 }
+
+// Clean returns the token with its texts passed through f.
+func (t WorstToken) Clean(f func(string) string) WorstToken {
+	clean := func(gs []Guess) []Guess {
+		out := make([]Guess, len(gs))
+		for i, g := range gs {
+			g.Text = f(g.Text)
+			out[i] = g
+		}
+		return out
+	}
+	t.Context, t.Token.Text = f(t.Context), f(t.Token.Text)
+	t.Says, t.BaseSays = clean(t.Says), clean(t.BaseSays)
+	return t
+}

@@ -139,9 +139,8 @@ func finishedBefore(out string, now fingerprint) (Report, bool) {
 	if _, err := os.Stat(filepath.Join(work, "output")); err == nil || len(there) == 0 || len(there[0].Fingerprint.differences(now)) > 0 {
 		return Report{}, false
 	}
-	var report Report
-	data, err := os.ReadFile(filepath.Join(out, "report.json"))
-	if err != nil || json.Unmarshal(data, &report) != nil {
+	report, err := ReadReport(out)
+	if err != nil {
 		return Report{}, false
 	}
 	return report, model.Discard(out) == nil

@@ -2,8 +2,12 @@ package quant
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"time"
 
 	"nibble/kernels"
@@ -310,4 +314,18 @@ func (j *job) run(ctx context.Context, out sink) (Report, error) {
 	}
 	report.Modules, err = p.run(ctx)
 	return report, err
+}
+
+// ReadReport reads the report that Run left in a model's directory.
+func ReadReport(dir string) (Report, error) {
+	var r Report
+	f, err := os.Open(filepath.Join(dir, "report.json"))
+	if err != nil {
+		return r, err
+	}
+	defer f.Close()
+	if err := json.NewDecoder(io.LimitReader(f, maxRecipe)).Decode(&r); err != nil {
+		return r, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return r, nil
 }

@@ -8,8 +8,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"nibble/eval"
+	"nibble/eval/report"
 	"nibble/model"
 	"nibble/model/demo"
+	"nibble/quant"
 	"nibble/ui/term"
 )
 
@@ -87,23 +89,34 @@ type evalResult struct {
 func (a *app) evalCmd() *cobra.Command {
 	var f evalFlags
 	var base string
-	var goal string
+	var goal, dir string
 	cmd := &cobra.Command{
 		Use: "eval MODEL", Short: "measure perplexity, KL divergence against a base model, and tasks", Args: args(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.eval(cmd.Context(), args[0], base, goal, f) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.eval(cmd.Context(), args[0], base, goal, dir, f)
+		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&a.refresh, "refresh", false, "compute the base model's answers and this machine's figures again instead of recalling them")
 	cmd.Flags().StringVar(&goal, "goal", "1%", "increase of perplexity that the verdict is about")
 	cmd.Flags().StringVar(&base, "base", "", "float model to compare with")
+	cmd.Flags().StringVar(&dir, "report", "", "directory to write report.json and report.md to: worst layers, worst tokens, continuations, advice; needs --base")
 	cmd.Flags().StringArrayVar(&f.tasks, "task", nil, "file of multiple-choice questions, JSON lines; may be given again")
 	return cmd
 }
 
-func (a *app) eval(ctx context.Context, ref, base, goalPercent string, f evalFlags) error {
+func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f evalFlags) error {
 	goal, err := parsePercent(goalPercent)
 	if err != nil {
 		return err
+	}
+	if dir != "" {
+		if base == "" {
+			return usagef("--report compares with a float model: give --base MODEL")
+		}
+		if err := checkReportDir(dir); err != nil {
+			return err
+		}
 	}
 	l, err := a.load(ctx, ref)
 	if err != nil {
@@ -119,10 +132,14 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent string, f evalFla
 	}
 	a.remarkText(f, l.ck, o)
 	listen := func(e eval.Event) { a.report.event(e) }
+	o.Worst = worstShown
+	if dir != "" {
+		o.Worst = report.DefaultWorst
+	}
 	var reference *eval.Reference
+	var b *loaded
 	if base != "" {
-		b, err := a.load(ctx, base)
-		if err != nil {
+		if b, err = a.load(ctx, base); err != nil {
 			return err
 		}
 		defer b.close()
@@ -140,6 +157,27 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent string, f evalFla
 	res, err := eval.Run(ctx, l.m, reference, o, listen, nil)
 	if err != nil {
 		return err
+	}
+	for i, t := range res.WorstTokens {
+		res.WorstTokens[i] = t.Clean(term.Clean)
+	}
+	if dir != "" {
+		ro := report.Options{Checkpoint: l.ck, Base: b.ck, Running: l.m, Reference: reference, Result: res, Goal: goal, Version: version(), Clean: term.Clean}
+		if made, err := quant.ReadReport(ref); err == nil {
+			ro.Quantized = &made
+		}
+		r, err := report.Run(ctx, ro, listen)
+		if err != nil {
+			return err
+		}
+		if err := writeReport(dir, r); err != nil {
+			return err
+		}
+		a.report.result(reportResult{r, dir}, func(w io.Writer) {
+			evalText(w, evalResult{ref, base, o.Text.Name, o.Text.SHA256, r.Verdict, res})
+			reportText(w, r, dir)
+		})
+		return nil
 	}
 	full := evalResult{ref, base, o.Text.Name, o.Text.SHA256, res.Verdict(goal), res}
 	a.report.result(full, func(w io.Writer) { evalText(w, full) })
@@ -172,6 +210,7 @@ func evalText(w io.Writer, r evalResult) {
 		line("Δp", "RMS %.3f ± %.3f %%, mean %+.3f ± %.3f %%", 100*r.RMSDP, 100*r.RMSDPSE, 100*r.DPMean, 100*r.DPMeanSE)
 		percentilesText(w, r.Comparison)
 		fmt.Fprintf(w, "\n%s\n", r.Verdict)
+		worstText(w, r.WorstTokens)
 	}
 	for _, note := range r.Notes {
 		line("note", "%s", note)

@@ -141,6 +141,8 @@ func (r *textReporter) event(e event) {
 		case e.Path != "" && e.Bytes > 100e6:
 			r.line("base model: its hidden states take %s of %s", term.Bytes(e.Bytes), term.CleanLine(e.Path))
 		}
+	case eval.StepProgress:
+		r.progress(e.Stage, float64(e.Done), float64(e.Total), "%d of %d steps", e.Done, e.Total)
 	case eval.TaskProgress:
 		r.progress("questions", float64(e.Done), float64(e.Total), "%s %d of %d", term.CleanLine(e.Task), e.Done, e.Total)
 	case kernels.ShapeMeasured:

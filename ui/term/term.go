@@ -30,6 +30,11 @@ func CleanLine(s string) string {
 	return strings.NewReplacer("\n", " ", "\t", " ").Replace(Clean(s))
 }
 
+// OneLine is Clean for text whose line breaks matter: they become ↵, tabs ⇥.
+func OneLine(s string) string {
+	return strings.NewReplacer("\n", "↵", "\t", "⇥").Replace(Clean(s))
+}
+
 // UTF8 reports whether the locale that the environment names writes UTF-8; a
 // system that names none is taken to.
 func UTF8(getenv func(string) string) bool {
