@@ -31,7 +31,7 @@ func (t training) look(n int) bool {
 var trainings = map[string]training{
 	AutoRoundLight: {50, 2, 1. / 50, 0.1},
 	AutoRound:      {200, 2, 1. / 200, 0.1},
-	wholeModel:     {200, 4, 0.5 / 200, 0.1},
+	wholeModel:     {600, 4, 1.2 / 600, 0.1},
 }
 
 const wholeModel = "whole model"

@@ -38,7 +38,7 @@ type Calibration struct {
 type CalibrationOptions struct {
 	Name    string
 	Text    []byte // plain, or JSON lines with "text", "messages" or "conversations"; nil is a built-in text
-	Samples int    // 32 if 0
+	Samples int    // 32 if 0; see Recipe.Samples
 	Length  int    // tokens of a sample; 512, or the model's context if that is less, if 0
 	Seed    uint64
 }
@@ -90,6 +90,16 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 		c.Tokens = append(c.Tokens, append(append([]int32{}, prefix...), ids[p*body:(p+1)*body]...))
 	}
 	return c, nil
+}
+
+// Samples returns how many samples a recipe is calibrated with unless told
+// otherwise: 32, and 128 for autoround-best, whose training of the whole model
+// learns 32 by heart.
+func (r Recipe) Samples(c model.Config) int {
+	if r.uses(c, AutoRoundBest) {
+		return 4 * defaultSamples
+	}
+	return defaultSamples
 }
 
 // calibrationText joins the texts of JSON lines, chats as the model's template

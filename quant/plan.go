@@ -168,7 +168,7 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 	}
 	p.Substitutions = append(p.Substitutions, awqNotes(ck.Config, p.Modules)...)
 	if r.Calibrated(ck.Config) {
-		samples, length := cmp.Or(o.Samples, defaultSamples), min(cmp.Or(o.Length, defaultLength), ck.ContextLen())
+		samples, length := cmp.Or(o.Samples, r.Samples(ck.Config)), min(cmp.Or(o.Length, defaultLength), ck.ContextLen())
 		seconds, bytes := r.calibrate(ck.Config, samples, length, o.Rates)
 		p.Seconds += seconds
 		largest += bytes + bytes*7/10 + calibrationRSS // the most that is not collected yet

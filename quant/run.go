@@ -285,7 +285,7 @@ func (j *job) prepare(ctx context.Context) error {
 		return nil
 	}
 	if j.calibration == nil {
-		if j.calibration, err = NewCalibration(j.ck, CalibrationOptions{}); err != nil {
+		if j.calibration, err = NewCalibration(j.ck, CalibrationOptions{Samples: j.recipe.Samples(j.ck.Config)}); err != nil {
 			return err
 		}
 	}

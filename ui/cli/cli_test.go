@@ -76,7 +76,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "w5"}, ExitUsage, "5 bits"},
 		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--calib", "x.txt"}, ExitUsage, "--calib has no use"},
 		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "q4-gptq", "--calib", "no/such.txt"}, ExitFailed, "no/such.txt"},
-		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "q4-gptq", "--samples", "0"}, ExitUsage, "--samples"},
+		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "q4-gptq", "--samples", "-1"}, ExitUsage, "--samples"},
 		{[]string{"runs", "show", "no-such-run"}, ExitFailed, "no-such-run"},
 	} {
 		code, out, errs := nibble("", c.args...)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -115,7 +116,7 @@ func (f *calibFlags) add(cmd *cobra.Command) {
 
 // addSize adds those that change what calibrating costs.
 func (f *calibFlags) addSize(cmd *cobra.Command) {
-	cmd.Flags().IntVar(&f.Samples, "samples", 32, "stretches of the calibration text to use")
+	cmd.Flags().IntVar(&f.Samples, "samples", 0, "stretches of the calibration text to use (default: 32, and 128 for autoround-best)")
 	cmd.Flags().IntVar(&f.Length, "length", 512, "tokens of a stretch, at most the model's context")
 }
 
@@ -127,15 +128,15 @@ func (f *calibFlags) calibration(ck *model.Checkpoint, r quant.Recipe) (*quant.C
 		}
 		return nil, nil
 	}
-	return f.read(ck)
+	return f.read(ck, r.Samples(ck.Config))
 }
 
-// read draws the samples.
-func (f *calibFlags) read(ck *model.Checkpoint) (*quant.Calibration, error) {
-	if f.Samples < 1 || f.Length < 2 {
-		return nil, usagef("--samples must be at least 1 and --length at least 2")
+// read draws the samples, so many unless told otherwise.
+func (f *calibFlags) read(ck *model.Checkpoint, samples int) (*quant.Calibration, error) {
+	if f.Samples < 0 || f.Length < 2 {
+		return nil, usagef("--samples must be positive (0 is the recipe's default) and --length at least 2")
 	}
-	o := quant.CalibrationOptions{Samples: f.Samples, Length: f.Length, Seed: f.Seed}
+	o := quant.CalibrationOptions{Samples: cmp.Or(f.Samples, samples), Length: f.Length, Seed: f.Seed}
 	if f.Path != "" {
 		text, err := os.ReadFile(f.Path)
 		if err != nil {

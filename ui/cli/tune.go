@@ -153,7 +153,7 @@ func (a *app) tune(ctx context.Context, r tuneRequest, resume bool) error {
 		return err
 	}
 	a.remarkText(f, l.ck, o.Eval)
-	if o.Calibration, err = r.Calib.read(l.ck); err != nil {
+	if o.Calibration, err = r.Calib.read(l.ck, 0); err != nil {
 		return err
 	}
 	o.Source, o.Base, o.CacheDir = l.ck, l.m, cacheDir()
