@@ -50,16 +50,17 @@ func (e *Engine) mulTransposed(ctx context.Context, dst, a, b Matrix, add bool) 
 		return ctx.Err()
 	}
 	x, w := floatActsPool.Get().(*floatActs), floatRows{floatBytes(b.Data), F32, b.Stride}
-	defer floatActsPool.Put(x)
+	defer func() {
+		x.x = nil // the caller's
+		floatActsPool.Put(x)
+	}()
 	*x = floatActs{x: a.Data, ld: a.Stride, m: a.Rows, k: a.Cols, add: add, copied: x.copied}
 	if err := x.prepare(ctx, e); err != nil {
 		return err
 	}
-	err := e.spread(ctx, e.Threads(), panelBlock, (b.Rows+panelRows-1)/panelRows, a.Rows, func(_, lo, hi int) {
+	return e.spread(ctx, e.Threads(), panelBlock, (b.Rows+panelRows-1)/panelRows, a.Rows, func(_, lo, hi int) {
 		e.float.mul(dst.Data, dst.Stride, w, x, lo*panelRows, min(hi*panelRows, b.Rows))
 	})
-	x.x = nil // the caller's
-	return err
 }
 
 // floatBytes views float32 as bytes, the form in which weights are stored.

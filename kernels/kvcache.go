@@ -40,7 +40,7 @@ func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
 
 // Bytes returns the memory the cache takes.
 func (c *KVCache) Bytes() int64 {
-	return int64(c.cap) * int64(c.heads) * int64(c.dim+c.width) * int64(c.dt.Size())
+	return c.ReserveBytes(c.cap)
 }
 
 // Cap returns how many positions the cache has room for.
@@ -48,10 +48,7 @@ func (c *KVCache) Cap() int { return c.cap }
 
 // ReserveBytes returns the memory that Reserve takes for n positions.
 func (c *KVCache) ReserveBytes(n int) int64 {
-	of := func(width int) int64 {
-		return int64(roundUp(c.heads*roundUp(n, keyBlock)*width*c.dt.Size(), lineBytes))
-	}
-	return of(c.dim) + of(c.width)
+	return int64(roundUp(n, keyBlock)) * int64(c.heads) * int64(c.dim+c.width) * int64(c.dt.Size())
 }
 
 // Reserve makes room for n positions in the arena, which may be nil, and keeps
