@@ -359,5 +359,14 @@ func layerList(layers []int) string {
 	if len(names) == 1 {
 		return "layer " + names[0]
 	}
-	return "layers " + strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+	return "layers " + Enumerate(names)
+}
+
+// Enumerate joins names, of which there is at least one: "a, b and c".
+func Enumerate(names []string) string {
+	last := len(names) - 1
+	if last == 0 {
+		return names[0]
+	}
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }

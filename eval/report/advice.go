@@ -37,6 +37,7 @@ type adviser struct {
 	recipe  *quant.Recipe // of the model, nil if it is not known
 	damage  *eval.Damage
 	windows []int
+	over    map[string]*kernels.Linear // matrices that were stored better so far
 }
 
 // candidate is a matrix that could be stored better.
@@ -156,18 +157,14 @@ func (a *adviser) try(ctx context.Context, chosen []candidate) (Advice, error) {
 
 // measure works out what the model is with matrices at 8 bits.
 func (a *adviser) measure(ctx context.Context, modules []model.Module) (Advice, error) {
-	eng := a.o.Running.Engine
 	over := map[string]*kernels.Linear{}
 	r := quant.Recipe{Default: a.recipe.Default, Rules: slices.Clone(a.recipe.Rules)}
 	for _, mod := range modules {
-		q, _, err := quant.One(ctx, eng, a.o.Base, mod, better)
+		l, err := a.store(ctx, mod)
 		if err != nil {
 			return Advice{}, err
 		}
-		if over[mod.Name], err = kernels.NewQuantLinear(q); err != nil {
-			return Advice{}, err
-		}
-		a.o.Base.ReleaseWeight(mod)
+		over[mod.Name] = l
 		r.Rules = append(r.Rules, quant.Rule{Match: mod.Name, Spec: better})
 	}
 	was, err := quant.NewPlan(a.o.Base, *a.recipe)
@@ -189,6 +186,25 @@ func (a *adviser) measure(ctx context.Context, modules []model.Module) (Advice, 
 	}
 	return Advice{Recipe: r.String(), SizeBytes: plan.SizeBytes, BPW: plan.BPW, BPWChange: plan.BPW - was.BPW, KLD: kld, KLDBefore: a.damage.KLD,
 		Loss: (a.o.Result.PPLRatio - 1) * kld / a.damage.KLD}, nil
+}
+
+// store stores a matrix with more bits. Each round of advice takes those of the
+// one before and some more, so they are kept.
+func (a *adviser) store(ctx context.Context, mod model.Module) (*kernels.Linear, error) {
+	if l, ok := a.over[mod.Name]; ok {
+		return l, nil
+	}
+	q, _, err := quant.One(ctx, a.o.Running.Engine, a.o.Base, mod, better)
+	if err != nil {
+		return nil, err
+	}
+	a.o.Base.ReleaseWeight(mod)
+	l, err := kernels.NewQuantLinear(q)
+	if err != nil {
+		return nil, err
+	}
+	a.over[mod.Name] = l
+	return l, nil
 }
 
 // save says what a model that is within its goal stores larger than it needs.
@@ -236,16 +252,9 @@ func places(modules []model.Module) string {
 			names = append(names, fmt.Sprintf("matrices of %d layers more", len(layers)-most))
 			break
 		}
-		names = append(names, fmt.Sprintf("%s of layer %d", join(byLayer[l]), l))
+		names = append(names, fmt.Sprintf("%s of layer %d", eval.Enumerate(byLayer[l]), l))
 	}
 	return strings.Join(names, ", ")
-}
-
-func join(names []string) string {
-	if len(names) == 1 {
-		return names[0]
-	}
-	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }
 
 // knownRecipe is the recipe of a model, checked against what its matrices are

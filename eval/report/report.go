@@ -11,6 +11,7 @@ import (
 	"errors"
 
 	"nibble/eval"
+	"nibble/kernels"
 	"nibble/model"
 	"nibble/quant"
 	rt "nibble/runtime"
@@ -102,7 +103,7 @@ func Run(ctx context.Context, o Options, l eval.Listener) (Report, error) {
 		return r, err
 	default:
 		r.Damage = damage
-		a := adviser{o: o, recipe: recipe, damage: damage, windows: windows}
+		a := adviser{o: o, recipe: recipe, damage: damage, windows: windows, over: map[string]*kernels.Linear{}}
 		if r.Advice, err = a.advise(ctx, l); err != nil {
 			return r, err
 		}
