@@ -355,34 +355,12 @@ func (j *journal) floats(name string) ([]float32, error) { return j.w.Floats(nam
 func (j *journal) statePath(name string) string { return filepath.Join(j.w.Work(), "state-"+name) }
 
 func (j *journal) keep(name string, data []byte) error {
-	path := j.statePath(name)
-	err := writeState(path+".new", data)
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err == nil {
-		err = model.SyncDir(j.w.Work())
-	}
-	if err != nil {
+	sum := binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE(data))
+	if err := model.ReplaceFile(j.statePath(name), sum, data); err != nil {
 		return fmt.Errorf("%w: %v", model.ErrUnwritable, err)
 	}
 	j.states = true
 	return nil
-}
-
-func writeState(path string, data []byte) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE(data)))
-	if err == nil {
-		_, err = f.Write(data)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
 }
 
 func (j *journal) kept(name string) ([]byte, bool) {

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"nibble/model"
 )
 
 // Record is what is kept of a tuning run: run.json in a directory of its own, with
@@ -120,11 +122,7 @@ func (j *journal) writeRun() error {
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(j.dir, "run.json.partial")
-	if err := os.WriteFile(tmp, append(data, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(tmp, filepath.Join(j.dir, "run.json"))
+	return model.ReplaceFile(filepath.Join(j.dir, "run.json"), data, []byte("\n"))
 }
 
 // LoadRun reads a run's directory. A last line cut off by a crash is left out.

@@ -77,27 +77,10 @@ func writeReport(dir string, r report.Report) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(filepath.Join(dir, reportJSON), append(data, '\n')); err != nil {
+	if err := model.ReplaceFile(filepath.Join(dir, reportJSON), data, []byte("\n")); err != nil {
 		return err
 	}
-	if err := replaceFile(filepath.Join(dir, reportMarkdown), []byte(markdown(r))); err != nil {
-		return err
-	}
-	return model.SyncDir(dir)
-}
-
-// replaceFile gives a file new content in one step.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".report-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone once it has its name
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return model.ReplaceFile(filepath.Join(dir, reportMarkdown), []byte(markdown(r)))
 }
 
 // worstShown is how much of what is worst the terminal shows.
