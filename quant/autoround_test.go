@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -18,8 +19,12 @@ import (
 func shortTraining(t *testing.T, iterations int) {
 	was := trainings
 	t.Cleanup(func() { trainings = was })
-	trainings = map[string]training{}
-	for name, how := range was {
+	trainFor(iterations)
+}
+
+func trainFor(iterations int) {
+	trainings = maps.Clone(trainings)
+	for name, how := range trainings {
 		how.iterations = iterations
 		trainings[name] = how
 	}

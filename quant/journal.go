@@ -128,22 +128,16 @@ func begun(out string) bool {
 	return err == nil && len(readJournal(work)) > 0
 }
 
-// finishedBefore returns the report of a run whose process died when the
-// directory had its name already and only the journal was still there.
+// finishedBefore returns the report of a directory that a run with the same
+// arguments completed.
 func finishedBefore(out string, now fingerprint) (Report, bool) {
-	work, err := model.WorkDir(out)
-	if err != nil {
-		return Report{}, false
-	}
-	there := readJournal(work)
-	if _, err := os.Stat(filepath.Join(work, "output")); err == nil || len(there) == 0 || len(there[0].Fingerprint.differences(now)) > 0 {
-		return Report{}, false
-	}
 	report, err := ReadReport(out)
 	if err != nil {
 		return Report{}, false
 	}
-	return report, model.Discard(out) == nil
+	there := fingerprint{report.Version, report.SourceSHA256, report.Recipe.String(), report.Calibration, report.Kernels}
+	info, err := os.Stat(filepath.Join(out, "model.safetensors"))
+	return report, err == nil && info.Size() == report.SizeBytes && len(there.differences(now)) == 0
 }
 
 const journalName = "journal.jsonl"

@@ -1,20 +1,15 @@
 package quant
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"nibble/kernels"
 	"nibble/model"
@@ -24,23 +19,15 @@ import (
 // inside of all of them.
 const killedRecipe = "w4 g32 sym gptq; *.up_proj w4 g64 asym mse; *.0.self_attn.k_proj w8 channel sym rtn; embed_tokens w8 rtn; *.3.* keep"
 
-// TestMain quantizes, as a process of its own that can be killed, when it is
-// asked to.
-func TestMain(m *testing.M) {
-	if out := os.Getenv("NIBBLE_TEST_QUANTIZE"); out != "" {
-		if err := quantizeDemo(out, killedRecipe, 0); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
-
 // quantizeDemo runs a recipe, and is cancelled after some matrices unless that is
 // 0.
 func quantizeDemo(out, recipe string, matrices int) error {
-	eng, err := kernels.New(kernels.Options{Threads: 2})
+	return quantizeDemoOn(2, out, recipe, matrices)
+}
+
+// quantizeDemoOn does so on some threads.
+func quantizeDemoOn(threads int, out, recipe string, matrices int) error {
+	eng, err := kernels.New(kernels.Options{Threads: threads})
 	if err != nil {
 		return err
 	}
@@ -121,49 +108,6 @@ func uninterrupted(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return out
-}
-
-// Killed at random moments, again and again, a run ends with the bytes of one
-// that was left alone.
-func TestKilled(t *testing.T) {
-	want := uninterrupted(t)
-	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0)) // other moments each time
-	out := filepath.Join(t.TempDir(), "out")
-	kills, kept := 0, 0
-	for ; ; kills++ {
-		if kills == 200 {
-			t.Fatal("200 runs do not complete it")
-		}
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "NIBBLE_TEST_QUANTIZE="+out)
-		var text bytes.Buffer
-		cmd.Stderr = &text
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		timer := time.AfterFunc(time.Duration(rng.IntN(300+20*kills))*time.Millisecond, func() { cmd.Process.Kill() })
-		err := cmd.Wait()
-		timer.Stop()
-		if err == nil {
-			break
-		}
-		if cmd.ProcessState.Exited() {
-			t.Fatalf("it fails: %s", text.String())
-		}
-		work, err := model.WorkDir(out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, finished := os.Stat(out)
-		if _, err := os.Stat(work); finished == nil && errors.Is(err, fs.ErrNotExist) {
-			break // killed when all was done
-		}
-		if len(readJournal(work)) > 1 {
-			kept++
-		}
-	}
-	t.Logf("killed %d times, %d of them with something done", kills, kept)
-	same(t, out, want)
 }
 
 // cut leaves a run of the recipe unfinished after some matrices and returns where
@@ -354,8 +298,8 @@ func TestOtherArguments(t *testing.T) {
 	}
 }
 
-// A process that dies between giving the directory its name and tidying up has
-// finished.
+// A process that dies between giving the directory its name and tidying up, or
+// after that, has finished.
 func TestKilledAtTheEnd(t *testing.T) {
 	want := uninterrupted(t)
 	out := filepath.Join(t.TempDir(), "out")
@@ -367,15 +311,36 @@ func TestKilledAtTheEnd(t *testing.T) {
 	if err := quantizeDemo(out, killedRecipe, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Mkdir(work, 0o755), os.WriteFile(filepath.Join(work, journalName), journal, 0o644)); err != nil {
-		t.Fatal(err)
+	for name, left := range map[string]map[string][]byte{
+		"a journal":              {journalName: journal},
+		"a directory":            {},
+		"something of a journal": {journalName: journal[:20], "state-whole": nil},
+	} {
+		if err := os.Mkdir(work, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for file, data := range left {
+			if err := os.WriteFile(filepath.Join(work, file), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := quantizeDemo(out, killedRecipe, 0); err != nil {
+			t.Errorf("%s is left: %v", name, err)
+		}
+		same(t, out, want)
 	}
 	if err := quantizeDemo(out, killedRecipe, 0); err != nil {
-		t.Fatal(err)
+		t.Errorf("nothing is left to do: %v", err)
 	}
 	same(t, out, want)
+
+	// What is there is another model's, or not whole.
+	if err := quantizeDemo(out, "q4", 0); !errors.Is(err, model.ErrNotEmpty) {
+		t.Errorf("another recipe's model was written over: %v", err)
+	}
+	truncateBy(t, filepath.Join(out, "model.safetensors"), 1)
 	if err := quantizeDemo(out, killedRecipe, 0); !errors.Is(err, model.ErrNotEmpty) {
-		t.Errorf("a finished model was written over: %v", err)
+		t.Errorf("a truncated model passes as finished: %v", err)
 	}
 }
 

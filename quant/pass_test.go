@@ -68,7 +68,7 @@ func TestSameBytesOnAnyThreads(t *testing.T) {
 			base := load(t, threads, ck)
 			out := newHeldSink()
 			j := job{eng: base.Engine, ck: ck, base: base, recipe: r, calibration: cal}
-			if err := j.prepare(context.Background()); err != nil {
+			if err := j.prepare(); err != nil {
 				t.Fatal(err)
 			}
 			report, err := j.run(context.Background(), out)

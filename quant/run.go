@@ -89,6 +89,8 @@ type ModuleReport struct {
 type Report struct {
 	Source       string         `json:"source"`
 	SourceSHA256 string         `json:"source_sha256"`
+	Version      int            `json:"methods_version"`
+	Kernels      string         `json:"kernels,omitempty"` // see fingerprint
 	Recipe       Recipe         `json:"recipe"`
 	SizeBytes    int64          `json:"size_bytes"`
 	BPW          float64        `json:"bpw"`
@@ -117,6 +119,7 @@ type Result struct {
 	SizeBytes int64   `json:"size_bytes"`
 	BPW       float64 `json:"bpw"`
 	Seconds   float64 `json:"seconds"`
+	Found     bool    `json:"found,omitempty"` // an earlier run with the same options had made it
 	Report    Report  `json:"-"`
 }
 
@@ -146,7 +149,8 @@ func Schemes(c model.Config, r Recipe) map[string]kernels.Scheme {
 // Run quantizes a checkpoint into a directory. What is finished is on disk as it
 // finishes: after a crash, or when ctx ends (the error is then an *Unfinished),
 // Run with the same options does what is left and gives the same bytes as a run
-// in one go. Any other error leaves nothing behind.
+// in one go; what is finished as a whole it leaves alone. Any other error leaves
+// nothing behind.
 func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 	start := time.Now()
 	if err := check(o.Source, o.Recipe); err != nil {
@@ -157,11 +161,17 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 			return Result{}, err
 		}
 	}
-	if err := model.CheckOutput(o.Out); err != nil && !begun(o.Out) {
+	j := job{eng: o.Engine, ck: o.Source, recipe: o.Recipe, calibration: o.Calibration, l: l}
+	if err := j.prepare(); err != nil {
 		return Result{}, err
 	}
-	j := job{eng: o.Engine, ck: o.Source, recipe: o.Recipe, calibration: o.Calibration, l: l}
-	if err := j.planWork(); err != nil {
+	switch err := model.CheckOutput(o.Out); {
+	case errors.Is(err, model.ErrNotEmpty):
+		if report, ok := finishedBefore(o.Out, j.fingerprint()); ok && !o.Restart {
+			return Result{o.Out, report.SizeBytes, report.BPW, time.Since(start).Seconds(), true, report}, model.Discard(o.Out)
+		}
+		return Result{}, err
+	case err != nil:
 		return Result{}, err
 	}
 	if !begun(o.Out) { // what is there has its room
@@ -169,11 +179,11 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 			return Result{}, err
 		}
 	}
-	if err := j.prepare(ctx); err != nil {
-		return Result{}, err
-	}
-	if report, ok := finishedBefore(o.Out, j.fingerprint()); ok {
-		return Result{Path: o.Out, SizeBytes: report.SizeBytes, BPW: report.BPW, Seconds: time.Since(start).Seconds(), Report: report}, nil
+	if j.calibration != nil {
+		var err error
+		if j.base, err = rt.Load(ctx, j.eng, j.ck); err != nil {
+			return Result{}, err
+		}
 	}
 	out, err := openJournal(o.Out, o.Source, Schemes(o.Source.Config, o.Recipe), j.fingerprint())
 	if err != nil {
@@ -206,7 +216,7 @@ func ApplyCalibrated(ctx context.Context, base *rt.Model, ck *model.Checkpoint, 
 	}
 	out := &memorySink{config: ck.Config, over: map[string]*kernels.Linear{}, vectors: map[string][]float32{}}
 	j := job{eng: base.Engine, ck: ck, base: base, recipe: r, calibration: c, l: l}
-	if err := j.prepare(ctx); err != nil {
+	if err := j.prepare(); err != nil {
 		return nil, Report{}, err
 	}
 	report, err := j.run(ctx, out)
@@ -257,41 +267,27 @@ func (s *memorySink) putFloats(name string, v []float32) error {
 type job struct {
 	eng         *kernels.Engine
 	ck          *model.Checkpoint
-	base        *rt.Model // loaded if it is needed and not given
+	base        *rt.Model // whose activations a calibration measures
 	recipe      Recipe
-	calibration *Calibration // likewise
+	calibration *Calibration
 	l           Listener
 	plan        Plan
 }
 
-// planWork plans, with the calibration that is given.
-func (j *job) planWork() (err error) {
+// prepare plans, and reads the calibration if one is needed and not given.
+func (j *job) prepare() (err error) {
+	if !j.recipe.Calibrated(j.ck.Config) {
+		j.calibration = nil
+	} else if j.calibration == nil {
+		if j.calibration, err = NewCalibration(j.ck, CalibrationOptions{Samples: j.recipe.Samples(j.ck.Config)}); err != nil {
+			return err
+		}
+	}
 	var o PlanOptions
 	if j.calibration != nil {
 		o.Samples, o.Length = j.calibration.Samples, j.calibration.Length
 	}
 	j.plan, err = PlanFor(j.ck, j.recipe, o)
-	return err
-}
-
-// prepare plans and provides what the methods need.
-func (j *job) prepare(ctx context.Context) error {
-	err := j.planWork()
-	if err != nil {
-		return err
-	}
-	if !j.recipe.Calibrated(j.ck.Config) {
-		j.calibration = nil
-		return nil
-	}
-	if j.calibration == nil {
-		if j.calibration, err = NewCalibration(j.ck, CalibrationOptions{Samples: j.recipe.Samples(j.ck.Config)}); err != nil {
-			return err
-		}
-	}
-	if j.base == nil {
-		j.base, err = rt.Load(ctx, j.eng, j.ck)
-	}
 	return err
 }
 
@@ -306,7 +302,8 @@ func (j *job) fingerprint() fingerprint {
 
 // run quantizes the matrices and hands them on.
 func (j *job) run(ctx context.Context, out sink) (Report, error) {
-	report := Report{Source: j.ck.Ref, SourceSHA256: j.ck.Hash(), Recipe: j.recipe, SizeBytes: j.plan.SizeBytes, BPW: j.plan.BPW, Calibration: j.calibration}
+	of := j.fingerprint()
+	report := Report{Source: j.ck.Ref, SourceSHA256: of.Source, Version: of.Version, Kernels: of.Kernels, Recipe: j.recipe, SizeBytes: j.plan.SizeBytes, BPW: j.plan.BPW, Calibration: j.calibration}
 	j.l.send(Started{Recipe: j.recipe.String(), Modules: j.plan.Quantized, Params: j.plan.QuantizedParams})
 	p, err := newPass(j.ck, j.plan, j.base, j.calibration, j.eng, out, j.l)
 	if err != nil {

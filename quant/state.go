@@ -46,9 +46,11 @@ type saver struct {
 	took time.Duration
 }
 
-const (
+// saveEvery and saveShare say how rarely: at least so much time is between, and so
+// many times as long as saving takes. Tests save more often.
+var (
 	saveEvery = 10 * time.Second
-	saveShare = 20 // at least so many times as long as saving takes is between
+	saveShare = time.Duration(20)
 )
 
 func (s *saver) due() bool {

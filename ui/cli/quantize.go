@@ -183,7 +183,11 @@ an interruption, or a crash, the same command goes on from there, to the same by
 			}
 			full := quantizeResult{res, peakRSS()}
 			a.report.result(full, func(w io.Writer) {
-				fmt.Fprintf(w, "wrote           %s\n", term.CleanLine(res.Path))
+				if res.Found {
+					fmt.Fprintf(w, "there already   %s, from the same command\n", term.CleanLine(res.Path))
+				} else {
+					fmt.Fprintf(w, "wrote           %s\n", term.CleanLine(res.Path))
+				}
 				fmt.Fprintf(w, "recipe          %s\n", term.CleanLine(r.String()))
 				fmt.Fprintf(w, "size            %s, %.3f bits per weight, from %s\n", term.Bytes(res.SizeBytes), res.BPW, term.Bytes(ck.Bytes()))
 				if cal != nil {
