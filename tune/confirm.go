@@ -9,7 +9,6 @@ import (
 
 	"nibble/eval"
 	"nibble/quant"
-	rt "nibble/runtime"
 )
 
 // The search for the goal ends after so many trials, or when what passed is so
@@ -248,7 +247,7 @@ func (s *search) pickOf(r quant.Recipe) (pick []int, ok bool) {
 
 // learn fits the predictor to the trials so far.
 func (s *search) learn() {
-	all := []evidence{s.float}
+	var all []evidence
 	for i, e := range s.evidence {
 		e.sum = s.sum(s.picks[i])
 		all = append(all, e)
@@ -261,7 +260,7 @@ func (s *search) left() time.Duration {
 	if s.Budget == 0 {
 		return math.MaxInt64
 	}
-	return s.Budget - time.Since(s.start) - s.saving
+	return s.Budget - s.elapsed() - s.saving
 }
 
 // try measures a candidate, or recalls it. It is not begun when it cannot end in
@@ -271,11 +270,11 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 		return nil, err
 	}
 	if s.saving == 0 { // first guesses
-		s.saving = time.Duration(c.plan.Seconds*float64(time.Second)) + 500*time.Millisecond
+		s.saving = saving(c.plan, time.Duration(s.slowness*c.plan.Seconds*float64(time.Second)))
 		s.trying = s.saving + s.evaluation*3/2
 	}
 	p := s.predict(c)
-	t := Trial{ID: len(s.trials) + 1, Phase: phase, Recipe: c.recipe, State: Running, SizeBytes: c.plan.SizeBytes, BPW: c.plan.BPW, Predicted: &p}
+	t := Trial{ID: len(s.trials) + 1, Phase: phase, Recipe: c.recipe, State: Running, SizeBytes: c.plan.SizeBytes, BPW: c.plan.BPW, DecodeTPS: p.DecodeTPS, Predicted: &p}
 	old, recalled := s.known[c.recipe.String()]
 	recalled = recalled && (old.State == Stopped || old.Windows == s.ref.Windows())
 	switch {
@@ -292,7 +291,7 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 	}
 	s.l.send(TrialStarted{t})
 	if recalled {
-		old.ID, old.Phase, old.Predicted = t.ID, phase, t.Predicted
+		old.ID, old.Phase, old.Predicted, old.DecodeTPS = t.ID, phase, t.Predicted, t.DecodeTPS
 		t = s.judged(old)
 		if t.measured() {
 			if err := s.inContext(ctx, nil, c); err != nil {
@@ -300,7 +299,7 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 			}
 		}
 	} else {
-		start := time.Now()
+		begun := s.elapsed()
 		if err := s.measure(ctx, &t, c); err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -310,8 +309,9 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 			}
 			t.State, t.Note = Failed, err.Error()
 		}
-		t.Seconds = time.Since(start).Seconds()
-		s.trying = time.Since(start) * 11 / 10
+		took := s.elapsed() - begun
+		t.Seconds = took.Seconds()
+		s.trying = took * 11 / 10
 		if err := s.j.add(t); err != nil {
 			return nil, fmt.Errorf("journal: %w", err)
 		}
@@ -325,11 +325,7 @@ func (s *search) record(t Trial, c candidate) {
 	s.tried[c.recipe.String()] = len(s.trials)
 	s.trials = append(s.trials, t)
 	if t.KLD > 0 && t.State != Failed && t.State != Untested {
-		e := evidence{kld: t.KLD, ln: math.Log(t.PPLRatio), lnSE: t.PPLRatioSE / t.PPLRatio}
-		if t.DecodeTPS > 0 {
-			e.ns, e.products = 1e9/t.DecodeTPS, c.ns
-		}
-		s.picks, s.evidence = append(s.picks, c.pick), append(s.evidence, e)
+		s.picks, s.evidence = append(s.picks, c.pick), append(s.evidence, evidence{kld: t.KLD, ln: math.Log(t.PPLRatio), lnSE: t.PPLRatioSE / t.PPLRatio})
 		s.learn()
 	}
 	s.l.send(TrialDone{t, Best(s.trials), Front(s.trials)})
@@ -340,12 +336,12 @@ func (s *search) record(t Trial, c candidate) {
 const hopeless = 4
 
 func (s *search) measure(ctx context.Context, t *Trial, c candidate) error {
-	start := time.Now()
+	begun := s.elapsed()
 	m, _, err := s.apply(ctx, s.Base, s.Source, t.Recipe, s.Calibration, nil)
 	if err != nil {
 		return err
 	}
-	s.saving = time.Since(start)*5/4 + 500*time.Millisecond
+	s.saving = max(s.saving, saving(c.plan, s.elapsed()-begun))
 	total, late := s.ref.Windows(), false
 	res, err := eval.Run(ctx, m, s.ref, eval.Options{}, func(e eval.Event) {
 		if p, ok := e.(eval.Progress); ok {
@@ -372,23 +368,19 @@ func (s *search) measure(ctx context.Context, t *Trial, c candidate) error {
 		}
 		return nil
 	}
-	bench, err := rt.Bench(ctx, m, rt.BenchOptions{Decode: benchTokens, Reps: 1}, nil)
-	if err != nil {
-		return err
-	}
-	t.DecodeTPS = bench.DecodeTPS
 	*t = s.judged(*t)
-	if s.tooSlow(*t) {
-		s.slower += max(0, 1e9/t.DecodeTPS-1e9/s.MinTPS)
-	}
 	return s.inContext(ctx, m, c)
 }
 
-// slack is how much slower than asked a measurement may come out: it is not that
-// exact.
-const slack = 0.97
+// saving is how long writing a model is expected to take after quantizing it in
+// memory took so long.
+func saving(p quant.Plan, took time.Duration) time.Duration {
+	const written = 150e6 // bytes a second that are durable
+	return took*5/4 + time.Duration(float64(p.SizeBytes)/written*float64(time.Second)) + 300*time.Millisecond
+}
 
-func (s *search) tooSlow(t Trial) bool { return t.DecodeTPS < slack*s.MinTPS }
+// tooSlow tells of trials that are recalled: what is solved for keeps the limit.
+func (s *search) tooSlow(t Trial) bool { return t.DecodeTPS < (1-1e-9)*s.MinTPS }
 
 // judged says whether a trial measured in full passes.
 func (s *search) judged(t Trial) Trial {
@@ -398,7 +390,7 @@ func (s *search) judged(t Trial) Trial {
 	t.Note = ""
 	switch {
 	case s.tooSlow(t):
-		t.State, t.Note = Missed, fmt.Sprintf("decodes %.4g tokens a second, %.4g are asked", t.DecodeTPS, s.MinTPS)
+		t.State, t.Note = Missed, fmt.Sprintf("decodes about %.4g tokens a second, %.4g are asked", t.DecodeTPS, s.MinTPS)
 	case s.Goal == 0:
 		t.State = Measured
 	case t.PPLRatio <= 1+s.Goal:
@@ -418,7 +410,7 @@ func (s *search) advice(best Trial) string {
 		return "no trial was measured in full; allow more time"
 	}
 	if s.tooSlow(best) {
-		return fmt.Sprintf("the best decodes %.4g tokens a second, %.4g are asked; fewer bits or a lower speed would do", best.DecodeTPS, s.MinTPS)
+		return fmt.Sprintf("the best decodes about %.4g tokens a second, %.4g are asked; fewer bits or a lower speed would do", best.DecodeTPS, s.MinTPS)
 	}
 	text := fmt.Sprintf("the best trial loses %.2f %%, the goal is %.2f %%", 100*best.Loss(), 100*s.Goal)
 	if !s.limited() {
@@ -431,7 +423,7 @@ func (s *search) advice(best Trial) string {
 		return text + ": nothing that is offered is predicted to reach it"
 	}
 	need := fmt.Sprintf("; it needs about %.2f bpw, %d bytes", c.plan.BPW, c.plan.SizeBytes)
-	if tps := s.predictor.tps(c.ns); s.MinTPS > 0 && tps > 0 {
+	if tps := s.pace.tps(c.ns); s.MinTPS > 0 && tps > 0 {
 		need += fmt.Sprintf(", which decodes about %.4g tokens a second", tps)
 	}
 	switch {

@@ -3,6 +3,7 @@ package tune
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,7 +112,7 @@ func TestBudget(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Logf("%v: %.1f s, %d trials, %s, %s: %v", budget, res.Seconds, len(res.Trials), res.StoppedBy, res.Best.State, res.Notes)
-		if res.StoppedBy != "budget" {
+		if budget == time.Millisecond && res.StoppedBy != "budget" {
 			t.Errorf("%v: stopped by %s", budget, res.StoppedBy)
 		}
 		if budget == time.Millisecond && (res.Best.State != Untested || res.Reached || !strings.Contains(res.Advice, "allow more")) {
@@ -135,6 +136,7 @@ func TestAfford(t *testing.T) {
 		want   string
 	}{
 		{"w4 g32 sym gptq/rtn, keep", time.Hour, "w4 g32 sym gptq, w4 g32 sym rtn, keep"},
+		{"w4 g32 sym gptq/rtn, w4 g64 sym gptq, w8 g32 sym rtn", time.Millisecond, "w4 g32 sym rtn, w4 g64 sym gptq, w8 g32 sym rtn"},
 		{"w4 g32 sym gptq/rtn, keep", time.Millisecond, "w4 g32 sym rtn, keep"},
 		{"w4 g32 sym gptq", time.Millisecond, "w4 g32 sym gptq"},
 		{"w4 g32 sym gptq/rtn", 0, "w4 g32 sym gptq, w4 g32 sym rtn"},
@@ -144,6 +146,9 @@ func TestAfford(t *testing.T) {
 		asked := len(o.Space)
 		s, err := newSearch(o, nil)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.afford(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
@@ -252,8 +257,127 @@ func victimOptions(t *testing.T, dir string) Options {
 	o := demoOptions(t, 2)
 	o.MaxTrials = 3
 	o.Out, o.RunDir, o.CacheDir = filepath.Join(dir, "best"), filepath.Join(dir, "run"), filepath.Join(dir, "cache")
-	if err := os.RemoveAll(o.Out); err != nil { // saved, but the run was killed before it could say so
+	return o
+}
+
+// A run that was killed after it saved its model, but before it could say so,
+// knows the model as its own: the same command reports it and searches no more.
+// Anything else in the output directory is refused.
+func TestFinishedBefore(t *testing.T) {
+	o := victimOptions(t, t.TempDir())
+	want, err := Run(context.Background(), o, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return o
+	file := filepath.Join(o.RunDir, "run.json")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := strings.Replace(string(data), `"stopped_by": "`+want.StoppedBy+`"`, `"stopped_by": ""`, 1)
+	if before == string(data) {
+		t.Fatalf("%s does not say by what the run was stopped", file)
+	}
+	if err := os.WriteFile(file, []byte(before), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Run(context.Background(), o, func(e Event) {
+		if _, ok := e.(TrialStarted); ok {
+			t.Error("the search goes on")
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Path != o.Out || got.Best.Recipe.String() != want.Best.Recipe.String() || got.Best.PPL != want.Best.PPL || got.Reached != want.Reached ||
+		len(got.Trials) != len(want.Trials) || len(got.Front) != len(want.Front) || len(got.Choices) != len(want.Choices) || got.StoppedBy != want.StoppedBy {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if run, err := LoadRun(o.RunDir); err != nil || run.StoppedBy != want.StoppedBy || len(run.Choices) == 0 {
+		t.Errorf("the journal says %q, %d choices, %v", run.StoppedBy, len(run.Choices), err)
+	}
+	o.Goal = 0.02
+	if _, err := Run(context.Background(), o, nil); !errors.Is(err, model.ErrNotEmpty) {
+		t.Errorf("another goal with the same output: %v, want ErrNotEmpty", err)
+	}
+}
+
+// A pause costs no time of the budget.
+func TestPauseIsFree(t *testing.T) {
+	o := demoOptions(t, 1)
+	o.Budget = 4 * time.Second
+	o.Space, _ = ParseSpace("w4 g32/channel sym rtn")
+	paused := false
+	res, err := Run(context.Background(), o, func(Event) {
+		if !paused {
+			paused = true
+			time.Sleep(o.Budget)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Best.State == Untested || res.Seconds > 1.1*o.Budget.Seconds() {
+		t.Errorf("%.1f s, best %s: the pause was counted", res.Seconds, res.Best.State)
+	}
+}
+
+// The speed that is limited, reported and on the front is one and the same.
+func TestSpeedAgrees(t *testing.T) {
+	o := demoOptions(t, 1)
+	o.MaxTrials, o.RunDir = 3, filepath.Join(t.TempDir(), "run")
+	slowest, fastest := math.Inf(1), 0.0
+	free, err := Run(context.Background(), o, func(e Event) {
+		if p, ok := e.(Predicted); ok {
+			for _, x := range p.Front {
+				slowest, fastest = min(slowest, x.DecodeTPS), max(fastest, x.DecodeTPS)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range free.Trials {
+		if x.DecodeTPS <= 0 || x.DecodeTPS != x.Predicted.DecodeTPS {
+			t.Errorf("trial %d: %g tokens a second, predicted %g", x.ID, x.DecodeTPS, x.Predicted.DecodeTPS)
+		}
+	}
+	again, err := Run(context.Background(), o, nil)
+	if err != nil || again.Trials[0].DecodeTPS != free.Trials[0].DecodeTPS {
+		t.Errorf("the run again: %g tokens a second, before %g, %v", again.Trials[0].DecodeTPS, free.Trials[0].DecodeTPS, err)
+	}
+	o.RunDir = filepath.Join(t.TempDir(), "fast")
+	o.MinTPS = (slowest + fastest) / 2
+	fast, err := Run(context.Background(), o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(fast.Front) == 0 {
+		t.Error("nothing was measured")
+	}
+	for _, p := range fast.Front {
+		if p.DecodeTPS < o.MinTPS {
+			t.Errorf("trial %d decodes %g tokens a second, %g are asked", p.Trial, p.DecodeTPS, o.MinTPS)
+		}
+	}
+}
+
+func TestPace(t *testing.T) {
+	for _, c := range []struct{ small, smallNS, large, largeNS, factor, overhead float64 }{
+		{1000, 600, 1800, 1000, 2, 0}, // 0 rather than negative
+		{1000, 600, 1600, 1000, 1.5, 100},
+		{1000, 600, 1100, 610, 1, 400},   // too close to tell
+		{1000, 600, 900, 1000, 0.5, 700}, // noise
+	} {
+		p := newPace(c.small, c.smallNS, c.large, c.largeNS)
+		if p.Factor != c.factor || p.Overhead != c.overhead {
+			t.Errorf("%v: %+v", c, p)
+		}
+		if ns := p.products(p.tps(500)); ns < 499.999 || ns > 500.001 {
+			t.Errorf("%+v: products of %g ns come back from their speed", p, ns)
+		}
+	}
+	if (Pace{}).tps(100) != 0 {
+		t.Error("a speed without measurements")
+	}
 }

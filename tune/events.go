@@ -3,7 +3,8 @@ package tune
 // Event is anything a run reports.
 type Event interface{ EventName() string }
 
-// Listener receives events; it must not block. It may be nil.
+// Listener receives events; it may be nil. While it blocks the run is paused: that
+// time does not count.
 type Listener func(Event)
 
 func (l Listener) send(e Event) {

@@ -29,6 +29,7 @@ type Record struct {
 	Out         string          `json:"out,omitempty"`
 	StoppedBy   string          `json:"stopped_by,omitempty"` // empty while it runs, or after a crash
 	Choices     []Choice        `json:"choices,omitempty"`    // of the best trial, once the run has ended
+	Pace        *Pace           `json:"pace,omitempty"`       // of decoding, once it is measured
 	Request     json.RawMessage `json:"request,omitempty"`
 	Trials      []Trial         `json:"-"`
 }
@@ -68,7 +69,7 @@ func openJournal(dir string, run Record) (*journal, map[string]Trial, error) {
 	case old.Fingerprint != run.Fingerprint:
 		return nil, nil, fmt.Errorf("%w: %s was made with another model, text or settings; start a new run", ErrRun, dir)
 	default:
-		run.Started = old.Started
+		run.Started, run.Pace = old.Started, old.Pace
 		for _, t := range old.Trials {
 			if t.State != Failed {
 				known[t.Recipe.String()] = t
@@ -106,6 +107,14 @@ func (j *journal) add(t Trial) error {
 		return err
 	}
 	return j.f.Sync()
+}
+
+// keep makes what was added to the run durable.
+func (j *journal) keep() error {
+	if j.f == nil {
+		return nil
+	}
+	return j.writeRun()
 }
 
 func (j *journal) finish(stoppedBy string, choices []Choice) error {

@@ -29,7 +29,8 @@ type Options struct {
 	MinTPS   float64 // tokens a second to decode at least; 0: any
 	MaxRSS   int64   // bytes of memory to run in at a full context; 0: any
 
-	Budget    time.Duration // wall clock, saving included; 0: until the search is done
+	Budget    time.Duration // of work, saving included, pauses not; 0: until the search is done
+	Started   time.Time     // since when the budget runs; the call of Run if zero
 	MaxTrials int           // 0: until the search is done
 	Out       string        // directory for the best model; "" saves none
 	RunDir    string        // journal, whose trials are taken over if there are some; "" keeps none
@@ -55,11 +56,6 @@ func (o *Options) validate() error {
 		return fmt.Errorf("%s: %w: give the float model it was made from", o.Source.Ref, quant.ErrQuantized)
 	}
 	o.Eval.Tasks = nil
-	if o.Out != "" {
-		if err := model.CheckOutput(o.Out); err != nil {
-			return err
-		}
-	}
 	if len(o.Space) == 0 {
 		var err error
 		if o.Space, err = ParseSpace(DefaultSpace); err != nil {

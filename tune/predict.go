@@ -10,14 +10,12 @@ import "math"
 type predictor struct {
 	scale, exponent float64 // divergence = scale * sum^exponent
 	slope           float64 // ln(perplexity ratio) = slope * divergence
-	overhead        float64 // ns of a decoded token beside the matrices; 0 if not known
 }
 
 // evidence is a trial, as the predictor sees it.
 type evidence struct {
-	sum, kld     float64
-	ln, lnSE     float64 // of the perplexity ratio; lnSE 0 if not measured
-	ns, products float64 // of a decoded token, and of its products with matrices
+	sum, kld float64
+	ln, lnSE float64 // of the perplexity ratio; lnSE 0 if not measured
 }
 
 // Spreads of the parameters that models have shown, as standard deviations.
@@ -61,15 +59,6 @@ func fit(trials []evidence) predictor {
 		}
 	}
 	p.slope = max(0.05, num/den)
-	rest, n := 0.0, 0.0
-	for _, t := range trials {
-		if t.ns > 0 && t.products > 0 {
-			rest, n = rest+max(0, t.ns-t.products), n+1
-		}
-	}
-	if n > 0 {
-		p.overhead = rest / n
-	}
 	return p
 }
 
@@ -84,11 +73,3 @@ func (p predictor) inverse(kld float64) float64 { return math.Pow(kld/p.scale, 1
 
 // sum returns the sum that is predicted to lose as much.
 func (p predictor) sum(loss float64) float64 { return p.inverse(math.Log1p(loss) / p.slope) }
-
-// tps predicts the speed of decoding, 0 if it is not known.
-func (p predictor) tps(ns float64) float64 {
-	if ns <= 0 {
-		return 0
-	}
-	return 1e9 / (ns + p.overhead)
-}

@@ -21,9 +21,9 @@ type screening struct {
 	probe    *quant.Screen
 	stack    *rt.Stack // the windows in the float model, before the layer in work
 	ratios   map[string][]float64
-	deadline time.Time // zero: none
-	weights  []float64 // by matrix: what screening it takes, in any unit
-	total    int       // options of all matrices
+	deadline time.Duration // of the run's time; 0: none
+	weights  []float64     // by matrix: what screening it takes, in any unit
+	total    int           // options of all matrices
 	done     int
 }
 
@@ -47,7 +47,7 @@ func (s *search) screen(ctx context.Context) error {
 	s.l.send(Phase{"screening", "every way to store each matrix, all else float"})
 	w := &screening{search: s, windows: spread(screenWindows, s.ref.Windows()), ratios: map[string][]float64{}}
 	if s.Budget > 0 {
-		w.deadline = s.start.Add(time.Duration(float64(s.Budget) * screenShare))
+		w.deadline = time.Duration(float64(s.Budget) * screenShare)
 	}
 	type place struct {
 		*class
@@ -99,15 +99,16 @@ func (w *screening) effort(m model.Module) float64 {
 }
 
 // allowance is when the i-th matrix should be done with.
-func (w *screening) allowance(i int) time.Time {
-	if w.deadline.IsZero() {
-		return time.Now().Add(365 * 24 * time.Hour)
+func (w *screening) allowance(i int) time.Duration {
+	if w.deadline == 0 {
+		return math.MaxInt64
 	}
 	rest := 0.0
 	for _, e := range w.weights[i:] {
 		rest += e
 	}
-	return time.Now().Add(time.Duration(float64(time.Until(w.deadline)) * w.weights[i] / rest))
+	now := w.elapsed()
+	return now + time.Duration(float64(w.deadline-now)*w.weights[i]/rest)
 }
 
 // heldBytes bounds the quantized matrices kept between the measurement of their
@@ -146,7 +147,7 @@ func (w *screening) module(ctx context.Context, i int, m model.Module, specs []q
 			continue
 		}
 		errs[j] = w.scores.get(keyOf(m, specs[j])).Err
-		if math.IsNaN(errs[j]) && time.Now().Before(until) {
+		if math.IsNaN(errs[j]) && w.elapsed() < until {
 			if _, err := quantize(specs[j]); err != nil {
 				return nil, err
 			}
@@ -173,7 +174,7 @@ func (w *screening) module(ctx context.Context, i int, m model.Module, specs []q
 		klds[j] = w.scores.get(k).KLD
 		cached := !math.IsNaN(klds[j])
 		if !cached {
-			if time.Now().After(until) {
+			if w.elapsed() > until {
 				continue
 			}
 			q, err := quantize(specs[j])

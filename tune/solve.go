@@ -40,7 +40,7 @@ func (s *search) limits() limits {
 		l.bytes = s.MaxBPW*float64(s.Source.Params())/8 - float64(s.fixed)
 	}
 	if s.MinTPS > 0 {
-		l.ns = 1e9/s.MinTPS - s.predictor.overhead - s.slower
+		l.ns = s.pace.products(s.MinTPS)
 	}
 	if s.MaxRSS > 0 {
 		l.rss = float64(s.MaxRSS - s.around())
@@ -213,7 +213,7 @@ func (s *search) candidate(pick []int) (candidate, error) {
 	}
 	out.recipe = newRecipe(s.Source.Config, specs)
 	var err error
-	out.plan, err = quant.NewPlan(s.Source, out.recipe)
+	out.plan, err = s.plan(out.recipe)
 	return out, err
 }
 
@@ -224,7 +224,7 @@ func (s *search) allowed(p quant.Plan) bool {
 
 // predict says what a candidate is expected to give.
 func (s *search) predict(c candidate) Prediction {
-	return Prediction{SizeBytes: c.plan.SizeBytes, BPW: c.plan.BPW, KLD: s.predictor.kld(c.sum), Loss: s.predictor.loss(c.sum), DecodeTPS: s.predictor.tps(c.ns)}
+	return Prediction{SizeBytes: c.plan.SizeBytes, BPW: c.plan.BPW, KLD: s.predictor.kld(c.sum), Loss: s.predictor.loss(c.sum), DecodeTPS: s.pace.tps(c.ns)}
 }
 
 // frontPoints bounds the front as it is reported.
@@ -248,7 +248,7 @@ func (s *search) front() []Prediction {
 		sel := all[i*(len(all)-1)/max(1, min(len(all), frontPoints)-1)]
 		bytes := int64(sel.Use[0]) + s.fixed
 		out = append(out, Prediction{SizeBytes: bytes + s.header, BPW: 8 * float64(bytes) / float64(s.Source.Params()),
-			KLD: s.predictor.kld(max(0, sel.Cost)), Loss: s.predictor.loss(max(0, sel.Cost)), DecodeTPS: s.predictor.tps(sel.Use[1])})
+			KLD: s.predictor.kld(max(0, sel.Cost)), Loss: s.predictor.loss(max(0, sel.Cost)), DecodeTPS: s.pace.tps(sel.Use[1])})
 	}
 	return out
 }

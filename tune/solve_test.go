@@ -23,7 +23,7 @@ func scored(t testing.TB, o Options, kld func() float64) *search {
 			t.Fatal(err)
 		}
 	}
-	s := &search{Options: o, predictor: fit(nil)}
+	s := &search{Options: o, predictor: fit(nil), pace: Pace{Factor: 1}}
 	if err := s.prepare(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 // DefaultSpace is the ways to store a matrix that are offered if none are given,
 // as ParseSpace reads them: methods quick enough to try.
-const DefaultSpace = "w4 g32/g64/g128/channel sym/asym gptq/mse, w8 g32/g128/channel sym rtn, keep"
+const DefaultSpace = "w4 g32/g64/g128/channel sym/asym gptq/mse/rtn, w8 g32/g128/channel sym rtn, keep"
 
 // maxSpace bounds the ways offered for a matrix.
 const maxSpace = 256

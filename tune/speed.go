@@ -51,7 +51,6 @@ func (s *search) speed(ctx context.Context) error {
 			ns[shape{c.N, c.K, c.Format}] = c.Candidates[0].NS
 		}
 	}
-	own := 0.0 // of the float model
 	for i := range s.classes {
 		c := &s.classes[i]
 		for j := range c.options {
@@ -76,30 +75,98 @@ func (s *search) speed(ctx context.Context) error {
 				}
 			}
 		}
-		for _, m := range c.modules {
-			l := s.Base.Linear(m.Name)
-			at := shape{m.Rows, m.Cols, l.Format()}
-			if _, ok := ns[at]; !ok {
-				if ns[at], err = timeFloat(ctx, s.Base.Engine, l); err != nil {
-					return err
-				}
-			}
-			if s.reads(m) {
-				own += ns[at]
-			}
-		}
 	}
-	bench, err := rt.Bench(ctx, s.Base, rt.BenchOptions{Decode: benchTokens, Reps: 1}, nil)
+	return s.setPace(ctx)
+}
+
+// Pace makes the speed of decoding out of what the kernel selector measured of
+// each product: alone, with its weights in the cache. It is measured once a run,
+// so that the front, the limits and the report of a run agree.
+type Pace struct {
+	Factor   float64 `json:"factor"`      // of the products' time
+	Overhead float64 `json:"overhead_ns"` // of a token, beside the products
+}
+
+// tps is the tokens a second of recipes whose products take ns; 0 if it is not
+// known.
+func (p Pace) tps(ns float64) float64 {
+	if ns <= 0 || p.Factor == 0 {
+		return 0
+	}
+	return 1e9 / (p.Factor*ns + p.Overhead)
+}
+
+// products is how long the products of a token may take for a speed.
+func (p Pace) products(tps float64) float64 { return (1e9/tps - p.Overhead) / p.Factor }
+
+// setPace times two models whose products are known, the smallest that is offered
+// and the largest, unless an earlier part of the run did. Their weights do not
+// matter and are zero.
+func (s *search) setPace(ctx context.Context) error {
+	if p := s.j.run.Pace; p != nil {
+		s.pace = *p
+		return nil
+	}
+	small, smallNS, err := s.timeModel(ctx, func(a, b option) bool { return a.bytes < b.bytes })
 	if err != nil {
 		return err
 	}
-	s.float = evidence{ns: 1e9 / bench.DecodeTPS, products: own}
-	s.learn()
-	return nil
+	large, largeNS, err := s.timeModel(ctx, func(a, b option) bool { return a.bytes > b.bytes })
+	if err != nil {
+		return err
+	}
+	s.pace = newPace(small, smallNS, large, largeNS)
+	s.j.run.Pace = &s.pace
+	return s.j.keep()
 }
 
-// benchTokens is how many tokens measure the speed of decoding.
-const benchTokens = 32
+// newPace fits the time of two models, of which the products take the times named
+// with them.
+func newPace(small, smallNS, large, largeNS float64) Pace {
+	p := Pace{Factor: 1}
+	if largeNS > 1.1*smallNS {
+		p.Factor = min(max((large-small)/(largeNS-smallNS), 0.5), 4)
+	}
+	p.Overhead = max(0, small-p.Factor*smallNS)
+	return p
+}
+
+// timeModel measures what a token takes, in ns, and sums up its products, of the
+// model that has of each class the quantized option that comes first.
+func (s *search) timeModel(ctx context.Context, before func(a, b option) bool) (token, products float64, err error) {
+	over := map[string]*kernels.Linear{}
+	for _, c := range s.classes {
+		var at *option
+		for j := range c.options {
+			if o := &c.options[j]; !o.spec.Kept() && (at == nil || before(*o, *at)) {
+				at = o
+			}
+		}
+		if at == nil { // kept whatever the recipe
+			products += c.options[0].ns
+			continue
+		}
+		products += at.ns
+		for _, m := range c.modules {
+			q, err := kernels.NewQTensor(m.Rows, m.Cols, at.spec.Scheme())
+			if err != nil {
+				return 0, 0, err
+			}
+			if over[m.Name], err = kernels.NewQuantLinear(q); err != nil {
+				return 0, 0, err
+			}
+		}
+	}
+	best := 0.0 // others on the machine only take away
+	_, err = rt.Bench(ctx, s.Base.With(over), rt.BenchOptions{Decode: paceTokens, Reps: paceReps}, func(p rt.BenchProgress) { best = max(best, p.TPS) })
+	return 1e9 / best, products, err
+}
+
+// A model is timed by so many tokens, so many times.
+const (
+	paceTokens = 8
+	paceReps   = 5
+)
 
 // reads reports whether decoding a token reads the matrix, and not a row of it.
 func (s *search) reads(m model.Module) bool {

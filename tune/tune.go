@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"nibble/eval"
+	"nibble/kernels"
 	"nibble/model"
 	"nibble/quant"
 	rt "nibble/runtime"
@@ -19,9 +20,9 @@ import (
 // search is the state of a run.
 type search struct {
 	Options
-	asked  Record // of the run, as it was asked for
-	l      Listener
-	start  time.Time
+	asked Record // of the run, as it was asked for
+	l     Listener
+	*clock
 	ref    *eval.Reference
 	notes  []string
 	j      *journal
@@ -35,10 +36,10 @@ type search struct {
 	fixed      int64 // bytes of the tensors that are not matrices
 	header     int64 // of the weights file, about
 	predictor  predictor
-	float      evidence   // speed of the float model
+	pace       Pace       // of decoding
 	picks      [][]int    // of the trials that evidence is of
 	evidence   []evidence // sums are worked out anew when the factors change
-	slower     float64    // ns that decoding took longer than predicted where the speed was missed
+	slowness   float64    // of the machine at present, over what plans reckon with
 	saving     time.Duration
 	apply      func(context.Context, *rt.Model, *model.Checkpoint, quant.Recipe, *quant.Calibration, quant.Listener) (*rt.Model, quant.Report, error)
 	trying     time.Duration // a trial
@@ -54,6 +55,8 @@ var (
 
 // Run searches, then saves the best. Cancelling ctx ends the search and saves
 // the best so far; it is an error only if there is none.
+// A run whose result is saved already, but which was killed before it could say
+// so, or is asked for again, returns that result.
 func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 	s, err := newSearch(o, l)
 	if err != nil {
@@ -63,55 +66,64 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 }
 
 func newSearch(o Options, l Listener) (*search, error) {
-	start := time.Now()
+	if o.Started.IsZero() {
+		o.Started = time.Now()
+	}
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	s := &search{Options: o, asked: newRecord(o), l: l, start: start, tried: map[string]int{}, predictor: fit(nil), apply: quant.ApplyCalibrated}
-	if err := s.afford(); err != nil {
-		return nil, err
-	}
+	s := &search{Options: o, asked: newRecord(o), clock: &clock{start: o.Started}, tried: map[string]int{}, predictor: fit(nil), slowness: 1, apply: quant.ApplyCalibrated}
+	s.l = s.listen(l)
 	return s, s.prepare()
 }
 
-// afford leaves out methods that are too slow for the budget: a trial and the
-// saving, each a quantization, must fit what screening leaves, with room to spare.
-// Of what is offered the fastest stays.
-func (s *search) afford() error {
+// afford leaves out what takes too long for the budget: a trial and the saving,
+// each a quantization, must fit what screening leaves, with room to spare. Of the
+// methods that are offered for a scheme the fastest stays.
+func (s *search) afford(ctx context.Context) error {
 	if s.Budget == 0 {
 		return nil
 	}
+	var err error
+	if s.slowness, err = measureSlowness(ctx, s.Base.Engine); err != nil {
+		return err
+	}
 	room := (1 - screenShare) * s.Budget.Seconds() / 3
-	seconds := map[string]float64{}
-	fastest := ""
-	for _, spec := range s.Space {
-		p, err := quant.NewPlan(s.Source, uniform(s.Source.Config, spec))
+	seconds := make([]float64, len(s.Space))
+	fastest := map[kernels.Scheme]float64{}
+	for i, spec := range s.Space {
+		p, err := s.plan(uniform(s.Source.Config, spec))
 		if err != nil {
 			return err
 		}
-		seconds[spec.Method] = max(seconds[spec.Method], p.Seconds)
-	}
-	for m, t := range seconds {
-		if m != "" && (fastest == "" || t < seconds[fastest] || t == seconds[fastest] && m < fastest) {
-			fastest = m
+		seconds[i] = s.slowness * p.Seconds
+		if t, ok := fastest[spec.Scheme()]; !ok || seconds[i] < t {
+			fastest[spec.Scheme()] = seconds[i]
 		}
 	}
 	var space []quant.Spec
-	for _, spec := range s.Space {
-		if spec.Kept() || spec.Method == fastest || seconds[spec.Method] <= room {
+	out := map[string]float64{} // seconds, by method
+	for i, spec := range s.Space {
+		if spec.Kept() || seconds[i] <= room || seconds[i] == fastest[spec.Scheme()] {
 			space = append(space, spec)
+		} else {
+			out[spec.Method] = max(out[spec.Method], seconds[i])
 		}
 	}
-	for _, m := range slices.Sorted(maps.Keys(seconds)) {
-		if m != "" && m != fastest && seconds[m] > room {
-			s.notes = append(s.notes, fmt.Sprintf("%s is left out: about %.0f s a quantization do not fit the budget", m, seconds[m]))
-		}
+	for _, m := range slices.Sorted(maps.Keys(out)) {
+		s.notes = append(s.notes, fmt.Sprintf("%s is left out: a quantization, which takes up to %.0f s, does not fit the budget", m, out[m]))
+	}
+	if len(space) == len(s.Space) {
+		return nil
 	}
 	s.Space = space
-	return nil
+	return s.prepare()
 }
 
 func (s *search) run(ctx context.Context) (Result, error) {
+	if res, ok, err := s.finished(); ok || err != nil {
+		return res, err
+	}
 	var err error
 	if s.j, s.known, err = openJournal(s.RunDir, s.asked); err != nil {
 		return Result{}, err
@@ -163,12 +175,24 @@ func (s *search) prepare() error {
 	return nil
 }
 
+// plan plans a recipe with the calibration of the run.
+func (s *search) plan(r quant.Recipe) (quant.Plan, error) {
+	var o quant.PlanOptions
+	if c := s.Calibration; c != nil {
+		o.Samples, o.Length = c.Samples, c.Length
+	}
+	return quant.PlanFor(s.Source, r, o)
+}
+
 func tensorBytes(p quant.Plan, params int64) int64 {
 	return int64(math.Round(p.BPW * float64(params) / 8))
 }
 
 func (s *search) search(ctx context.Context) error {
 	if err := s.reference(ctx); err != nil {
+		return err
+	}
+	if err := s.afford(ctx); err != nil {
 		return err
 	}
 	if err := s.speed(ctx); err != nil {
@@ -192,6 +216,27 @@ func (s *search) search(ctx context.Context) error {
 // may take; of a longer text as many windows are used as fit.
 const referenceShare = 0.08
 
+// measureSlowness says how much slower the machine is at present, with all else
+// that runs on it, than plans take it to be, by products of floats.
+func measureSlowness(ctx context.Context, eng *kernels.Engine) (float64, error) {
+	const (
+		planned = 45e9 // operations a second and thread
+		size    = 512
+		tell    = 60 * time.Millisecond
+	)
+	a, b := kernels.NewMatrix(size, size), kernels.NewMatrix(size, size)
+	work := 0.0
+	begun := time.Now()
+	for time.Since(begun) < tell {
+		if err := eng.MulTransposed(ctx, b, a, a); err != nil {
+			return 0, err
+		}
+		work += 2 * size * size * size
+	}
+	return max(1, time.Since(begun).Seconds()*planned*float64(eng.Threads())/work), nil
+}
+
+// reference measures the float model.
 func (s *search) reference(ctx context.Context) error {
 	s.l.send(Phase{"reference", "measuring the float model"})
 	judge := s.Eval
@@ -199,22 +244,22 @@ func (s *search) reference(ctx context.Context) error {
 	if s.Budget > 0 {
 		one := s.Eval
 		one.Chunks, one.CacheDir = 1, ""
-		start := time.Now()
+		begun := s.elapsed()
 		if _, err := eval.NewReference(ctx, s.Base, one, nil); err != nil {
 			return err
 		}
-		pace = time.Since(start)
+		pace = s.elapsed() - begun
 		fit := max(1, int(referenceShare*float64(s.Budget)/float64(pace)))
 		if judge.Chunks = s.Eval.Chunks; judge.Chunks == 0 || judge.Chunks > fit {
 			judge.Chunks = fit
 		}
 	}
-	start := time.Now()
+	begun := s.elapsed()
 	ref, err := eval.NewReference(ctx, s.Base, judge, func(e eval.Event) { s.l.send(e) })
 	if err != nil {
 		return err
 	}
-	s.evaluation = max(time.Since(start), pace*time.Duration(ref.Windows()))
+	s.evaluation = max(s.elapsed()-begun, pace*time.Duration(ref.Windows()))
 	if s.Budget > 0 && ref.Windows() == judge.Chunks && judge.Chunks != s.Eval.Chunks {
 		s.notes = append(s.notes, fmt.Sprintf("judged by the first %d windows of the text: more do not fit the budget", judge.Chunks))
 	}
@@ -247,22 +292,6 @@ func (s *search) conclude(ctx context.Context, stoppedBy string) (Result, error)
 			return res, errors.Join(err, s.j.finish("error", res.Choices))
 		}
 	}
-	res.Seconds = time.Since(s.start).Seconds()
+	res.Seconds = s.elapsed().Seconds()
 	return res, s.j.finish(stoppedBy, res.Choices)
-}
-
-// save writes the best model. It is not cancelled with the search: the point of
-// cancelling is to keep what was found.
-func (s *search) save(res *Result) error {
-	s.l.send(Phase{"saving", "writing the best model"})
-	evaluation := map[string]any{"text": s.Eval.Text.Name, "text_sha256": s.Eval.Text.SHA256, "ctx": s.ref.Result.Ctx, "goal": s.Goal,
-		"trial": res.Best, "base_ppl": res.BasePPL, "choices": res.Choices, "notes": res.Notes}
-	_, err := quant.Run(context.Background(), quant.Options{Engine: s.Base.Engine, Source: s.Source, Recipe: res.Best.Recipe, Out: s.Out,
-		Calibration: s.Calibration, Evaluation: evaluation, Restart: true}, func(e quant.Event) { s.l.send(e) })
-	if err != nil {
-		return err
-	}
-	res.Path = s.Out
-	s.l.send(Saved{s.Out})
-	return nil
 }

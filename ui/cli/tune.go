@@ -65,11 +65,11 @@ interrupted goes on where it stopped when the same command is given again.`,
 	cmd.Flags().StringVar(&r.Goal, "goal", "", "largest increase of perplexity over the float model (default 1%, or none with --bpw, --size, --min-tps or --max-rss)")
 	cmd.Flags().Float64Var(&r.BPW, "bpw", 0, "most bits per weight, over everything stored")
 	cmd.Flags().StringVar(&r.Size, "size", "", "largest weights file, in bytes or as 500MB")
-	cmd.Flags().Float64Var(&r.MinTPS, "min-tps", 0, "least speed of decoding on this machine, in tokens a second")
+	cmd.Flags().Float64Var(&r.MinTPS, "min-tps", 0, "least speed of decoding on this machine, in tokens a second, as predicted from the kernels' measurements")
 	cmd.Flags().StringVar(&r.MaxRSS, "max-rss", "", "most memory to run in, in bytes or as 2GB")
 	cmd.Flags().StringVar(&r.Options, "options", "", fmt.Sprintf("ways to store a matrix, with commas between (default %q)", tune.DefaultSpace))
 	cmd.Flags().BoolVar(&r.Fused, "fused", false, "store q, k and v of a layer alike, and gate and up")
-	cmd.Flags().DurationVar(&r.Budget, "budget", 0, "wall-clock time, saving included, as 10m (default: until the search is done)")
+	cmd.Flags().DurationVar(&r.Budget, "budget", 0, "wall-clock time, loading and saving included, as 10m (default: until the search is done)")
 	cmd.Flags().IntVar(&r.Trials, "trials", 0, "most trials (default: until the search is done)")
 	cmd.Flags().BoolVar(&resume, "resume", false, "go on with an earlier run of the same options; an error if there is none")
 	return cmd
@@ -140,6 +140,7 @@ func (a *app) tune(ctx context.Context, r tuneRequest, resume bool) error {
 	if err != nil {
 		return err
 	}
+	o.Started = time.Now()
 	l, err := a.load(ctx, r.Model)
 	if err != nil {
 		return err
@@ -201,7 +202,7 @@ func (a *app) tune(ctx context.Context, r tuneRequest, resume bool) error {
 
 func tuneText(w io.Writer, r tune.Result) {
 	fmt.Fprintf(w, "\n%-12s %d in %s, ended by: %s\n", "trials", len(r.Trials), term.Seconds(r.Seconds), r.StoppedBy)
-	fmt.Fprintln(w, "front        (smallest first; ★ is the one saved)")
+	fmt.Fprintln(w, "front        (smallest first; ★ is the one saved; speeds are predicted from the kernels' measurements)")
 	for _, p := range r.Front {
 		mark := " "
 		if p.Trial == r.Best.ID {

@@ -1,0 +1,109 @@
+package tune
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+
+	"nibble/model"
+	"nibble/quant"
+)
+
+// evaluation is what the report of a saved model tells of the search.
+type evaluation struct {
+	Fingerprint string   `json:"fingerprint"` // of the run, as Record has it
+	Text        string   `json:"text"`
+	TextSHA256  string   `json:"text_sha256"`
+	Ctx         int      `json:"ctx"`
+	Goal        float64  `json:"goal"`
+	Reached     bool     `json:"reached"`
+	Advice      string   `json:"advice,omitempty"`
+	StoppedBy   string   `json:"stopped_by"`
+	Trial       *Trial   `json:"trial"`
+	BasePPL     float64  `json:"base_ppl"`
+	Choices     []Choice `json:"choices"`
+	Notes       []string `json:"notes"`
+	Seconds     float64  `json:"seconds"` // of the search
+}
+
+// save writes the best model. It is not cancelled with the search: the point of
+// cancelling is to keep what was found.
+func (s *search) save(res *Result) error {
+	s.l.send(Phase{"saving", "writing the best model"})
+	e := evaluation{Fingerprint: s.asked.Fingerprint, Text: s.Eval.Text.Name, TextSHA256: s.Eval.Text.SHA256, Ctx: s.ref.Result.Ctx, Goal: s.Goal,
+		Reached: res.Reached, Advice: res.Advice, StoppedBy: res.StoppedBy, Trial: res.Best, BasePPL: res.BasePPL, Choices: res.Choices, Notes: res.Notes,
+		Seconds: s.elapsed().Seconds()}
+	_, err := quant.Run(context.Background(), quant.Options{Engine: s.Base.Engine, Source: s.Source, Recipe: res.Best.Recipe, Out: s.Out,
+		Calibration: s.Calibration, Evaluation: e, Restart: true}, func(e quant.Event) { s.l.send(e) })
+	if err != nil {
+		return err
+	}
+	res.Path = s.Out
+	s.l.send(Saved{s.Out})
+	return nil
+}
+
+// finished returns the result of this very run if its model is saved already. An
+// output directory with anything else in it is an error.
+func (s *search) finished() (Result, bool, error) {
+	if s.Out == "" {
+		return Result{}, false, nil
+	}
+	occupied := model.CheckOutput(s.Out)
+	if occupied == nil {
+		return Result{}, false, nil
+	}
+	e, ok := savedBy(s.Out)
+	if !ok || e.Fingerprint != s.asked.Fingerprint {
+		return Result{}, false, occupied
+	}
+	res := Result{BasePPL: e.BasePPL, Trials: []Trial{*e.Trial}, Best: e.Trial, Goal: e.Goal, Reached: e.Reached, StoppedBy: e.StoppedBy, Advice: e.Advice,
+		Choices: e.Choices, Notes: append(e.Notes, "this run was finished before and is not searched again: remove the output, or give another, to go on"),
+		Path: s.Out, Seconds: e.Seconds}
+	if err := s.catchUp(&res); err != nil {
+		return Result{}, false, err
+	}
+	res.Front = Front(res.Trials)
+	s.l.send(Saved{s.Out})
+	return res, true, nil
+}
+
+// catchUp takes the trials of a finished run from its journal, which it closes if
+// the run was killed before it could.
+func (s *search) catchUp(res *Result) error {
+	if s.RunDir == "" {
+		return nil
+	}
+	run, err := LoadRun(s.RunDir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && run.Fingerprint != s.asked.Fingerprint {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if len(run.Trials) > 0 {
+		res.Trials = run.Trials
+	}
+	if run.StoppedBy != "" {
+		return nil
+	}
+	j, _, err := openJournal(s.RunDir, run)
+	if err != nil {
+		return err
+	}
+	return j.finish(res.StoppedBy, res.Choices)
+}
+
+// savedBy reads what a directory's report tells of a search; ok is false if that
+// is nothing.
+func savedBy(dir string) (e evaluation, ok bool) {
+	report, err := quant.ReadReport(dir)
+	if err != nil {
+		return e, false
+	}
+	data, err := json.Marshal(report.Evaluation)
+	if err != nil || json.Unmarshal(data, &e) != nil {
+		return e, false
+	}
+	return e, e.Fingerprint != "" && e.Trial != nil
+}
