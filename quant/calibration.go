@@ -15,7 +15,6 @@ import (
 
 	"nibble/model"
 	"nibble/model/chat"
-	"nibble/model/demo"
 	"nibble/model/tokenizer"
 )
 
@@ -24,11 +23,11 @@ var ErrCalibration = errors.New("cannot calibrate")
 
 // Calibration is the text that methods measure a model's activations with.
 type Calibration struct {
-	Name   string `json:"name"`   // of the text
-	SHA256 string `json:"sha256"` // of the text
-	Seed   uint64 `json:"seed"`
-	Length int    `json:"length"` // tokens of a sample
-	Note   string `json:"note,omitempty"`
+	Name   string   `json:"name"`   // of the text
+	SHA256 string   `json:"sha256"` // of the text
+	Seed   uint64   `json:"seed"`
+	Length int      `json:"length"`          // tokens of a sample
+	Notes  []string `json:"notes,omitempty"` // what one should know of it
 
 	Samples int       `json:"samples"`
 	Tokens  [][]int32 `json:"-"`
@@ -38,8 +37,8 @@ type Calibration struct {
 type CalibrationOptions struct {
 	Name    string
 	Text    []byte // plain, or JSON lines with "text", "messages" or "conversations"; nil is a built-in text
-	Samples int    // 32 if 0; see Recipe.Samples
-	Length  int    // tokens of a sample; 512, or the model's context if that is less, if 0
+	Samples int    // 32 if 0; see Recipe.Samples. Fewer if the text gives no more, which a note tells
+	Length  int    // tokens of a sample, 2 at least; 512 if 0; the model's context if that is less
 	Seed    uint64
 }
 
@@ -54,14 +53,14 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 	if ck.Tokenizer == nil {
 		return nil, fmt.Errorf("%s: %w: there is no tokenizer", ck.Ref, ErrCalibration)
 	}
-	if o.Samples < 0 || o.Length < 0 {
-		return nil, fmt.Errorf("%w: %d samples of %d tokens", ErrCalibration, o.Samples, o.Length)
+	if o.Samples < 0 || o.Length < 0 || o.Length == 1 {
+		return nil, fmt.Errorf("%w: %d samples of %d tokens: there must be one of two tokens at least", ErrCalibration, o.Samples, o.Length)
 	}
 	c := &Calibration{Name: o.Name, Seed: o.Seed, Samples: o.Samples, Length: o.Length}
 	if o.Text == nil {
-		c.Name, o.Text = "built-in stories", demo.CalibText()
-		if ck.Ref != "demo" {
-			c.Note = "calibrated with the built-in stories; text like your own use (--calib FILE) is better"
+		var note string
+		if c.Name, o.Text, note = defaultText(ck); note != "" {
+			c.Notes = append(c.Notes, note)
 		}
 	}
 	if c.Samples == 0 {
@@ -85,7 +84,10 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 		return nil, fmt.Errorf("%s: %w: %d tokens are less than a sample of %d: give more text or a shorter --length", c.Name, ErrCalibration, len(ids), body)
 	}
 	places := rand.New(rand.NewPCG(c.Seed, 0)).Perm(len(ids) / body)
-	c.Samples = min(c.Samples, len(places))
+	if c.Samples > len(places) {
+		c.Notes = append(c.Notes, fmt.Sprintf("%s gives %d samples of %d tokens, not %d", c.Name, len(places), c.Length, c.Samples))
+		c.Samples = len(places)
+	}
 	for _, p := range places[:c.Samples] {
 		c.Tokens = append(c.Tokens, append(append([]int32{}, prefix...), ids[p*body:(p+1)*body]...))
 	}

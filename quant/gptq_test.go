@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"nibble/kernels"
@@ -304,11 +305,15 @@ func TestCalibration(t *testing.T) {
 	}
 	b, _ := NewCalibration(ck, CalibrationOptions{Samples: 4, Length: 32, Seed: 1})
 	c, _ := NewCalibration(ck, CalibrationOptions{Samples: 4, Length: 32, Seed: 2})
-	if len(a.Tokens) != 4 || len(a.Tokens[0]) != 32 || a.Note != "" {
-		t.Errorf("%d samples of %d, note %q", len(a.Tokens), len(a.Tokens[0]), a.Note)
+	if len(a.Tokens) != 4 || len(a.Tokens[0]) != 32 || len(a.Notes) > 0 {
+		t.Errorf("%d samples of %d, notes %q", len(a.Tokens), len(a.Tokens[0]), a.Notes)
 	}
 	if !slices.EqualFunc(a.Tokens, b.Tokens, slices.Equal) || slices.EqualFunc(a.Tokens, c.Tokens, slices.Equal) {
 		t.Error("the seed does not decide the samples")
+	}
+	most, err := NewCalibration(ck, CalibrationOptions{Name: "t", Text: []byte(strings.Repeat("A dog and a cat. ", 100)), Samples: 1000, Length: 64})
+	if err != nil || most.Samples >= 1000 || most.Samples != len(most.Tokens) || len(most.Notes) != 1 || !strings.Contains(most.Notes[0], "not 1000") {
+		t.Errorf("a short text: %+v, %v", most, err)
 	}
 	lines := "{\"text\": \"Once upon a time there was a dog.\"}\n\n{\"messages\": [{\"role\": \"user\", \"content\": \"And a cat?\"}]}\n"
 	got, _, err := calibrationText([]byte(lines), nil)
@@ -333,6 +338,7 @@ func TestCalibration(t *testing.T) {
 		"broken lines":     {Name: "t", Text: []byte("{\"text\": \"a\"}\n{")},
 		"nothing in lines": {Name: "t", Text: []byte("{\"x\": 1}")},
 		"negative samples": {Samples: -1},
+		"single tokens":    {Length: 1},
 		"empty":            {Name: "t", Text: []byte(" \n")},
 		"binary":           {Name: "t", Text: []byte("text\x00and more")},
 		"not UTF-8":        {Name: "t", Text: []byte("caf\xe9 and more")},

@@ -1,7 +1,6 @@
 package quant
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -124,8 +123,8 @@ func (r Recipe) calibrate(c model.Config, samples, length int, rates Rates) (sec
 
 // PlanOptions is what an estimate depends on beyond model and recipe.
 type PlanOptions struct {
-	Rates           Rates // of this machine; zero for those of a typical one
-	Samples, Length int   // of the calibration; its defaults if 0
+	Rates       Rates        // of this machine; zero for those of a typical one
+	Calibration *Calibration // NewCalibration's defaults if nil
 }
 
 // NewPlan works out the plan for a typical machine; it reads no weights.
@@ -168,7 +167,11 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 	}
 	p.Substitutions = append(p.Substitutions, awqNotes(ck.Config, p.Modules)...)
 	if r.Calibrated(ck.Config) {
-		samples, length := cmp.Or(o.Samples, r.Samples(ck.Config)), min(cmp.Or(o.Length, defaultLength), ck.ContextLen())
+		samples, length := r.Samples(ck.Config), min(defaultLength, ck.ContextLen())
+		if c := o.Calibration; c != nil {
+			samples, length = c.Samples, c.Length
+			p.Substitutions = append(p.Substitutions, c.Notes...)
+		}
 		seconds, bytes := r.calibrate(ck.Config, samples, length, o.Rates)
 		p.Seconds += seconds
 		largest += bytes + bytes*7/10 + calibrationRSS // the most that is not collected yet

@@ -108,7 +108,7 @@ func TestPlanFollowsRates(t *testing.T) {
 	if fast.Seconds >= base.Seconds || fast.PeakRSSBytes != base.PeakRSSBytes || fast.SizeBytes != base.SizeBytes {
 		t.Errorf("one thread %+v, four %+v", base, fast)
 	}
-	small := plan(PlanOptions{Rates: slow, Samples: 4, Length: 64})
+	small := plan(PlanOptions{Rates: slow, Calibration: &Calibration{Samples: 4, Length: 64}})
 	if small.Seconds >= base.Seconds || small.PeakRSSBytes >= base.PeakRSSBytes {
 		t.Errorf("a small calibration takes %g s and %d bytes, a large one %g s and %d", small.Seconds, small.PeakRSSBytes, base.Seconds, base.PeakRSSBytes)
 	}

@@ -283,11 +283,7 @@ func (j *job) prepare() (err error) {
 			return err
 		}
 	}
-	var o PlanOptions
-	if j.calibration != nil {
-		o.Samples, o.Length = j.calibration.Samples, j.calibration.Length
-	}
-	j.plan, err = PlanFor(j.ck, j.recipe, o)
+	j.plan, err = PlanFor(j.ck, j.recipe, PlanOptions{Calibration: j.calibration})
 	return err
 }
 

@@ -177,11 +177,7 @@ func (s *search) prepare() error {
 
 // plan plans a recipe with the calibration of the run.
 func (s *search) plan(r quant.Recipe) (quant.Plan, error) {
-	var o quant.PlanOptions
-	if c := s.Calibration; c != nil {
-		o.Samples, o.Length = c.Samples, c.Length
-	}
-	return quant.PlanFor(s.Source, r, o)
+	return quant.PlanFor(s.Source, r, quant.PlanOptions{Calibration: s.Calibration})
 }
 
 func tensorBytes(p quant.Plan, params int64) int64 {

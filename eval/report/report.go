@@ -129,7 +129,7 @@ func (r *Report) clean(f func(string) string) {
 		*t = f(*t)
 	}
 	if r.Calibration != nil {
-		r.Calibration.Name, r.Calibration.Note = f(r.Calibration.Name), f(r.Calibration.Note)
+		r.Calibration.Name, r.Calibration.Notes = f(r.Calibration.Name), list(r.Calibration.Notes)
 	}
 	r.Notes, r.Remarks = list(r.Notes), list(r.Remarks)
 	r.Tasks, r.WorstTokens = append([]eval.TaskResult(nil), r.Tasks...), append([]eval.WorstToken(nil), r.WorstTokens...)

@@ -76,7 +76,14 @@ func TestMistakes(t *testing.T) {
 		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "w5"}, ExitUsage, "5 bits"},
 		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--calib", "x.txt"}, ExitUsage, "--calib has no use"},
 		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "q4-gptq", "--calib", "no/such.txt"}, ExitFailed, "no/such.txt"},
-		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "q4-gptq", "--samples", "-1"}, ExitUsage, "--samples"},
+		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "q4-gptq", "--samples", "-1"}, ExitUsage, "\"--samples\" flag: it must be at least 1"},
+		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "q4-gptq", "--samples", "0"}, ExitUsage, "at least 1"},
+		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "q4-gptq", "--samples", "many"}, ExitUsage, "it must be a number"},
+		{[]string{"plan", "demo", "--recipe", "q4-gptq", "--samples", "-1"}, ExitUsage, "at least 1"},
+		{[]string{"plan", "demo", "--recipe", "q4-gptq", "--length", "1"}, ExitUsage, "at least 2"},
+		{[]string{"plan", "demo", "--recipe", "q4-gptq", "--calib", "no/such.txt"}, ExitFailed, "no/such.txt"},
+		{[]string{"plan", "demo", "--calib", "x.txt"}, ExitUsage, "--calib has no use"},
+		{[]string{"tune", "demo", "-o", filepath.Join(empty, "q"), "--samples", "0"}, ExitUsage, "at least 1"},
 		{[]string{"runs", "show", "no-such-run"}, ExitFailed, "no-such-run"},
 	} {
 		code, out, errs := nibble("", c.args...)

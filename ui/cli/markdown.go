@@ -177,6 +177,9 @@ func (d *document) provenance(r report.Report) {
 	}
 	if c := r.Calibration; c != nil {
 		d.row("calibration", fmt.Sprintf("%s, %d samples of %d tokens, seed %d, SHA-256 %s", md(c.Name), c.Samples, c.Length, c.Seed, md(c.SHA256)))
+		for _, n := range c.Notes {
+			d.row("", md(n))
+		}
 	}
 	d.row("text", fmt.Sprintf("%s, SHA-256 %s", md(r.Text), r.TextSHA256))
 	d.row("windows", fmt.Sprintf("%d tokens, the second half scored: %d tokens", r.Ctx, r.Tokens))

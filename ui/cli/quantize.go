@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -49,11 +50,15 @@ about a second, how fast that does each kind of work; --refresh measures again.`
 				return err
 			}
 			defer eng.Close()
+			cal, err := calib.calibration(ck, r)
+			if err != nil {
+				return err
+			}
 			rates, err := quant.MeasureRates(cmd.Context(), eng, cacheDir(), a.refresh, func(e quant.Event) { a.report.event(e) })
 			if err != nil {
 				return err
 			}
-			p, err := quant.PlanFor(ck, r, quant.PlanOptions{Rates: rates, Samples: calib.Samples, Length: calib.Length})
+			p, err := quant.PlanFor(ck, r, quant.PlanOptions{Rates: rates, Calibration: cal})
 			if err != nil {
 				return err
 			}
@@ -63,7 +68,7 @@ about a second, how fast that does each kind of work; --refresh measures again.`
 	}
 	cmd.Flags().StringVar(&recipe, "recipe", "", recipeHelp)
 	cmd.Flags().BoolVar(&a.refresh, "refresh", false, "measure this machine again")
-	calib.addSize(cmd)
+	calib.add(cmd)
 	return cmd
 }
 
@@ -109,16 +114,37 @@ type calibFlags struct {
 }
 
 func (f *calibFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON lines (\"text\", \"messages\" or \"conversations\") to calibrate imatrix, awq, gptq and autoround with (default: built-in stories)")
-	f.addSize(cmd)
+	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON lines (\"text\", \"messages\" or \"conversations\") to calibrate imatrix, awq, gptq and autoround with (default: a built-in text)")
+	cmd.Flags().Var(atLeast{&f.Samples, 1}, "samples", "stretches of the calibration text to use (default: 32, and 128 for autoround-best)")
+	cmd.Flags().Var(atLeast{&f.Length, 2}, "length", "tokens of a stretch, at most the model's context (default: 512)")
 	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "which stretches")
 }
 
-// addSize adds those that change what calibrating costs.
-func (f *calibFlags) addSize(cmd *cobra.Command) {
-	cmd.Flags().IntVar(&f.Samples, "samples", 0, "stretches of the calibration text to use (default: 32, and 128 for autoround-best)")
-	cmd.Flags().IntVar(&f.Length, "length", 512, "tokens of a stretch, at most the model's context")
+// atLeast is the value of a flag that must not be below a number when it is given;
+// 0, as it begins, is the default.
+type atLeast struct {
+	value *int
+	least int
 }
+
+// String implements pflag.Value.
+func (f atLeast) String() string {
+	if f.value == nil || *f.value == 0 {
+		return ""
+	}
+	return strconv.Itoa(*f.value)
+}
+
+// Set implements pflag.Value.
+func (f atLeast) Set(s string) (err error) {
+	if *f.value, err = strconv.Atoi(s); err == nil && *f.value < f.least {
+		err = fmt.Errorf("it must be at least %d", f.least)
+	}
+	return err
+}
+
+// Type implements pflag.Value.
+func (f atLeast) Type() string { return "int" }
 
 // calibration reads the text if the recipe needs one.
 func (f *calibFlags) calibration(ck *model.Checkpoint, r quant.Recipe) (*quant.Calibration, error) {
@@ -133,9 +159,6 @@ func (f *calibFlags) calibration(ck *model.Checkpoint, r quant.Recipe) (*quant.C
 
 // read draws the samples, so many unless told otherwise.
 func (f *calibFlags) read(ck *model.Checkpoint, samples int) (*quant.Calibration, error) {
-	if f.Samples < 0 || f.Length < 2 {
-		return nil, usagef("--samples must be positive (0 is the recipe's default) and --length at least 2")
-	}
 	o := quant.CalibrationOptions{Samples: cmp.Or(f.Samples, samples), Length: f.Length, Seed: f.Seed}
 	if f.Path != "" {
 		text, err := os.ReadFile(f.Path)
@@ -145,6 +168,16 @@ func (f *calibFlags) read(ck *model.Checkpoint, samples int) (*quant.Calibration
 		o.Name, o.Text = f.Path, text
 	}
 	return quant.NewCalibration(ck, o)
+}
+
+// remarkCalibration says what could surprise about a calibration, before work.
+func (a *app) remarkCalibration(c *quant.Calibration) {
+	if c == nil {
+		return
+	}
+	for _, n := range c.Notes {
+		fmt.Fprintf(a.err, "note: %s\n", term.CleanLine(n))
+	}
 }
 
 func (a *app) quantizeCmd() *cobra.Command {
@@ -177,6 +210,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 			if err != nil {
 				return err
 			}
+			a.remarkCalibration(cal)
 			res, err := quant.Run(cmd.Context(), quant.Options{Engine: eng, Source: ck, Recipe: r, Out: out, Calibration: cal, Restart: restart, Force: force}, func(e quant.Event) { a.report.event(e) })
 			if err != nil {
 				return err
@@ -192,9 +226,6 @@ an interruption, or a crash, the same command goes on from there, to the same by
 				fmt.Fprintf(w, "size            %s, %.3f bits per weight, from %s\n", term.Bytes(res.SizeBytes), res.BPW, term.Bytes(ck.Bytes()))
 				if cal != nil {
 					fmt.Fprintf(w, "calibrated      %d samples of %d tokens of %s\n", cal.Samples, cal.Length, term.CleanLine(cal.Name))
-					if cal.Note != "" {
-						fmt.Fprintf(w, "note            %s\n", cal.Note)
-					}
 				}
 				for _, m := range res.Report.Modules {
 					if m.Note != "" {

@@ -157,6 +157,7 @@ func (a *app) tune(ctx context.Context, r tuneRequest, resume bool) error {
 	if o.Calibration, err = r.Calib.read(l.ck, 0); err != nil {
 		return err
 	}
+	a.remarkCalibration(o.Calibration)
 	o.Source, o.Base, o.CacheDir = l.ck, l.m, cacheDir()
 	for _, path := range []*string{&r.Out, &r.Text, &r.Calib.Path} {
 		if *path != "" {

@@ -76,6 +76,11 @@ func (p *modelPage) about() []string {
 	for _, n := range m.notes {
 		lines = append(lines, line("note", "%s", n))
 	}
+	if c := m.report.Calibration; c != nil {
+		for _, n := range c.Notes {
+			lines = append(lines, line("note", "%s", term.CleanLine(n)))
+		}
+	}
 	for i := len(m.results) - 1; i >= 0 && i >= len(m.results)-4; i-- {
 		e := m.results[i]
 		lines = append(lines, "", line("evaluated", "%s", th.title.Render(e.what)), line("perplexity", "%.4f ± %.4f", e.PPL, e.PPLSE))
