@@ -19,9 +19,10 @@ var compare = flag.Bool("compare", false, "compare tuned recipes with those made
 
 // TestCompare measures, on text that the search has not seen, tuned recipes against
 // the best that are made by hand at the same size: uniform ones, with the embedding
-// alike, in 8 bits or kept, and those with the first and the last layer in 8 bits.
+// alike, in 8 bits or kept, and those with the first and the last layer in 8 bits;
+// both by the same method.
 //
-//	go test ./tune -run TestCompare -compare -v -timeout 60m
+//	go test ./tune -run TestCompare/demo/gptq -compare -v -timeout 60m
 func TestCompare(t *testing.T) {
 	if !*compare {
 		t.Skip("takes minutes: -compare runs it")
@@ -41,7 +42,11 @@ func TestCompare(t *testing.T) {
 				}
 			}
 			half := len(c.text) / 2
-			compareWith(t, c.ref, eval.NewText("first half", c.text[:half]), eval.NewText("second half", c.text[half:]))
+			for _, method := range []string{quant.GPTQ, quant.AutoRound} {
+				t.Run(method, func(t *testing.T) {
+					compareWith(t, c.ref, method, eval.NewText("first half", c.text[:half]), eval.NewText("second half", c.text[half:]))
+				})
+			}
 		})
 	}
 }
@@ -54,11 +59,15 @@ type byHand struct {
 	eval.Result
 }
 
-func compareWith(t *testing.T, ref string, seen, held eval.Text) {
+func compareWith(t *testing.T, ref, method string, seen, held eval.Text) {
 	ctx := context.Background()
 	o := optionsFor(t, ref, 0)
 	o.Eval.Text = seen
 	o.CacheDir = t.TempDir()
+	var err error
+	if o.Space, err = ParseSpace(fmt.Sprintf("w4 g32/g64/g128/channel sym/asym gptq/%s, w8 g32/g128/channel sym rtn, keep", method)); err != nil {
+		t.Fatal(err)
+	}
 	judge, err := eval.NewReference(ctx, o.Base, eval.Options{Text: held}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +88,7 @@ func compareWith(t *testing.T, ref string, seen, held eval.Text) {
 		return p, res
 	}
 	var hands []byHand
-	for _, h := range handmade(t, o.Source.Config) {
+	for _, h := range handmade(t, method, o.Source.Config) {
 		h.plan, h.Result = measure(h.recipe)
 		hands = append(hands, h)
 		t.Logf("%-44s %9d bytes %.3f bpw  KLD %.5f ± %.5f  loss %+.2f %%", h.name, h.plan.SizeBytes, h.plan.BPW, h.KLDMean, h.KLDSE, 100*(h.PPLRatio-1))
@@ -134,7 +143,7 @@ func compareWith(t *testing.T, ref string, seen, held eval.Text) {
 	}
 }
 
-func handmade(t *testing.T, c model.Config) []byHand {
+func handmade(t *testing.T, method string, c model.Config) []byHand {
 	t.Helper()
 	var out []byHand
 	parse := func(name, s string) {
@@ -151,7 +160,8 @@ func handmade(t *testing.T, c model.Config) []byHand {
 		}
 		return s
 	}
-	for _, spec := range []string{"w4 channel sym gptq", "w4 g128 sym gptq", "w4 g64 sym gptq", "w4 g32 sym gptq", "w4 g32 asym gptq"} {
+	for _, scheme := range []string{"w4 channel sym", "w4 g128 sym", "w4 g64 sym", "w4 g32 sym", "w4 g32 asym"} {
+		spec := scheme + " " + method
 		const eight = "w8 g32 sym rtn"
 		parse("uniform "+spec, spec+head(spec))
 		parse("uniform "+spec+", embedding 8 bits", spec+head(eight))

@@ -9,6 +9,7 @@ import (
 
 	"nibble/eval"
 	"nibble/quant"
+	rt "nibble/runtime"
 )
 
 // The search for the goal ends after so many trials, or when what passed is so
@@ -20,17 +21,11 @@ const (
 
 // confirm measures recipes of the predicted front.
 func (s *search) confirm(ctx context.Context) error {
-	s.l.send(Phase{"tuned", "recipes of the predicted front, measured"})
-	var err error
-	if s.Goal > 0 {
-		if err = s.reach(ctx); err == nil {
-			err = s.compare(ctx)
-		}
-		if err == nil {
-			err = s.descend(ctx)
-		}
-	} else {
-		err = s.settle(ctx)
+	s.reserve = s.refining()
+	err := s.firstly(ctx)
+	if errors.Is(err, errBudget) && s.reserve > 0 || err == nil {
+		s.reserve = 0
+		err = s.refine(ctx)
 	}
 	if err != nil {
 		return err
@@ -39,13 +34,28 @@ func (s *search) confirm(ctx context.Context) error {
 	return s.extend(ctx)
 }
 
-// reach looks for the smallest recipe within the goal: between the largest sum of
-// divergences that passed and the smallest that missed, where the predictor
-// expects the goal.
-func (s *search) reach(ctx context.Context) error {
+// firstly finds the best that is not refined.
+func (s *search) firstly(ctx context.Context) error {
+	s.l.send(Phase{"tuned", "recipes of the predicted front, measured"})
+	if s.Goal == 0 {
+		return s.settle(ctx)
+	}
+	if err := s.reach(ctx, s.always, maxConfirm); err != nil {
+		return err
+	}
+	if err := s.compare(ctx); err != nil {
+		return err
+	}
+	return s.descend(ctx)
+}
+
+// reach looks for the smallest recipe within the goal, refined or not: between the
+// largest sum of divergences that passed and the smallest that missed, where the
+// predictor expects the goal.
+func (s *search) reach(ctx context.Context, refined bool, tries int) error {
 	var pass, miss []int // picks
-	for range maxConfirm {
-		sum := s.predictor.sum(s.Goal)
+	for range tries {
+		sum := s.predictorOf(refined).sum(s.Goal)
 		low, high := s.sum(pass), s.sum(miss)
 		switch {
 		case pass != nil && miss != nil:
@@ -67,10 +77,17 @@ func (s *search) reach(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
+		phase := "tuned"
+		if refined && !s.always {
+			phase = "refined"
+			if c, err = s.build(c.pick, true); err != nil {
+				return err
+			}
+		}
 		if _, done := s.tried[c.recipe.String()]; done {
 			return nil
 		}
-		t, err := s.try(ctx, "tuned", c)
+		t, err := s.try(ctx, phase, c)
 		if err != nil {
 			return err
 		}
@@ -98,7 +115,7 @@ const hopeful = 1.5
 // missed.
 func (s *search) compare(ctx context.Context) error {
 	s.l.send(Phase{"uniform", "smaller recipes that store all matrices alike"})
-	for _, spec := range s.Space {
+	for _, spec := range s.screened {
 		if spec.Kept() {
 			continue
 		}
@@ -232,8 +249,13 @@ func (s *search) pickOf(r quant.Recipe) (pick []int, ok bool) {
 	for _, c := range s.classes {
 		at := -1
 		m := c.modules[0]
+		is := comesTo(m, r.For(m))
+		in := comesTo(m, standIn(r.For(m)))
 		for j, o := range c.options {
-			if comesTo(m, o.spec) == comesTo(m, r.For(m)) {
+			switch of := comesTo(m, o.spec); {
+			case of == is:
+				at = j
+			case is != in && of.Scheme() == in.Scheme() && (at < 0 || c.kld(j) < c.kld(at)): // what the solver would have refined
 				at = j
 			}
 		}
@@ -248,9 +270,10 @@ func (s *search) pickOf(r quant.Recipe) (pick []int, ok bool) {
 // learn fits the predictor to the trials so far.
 func (s *search) learn() {
 	var all []evidence
-	for i, e := range s.evidence {
-		e.sum = s.sum(s.picks[i])
-		all = append(all, e)
+	for _, e := range s.evidence {
+		if !e.refined || s.always {
+			all = append(all, e)
+		}
 	}
 	s.predictor = fit(all)
 }
@@ -260,7 +283,7 @@ func (s *search) left() time.Duration {
 	if s.Budget == 0 {
 		return math.MaxInt64
 	}
-	return s.Budget - s.elapsed() - s.saving
+	return s.Budget - s.elapsed() - s.saving - s.reserve
 }
 
 // try measures a candidate, or recalls it. It is not begun when it cannot end in
@@ -293,16 +316,14 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 	if recalled {
 		old.ID, old.Phase, old.Predicted, old.DecodeTPS = t.ID, phase, t.Predicted, t.DecodeTPS
 		t = s.judged(old)
-		if t.measured() {
-			if err := s.inContext(ctx, nil, c); err != nil {
-				return nil, err
-			}
-		}
 	} else {
 		begun := s.elapsed()
 		if err := s.measure(ctx, &t, c); err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
+			}
+			if errors.Is(err, context.DeadlineExceeded) {
+				return nil, errBudget
 			}
 			if errors.Is(err, quant.ErrNotFinite) {
 				return nil, err // every trial would fail
@@ -325,7 +346,7 @@ func (s *search) record(t Trial, c candidate) {
 	s.tried[c.recipe.String()] = len(s.trials)
 	s.trials = append(s.trials, t)
 	if t.KLD > 0 && t.State != Failed && t.State != Untested {
-		s.picks, s.evidence = append(s.picks, c.pick), append(s.evidence, evidence{kld: t.KLD, ln: math.Log(t.PPLRatio), lnSE: t.PPLRatioSE / t.PPLRatio})
+		s.evidence = append(s.evidence, evidence{sum: c.sum, kld: t.KLD, ln: math.Log(t.PPLRatio), lnSE: t.PPLRatioSE / t.PPLRatio, refined: c.refined})
 		s.learn()
 	}
 	s.l.send(TrialDone{t, Best(s.trials), Front(s.trials)})
@@ -335,9 +356,21 @@ func (s *search) record(t Trial, c candidate) {
 // hopeless is how many standard errors beyond the goal end a trial early.
 const hopeless = 4
 
+// applied quantizes, no longer than there is time if there is something to save
+// already.
+func (s *search) applied(ctx context.Context, r quant.Recipe) (*rt.Model, error) {
+	if s.Budget > 0 && len(s.trials) > 0 {
+		limited, cancel := context.WithTimeout(ctx, s.left())
+		defer cancel()
+		ctx = limited
+	}
+	m, _, err := s.apply(ctx, s.Base, s.Source, r, s.Calibration, nil)
+	return m, err
+}
+
 func (s *search) measure(ctx context.Context, t *Trial, c candidate) error {
 	begun := s.elapsed()
-	m, _, err := s.apply(ctx, s.Base, s.Source, t.Recipe, s.Calibration, nil)
+	m, err := s.applied(ctx, t.Recipe)
 	if err != nil {
 		return err
 	}
@@ -353,7 +386,7 @@ func (s *search) measure(ctx context.Context, t *Trial, c candidate) error {
 			return false
 		}
 		late = s.left() < 0
-		return late || s.Goal > 0 && t.Phase == "tuned" && t.Windows >= 4 && r.PPLRatio-hopeless*r.PPLRatioSE > 1+s.Goal
+		return late || s.Goal > 0 && (t.Phase == "tuned" || t.Phase == "refined") && t.Windows >= 4 && r.PPLRatio-hopeless*r.PPLRatioSE > 1+s.Goal
 	})
 	stopped := errors.Is(err, eval.ErrStopped)
 	if err != nil && !stopped {
@@ -369,7 +402,7 @@ func (s *search) measure(ctx context.Context, t *Trial, c candidate) error {
 		return nil
 	}
 	*t = s.judged(*t)
-	return s.inContext(ctx, m, c)
+	return nil
 }
 
 // saving is how long writing a model is expected to take after quantizing it in
@@ -418,7 +451,7 @@ func (s *search) advice(best Trial) string {
 	}
 	free := *s
 	free.MaxBPW, free.MaxBytes, free.MinTPS, free.MaxRSS = 0, 0, 0, 0
-	c, err := free.smallest(s.predictor.sum(s.Goal))
+	c, err := free.smallest(s.predictorOf(len(s.refiners) > 0).sum(s.Goal))
 	if err != nil {
 		return text + ": nothing that is offered is predicted to reach it"
 	}

@@ -12,8 +12,8 @@ func (s *search) explain(t Trial) []Choice {
 	if !ok {
 		return nil
 	}
-	whole := s.sum(pick)
-	next := 0.0 // the most that a byte more would save, of all matrices
+	whole := s.sum(pick) // before it was refined, if it was: the shares are the same
+	next := 0.0          // the most that a byte more would save, of all matrices
 	for i, j := range pick {
 		if up := s.classes[i].up(j); up >= 0 {
 			next = max(next, s.classes[i].rate(j, up))
@@ -29,9 +29,9 @@ func (s *search) explain(t Trial) []Choice {
 					return nil
 				}
 				o := c.options[to].each[k]
-				return &Step{Spec: c.options[to].spec.String(), Bytes: o.bytes - at.bytes, KLD: c.factor * (o.alone - at.alone)}
+				return &Step{Spec: c.options[to].spec.String(), Bytes: o.bytes - at.bytes, KLD: o.alone - at.alone}
 			}
-			x := Choice{Module: m.Name, Spec: c.options[j].spec.String(), Bytes: at.bytes, KLD: c.factor * at.alone, Down: step(c.down(j)), Up: step(c.up(j))}
+			x := Choice{Module: m.Name, Spec: t.Recipe.For(m).String(), Bytes: at.bytes, KLD: at.alone, Down: step(c.down(j)), Up: step(c.up(j))}
 			x.Why = x.words(whole, next, s.Goal > 0, len(c.modules) > 1)
 			choices[m.Name] = x
 		}

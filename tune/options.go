@@ -36,6 +36,8 @@ type Options struct {
 	RunDir    string        // journal, whose trials are taken over if there are some; "" keeps none
 	CacheDir  string        // scores and kernel measurements; "" keeps none
 	Request   []byte        // JSON that is kept with the run, for the caller to resume it by
+
+	defaulted bool // Space was empty
 }
 
 // DefaultGoal is one per cent, the usual meaning of a lossless quantization.
@@ -57,6 +59,7 @@ func (o *Options) validate() error {
 	}
 	o.Eval.Tasks = nil
 	if len(o.Space) == 0 {
+		o.defaulted = true
 		var err error
 		if o.Space, err = ParseSpace(DefaultSpace); err != nil {
 			return err

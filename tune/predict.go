@@ -16,6 +16,7 @@ type predictor struct {
 type evidence struct {
 	sum, kld float64
 	ln, lnSE float64 // of the perplexity ratio; lnSE 0 if not measured
+	refined  bool
 }
 
 // Spreads of the parameters that models have shown, as standard deviations.

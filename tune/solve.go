@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"nibble/quant"
 	"nibble/tune/knapsack"
@@ -17,6 +18,8 @@ type candidate struct {
 	sum    float64 // of the divergences
 	ns     float64 // of a decoded token, matrices alone
 	rss    int64   // of the matrices
+
+	refined bool
 }
 
 // errLimits reports that nothing offered keeps the limits.
@@ -199,8 +202,11 @@ func (s *search) solve(l limits, cost func(class, int) float64, bytes bool) (can
 }
 
 // candidate works out a pick.
-func (s *search) candidate(pick []int) (candidate, error) {
-	out := candidate{pick: pick}
+func (s *search) candidate(pick []int) (candidate, error) { return s.build(pick, s.always) }
+
+// build works out a pick, refined if that is wanted.
+func (s *search) build(pick []int, refined bool) (candidate, error) {
+	out := candidate{pick: pick, refined: refined}
 	specs := map[string]quant.Spec{}
 	for i, j := range pick {
 		c, o := s.classes[i], s.classes[i].options[j]
@@ -209,6 +215,9 @@ func (s *search) candidate(pick []int) (candidate, error) {
 		out.rss += o.rss
 		for _, m := range c.modules {
 			specs[m.Name] = o.spec
+			if refined && (m.Layer >= 0 || !slices.Contains(s.Space, o.spec)) { // outside the layers there is nothing to train
+				specs[m.Name] = s.refined(o.spec)
+			}
 		}
 	}
 	out.recipe = newRecipe(s.Source.Config, specs)
@@ -224,7 +233,8 @@ func (s *search) allowed(p quant.Plan) bool {
 
 // predict says what a candidate is expected to give.
 func (s *search) predict(c candidate) Prediction {
-	return Prediction{SizeBytes: c.plan.SizeBytes, BPW: c.plan.BPW, KLD: s.predictor.kld(c.sum), Loss: s.predictor.loss(c.sum), DecodeTPS: s.pace.tps(c.ns)}
+	p := s.predictorOf(c.refined)
+	return Prediction{SizeBytes: c.plan.SizeBytes, BPW: c.plan.BPW, KLD: p.kld(c.sum), Loss: p.loss(c.sum), DecodeTPS: s.pace.tps(c.ns)}
 }
 
 // frontPoints bounds the front as it is reported.

@@ -30,6 +30,10 @@ type search struct {
 	tried  map[string]int   // recipes of this run: index into trials
 	trials []Trial
 
+	screened []quant.Spec // of the space, with stand-ins
+	refiners []quant.Spec // of the space, the strongest first
+	always   bool         // every recipe is refined
+
 	classes    []class
 	scores     *scores
 	scoresKey  string
@@ -37,14 +41,13 @@ type search struct {
 	header     int64 // of the weights file, about
 	predictor  predictor
 	pace       Pace       // of decoding
-	picks      [][]int    // of the trials that evidence is of
-	evidence   []evidence // sums are worked out anew when the factors change
+	evidence   []evidence // of the trials
 	slowness   float64    // of the machine at present, over what plans reckon with
 	saving     time.Duration
 	apply      func(context.Context, *rt.Model, *model.Checkpoint, quant.Recipe, *quant.Calibration, quant.Listener) (*rt.Model, quant.Report, error)
 	trying     time.Duration // a trial
+	reserve    time.Duration // for refining
 	evaluation time.Duration // of the whole text
-	seen       bool          // inContext has measured
 }
 
 // Limits that end the search.
@@ -77,18 +80,29 @@ func newSearch(o Options, l Listener) (*search, error) {
 	return s, s.prepare()
 }
 
+// patience is how many seconds a quantization by a method that trains may take that
+// nobody asked for.
+const patience = 600
+
 // afford leaves out what takes too long for the budget: a trial and the saving,
 // each a quantization, must fit what screening leaves, with room to spare. Of the
 // methods that are offered for a scheme the fastest stays.
 func (s *search) afford(ctx context.Context) error {
-	if s.Budget == 0 {
-		return nil
-	}
 	var err error
-	if s.slowness, err = measureSlowness(ctx, s.Base.Engine); err != nil {
-		return err
+	if s.Budget > 0 {
+		if s.slowness, err = measureSlowness(ctx, s.Base.Engine); err != nil {
+			return err
+		}
 	}
-	room := (1 - screenShare) * s.Budget.Seconds() / 3
+	room := func(spec quant.Spec) float64 {
+		switch {
+		case s.Budget > 0:
+			return (1 - screenShare) * s.Budget.Seconds() / 3
+		case s.defaulted && standIn(spec) != spec:
+			return patience
+		}
+		return math.Inf(1)
+	}
 	seconds := make([]float64, len(s.Space))
 	fastest := map[kernels.Scheme]float64{}
 	for i, spec := range s.Space {
@@ -104,14 +118,18 @@ func (s *search) afford(ctx context.Context) error {
 	var space []quant.Spec
 	out := map[string]float64{} // seconds, by method
 	for i, spec := range s.Space {
-		if spec.Kept() || seconds[i] <= room || seconds[i] == fastest[spec.Scheme()] {
+		if spec.Kept() || seconds[i] <= room(spec) || seconds[i] == fastest[spec.Scheme()] {
 			space = append(space, spec)
 		} else {
 			out[spec.Method] = max(out[spec.Method], seconds[i])
 		}
 	}
 	for _, m := range slices.Sorted(maps.Keys(out)) {
-		s.notes = append(s.notes, fmt.Sprintf("%s is left out: a quantization, which takes up to %.0f s, does not fit the budget", m, out[m]))
+		note := fmt.Sprintf("%s is left out: a quantization, which takes up to %.0f s, does not fit the budget", m, out[m])
+		if s.Budget == 0 {
+			note = fmt.Sprintf("%s is left out: a quantization would take about %.0f s; offer it by name, or allow so much time, to have it tried", m, out[m])
+		}
+		s.notes = append(s.notes, note)
 	}
 	if len(space) == len(s.Space) {
 		return nil
@@ -153,7 +171,8 @@ func (s *search) run(ctx context.Context) (Result, error) {
 // keeps the limits of size.
 func (s *search) prepare() error {
 	var err error
-	if s.classes, err = newClasses(s.Source, s.Space, s.Fused); err != nil {
+	s.split()
+	if s.classes, err = newClasses(s.Source, s.screened, s.Fused); err != nil {
 		return err
 	}
 	kept, err := quant.NewPlan(s.Source, uniform(s.Source.Config, quant.Keep))
