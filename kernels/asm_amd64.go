@@ -48,20 +48,20 @@ func archOps(isa ISA) vectorOps {
 		rotate: rotateAVX2, encodeF16: encodeF16AVX2,
 	}.ops()
 	ops.extent, ops.roundGroup, ops.transpose = extentAsm, roundGroupAsm, transposeAsm
-	ops.scores = tiledScores(map[DType][]scoresTile{
+	ops.scores = tiledScores(perDType[[]scoresTile]{
 		F32: {{4, scoresF32AVX2x4}, {2, scoresF32AVX2x2}, {1, scoresF32AVX2x1}},
 		F16: {{4, scoresF16AVX2x4}, {2, scoresF16AVX2x2}, {1, scoresF16AVX2x1}},
 	})
-	ops.values = tiledValues(map[DType][]valuesTile{
+	ops.values = tiledValues(perDType[[]valuesTile]{
 		F32: {{2, valuesF32AVX2x2}, {1, valuesF32AVX2x1}},
 		F16: {{2, valuesF16AVX2x2}, {1, valuesF16AVX2x1}},
 	})
 	if isa == AVX512VNNI {
-		ops.scores = tiledScores(map[DType][]scoresTile{
+		ops.scores = tiledScores(perDType[[]scoresTile]{
 			F32: {{8, scoresF32AVX512x8}, {4, scoresF32AVX512x4}, {2, scoresF32AVX512x2}, {1, scoresF32AVX512x1}},
 			F16: {{8, scoresF16AVX512x8}, {4, scoresF16AVX512x4}, {2, scoresF16AVX512x2}, {1, scoresF16AVX512x1}},
 		})
-		ops.values = tiledValues(map[DType][]valuesTile{
+		ops.values = tiledValues(perDType[[]valuesTile]{
 			F32: {{4, valuesF32AVX512x4}, {2, valuesF32AVX512x2}, {1, valuesF32AVX512x1}},
 			F16: {{4, valuesF16AVX512x4}, {2, valuesF16AVX512x2}, {1, valuesF16AVX512x1}},
 		})
@@ -70,17 +70,17 @@ func archOps(isa ISA) vectorOps {
 }
 
 func archFloatKernels() []floatKernel {
-	avx2 := map[DType]dotsSet{
+	avx2 := perDType[dotsSet]{
 		F32:  {8, []dotsTile{{2, dotsF32AVX2x4x2, dotsF32AVX2x1x2}}, rowDotsF32AVX2},
 		F16:  {8, []dotsTile{{2, dotsF16AVX2x4x2, dotsF16AVX2x1x2}}, rowDotsF16AVX2},
 		BF16: {8, []dotsTile{{2, dotsBF16AVX2x4x2, dotsBF16AVX2x1x2}}, rowDotsBF16AVX2},
 	}
-	avx512 := map[DType]dotsSet{
+	avx512 := perDType[dotsSet]{
 		F32:  {1, []dotsTile{{6, dotsF32AVX512x4x6, dotsF32AVX512x1x6}, {4, dotsF32AVX512x4x4, dotsF32AVX512x1x4}, {2, dotsF32AVX512x4x2, dotsF32AVX512x1x2}}, rowDotsF32AVX512},
 		F16:  {1, []dotsTile{{6, dotsF16AVX512x4x6, dotsF16AVX512x1x6}, {4, dotsF16AVX512x4x4, dotsF16AVX512x1x4}, {2, dotsF16AVX512x4x2, dotsF16AVX512x1x2}}, rowDotsF16AVX512},
 		BF16: {1, []dotsTile{{6, dotsBF16AVX512x4x6, dotsBF16AVX512x1x6}, {4, dotsBF16AVX512x4x4, dotsBF16AVX512x1x4}, {2, dotsBF16AVX512x4x2, dotsBF16AVX512x1x2}}, rowDotsBF16AVX512},
 	}
-	decode := decodeAsm(map[DType]func(*float32, int, *byte, int, int, int){F32: decodeF32AVX2, F16: decodeF16AVX2, BF16: decodeBF16AVX2})
+	decode := decodeAsm(perDType[func(*float32, int, *byte, int, int, int)]{F32: decodeF32AVX2, F16: decodeF16AVX2, BF16: decodeBF16AVX2})
 	return []floatKernel{
 		{Name: "4x2", ISA: AVX2, dots: tiledDots(avx2), row: tiledRow(avx2), decode: decode},
 		{Name: "4x6", ISA: AVX512VNNI, dots: tiledDots(avx512), row: tiledRow(avx512), decode: decode},

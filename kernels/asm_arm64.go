@@ -35,11 +35,11 @@ func archIntKernels() []intKernel {
 }
 
 func archFloatKernels() []floatKernel {
-	return []floatKernel{{Name: "4x4", ISA: NEON, dots: tiledDots(map[DType]dotsSet{
+	return []floatKernel{{Name: "4x4", ISA: NEON, dots: tiledDots(perDType[dotsSet]{
 		F32:  {multiple: 8, tiles: []dotsTile{{4, dotsF32NEON4x4, dotsF32NEON1x4}, {1, dotsF32NEON4x1, dotsF32NEON1x1}}},
 		F16:  {multiple: 8, tiles: []dotsTile{{4, dotsF16NEON4x4, dotsF16NEON1x4}, {1, dotsF16NEON4x1, dotsF16NEON1x1}}},
 		BF16: {multiple: 8, tiles: []dotsTile{{4, dotsBF16NEON4x4, dotsBF16NEON1x4}, {1, dotsBF16NEON4x1, dotsBF16NEON1x1}}},
-	}), decode: decodeAsm(map[DType]func(*float32, int, *byte, int, int, int){F32: decodeF32NEON, F16: decodeF16NEON, BF16: decodeBF16NEON})}}
+	}), decode: decodeAsm(perDType[func(*float32, int, *byte, int, int, int)]{F32: decodeF32NEON, F16: decodeF16NEON, BF16: decodeBF16NEON})}}
 }
 
 func archOps(ISA) vectorOps {
@@ -48,11 +48,11 @@ func archOps(ISA) vectorOps {
 		squares: squaresNEON, scaleMul: scaleMulNEON, add: addNEON, maximum: maximumNEON,
 		rotate: rotateNEON, encodeF16: encodeF16NEON,
 	}.ops()
-	ops.scores = tiledScores(map[DType][]scoresTile{
+	ops.scores = tiledScores(perDType[[]scoresTile]{
 		F32: {{4, scoresF32NEONx4}, {2, scoresF32NEONx2}, {1, scoresF32NEONx1}},
 		F16: {{4, scoresF16NEONx4}, {2, scoresF16NEONx2}, {1, scoresF16NEONx1}},
 	})
-	ops.values = tiledValues(map[DType][]valuesTile{
+	ops.values = tiledValues(perDType[[]valuesTile]{
 		F32: {{4, valuesF32NEONx4}, {2, valuesF32NEONx2}, {1, valuesF32NEONx1}},
 		F16: {{4, valuesF16NEONx4}, {2, valuesF16NEONx2}, {1, valuesF16NEONx1}},
 	})

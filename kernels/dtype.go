@@ -16,6 +16,9 @@ const (
 	BF16
 )
 
+// perDType holds one thing for each storage type.
+type perDType[T any] [BF16 + 1]T
+
 // Size returns the bytes of one element.
 func (d DType) Size() int {
 	if d == F32 {

@@ -17,7 +17,7 @@ type (
 
 // tiledScores covers queries with tiles, in descending order and ending with
 // one. Each query's sums are formed in the same order in each of them.
-func tiledScores(tiles map[DType][]scoresTile) func(dst []float32, ldd int, q []float32, keys []byte, dt DType, blocks, dim, rows int) {
+func tiledScores(tiles perDType[[]scoresTile]) func(dst []float32, ldd int, q []float32, keys []byte, dt DType, blocks, dim, rows int) {
 	return func(dst []float32, ldd int, q []float32, keys []byte, dt DType, blocks, dim, rows int) {
 		_, _, _ = dst[(rows-1)*ldd+blocks*keyBlock-1], q[rows*dim-1], keys[blocks*keyBlock*dim*dt.Size()-1]
 		for r, i := 0, 0; r < rows; {
@@ -32,7 +32,7 @@ func tiledScores(tiles map[DType][]scoresTile) func(dst []float32, ldd int, q []
 	}
 }
 
-func tiledValues(tiles map[DType][]valuesTile) func(dst []float32, ldd int, weights []float32, ldw int, values []byte, dt DType, n, width, rows int) {
+func tiledValues(tiles perDType[[]valuesTile]) func(dst []float32, ldd int, weights []float32, ldw int, values []byte, dt DType, n, width, rows int) {
 	return func(dst []float32, ldd int, weights []float32, ldw int, values []byte, dt DType, n, width, rows int) {
 		_, _, _ = dst[(rows-1)*ldd+width-1], weights[(rows-1)*ldw+n-1], values[n*width*dt.Size()-1]
 		for r, i := 0, 0; r < rows; {

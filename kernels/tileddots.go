@@ -24,7 +24,7 @@ type dotsSet struct {
 
 // tiledDots covers rows and tokens with tiles. Every sum is formed in the same
 // order in each of them, so that a token's result does not depend on its batch.
-func tiledDots(sets map[DType]dotsSet) func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool) {
+func tiledDots(sets perDType[dotsSet]) func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool) {
 	return func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool) {
 		s, size := sets[dt], dt.Size()
 		main := k / s.multiple * s.multiple
@@ -78,7 +78,7 @@ func (s dotsSet) last(dst []float32, w []byte, ldw int, x []float32, k int, add 
 }
 
 // tiledRow is the product of one token by the kernels that take it alone.
-func tiledRow(sets map[DType]dotsSet) func(dst []float32, w []byte, ldw int, dt DType, x []float32, k, depth, rows int) {
+func tiledRow(sets perDType[dotsSet]) func(dst []float32, w []byte, ldw int, dt DType, x []float32, k, depth, rows int) {
 	return func(dst []float32, w []byte, ldw int, dt DType, x []float32, k, depth, rows int) {
 		s, size := sets[dt], dt.Size()
 		main := k / s.multiple * s.multiple

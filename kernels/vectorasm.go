@@ -109,7 +109,7 @@ func (a vectorAsm) ops() vectorOps {
 
 // decodeAsm completes the assembly that converts rows of floats, ldd elements
 // apart in dst and lds in src.
-func decodeAsm(kernels map[DType]func(dst *float32, ldd int, src *byte, lds int, n int, rows int)) func(dst []float32, ldd int, src []byte, lds int, dt DType, n, rows int) {
+func decodeAsm(kernels perDType[func(dst *float32, ldd int, src *byte, lds int, n int, rows int)]) func(dst []float32, ldd int, src []byte, lds int, dt DType, n, rows int) {
 	return func(dst []float32, ldd int, src []byte, lds int, dt DType, n, rows int) {
 		size, main := dt.Size(), n&^(vectorLanes-1)
 		_, _ = dst[(rows-1)*ldd+n-1], src[((rows-1)*lds+n)*size-1]

@@ -1,10 +1,12 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"nibble/kernels"
@@ -103,7 +105,10 @@ func Load(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint) (*Mode
 		}
 		m.shared.norms[name] = t.Floats()
 	}
+	// The largest first: what is in memory twice at the end, when all else is there,
+	// is small.
 	modules := ck.Config.Modules()
+	slices.SortStableFunc(modules, func(a, b model.Module) int { return cmp.Compare(b.Rows*b.Cols, a.Rows*a.Cols) })
 	linears, errs := make([]*kernels.Linear, len(modules)), make([]error, len(modules))
 	packed := int64(0)
 	for _, mod := range modules {
@@ -249,18 +254,26 @@ func (m *Model) Quantized() bool {
 	return false
 }
 
-// Shapes lists the quantized products the model runs, for the selector: every
-// distinct matrix at every batch size it meets.
+// Shapes lists the quantized products the model runs, for the selector.
 func (m *Model) Shapes() []kernels.Shape {
+	return Shapes(m.Config.Modules(), m.Engine.Threads(), func(mod model.Module) (string, bool) {
+		l := m.linears[mod.Name]
+		return l.Format(), l.Quantized()
+	})
+}
+
+// Shapes lists the products of modules whose format is known and quantized:
+// every distinct matrix at every batch size it meets.
+func Shapes(modules []model.Module, threads int, format func(model.Module) (format string, quantized bool)) []kernels.Shape {
 	seen := make(map[kernels.Shape]bool)
 	var shapes []kernels.Shape
-	for _, mod := range m.Config.Modules() {
-		l := m.linears[mod.Name]
-		if !l.Quantized() {
+	for _, mod := range modules {
+		f, ok := format(mod)
+		if !ok {
 			continue
 		}
 		for _, b := range kernels.MBuckets() {
-			s := kernels.Shape{Op: "matmul", Format: l.Format(), N: l.N(), K: l.K(), M: b, Threads: m.Engine.Threads()}
+			s := kernels.Shape{Op: "matmul", Format: f, N: mod.Rows, K: mod.Cols, M: b, Threads: threads}
 			if !seen[s] {
 				seen[s] = true
 				shapes = append(shapes, s)

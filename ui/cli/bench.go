@@ -120,6 +120,16 @@ func (a *app) benchKernels(ctx context.Context, refresh, benchstat bool) error {
 	return nil
 }
 
+// limits measures the machine.
+func (a *app) limits() (kernels.Limits, error) {
+	eng, err := a.engine()
+	if err != nil {
+		return kernels.Limits{}, err
+	}
+	defer eng.Close()
+	return eng.Limits(), nil
+}
+
 func kernelsText(w io.Writer, r kernelsResult) {
 	fmt.Fprintf(w, "CPU          %s, %d cores: %s\n", r.CPU.Name, r.CPU.Cores, strings.Join(r.CPU.Features, " "))
 	fmt.Fprintf(w, "limits       %.1f GB/s memory read, %.0f GOP/s integer, %.0f GFLOP/s float32, on %d threads\n\n", r.BandwidthGBs, r.PeakGOPS, r.PeakGFLOPS, r.Threads)
@@ -145,6 +155,10 @@ func kernelsBenchstat(w io.Writer, r kernelsResult) {
 }
 
 func (a *app) benchModel(ctx context.Context, ref string, o rt.BenchOptions, benchstat bool) error {
+	limits, err := a.limits() // first: the memory they take is free again before the model comes
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	l, err := a.load(ctx, ref)
 	if err != nil {
@@ -159,8 +173,7 @@ func (a *app) benchModel(ctx context.Context, ref string, o rt.BenchOptions, ben
 	if err != nil {
 		return err
 	}
-	rss := peakRSS() // before the limits are measured, which takes memory of its own
-	full := modelResult{res, l.eng.Limits(), l.m.TokenBytes(), took, rss, l.eng.Threads(), l.eng.ISA()}
+	full := modelResult{res, limits, l.m.TokenBytes(), took, peakRSS(), l.eng.Threads(), l.eng.ISA()}
 	a.report.result(full, func(w io.Writer) {
 		if benchstat {
 			fmt.Fprintf(w, "BenchmarkModel/name=%s/step=prefill-%d 1 %.1f tokens/s\n", strings.ReplaceAll(term.CleanLine(l.ck.Name), " ", "_"), full.Threads, res.PrefillTPS)

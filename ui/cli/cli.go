@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -232,11 +233,11 @@ func (a *app) load(ctx context.Context, ref string) (*loaded, error) {
 		return nil, err
 	}
 	l := &loaded{ck: ck, eng: eng}
-	if l.m, err = rt.Load(ctx, eng, ck); err != nil {
-		l.close()
-		return nil, err
+	// Kernels first: what measuring them takes is free again before the weights come.
+	if err = a.selectKernels(ctx, l); err == nil {
+		l.m, err = rt.Load(ctx, eng, ck)
 	}
-	if err := a.selectKernels(ctx, l.m); err != nil {
+	if err != nil {
 		l.close()
 		return nil, err
 	}
@@ -244,12 +245,23 @@ func (a *app) load(ctx context.Context, ref string) (*loaded, error) {
 }
 
 // selectKernels measures the products of a quantized model, or recalls them.
-func (a *app) selectKernels(ctx context.Context, m *rt.Model) error {
-	shapes := m.Shapes()
+func (a *app) selectKernels(ctx context.Context, l *loaded) error {
+	shapes := rt.Shapes(l.ck.Config.Modules(), l.eng.Threads(), func(m model.Module) (string, bool) {
+		s, ok := l.ck.Scheme(m)
+		return s.String(), ok
+	})
 	if len(shapes) == 0 {
 		return nil
 	}
-	_, err := m.Engine.Select(ctx, shapes, kernels.SelectOptions{CacheDir: cacheDir(), Refresh: a.refresh}, nil)
+	measured := false
+	_, err := l.eng.Select(ctx, shapes, kernels.SelectOptions{CacheDir: cacheDir(), Refresh: a.refresh}, func(e kernels.Event) {
+		if _, ok := e.(kernels.ShapeMeasured); ok {
+			measured = true
+		}
+	})
+	if measured {
+		debug.FreeOSMemory() // the matrices that were made up for it
+	}
 	return err
 }
 

@@ -139,21 +139,9 @@ func (b *backend) doLoad(ctx context.Context) error {
 // plannedShapes lists the products the model would run under the default recipe.
 func (b *backend) plannedShapes() []kernels.Shape {
 	r := quant.DefaultRecipe()
-	seen := make(map[kernels.Shape]bool)
-	var shapes []kernels.Shape
-	for _, m := range b.ck.Config.Modules() {
-		if r.For(m).Kept() {
-			continue
-		}
-		for _, n := range kernels.MBuckets() {
-			s := kernels.Shape{Op: "matmul", Format: r.For(m).Scheme().String(), N: m.Rows, K: m.Cols, M: n, Threads: b.eng.Threads()}
-			if !seen[s] {
-				seen[s] = true
-				shapes = append(shapes, s)
-			}
-		}
-	}
-	return shapes
+	return rt.Shapes(b.ck.Config.Modules(), b.eng.Threads(), func(m model.Module) (string, bool) {
+		return r.For(m).Scheme().String(), !r.For(m).Kept()
+	})
 }
 
 func (b *backend) selectFor(ctx context.Context, m *rt.Model, refresh bool) error {
