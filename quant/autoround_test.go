@@ -172,7 +172,8 @@ func TestTrainingIsCancelled(t *testing.T) {
 	}
 }
 
-// The gradient of the divergence is its slope, down to the first layer.
+// The gradient of the divergence is its slope, from the output head down to the
+// first layer and, where the head is the embedding as well, to what it looks up.
 func TestDivergenceGradient(t *testing.T) {
 	ctx := context.Background()
 	ck := open(t, "demo")
@@ -181,7 +182,7 @@ func TestDivergenceGradient(t *testing.T) {
 	s := Spec{4, 32, true, AutoRoundBest}
 	done := newWholeSink(&memorySink{}, ck.Config.Layers)
 	for _, m := range ck.Config.Modules() {
-		if m.Kind == "down" || m.Kind == "q" {
+		if m.Kind == "down" || m.Kind == "q" || m.Kind == "embed" {
 			q, _, err := One(ctx, base.Engine, ck, m, Spec{4, 32, true, RTN})
 			if err != nil {
 				t.Fatal(err)
@@ -203,34 +204,91 @@ func TestDivergenceGradient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	samples := []int{0, 2}
-	loss, err := tr.loss(ctx, samples, true)
-	if err != nil || !(loss > 0) {
-		t.Fatalf("a loss of %g, %v", loss, err)
-	}
-	tokens := float64(len(cal.Tokens[0]) + len(cal.Tokens[2]))
-	for _, i := range []int{0, 1, len(rs) - 1} {
-		// Along the gradient, which stands out of the noise of float32.
-		norm := 0.0
-		for _, g := range rs[i].grad.Data {
-			norm += float64(g) * float64(g)
+	samples, tokens := []int{0, 2}, float64(len(cal.Tokens[0])+len(cal.Tokens[2]))
+	gradients := func(tied bool) [][]float32 {
+		tr.tied = tied
+		for _, r := range rs {
+			clear(r.grad.Data)
 		}
-		step := 1e-3 / norm * tokens * loss
+		if loss, err := tr.loss(ctx, samples, true); err != nil || !(loss > 0) {
+			t.Fatalf("a loss of %g, %v", loss, err)
+		}
+		var out [][]float32
+		for _, r := range rs {
+			out = append(out, slices.Clone(r.grad.Data))
+		}
+		return out
+	}
+	head, all := gradients(false), gradients(true)
+	lookups := make([]float32, len(all[0]))
+	for i := range lookups {
+		lookups[i] = all[0][i] - head[0][i]
+	}
+	for _, c := range []struct {
+		name      string
+		tied      bool
+		matrix    int
+		direction []float32 // one that stands out of the noise of float32
+		gradient  []float32
+	}{
+		{"head alone", false, 0, head[0], head[0]},
+		{"head and lookups", true, 0, all[0], all[0]},
+		{"lookups", true, 0, lookups, all[0]},
+		{"first layer", true, 1, all[1], all[1]},
+		{"last layer", true, len(rs) - 1, all[len(rs)-1], all[len(rs)-1]},
+	} {
+		tr.tied = c.tied
+		want, norm := 0.0, 0.0
+		for i, d := range c.direction {
+			want += float64(d) * float64(c.gradient[i])
+			norm += float64(d) * float64(d)
+		}
+		step := 0.02 / math.Sqrt(norm)
 		move := func(by float64) float64 {
-			for j, g := range rs[i].grad.Data {
-				rs[i].value.Data[j] += float32(by * float64(g))
+			for i, d := range c.direction {
+				rs[c.matrix].value.Data[i] += float32(by * float64(d))
 			}
-			l, err := tr.loss(ctx, samples, false)
+			loss, err := tr.loss(ctx, samples, false)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return l
+			return loss
 		}
-		up := move(10 * step)
-		down := move(-20 * step)
-		move(10 * step)
-		if got, want := (up-down)*tokens/(20*step), norm; math.Abs(got-want) > 0.05*want {
-			t.Errorf("matrix %d: the slope along the gradient is %g, its square %g", i, got, want)
+		up := move(step)
+		down := move(-2 * step)
+		move(step)
+		if got := (up - down) * tokens / (2 * step); norm == 0 || math.Abs(got-want) > 0.05*norm {
+			t.Errorf("%s: the slope is %g, the gradient says %g, for a direction whose square is %g", c.name, got, want, norm)
+		}
+	}
+}
+
+// Rows of tokens that the texts do not have stay as they were.
+func TestTrainedRows(t *testing.T) {
+	eng := load(t, 1, open(t, "demo")).Engine
+	w := kernels.Matrix{Rows: 3, Cols: 32, Stride: 32, Data: make([]float32, 96)}
+	for i := range w.Data {
+		w.Data[i] = float32(i%7) - 3
+	}
+	q, _, err := Quantize(eng, w.Data, w.Rows, w.Cols, Spec{4, 32, false, RTN})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRounding(eng, w, q, Spec{4, 32, false, AutoRoundBest})
+	r.rows = occurring([][]int32{{2}, {0, 2, 2}}, w.Rows)
+	for range 300 {
+		for i := range r.grad.Data {
+			r.grad.Data[i] = 1
+		}
+		r.step(eng, 0.01, 0.1)
+		r.round(eng)
+	}
+	for row, moves := range []bool{true, false, true} {
+		if same := slices.Equal(r.q.Codes[row*q.RowBytes():(row+1)*q.RowBytes()], q.Codes[row*q.RowBytes():(row+1)*q.RowBytes()]); same == moves {
+			t.Errorf("row %d: as it was %t, want %t", row, same, !moves)
+		}
+		if g := r.grad.Row(row); slices.ContainsFunc(g, func(x float32) bool { return x != 0 }) {
+			t.Errorf("row %d: its gradient was not cleared", row)
 		}
 	}
 }

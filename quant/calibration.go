@@ -98,7 +98,7 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 // otherwise: 32, and 128 for autoround-best, whose training of the whole model
 // learns 32 by heart.
 func (r Recipe) Samples(c model.Config) int {
-	if r.uses(c, AutoRoundBest) {
+	if r.asksWhole(c) {
 		return 4 * defaultSamples
 	}
 	return defaultSamples

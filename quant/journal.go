@@ -46,7 +46,7 @@ func (u *Unfinished) Unwrap() error { return u.Err }
 
 // methodsVersion changes with anything that changes what a method writes: what
 // another version began cannot be finished by this one.
-const methodsVersion = 3
+const methodsVersion = 4
 
 // fingerprint is everything that the bytes of a result depend on.
 type fingerprint struct {

@@ -79,8 +79,12 @@ func TestSameBytesOnAnyThreads(t *testing.T) {
 				t.Errorf("%s: the report names calibration %v", method, report.Calibration)
 			}
 			e := report.Modules[0]
-			if trained := methodOf(method).matrix == nil; trained != (e.Note != "") || !strings.HasSuffix(e.Spec, " "+map[bool]string{false: method, true: GPTQ}[trained]) {
-				t.Errorf("%s: the substitution for the embedding is told as %+v", method, e)
+			used := method
+			if method == AutoRound || method == AutoRoundLight { // of layers only
+				used = GPTQ
+			}
+			if (used != method) != (e.Note != "") || !strings.HasSuffix(e.Spec, " "+used) {
+				t.Errorf("%s: the embedding is told as %+v", method, e)
 			}
 			if threads == 1 {
 				first = out

@@ -75,8 +75,9 @@ func (r Recipe) calibrate(c model.Config, samples, length int, rates Rates) (sec
 	session := 4 * float64(length) * float64(3*c.Hidden+2*c.Heads*c.HeadDim+4*c.KVHeads*c.HeadDim+2*c.Intermediate)
 	seen := map[string]bool{} // inputs whose moments are summed up already, by layer
 	most, layer := 0.0, 0.0   // bytes, and those of a layer's scaled weights
+	whole := r.trainsWhole(c)
 	for _, m := range c.Modules() {
-		s, _ := r.planned(m)
+		s, _ := r.planned(m, whole)
 		rows, n := float64(m.Rows), float64(m.Cols)
 		if m.Kind == "q" || m.Kind == "head" {
 			layer = 0
@@ -150,7 +151,7 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 	var largest, pages int64 // memory for one matrix
 	for _, m := range modules {
 		pm := PlannedModule{Module: m, Bytes: layout.ModuleBytes(m.Name)}
-		pm.Spec, pm.Note = r.planned(m)
+		pm.Spec, pm.Note = r.planned(m, r.trainsWhole(ck.Config))
 		p.Modules = append(p.Modules, pm)
 		_, _, stored := ck.Stored(m.Name + ".weight")
 		if pm.Spec.Kept() {
@@ -196,14 +197,14 @@ func (r Recipe) substitutions(c model.Config) []string {
 			}
 			continue
 		}
-		if _, note := r.planned(m); note != "" {
+		if _, note := r.planned(m, r.trainsWhole(c)); note != "" {
 			add("%s: %s", m.Name, note)
 		}
 		if width := spec.Scheme().GroupWidth(m.Cols); m.Cols%width != 0 {
 			add("%s: %d columns are no multiple of %d: the last group of a row has %d", m.Name, m.Cols, width, m.Cols%width)
 		}
 	}
-	if r.uses(c, AutoRoundBest) && wholeBytes(c) > wholeMost {
+	if r.asksWhole(c) && !r.trainsWhole(c) {
 		notes = append(notes, wholeNote)
 	}
 	if c.TieEmbeddings {

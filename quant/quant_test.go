@@ -308,12 +308,14 @@ func TestEmbeddingIsQuantizedForWhatItMultiplies(t *testing.T) {
 		{tied, IMatrix, IMatrix, ""},
 		{tied, RTN, RTN, ""},
 		{tied, AutoRound, GPTQ, "needs a whole layer"},
+		{tied, AutoRoundBest, AutoRoundBest, ""},
 		{untied, GPTQ, MSE, "needs inputs that are multiplied"},
 		{untied, AutoRound, MSE, "needs inputs that are multiplied"},
+		{untied, AutoRoundBest, MSE, "needs inputs that are multiplied"},
 		{untied, RTN, RTN, ""},
 	} {
 		r := Recipe{Default: Spec{4, 32, true, RTN}, Rules: []Rule{{"embed_tokens", Spec{4, 32, true, c.method}}}}
-		got, note := r.planned(c.config.Modules()[0])
+		got, note := r.planned(c.config.Modules()[0], r.trainsWhole(c.config))
 		if got.Method != c.want || (c.say == "") != (note == "") || !strings.Contains(note, c.say) {
 			t.Errorf("tied %t, %s: %s (%q), want %s (%q)", c.config.TieEmbeddings, c.method, got.Method, note, c.want, c.say)
 		}

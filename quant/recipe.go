@@ -31,7 +31,7 @@ const (
 	// Rounding trained by signed gradients, layer by layer; needs a calibration.
 	AutoRound      = "autoround"
 	AutoRoundLight = "autoround-light" // a quarter of the iterations
-	AutoRoundBest  = "autoround-best"  // and then that of all layers together, for the model's own outputs
+	AutoRoundBest  = "autoround-best"  // and then that of all layers and the output head together, for the model's own outputs
 )
 
 // Methods lists the methods by name.
@@ -160,14 +160,15 @@ func (r Recipe) CheckFor(c model.Config) error {
 // Calibrated reports whether a matrix of the model needs a calibration.
 func (r Recipe) Calibrated(c model.Config) bool {
 	return slices.ContainsFunc(c.Modules(), func(m model.Module) bool {
-		s, _ := r.planned(m)
+		s, _ := r.planned(m, r.trainsWhole(c))
 		return !s.Kept() && methodOf(s.Method).inputs
 	})
 }
 
-// planned returns what is done with a matrix: what the recipe says, or, where its
-// method cannot work, a search for the scales and a note that says why.
-func (r Recipe) planned(m model.Module) (Spec, string) {
+// planned returns what is done with a matrix, whole telling whether the model is
+// trained as a whole: what the recipe says, or, where its method cannot work,
+// another and a note that says why.
+func (r Recipe) planned(m model.Module, whole bool) (Spec, string) {
 	s := r.For(m)
 	if s.Kept() {
 		return s, ""
@@ -177,7 +178,7 @@ func (r Recipe) planned(m model.Module) (Spec, string) {
 		note := s.Method + " needs inputs that are multiplied; the scales were searched instead"
 		s.Method = MSE
 		return s, note
-	case f.matrix == nil && m.Layer < 0:
+	case f.matrix == nil && m.Layer < 0 && !(whole && s.Method == AutoRoundBest):
 		note := s.Method + " needs a whole layer; " + GPTQ + " was used instead"
 		s.Method = GPTQ
 		return s, note

@@ -14,6 +14,7 @@ type rounding struct {
 	zero   []float32 // by group; what is stored is rounded to a code
 	start  []float32 // the scales at first
 	q      *kernels.QTensor
+	rows   []bool         // which of them are trained; nil is all
 	value  kernels.Matrix // of the codes
 	grad   kernels.Matrix // of a loss with respect to value
 }
@@ -114,6 +115,10 @@ func (r *rounding) step(eng *kernels.Engine, rate, share float32) {
 	bottom, top := float32(s.MinCode()), float32(s.MaxCode())
 	eng.For(r.w.Rows, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
+			if r.rows != nil && !r.rows[i] {
+				clear(r.grad.Row(i))
+				continue
+			}
 			w, grad, offset := r.w.Row(i), r.grad.Row(i), r.offset[i*r.w.Cols:(i+1)*r.w.Cols]
 			for g := range groups {
 				at := i*groups + g

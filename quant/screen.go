@@ -38,7 +38,7 @@ func Screenable(name string) bool {
 // Planned returns what a recipe with this spec for a module does with it: for an
 // embedding, which has no inputs to weigh, methods that calibrate are replaced.
 func (s Spec) Planned(m model.Module) Spec {
-	out, _ := Recipe{Rules: []Rule{{m.Name, s}}}.planned(m)
+	out, _ := Recipe{Rules: []Rule{{m.Name, s}}}.planned(m, false)
 	return out
 }
 

@@ -39,14 +39,9 @@ func (r Recipe) train(c model.Config, samples, length int, rates Rates) (seconds
 			bytes = max(bytes, 26*layer+4*float64(length)*(2*wide+4*float64(length))+4*tokens*float64(c.Hidden))
 		}
 	}
-	if r.uses(c, AutoRoundBest) && wholeBytes(c) <= wholeMost {
+	if r.trainsWhole(c) {
 		seconds += work(trainings[wholeModel], float64(c.Layers)*(layer+attention)+2*rest)
 		bytes = max(bytes, float64(wholeBytes(c)))
 	}
 	return seconds, bytes
-}
-
-// uses reports whether a matrix of the layers has a method.
-func (r Recipe) uses(c model.Config, method string) bool {
-	return slices.ContainsFunc(c.Modules(), func(m model.Module) bool { return m.Layer >= 0 && !r.For(m).Kept() && r.For(m).Method == method })
 }

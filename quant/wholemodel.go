@@ -3,6 +3,7 @@ package quant
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"nibble/kernels"
@@ -11,10 +12,11 @@ import (
 )
 
 // autoroundModel trains each layer alone, as autoroundLayer does, and then all
-// layers together, for the least KL divergence of the model's outputs from the
-// float model's. The first layer does so for all; the others take what is theirs.
+// layers and the output head together, for the least KL divergence of the model's
+// outputs from the float model's. The first stage does so for all; the others take
+// what is theirs.
 func autoroundModel(ctx context.Context, p *pass, s stage, ms []PlannedModule, step func(rows int)) ([]Quantized, error) {
-	if wholeBytes(p.ck.Config) > wholeMost {
+	if wholeBytes(p.ck.Config) > wholeMost { // a stage of a layer: see Recipe.planned
 		return autoroundLayer(ctx, p, s, ms, step)
 	}
 	if p.whole == nil {
@@ -38,6 +40,19 @@ const wholeMost = 3 << 30
 // wholeNote says in a plan that a model is too large.
 const wholeNote = AutoRoundBest + ": the model is too large to be trained as a whole in 3 GiB; its layers are trained one by one, as by " + AutoRound
 
+// asksWhole reports whether the recipe asks for training the model as a whole.
+func (r Recipe) asksWhole(c model.Config) bool {
+	return slices.ContainsFunc(c.Modules(), func(m model.Module) bool {
+		s := r.For(m)
+		return !s.Kept() && s.Method == AutoRoundBest && inputOf(m) != ""
+	})
+}
+
+// trainsWhole reports whether that is done.
+func (r Recipe) trainsWhole(c model.Config) bool {
+	return r.asksWhole(c) && wholeBytes(c) <= wholeMost
+}
+
 // wholeBytes is about what training a whole model takes: by weight, its float,
 // offset, value, gradient and code, and twice what is being computed with.
 func wholeBytes(c model.Config) int64 {
@@ -50,7 +65,7 @@ func wholeBytes(c model.Config) int64 {
 			layer += n
 		}
 	}
-	return 18*layer + 12*rest + 16*layer/int64(c.Layers)
+	return 18*layer + 22*rest + 16*layer/int64(c.Layers)
 }
 
 // wholeTrainee is a model that is to give the float model's outputs.
@@ -59,23 +74,36 @@ type wholeTrainee struct {
 	layers []block.Layer
 	grads  []block.Gradients
 	runs   []*block.Run
+	tokens [][]int32   // by sample
 	x      [][]float32 // what enters the first layer, by sample
 	norm   []float32
 	eps    float32
 	head   kernels.Matrix // vocabulary x hidden
 	turned kernels.Matrix // its transpose
+	dhead  kernels.Matrix // where the gradient of a head that is trained goes
+	tied   bool           // the head is the embedding as well
 
 	wantHead kernels.Matrix
 	want     [][]float32 // what enters the head in the float model, by sample
 
-	normed, dnormed, dx, wanted kernels.Matrix
-	logits, target              kernels.Matrix
+	normed, dnormed, dx, wanted         kernels.Matrix
+	logits, target                      kernels.Matrix
+	normedTransposed, dlogitsTransposed kernels.Matrix
 }
+
+// trainsHead reports whether the head is among what is trained.
+func (t *wholeTrainee) trainsHead() bool { return t.dhead.Data != nil }
 
 func (t *wholeTrainee) samples() int { return len(t.x) }
 
 func (t *wholeTrainee) loss(ctx context.Context, samples []int, gradient bool) (float64, error) {
 	total, tokens := 0.0, 0
+	if t.trainsHead() {
+		t.eng.Transpose(t.turned, t.head)
+		if t.tied {
+			t.embed(samples)
+		}
+	}
 	err := together(t.x, len(t.norm), samples, func(part texts) error {
 		x := part.x
 		var err error
@@ -94,9 +122,35 @@ func (t *wholeTrainee) loss(ctx context.Context, samples []int, gradient bool) (
 				return err
 			}
 		}
+		if gradient && t.trainsHead() && t.tied {
+			t.addLookups(dx, part.samples)
+		}
 		return nil
 	})
 	return total / float64(tokens), err
+}
+
+// embed looks up what enters the first layer in a tied head as it is now.
+func (t *wholeTrainee) embed(samples []int) {
+	h := t.head.Cols
+	t.eng.For(len(samples), func(_, lo, hi int) {
+		for _, s := range samples[lo:hi] {
+			for i, token := range t.tokens[s] {
+				copy(t.x[s][i*h:(i+1)*h], t.head.Row(int(token)))
+			}
+		}
+	})
+}
+
+// addLookups adds to a tied head's gradient that of what was looked up in it.
+func (t *wholeTrainee) addLookups(dx kernels.Matrix, samples []int) {
+	at := 0
+	for _, s := range samples {
+		for _, token := range t.tokens[s] {
+			t.eng.Add(t.dhead.Row(int(token)), dx.Row(at))
+			at++
+		}
+	}
 }
 
 // headRows is how many positions have logits at a time.
@@ -144,12 +198,29 @@ func (t *wholeTrainee) divergence(ctx context.Context, x kernels.Matrix, part te
 			if err := t.eng.MulTransposed(ctx, t.dnormed.Sub(r0, r1, 0, h), logits, t.turned); err != nil {
 				return 0, x, err
 			}
+			if t.trainsHead() {
+				if err := t.addHead(ctx, logits, t.normed.Sub(r0, r1, 0, h)); err != nil {
+					return 0, x, err
+				}
+			}
 		}
 	}
 	if gradient {
 		block.NormBackward(t.eng, t.dx, t.dnormed, x, t.norm, t.eps)
 	}
 	return total, t.dx, nil
+}
+
+// addHead adds to the head's gradient, for some positions, the products of the
+// gradients of their logits and of what entered the head.
+func (t *wholeTrainee) addHead(ctx context.Context, dlogits, normed kernels.Matrix) error {
+	if t.dlogitsTransposed.Data == nil {
+		t.dlogitsTransposed, t.normedTransposed = kernels.NewMatrix(t.head.Rows, headRows), kernels.NewMatrix(t.head.Cols, headRows)
+	}
+	a, b := t.dlogitsTransposed.Sub(0, t.head.Rows, 0, dlogits.Rows), t.normedTransposed.Sub(0, t.head.Cols, 0, normed.Rows)
+	t.eng.Transpose(a, dlogits)
+	t.eng.Transpose(b, normed)
+	return t.eng.AddMulTransposed(ctx, t.dhead, a, b)
 }
 
 // divergenceRow returns the KL divergence of the distribution of logits from that
@@ -183,7 +254,9 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 	plan.Modules = nil
 	for _, m := range p.plan.Modules {
 		if m.Spec.Method == AutoRoundBest {
-			m.Spec.Method = AutoRound
+			if m.Spec.Method = AutoRound; m.Module.Layer < 0 {
+				m.Spec.Method = GPTQ
+			}
 			first.trained = append(first.trained, m)
 		}
 		plan.Modules = append(plan.Modules, m)
@@ -342,6 +415,9 @@ func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee
 		for _, pm := range from.trained {
 			if pm.Module.Name == m.Name {
 				trained = newRounding(p.eng, value, q, pm.Spec)
+				if m.Layer < 0 {
+					trained.rows = occurring(p.cal.Tokens, m.Rows)
+				}
 				rs = append(rs, trained)
 			}
 		}
@@ -369,7 +445,7 @@ func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee
 			}
 		}
 		if m.Kind == "head" || c.TieEmbeddings {
-			t.head, t.wantHead = value, w
+			t.head, t.wantHead, t.dhead, t.tied = value, w, grad, c.TieEmbeddings
 		}
 	}
 	t.turned = kernels.NewMatrix(t.head.Cols, t.head.Rows)
@@ -378,7 +454,7 @@ func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee
 	if err != nil {
 		return nil, nil, err
 	}
-	t.x = begin.States()
+	t.x, t.tokens = begin.States(), p.cal.Tokens
 	end, err := p.base.NewStack(p.cal.Tokens)
 	if err != nil {
 		return nil, nil, err
@@ -393,4 +469,17 @@ func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee
 		return nil
 	})
 	return t, rs, err
+}
+
+// occurring tells which tokens of a vocabulary occur in texts. The rows of others
+// are not trained: what the head gives for them is next to nothing everywhere, and
+// what it would be elsewhere, or as an embedding, the texts do not tell.
+func occurring(texts [][]int32, vocabulary int) []bool {
+	out := make([]bool, vocabulary)
+	for _, text := range texts {
+		for _, token := range text {
+			out[token] = true
+		}
+	}
+	return out
 }
