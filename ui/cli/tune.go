@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -100,39 +99,25 @@ func (r tuneRequest) options() (o tune.Options, err error) {
 	return o, nil
 }
 
-// parsePercent reads "1%", "0.5 %" or a fraction such as "0.01".
+// parsePercent reads --goal.
 func parsePercent(s string) (float64, error) {
-	num, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
-	v, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
-	if percent {
-		v /= 100
-	}
-	if err != nil || !(v > 0 && v <= 10) {
-		return 0, usagef("--goal %q: give a percentage above 0, such as 1%%", s)
+	v, err := term.ParsePercent(s)
+	if err != nil {
+		return 0, usagef("--goal %w", err)
 	}
 	return v, nil
 }
 
-// parseSize reads a flag's bytes, with kB, MB or GB if wanted; "" is 0.
+// parseSize reads a flag's bytes; "" is 0.
 func parseSize(flag, s string) (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
-	num, factor := strings.TrimSpace(s), 1.0
-	for _, u := range []struct {
-		name   string
-		factor float64
-	}{{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}} {
-		if rest, ok := strings.CutSuffix(num, u.name); ok {
-			num, factor = strings.TrimSpace(rest), u.factor
-			break
-		}
+	v, err := term.ParseBytes(s)
+	if err != nil {
+		return 0, usagef("%s %w", flag, err)
 	}
-	v, err := strconv.ParseFloat(num, 64)
-	if err != nil || !(v*factor >= 1 && v*factor < 1e15) {
-		return 0, usagef("%s %q: give a number of bytes, such as 500MB", flag, s)
-	}
-	return int64(v * factor), nil
+	return v, nil
 }
 
 func (a *app) tune(ctx context.Context, r tuneRequest, resume bool) error {

@@ -33,6 +33,8 @@ type app struct {
 	at    int
 	w, h  int
 
+	tuning *tunePage // of pages
+
 	ascii   bool // the terminal shows nothing else
 	ticking bool // the clock of a job moves
 	help    bool
@@ -43,7 +45,8 @@ type app struct {
 
 func newApp(e engines) *app {
 	a := &app{e: e, s: &state{}, th: newTheme(), w: 80, h: 24}
-	a.pages = []page{newModelPage(a), newTunePage(a), newKernelsPage(a), newChatPage(a)}
+	a.tuning = newTunePage(a)
+	a.pages = []page{newModelPage(a), a.tuning, newKernelsPage(a), newChatPage(a)}
 	return a
 }
 
@@ -152,7 +155,7 @@ func (a *app) global() []binding {
 		bs = append(bs, binding{[]string{fmt.Sprint(i + 1)}, fmt.Sprint(i + 1), p.name() + " page", false, func() tea.Cmd { a.at = i; return nil }})
 	}
 	return append(bs,
-		binding{[]string{"t"}, "t", "tune: search for the best recipe", true, func() tea.Cmd { a.e.tune(); a.at = 1; return nil }},
+		binding{[]string{"t"}, "t", "tune: search for the best recipe", true, func() tea.Cmd { a.tuning.start(); return nil }},
 		binding{[]string{"x"}, "x", "cancel: the running job", true, func() tea.Cmd {
 			if a.e.cancel() {
 				a.s.job.stopping = true
@@ -233,10 +236,14 @@ func (a *app) statusText() string {
 	case j.stopping:
 		word = "cancelling " + word
 	case j.paused:
-		word += " paused"
+		word += " PAUSED, p goes on,"
 	}
-	text := fmt.Sprintf("● %s %3.0f %%  %s", word, 100*j.share, term.Duration(time.Since(j.started)))
-	if j.left >= 0 && j.share > 0 {
+	mark := "●"
+	if j.paused {
+		mark = "‖"
+	}
+	text := fmt.Sprintf("%s %s %3.0f %%  %s", mark, word, 100*j.share, term.Duration(time.Since(j.started)))
+	if j.left >= 0 && j.share > 0 && !j.paused {
 		text += ", " + term.Duration(j.left) + " left"
 	}
 	return text + "  " + term.CleanLine(j.detail)
@@ -261,10 +268,13 @@ func (a *app) footer() string {
 		}
 		return parts
 	}
-	page, rest := short(a.pages[a.at].bindings()), []string{a.th.accent.Render("tab") + " " + a.th.dim.Render("page")}
-	if !a.pages[a.at].typing() {
-		rest = short(a.global())
+	bindings, global := a.pages[a.at].bindings(), a.global()
+	if a.pages[a.at].typing() {
+		global = slices.DeleteFunc(global, func(b binding) bool {
+			return b.keys[0] != "tab" || slices.ContainsFunc(bindings, func(own binding) bool { return own.matches("tab") })
+		})
 	}
+	page, rest := short(bindings), short(global)
 	// Where there is no room for all, the page's last ones are left to the help.
 	for {
 		line := " " + strings.Join(append(slices.Clone(page), rest...), a.th.dim.Render(" · "))

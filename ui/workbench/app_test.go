@@ -29,7 +29,7 @@ func testApp(screen string) (*app, *fake) {
 // press sends keys, by bubbletea's names or as single characters.
 func press(a *app, keys ...string) (quit bool) {
 	named := map[string]tea.KeyType{"tab": tea.KeyTab, "enter": tea.KeyEnter, "esc": tea.KeyEsc, "ctrl+c": tea.KeyCtrlC, "down": tea.KeyDown, "left": tea.KeyLeft, "right": tea.KeyRight, "home": tea.KeyHome, "up": tea.KeyUp, "end": tea.KeyEnd,
-		"backspace": tea.KeyBackspace, "ctrl+o": tea.KeyCtrlO}
+		"backspace": tea.KeyBackspace, "ctrl+u": tea.KeyCtrlU, "ctrl+o": tea.KeyCtrlO}
 	for _, k := range keys {
 		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
 		if t, ok := named[k]; ok {
@@ -127,6 +127,7 @@ func TestGoldenScreens(t *testing.T) {
 		{"loaded", 0, nil, ""}, {"tuned", 0, nil, ""},
 		{"loaded", 1, nil, ""}, {"screening", 1, nil, ""}, {"tuning", 1, nil, ""}, {"tuned", 1, nil, ""},
 		{"tuned", 1, []string{"v", "down", "down"}, "-layers"}, {"tuned", 1, []string{"d", "s", "/", "p", "a", "s"}, "-filter"}, {"tuned", 1, []string{"?"}, "-help"},
+		{"tuned", 1, []string{"o", "2", "%", "down", "5", "0", "0", "k", "B", "down", "x"}, "-options"},
 		{"kernels", 2, nil, ""}, {"kernels", 2, []string{"c"}, "-curve"}, {"kernels", 2, []string{"?"}, "-help"}, {"loaded", 2, nil, ""},
 		{"tuned", 3, nil, ""},
 	} {
@@ -194,6 +195,11 @@ func TestKeys(t *testing.T) {
 		{"quantize with the second recipe", "loaded", 0, []string{"r", "z"}, []string{"quantize q4-small"}, 0},
 		{"evaluate", "loaded", 0, []string{"e"}, []string{"evaluate"}, 0},
 		{"tune goes to its page", "loaded", 0, []string{"t"}, []string{"tune"}, 1},
+		{"tune with limits", "loaded", 1, []string{"o", "2", "%", "down", "5", "0", "0", "k", "B", "down", "4", ".", "5", "down", "9", "down", "1", "m", "enter"},
+			[]string{"tune at most 500 kB, at most 4.5 bpw, at least 9 tokens/s, in 1m00s"}, 1},
+		{"options stay", "loaded", 1, []string{"o", "down", "down", "5", "esc", "x", "t"}, []string{"cancel", "tune at most 5 bpw"}, 1},
+		{"a wrong option is not tuned with", "loaded", 0, []string{"3", "2", "o", "down", "x", "esc", "1", "t"}, nil, 1},
+		{"a wrong option is put right", "loaded", 1, []string{"o", "down", "x", "enter", "backspace", "9", "M", "B", "enter"}, []string{"tune at most 9.00 MB"}, 1},
 		{"use the second trial", "tuned", 1, []string{"home", "down", "u"}, []string{"use 2"}, 1},
 		{"use the best", "tuned", 1, []string{"u"}, []string{"use 7"}, 1},
 		{"use the next smaller point of the front", "tuned", 1, []string{"left", "u"}, []string{"use 5"}, 1},

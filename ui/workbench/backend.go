@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -27,7 +28,7 @@ type engines interface {
 	load()
 	quantize(recipe quant.Recipe)
 	evaluate()
-	tune()
+	tune(o tuneOrder)
 	pause()
 	use(t tune.Trial)
 	measureKernels()
@@ -53,6 +54,7 @@ type backend struct {
 	base   *rt.Model                      // the checkpoint as it is
 	int4   *rt.Model                      // quantized in memory; nil until then
 	ref    *eval.Reference
+	tuneOn *quant.Calibration // of the trials; nil is the default one
 	talk   *rt.Chat
 	talkOf *rt.Model
 
@@ -346,18 +348,19 @@ func (b *backend) quantize(r quant.Recipe) {
 		if err := b.floatReady(); err != nil {
 			return err
 		}
-		if err := b.apply(ctx, r); err != nil {
+		if err := b.apply(ctx, r, nil); err != nil {
 			return err
 		}
 		return b.doEvaluate(ctx)
 	})
 }
 
-// apply quantizes in memory and makes the result the INT4 model.
-func (b *backend) apply(ctx context.Context, r quant.Recipe) error {
+// apply quantizes in memory, with a calibration of its own or the default one, and
+// makes the result the INT4 model.
+func (b *backend) apply(ctx context.Context, r quant.Recipe, on *quant.Calibration) error {
 	eta := newETA()
 	var before *quant.Report // of the model in use
-	m, report, err := quant.Apply(ctx, b.base, b.ck, r, func(e quant.Event) {
+	m, report, err := quant.ApplyCalibrated(ctx, b.base, b.ck, r, on, func(e quant.Event) {
 		switch e := e.(type) {
 		case quant.Started:
 			b.mail.fact(func(s *state) {
@@ -458,23 +461,42 @@ func (b *backend) doEvaluate(ctx context.Context) error {
 	return nil
 }
 
-func (b *backend) tune() {
+func (b *backend) tune(order tuneOrder) {
 	b.start("tuning", func(ctx context.Context) error {
+		o := order.Options
+		o.Started = time.Now()
 		if err := b.floatReady(); err != nil {
 			return err
 		}
 		if b.ck.Tokenizer == nil {
 			return b.ck.TokenizerErr
 		}
-		o := tune.Options{Source: b.ck, Base: b.base, Eval: eval.Options{Text: eval.DemoText()}, CacheDir: b.o.CacheDir}
+		o.Source, o.Base, o.CacheDir, o.Eval.Text = b.ck, b.base, b.o.CacheDir, eval.DemoText()
+		if order.text != "" {
+			text, err := eval.ReadText(order.text)
+			if err != nil {
+				return err
+			}
+			o.Eval.Text = text
+		}
+		if order.calib != "" {
+			text, err := os.ReadFile(order.calib)
+			if err != nil {
+				return err
+			}
+			if o.Calibration, err = quant.NewCalibration(b.ck, quant.CalibrationOptions{Name: order.calib, Text: text}); err != nil {
+				return err
+			}
+		}
 		dir, found := tune.FindRun(b.o.RunsDir, o)
 		if !found {
 			dir = tune.RunDir(b.o.RunsDir, b.ck.Name, time.Now())
 		}
+		b.tuneOn = o.Calibration
 		o.RunDir = dir
 		b.gate.open()
 		b.mail.fact(func(s *state) {
-			s.tune = tuneState{started: true, running: true, goal: tune.DefaultGoal, scores: map[string]map[string]tune.Score{}}
+			s.tune = tuneState{started: true, running: true, goal: order.aim(), limits: order.limits(), scores: map[string]map[string]tune.Score{}}
 			if found {
 				s.say("going on with run " + filepath.Base(dir))
 			}
@@ -487,11 +509,11 @@ func (b *backend) tune() {
 		if err != nil {
 			return err
 		}
-		b.mail.fact(func(s *state) { s.tune.result = &res })
+		b.mail.fact(func(s *state) { s.tune.ended(res) })
 		if ctx.Err() != nil {
 			return errCancelled // at once; the trials stay, to use or to go on with
 		}
-		return b.apply(ctx, res.Best.Recipe)
+		return b.apply(ctx, res.Best.Recipe, o.Calibration)
 	})
 }
 
@@ -555,7 +577,7 @@ func (b *backend) use(t tune.Trial) {
 		if err := b.floatReady(); err != nil {
 			return err
 		}
-		return b.apply(ctx, t.Recipe)
+		return b.apply(ctx, t.Recipe, b.tuneOn)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"nibble/eval"
@@ -30,7 +31,7 @@ func (f *fake) note(format string, args ...any) {
 func (f *fake) load()                        { f.note("load") }
 func (f *fake) quantize(r quant.Recipe)      { f.note("quantize %s", r.Name) }
 func (f *fake) evaluate()                    { f.note("evaluate") }
-func (f *fake) tune()                        { f.note("tune") }
+func (f *fake) tune(o tuneOrder)             { f.note("%s", strings.TrimSpace("tune "+o.limits()+o.text)) }
 func (f *fake) pause()                       { f.note("pause") }
 func (f *fake) use(t tune.Trial)             { f.note("use %d", t.ID) }
 func (f *fake) measureKernels()              { f.note("measure") }
@@ -147,7 +148,7 @@ func tuned(s *state) {
 		s.tune.explained.Choices = append(s.tune.explained.Choices, tune.Choice{Module: m.Name, Spec: s.tune.best.Recipe.For(m).String(), Bytes: 20_000 + int64(i), KLD: 0.0001 * float64(i),
 			Why: fmt.Sprintf("adds %.2g to the KL divergence for %d bytes; w4 g64 sym gptq would save 1200 bytes and add 0.0021, 43 %% of what these bytes would save elsewhere; nothing offered is more accurate", 0.0001*float64(i), 20_000+i)})
 	}
-	s.tune.result = &tune.Result{BasePPL: 5.03, Trials: s.tune.trials, Front: s.tune.front, Best: s.tune.best, Goal: 0.01, Reached: true, StoppedBy: "done", Seconds: 79}
+	s.tune.result = &tune.Result{BasePPL: 5.03, Trials: s.tune.trials, Front: s.tune.front, Best: s.tune.best, Goal: 0.01, Reached: true, StoppedBy: "done", Seconds: 79, Path: "/models/" + hostile}
 	s.model.recipe = "w4 g32 sym mse"
 	s.model.results = []evaluation{{what: "INT4", Result: eval.Result{PPL: 5.07, PPLSE: 0.04, Tokens: 9000, Ctx: 256}}}
 	s.say("goal reached: 707 kB at +0.82 %")

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
+
+	"nibble/ui/term"
 )
 
 // filter is a line of words that rows must have.
@@ -28,7 +30,7 @@ func (f *filter) bindings() []binding {
 // key takes text in while the filter is being written.
 func (f *filter) key(msg tea.KeyMsg) {
 	if f.open && (msg.Type == tea.KeyRunes || msg.Type == tea.KeySpace) {
-		f.text += string(msg.Runes)
+		f.text += term.CleanLine(string(msg.Runes))
 	}
 }
 

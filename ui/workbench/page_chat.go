@@ -8,6 +8,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"nibble/ui/chart"
+	"nibble/ui/term"
 )
 
 // chatPage is a conversation with the model in use.
@@ -65,7 +66,7 @@ func (p *chatPage) bindings() []binding {
 
 func (p *chatPage) key(msg tea.KeyMsg) tea.Cmd {
 	if p.focus && (msg.Type == tea.KeyRunes || msg.Type == tea.KeySpace) {
-		p.input = append(p.input, msg.Runes...)
+		p.input = append(p.input, []rune(term.CleanLine(string(msg.Runes)))...) // a paste may hold anything
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 // layers. One trial is selected; every part of the page shows it.
 type tunePage struct {
 	a         *app
+	form      tuneForm
 	chosen    int // ID of the selected trial; 0 follows the best
 	sort      int // in tuneSorts
 	filter    filter
@@ -40,25 +41,33 @@ var tuneSorts = []struct {
 	{"speed", func(a, b tune.Trial) int { return cmp.Compare(b.DecodeTPS, a.DecodeTPS) }},
 }
 
-func newTunePage(a *app) *tunePage { return &tunePage{a: a} }
+func newTunePage(a *app) *tunePage { return &tunePage{a: a, form: newTuneForm()} }
 
 func (p *tunePage) name() string { return "Tune" }
-func (p *tunePage) typing() bool { return p.filter.open }
+func (p *tunePage) typing() bool { return p.filter.open || p.form.open }
 
 func (p *tunePage) key(msg tea.KeyMsg) tea.Cmd {
+	if p.form.open {
+		p.form.key(msg)
+	}
 	p.filter.key(msg)
 	return nil
 }
 
 func (p *tunePage) bindings() []binding {
-	if p.filter.open {
+	do := func(f func()) func() tea.Cmd { return func() tea.Cmd { f(); return nil } }
+	switch {
+	case p.form.open:
+		return append([]binding{{[]string{"enter"}, "enter", "tune: search as the form says", true, do(p.start)}}, p.form.bindings(p.checkForm)...)
+	case p.filter.open:
 		return p.filter.bindings()
 	}
-	do := func(f func()) func() tea.Cmd { return func() tea.Cmd { f(); return nil } }
+	running := p.a.s.tune.running
 	bs := []binding{
 		{[]string{"u", "enter"}, "u enter", "use: make the selected recipe the INT4 model", true, do(p.use)},
 		{[]string{"v"}, "v", "layers: bits, damage and reasons, or back to the trials", true, do(func() { p.layers = !p.layers })},
-		{[]string{"p"}, "p", "pause: hold the search, or let it go on", true, do(p.a.e.pause)},
+		{[]string{"o"}, "o", "options: goal, limits, time and texts of the search that t starts", !running, do(func() { p.form.open = true })},
+		{[]string{"p"}, "p", "pause: hold the search, or let it go on", running, do(p.a.e.pause)},
 		{[]string{"/"}, "/", "filter: trials that have all the words; a ! before a word: that have it not", true, do(func() { p.layers, p.filter.open = false, true })},
 		{[]string{"s"}, "s", "sort: trials by trial, size, loss, KLD or speed; matrices by place or damage", true, do(func() {
 			if p.layers {
@@ -181,14 +190,8 @@ func (p *tunePage) walk(by int) {
 const roomy = 30
 
 func (p *tunePage) view(w, h int) []string {
-	t, th := p.a.s.tune, p.a.th
-	if !t.started {
-		return chart.Fit([]string{"",
-			" Tuning searches for the smallest recipe that keeps the perplexity within 1 % of the float model.",
-			" First every way to store each matrix is screened, then recipes of the predicted front are",
-			" measured on the real INT4 kernels and compared with the float model token by token.", "",
-			" " + th.accent.Render("t") + " starts it, or goes on where it was cancelled; " + th.accent.Render("p") + " pauses it;",
-			" " + th.accent.Render("x") + " stops it; the trials stay, and u uses one."}, w, h)
+	if p.form.open || !p.a.s.tune.started {
+		return chart.Fit(p.options(w), w, h)
 	}
 	lines := p.header(w)
 	if h >= roomy || !p.layers {
@@ -222,15 +225,24 @@ func (p *tunePage) header(w int) []string {
 	phase := t.phase
 	switch {
 	case t.running && p.a.s.job.paused:
-		phase = "paused: p goes on"
+		phase = "‖ PAUSED, p goes on"
 	case !t.running && t.result != nil:
 		phase = "ended: " + t.result.StoppedBy
+		if t.result.Advice != "" {
+			phase += " · " + term.CleanLine(t.result.Advice)
+		}
+		if t.result.Path != "" {
+			phase += " · saved to " + term.CleanLine(t.result.Path)
+		}
 	case !t.running:
 		phase = "ended"
 	}
 	goal := "no goal but the limits"
 	if t.goal > 0 {
 		goal = fmt.Sprintf("goal +%.2f %%", 100*t.goal)
+	}
+	if t.limits != "" {
+		goal += ", " + t.limits
 	}
 	if t.basePPL > 0 {
 		goal += fmt.Sprintf(" over perplexity %.4f", t.basePPL)
@@ -276,20 +288,36 @@ func (p *tunePage) about(t tune.Trial) []string {
 		"   " + strings.Join(figures, " · ")}
 }
 
+// lossScale is how losses are drawn.
+func (p *tunePage) lossScale() chart.Scale {
+	t := p.a.s.tune
+	losses := []float64{100 * t.goal}
+	for _, x := range t.trials {
+		if hasLoss(x) {
+			losses = append(losses, 100*x.Loss())
+		}
+	}
+	if t.goal == 0 {
+		losses = losses[1:]
+	}
+	return chart.ScaleFor(losses...)
+}
+
 func (p *tunePage) graphs(w, h int) []string {
-	percent := func(v float64) string { return fmt.Sprintf("%.2f%%", v) }
+	scale := p.lossScale()
+	percent := scale.Format(func(v float64) string { return fmt.Sprintf("%.2f%%", v) })
 	bytes := func(v float64) string { return term.Bytes(int64(v)) }
 	var loss, size, goal, wantLoss, wantSize []float64
 	t := p.a.s.tune
 	for _, x := range t.trials {
 		l, b, wl, wb := math.NaN(), float64(x.SizeBytes), math.NaN(), math.NaN()
 		if hasLoss(x) {
-			l = 100 * x.Loss()
+			l = scale.At(100 * x.Loss())
 		}
 		if x.Predicted != nil {
-			wl, wb = 100*x.Predicted.Loss, float64(x.Predicted.SizeBytes)
+			wl, wb = scale.At(100*x.Predicted.Loss), float64(x.Predicted.SizeBytes)
 		}
-		loss, size, goal, wantLoss, wantSize = append(loss, l), append(size, b), append(goal, 100*t.goal), append(wantLoss, wl), append(wantSize, wb)
+		loss, size, goal, wantLoss, wantSize = append(loss, l), append(size, b), append(goal, scale.At(100*t.goal)), append(wantLoss, wl), append(wantSize, wb)
 	}
 	losses := []chart.Series{{Name: "predicted", Mark: "·", Values: wantLoss}, {Values: loss}}
 	if t.goal > 0 {
@@ -298,14 +326,14 @@ func (p *tunePage) graphs(w, h int) []string {
 	sizes := []chart.Series{{Name: "predicted", Mark: "·", Values: wantSize}, {Values: size}}
 	if w < 100 {
 		half := w / 2
-		return chart.Beside(chart.Curve(" loss per trial", losses, half, h, percent), p.scatter(w-half, h))
+		return chart.Beside(chart.Curve(" loss per trial"+scale.Note(), losses, half, h, percent), p.scatter(scale, percent, w-half, h))
 	}
 	third := w / 3
-	return chart.Beside(chart.Curve(" loss per trial", losses, third, h, percent), chart.Curve(" size per trial", sizes, third, h, bytes), p.scatter(w-2*third, h))
+	return chart.Beside(chart.Curve(" loss per trial"+scale.Note(), losses, third, h, percent), chart.Curve(" size per trial", sizes, third, h, bytes), p.scatter(scale, percent, w-2*third, h))
 }
 
 // scatter draws the trials by size and loss over the predicted front.
-func (p *tunePage) scatter(w, h int) []string {
+func (p *tunePage) scatter(scale chart.Scale, percent func(float64) string, w, h int) []string {
 	t, th := p.a.s.tune, p.a.th
 	title := " ● front ★ best ◉ cursor"
 	if w >= 48 {
@@ -315,19 +343,19 @@ func (p *tunePage) scatter(w, h int) []string {
 		title += ", dominated hidden"
 	}
 	s := chart.Scatter{Title: title, Level: math.NaN(), LevelStyle: &th.bad, LineStyle: &th.dim,
-		FormatX: func(v float64) string { return term.Bytes(int64(v)) }, FormatY: func(v float64) string { return fmt.Sprintf("%.2f%%", v) }}
+		FormatX: func(v float64) string { return term.Bytes(int64(v)) }, FormatY: percent}
 	if t.goal > 0 {
-		s.Level = 100 * t.goal
+		s.Level = scale.At(100 * t.goal)
 	}
 	for _, f := range t.predicted {
 		// Without trials there is nothing to scale by but the goal.
 		if len(t.trials) > 0 || t.goal == 0 || f.Loss < 5*t.goal {
-			s.Line = append(s.Line, [2]float64{float64(f.SizeBytes), 100 * f.Loss})
+			s.Line = append(s.Line, [2]float64{float64(f.SizeBytes), scale.At(100 * f.Loss)})
 		}
 	}
 	add := func(x tune.Trial, mark rune) {
 		if hasLoss(x) {
-			s.Points = append(s.Points, chart.Point{X: float64(x.SizeBytes), Y: 100 * x.Loss(), Mark: mark})
+			s.Points = append(s.Points, chart.Point{X: float64(x.SizeBytes), Y: scale.At(100 * x.Loss()), Mark: mark})
 		}
 	}
 	rows := p.rows()

@@ -45,6 +45,8 @@ func (a *app) stages() []stage {
 	}
 	tuned := waiting("tune")
 	switch {
+	case s.tune.running && s.job.paused:
+		tuned = stage{name: "tune", state: "‖ paused", running: true}
 	case s.tune.running && len(s.tune.trials) == 0 && s.tune.current == nil:
 		tuned = running("tune")
 	case s.tune.running:

@@ -90,6 +90,7 @@ type tuneState struct {
 	running  bool
 	phase    string
 	goal     float64
+	limits   string // in words, "" if there are none
 	basePPL  float64
 	trials   []tune.Trial
 	current  *tune.Trial
@@ -102,6 +103,12 @@ type tuneState struct {
 	predicted []tune.Prediction
 	explained tune.Explained
 	plans     map[int]plan // by trial, filled when they are first shown
+}
+
+// ended takes over a result: a search that had ended before tells of nothing else.
+func (t *tuneState) ended(res tune.Result) {
+	t.result, t.trials, t.best, t.front, t.basePPL = &res, res.Trials, res.Best, res.Front, res.BasePPL
+	t.explained = tune.Explained{Trial: res.Best.ID, Choices: res.Choices}
 }
 
 // plan is what a trial's recipe means for the matrices of the model.

@@ -1,0 +1,153 @@
+package workbench
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
+
+	"nibble/ui/chart"
+	"nibble/ui/term"
+)
+
+// field is a line of a form.
+type field struct {
+	label   string
+	value   string
+	empty   string   // what no value means
+	help    string   // what can be given
+	choices []string // that ← and → step through
+	check   func(value string) error
+}
+
+// form is a column of fields, one of which takes what is typed.
+type form struct {
+	fields []*field
+	at     int
+	open   bool
+}
+
+// bindings are the keys of an open form; changed hears when a field is left or a
+// choice made.
+func (f *form) bindings(changed func()) []binding {
+	move := func(by int) func() tea.Cmd {
+		return func() tea.Cmd {
+			f.at = (f.at + by + len(f.fields)) % len(f.fields)
+			changed()
+			return nil
+		}
+	}
+	step := func(by int) func() tea.Cmd {
+		return func() tea.Cmd {
+			if x := f.fields[f.at]; len(x.choices) > 0 {
+				at := slices.Index(x.choices, x.value)
+				if at < 0 && by < 0 {
+					at = 0
+				}
+				x.value = x.choices[(at+by+len(x.choices))%len(x.choices)]
+				changed()
+			}
+			return nil
+		}
+	}
+	return []binding{
+		{[]string{"esc"}, "esc", "back: leave the form; what is in it stays", true, func() tea.Cmd { f.open = false; return nil }},
+		{[]string{"up", "shift+tab"}, "↑", "the field before", false, move(-1)},
+		{[]string{"down", "tab"}, "↓ tab", "the next field", false, move(1)},
+		{[]string{"left"}, "←", "the choice before, in fields that have some", false, step(-1)},
+		{[]string{"right"}, "→", "the next choice", false, step(1)},
+		{[]string{"backspace"}, "backspace", "delete a character", false, func() tea.Cmd {
+			x := f.fields[f.at]
+			if r := []rune(x.value); len(r) > 0 {
+				x.value = string(r[:len(r)-1])
+			}
+			return nil
+		}},
+		{[]string{"ctrl+u"}, "ctrl+u", "empty the field", false, func() tea.Cmd { f.fields[f.at].value = ""; return nil }},
+	}
+}
+
+// key takes text into the field.
+func (f *form) key(msg tea.KeyMsg) {
+	if msg.Type == tea.KeyRunes || msg.Type == tea.KeySpace {
+		f.fields[f.at].value += term.CleanLine(string(msg.Runes))
+	}
+}
+
+// err is the first mistake in the fields, which the cursor goes to.
+func (f *form) err() error {
+	for i, x := range f.fields {
+		if x.check == nil || strings.TrimSpace(x.value) == "" {
+			continue
+		}
+		if err := x.check(strings.TrimSpace(x.value)); err != nil {
+			f.at = i
+			return fmt.Errorf("%s: %w", x.label, err)
+		}
+	}
+	return nil
+}
+
+// formLabel is the room for the names of fields.
+const formLabel = 13
+
+// view draws a field a line, and what can be given in the one with the cursor.
+func (f *form) view(th theme, w int) []string {
+	var lines []string
+	for i, x := range f.fields {
+		value, mark := term.CleanLine(x.value), " "
+		room := w - formLabel - 4
+		if over := ansi.StringWidth(value) - room; over > 0 { // keep the end in sight
+			value = "…" + ansi.TruncateLeft(value, over+1, "")
+		}
+		switch {
+		case i == f.at:
+			mark, value = "▸", th.accent.Render(value+"▏")
+			if x.value == "" {
+				value += th.dim.Render(x.empty)
+			}
+		case value == "":
+			value = th.dim.Render(x.empty)
+		}
+		lines = append(lines, fmt.Sprintf(" %s%s %s", mark, th.dim.Render(fmt.Sprintf("%-*s", formLabel, x.label)), value))
+	}
+	help := f.fields[f.at].help
+	if len(f.fields[f.at].choices) > 0 {
+		help += "; ← → choose"
+	}
+	return append(chart.Fit(lines, w, len(lines)), chart.Fit([]string{"   " + th.dim.Render(help)}, w, 1)...)
+}
+
+// text is a field's value without the space around it.
+func (f *field) text() string { return strings.TrimSpace(f.value) }
+
+// number is a field's value, 0 without one.
+func (f *field) number() int {
+	n, _ := strconv.Atoi(f.text())
+	return n
+}
+
+// path is a field's value as a file's name; a ~ before it is the home directory.
+func (f *field) path() string {
+	if rest, ok := strings.CutPrefix(f.text(), "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, rest)
+		}
+	}
+	return f.text()
+}
+
+// atLeast checks that a value is a whole number that is not below the least.
+func atLeast(least int) func(string) error {
+	return func(value string) error {
+		if n, err := strconv.Atoi(value); err != nil || n < least {
+			return fmt.Errorf("%q is no whole number of at least %d", value, least)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,178 @@
+package workbench
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"nibble/tune"
+	"nibble/ui/term"
+)
+
+// tuneOrder is what a search is asked for.
+type tuneOrder struct {
+	tune.Options        // goal, limits, budget and where to save
+	text, calib  string // files; "" is what is built in
+}
+
+// aim is the goal that the search will have; 0 is none.
+func (o tuneOrder) aim() float64 {
+	if o.Goal == 0 && o.MaxBytes == 0 && o.MaxBPW == 0 && o.MinTPS == 0 {
+		return tune.DefaultGoal
+	}
+	return o.Goal
+}
+
+// limits tells the order's limits in words, "" if there are none.
+func (o tuneOrder) limits() string {
+	var parts []string
+	add := func(is bool, format string, v any) {
+		if is {
+			parts = append(parts, fmt.Sprintf(format, v))
+		}
+	}
+	add(o.MaxBytes > 0, "at most %s", term.Bytes(o.MaxBytes))
+	add(o.MaxBPW > 0, "at most %v bpw", o.MaxBPW)
+	add(o.MinTPS > 0, "at least %v tokens/s", o.MinTPS)
+	add(o.Budget > 0, "in %s", term.Duration(o.Budget))
+	return strings.Join(parts, ", ")
+}
+
+// words tells what the order asks for.
+func (o tuneOrder) words() string {
+	what := "the most accurate recipe"
+	if goal := o.aim(); goal > 0 {
+		what = fmt.Sprintf("the smallest recipe that adds at most %.2f %% to the perplexity", 100*goal)
+	}
+	if l := o.limits(); l != "" {
+		what += ", " + l
+	}
+	return what
+}
+
+// tuneForm takes the order for a search.
+type tuneForm struct {
+	form
+	goal, size, bpw, tps, budget, text, calib, out *field
+}
+
+func newTuneForm() tuneForm {
+	f := tuneForm{
+		goal: &field{label: "goal", empty: "1 %, or none beside a limit", help: "how much perplexity may be lost, such as 0.5%", check: checks(term.ParsePercent)},
+		size: &field{label: "size", empty: "any", help: "of the weights file at most, such as 500MB", check: checks(term.ParseBytes)},
+		bpw:  &field{label: "bpw", empty: "any", help: "bits per weight at most, over everything stored", check: checks(parsePositive)},
+		tps: &field{label: "min-tps", empty: "any", help: "tokens a second to decode at least, as predicted from the kernels' measurements",
+			check: checks(parsePositive)},
+		budget: &field{label: "budget", empty: "until the search is done", help: "time for it, such as 90s or 10m; the best by then counts", check: checks(parseBudget)},
+		text:   &field{label: "text", empty: "stories that come with nibble", help: "a file of text to judge by", check: readable},
+		calib:  &field{label: "calibration", empty: "a built-in text", help: "a file of text, or of JSON lines, that methods learn from", check: readable},
+		out:    &field{label: "directory", empty: "none: in memory, to try it", help: "to write the best model to, once the search has ended"},
+	}
+	f.fields = []*field{f.goal, f.size, f.bpw, f.tps, f.budget, f.text, f.calib, f.out}
+	return f
+}
+
+// order is what the fields say; of an error the cursor is on the field.
+func (f *tuneForm) order() (tuneOrder, error) {
+	if err := f.err(); err != nil {
+		return tuneOrder{}, err
+	}
+	o := tuneOrder{Options: tune.Options{Out: f.out.path()}, text: f.text.path(), calib: f.calib.path()}
+	// What is empty stays 0, and the rest was checked.
+	o.Goal, _ = term.ParsePercent(f.goal.text())
+	o.MaxBytes, _ = term.ParseBytes(f.size.text())
+	o.MaxBPW, _ = parsePositive(f.bpw.text())
+	o.MinTPS, _ = parsePositive(f.tps.text())
+	o.Budget, _ = parseBudget(f.budget.text())
+	return o, nil
+}
+
+// checks makes a field's check of what reads its value.
+func checks[T any](parse func(string) (T, error)) func(string) error {
+	return func(value string) error {
+		_, err := parse(value)
+		return err
+	}
+}
+
+// parsePositive reads a number above zero.
+func parsePositive(s string) (float64, error) {
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(v > 0) || math.IsInf(v, 0) {
+		return 0, fmt.Errorf("%q: give a number above 0", s)
+	}
+	return v, nil
+}
+
+// parseBudget reads a span of time.
+func parseBudget(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%q: give a time, such as 90s or 10m", s)
+	}
+	return d, nil
+}
+
+// readable checks that a value names a file that is there.
+func readable(value string) error {
+	path := (&field{value: value}).path()
+	info, err := os.Stat(path)
+	var at *os.PathError
+	switch {
+	case errors.As(err, &at):
+		return fmt.Errorf("%s: %w", path, at.Err)
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a file", path)
+	}
+	return nil
+}
+
+// start begins the search that the form describes, or shows what is wrong with it.
+func (p *tunePage) start() {
+	p.a.at = slices.Index(p.a.pages, page(p))
+	o, err := p.form.order()
+	if p.form.open = err != nil; err != nil {
+		p.a.s.fail(err)
+		return
+	}
+	p.a.e.tune(o)
+}
+
+// checkForm tells a mistake in the form as soon as its field is left.
+func (p *tunePage) checkForm() {
+	p.a.s.say("")
+	if err := p.form.err(); err != nil {
+		p.a.s.fail(err)
+	}
+}
+
+// options is the form over what it is for.
+func (p *tunePage) options(w int) []string {
+	th := p.a.th
+	lines := append([]string{""}, p.form.view(th, w)...)
+	at := p.form.at // the cursor stays while a value is being written
+	if o, err := p.form.order(); err == nil {
+		lines = append(lines, "", " "+th.accent.Render("t")+" searches for "+o.words())
+	} else {
+		lines = append(lines, "", " "+th.bad.Render("✗ "+term.CleanLine(err.Error())))
+	}
+	p.form.at = at
+	for _, about := range []string{"",
+		"First every way to store each matrix is screened, then recipes of the predicted front are measured on the real INT4 kernels " +
+			"and compared with the float model token by token. A search that was cancelled goes on where it stopped when it is asked for with the same options.", "",
+		th.accent.Render("o") + " changes the options; " + th.accent.Render("p") + " pauses the search, " + th.accent.Render("x") + " stops it; the trials stay, and u uses one."} {
+		for line := range strings.SplitSeq(ansi.Wordwrap(about, max(10, min(w, 100)-2), ""), "\n") {
+			lines = append(lines, " "+line)
+		}
+	}
+	return lines
+}
