@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -13,10 +14,12 @@ import (
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/quant"
+	rt "nibble/runtime"
 )
 
 // Advice is a change of the recipe with what it costs and gives, both computed
-// for this model: sizes exactly, the KL divergence by quantizing and measuring.
+// for this model: sizes exactly, the KL divergence by quantizing and measuring. KLD
+// and Loss are 0 where that would have taken too long.
 type Advice struct {
 	Text      string  `json:"text"`
 	Recipe    string  `json:"recipe"` // ready for --recipe
@@ -30,14 +33,16 @@ type Advice struct {
 
 // better is how matrices are stored that cause too much: with 8 bits rounding is
 // all the method that is needed.
-var better = quant.Spec{Bits: 8, Group: 32, Sym: true, Method: quant.RTN}
+var better = quant.Spec{Bits: 8, Group: 128, Sym: true, Method: quant.RTN}
 
 type adviser struct {
 	o       Options
 	recipe  *quant.Recipe // of the model, nil if it is not known
+	running *rt.Model     // what advice improves: the model, or that with a better method
 	damage  *eval.Damage
 	windows []int
 	over    map[string]*kernels.Linear // matrices that were stored better so far
+	better  string                     // the method of running, if the model has another
 }
 
 // candidate is a matrix that could be stored better.
@@ -47,38 +52,86 @@ type candidate struct {
 	bytes int64   // that it would take more
 }
 
-// advise says what would bring the model to its goal, or what it can save.
+// sure is how many standard errors within the goal the advice aims, as the verdict
+// has it.
+const sure = 2
+
+// within reports whether a model of a divergence is expected to be within the goal
+// for sure. Where one model was measured as it is, perplexity and divergence
+// shrink together, and the standard error with the root of them.
+func (a *adviser) within(kld float64) bool {
+	r := kld / a.damage.KLD
+	return a.loss()*r+sure*a.o.Result.PPLRatioSE*math.Sqrt(r) <= a.o.Goal
+}
+
+func (a *adviser) loss() float64 { return a.o.Result.PPLRatio - 1 }
+
+// advise says what would bring the model to its goal, or what it can save: a
+// better method first, which costs no bits, then more bits.
 func (a *adviser) advise(ctx context.Context, l eval.Listener) ([]Advice, error) {
 	if a.recipe == nil || !a.o.Result.Compared() || a.damage.Sum <= 0 {
 		return nil, nil
 	}
-	loss, se := a.o.Result.PPLRatio-1, a.o.Result.PPLRatioSE
-	if loss+2*se <= a.o.Goal || loss <= 0 {
-		return a.save(ctx, loss)
+	if a.within(a.damage.KLD) || a.loss() <= 0 {
+		return a.save(ctx, a.loss())
+	}
+	var out []Advice
+	adv, err := a.method(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if adv != nil {
+		out = append(out, *adv)
+		if adv.KLD > 0 && a.within(adv.KLD) {
+			return out, nil
+		}
+	}
+	if a.better == "" && uses(*a.recipe, quant.AWQ) {
+		return out, nil // its matrices fit norms that it changed: those of the base model do not
 	}
 	all, err := a.candidates()
 	if err != nil || len(all) == 0 {
-		return nil, err
+		return out, err
 	}
-	// What must go for the loss to be within the goal for sure; where one model
-	// was measured as it is, perplexity and divergence shrink together.
-	target := max(a.o.Goal-2*se, a.o.Goal/2)
-	need, rounds := 1-target/loss, 4
-	steps := eval.NewSteps(l, "advice", rounds)
+	bits, err := a.bits(ctx, all, l)
+	return append(out, bits), err
+}
+
+// most bounds the steps by which the number of matrices is found.
+const most = 6
+
+// bits finds how few of the candidates, the first of them, need more bits. All of
+// them may not suffice.
+func (a *adviser) bits(ctx context.Context, all []candidate, l eval.Listener) (Advice, error) {
+	steps := eval.NewSteps(l, "advice", most)
 	var out Advice
-	for i := range rounds {
-		chosen := choose(all, a.damage, need)
-		if out, err = a.try(ctx, chosen); err != nil {
-			return nil, err
+	few, many := 0, len(all) // too few; enough, as far as that is possible
+	n := len(choose(all, a.damage, 1-a.o.Goal/a.loss()))
+	for i := range most {
+		adv, err := a.try(ctx, all[:n])
+		if err != nil {
+			return out, err
 		}
 		steps.Add(1)
-		if out.Loss <= target || len(chosen) == len(all) {
-			steps.Add(rounds - 1 - i)
+		switch {
+		case a.within(adv.KLD):
+			many, out = n, adv
+		case n == len(all):
+			steps.Add(most - 1 - i)
+			return adv, nil
+		default:
+			few = n
+		}
+		if many-few <= 1 && out.Recipe != "" {
+			steps.Add(most - 1 - i)
 			break
 		}
-		need += (1 - need) / 2
+		n = (few + many + 1) / 2
+		if i == most-2 && out.Recipe == "" {
+			n = many
+		}
 	}
-	return []Advice{out}, nil
+	return out, nil
 }
 
 // candidates are the matrices at 4 bits, those first that cause the most for
@@ -145,14 +198,28 @@ func (a *adviser) try(ctx context.Context, chosen []candidate) (Advice, error) {
 	if err != nil {
 		return adv, err
 	}
-	adv.Text = fmt.Sprintf("%s cause %.0f %% of the damage; giving them 8 bits would cost %.2f bpw and bring the KL divergence from %.5f to %.5f (measured on %d windows), a loss of about %+.2f %%, ",
-		places(modules), 100*share, adv.BPWChange, adv.KLDBefore, adv.KLD, a.damage.Windows, 100*adv.Loss)
-	if adv.Loss <= a.o.Goal {
-		adv.Text += "within the goal"
-	} else {
-		adv.Text += "still beyond the goal"
-	}
+	adv.Text = fmt.Sprintf("%s cause %.0f %% of the damage; giving them 8 bits%s would cost %.2f bpw and bring the KL divergence from %.5f to %.5f (measured on %d windows), a loss of about %+.2f %%, %s",
+		places(modules), 100*share, a.also(), adv.BPWChange, adv.KLDBefore, adv.KLD, a.damage.Windows, 100*adv.Loss, a.judged(adv))
 	return adv, nil
+}
+
+// also names the method that more bits come on top of.
+func (a *adviser) also() string {
+	if a.better == "" {
+		return ""
+	}
+	return " and all others " + a.better
+}
+
+// judged says where advice leads.
+func (a *adviser) judged(adv Advice) string {
+	switch {
+	case a.within(adv.KLD):
+		return "within the goal"
+	case adv.Loss <= a.o.Goal:
+		return "within the goal, but not for sure"
+	}
+	return "still beyond the goal"
 }
 
 // measure works out what the model is with matrices at 8 bits.
@@ -175,7 +242,7 @@ func (a *adviser) measure(ctx context.Context, modules []model.Module) (Advice, 
 	if err != nil {
 		return Advice{}, err
 	}
-	m := a.o.Running.With(over)
+	m := a.running.With(over)
 	stack, err := a.o.Reference.Stack(m, a.windows)
 	if err != nil {
 		return Advice{}, err
@@ -220,7 +287,7 @@ func (a *adviser) save(ctx context.Context, loss float64) ([]Advice, error) {
 		return nil, nil
 	}
 	adv, err := a.measure(ctx, kept)
-	if err != nil || adv.BPWChange >= 0 || loss > 0 && adv.Loss+2*a.o.Result.PPLRatioSE > a.o.Goal {
+	if err != nil || adv.BPWChange >= 0 || loss > 0 && !a.within(adv.KLD) {
 		return nil, err
 	}
 	adv.Text = fmt.Sprintf("the goal leaves room: %s are stored as floats; at 8 bits the model would take %.2f bpw less, the KL divergence going from %.5f to %.5f (measured on %d windows)",

@@ -103,7 +103,7 @@ func Run(ctx context.Context, o Options, l eval.Listener) (Report, error) {
 		return r, err
 	default:
 		r.Damage = damage
-		a := adviser{o: o, recipe: recipe, damage: damage, windows: windows, over: map[string]*kernels.Linear{}}
+		a := adviser{o: o, recipe: recipe, running: o.Running, damage: damage, windows: windows, over: map[string]*kernels.Linear{}}
 		if r.Advice, err = a.advise(ctx, l); err != nil {
 			return r, err
 		}

@@ -1,0 +1,98 @@
+package report
+
+import (
+	"context"
+	"fmt"
+
+	"nibble/quant"
+)
+
+// stronger is the method that gains most over another at the same size before the
+// next one takes much longer; "" where there is none.
+func stronger(method string) string {
+	switch method {
+	case quant.RTN, quant.MSE, quant.IMatrix, quant.AWQ:
+		return quant.GPTQ
+	case quant.GPTQ, quant.AutoRoundLight:
+		return quant.AutoRound
+	case quant.AutoRound:
+		return quant.AutoRoundBest
+	}
+	return ""
+}
+
+// withMethod gives the matrices at 4 bits the method that follows the weakest one
+// that they have; ok is false if there is none.
+func withMethod(r quant.Recipe) (out quant.Recipe, from, to string, ok bool) {
+	var specs []*quant.Spec
+	out = quant.Recipe{Default: r.Default, Rules: append([]quant.Rule(nil), r.Rules...)}
+	specs = append(specs, &out.Default)
+	for i := range out.Rules {
+		specs = append(specs, &out.Rules[i].Spec)
+	}
+	for _, method := range quant.Methods() { // the weakest first
+		for _, s := range specs {
+			if s.Bits == 4 && s.Method == method && !ok {
+				from, to = method, stronger(method)
+				ok = to != ""
+			}
+		}
+	}
+	for _, s := range specs {
+		if ok && s.Bits == 4 && stronger(s.Method) == to {
+			s.Method = to
+		}
+	}
+	return out, from, to, ok
+}
+
+// uses reports whether a recipe names a method.
+func uses(r quant.Recipe, method string) bool {
+	for _, rule := range r.Rules {
+		if rule.Method == method {
+			return true
+		}
+	}
+	return r.Default.Method == method
+}
+
+// patience is how many seconds a better method may take to be tried.
+const patience = 20
+
+// method advises a better method, which the bits that follow then build on; nil if
+// there is none or it is no better.
+func (a *adviser) method(ctx context.Context) (*Advice, error) {
+	r, from, to, ok := withMethod(*a.recipe)
+	if !ok {
+		return nil, nil
+	}
+	was, err := quant.NewPlan(a.o.Base, *a.recipe)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := quant.NewPlan(a.o.Base, r)
+	if err != nil {
+		return nil, err
+	}
+	adv := Advice{Recipe: r.String(), SizeBytes: plan.SizeBytes, BPW: plan.BPW, BPWChange: plan.BPW - was.BPW, KLDBefore: a.damage.KLD}
+	if plan.Seconds > patience {
+		adv.Text = fmt.Sprintf("%s instead of %s usually loses less at the same size; it was not tried, because it takes about %.0f s", to, from, plan.Seconds)
+		return &adv, nil
+	}
+	m, _, err := quant.Apply(ctx, a.o.Reference.Model, a.o.Base, r, nil)
+	if err != nil {
+		return nil, err
+	}
+	stack, err := a.o.Reference.Stack(m, a.windows)
+	if err != nil {
+		return nil, err
+	}
+	if adv.KLD, err = a.o.Reference.Divergence(ctx, m, stack, a.windows); err != nil || adv.KLD >= a.damage.KLD {
+		return nil, err
+	}
+	adv.Loss = a.loss() * adv.KLD / a.damage.KLD
+	adv.Text = fmt.Sprintf("%s instead of %s costs no bits and would bring the KL divergence from %.5f to %.5f (measured on %d windows, with the default calibration), a loss of about %+.2f %%, %s",
+		to, from, adv.KLDBefore, adv.KLD, a.damage.Windows, 100*adv.Loss, a.judged(adv))
+	a.recipe, a.running, a.better = &r, m, to
+	return &adv, nil
+}
