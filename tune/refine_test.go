@@ -23,7 +23,7 @@ func onlyOffered(t *testing.T, o Options, res Result) {
 // A method that trains layers refines what the search finds: the best is refined,
 // and loses less than the same bits did before.
 func TestRefined(t *testing.T) {
-	o := demoOptions(t, 4)
+	o := demoOptions(t, 2)
 	o.Space, _ = ParseSpace("w4 g32/channel sym gptq/autoround-light, w8 g32 sym rtn, keep")
 	o.MaxBPW = 4.4
 	res, err := Run(context.Background(), o, logTrials(t))
@@ -50,7 +50,7 @@ func TestRefined(t *testing.T) {
 
 // Where such a method alone is offered, it is all that is tried.
 func TestAlwaysRefined(t *testing.T) {
-	o := demoOptions(t, 1)
+	o := demoOptions(t, 2)
 	o.Space, _ = ParseSpace("w4 g32/channel sym autoround-light, w8 g32 sym rtn")
 	o.Goal, o.MaxTrials = 0.02, 3
 	res, err := Run(context.Background(), o, logTrials(t))

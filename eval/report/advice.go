@@ -345,7 +345,7 @@ func knownRecipe(o Options) (*quant.Recipe, string) {
 // that are safe to paste into a shell.
 func stores(r quant.Recipe, o Options) bool {
 	for _, rule := range r.Rules {
-		if strings.Trim(rule.Match, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._*?-") != "" {
+		if strings.Trim(rule.Match, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._*?-[]") != "" {
 			return false
 		}
 	}

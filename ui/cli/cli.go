@@ -176,6 +176,8 @@ func args(least, most int) cobra.PositionalArgs {
 func argsText(cmd *cobra.Command, least, most int) string {
 	_, uses, _ := strings.Cut(cmd.Use, " ")
 	switch {
+	case most == 0:
+		return "no arguments"
 	case most == 1 && least == 1:
 		return "one argument: " + uses
 	case least == most:

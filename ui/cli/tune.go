@@ -276,6 +276,11 @@ func (a *app) runsCmd() *cobra.Command {
 			}
 			best := tune.Best(r.Trials)
 			a.report.result(map[string]any{"run": r, "trials": r.Trials, "front": tune.Front(r.Trials), "best": best}, func(w io.Writer) {
+				fmt.Fprintf(w, "model        %s\ngoal         %s\nstarted      %s\n", term.CleanLine(r.Model), goalText(r.Goal), r.Started.Format(time.DateTime))
+				if r.Out != "" {
+					fmt.Fprintf(w, "output       %s\n", term.CleanLine(r.Out))
+				}
+				fmt.Fprintf(w, "ended by     %s\n", endedText(r))
 				for _, t := range r.Trials {
 					fmt.Fprintln(w, trialLine(t))
 				}
@@ -327,7 +332,7 @@ func (a *app) runsCmd() *cobra.Command {
 // whyText prints the choices of a run.
 func whyText(w io.Writer, choices []tune.Choice) {
 	if len(choices) == 0 {
-		fmt.Fprintln(w, "why          not known: the run has not ended")
+		fmt.Fprintln(w, "why          known when the run has ended: 'nibble runs resume ID' goes on with it")
 	}
 	for _, c := range choices {
 		fmt.Fprintf(w, "%s  %s\n    %s\n", term.CleanLine(c.Module), c.Spec, c.Why)
@@ -350,20 +355,34 @@ func summarizeRun(r tune.Record) runSummary {
 	return runSummary{Record: r, Dir: filepath.Join(runsDir(), r.ID), Trials: len(r.Trials), Best: tune.Best(r.Trials)}
 }
 
+// unfinished is what ended a run of which that is not known.
+const unfinished = "unfinished"
+
+// endedText says how a run ended, and what can be done if it did not.
+func endedText(r tune.Record) string {
+	switch {
+	case r.StoppedBy == "":
+		return unfinished + ": it runs, or was killed; 'nibble runs resume " + term.CleanLine(r.ID) + "' goes on"
+	case r.StoppedBy == "cancelled" || r.StoppedBy == "error":
+		return term.CleanLine(r.StoppedBy) + "; 'nibble runs resume " + term.CleanLine(r.ID) + "' goes on"
+	}
+	return term.CleanLine(r.StoppedBy)
+}
+
 func runsText(w io.Writer, res runsResult) {
 	if len(res.Runs) == 0 {
 		fmt.Fprintln(w, "no runs yet: 'nibble tune demo -o DIR' makes one")
 		return
 	}
-	fmt.Fprintf(w, "%-36s %-7s %-11s %s\n", "id", "trials", "ended by", "best")
+	fmt.Fprintf(w, "%-36s %-10s %-7s %-11s %s\n", "id", "goal", "trials", "ended by", "best")
 	for _, r := range res.Runs {
 		ended, best := r.StoppedBy, "none"
 		if ended == "" {
-			ended = "unfinished"
+			ended = unfinished
 		}
 		if r.Best != nil {
 			best = fmt.Sprintf("%.3f bpw, loss %s", r.Best.BPW, term.Percent(r.Best.Loss()))
 		}
-		fmt.Fprintf(w, "%-36s %7d %-11s %s\n", term.CleanLine(r.ID), r.Trials, ended, best)
+		fmt.Fprintf(w, "%-36s %-10s %7d %-11s %s\n", term.CleanLine(r.ID), goalText(r.Goal), r.Trials, term.CleanLine(ended), best)
 	}
 }
