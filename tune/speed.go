@@ -158,14 +158,21 @@ func (s *search) timeModel(ctx context.Context, before func(a, b option) bool) (
 		}
 	}
 	best := 0.0 // others on the machine only take away
-	_, err = rt.Bench(ctx, s.Base.With(over), rt.BenchOptions{Decode: paceTokens, Reps: paceReps}, func(p rt.BenchProgress) { best = max(best, p.TPS) })
-	return 1e9 / best, products, err
+	m := s.Base.With(over)
+	for begun := time.Now(); best == 0 || time.Since(begun) < paceTime; {
+		_, err := rt.Bench(ctx, m, rt.BenchOptions{Decode: paceTokens, Reps: paceReps}, func(p rt.BenchProgress) { best = max(best, p.TPS) })
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	return 1e9 / best, products, nil
 }
 
-// A model is timed by so many tokens, so many times.
+// A model is timed by so many tokens, so many times, again and again for a while.
 const (
 	paceTokens = 8
 	paceReps   = 5
+	paceTime   = 150 * time.Millisecond
 )
 
 // reads reports whether decoding a token reads the matrix, and not a row of it.
