@@ -9,6 +9,8 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/guptarohit/asciigraph"
+
+	"nibble/ui/term"
 )
 
 // labelWidth is the room for the numbers of the vertical axis, so that plots do
@@ -168,13 +170,13 @@ func bounds(v []float64) (lo, hi float64) {
 }
 
 // Fit crops and pads lines to exactly h lines of exactly w columns. Styled text
-// is measured by what it shows.
+// is measured by what it shows; whatever else would control a terminal is dropped.
 func Fit(lines []string, w, h int) []string {
 	out := make([]string, max(0, h))
 	for i := range out {
 		line := ""
 		if i < len(lines) {
-			line = ansi.Truncate(lines[i], max(0, w), "…")
+			line = ansi.Truncate(term.CleanStyled(lines[i]), max(0, w), "…")
 		}
 		out[i] = line + strings.Repeat(" ", max(0, w-ansi.StringWidth(line)))
 	}

@@ -8,26 +8,64 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Clean makes foreign text safe to print: control characters, escape sequences
 // among them, and invisible formatting characters are dropped; line breaks and
-// tabs stay.
+// tabs stay. What is no UTF-8 becomes the replacement character.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return r
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == '\u2028', r == '\u2029':
+		if r != '\n' && r != '\t' && controls(r) {
 			return -1
 		}
 		return r
 	}, s)
 }
 
+// controls reports whether a character controls the terminal or the layout of the
+// text instead of showing something.
+func controls(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029'
+}
+
 // CleanLine is Clean for one line: line breaks and tabs become spaces.
 func CleanLine(s string) string {
 	return strings.NewReplacer("\n", " ", "\t", " ").Replace(Clean(s))
+}
+
+// CleanStyled is CleanLine for a line of a screen, in which the sequences that set
+// colours and other styles stay.
+func CleanStyled(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return controls(r) || r == utf8.RuneError }) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for {
+		text, rest, found := strings.Cut(s, "\x1b")
+		b.WriteString(CleanLine(text))
+		if !found {
+			return b.String()
+		}
+		if n := styleLength(rest); n > 0 {
+			b.WriteString("\x1b" + rest[:n])
+			rest = rest[n:]
+		}
+		s = rest
+	}
+}
+
+// styleLength is the length of the sequence that sets styles ("[1;31m") at the
+// beginning of s, 0 if there is none.
+func styleLength(s string) int {
+	if !strings.HasPrefix(s, "[") {
+		return 0
+	}
+	end := strings.IndexFunc(s[1:], func(r rune) bool { return r != ';' && r != ':' && (r < '0' || r > '9') })
+	if end < 0 || s[1+end] != 'm' {
+		return 0
+	}
+	return end + 2
 }
 
 // OneLine is Clean for text whose line breaks matter: they become ↵, tabs ⇥.

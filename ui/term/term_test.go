@@ -34,6 +34,24 @@ func FuzzClean(f *testing.F) {
 	})
 }
 
+// A line of a screen keeps its styles, and nothing else that a terminal obeys.
+func TestCleanStyled(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"plain, 漢字 █", "plain, 漢字 █"},
+		{"\x1b[1;38;5;117mtitle\x1b[0m", "\x1b[1;38;5;117mtitle\x1b[0m"},
+		{"\x1b[38:2::1:2:3mred\x1b[m", "\x1b[38:2::1:2:3mred\x1b[m"},
+		{"a\x1b[2Jb\x1b[5;5Hc", "a[2Jb[5;5Hc"},
+		{"\x1b]52;c;YQ==\a\x1b[?25l\x1b[>4m\x1bc\x1b", "]52;c;YQ==[?25l[>4mc"},
+		{"a\x1b\x1b[1mb", "a\x1b[1mb"},
+		{"a\nb\tc\rd\u009b2J\u202e", "a b cd2J"},
+		{"\xff\x1b[1m", "\ufffd\x1b[1m"},
+	} {
+		if got := CleanStyled(c.in); got != c.want {
+			t.Errorf("%q: %q, want %q", c.in, got, c.want)
+		}
+	}
+}
+
 func TestUnits(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1.00 kB", 1250: "1.25 kB", 999_499: "999 kB", 999_500: "1.00 MB",
 		2_230_000: "2.23 MB", 45_600_000: "45.6 MB", 1_990_000_000_000: "1.99 TB", -5: "-5 B"} {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +67,9 @@ func TestScreensFillTheTerminal(t *testing.T) {
 	}
 }
 
+// styles are the only control sequences that a screen may hold.
+var styles = regexp.MustCompile(`\x1b\[[0-9;:]*m`)
+
 func checkScreen(t *testing.T, what, view string, w, h int) {
 	t.Helper()
 	lines := strings.Split(view, "\n")
@@ -76,8 +80,8 @@ func checkScreen(t *testing.T, what, view string, w, h int) {
 		if got := ansi.StringWidth(l); got != w {
 			t.Errorf("%s: line %d is %d wide: %q", what, i, got, l)
 		}
-		for _, r := range ansi.Strip(l) {
-			if unicode.IsControl(r) || r == '\u202e' {
+		for _, r := range styles.ReplaceAllString(l, "") {
+			if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
 				t.Errorf("%s: line %d holds %q", what, i, r)
 			}
 		}

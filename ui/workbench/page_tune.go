@@ -222,22 +222,22 @@ func (p *tunePage) header(w int) []string {
 			best += ", ✗ misses the goal"
 		}
 	}
-	phase := t.phase
+	phase, outcome := t.phase, []string(nil)
 	switch {
 	case t.running && p.a.s.job.paused:
 		phase = "‖ PAUSED, p goes on"
 	case !t.running && t.result != nil:
 		phase = "ended: " + t.result.StoppedBy
 		if t.result.Advice != "" {
-			phase += " · " + term.CleanLine(t.result.Advice)
+			outcome = append(outcome, term.CleanLine(t.result.Advice))
 		}
 		if t.result.Path != "" {
-			phase += " · saved to " + term.CleanLine(t.result.Path)
+			outcome = append(outcome, "saved to "+term.CleanLine(t.result.Path))
 		}
 	case !t.running:
 		phase = "ended"
 	}
-	goal := "no goal but the limits"
+	goal := "the most accurate"
 	if t.goal > 0 {
 		goal = fmt.Sprintf("goal +%.2f %%", 100*t.goal)
 	}
@@ -245,12 +245,16 @@ func (p *tunePage) header(w int) []string {
 		goal += ", " + t.limits
 	}
 	if t.basePPL > 0 {
-		goal += fmt.Sprintf(" over perplexity %.4f", t.basePPL)
+		goal += fmt.Sprintf(" · perplexity of the float model %.4f", t.basePPL)
 	}
-	return chart.Fit([]string{
+	lines := []string{
 		" " + th.title.Render(best),
 		" " + th.dim.Render(fmt.Sprintf("%s · %d trials · %s", goal, len(t.trials), phase)),
-	}, w, 2)
+	}
+	if len(outcome) > 0 {
+		lines = append(lines, " "+strings.Join(outcome, " · "))
+	}
+	return chart.Fit(lines, w, len(lines))
 }
 
 // lossText is a trial's loss with its standard error.

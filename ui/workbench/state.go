@@ -163,7 +163,8 @@ type chatTurn struct {
 	pending      bool
 }
 
-func (s *state) say(text string) { s.message, s.failed = text, false }
+// say tells something in a line; it may hold foreign text.
+func (s *state) say(text string) { s.message, s.failed = term.CleanLine(text), false }
 
 func (s *state) fail(err error) {
 	s.message, s.failed = term.CleanLine(firstLine(err.Error())), true
