@@ -306,6 +306,9 @@ func (c *Checkpoint) Bytes() int64 {
 	return n
 }
 
+// Mapped reports whether the tensors are mapped from files, not read into memory.
+func (c *Checkpoint) Mapped() bool { return len(c.regions) > 0 }
+
 // Params returns the number of parameters, tied matrices counted once.
 func (c *Checkpoint) Params() int64 {
 	n := int64(0)

@@ -211,19 +211,23 @@ func (t *layerTrainee) distance(diff, out kernels.Matrix, want []float32) float6
 	return total
 }
 
-// blockOf returns the current layer as it is so far.
-func (p *pass) blockOf(ctx context.Context, s stage) (block.Layer, error) {
+// blockOf returns the current layer as it is so far, without the matrices of ms.
+func (p *pass) blockOf(ctx context.Context, s stage, ms []PlannedModule) (block.Layer, error) {
 	m := p.seq.cur
-	l := block.Of(m, longest(p.seq.stack.Texts()))
+	cos, sin := m.Rotations(longest(p.seq.stack.Texts()))
+	l := block.Of(m.Config, cos, sin)
 	prefix := fmt.Sprintf("model.layers.%d.", s.layer)
 	l.AttnNorm, l.MLPNorm = m.Norm(prefix+"input_layernorm.weight"), m.Norm(prefix+"post_attention_layernorm.weight")
 	for _, pm := range s.modules {
 		i := slices.Index(block.Kinds[:], pm.Module.Kind)
-		w, err := p.settled(ctx, pm.Module)
-		if err != nil {
+		l.Bias[i] = m.Bias(pm.Module.Name)
+		if slices.ContainsFunc(ms, func(of PlannedModule) bool { return of.Module.Name == pm.Module.Name }) {
+			continue
+		}
+		var err error
+		if l.W[i], err = p.settled(ctx, pm.Module); err != nil {
 			return l, err
 		}
-		l.W[i], l.Bias[i] = w, m.Bias(pm.Module.Name)
 	}
 	return l, nil
 }
@@ -257,7 +261,7 @@ func autoroundLayer(ctx context.Context, p *pass, s stage, ms []PlannedModule, s
 	if t.y, err = p.seq.outputs(ctx); err != nil {
 		return nil, err
 	}
-	if t.layer, err = p.blockOf(ctx, s); err != nil {
+	if t.layer, err = p.blockOf(ctx, s, ms); err != nil {
 		return nil, err
 	}
 	rows := 0

@@ -22,11 +22,10 @@ const killedRecipe = "w4 g32 sym gptq; *.up_proj w4 g64 asym mse; *.0.self_attn.
 // quantizeDemo runs a recipe, and is cancelled after some matrices unless that is
 // 0.
 func quantizeDemo(out, recipe string, matrices int) error {
-	return quantizeDemoOn(2, out, recipe, matrices)
+	return quantizeDemoWith(2, CalibrationOptions{Samples: 3, Length: 32}, out, recipe, matrices)
 }
 
-// quantizeDemoOn does so on some threads.
-func quantizeDemoOn(threads int, out, recipe string, matrices int) error {
+func quantizeDemoWith(threads int, calibration CalibrationOptions, out, recipe string, matrices int) error {
 	eng, err := kernels.New(kernels.Options{Threads: threads})
 	if err != nil {
 		return err
@@ -43,7 +42,7 @@ func quantizeDemoOn(threads int, out, recipe string, matrices int) error {
 	}
 	o := Options{Engine: eng, Source: ck, Recipe: r, Out: out}
 	if r.Calibrated(ck.Config) {
-		if o.Calibration, err = NewCalibration(ck, CalibrationOptions{Samples: 3, Length: 32}); err != nil {
+		if o.Calibration, err = NewCalibration(ck, calibration); err != nil {
 			return err
 		}
 	}

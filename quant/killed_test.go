@@ -19,10 +19,12 @@ import (
 
 var killRounds = flag.Int("kill-rounds", 1, "how often TestKilled kills each recipe's run until it completes")
 
-// victim is a quantization of the demo in a process of its own.
+// victim is a quantization of the demo in a process of its own. It prints the most
+// memory that it took.
 type victim struct {
 	Out, Recipe         string
 	Threads, Iterations int // of training
+	Samples, Length     int // of the calibration
 }
 
 const victimVariable = "NIBBLE_TEST_QUANTIZE"
@@ -38,17 +40,22 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		trainFor(v.Iterations)
 		saveEvery, saveShare = 0, 1
-		err = quantizeDemoOn(v.Threads, v.Out, v.Recipe, 0)
+		err = quantizeDemoWith(v.Threads, CalibrationOptions{Samples: v.Samples, Length: v.Length}, v.Out, v.Recipe, 0)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	status, _ := os.ReadFile("/proc/self/status")
+	if _, peak, ok := bytes.Cut(status, []byte("VmHWM:")); ok {
+		os.Stdout.Write(peak)
+	}
 	os.Exit(0)
 }
 
-// run reports whether the victim completed before it was killed, after some time.
-func (v victim) run(t *testing.T, after time.Duration) bool {
+// run reports whether the victim completed before it was killed, after some time,
+// and what it printed.
+func (v victim) run(t *testing.T, after time.Duration) (printed string, completed bool) {
 	t.Helper()
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -56,8 +63,8 @@ func (v victim) run(t *testing.T, after time.Duration) bool {
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), victimVariable+"="+string(data))
-	var text bytes.Buffer
-	cmd.Stderr = &text
+	var out, text bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &text
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +74,7 @@ func (v victim) run(t *testing.T, after time.Duration) bool {
 	if err != nil && cmd.ProcessState.Exited() {
 		t.Fatalf("it fails: %s", text.String())
 	}
-	return err == nil
+	return out.String(), err == nil
 }
 
 // Killed at random moments, again and again, a run ends with the bytes of one
@@ -81,10 +88,10 @@ func TestKilled(t *testing.T) {
 		"the whole": {Recipe: "w4 g64 asym autoround-best; *.1.* w4 g32 sym awq; *.2.self_attn.q_proj keep; embed_tokens w4 g32 sym gptq", Iterations: 25},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v.Out, v.Threads = filepath.Join(dir, name), 2
+			v.Out, v.Threads, v.Samples, v.Length = filepath.Join(dir, name), 2, 3, 32
 			begin := time.Now()
-			if !v.run(t, time.Minute) {
-				t.Fatal("it takes more than a minute")
+			if _, ok := v.run(t, 10*time.Minute); !ok {
+				t.Fatal("it takes more than ten minutes")
 			}
 			takes, want := time.Since(begin), v.Out
 			for round := range *killRounds {
@@ -111,7 +118,7 @@ func killed(t *testing.T, v victim, takes time.Duration) {
 			t.Fatal("200 runs do not complete it")
 		}
 		v.Threads = 1 + kills%2
-		if v.run(t, time.Duration(rng.Int64N(int64(takes)*int64(10+kills)/20))) {
+		if _, ok := v.run(t, time.Duration(rng.Int64N(int64(takes)*int64(10+kills)/20))); ok {
 			break
 		}
 		left, err := os.ReadDir(work)

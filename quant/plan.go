@@ -29,98 +29,12 @@ type PlannedModule struct {
 	Note   string
 }
 
-// What the process takes before any weights, and with a tokenizer's tables.
 const (
-	baseRSS  = 17 << 20
-	tokenRSS = 700
-
-	calibrationRSS = 12 << 20 // the text and its tokens
-
 	smallFiles = 64 << 10 // recipe.json, quantization_config and the rounding of a file system
 	reportLine = 600      // a matrix in report.json and, by its name, in config.json
+
+	startSeconds = 0.05 // of the process, and of making a directory durable
 )
-
-// rate is the weights per second of a spec, without its calibration.
-func (s Spec) rate(r Rates) float64 {
-	switch {
-	case s.Method == RTN:
-		return r.RTN
-	case s.Sym:
-		return r.Sym
-	}
-	return r.Asym
-}
-
-// passes is how often a layer's product runs for the inputs of the matrices after
-// it, and once more to pass the layer.
-func passes(kind string) float64 {
-	switch kind {
-	case "q", "k", "v":
-		return 4
-	case "o":
-		return 3
-	case "gate", "up":
-		return 2
-	case "down":
-		return 1
-	}
-	return 0
-}
-
-// calibrate estimates what a calibration with texts of equal length costs: time,
-// and bytes that are in use at the most.
-func (r Recipe) calibrate(c model.Config, samples, length int, rates Rates) (seconds float64, bytes int64) {
-	tokens := float64(samples * length)
-	states := 4 * tokens * float64(c.Hidden)
-	session := 4 * float64(length) * float64(3*c.Hidden+2*c.Heads*c.HeadDim+4*c.KVHeads*c.HeadDim+2*c.Intermediate)
-	seen := map[string]bool{} // inputs whose moments are summed up already, by layer
-	most, layer := 0.0, 0.0   // bytes, and those of a layer's scaled weights
-	whole := r.trainsWhole(c)
-	for _, m := range c.Modules() {
-		s, _ := r.planned(m, whole)
-		rows, n := float64(m.Rows), float64(m.Cols)
-		if m.Kind == "q" || m.Kind == "head" {
-			layer = 0
-		}
-		product := rates.Int
-		if s.Kept() {
-			product = rates.Float
-		}
-		seconds += passes(m.Kind) * 2 * rows * n * tokens / product
-		if m.Kind == "q" { // attention of every pass, half of the scores and values
-			seconds += passes("q") * 2 * rows * tokens * float64(length) / rates.Float
-		}
-		if !s.Kept() && s.Method == AWQ {
-			tries, tokens, search := 1+2*float64(awqSteps), min(tokens, awqTokens), rates.Asym
-			if s.Sym {
-				search = rates.Sym
-			}
-			part := min(awqRows, rows) * n
-			seconds += tries * (part/search + 2*part*tokens/rates.Float)
-			layer += 8 * rows * n // read, and scaled
-			most = max(most, layer+4*tokens*n+3*4*part)
-		}
-		if m.Tied && !s.Kept() && methodOf(s.Method).inputs { // a pass of its own to the head
-			for _, on := range c.Modules()[1:] {
-				seconds += 2 * float64(on.Rows) * float64(on.Cols) * tokens / rates.Float
-			}
-			states *= 2
-		}
-		if s.Kept() || s.Method != GPTQ && methodOf(s.Method).layer == nil {
-			continue
-		}
-		if key := fmt.Sprint(m.Layer, inputOf(m)); !seen[key] {
-			seen[key] = true
-			seconds += (n*n*tokens + 1.2*n*n*n) / rates.Float
-		}
-		seconds += rows*n*n/rates.Float + rows*n*gptqBlock/2/rates.Columns
-		// Moments, their factor and its inverse; inputs and products in work; the
-		// weights twice.
-		most = max(most, 12*n*n+4*n*(hessianTokens+3*256)+8*rows*n)
-	}
-	trainSeconds, trainBytes := r.train(c, samples, length, rates)
-	return seconds + trainSeconds, int64(states + session + max(most, trainBytes))
-}
 
 // PlanOptions is what an estimate depends on beyond model and recipe.
 type PlanOptions struct {
@@ -147,39 +61,38 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 	if o.Rates.Threads == 0 {
 		o.Rates = typicalRates(kernels.ThisCPU().Cores)
 	}
-	p.Seconds = float64(ck.Bytes())/o.Rates.Hash + float64(layout.Size)/o.Rates.Write
-	var largest, pages int64 // memory for one matrix
+	p.Seconds = startSeconds + float64(ck.Bytes())/o.Rates.Hash + float64(layout.Size)/o.Rates.Write
 	for _, m := range modules {
 		pm := PlannedModule{Module: m, Bytes: layout.ModuleBytes(m.Name)}
 		pm.Spec, pm.Note = r.planned(m, r.trainsWhole(ck.Config))
 		p.Modules = append(p.Modules, pm)
-		_, _, stored := ck.Stored(m.Name + ".weight")
 		if pm.Spec.Kept() {
-			pages = max(pages, stored)
 			continue
 		}
 		n := int64(m.Rows) * int64(m.Cols)
 		p.Quantized++
 		p.QuantizedParams += n
-		// Its codes, and the codes before that are not collected yet; its mapped pages.
-		largest = max(largest, 2*pm.Bytes)
-		pages = max(pages, stored)
 		p.Seconds += float64(n) / pm.Spec.rate(o.Rates)
 	}
 	p.Substitutions = append(p.Substitutions, awqNotes(ck.Config, p.Modules)...)
+	memory := footprint{recipe: r, c: ck.Config, modules: p.Modules, stored: func(m model.Module) int64 {
+		_, _, bytes := ck.Stored(m.Name + ".weight")
+		return bytes
+	}}
+	if !ck.Mapped() {
+		memory.copied = ck.Bytes()
+	}
 	if r.Calibrated(ck.Config) {
-		samples, length := r.Samples(ck.Config), min(defaultLength, ck.ContextLen())
+		memory.samples, memory.length = r.Samples(ck.Config), min(defaultLength, ck.ContextLen())
 		if c := o.Calibration; c != nil {
-			samples, length = c.Samples, c.Length
+			memory.samples, memory.length = c.Samples, c.Length
 			p.Substitutions = append(p.Substitutions, c.Notes...)
 		}
-		seconds, bytes := r.calibrate(ck.Config, samples, length, o.Rates)
-		p.Seconds += seconds
-		largest += bytes + bytes*7/10 + calibrationRSS // the most that is not collected yet
+		p.Seconds += newEffort(r, ck.Config, memory.samples, memory.length, o.Rates).seconds()
 	}
-	p.PeakRSSBytes = baseRSS + largest + pages
-	if ck.Tokenizer != nil {
-		p.PeakRSSBytes += tokenRSS * int64(ck.Config.VocabSize)
+	p.PeakRSSBytes = memory.bytes(ck.Tokenizer != nil)
+	if r.trainsWhole(ck.Config) {
+		p.DiskBytes += statesBytes(p.Modules)
 	}
 	return p, nil
 }

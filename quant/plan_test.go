@@ -5,12 +5,14 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"nibble/model"
 )
@@ -62,6 +64,71 @@ func TestPlanDisk(t *testing.T) {
 		if total > p.DiskBytes || total < p.DiskBytes*8/10 {
 			t.Errorf("%s: %d bytes on disk, %d planned", short, total, p.DiskBytes)
 		}
+	}
+}
+
+// What a process takes is near the plan, whatever the method: nibble's is within
+// 15 %, and this test's a little less in any case.
+func TestPlanMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("quantizes the demo by every method")
+	}
+	ck := open(t, "demo")
+	for _, method := range Methods() {
+		v := victim{Out: filepath.Join(t.TempDir(), "out"), Recipe: "w4 g32 sym " + method + "; embed_tokens w4 g32 sym rtn", Threads: 2, Iterations: 1, Samples: 8, Length: 512}
+		p, err := PlanFor(ck, parse(t, v.Recipe), PlanOptions{Calibration: &Calibration{Samples: v.Samples, Length: v.Length}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		printed, ok := v.run(t, 10*time.Minute)
+		var kilobytes int64
+		if _, err := fmt.Sscan(printed, &kilobytes); !ok || err != nil {
+			t.Skipf("the system does not say what a process took: %q", printed)
+		}
+		ratio := float64(p.PeakRSSBytes) / float64(kilobytes<<10)
+		t.Logf("%s: %d bytes planned, %d taken, ratio %.2f", method, p.PeakRSSBytes, kilobytes<<10, ratio)
+		if ratio < 0.8 || ratio > 1.25 {
+			t.Errorf("%s: %d bytes are planned and %d taken", method, p.PeakRSSBytes, kilobytes<<10)
+		}
+	}
+}
+
+// The states of a training that is cut fit in the disk that is planned.
+func TestPlanDiskOfStates(t *testing.T) {
+	shortTraining(t, 2)
+	ck := open(t, "demo")
+	r := parse(t, "w4 g32 asym autoround-best")
+	plan, err := NewPlan(ck, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cal, err := NewCalibration(ck, CalibrationOptions{Samples: 3, Length: 32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	_, err = Run(ctx, Options{Engine: engine(t, 2), Source: ck, Recipe: r, Out: out, Calibration: cal}, func(e Event) {
+		if e, ok := e.(ModuleDone); ok && e.Done > 1 {
+			cancel()
+		}
+	})
+	if u := (*Unfinished)(nil); !errors.As(err, &u) {
+		t.Fatalf("a cancelled run: %v", err)
+	}
+	work, err := model.WorkDir(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := int64(0)
+	for name, data := range contents(t, work) {
+		if total += int64(len(data)); strings.Contains(name, "state-whole") {
+			total += int64(len(data)) // while the next one is written
+		}
+	}
+	if total > plan.DiskBytes || total < plan.DiskBytes/2 {
+		t.Errorf("%d bytes on disk, %d planned", total, plan.DiskBytes)
 	}
 }
 

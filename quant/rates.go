@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -28,28 +29,35 @@ type Rates struct {
 	Sym     float64 `json:"sym"`     // with a search for the scale
 	Asym    float64 `json:"asym"`    // and for the zero point
 	Float   float64 `json:"float"`   // operations a second of products of floats
-	Int     float64 `json:"int"`     // and of INT4 weights
+	Int     float64 `json:"int"`     // of INT4 weights
+	Attend  float64 `json:"attend"`  // and of attention
+	Values  float64 `json:"values"`  // values a second that a norm or an activation function computes
 	Columns float64 `json:"columns"` // weights a second that GPTQ corrects for an error
+
+	Train       float64 `json:"train"`        // operations a second of training's products
+	TrainAttend float64 `json:"train_attend"` // and of its attention
 }
 
 // typicalRates stand in where nothing was measured.
 func typicalRates(threads int) Rates {
 	n := float64(threads)
 	return Rates{Threads: threads, Hash: 0.7e9 * n, Write: 0.5e9, RTN: 250e6 * n, Sym: 6e6 * n, Asym: 3e6 * n,
-		Float: 45e9 * n, Int: 200e9 * n, Columns: 1e9 * n}
+		Float: 90e9 * n, Int: 350e9 * n, Attend: 30e9 * n, Values: 300e6 * n, Columns: 1e9 * n, Train: 60e9 * n, TrainAttend: 20e9 * n}
 }
 
-// measureFor is how long each kind of work is measured.
-const measureFor = 120 * time.Millisecond
+// Each kind of work is measured some times, for so long.
+const (
+	measureTimes = 4
+	measureFor   = 30 * time.Millisecond
+)
 
-// Measuring reports that the machine is being measured, which takes about a
-// second.
+// Measuring reports that the machine is being measured, which takes some seconds.
 type Measuring struct{}
 
 // EventName implements Event.
 func (Measuring) EventName() string { return "quantize_measuring" }
 
-// MeasureRates measures this machine in about a second, or recalls from dir what
+// MeasureRates measures this machine in some seconds, or recalls from dir what
 // was measured before with the same CPU, methods, tier and threads. Without a dir
 // nothing is kept.
 func MeasureRates(ctx context.Context, eng *kernels.Engine, dir string, refresh bool, l Listener) (Rates, error) {
@@ -68,14 +76,14 @@ func MeasureRates(ctx context.Context, eng *kernels.Engine, dir string, refresh 
 		return Rates{}, err
 	}
 	if dir != "" {
-		r.save(dir, path) // a cache that cannot be written costs a second, the next time
+		r.save(dir, path) // a cache that cannot be written costs seconds, the next time
 	}
 	return r, nil
 }
 
 // valid reports whether every rate can be divided by.
 func (r Rates) valid() bool {
-	for _, v := range []float64{r.Hash, r.Write, r.RTN, r.Sym, r.Asym, r.Float, r.Int, r.Columns} {
+	for _, v := range []float64{r.Hash, r.Write, r.RTN, r.Sym, r.Asym, r.Float, r.Int, r.Attend, r.Values, r.Columns, r.Train, r.TrainAttend} {
 		if !(v > 0) || math.IsInf(v, 0) {
 			return false
 		}
@@ -99,21 +107,31 @@ func (r Rates) save(dir, path string) {
 	}
 }
 
-// perSecond returns how much of work, of which f does amount, is done a second:
-// the best of several goes, since other programs only take away.
-func perSecond(ctx context.Context, amount float64, f func() error) (float64, error) {
-	best := math.Inf(1)
-	for start := time.Now(); time.Since(start) < measureFor || math.IsInf(best, 1); {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		begin := time.Now()
-		if err := f(); err != nil {
-			return 0, err
-		}
-		best = min(best, max(time.Since(begin).Seconds(), 1e-9))
+// perSecond returns how much of work, of which f does amount, is done a second.
+// Other programs only take away: it is the best of several goes, or, of work that
+// occupies a number of threads, what they took of processors if that is less.
+func perSecond(ctx context.Context, threads int, amount float64, f func() error) (float64, error) {
+	if err := f(); err != nil { // memory and code that are used for the first time
+		return 0, err
 	}
-	return amount / best, nil
+	best := math.Inf(1)
+	for range measureTimes {
+		goes, start, used := 0, time.Now(), processorTime()
+		for ; time.Since(start) < measureFor || goes == 0; goes++ {
+			if err := ctx.Err(); err != nil {
+				return 0, err
+			}
+			begin := time.Now()
+			if err := f(); err != nil {
+				return 0, err
+			}
+			best = min(best, time.Since(begin).Seconds())
+		}
+		if d := processorTime() - used; d > 0 && threads > 0 {
+			best = min(best, d.Seconds()/float64(threads*goes))
+		}
+	}
+	return amount / max(best, 1e-9), nil
 }
 
 func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) error {
@@ -128,7 +146,7 @@ func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) er
 	var err error
 	measure := func(rate *float64, amount float64, f func() error) {
 		if err == nil {
-			*rate, err = perSecond(ctx, amount, f)
+			*rate, err = perSecond(ctx, eng.Threads(), amount, f)
 		}
 	}
 	var q *kernels.QTensor
@@ -152,7 +170,9 @@ func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) er
 		})
 		return nil
 	})
-	measure(&r.Write, float64(16*len(stored)), func() error { return writeDurably(dir, stored, 16) })
+	if err == nil { // the disk's time, not the processors'
+		r.Write, err = perSecond(ctx, 0, float64(16*len(stored)), func() error { return writeDurably(dir, stored, 16) })
+	}
 	product := kernels.NewMatrix(rows, rows)
 	measure(&r.Float, 2*rows*rows*cols, func() error { return eng.MulTransposed(ctx, product, w, w) })
 	if err != nil {
@@ -167,32 +187,75 @@ func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) er
 		acts.Set(w.Data[:tokens*cols], tokens, cols)
 		return eng.MatMul(ctx, acts, kernels.Product{W: linear, Dst: out})
 	})
-	// One block of GPTQ, less what the search for its scales takes.
-	part := w.Sub(0, rows, 0, gptqBlock)
-	h := newHessian(eng, gptqBlock)
+	measure(&r.Values, 2*tokens*rows, func() error {
+		eng.For(tokens, func(_, lo, hi int) {
+			for t := lo; t < hi; t++ {
+				v := out[t*rows : (t+1)*rows]
+				eng.RMSNorm(v, v, w.Data[:rows], 1e-5)
+				eng.SwiGLU(v, v, w.Data[:rows])
+			}
+		})
+		return nil
+	})
 	if err == nil {
-		err = h.add(ctx, w.Data[:rows*gptqBlock], rows, gptqBlock)
+		err = r.measureAttention(ctx, eng, measure)
 	}
 	if err == nil {
-		err = h.flush(ctx)
+		err = r.measureColumns(ctx, eng, w, measure)
 	}
+	if err == nil {
+		err = r.measureTraining(ctx, eng)
+	}
+	return err
+}
+
+// measureAttention measures attention to all before each of some positions.
+func (r *Rates) measureAttention(ctx context.Context, eng *kernels.Engine, measure func(*float64, float64, func() error)) error {
+	const heads, dim, tokens = 4, 64, 512
+	cache, err := kernels.NewKVCache(heads, dim, kernels.F32)
 	if err != nil {
+		return err
+	}
+	cache.Reserve(nil, tokens, 0)
+	q, out := make([]float32, tokens*heads*dim), make([]float32, tokens*heads*dim)
+	for p := range tokens {
+		eng.Store(cache, p, q[:heads*dim], q[:heads*dim])
+	}
+	measure(&r.Attend, attentionWork(tokens, tokens, heads, dim), func() error { return eng.Attention(ctx, out, q, cache, heads, tokens, 0) })
+	return err
+}
+
+// softmaxWidth is about how many elements of a head take as long as the softmax
+// of the score that they give.
+const softmaxWidth = 24
+
+// attentionWork is the operations of attention in texts of a length.
+func attentionWork(tokens, length float64, heads, dim int) float64 {
+	return 2 * tokens * length * float64(heads*(dim+softmaxWidth)) // two products, of half of all pairs
+}
+
+// measureColumns measures a block of GPTQ, less what the search for its scales
+// takes.
+func (r *Rates) measureColumns(ctx context.Context, eng *kernels.Engine, w kernels.Matrix, measure func(*float64, float64, func() error)) error {
+	part := w.Sub(0, w.Rows, 0, gptqBlock)
+	h := newHessian(eng, gptqBlock)
+	if err := errors.Join(h.add(ctx, w.Data[:w.Rows*gptqBlock], w.Rows, gptqBlock), h.flush(ctx)); err != nil {
 		return err
 	}
 	f, err := h.newFactor(ctx, 32)
 	if err != nil {
 		return err
 	}
-	var whole float64
-	measure(&whole, 1, func() error {
-		_, err := gptq(ctx, eng, part, f, Spec{4, 32, true, GPTQ}, nil)
+	var whole float64 // blocks a second
+	measure(&whole, 1, func() (err error) {
+		_, err = gptq(ctx, eng, part, f, Spec{4, 32, true, GPTQ}, nil)
 		return err
 	})
-	corrected := float64(rows * gptqBlock * gptqBlock / 2)
-	if err == nil {
-		r.Columns = corrected / max(1/whole-rows*gptqBlock/r.Sym, 0.1/whole)
+	if whole > 0 {
+		weights := float64(part.Rows * part.Cols)
+		r.Columns = weights * gptqBlock / 2 / max(1/whole-weights/r.Sym, 0.1/whole)
 	}
-	return err
+	return ctx.Err()
 }
 
 // writeDurably writes a file of n times data to dir, or to the directory for

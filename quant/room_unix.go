@@ -2,7 +2,11 @@
 
 package quant
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // freeDisk is what an ordinary user may write on a directory's file system, -1 if
 // that is unknown.
@@ -12,4 +16,13 @@ func freeDisk(dir string) int64 {
 		return -1
 	}
 	return int64(s.Bavail) * int64(s.Bsize)
+}
+
+// processorTime is what all threads of this process have taken of processors.
+func processorTime() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"nibble/kernels"
@@ -146,6 +147,11 @@ func Schemes(c model.Config, r Recipe) map[string]kernels.Scheme {
 	return schemes
 }
 
+// garbage is how much of what is not needed any more a run lets pile up, in per
+// cent of what is. It all is large arrays, which cost a collector nothing to look
+// at, and as many again would double the memory.
+const garbage = 25
+
 // Run quantizes a checkpoint into a directory. What is finished is on disk as it
 // finishes: after a crash, or when ctx ends (the error is then an *Unfinished),
 // Run with the same options does what is left and gives the same bytes as a run
@@ -153,6 +159,7 @@ func Schemes(c model.Config, r Recipe) map[string]kernels.Scheme {
 // nothing behind.
 func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 	start := time.Now()
+	defer debug.SetGCPercent(debug.SetGCPercent(garbage))
 	if err := check(o.Source, o.Recipe); err != nil {
 		return Result{}, err
 	}

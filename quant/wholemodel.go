@@ -393,8 +393,9 @@ func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee
 	}
 	t := &wholeTrainee{eng: p.eng, layers: make([]block.Layer, c.Layers), grads: make([]block.Gradients, c.Layers),
 		runs: block.NewRuns(p.eng, c.Layers), norm: vector("model.norm.weight"), eps: c.RMSEps}
+	cos, sin := p.base.Rotations(longest(p.cal.Tokens))
 	for i := range t.layers {
-		t.layers[i] = block.Of(p.base, longest(p.cal.Tokens))
+		t.layers[i] = block.Of(c, cos, sin)
 		prefix := fmt.Sprintf("model.layers.%d.", i)
 		t.layers[i].AttnNorm, t.layers[i].MLPNorm = vector(prefix+"input_layernorm.weight"), vector(prefix+"post_attention_layernorm.weight")
 	}

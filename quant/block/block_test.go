@@ -157,7 +157,8 @@ func load(t *testing.T, m *rt.Model, ck *model.Checkpoint, layer, positions int)
 		}
 		return v.Floats()
 	}
-	l := Of(m, positions)
+	cos, sin := m.Rotations(positions)
+	l := Of(m.Config, cos, sin)
 	p := fmt.Sprintf("model.layers.%d.", layer)
 	l.AttnNorm, l.MLPNorm = floats(p+"input_layernorm.weight"), floats(p+"post_attention_layernorm.weight")
 	for _, mod := range ck.Config.Modules() {

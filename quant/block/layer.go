@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"nibble/kernels"
-	rt "nibble/runtime"
+	"nibble/model"
 )
 
 // The matrices of a layer.
@@ -35,13 +35,11 @@ type Layer struct {
 	cos, sin []float32 // of the rotations, positions x HeadDim/2
 }
 
-// Of returns a layer of a model, for texts of at most positions tokens. Its
-// matrices, norms and biases are the caller's to set.
-func Of(m *rt.Model, positions int) Layer {
-	c := m.Config
-	l := Layer{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Eps: c.RMSEps}
-	l.cos, l.sin = m.Rotations(positions)
-	return l
+// Of returns a layer of a model whose positions have rotations as
+// runtime.Model.Rotations gives them. Its matrices, norms and biases are the
+// caller's to set.
+func Of(c model.Config, cos, sin []float32) Layer {
+	return Layer{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Eps: c.RMSEps, cos: cos, sin: sin}
 }
 
 // Run is a layer at work on some texts: what its forward pass computed. It

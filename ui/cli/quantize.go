@@ -34,7 +34,7 @@ func (a *app) planCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "plan MODEL", Short: "what quantizing would cost and give, before any work", Args: args(1, 1),
 		Long: `plan says what quantizing would cost and give. The first time on a machine it measures, for
-about a second, how fast that does each kind of work; --refresh measures again.`,
+some seconds, how fast that does each kind of work; --refresh measures again.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := parseRecipe(recipe)
 			if err != nil {

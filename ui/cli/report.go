@@ -116,7 +116,7 @@ func (r *textReporter) progress(stage string, done, total float64, format string
 func (r *textReporter) event(e event) {
 	switch e := e.(type) {
 	case quant.Measuring:
-		r.line("measuring how fast this machine quantizes: about a second, once")
+		r.line("measuring how fast this machine quantizes: some seconds, once")
 	case quant.Resumed:
 		r.line("going on from an interrupted run: %d matrices are done already", e.Modules)
 		if e.Damaged > 0 {
