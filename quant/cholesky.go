@@ -107,7 +107,7 @@ func factorBlock(a kernels.Matrix) (inverse kernels.Matrix, ok bool) {
 func invertLower(ctx context.Context, eng *kernels.Engine, l kernels.Matrix) (kernels.Matrix, error) {
 	n := l.Rows
 	x := kernels.NewMatrix(n, n)
-	part := kernels.NewMatrix(n, choleskyBlock)
+	part, turned := kernels.NewMatrix(n, choleskyBlock), kernels.NewMatrix(choleskyBlock, n)
 	for i0 := 0; i0 < n; i0 += choleskyBlock {
 		i1 := min(i0+choleskyBlock, n)
 		inverse := invertBlock(l.Sub(i0, i1, i0, i1))
@@ -120,10 +120,12 @@ func invertLower(ctx context.Context, eng *kernels.Engine, l kernels.Matrix) (ke
 			continue
 		}
 		// X[i,:] = -inverse(L[i,i]) * L[i,:i] * X[:i,:], all transposed.
-		product := part.Sub(0, i0, 0, i1-i0)
-		if err := eng.MulTransposed(ctx, product, x.Sub(0, i0, 0, i0), l.Sub(i0, i1, 0, i0)); err != nil {
+		// The first factor is copied on the way: it is the smaller one.
+		product, other := part.Sub(0, i0, 0, i1-i0), turned.Sub(0, i1-i0, 0, i0)
+		if err := eng.MulTransposed(ctx, other, l.Sub(i0, i1, 0, i0), x.Sub(0, i0, 0, i0)); err != nil {
 			return kernels.Matrix{}, err
 		}
+		eng.Transpose(product, other)
 		dst := x.Sub(0, i0, i0, i1)
 		if err := eng.MulTransposed(ctx, dst, product, inverse); err != nil {
 			return kernels.Matrix{}, err

@@ -38,6 +38,19 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// Where a layer takes long, the estimate is that of a whole one.
+func TestEstimateSpansALayer(t *testing.T) {
+	w := window{least: 10}
+	for layer := range 4 { // 100 s of sums, then 10 s of matrices
+		for i := range 11 {
+			w.add(float64(110*layer+100+i), float64(10*layer+i))
+			if left := w.left(40); layer > 0 && (left < 0.8*11*(40-float64(10*layer+i)) || left > 1.2*11*(40-float64(10*layer+i))+1) {
+				t.Errorf("layer %d, matrix %d: %g s for %d at a layer in 110 s", layer, i, left, 40-10*layer-i)
+			}
+		}
+	}
+}
+
 // The estimate follows the rate of the last while, not that since the start.
 func TestEstimateFollowsTheRate(t *testing.T) {
 	var w window

@@ -100,7 +100,7 @@ func (f footprint) stage(s stage) (held, work, pages int64) {
 		default:
 			// Moments, their factor and its inverse, products in work; then the matrix, once
 			// more in the order of its factor, and what is being corrected.
-			moments := 4 * n * (n + 2*hessianTokens)
+			moments := 4 * n * (n + 2*hessianTokens) * (100 + garbage) / 100
 			work = max(work, moments+8*n*n+4*n*3*256, moments+4*n*n+(floats+4)*rows*n+4*n*2*512, moments+f.session())
 		}
 	}

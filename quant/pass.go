@@ -170,13 +170,15 @@ type pass struct {
 
 // newPass prepares a pass; base is needed for methods that measure inputs.
 func newPass(ck *model.Checkpoint, plan Plan, base *rt.Model, c *Calibration, eng *kernels.Engine, out sink, l Listener) (*pass, error) {
-	p := &pass{eng: eng, ck: ck, out: out, l: l, plan: plan, lines: map[string]ModuleReport{}, start: time.Now()}
+	layer, _ := weightsOf(ck.Config)
+	p := &pass{recent: window{least: layer}, eng: eng, ck: ck, out: out, l: l, plan: plan, lines: map[string]ModuleReport{}, start: time.Now()}
 	if c == nil {
 		return p, nil
 	}
 	p.base, p.cal = base, c
 	var err error
 	p.seq, err = newSequence(base, c)
+	ck.Release(model.EmbedModule + ".weight") // whose rows are looked up
 	return p, err
 }
 
@@ -547,14 +549,18 @@ func one(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model
 }
 
 // window estimates the time that is left from the rate of the last while: methods
-// and matrices differ too much for the rate since the start.
-type window struct{ points [][2]float64 } // seconds and work done
+// and matrices differ too much for the rate since the start, and within a layer
+// for less than a layer.
+type window struct {
+	points [][2]float64 // seconds and work done
+	least  float64      // work that it spans
+}
 
 const windowSeconds = 20
 
 func (w *window) add(seconds, done float64) {
 	w.points = append(w.points, [2]float64{seconds, done})
-	for len(w.points) > 2 && w.points[1][0] < seconds-windowSeconds {
+	for len(w.points) > 2 && w.points[1][0] < seconds-windowSeconds && done-w.points[1][1] >= w.least {
 		w.points = w.points[1:]
 	}
 }
