@@ -27,7 +27,20 @@ func roomFor(out string) room {
 		}
 		dir = filepath.Dir(dir) // it will be made
 	}
-	return room{freeDisk(dir), freeMemory("/")}
+	memory := freeMemory("/")
+	if n := addressSpace(addresses("/")); n >= 0 && (memory < 0 || n < memory) {
+		memory = n
+	}
+	return room{freeDisk(dir), memory}
+}
+
+// addresses is the size of this process's address space, 0 if that is unknown.
+func addresses(root string) int64 {
+	var pages int64
+	if data, err := os.ReadFile(filepath.Join(root, "proc/self/statm")); err == nil {
+		fmt.Sscan(string(data), &pages)
+	}
+	return pages * int64(os.Getpagesize())
 }
 
 // check refuses a plan that a machine has no room for. The need for memory is an

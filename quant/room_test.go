@@ -28,6 +28,9 @@ func TestRoom(t *testing.T) {
 			t.Errorf("%+v, force %v: %v, want %q", x.room, x.force, err, x.text)
 		}
 	}
+	if n := addressSpace(1 << 62); n > 0 {
+		t.Errorf("%d bytes are left of a full address space", n)
+	}
 	if r := roomFor(filepath.Join(t.TempDir(), "not", "there", "yet")); r.disk == 0 {
 		t.Errorf("%+v", r)
 	}

@@ -18,6 +18,16 @@ func freeDisk(dir string) int64 {
 	return int64(s.Bavail) * int64(s.Bsize)
 }
 
+// addressSpace is how much more a process that takes some may take of addresses
+// (ulimit -v), -1 if there is no limit.
+func addressSpace(taken int64) int64 {
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_AS, &l) != nil || l.Cur >= 1<<62 {
+		return -1
+	}
+	return max(0, int64(l.Cur)-taken)
+}
+
 // processorTime is what all threads of this process have taken of processors.
 func processorTime() time.Duration {
 	var u unix.Rusage
