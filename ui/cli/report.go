@@ -32,7 +32,7 @@ func newReporter(a *app) reporter {
 	if a.json {
 		return &jsonReporter{a}
 	}
-	return &textReporter{app: a, eta: term.NewETA(20 * time.Second)}
+	return &textReporter{app: a, eta: term.NewETA(20 * time.Second), left: -1}
 }
 
 // jsonReporter prints one object a line.
@@ -67,6 +67,7 @@ type textReporter struct {
 	stage string
 	last  time.Time
 	shown bool
+	left  time.Duration // of quantizing, as its last event says; -1 is unknown
 }
 
 func (r *textReporter) result(_ any, text func(io.Writer)) {
@@ -96,6 +97,12 @@ func (r *textReporter) progress(stage string, done, total float64, format string
 	}
 	share := done / max(total, 1)
 	r.eta.Add(now, share)
+	r.show(stage, share, r.eta.Left(), format, args...)
+}
+
+// show replaces the progress line; left is negative while it is unknown.
+func (r *textReporter) show(stage string, share float64, left time.Duration, format string, args ...any) {
+	now := time.Now()
 	every := 5 * time.Second
 	if r.app.errTTY {
 		every = 100 * time.Millisecond
@@ -104,7 +111,10 @@ func (r *textReporter) progress(stage string, done, total float64, format string
 		return
 	}
 	r.last = now
-	text := fmt.Sprintf("%-12s %3.0f %%  %s  %s left", stage, 100*share, fmt.Sprintf(format, args...), term.Duration(r.eta.Left()))
+	text := fmt.Sprintf("%-12s %3.0f %%  %s", stage, 100*share, fmt.Sprintf(format, args...))
+	if left >= 0 {
+		text += "  " + term.Duration(left) + " left"
+	}
 	if r.app.errTTY {
 		fmt.Fprintf(r.app.err, "\r\x1b[K%s", text)
 		r.shown = true
@@ -123,9 +133,29 @@ func (r *textReporter) event(e event) {
 			r.line("%d parts of it were damaged and are made again", e.Damaged)
 		}
 	case quant.ModuleDone:
-		r.progress("quantizing", float64(e.DoneParams), float64(e.Params), "%s  %s  error %.4f", term.CleanLine(e.Module), e.Spec, e.RelErr)
+		lost := fmt.Sprintf("%.1f %% off", 100*e.RelErr)
+		if e.OutErr > 0 {
+			lost = fmt.Sprintf("outputs %.1f %% off, %.1f %% if rounded", 100*e.OutErr, 100*e.OutErrRTN)
+		}
+		r.show("quantizing", float64(e.DoneParams)/float64(max(e.Params, 1)), r.left, "%s  %s  %s", term.CleanLine(e.Module), e.Spec, lost)
 	case quant.Progress:
-		r.progress("quantizing", float64(e.DoneParams), float64(e.Params), "%s", term.CleanLine(e.Module))
+		r.left = time.Duration(e.Estimate * float64(time.Second))
+		r.show("quantizing", float64(e.DoneParams)/float64(max(e.Params, 1)), r.left, "%s", term.CleanLine(e.Module))
+	case quant.Trained:
+		stage := fmt.Sprintf("layer %d", e.Layer)
+		if e.Layer < 0 {
+			stage = "all layers"
+		}
+		if e.Iteration == e.Iterations {
+			r.line("%-12s trained: loss %.4g, %.4g at first, in %s", stage, e.Loss, e.Before, term.Seconds(e.Seconds))
+			return
+		}
+		rate := float64(e.Iteration) / max(e.Seconds, 1e-9)
+		text := fmt.Sprintf("iteration %d of %d, %.3g a second  loss %.4g, %.4g at first", e.Iteration, e.Iterations, rate, e.Loss, e.Before)
+		if r.left > 0 {
+			text += "  " + term.Duration(r.left) + " for all layers,"
+		}
+		r.show(stage, float64(e.Iteration)/float64(e.Iterations), time.Duration(e.Estimate*float64(time.Second)), "%s", text)
 	case export.Progress:
 		r.progress(e.Stage, float64(e.Done), float64(e.Total), "%s", term.CleanLine(e.Tensor))
 	case eval.Progress:
