@@ -53,7 +53,7 @@ func adviserFor(t *testing.T, recipe string, goal float64) *adviser {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ref.Close() })
-	o := Options{Checkpoint: ck, Base: base, Running: m, Reference: ref, Goal: goal, Quantized: &done.Report}
+	o := Options{Subject: SubjectOf(ck), Base: base, Running: m, Reference: ref, Goal: goal, Quantized: &done.Report}
 	if o.Result, err = eval.Run(ctx, m, ref, eval.Options{}, nil, nil); err != nil {
 		t.Fatal(err)
 	}

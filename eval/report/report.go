@@ -54,12 +54,12 @@ const (
 
 // Options is what a report is made of.
 type Options struct {
-	Checkpoint *model.Checkpoint // of the model
-	Base       *model.Checkpoint
-	Running    *rt.Model // loaded from Checkpoint
-	Reference  *eval.Reference
-	Result     eval.Result // of Running against Reference
-	Goal       float64     // share of the perplexity that may be lost
+	Subject   Subject
+	Base      *model.Checkpoint
+	Running   *rt.Model // what Subject describes
+	Reference *eval.Reference
+	Result    eval.Result // of Running against Reference
+	Goal      float64     // share of the perplexity that may be lost
 
 	Quantized *quant.Report // how the model was made; nil if that is not known
 
@@ -67,6 +67,19 @@ type Options struct {
 	Clean         func(string) string // makes foreign text safe to show; nil leaves it as it is
 	Continuations int                 // DefaultContinuations if 0
 	Tokens        int                 // of a continuation; DefaultTokens if 0
+}
+
+// Subject is the model that a report is about.
+type Subject struct {
+	Name   string
+	SHA256 string  // "" for a model that is in no file
+	Bytes  int64   // of its tensors
+	BPW    float64 // bits of them for a parameter
+}
+
+// SubjectOf describes a checkpoint.
+func SubjectOf(ck *model.Checkpoint) Subject {
+	return Subject{ck.Ref, ck.Hash(), ck.Bytes(), 8 * float64(ck.Bytes()) / float64(ck.Params())}
 }
 
 // Run measures what a report tells beyond the evaluation that it is given.
@@ -80,9 +93,9 @@ func Run(ctx context.Context, o Options, l eval.Listener) (Report, error) {
 	if o.Clean == nil {
 		o.Clean = func(s string) string { return s }
 	}
-	r := Report{Kind: Kind, Nibble: o.Version, ISA: string(o.Running.Engine.ISA()), Model: o.Checkpoint.Ref, ModelSHA256: o.Checkpoint.Hash(),
+	r := Report{Kind: Kind, Nibble: o.Version, ISA: string(o.Running.Engine.ISA()), Model: o.Subject.Name, ModelSHA256: o.Subject.SHA256,
 		Base: o.Base.Ref, BaseSHA256: o.Base.Hash(), Goal: o.Goal, Verdict: o.Result.Verdict(o.Goal), Result: o.Result,
-		SizeBytes: o.Checkpoint.Bytes(), BPW: 8 * float64(o.Checkpoint.Bytes()) / float64(o.Checkpoint.Params())}
+		SizeBytes: o.Subject.Bytes, BPW: o.Subject.BPW}
 	recipe, remark := knownRecipe(o)
 	if remark != "" {
 		r.Remarks = append(r.Remarks, remark)

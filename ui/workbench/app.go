@@ -13,7 +13,7 @@ import (
 	"nibble/ui/term"
 )
 
-// page is one of the four screens.
+// page is one of the screens.
 type page interface {
 	name() string
 	view(w, h int) []string
@@ -23,6 +23,15 @@ type page interface {
 	// key handles what no binding took.
 	key(msg tea.KeyMsg) tea.Cmd
 }
+
+// The pages in the order of the pipeline.
+const (
+	onModel = iota
+	onEvaluate
+	onTune
+	onKernels
+	onChat
+)
 
 // app is the root model.
 type app struct {
@@ -46,7 +55,7 @@ type app struct {
 func newApp(e engines) *app {
 	a := &app{e: e, s: &state{}, th: newTheme(), w: 80, h: 24}
 	a.tuning = newTunePage(a)
-	a.pages = []page{newModelPage(a), a.tuning, newKernelsPage(a), newChatPage(a)}
+	a.pages = []page{onModel: newModelPage(a), onEvaluate: newEvaluatePage(a), onTune: a.tuning, onKernels: newKernelsPage(a), onChat: newChatPage(a)}
 	return a
 }
 

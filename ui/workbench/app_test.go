@@ -49,7 +49,7 @@ func press(a *app, keys ...string) (quit bool) {
 // control character through.
 func TestScreensFillTheTerminal(t *testing.T) {
 	for name := range screens {
-		for at := range 4 {
+		for at := range 5 {
 			for _, help := range []bool{false, true} {
 				a, _ := testApp(name)
 				a.at, a.help = at, help
@@ -107,7 +107,7 @@ func TestTick(t *testing.T) {
 // A terminal without UTF-8 gets ASCII alone, in the same places.
 func TestScreensInASCII(t *testing.T) {
 	for name := range screens {
-		for at := range 4 {
+		for at := range 5 {
 			a, _ := testApp(name)
 			a.at, a.ascii = at, true
 			a.Update(tea.WindowSizeMsg{Width: 120, Height: 40})
@@ -128,12 +128,14 @@ func TestGoldenScreens(t *testing.T) {
 		keys   []string
 		state  string // what the keys lead to
 	}{
-		{"loaded", 0, nil, ""}, {"tuned", 0, nil, ""},
-		{"loaded", 1, nil, ""}, {"screening", 1, nil, ""}, {"tuning", 1, nil, ""}, {"tuned", 1, nil, ""},
-		{"tuned", 1, []string{"v", "down", "down"}, "-layers"}, {"tuned", 1, []string{"d", "s", "/", "p", "a", "s"}, "-filter"}, {"tuned", 1, []string{"?"}, "-help"},
-		{"tuned", 1, []string{"o", "2", "%", "down", "5", "0", "0", "k", "B", "down", "x"}, "-options"},
-		{"kernels", 2, nil, ""}, {"kernels", 2, []string{"c"}, "-curve"}, {"kernels", 2, []string{"?"}, "-help"}, {"loaded", 2, nil, ""},
-		{"tuned", 3, nil, ""},
+		{"loaded", onModel, nil, ""}, {"tuned", onModel, nil, ""},
+		{"loaded", onEvaluate, nil, ""}, {"evaluating", onEvaluate, nil, ""}, {"evaluated", onEvaluate, nil, ""},
+		{"evaluated", onEvaluate, []string{"v", "down"}, "-tokens"}, {"evaluated", onEvaluate, []string{"v", "v"}, "-continuations"}, {"evaluated", onEvaluate, []string{"?"}, "-help"},
+		{"loaded", onTune, nil, ""}, {"screening", onTune, nil, ""}, {"tuning", onTune, nil, ""}, {"tuned", onTune, nil, ""},
+		{"tuned", onTune, []string{"v", "down", "down"}, "-layers"}, {"tuned", onTune, []string{"d", "s", "/", "p", "a", "s"}, "-filter"}, {"tuned", onTune, []string{"?"}, "-help"},
+		{"tuned", onTune, []string{"o", "2", "%", "down", "5", "0", "0", "k", "B", "down", "x"}, "-options"},
+		{"kernels", onKernels, nil, ""}, {"kernels", onKernels, []string{"c"}, "-curve"}, {"kernels", onKernels, []string{"?"}, "-help"}, {"loaded", onKernels, nil, ""},
+		{"tuned", onChat, nil, ""},
 	} {
 		for _, size := range [][2]int{{80, 24}, {120, 40}, {200, 60}} {
 			a, _ := testApp(c.screen)
@@ -196,33 +198,36 @@ func TestKeys(t *testing.T) {
 		want   []string // calls
 		page   int      // afterwards
 	}{
-		{"quantize with the second recipe", "loaded", 0, []string{"r", "z"}, []string{"quantize q4-small"}, 0},
-		{"evaluate", "loaded", 0, []string{"e"}, []string{"evaluate"}, 0},
-		{"tune goes to its page", "loaded", 0, []string{"t"}, []string{"tune"}, 1},
-		{"tune with limits", "loaded", 1, []string{"o", "2", "%", "down", "5", "0", "0", "k", "B", "down", "4", ".", "5", "down", "9", "down", "1", "m", "enter"},
-			[]string{"tune at most 500 kB, at most 4.5 bpw, at least 9 tokens/s, in 1m00s"}, 1},
-		{"options stay", "loaded", 1, []string{"o", "down", "down", "5", "esc", "x", "t"}, []string{"cancel", "tune at most 5 bpw"}, 1},
-		{"a wrong option is not tuned with", "loaded", 0, []string{"3", "2", "o", "down", "x", "esc", "1", "t"}, nil, 1},
-		{"a wrong option is put right", "loaded", 1, []string{"o", "down", "x", "enter", "backspace", "9", "M", "B", "enter"}, []string{"tune at most 9.00 MB"}, 1},
-		{"use the second trial", "tuned", 1, []string{"home", "down", "u"}, []string{"use 2"}, 1},
-		{"use the best", "tuned", 1, []string{"u"}, []string{"use 7"}, 1},
-		{"use the next smaller point of the front", "tuned", 1, []string{"left", "u"}, []string{"use 5"}, 1},
-		{"and back", "tuned", 1, []string{"left", "left", "right", "u"}, []string{"use 5"}, 1},
-		{"use what the filter leaves", "tuned", 1, []string{"/", "m", "i", "s", "s", "enter", "end", "enter"}, []string{"use 5"}, 1},
-		{"use the first by size, the largest last", "tuned", 1, []string{"s", "end", "u"}, []string{"use 7"}, 1},
-		{"a failed trial is not used", "tuned", 1, []string{"home", "down", "down", "u"}, nil, 1},
-		{"a running trial is not used", "tuning", 1, []string{"end", "u"}, nil, 1},
-		{"letters are text in the filter", "tuned", 1, []string{"/", "u", "t", "x", "q"}, nil, 1},
-		{"pause", "tuning", 1, []string{"p"}, []string{"pause"}, 1},
-		{"measure", "kernels", 2, []string{"m"}, []string{"measure"}, 2},
-		{"force the first kernel", "kernels", 2, []string{"f"}, []string{"force avx2 8x2"}, 2},
-		{"the curve is there already", "kernels", 2, []string{"c"}, nil, 2},
-		{"the curve of another matrix", "kernels", 2, []string{"down", "c"}, []string{"curve 128x352"}, 2},
-		{"pages by tab", "loaded", 0, []string{"tab", "tab"}, nil, 2},
-		{"pages by number", "loaded", 0, []string{"4"}, nil, 3},
-		{"letters are text in the chat", "tuned", 3, []string{"h", "i", "enter"}, []string{"send hi float=false new=false"}, 3},
-		{"the float model answers", "tuned", 3, []string{"ctrl+o", "x", "enter"}, []string{"send x float=true new=false"}, 3},
-		{"cancel", "tuning", 1, []string{"x"}, []string{"cancel"}, 1},
+		{"quantize with the second recipe", "loaded", onModel, []string{"r", "z"}, []string{"quantize q4-small"}, onModel},
+		{"evaluate goes to its page", "loaded", onModel, []string{"e"}, []string{"evaluate"}, onEvaluate},
+		{"evaluate again", "evaluated", onEvaluate, []string{"e"}, []string{"evaluate"}, onEvaluate},
+		{"use the advice", "evaluated", onEvaluate, []string{"u"}, []string{"quantize w4 g32 sym mse; model.layers.0.mlp.down_proj w8 g32 sym rtn"}, onEvaluate},
+		{"no advice to use", "tuned", onEvaluate, []string{"u"}, nil, onEvaluate},
+		{"tune goes to its page", "loaded", onModel, []string{"t"}, []string{"tune"}, onTune},
+		{"tune with limits", "loaded", onTune, []string{"o", "2", "%", "down", "5", "0", "0", "k", "B", "down", "4", ".", "5", "down", "9", "down", "1", "m", "enter"},
+			[]string{"tune at most 500 kB, at most 4.5 bpw, at least 9 tokens/s, in 1m00s"}, onTune},
+		{"options stay", "loaded", onTune, []string{"o", "down", "down", "5", "esc", "x", "t"}, []string{"cancel", "tune at most 5 bpw"}, onTune},
+		{"a wrong option is not tuned with", "loaded", onModel, []string{"4", "3", "o", "down", "x", "esc", "1", "t"}, nil, onTune},
+		{"a wrong option is put right", "loaded", onTune, []string{"o", "down", "x", "enter", "backspace", "9", "M", "B", "enter"}, []string{"tune at most 9.00 MB"}, onTune},
+		{"use the second trial", "tuned", onTune, []string{"home", "down", "u"}, []string{"use 2"}, onTune},
+		{"use the best", "tuned", onTune, []string{"u"}, []string{"use 7"}, onTune},
+		{"use the next smaller point of the front", "tuned", onTune, []string{"left", "u"}, []string{"use 5"}, onTune},
+		{"and back", "tuned", onTune, []string{"left", "left", "right", "u"}, []string{"use 5"}, onTune},
+		{"use what the filter leaves", "tuned", onTune, []string{"/", "m", "i", "s", "s", "enter", "end", "enter"}, []string{"use 5"}, onTune},
+		{"use the first by size, the largest last", "tuned", onTune, []string{"s", "end", "u"}, []string{"use 7"}, onTune},
+		{"a failed trial is not used", "tuned", onTune, []string{"home", "down", "down", "u"}, nil, onTune},
+		{"a running trial is not used", "tuning", onTune, []string{"end", "u"}, nil, onTune},
+		{"letters are text in the filter", "tuned", onTune, []string{"/", "u", "t", "x", "q"}, nil, onTune},
+		{"pause", "tuning", onTune, []string{"p"}, []string{"pause"}, onTune},
+		{"measure", "kernels", onKernels, []string{"m"}, []string{"measure"}, onKernels},
+		{"force the first kernel", "kernels", onKernels, []string{"f"}, []string{"force avx2 8x2"}, onKernels},
+		{"the curve is there already", "kernels", onKernels, []string{"c"}, nil, onKernels},
+		{"the curve of another matrix", "kernels", onKernels, []string{"down", "c"}, []string{"curve 128x352"}, onKernels},
+		{"pages by tab", "loaded", onModel, []string{"tab", "tab"}, nil, onTune},
+		{"pages by number", "loaded", onModel, []string{"5"}, nil, onChat},
+		{"letters are text in the chat", "tuned", onChat, []string{"h", "i", "enter"}, []string{"send hi float=false new=false"}, onChat},
+		{"the float model answers", "tuned", onChat, []string{"ctrl+o", "x", "enter"}, []string{"send x float=true new=false"}, onChat},
+		{"cancel", "tuning", onTune, []string{"x"}, []string{"cancel"}, onTune},
 	} {
 		a, f := testApp(c.screen)
 		a.at = c.at
@@ -282,7 +287,7 @@ func TestMailbox(t *testing.T) {
 // The help scrolls where it does not fit, down to its last key.
 func TestHelpScrolls(t *testing.T) {
 	a, _ := testApp("tuned")
-	a.at = 1
+	a.at = onTune
 	press(a, "?")
 	if strings.Contains(a.View(), "ctrl+z") {
 		t.Fatal("all of the help fits: the test shows nothing")
@@ -320,7 +325,7 @@ func TestBindings(t *testing.T) {
 // What drawing a page costs is what every key waits for: here with as many layers
 // and rules as the largest models have.
 func BenchmarkView(b *testing.B) {
-	for at := range 4 {
+	for at := range 5 {
 		a, _ := testApp("tuned")
 		c := a.s.model.config
 		c.Layers = 80

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"nibble/eval"
+	"nibble/eval/report"
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/quant"
@@ -53,6 +54,7 @@ type backend struct {
 	live   atomic.Pointer[kernels.Engine] // eng, for what needs no job
 	base   *rt.Model                      // the checkpoint as it is
 	int4   *rt.Model                      // quantized in memory; nil until then
+	made   quant.Report                   // of int4
 	ref    *eval.Reference
 	tuneOn *quant.Calibration // of the trials; nil is the default one
 	talk   *rt.Chat
@@ -351,7 +353,8 @@ func (b *backend) quantize(r quant.Recipe) {
 		if err := b.apply(ctx, r, nil); err != nil {
 			return err
 		}
-		return b.doEvaluate(ctx)
+		_, err := b.doEvaluate(ctx)
+		return err
 	})
 }
 
@@ -360,7 +363,7 @@ func (b *backend) quantize(r quant.Recipe) {
 func (b *backend) apply(ctx context.Context, r quant.Recipe, on *quant.Calibration) error {
 	eta := newETA()
 	var before *quant.Report // of the model in use
-	m, report, err := quant.ApplyCalibrated(ctx, b.base, b.ck, r, on, func(e quant.Event) {
+	m, made, err := quant.ApplyCalibrated(ctx, b.base, b.ck, r, on, func(e quant.Event) {
 		switch e := e.(type) {
 		case quant.Started:
 			b.mail.fact(func(s *state) {
@@ -387,11 +390,11 @@ func (b *backend) apply(ctx context.Context, r quant.Recipe, on *quant.Calibrati
 	if err := b.selectFor(ctx, m, false); err != nil {
 		return err
 	}
-	b.int4 = m
+	b.int4, b.made = m, made
 	b.mail.fact(func(s *state) {
-		s.model.recipe, s.model.report = r.Default.String(), report
-		s.chat.fresh = true
-		s.say(fmt.Sprintf("INT4 model ready: %s, %.3f bits per weight", term.Bytes(report.SizeBytes), report.BPW))
+		s.model.recipe, s.model.report = r.Default.String(), made
+		s.eval, s.chat.fresh = evalState{}, true
+		s.say(fmt.Sprintf("INT4 model ready: %s, %.3f bits per weight", term.Bytes(made.SizeBytes), made.BPW))
 	})
 	return nil
 }
@@ -401,7 +404,17 @@ func (b *backend) evaluate() {
 		if err := b.ready(); err != nil {
 			return err
 		}
-		return b.doEvaluate(ctx)
+		res, err := b.doEvaluate(ctx)
+		if err != nil || !res.Compared() {
+			return err
+		}
+		r, err := report.Run(ctx, report.Options{Subject: report.Subject{Name: res.what, Bytes: b.made.SizeBytes, BPW: b.made.BPW}, Base: b.ck, Running: b.int4,
+			Reference: b.ref, Result: res.Result, Goal: tune.DefaultGoal, Quantized: &b.made, Clean: term.OneLine}, b.evalListener())
+		if err != nil {
+			return err
+		}
+		b.mail.fact(func(s *state) { s.eval.report = &r })
+		return nil
 	})
 }
 
@@ -413,7 +426,7 @@ func (b *backend) reference(ctx context.Context) (*eval.Reference, error) {
 	if b.ck.Tokenizer == nil {
 		return nil, b.ck.TokenizerErr
 	}
-	ref, err := eval.NewReference(ctx, b.base, eval.Options{Text: eval.DemoText(), CacheDir: b.o.CacheDir}, b.evalListener())
+	ref, err := eval.NewReference(ctx, b.base, eval.Options{Text: eval.DemoText(), CacheDir: b.o.CacheDir, Worst: report.DefaultWorst}, b.evalListener())
 	if err != nil {
 		return nil, err
 	}
@@ -424,41 +437,48 @@ func (b *backend) reference(ctx context.Context) (*eval.Reference, error) {
 func (b *backend) evalListener() eval.Listener {
 	eta := newETA()
 	stage := ""
+	step := func(name string, done, total int, detail string) {
+		if name != stage {
+			stage, eta = name, newETA()
+		}
+		b.progress(eta, float64(done)/float64(max(1, total)), detail)
+	}
 	return func(e eval.Event) {
-		p, ok := e.(eval.Progress)
-		if !ok {
-			return
+		switch e := e.(type) {
+		case eval.Progress:
+			step(e.Stage, e.Done, e.Total, fmt.Sprintf("%s perplexity %.4f ± %.4f", e.Stage, e.PPL, e.PPLSE))
+		case eval.StepProgress:
+			step(e.Stage, e.Done, e.Total, fmt.Sprintf("%s: %d of %d, %s a second", e.Stage, e.Done, e.Total, term.Digits(e.Rate)))
 		}
-		if p.Stage != stage {
-			stage, eta = p.Stage, newETA()
-		}
-		b.progress(eta, float64(p.Done)/float64(p.Total), fmt.Sprintf("%s perplexity %.4f ± %.4f", p.Stage, p.PPL, p.PPLSE))
 	}
 }
 
-func (b *backend) doEvaluate(ctx context.Context) error {
+// doEvaluate measures the INT4 model against the float one, or the model alone if
+// there is no other.
+func (b *backend) doEvaluate(ctx context.Context) (evaluation, error) {
 	ref, err := b.reference(ctx)
 	if err != nil {
-		return err
+		return evaluation{}, err
 	}
-	m, what := b.int4, "INT4"
-	if m == nil {
-		res := ref.Result
-		b.mail.fact(func(s *state) { s.model.results = append(s.model.results, evaluation{s.model.dtype, res}) })
-		return nil
-	}
-	res, err := eval.Run(ctx, m, ref, eval.Options{}, b.evalListener(), nil)
-	if err != nil {
-		return err
+	e := evaluation{b.ck.DType(), ref.Result}
+	if m := b.int4; m != nil {
+		res, err := eval.Run(ctx, m, ref, eval.Options{}, b.evalListener(), nil)
+		if err != nil {
+			return evaluation{}, err
+		}
+		for i, t := range res.WorstTokens {
+			res.WorstTokens[i] = t.Clean(term.OneLine)
+		}
+		e = evaluation{b.made.Recipe.Default.String(), res}
 	}
 	b.mail.fact(func(s *state) {
-		if s.model.recipe != "" {
-			what = s.model.recipe
+		s.model.results = append(s.model.results, e)
+		s.eval = evalState{result: &e}
+		if e.Compared() {
+			s.say(fmt.Sprintf("perplexity %.4f, %s over the float model; KL divergence %.5f", e.PPL, term.Percent(e.PPLRatio-1), e.KLDMean))
 		}
-		s.model.results = append(s.model.results, evaluation{what, res})
-		s.say(fmt.Sprintf("perplexity %.4f, %s over the float model; KL divergence %.5f", res.PPL, term.Percent(res.PPLRatio-1), res.KLDMean))
 	})
-	return nil
+	return e, nil
 }
 
 func (b *backend) tune(order tuneOrder) {

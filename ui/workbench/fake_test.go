@@ -1,6 +1,7 @@
 package workbench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"nibble/eval"
+	"nibble/eval/report"
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/quant"
@@ -29,7 +31,7 @@ func (f *fake) note(format string, args ...any) {
 }
 
 func (f *fake) load()                        { f.note("load") }
-func (f *fake) quantize(r quant.Recipe)      { f.note("quantize %s", r.Name) }
+func (f *fake) quantize(r quant.Recipe)      { f.note("quantize %s", cmp.Or(r.Name, r.String())) }
 func (f *fake) evaluate()                    { f.note("evaluate") }
 func (f *fake) tune(o tuneOrder)             { f.note("%s", strings.TrimSpace("tune "+o.limits()+o.text)) }
 func (f *fake) pause()                       { f.note("pause") }
@@ -58,8 +60,10 @@ var screens = map[string]func(s *state){
 		screening(s)
 		s.job = job{name: "tuning", running: true, paused: true, started: time.Now().Add(-90500 * time.Millisecond), left: -1}
 	},
-	"tuning": func(s *state) { loaded(s); measured(s); tuning(s) },
-	"tuned":  func(s *state) { loaded(s); measured(s); tuned(s); chatting(s) },
+	"tuning":     func(s *state) { loaded(s); measured(s); tuning(s) },
+	"tuned":      func(s *state) { loaded(s); measured(s); tuned(s); chatting(s) },
+	"evaluating": func(s *state) { loaded(s); evaluating(s) },
+	"evaluated":  func(s *state) { loaded(s); evaluating(s); evaluated(s) },
 	"failed": func(s *state) {
 		loaded(s)
 		s.fail(errors.New("/models/a: tensor model.norm.weight: " + hostile + "\nsecond line"))
@@ -72,6 +76,43 @@ func loaded(s *state) {
 		template: true, modules: c.Modules(), notes: []string{"the chat template is missing"}}
 	s.kernel.cpu = kernels.CPU{Name: "Test CPU 9000", Cores: 2, Features: []string{"AVX2", "AVX512F", "AVX512VNNI"}}
 	s.kernel.isa, s.kernel.threads, s.kernel.kernels = "avx512vnni", 2, []string{"avx2 8x2", "avx512vnni 16x4"}
+}
+
+// evaluating has compared the models and looks for where they differ.
+func evaluating(s *state) {
+	s.model.recipe = "w4 g32 sym mse"
+	s.job = job{name: "evaluating", started: time.Now().Add(-4500 * time.Millisecond), running: true, share: 0.42, detail: "layers: 5 of 12, 3.10 a second", left: 3 * time.Second}
+	res := eval.Result{PPL: 4.8925, PPLSE: 0.0651, Tokens: 19890, Ctx: 512, Comparison: &eval.Comparison{BasePPL: 4.8443, BasePPLSE: 0.0644, PPLRatio: 1.0183, PPLRatioSE: 0.001,
+		KLDMean: 0.01037, KLDSE: 0.00011, KLDP99: 0.0731, SameTop: 0.9476, SameTopSE: 0.0016, RMSDP: 0.0328}}
+	for i, context := range []string{"But when the library was not big, there was no long", hostile + " " + hostile, "Once", strings.Repeat("a long context ", 30)} {
+		res.WorstTokens = append(res.WorstTokens, eval.WorstToken{KLD: 0.53 / float64(i+1), Context: context, Token: eval.Guess{Text: "er" + hostile, P: 0.3, BaseP: 0.79},
+			Says:     []eval.Guess{{Text: ".", P: 0.667}, {Text: "er" + hostile, P: 0.301}, {Text: "\n", P: 0.005}},
+			BaseSays: []eval.Guess{{Text: "er", BaseP: 0.798}, {Text: ".", BaseP: 0.188}, {Text: " on", BaseP: 0.002}}})
+	}
+	s.eval.result = &evaluation{"w4 g32 sym mse", res}
+}
+
+// evaluated knows where they differ, and what to do.
+func evaluated(s *state) {
+	s.job = job{}
+	d := &eval.Damage{Windows: 6, Tokens: 1530, KLD: 0.0104, KLDSE: 0.0003, Sum: 0.0225, Parts: []eval.PartDamage{{Name: model.EmbedModule, Layer: -1, KLD: 0.00728, KLDSE: 0.0002, Share: 0.323}}}
+	for i := range s.model.config.Layers {
+		part := eval.PartDamage{Name: fmt.Sprintf("layer %d", i), Layer: i, KLD: 0.0054 / float64(i+1), KLDSE: 0.00017, Share: 0.24 / float64(i+1)}
+		for _, m := range s.model.modules {
+			if m.Layer == i {
+				part.Matrices = append(part.Matrices, eval.MatrixDamage{Module: m.Name, KLD: part.KLD / 7, Share: part.Share / 7})
+			}
+		}
+		d.Parts = append(d.Parts, part)
+	}
+	parted := &eval.Parted{Says: eval.Guess{Text: " big", P: 0.41, BaseP: 0.35}, BaseSays: eval.Guess{Text: " red" + hostile, P: 0.3, BaseP: 0.44}}
+	s.eval.report = &report.Report{Damage: d, Remarks: []string{"a remark about " + hostile},
+		Advice: []report.Advice{{Text: "down_proj of layer 0 causes 24 % of the damage; giving it 8 bits would cost 0.18 bpw and bring the KL divergence from 0.01040 to 0.00790 (measured on 6 windows), a loss of about +0.77 %, within the goal",
+			Recipe: "w4 g32 sym mse; model.layers.0.mlp.down_proj w8 g32 sym rtn", SizeBytes: 852_000, BPW: 6.05, BPWChange: 0.18, KLD: 0.0079, KLDBefore: 0.0104, Loss: 0.0077}},
+		Continuations: []eval.Continuation{
+			{Prompt: "Once upon a time, there was", Same: " a dog named Max. He had a", SameTokens: 9, Says: " big ball and he liked to play with it in the park every day.", BaseSays: " red ball. " + hostile, Part: parted},
+			{Prompt: "One day, " + hostile, Same: strings.Repeat("they said the same all the time ", 12), SameTokens: 48},
+		}}
 }
 
 func measured(s *state) {

@@ -38,7 +38,7 @@ func (p *modelPage) bindings() []binding {
 			return nil
 		}},
 		{[]string{"d"}, "d", "damage: the most damaged matrices first, or the model's order", true, func() tea.Cmd { p.damage = !p.damage; return nil }},
-		{[]string{"e"}, "e", "evaluate: perplexity and KL divergence", true, func() tea.Cmd { p.a.e.evaluate(); return nil }},
+		{[]string{"e"}, "e", "evaluate: what the model loses, and where", true, func() tea.Cmd { p.a.e.evaluate(); p.a.at = onEvaluate; return nil }},
 	}, p.list.bindings()...)
 }
 

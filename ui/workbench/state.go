@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nibble/eval"
+	"nibble/eval/report"
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/quant"
@@ -23,6 +24,7 @@ type state struct {
 	failed  bool   // message is an error
 
 	model  modelState
+	eval   evalState
 	kernel kernelState
 	tune   tuneState
 	chat   chatState
@@ -62,6 +64,12 @@ type modelState struct {
 type evaluation struct {
 	what string
 	eval.Result
+}
+
+// evalState is what the last evaluation found.
+type evalState struct {
+	result *evaluation
+	report *report.Report // where it is lost; nil until that is measured
 }
 
 type kernelState struct {

@@ -69,7 +69,7 @@ func TestTuneFormRefuses(t *testing.T) {
 // reaches the screen.
 func TestPaste(t *testing.T) {
 	paste := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(hostile + "\nsecond\tline"), Paste: true}
-	for _, keys := range [][]string{{"2", "o"}, {"2", "/"}, {"4"}} {
+	for _, keys := range [][]string{{"3", "o"}, {"3", "/"}, {"5"}} {
 		a, _ := testApp("tuned")
 		press(a, keys...)
 		a.Update(paste)
@@ -104,7 +104,7 @@ func TestLossScale(t *testing.T) {
 	}
 	set(0.02, 0.3)
 	a.Update(tea.WindowSizeMsg{Width: 120, Height: 40})
-	a.at = 1
+	a.at = onTune
 	if view := ansi.Strip(a.View()); !strings.Contains(view, "(log)") || !strings.Contains(view, "30.00%") {
 		t.Errorf("the page shows\n%s", view)
 	}

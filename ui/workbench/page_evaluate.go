@@ -1,0 +1,279 @@
+package workbench
+
+import (
+	"fmt"
+	"strings"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
+
+	"nibble/eval"
+	"nibble/quant"
+	"nibble/tune"
+	"nibble/ui/chart"
+	"nibble/ui/term"
+)
+
+// evaluatePage tells what the INT4 model loses, where, and what to do about it.
+type evaluatePage struct {
+	a     *app
+	parts []*evalPart
+	at    int // of parts: what the cursor keys move in
+}
+
+// evalPart is one table of the page with what it says about the row under the
+// cursor.
+type evalPart struct {
+	name   string
+	list   list
+	table  func(w int) (head string, rows []string)
+	detail func(at, w int) []string
+}
+
+func newEvaluatePage(a *app) *evaluatePage {
+	p := &evaluatePage{a: a}
+	p.parts = []*evalPart{
+		{name: "worst parts", table: p.damage, detail: p.matrices},
+		{name: "worst tokens", table: p.tokens, detail: p.guesses},
+		{name: "continuations", table: p.prompts, detail: p.answers},
+	}
+	return p
+}
+
+func (p *evaluatePage) name() string           { return "Evaluate" }
+func (p *evaluatePage) typing() bool           { return false }
+func (p *evaluatePage) key(tea.KeyMsg) tea.Cmd { return nil }
+
+func (p *evaluatePage) bindings() []binding {
+	return append([]binding{
+		{[]string{"e"}, "e", "evaluate: the INT4 model against the float one, with where it loses", true, func() tea.Cmd { p.a.e.evaluate(); return nil }},
+		{[]string{"v"}, "v", "view: worst parts, worst tokens or continuations", true, func() tea.Cmd { p.at = (p.at + 1) % len(p.parts); return nil }},
+		{[]string{"u"}, "u", "use: quantize with the recipe that is advised", true, func() tea.Cmd { p.use(); return nil }},
+	}, p.parts[p.at].list.bindings()...)
+}
+
+// use quantizes as advised.
+func (p *evaluatePage) use() {
+	r := p.a.s.eval.report
+	if r == nil || len(r.Advice) == 0 {
+		p.a.s.say("there is no advice to use")
+		return
+	}
+	recipe, err := quant.ParseRecipe(r.Advice[0].Recipe)
+	if err != nil {
+		p.a.s.fail(err)
+		return
+	}
+	p.a.e.quantize(recipe)
+}
+
+func (p *evaluatePage) view(w, h int) []string {
+	lines := p.summary(w, h)
+	lines = chart.Fit(lines, w, min(len(lines), h))
+	h -= len(lines)
+	switch {
+	case p.a.s.eval.report == nil && !p.hasTokens():
+		return append(lines, chart.Fit(nil, w, h)...)
+	case w >= 120 && h >= 24:
+		// All parts: the first on the left, the others on the right.
+		left, right, upper := w*2/5, w-w*2/5, h/2
+		return append(lines, chart.Beside(p.draw(0, left-1, h), chart.Fit(nil, 1, h), append(p.draw(1, right, upper), p.draw(2, right, h-upper)...))...)
+	}
+	return append(lines, p.draw(p.at, w, h)...)
+}
+
+// summary is the verdict with the figures behind it and the advice.
+func (p *evaluatePage) summary(w, h int) []string {
+	s, th := p.a.s, p.a.th
+	e := s.eval.result
+	switch {
+	case e == nil && s.int4():
+		return []string{"", " not evaluated yet: " + th.accent.Render("e") + " compares the INT4 model with the float one, and finds where it loses"}
+	case e == nil:
+		return []string{"", " no INT4 model yet: " + th.accent.Render("z") + " on the Model page quantizes, " + th.accent.Render("t") + " tunes; " + th.accent.Render("e") + " measures the float model"}
+	case !e.Compared():
+		return []string{" " + th.title.Render(fmt.Sprintf("perplexity %.4f ± %.4f", e.PPL, e.PPLSE)) + th.dim.Render(fmt.Sprintf(" · %s · %d tokens, windows of %d", term.CleanLine(e.what), e.Tokens, e.Ctx)),
+			" nothing to compare it with: this is the model as it was opened"}
+	}
+	lines := []string{" " + th.title.Render(verdictMark(e.Result)+" "+e.Verdict(tune.DefaultGoal))}
+	figures := fmt.Sprintf("%s · perplexity %.4f ± %.4f, float %.4f · KL divergence %.5f ± %.5f, 99 %% below %.3f · same top token %.2f ± %.2f %% · Δp RMS %.2f %% · %d tokens",
+		term.CleanLine(e.what), e.PPL, e.PPLSE, e.BasePPL, e.KLDMean, e.KLDSE, e.KLDP99, 100*e.SameTop, 100*e.SameTopSE, 100*e.RMSDP, e.Tokens)
+	lines = append(lines, wrapped(figures, w, 2)...)
+	switch r := s.eval.report; {
+	case r == nil && s.job.running && s.job.name == "evaluating":
+		lines = append(lines, th.dim.Render(" measuring where it is lost…"))
+	case r == nil:
+		lines = append(lines, th.dim.Render(" e measures where it is lost"))
+	default:
+		for _, a := range r.Advice {
+			lines = append(lines, wrapped("advice: "+a.Text, w, max(3, h/8))...)
+			lines = append(lines, " "+th.accent.Render("u")+fmt.Sprintf(" uses it: %s, %.3f bpw: ", term.Bytes(a.SizeBytes), a.BPW)+th.dim.Render(term.CleanLine(a.Recipe)))
+		}
+		for _, remark := range r.Remarks {
+			lines = append(lines, wrapped(remark, w, 2)...)
+		}
+	}
+	return lines
+}
+
+// verdictMark tells the verdict without colour or words.
+func verdictMark(r eval.Result) string {
+	word, _, _ := strings.Cut(r.Verdict(tune.DefaultGoal), " ")
+	return map[string]string{"within": "✓", "beyond": "✗"}[word] + map[string]string{"undecided:": "?"}[word]
+}
+
+// wrapped is foreign text in at most n lines of w columns.
+func wrapped(text string, w, n int) []string {
+	var lines []string
+	for line := range strings.SplitSeq(ansi.Wrap(term.CleanLine(text), max(10, w-2), ""), "\n") {
+		lines = append(lines, " "+strings.TrimLeft(line, " "))
+	}
+	if len(lines) > n {
+		lines = append(lines[:n-1], lines[n-1]+" …")
+	}
+	return lines
+}
+
+// draw shows a part: its table, and below it what belongs to the selected row.
+func (p *evaluatePage) draw(i, w, h int) []string {
+	part, th := p.parts[i], p.a.th
+	name := " " + part.name
+	if i == p.at {
+		name = th.accent.Render("▾" + part.name)
+	}
+	head, rows := part.table(w)
+	if len(rows) == 0 {
+		return chart.Fit([]string{name, th.dim.Render("   not measured yet")}, w, h)
+	}
+	detail := part.detail(min(part.list.at, len(rows)-1), w)
+	room := min(len(detail), max(0, h-1-min(len(rows)+1, max(3, h/2))))
+	lines := append(chart.Fit([]string{name}, w, 1), part.list.view(th, head, rows, w, min(len(rows)+1, h-1-room))...)
+	return chart.Fit(append(lines, detail[:room]...), w, h)
+}
+
+// damage lists what each part of the model causes alone, the worst first.
+func (p *evaluatePage) damage(w int) (string, []string) {
+	d := p.damages()
+	if d == nil {
+		return "", nil
+	}
+	parts := d.Worst(len(d.Parts))
+	bar := max(0, min(30, w-52))
+	head := fmt.Sprintf(" %-20s %19s %7s", "alone in the float model", "KL divergence", "share")
+	if bar == 0 {
+		head = fmt.Sprintf(" %-16s %9s %7s", "part", "KLD", "share")
+	}
+	var rows []string
+	for _, x := range parts {
+		name := chart.Fit([]string{shortName(x.Name)}, 24, 1)[0]
+		if bar == 0 {
+			rows = append(rows, fmt.Sprintf(" %s %9.5f %5.1f %%", chart.Fit([]string{shortName(x.Name)}, 16, 1)[0], x.KLD, 100*x.Share))
+			continue
+		}
+		n := 0
+		if parts[0].KLD > 0 {
+			n = max(0, min(bar, int(x.KLD/parts[0].KLD*float64(bar)+0.5)))
+		}
+		rows = append(rows, fmt.Sprintf(" %s %.5f ± %.5f %5.1f %% %s", name, x.KLD, x.KLDSE, 100*x.Share, strings.Repeat("█", n)))
+	}
+	return head, rows
+}
+
+// shortName leaves out what all names share.
+func shortName(name string) string { return strings.TrimPrefix(term.CleanLine(name), "model.") }
+
+func (p *evaluatePage) damages() *eval.Damage {
+	if r := p.a.s.eval.report; r != nil && r.Damage != nil && len(r.Damage.Parts) > 0 {
+		return r.Damage
+	}
+	return nil
+}
+
+// matrices shares out what a layer causes among its matrices.
+func (p *evaluatePage) matrices(at, w int) []string {
+	d := p.damages()
+	part := d.Worst(len(d.Parts))[at]
+	if len(part.Matrices) == 0 {
+		return nil
+	}
+	lines := []string{p.a.th.dim.Render(fmt.Sprintf(" %s, by matrix", part.Name))}
+	for _, m := range part.Matrices {
+		name := m.Module[strings.LastIndex(m.Module, ".")+1:]
+		lines = append(lines, fmt.Sprintf("   %-12s %9.5f %5.1f %% of all", term.CleanLine(name), m.KLD, 100*m.Share))
+	}
+	return lines
+}
+
+func (p *evaluatePage) hasTokens() bool {
+	e := p.a.s.eval.result
+	return e != nil && len(e.WorstTokens) > 0
+}
+
+// tokens lists where the two models differ most.
+func (p *evaluatePage) tokens(w int) (string, []string) {
+	if !p.hasTokens() {
+		return "", nil
+	}
+	var rows []string
+	for _, t := range p.a.s.eval.result.WorstTokens {
+		token := "▸" + term.OneLine(t.Token.Text)
+		room := max(0, w-11-ansi.StringWidth(token))
+		context := term.OneLine(t.Context)
+		if n := ansi.StringWidth(context); n > room {
+			context = "…" + ansi.TruncateLeft(context, n-room+1, "")
+		}
+		rows = append(rows, fmt.Sprintf(" %8.4f %s%s", t.KLD, context, token))
+	}
+	return fmt.Sprintf(" %8s %s", "KLD", "the text before ▸ the token"), rows
+}
+
+// guesses tells what both models expected at a token.
+func (p *evaluatePage) guesses(at, w int) []string {
+	t := p.a.s.eval.result.WorstTokens[at]
+	line := func(who string, guesses []eval.Guess, chance func(eval.Guess) float64) string {
+		var parts []string
+		for _, g := range guesses {
+			parts = append(parts, fmt.Sprintf("%q %.1f %%", term.OneLine(g.Text), 100*chance(g)))
+		}
+		return p.a.th.dim.Render(fmt.Sprintf("   %-6s", who)) + strings.Join(parts, ", ")
+	}
+	return []string{line("INT4", t.Says, func(g eval.Guess) float64 { return g.P }), line("float", t.BaseSays, func(g eval.Guess) float64 { return g.BaseP })}
+}
+
+// prompts lists the beginnings that both models went on from.
+func (p *evaluatePage) prompts(w int) (string, []string) {
+	r := p.a.s.eval.report
+	if r == nil {
+		return "", nil
+	}
+	var rows []string
+	for _, c := range r.Continuations {
+		same := "same to the end"
+		if c.Part != nil {
+			same = fmt.Sprintf("%d tokens", c.SameTokens)
+		}
+		prompt := term.OneLine(c.Prompt)
+		if n, room := ansi.StringWidth(prompt), max(0, w-18); n > room {
+			prompt = "…" + ansi.TruncateLeft(prompt, n-room+1, "")
+		}
+		rows = append(rows, fmt.Sprintf(" %-15s %s", same, prompt))
+	}
+	return fmt.Sprintf(" %-15s %s", "alike for", "after"), rows
+}
+
+// answers puts both continuations side by side, from where they part.
+func (p *evaluatePage) answers(at, w int) []string {
+	c, th := p.a.s.eval.report.Continuations[at], p.a.th
+	lines := wrapped("both: "+term.OneLine(c.Same), w, 4)
+	if c.Part == nil {
+		return lines
+	}
+	column := (w - 3) / 2
+	head := func(who string, g eval.Guess, chance float64) string {
+		return th.dim.Render(fmt.Sprintf("%s, with %q at %.0f %%", who, term.OneLine(g.Text), 100*chance))
+	}
+	own := append([]string{" " + head("INT4", c.Part.Says, c.Part.Says.P)}, wrapped(term.OneLine(c.Says), column, 6)...)
+	base := append([]string{" " + head("float", c.Part.BaseSays, c.Part.BaseSays.BaseP)}, wrapped(term.OneLine(c.BaseSays), column, 6)...)
+	n := max(len(own), len(base))
+	return append(lines, chart.Beside(chart.Fit(own, column, n), chart.Fit(base, w-column, n))...)
+}
