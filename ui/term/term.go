@@ -172,6 +172,15 @@ func (e *ETA) Add(now time.Time, done float64) {
 	}
 }
 
+// Rate returns the share that is done a second, 0 while unknown.
+func (e *ETA) Rate() float64 {
+	if len(e.samples) < 2 {
+		return 0
+	}
+	first, last := e.samples[0], e.samples[len(e.samples)-1]
+	return max(0, last.done-first.done) / max(1e-9, last.at.Sub(first.at).Seconds())
+}
+
 // Left returns the time left, negative while unknown.
 func (e *ETA) Left() time.Duration {
 	if len(e.samples) < 2 {

@@ -1,6 +1,7 @@
 package term
 
 import (
+	"math"
 	"testing"
 	"time"
 	"unicode"
@@ -96,6 +97,9 @@ func TestETA(t *testing.T) {
 	}
 	for i := range 21 { // then 1 % a second
 		e.Add(now.Add(time.Duration(20+i)*time.Second), 0.02+float64(i)/100)
+	}
+	if rate := e.Rate(); math.Abs(rate-0.01) > 1e-9 {
+		t.Errorf("%v a second, of the last while it is 0.01", rate)
 	}
 	if left := e.Left(); left < 75*time.Second || left > 90*time.Second {
 		t.Errorf("%v left; 78 %% at 1 %% a second are 78 s", left)

@@ -9,6 +9,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/ansi"
 
+	"nibble/quant"
 	"nibble/ui/chart"
 	"nibble/ui/term"
 )
@@ -42,7 +43,8 @@ type app struct {
 	at    int
 	w, h  int
 
-	tuning *tunePage // of pages
+	model  *modelPage // of pages, as is the next
+	tuning *tunePage
 
 	ascii   bool // the terminal shows nothing else
 	ticking bool // the clock of a job moves
@@ -54,9 +56,15 @@ type app struct {
 
 func newApp(e engines) *app {
 	a := &app{e: e, s: &state{}, th: newTheme(), w: 80, h: 24}
-	a.tuning = newTunePage(a)
-	a.pages = []page{onModel: newModelPage(a), onEvaluate: newEvaluatePage(a), onTune: a.tuning, onKernels: newKernelsPage(a), onChat: newChatPage(a)}
+	a.model, a.tuning = newModelPage(a), newTunePage(a)
+	a.pages = []page{onModel: a.model, onEvaluate: newEvaluatePage(a), onTune: a.tuning, onKernels: newKernelsPage(a), onChat: newChatPage(a)}
 	return a
+}
+
+// write goes to where a recipe is quantized: the plan comes first.
+func (a *app) write(recipe quant.Recipe) {
+	a.at = onModel
+	a.model.order.begin(recipe.String())
 }
 
 func (a *app) Init() tea.Cmd {

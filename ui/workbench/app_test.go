@@ -30,7 +30,7 @@ func testApp(screen string) (*app, *fake) {
 // press sends keys, by bubbletea's names or as single characters.
 func press(a *app, keys ...string) (quit bool) {
 	named := map[string]tea.KeyType{"tab": tea.KeyTab, "enter": tea.KeyEnter, "esc": tea.KeyEsc, "ctrl+c": tea.KeyCtrlC, "down": tea.KeyDown, "left": tea.KeyLeft, "right": tea.KeyRight, "home": tea.KeyHome, "up": tea.KeyUp, "end": tea.KeyEnd,
-		"backspace": tea.KeyBackspace, "ctrl+u": tea.KeyCtrlU, "ctrl+o": tea.KeyCtrlO}
+		"backspace": tea.KeyBackspace, "ctrl+u": tea.KeyCtrlU, "ctrl+r": tea.KeyCtrlR, "ctrl+o": tea.KeyCtrlO}
 	for _, k := range keys {
 		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
 		if t, ok := named[k]; ok {
@@ -41,6 +41,9 @@ func press(a *app, keys ...string) (quit bool) {
 			_, isQuit := cmd().(tea.QuitMsg)
 			quit = quit || isQuit
 		}
+		for _, c := range a.e.box().drain() {
+			c(a.s)
+		}
 	}
 	return quit
 }
@@ -50,13 +53,14 @@ func press(a *app, keys ...string) (quit bool) {
 func TestScreensFillTheTerminal(t *testing.T) {
 	for name := range screens {
 		for at := range 5 {
-			for _, help := range []bool{false, true} {
+			for _, key := range []string{"", "?", "z", "o"} { // the help and the forms
 				a, _ := testApp(name)
-				a.at, a.help = at, help
+				a.at = at
+				press(a, key)
 				for _, w := range []int{1, 20, 39, 40, 53, 79, 80, 81, 99, 100, 101, 119, 120, 150, 220} {
 					for _, h := range []int{1, 5, 11, 12, 13, 17, 24, 35, 36, 40, 70} {
 						a.Update(tea.WindowSizeMsg{Width: w, Height: h})
-						checkScreen(t, fmt.Sprintf("%s, page %d, help %v, %dx%d", name, at, help, w, h), a.View(), w, h)
+						checkScreen(t, fmt.Sprintf("%s, page %d, key %q, %dx%d", name, at, key, w, h), a.View(), w, h)
 						if t.Failed() {
 							return
 						}
@@ -128,7 +132,7 @@ func TestGoldenScreens(t *testing.T) {
 		keys   []string
 		state  string // what the keys lead to
 	}{
-		{"loaded", onModel, nil, ""}, {"tuned", onModel, nil, ""},
+		{"loaded", onModel, nil, ""}, {"tuned", onModel, nil, ""}, {"training", onModel, nil, ""}, {"quantized", onModel, nil, ""}, {"loaded", onModel, []string{"z"}, "-plan"},
 		{"loaded", onEvaluate, nil, ""}, {"evaluating", onEvaluate, nil, ""}, {"evaluated", onEvaluate, nil, ""},
 		{"evaluated", onEvaluate, []string{"v", "down"}, "-tokens"}, {"evaluated", onEvaluate, []string{"v", "v"}, "-continuations"}, {"evaluated", onEvaluate, []string{"?"}, "-help"},
 		{"loaded", onTune, nil, ""}, {"screening", onTune, nil, ""}, {"tuning", onTune, nil, ""}, {"tuned", onTune, nil, ""},
@@ -165,12 +169,13 @@ func TestGoldenScreens(t *testing.T) {
 	}
 }
 
-// The most damaged matrices come first when asked to, with the error of their
-// outputs if it is known, and the cursor's list is as long as before.
+// The most damaged matrices come first once all are done, with the error of their
+// outputs if it is known, or stay in the model's order when asked to.
 func TestDamageFirst(t *testing.T) {
 	a, _ := testApp("loaded")
 	a.Update(tea.WindowSizeMsg{Width: 200, Height: 60})
 	p := a.pages[0].(*modelPage)
+	a.s.model.recipe = "w4 g32 sym gptq"
 	modules := a.s.model.modules
 	for i, m := range modules {
 		r := quant.ModuleReport{Module: m.Name, Spec: "w4 g32 sym gptq", Stats: quant.Stats{RelErr: 0.01 * float64(i+1)}}
@@ -180,14 +185,43 @@ func TestDamageFirst(t *testing.T) {
 		a.s.model.report.Modules = append(a.s.model.report.Modules, r)
 	}
 	first := func() string { return ansi.Strip(p.table(120, 10)[1]) }
-	if !strings.Contains(first(), modules[0].Kind) || !strings.Contains(first(), "1.00 %") {
-		t.Errorf("the first row is %q", first())
-	}
-	a.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("d")})
-	if !strings.Contains(first(), "layer 0 "+modules[1].Kind) || !strings.Contains(first(), "99.00 %   99.90 %") {
+	if !strings.Contains(first(), "layer 0 "+modules[1].Kind) || !strings.Contains(first(), "99.90 %  99.00 %  ██████████") {
 		t.Errorf("the first row by damage is %q", first())
 	}
+	a.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("d")})
+	if !strings.Contains(first(), modules[0].Kind) || !strings.Contains(first(), "1.00 %") {
+		t.Errorf("the first row in the model's order is %q", first())
+	}
 }
+
+// The cursor goes with the matrix in work until the user moves it, and to the worst
+// when all are done.
+func TestFollow(t *testing.T) {
+	a, _ := testApp("training")
+	p := a.model
+	work := func(i int) int {
+		a.s.model.working = ""
+		if i >= 0 {
+			a.s.model.working = a.s.model.modules[i].Name
+		}
+		a.View()
+		return p.list.at
+	}
+	if got := []int{work(3), work(5), work(-1)}; !slices.Equal(got, []int{3, 5, 0}) {
+		t.Errorf("the cursor went to %v", got)
+	}
+	work(7)
+	press(a, "up")
+	if got := []int{work(8), work(9), work(-1)}; !slices.Equal(got, []int{6, 6, 6}) {
+		t.Errorf("the user's cursor went to %v", got)
+	}
+	if got := work(2); got != 2 {
+		t.Errorf("in the next quantization the cursor is on %d", got)
+	}
+}
+
+// tunedRecipe is that of the best trial of "tuned".
+const tunedRecipe = "w4 g32 sym mse; * w4 g32 sym gptq; down_proj w8 g32 sym rtn"
 
 func TestKeys(t *testing.T) {
 	for _, c := range []struct {
@@ -198,10 +232,16 @@ func TestKeys(t *testing.T) {
 		want   []string // calls
 		page   int      // afterwards
 	}{
-		{"quantize with the second recipe", "loaded", onModel, []string{"r", "z"}, []string{"quantize q4-small"}, onModel},
+		{"quantize with the second recipe", "loaded", onModel, []string{"z", "right", "enter"}, []string{"plan q4", "plan q4-small", `quantize q4-small to "" with "", 0 x 0, restart=false`}, onModel},
+		{"quantize with the last recipe, to a directory", "loaded", onModel, []string{"z", "left", "down", "d", "down", "c", "tab", "8", "enter", "enter"},
+			[]string{"plan q4", "plan q8", "plan q8", "plan q8", "plan q8", `quantize q8 to "d" with "c", 8 x 0, restart=false`}, onModel},
+		{"a plan that was changed is not confirmed", "loaded", onModel, []string{"z", "8", "enter", "esc"}, []string{"plan q4", "plan q48"}, onModel},
+		{"nothing to start over", "loaded", onModel, []string{"z", "ctrl+r"}, []string{"plan q4"}, onModel},
+		{"no samples are a mistake", "loaded", onModel, []string{"z", "down", "down", "down", "0", "enter", "enter"}, []string{"plan q4"}, onModel},
+		{"write the best", "tuned", onTune, []string{"w", "down", "d", "enter", "enter"}, []string{"plan " + tunedRecipe, "plan " + tunedRecipe, `quantize ` + tunedRecipe + ` to "d" with "", 0 x 0, restart=false`}, onModel},
 		{"evaluate goes to its page", "loaded", onModel, []string{"e"}, []string{"evaluate"}, onEvaluate},
 		{"evaluate again", "evaluated", onEvaluate, []string{"e"}, []string{"evaluate"}, onEvaluate},
-		{"use the advice", "evaluated", onEvaluate, []string{"u"}, []string{"quantize w4 g32 sym mse; model.layers.0.mlp.down_proj w8 g32 sym rtn"}, onEvaluate},
+		{"use the advice", "evaluated", onEvaluate, []string{"u"}, []string{"plan w4 g32 sym mse; model.layers.0.mlp.down_proj w8 g32 sym rtn"}, onModel},
 		{"no advice to use", "tuned", onEvaluate, []string{"u"}, nil, onEvaluate},
 		{"tune goes to its page", "loaded", onModel, []string{"t"}, []string{"tune"}, onTune},
 		{"tune with limits", "loaded", onTune, []string{"o", "2", "%", "down", "5", "0", "0", "k", "B", "down", "4", ".", "5", "down", "9", "down", "1", "m", "enter"},

@@ -27,7 +27,8 @@ var errCancelled = errors.New("cancelled")
 // once. The fake of the tests stands in for it.
 type engines interface {
 	load()
-	quantize(recipe quant.Recipe)
+	plan(o order)
+	quantize(o order)
 	evaluate()
 	tune(o tuneOrder)
 	pause()
@@ -49,16 +50,17 @@ type backend struct {
 	jobs *jobs
 	gate gate // holds the tuner
 
-	ck     *model.Checkpoint
-	eng    *kernels.Engine
-	live   atomic.Pointer[kernels.Engine] // eng, for what needs no job
-	base   *rt.Model                      // the checkpoint as it is
-	int4   *rt.Model                      // quantized in memory; nil until then
-	made   quant.Report                   // of int4
-	ref    *eval.Reference
-	tuneOn *quant.Calibration // of the trials; nil is the default one
-	talk   *rt.Chat
-	talkOf *rt.Model
+	ck      *model.Checkpoint
+	eng     *kernels.Engine
+	live    atomic.Pointer[kernels.Engine] // eng, for what needs no job
+	base    *rt.Model                      // the checkpoint as it is
+	int4    *rt.Model                      // quantized; nil until then
+	written *model.Checkpoint              // that int4 was loaded from; nil if it was made in memory
+	made    quant.Report                   // of int4
+	ref     *eval.Reference
+	tuneOn  *quant.Calibration // of the trials; nil is the default one
+	talk    *rt.Chat
+	talkOf  *rt.Model
 
 	decoded *rt.Model              // whose decode speeds are on the Kernels page
 	forced  atomic.Pointer[string] // the kernel that was forced last; nil is none
@@ -77,6 +79,7 @@ func (b *backend) close() {
 	if b.eng != nil {
 		b.eng.Close()
 	}
+	b.keepOpen(nil)
 	if b.ck != nil {
 		b.ck.Close()
 	}
@@ -345,60 +348,6 @@ func (b *backend) floatReady() error {
 	return nil
 }
 
-func (b *backend) quantize(r quant.Recipe) {
-	b.start("quantizing", func(ctx context.Context) error {
-		if err := b.floatReady(); err != nil {
-			return err
-		}
-		if err := b.apply(ctx, r, nil); err != nil {
-			return err
-		}
-		_, err := b.doEvaluate(ctx)
-		return err
-	})
-}
-
-// apply quantizes in memory, with a calibration of its own or the default one, and
-// makes the result the INT4 model.
-func (b *backend) apply(ctx context.Context, r quant.Recipe, on *quant.Calibration) error {
-	eta := newETA()
-	var before *quant.Report // of the model in use
-	m, made, err := quant.ApplyCalibrated(ctx, b.base, b.ck, r, on, func(e quant.Event) {
-		switch e := e.(type) {
-		case quant.Started:
-			b.mail.fact(func(s *state) {
-				was := s.model.report
-				before, s.model.report = &was, quant.Report{}
-			})
-		case quant.Progress:
-			b.progress(eta, float64(e.DoneParams)/float64(e.Params), e.Module)
-		case quant.ModuleDone:
-			b.progress(eta, float64(e.DoneParams)/float64(e.Params), e.Module)
-			b.mail.fact(func(s *state) {
-				s.model.report.Modules = append(s.model.report.Modules, quant.ModuleReport{Module: e.Module, Spec: e.Spec, Stats: e.Stats})
-			})
-		}
-	})
-	if err != nil {
-		b.mail.fact(func(s *state) {
-			if before != nil {
-				s.model.report = *before
-			}
-		})
-		return err
-	}
-	if err := b.selectFor(ctx, m, false); err != nil {
-		return err
-	}
-	b.int4, b.made = m, made
-	b.mail.fact(func(s *state) {
-		s.model.recipe, s.model.report = r.Default.String(), made
-		s.eval, s.chat.fresh = evalState{}, true
-		s.say(fmt.Sprintf("INT4 model ready: %s, %.3f bits per weight", term.Bytes(made.SizeBytes), made.BPW))
-	})
-	return nil
-}
-
 func (b *backend) evaluate() {
 	b.start("evaluating", func(ctx context.Context) error {
 		if err := b.ready(); err != nil {
@@ -456,6 +405,11 @@ func (b *backend) evalListener() eval.Listener {
 // doEvaluate measures the INT4 model against the float one, or the model alone if
 // there is no other.
 func (b *backend) doEvaluate(ctx context.Context) (evaluation, error) {
+	b.mail.fact(func(s *state) {
+		if s.job.running {
+			s.job.name = "evaluating" // also as the end of a quantization
+		}
+	})
 	ref, err := b.reference(ctx)
 	if err != nil {
 		return evaluation{}, err

@@ -1,7 +1,6 @@
 package workbench
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -22,16 +21,22 @@ type fake struct {
 	calls []string
 	job   string // the running job, "" if none
 	mail  *mailbox
+
+	prospect quant.Prospect // what plan finds
+	planErr  error
 }
 
-func newFake() *fake { return &fake{mail: newMailbox()} }
+func newFake() *fake {
+	return &fake{mail: newMailbox(), prospect: quant.Prospect{Plan: quant.Plan{Quantized: 21, QuantizedParams: 1_100_000, SizeBytes: 655_123, BPW: 4.245, DiskBytes: 800_000, PeakRSSBytes: 93_000_000, Seconds: 12.3,
+		Modules: make([]quant.PlannedModule, 22), Substitutions: []string{"model.embed_tokens is kept as stored: name it in a rule to quantize it", "what a file says: " + hostile, strings.Repeat("a long note ", 40)}},
+		Calibration: &quant.Calibration{Name: "some " + hostile, Samples: 32, Length: 512}}}
+}
 
 func (f *fake) note(format string, args ...any) {
 	f.calls = append(f.calls, fmt.Sprintf(format, args...))
 }
 
 func (f *fake) load()                        { f.note("load") }
-func (f *fake) quantize(r quant.Recipe)      { f.note("quantize %s", cmp.Or(r.Name, r.String())) }
 func (f *fake) evaluate()                    { f.note("evaluate") }
 func (f *fake) tune(o tuneOrder)             { f.note("%s", strings.TrimSpace("tune "+o.limits()+o.text)) }
 func (f *fake) pause()                       { f.note("pause") }
@@ -42,6 +47,19 @@ func (f *fake) force(kernel string)          { f.note("force %s", kernel) }
 func (f *fake) send(text string, float, new bool) {
 	f.note("send %s float=%v new=%v", text, float, new)
 }
+
+// plan finds at once what there is to find.
+func (f *fake) plan(o order) {
+	f.note("plan %s", o.recipe)
+	f.mail.fact(func(s *state) {
+		s.plan = planState{order: o, known: true, recipe: quant.DefaultRecipe(), prospect: f.prospect, err: f.planErr}
+	})
+}
+
+func (f *fake) quantize(o order) {
+	f.note("quantize %s to %q with %q, %d x %d, restart=%v", o.recipe, o.out, o.calib, o.samples, o.length, o.restart)
+}
+
 func (f *fake) cancel() bool  { f.note("cancel"); return f.job != "" }
 func (f *fake) busy() string  { return f.job }
 func (f *fake) box() *mailbox { return f.mail }
@@ -64,6 +82,8 @@ var screens = map[string]func(s *state){
 	"tuned":      func(s *state) { loaded(s); measured(s); tuned(s); chatting(s) },
 	"evaluating": func(s *state) { loaded(s); evaluating(s) },
 	"evaluated":  func(s *state) { loaded(s); evaluating(s); evaluated(s) },
+	"training":   func(s *state) { loaded(s); training(s) },
+	"quantized":  func(s *state) { loaded(s); training(s); quantized(s) },
 	"failed": func(s *state) {
 		loaded(s)
 		s.fail(errors.New("/models/a: tensor model.norm.weight: " + hostile + "\nsecond line"))
@@ -113,6 +133,40 @@ func evaluated(s *state) {
 			{Prompt: "Once upon a time, there was", Same: " a dog named Max. He had a", SameTokens: 9, Says: " big ball and he liked to play with it in the park every day.", BaseSays: " red ball. " + hostile, Part: parted},
 			{Prompt: "One day, " + hostile, Same: strings.Repeat("they said the same all the time ", 12), SameTokens: 48},
 		}}
+}
+
+// training is in the second layer of a quantization.
+func training(s *state) {
+	s.job = job{name: "quantizing", started: time.Now().Add(-12500 * time.Millisecond), running: true, share: 0.45, detail: "training layer 1", left: 9 * time.Second}
+	m := &s.model
+	for i, mod := range m.modules[:8] {
+		spec := "w4 g32 sym autoround"
+		r := quant.ModuleReport{Module: mod.Name, Spec: spec, Stats: quant.Stats{RelErr: 0.08, OutErr: 0.02 + 0.004*float64(i*3%7), OutErrRTN: 0.09}}
+		if i == 0 {
+			r = quant.ModuleReport{Module: mod.Name, Spec: quant.Keep.String()}
+		}
+		m.report.Modules = append(m.report.Modules, r)
+	}
+	m.working, m.rate, m.total = m.modules[10].Name, 123_456, 22
+	for layer := range 2 {
+		for i := range 120 {
+			m.train(quant.Trained{Layer: layer, Iteration: i + 1, Iterations: 200, Before: 0.0123, Loss: 0.0123 * math.Exp(-float64(i)/40), Seconds: float64(i), Estimate: 9})
+		}
+	}
+}
+
+// quantized is what training leads to.
+func quantized(s *state) {
+	s.job = job{}
+	m := &s.model
+	m.working, m.rate, m.recipe = "", 0, "w4 g32 sym autoround"
+	for i, mod := range m.modules[8:] {
+		m.report.Modules = append(m.report.Modules, quant.ModuleReport{Module: mod.Name, Spec: m.recipe, Stats: quant.Stats{RelErr: 0.08, OutErr: 0.03 + 0.004*float64(i*3%7), OutErrRTN: 0.09}})
+	}
+	m.report.SizeBytes, m.report.BPW = 655_123, 4.245
+	m.report.Calibration = &quant.Calibration{Name: "my " + hostile, Samples: 32, Length: 512, Notes: []string{"little text " + hostile}}
+	m.results = []evaluation{{what: m.recipe, Result: eval.Result{PPL: 5.07, PPLSE: 0.04, Tokens: 9000, Ctx: 256}}}
+	s.say("INT4 model ready")
 }
 
 func measured(s *state) {

@@ -48,11 +48,11 @@ func (p *evaluatePage) bindings() []binding {
 	return append([]binding{
 		{[]string{"e"}, "e", "evaluate: the INT4 model against the float one, with where it loses", true, func() tea.Cmd { p.a.e.evaluate(); return nil }},
 		{[]string{"v"}, "v", "view: worst parts, worst tokens or continuations", true, func() tea.Cmd { p.at = (p.at + 1) % len(p.parts); return nil }},
-		{[]string{"u"}, "u", "use: quantize with the recipe that is advised", true, func() tea.Cmd { p.use(); return nil }},
+		{[]string{"u"}, "u", "use: plan the recipe that is advised", true, func() tea.Cmd { p.use(); return nil }},
 	}, p.parts[p.at].list.bindings()...)
 }
 
-// use quantizes as advised.
+// use goes to where the recipe that is advised is quantized.
 func (p *evaluatePage) use() {
 	r := p.a.s.eval.report
 	if r == nil || len(r.Advice) == 0 {
@@ -64,7 +64,7 @@ func (p *evaluatePage) use() {
 		p.a.s.fail(err)
 		return
 	}
-	p.a.e.quantize(recipe)
+	p.a.write(recipe)
 }
 
 func (p *evaluatePage) view(w, h int) []string {

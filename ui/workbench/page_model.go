@@ -3,7 +3,9 @@ package workbench
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -13,45 +15,53 @@ import (
 	"nibble/ui/term"
 )
 
-// modelPage shows what the model is and what became of its matrices.
+// modelPage shows what the model is and what became of its matrices, and takes
+// the order to quantize it.
 type modelPage struct {
-	a      *app
-	recipe int // in quant.Named
-	list   list
-	damage bool // the most damaged matrices first
+	a        *app
+	order    orderForm
+	list     list
+	inOrder  bool // the matrices in the model's order also when they are done
+	follows  bool // the cursor goes with the matrix in work
+	followed int  // to this row
 }
 
-func newModelPage(a *app) *modelPage { return &modelPage{a: a} }
+func newModelPage(a *app) *modelPage { return &modelPage{a: a, order: newOrderForm(a)} }
 
-func (p *modelPage) name() string           { return "Model" }
-func (p *modelPage) typing() bool           { return false }
-func (p *modelPage) key(tea.KeyMsg) tea.Cmd { return nil }
+func (p *modelPage) name() string { return "Model" }
+func (p *modelPage) typing() bool { return p.order.open }
+
+func (p *modelPage) key(msg tea.KeyMsg) tea.Cmd {
+	if p.order.open {
+		p.order.key(msg)
+	}
+	return nil
+}
 
 func (p *modelPage) bindings() []binding {
+	if p.order.open {
+		return p.order.bindings()
+	}
 	return append([]binding{
-		{[]string{"r"}, "r", "recipe: choose the next one", true, func() tea.Cmd {
-			p.recipe = (p.recipe + 1) % len(quant.Named())
-			return nil
-		}},
-		{[]string{"z", "enter"}, "z", "quantize: with the chosen recipe, then evaluate", true, func() tea.Cmd {
-			p.a.e.quantize(quant.Named()[p.recipe])
-			return nil
-		}},
-		{[]string{"d"}, "d", "damage: the most damaged matrices first, or the model's order", true, func() tea.Cmd { p.damage = !p.damage; return nil }},
+		{[]string{"z", "enter"}, "z enter", "quantize: choose how, see what it costs, confirm", true, func() tea.Cmd { p.order.begin(""); return nil }},
+		{[]string{"d"}, "d", "damage: the most damaged matrices first, or the model's order", true, func() tea.Cmd { p.inOrder = !p.inOrder; return nil }},
 		{[]string{"e"}, "e", "evaluate: what the model loses, and where", true, func() tea.Cmd { p.a.e.evaluate(); p.a.at = onEvaluate; return nil }},
 	}, p.list.bindings()...)
 }
 
 func (p *modelPage) view(w, h int) []string {
+	if p.order.open {
+		return p.order.view(w, h)
+	}
 	left := p.about()
 	right := max(w/2, w-46)
 	if w < 100 {
 		// One column: the facts, then as much of the table as fits.
 		n := min(len(left), h/2)
 		lines := chart.Fit(left, w, n)
-		return append(lines, p.table(w, h-n)...)
+		return append(lines, p.matrices(w, h-n)...)
 	}
-	return chart.Beside(chart.Fit(left, w-right, h), p.table(right, h))
+	return chart.Beside(chart.Fit(left, w-right, h), p.matrices(right, h))
 }
 
 func (p *modelPage) about() []string {
@@ -64,22 +74,31 @@ func (p *modelPage) about() []string {
 	}
 	c := m.config
 	yes := map[bool]string{true: "yes", false: "no"}
-	r := quant.Named()[p.recipe]
 	lines := []string{
-		line("model", "%s, %s", m.name, c.Arch),
+		line("model", "%s, %s", m.name, term.CleanLine(c.Arch)),
 		line("parameters", "%s in %s, %s", term.Count(m.params), m.dtype, term.Bytes(m.bytes)),
 		line("shape", "%d layers, hidden %d, ffn %d, heads %d/%d", c.Layers, c.Hidden, c.Intermediate, c.Heads, c.KVHeads),
 		line("context", "%d tokens, vocabulary %d", c.MaxPositions, c.VocabSize),
 		line("tokenizer", "%s; template: %s", m.tokenizer, yes[m.template]),
-		line("recipe", "%s  %s", th.accent.Render(r.Name), th.dim.Render(r.Default.String())),
 	}
 	for _, n := range m.notes {
 		lines = append(lines, line("note", "%s", n))
 	}
+	if m.recipe != "" {
+		lines = append(lines, line("recipe", "%s", th.accent.Render(m.recipe)), line("INT4 model", "%s, %.3f bits per weight", term.Bytes(m.report.SizeBytes), m.report.BPW))
+	}
 	if c := m.report.Calibration; c != nil {
+		lines = append(lines, line("calibrated", "%d x %d tokens of %s", c.Samples, c.Length, term.CleanLine(c.Name)))
 		for _, n := range c.Notes {
 			lines = append(lines, line("note", "%s", term.CleanLine(n)))
 		}
+	}
+	if n := len(m.trained); n > 0 && m.working == "" {
+		last, gain := m.trained[n-1], 0.0
+		for _, t := range m.trained {
+			gain += t.Loss / t.Before / float64(n)
+		}
+		lines = append(lines, line("trained", "%d x, the last in %d iterations; loss %s in the mean", n, last.Iterations, term.Percent(gain-1)))
 	}
 	for i := len(m.results) - 1; i >= 0 && i >= len(m.results)-4; i-- {
 		e := m.results[i]
@@ -94,45 +113,105 @@ func (p *modelPage) about() []string {
 	return lines
 }
 
-// table lists the matrices with their scheme and error: of their outputs where
-// inputs were measured, then beside that of plain rounding, else of their weights.
+// matrices is the table under what is going on.
+func (p *modelPage) matrices(w, h int) []string {
+	top := p.working(w, h)
+	return append(top, p.table(w, h-len(top))...)
+}
+
+// working tells how far the quantization is, and draws the loss of the training
+// in work; nothing if there is no quantization.
+func (p *modelPage) working(w, h int) []string {
+	s := p.a.s
+	m := s.model
+	if s.job.name != "quantizing" || m.working == "" && len(m.losses) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf(" %d of %d matrices", len(m.report.Modules), m.total)
+	if m.rate > 0 {
+		text += fmt.Sprintf(" · %s weights/s", term.Count(int64(m.rate)))
+	}
+	if s.job.left >= 0 {
+		text += fmt.Sprintf(" · %s left", term.Duration(s.job.left))
+	}
+	lines := chart.Fit([]string{p.a.th.accent.Render(text)}, w, 1)
+	n := len(m.trained)
+	if n == 0 {
+		return lines
+	}
+	t := m.trained[n-1]
+	text = fmt.Sprintf(" %s: iteration %d of %d, loss %.3g, was %.3g (%s)", trainingName(t), t.Iteration, t.Iterations, t.Loss, t.Before, term.Percent(t.Loss/t.Before-1))
+	lines = append(lines, chart.Fit([]string{text}, w, 1)...)
+	if h >= 20 {
+		scale := chart.ScaleFor(m.losses...)
+		lines = append(lines, chart.Curve(" loss by iteration"+scale.Note(), []chart.Series{{Values: scale.All(m.losses)}}, w, min(10, h/3),
+			scale.Format(func(v float64) string { return fmt.Sprintf("%.2g", v) }))...)
+	}
+	return lines
+}
+
+// table lists the matrices with their scheme and what is lost: of their outputs
+// where inputs were measured, then beside that of plain rounding, else of their
+// weights. Once all are done the most damaged come first.
 func (p *modelPage) table(w, h int) []string {
 	m := p.a.s.model
 	done := make(map[string]quant.ModuleReport)
+	worst := 0.0
 	for _, r := range m.report.Modules {
 		done[r.Module] = r
+		worst = max(worst, r.Damage())
 	}
-	short := w < 60
-	rows := make([]string, 0, len(m.modules))
-	modules := m.modules
-	if p.damage {
+	modules, order := m.modules, "in order"
+	at := slices.IndexFunc(modules, func(x model.Module) bool { return x.Name == m.working })
+	if at >= 0 && !p.follows {
+		p.follows, p.followed = true, p.list.at
+	}
+	if p.follows && p.list.at == p.followed { // the user does not look elsewhere
+		p.list.at = max(0, at) // the worst, when it is done
+		p.followed = p.list.at
+	}
+	p.follows = at >= 0
+	if m.recipe != "" && m.working == "" && !p.inOrder {
+		order = "worst first"
 		modules = slices.Clone(modules)
 		slices.SortStableFunc(modules, func(a, b model.Module) int { return cmp.Compare(done[b.Name].Damage(), done[a.Name].Damage()) })
 	}
+	rows := make([]string, 0, len(modules))
 	for _, mod := range modules {
-		rows = append(rows, moduleRow(mod, done[mod.Name], m.dtype, short))
+		rows = append(rows, moduleRow(mod, done[mod.Name], m.dtype, mod.Name == m.working, worst, w))
 	}
-	head := fmt.Sprintf(" %-24s %12s %-20s %8s %9s", "matrix", "shape", "stored as", "error", "rounded")
-	if short {
-		head = fmt.Sprintf(" %-18s %-18s %7s", "matrix", "stored as", "error")
+	head := fmt.Sprintf(" %-16s %13s %-28s %8s %8s  %s", "matrix", "shape", "stored as", "rounded", "lost", order)
+	if w < shortTable {
+		head = fmt.Sprintf(" %-14s %-20s %7s %7s  %s", "matrix", "stored as", "rounded", "lost", order)
 	}
 	return p.list.view(p.a.th, head, rows, w, h)
 }
 
-func moduleRow(m model.Module, r quant.ModuleReport, dtype string, short bool) string {
+// shortTable is the width below which the table leaves out what it can.
+const shortTable = 82
+
+// moduleRow is a matrix's line; worst is the largest damage, which has the longest
+// bar.
+func moduleRow(m model.Module, r quant.ModuleReport, dtype string, working bool, worst float64, w int) string {
 	name := m.Kind
 	if m.Layer >= 0 {
 		name = fmt.Sprintf("layer %d %s", m.Layer, m.Kind)
 	}
-	stored, loss, before := dtype, "", ""
-	if r.Spec != "" && r.Spec != quant.Keep.String() {
-		stored, loss = r.Spec, fmt.Sprintf("%.2f %%", 100*r.Damage())
+	stored, lost, rounded, bar := dtype, "", "", ""
+	switch {
+	case working:
+		stored, lost = "in work", "●"
+	case r.Spec != "" && r.Spec != quant.Keep.String():
+		stored, lost = r.Spec, fmt.Sprintf("%.2f %%", 100*r.Damage())
 		if r.OutErrRTN > 0 {
-			before = fmt.Sprintf("%.2f %%", 100*r.OutErrRTN)
+			rounded = fmt.Sprintf("%.2f %%", 100*r.OutErrRTN)
+		}
+		if worst > 0 && !math.IsNaN(r.Damage()) {
+			bar = strings.Repeat("█", int(10*r.Damage()/worst+0.5))
 		}
 	}
-	if short {
-		return fmt.Sprintf(" %-18s %-18s %7s", name, stored, loss)
+	if w < shortTable {
+		return fmt.Sprintf(" %-14s %s %7s %7s  %s", name, chart.Fit([]string{stored}, 20, 1)[0], rounded, lost, bar)
 	}
-	return fmt.Sprintf(" %-24s %12s %-20s %8s %9s", name, fmt.Sprintf("%d x %d", m.Rows, m.Cols), stored, loss, before)
+	return fmt.Sprintf(" %-16s %13s %-28s %8s %8s  %s", name, fmt.Sprintf("%d x %d", m.Rows, m.Cols), stored, rounded, lost, bar)
 }

@@ -65,6 +65,7 @@ func (p *tunePage) bindings() []binding {
 	running := p.a.s.tune.running
 	bs := []binding{
 		{[]string{"u", "enter"}, "u enter", "use: make the selected recipe the INT4 model", true, do(p.use)},
+		{[]string{"w"}, "w", "write: quantize by the selected recipe into a directory", true, do(p.write)},
 		{[]string{"v"}, "v", "layers: bits, damage and reasons, or back to the trials", true, do(func() { p.layers = !p.layers })},
 		{[]string{"o"}, "o", "options: goal, limits, time and texts of the search that t starts", !running, do(func() { p.form.open = true })},
 		{[]string{"p"}, "p", "pause: hold the search, or let it go on", running, do(p.a.e.pause)},
@@ -121,6 +122,14 @@ func (p *tunePage) use() {
 		p.a.s.say(fmt.Sprintf("trial %d is %s: choose another", t.ID, t.State))
 	default:
 		p.a.e.use(*t)
+	}
+}
+
+// write takes the selected recipe to where it is quantized into a directory.
+func (p *tunePage) write() {
+	if t := p.selected(); t != nil {
+		p.a.model.order.calib.value = p.form.calib.value // which it was measured with
+		p.a.write(t.Recipe)
 	}
 }
 

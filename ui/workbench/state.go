@@ -24,6 +24,7 @@ type state struct {
 	failed  bool   // message is an error
 
 	model  modelState
+	plan   planState
 	eval   evalState
 	kernel kernelState
 	tune   tuneState
@@ -58,6 +59,12 @@ type modelState struct {
 	recipe  string // of the INT4 model in use, "" if none
 	report  quant.Report
 	results []evaluation // newest last
+
+	working string          // the matrix in work, "" if none is
+	total   int             // matrices that are quantized
+	rate    float64         // weights quantized a second
+	trained []quant.Trained // the last event of each training, in their order
+	losses  []float64       // of the training in work, or the last
 }
 
 // evaluation is one measured model.
@@ -195,7 +202,7 @@ func (s *state) jobEnded(err error, cancelled bool) {
 	switch {
 	case err == nil:
 	case cancelled || errors.Is(err, errCancelled):
-		s.say(name + " cancelled")
+		s.say(name + " cancelled" + unfinished(err))
 	default:
 		s.fail(err)
 	}

@@ -1,0 +1,67 @@
+package quant
+
+import (
+	"fmt"
+	"os"
+
+	"nibble/model"
+)
+
+// Prospect is what Run would meet and give, before any work.
+type Prospect struct {
+	Plan        Plan
+	Calibration *Calibration // nil if the recipe needs none
+	Earlier     *Earlier     // what an unfinished run left for the directory; nil if nothing
+	Found       bool         // the directory holds already what Run would write
+	Refusal     error        // why Run would refuse all the same; nil if it would not
+}
+
+// Earlier is what an unfinished run left.
+type Earlier struct {
+	Done        int      // matrices
+	Differences []string // of its arguments from these, in words; Run goes on only if there are none
+}
+
+// Look works out what Run would meet, for a machine with these rates; without a
+// directory, what ApplyCalibrated would. It writes nothing.
+func Look(o Options, rates Rates) (Prospect, error) {
+	if err := check(o.Source, o.Recipe); err != nil {
+		return Prospect{}, err
+	}
+	j := job{eng: o.Engine, ck: o.Source, recipe: o.Recipe, calibration: o.Calibration}
+	if err := j.prepare(); err != nil {
+		return Prospect{}, err
+	}
+	plan, err := PlanFor(o.Source, o.Recipe, PlanOptions{Rates: rates, Calibration: j.calibration})
+	if err != nil {
+		return Prospect{}, err
+	}
+	p := Prospect{Plan: plan, Calibration: j.calibration}
+	if o.Out == "" {
+		p.Refusal = room{-1, freeMemory("/")}.check(plan, "", o.Force)
+		return p, nil
+	}
+	if there, err := os.ReadDir(o.Out); err == nil && len(there) > 0 {
+		if _, p.Found = finishedBefore(o.Out, j.fingerprint()); !p.Found {
+			p.Refusal = fmt.Errorf("%s: %w: give a new name or remove it first", o.Out, model.ErrNotEmpty)
+		}
+		return p, nil
+	}
+	work, err := model.WorkDir(o.Out)
+	if err != nil {
+		return Prospect{}, err
+	}
+	if records := readJournal(work); len(records) > 0 {
+		p.Earlier = &Earlier{Differences: records[0].Fingerprint.differences(j.fingerprint())}
+		done := map[string]bool{}
+		for _, r := range records {
+			if r.Line != nil {
+				done[r.Name] = true
+			}
+		}
+		p.Earlier.Done = len(done)
+		return p, nil // what is there has its room
+	}
+	p.Refusal = roomFor(o.Out).check(plan, o.Out, o.Force)
+	return p, nil
+}

@@ -1,0 +1,237 @@
+package workbench
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"nibble/model"
+	"nibble/quant"
+	rt "nibble/runtime"
+	"nibble/ui/term"
+)
+
+// order is what the user wants quantized, as written in the form.
+type order struct {
+	recipe  string // a name, a short form or a recipe.json
+	out     string // directory; "" is memory alone
+	calib   string // file; "" is a built-in text
+	samples int    // 0 is the recipe's usual number
+	length  int    // tokens of a sample; 0 is the usual one
+	restart bool   // forget what an unfinished run left
+	force   bool   // begin even if memory seems too small
+}
+
+// planState is what is known about an order before work.
+type planState struct {
+	order    order
+	known    bool // the rest is of this order
+	recipe   quant.Recipe
+	prospect quant.Prospect
+	err      error
+}
+
+// options reads what an order names.
+func (b *backend) options(o order) (quant.Options, error) {
+	q := quant.Options{Engine: b.eng, Source: b.ck, Out: o.out, Restart: o.restart, Force: o.force}
+	var err error
+	if q.Recipe, err = quant.ParseRecipe(o.recipe); err != nil || !q.Recipe.Calibrated(b.ck.Config) {
+		return q, err
+	}
+	c := quant.CalibrationOptions{Samples: cmp.Or(o.samples, q.Recipe.Samples(b.ck.Config)), Length: o.length}
+	if o.calib != "" {
+		if c.Text, err = os.ReadFile(o.calib); err != nil {
+			return q, err
+		}
+		c.Name = o.calib
+	}
+	q.Calibration, err = quant.NewCalibration(b.ck, c)
+	return q, err
+}
+
+// plan works out what an order would cost and give.
+func (b *backend) plan(o order) {
+	b.start("planning", func(ctx context.Context) error {
+		if err := b.floatReady(); err != nil {
+			return err
+		}
+		rates, err := quant.MeasureRates(ctx, b.eng, b.o.CacheDir, false, func(quant.Event) {
+			b.mail.sample("progress", func(s *state) { s.job.detail, s.job.left = "measuring, once, how fast this machine quantizes", -1 })
+		})
+		if err != nil {
+			return err
+		}
+		p := planState{order: o, known: true}
+		options, err := b.options(o)
+		if p.recipe, p.err = options.Recipe, err; err == nil {
+			p.prospect, p.err = quant.Look(options, rates)
+		}
+		b.mail.fact(func(s *state) { s.plan = p })
+		return nil
+	})
+}
+
+// quantize carries an order out and evaluates the result.
+func (b *backend) quantize(o order) {
+	b.start("quantizing", func(ctx context.Context) error {
+		if err := b.floatReady(); err != nil {
+			return err
+		}
+		options, err := b.options(o)
+		if err != nil {
+			return err
+		}
+		if o.out == "" {
+			err = b.apply(ctx, options.Recipe, options.Calibration)
+		} else {
+			err = b.write(ctx, options)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = b.doEvaluate(ctx)
+		return err
+	})
+}
+
+// write quantizes into a directory and makes the result the INT4 model.
+func (b *backend) write(ctx context.Context, o quant.Options) error {
+	res, err := quantizing(b, func(l quant.Listener) (quant.Result, error) { return quant.Run(ctx, o, l) })
+	if err != nil {
+		return err
+	}
+	ck, err := model.Open(res.Path)
+	if err != nil {
+		return err
+	}
+	m, err := rt.Load(ctx, b.eng, ck)
+	if err == nil {
+		err = b.adopt(ctx, m, res.Report, fmt.Sprintf("written to %s: ", term.CleanLine(res.Path)))
+	}
+	if err != nil {
+		ck.Close()
+		return err
+	}
+	b.keepOpen(ck)
+	return nil
+}
+
+// keepOpen closes the checkpoint of the INT4 model before; ck, nil for none, is
+// that of the one now.
+func (b *backend) keepOpen(ck *model.Checkpoint) {
+	if b.written != nil {
+		b.written.Close()
+	}
+	b.written = ck
+}
+
+// apply quantizes in memory and makes the result the INT4 model. Without a
+// calibration the usual one serves.
+func (b *backend) apply(ctx context.Context, r quant.Recipe, c *quant.Calibration) error {
+	var report quant.Report
+	m, err := quantizing(b, func(l quant.Listener) (m *rt.Model, err error) {
+		m, report, err = quant.ApplyCalibrated(ctx, b.base, b.ck, r, c, l)
+		return m, err
+	})
+	if err != nil {
+		return err
+	}
+	if err := b.adopt(ctx, m, report, ""); err != nil {
+		return err
+	}
+	b.keepOpen(nil)
+	return nil
+}
+
+// adopt makes m the INT4 model.
+func (b *backend) adopt(ctx context.Context, m *rt.Model, report quant.Report, where string) error {
+	if err := b.selectFor(ctx, m, false); err != nil {
+		return err
+	}
+	b.int4, b.made = m, report
+	b.mail.fact(func(s *state) {
+		s.model.recipe, s.model.report = report.Recipe.Default.String(), report
+		s.eval, s.chat.fresh = evalState{}, true
+		s.say(fmt.Sprintf("INT4 model ready: %s%s, %.3f bits per weight", where, term.Bytes(report.SizeBytes), report.BPW))
+	})
+	return nil
+}
+
+// quantizing shows the events of a quantization; if that fails, the model in use
+// is shown again.
+func quantizing[T any](b *backend, run func(quant.Listener) (T, error)) (T, error) {
+	eta := newETA()
+	var before *modelState // of the model in use
+	step := func(module string, done, all int64) {
+		b.progress(eta, float64(done)/float64(max(1, all)), term.CleanLine(module))
+		rate := eta.Rate() * float64(all)
+		b.mail.sample("rate", func(s *state) { s.model.working, s.model.rate = module, rate })
+	}
+	res, err := run(func(e quant.Event) {
+		switch e := e.(type) {
+		case quant.Started:
+			b.mail.fact(func(s *state) {
+				was := s.model
+				before = &was
+				s.model.report, s.model.trained, s.model.losses, s.model.total = quant.Report{}, nil, nil, e.Modules
+			})
+		case quant.Resumed:
+			b.mail.fact(func(s *state) {
+				s.say(fmt.Sprintf("going on from an interrupted run: %d matrices are done already", e.Modules))
+			})
+		case quant.Progress:
+			step(e.Module, e.DoneParams, e.Params)
+		case quant.Trained:
+			b.mail.fact(func(s *state) { s.model.train(e) })
+			b.mail.sample("progress", func(s *state) {
+				if e.Layer < 0 {
+					s.job.share = float64(e.Iteration) / float64(e.Iterations)
+				}
+				s.job.detail, s.job.left = trainingName(e), time.Duration(e.Estimate*float64(time.Second))
+			})
+		case quant.ModuleDone:
+			if e.Restored { // at no cost: that tells nothing of the rate
+				eta = newETA()
+			}
+			step(e.Module, e.DoneParams, e.Params)
+			b.mail.fact(func(s *state) {
+				s.model.report.Modules = append(s.model.report.Modules, quant.ModuleReport{Module: e.Module, Spec: e.Spec, Stats: e.Stats})
+			})
+		}
+	})
+	b.mail.fact(func(s *state) {
+		s.model.working, s.model.rate = "", 0
+		if err != nil && before != nil {
+			s.model.report, s.model.trained, s.model.losses = before.report, before.trained, before.losses
+		}
+	})
+	return res, err
+}
+
+// train notes an iteration of a training.
+func (m *modelState) train(e quant.Trained) {
+	if n := len(m.trained); n == 0 || m.trained[n-1].Layer != e.Layer {
+		m.trained, m.losses = append(m.trained, e), []float64{e.Before}
+	}
+	m.trained[len(m.trained)-1] = e
+	m.losses = append(m.losses, e.Loss)
+}
+
+// trainingName says what is trained together.
+func trainingName(t quant.Trained) string {
+	if t.Layer < 0 {
+		return "training all layers together"
+	}
+	return fmt.Sprintf("training layer %d", t.Layer)
+}
+
+// unfinished says what an interrupted quantization left, "" if nothing.
+func unfinished(err error) string {
+	if u := (*quant.Unfinished)(nil); errors.As(err, &u) {
+		return fmt.Sprintf("; %d of %d matrices are kept: z, enter go on", u.Done, u.Total)
+	}
+	return ""
+}

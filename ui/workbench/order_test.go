@@ -1,0 +1,109 @@
+package workbench
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"nibble/quant"
+)
+
+// What stands against a plan is on the screen, and is not done by enter.
+func TestOrderForm(t *testing.T) {
+	const done = `quantize q4 to "" with "", 0 x 0, restart=`
+	for _, c := range []struct {
+		name     string
+		prospect quant.Prospect
+		err      error
+		shown    string
+		enter    bool // begins
+		restart  bool // ctrl+r begins
+	}{
+		{"nothing is there", quant.Prospect{}, nil, "enter quantizes", true, false},
+		{"it is there", quant.Prospect{Found: true}, nil, "there already", true, false},
+		{"an interrupted run", quant.Prospect{Earlier: &quant.Earlier{Done: 7}}, nil, "7 of 0 matrices done: enter goes on, ctrl+r starts over", true, true},
+		{"an interrupted run of others", quant.Prospect{Earlier: &quant.Earlier{Done: 7, Differences: []string{"seed (there 1, now " + hostile + ")"}}}, nil, "with other arguments: its seed (there 1", false, true},
+		{"no room", quant.Prospect{Refusal: errors.New("the disk is too small")}, nil, "✗ the disk is too small", false, false},
+		{"no such recipe", quant.Prospect{}, errors.New(`"q5" is no recipe`), `✗ "q5" is no recipe`, false, false},
+	} {
+		for _, key := range []string{"enter", "ctrl+r"} {
+			a, f := testApp("loaded")
+			f.prospect, f.planErr = c.prospect, c.err
+			press(a, "z")
+			if view := ansi.Strip(a.View()); !strings.Contains(view, c.shown) {
+				t.Errorf("%s: %q is not on the screen:\n%s", c.name, c.shown, view)
+			}
+			press(a, key)
+			want := map[string]bool{"enter": c.enter, "ctrl+r": c.restart}[key]
+			if got := strings.HasPrefix(f.calls[len(f.calls)-1], done); got != want || want && !strings.HasSuffix(f.calls[len(f.calls)-1], map[string]string{"enter": "false", "ctrl+r": "true"}[key]) {
+				t.Errorf("%s: after %s the calls are %q", c.name, key, f.calls)
+			}
+		}
+	}
+}
+
+// The real engines: a run into a directory is planned, cancelled, gone on with and
+// used; the model in use can be written over by one in memory.
+func TestOrderCarriedOut(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "int4")
+	b := newBackend(context.Background(), Options{Model: "demo", Threads: 2, CacheDir: t.TempDir()})
+	defer b.close()
+	var s state
+	// run starts a job and applies what it says until it ends; stop is asked after
+	// each batch of news whether to cancel.
+	run := func(start func(), stop func() bool) {
+		t.Helper()
+		start()
+		for b.jobs.running() != "" {
+			<-b.mail.notify
+			for _, c := range b.mail.drain() {
+				c(&s)
+			}
+			if stop != nil && stop() {
+				b.cancel()
+			}
+		}
+		b.jobs.done.Wait()
+		for _, c := range b.mail.drain() {
+			c(&s)
+		}
+		if s.failed {
+			t.Fatal(s.message)
+		}
+	}
+	run(b.load, nil)
+	o := order{recipe: "w4 g32 sym gptq", out: dir, samples: 4, length: 64}
+	run(func() { b.plan(o) }, nil)
+	if p := s.plan; !p.known || p.err != nil || p.prospect.Plan.SizeBytes == 0 || p.prospect.Calibration.Samples != 4 || p.prospect.Calibration.Length != 64 {
+		t.Fatalf("the plan is %+v", s.plan)
+	}
+	planned := s.plan.prospect.Plan
+	run(func() { b.quantize(o) }, func() bool { return len(s.model.report.Modules) > 0 })
+	if !strings.Contains(s.message, "matrices are kept") || s.model.recipe != "" || len(s.model.report.Modules) > 0 {
+		t.Fatalf("after a cancel: %q, %q, %d lines", s.message, s.model.recipe, len(s.model.report.Modules))
+	}
+	run(func() { b.plan(o) }, nil)
+	if e := s.plan.prospect.Earlier; e == nil || e.Done == 0 || len(e.Differences) > 0 {
+		t.Fatalf("the interrupted run is planned as %+v", e)
+	}
+	run(func() { b.quantize(o) }, nil)
+	if s.model.report.SizeBytes != planned.SizeBytes || b.written == nil || len(s.model.results) != 1 || !s.model.results[0].Compared() {
+		t.Errorf("%d bytes, planned %d; results %+v", s.model.report.SizeBytes, planned.SizeBytes, s.model.results)
+	}
+	run(func() { b.plan(o) }, nil)
+	if !s.plan.prospect.Found {
+		t.Errorf("the finished run is planned as %+v", s.plan.prospect)
+	}
+	run(func() { b.quantize(order{recipe: "w8 rtn"}) }, nil)
+	if b.written != nil || s.model.recipe != "w8 g32 sym rtn" || s.model.working != "" {
+		t.Errorf("in memory: %q", s.model.recipe)
+	}
+	run(func() { b.plan(order{recipe: "w5"}) }, nil)
+	if s.plan.err == nil {
+		t.Error("a recipe that is none was planned")
+	}
+}
