@@ -8,7 +8,8 @@
 // knapsack). Confirmation quantizes a few of them for real and evaluates them,
 // paired with the float model and stopped early when they cannot pass any more;
 // each corrects what the scores predict of the next, until the goal is reached at
-// the smallest size or the time is spent.
+// the smallest size or the time is spent. What is found is refined by a method that
+// trains whole layers, if one is offered.
 //
 // # Rules of the floor
 //

@@ -160,7 +160,7 @@ func (s *search) timeModel(ctx context.Context, before func(a, b option) bool) (
 	best := 0.0 // others on the machine only take away
 	m := s.Base.With(over)
 	for begun := time.Now(); best == 0 || time.Since(begun) < paceTime; {
-		_, err := rt.Bench(ctx, m, rt.BenchOptions{Decode: paceTokens, Reps: paceReps}, func(p rt.BenchProgress) { best = max(best, p.TPS) })
+		_, err := rt.Bench(ctx, m, rt.BenchOptions{Decode: paceTokens, Reps: 1}, func(p rt.BenchProgress) { best = max(best, p.TPS) })
 		if err != nil {
 			return 0, 0, err
 		}
@@ -168,10 +168,9 @@ func (s *search) timeModel(ctx context.Context, before func(a, b option) bool) (
 	return 1e9 / best, products, nil
 }
 
-// A model is timed by so many tokens, so many times, again and again for a while.
+// A model is timed by so many tokens, again and again for a while.
 const (
-	paceTokens = 8
-	paceReps   = 5
+	paceTokens = 4
 	paceTime   = 150 * time.Millisecond
 )
 

@@ -255,12 +255,14 @@ func measureSlowness(ctx context.Context, eng *kernels.Engine) (float64, error) 
 func (s *search) reference(ctx context.Context) error {
 	s.l.send(Phase{"reference", "measuring the float model"})
 	judge := s.Eval
+	var ref *eval.Reference
 	var pace time.Duration // of a window, which the cache would hide
 	if s.Budget > 0 {
 		one := s.Eval
 		one.Chunks, one.CacheDir = 1, ""
 		begun := s.elapsed()
-		if _, err := eval.NewReference(ctx, s.Base, one, nil); err != nil {
+		var err error
+		if ref, err = eval.NewReference(ctx, s.Base, one, nil); err != nil {
 			return err
 		}
 		pace = s.elapsed() - begun
@@ -270,13 +272,15 @@ func (s *search) reference(ctx context.Context) error {
 		}
 	}
 	begun := s.elapsed()
-	ref, err := eval.NewReference(ctx, s.Base, judge, func(e eval.Event) { s.l.send(e) })
-	if err != nil {
-		return err
+	if ref == nil || judge.Chunks != 1 {
+		var err error
+		if ref, err = eval.NewReference(ctx, s.Base, judge, func(e eval.Event) { s.l.send(e) }); err != nil {
+			return err
+		}
 	}
 	s.evaluation = max(s.elapsed()-begun, pace*time.Duration(ref.Windows()))
 	if s.Budget > 0 && ref.Windows() == judge.Chunks && judge.Chunks != s.Eval.Chunks {
-		s.notes = append(s.notes, fmt.Sprintf("judged by the first %d windows of the text: more do not fit the budget", judge.Chunks))
+		s.notes = append(s.notes, fmt.Sprintf("judged by %d of the text's windows, from the first on: more do not fit the budget", judge.Chunks))
 	}
 	s.ref = ref
 	s.l.send(ReferenceDone{ref.Result.PPL, ref.Result.PPLSE, s.Source.Bytes(), s.Goal})
