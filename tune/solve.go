@@ -220,7 +220,8 @@ func (s *search) build(pick []int, refined bool) (candidate, error) {
 			}
 		}
 	}
-	out.recipe = newRecipe(s.Source.Config, specs)
+	out.recipe = quant.Compact(s.Source.Config, specs)
+	out.recipe.Name = "tuned"
 	var err error
 	out.plan, err = s.plan(out.recipe)
 	return out, err

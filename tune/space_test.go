@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"nibble/model"
-	"nibble/quant"
 )
 
 func TestParseSpace(t *testing.T) {
@@ -87,66 +86,5 @@ func TestFused(t *testing.T) {
 				t.Errorf("%s %s: %d bytes, its matrices take %d", c.modules[0].Name, o.spec, o.bytes, sum)
 			}
 		}
-	}
-}
-
-// A recipe says of every matrix what it was made from, however it is shortened.
-func TestNewRecipe(t *testing.T) {
-	ck, err := model.Open("demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ck.Close()
-	space, _ := ParseSpace("w4 g32 sym gptq, w8 g32 sym rtn, keep")
-	for seed := range 200 {
-		specs := map[string]quant.Spec{}
-		for i, m := range ck.Config.Modules() {
-			specs[m.Name] = space[(i*i*(seed+1)+seed/7)%len(space)]
-			if seed%3 == 0 {
-				specs[m.Name] = space[len(m.Kind)%len(space)]
-			}
-		}
-		r := newRecipe(ck.Config, specs)
-		if err := errors.Join(r.Validate(), r.CheckFor(ck.Config)); err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range ck.Config.Modules() {
-			if r.For(m) != specs[m.Name] {
-				t.Errorf("%s: %s says %s, want %s", m.Name, r, r.For(m), specs[m.Name])
-			}
-		}
-		if seed%3 == 0 && len(r.Rules) > 8 {
-			t.Errorf("%d rules where kinds are alike", len(r.Rules))
-		}
-	}
-}
-
-// Layers of which a kind is stored alike share a rule, also where their numbers
-// have two digits.
-func TestCompactRecipe(t *testing.T) {
-	c := model.Config{Layers: 24, Hidden: 64, Intermediate: 64, Heads: 2, KVHeads: 2, HeadDim: 32, VocabSize: 64}
-	space, _ := ParseSpace("w4 g32 sym gptq, w8 g32 sym rtn, keep")
-	specs := map[string]quant.Spec{}
-	for _, m := range c.Modules() {
-		specs[m.Name] = space[0]
-		switch {
-		case m.Layer < 0:
-			specs[m.Name] = space[2]
-		case m.Kind == "down" && (m.Layer == 1 || m.Layer == 3 || m.Layer >= 11 && m.Layer <= 14 || m.Layer == 20):
-			specs[m.Name] = space[1]
-		}
-	}
-	r := newRecipe(c, specs)
-	const want = "w4 g32 sym gptq; *.[13].*.down_proj w8 g32 sym rtn; *.1[1-4].*.down_proj w8 g32 sym rtn; *.20.*.down_proj w8 g32 sym rtn"
-	if r.String() != want {
-		t.Errorf("%s, want %s", r, want)
-	}
-	for _, m := range c.Modules() {
-		if r.For(m) != specs[m.Name] {
-			t.Errorf("%s: %s, want %s", m.Name, r.For(m), specs[m.Name])
-		}
-	}
-	if again, err := quant.ParseRecipe(r.String()); err != nil || again.String() != want {
-		t.Errorf("read back: %s, %v", again, err)
 	}
 }

@@ -225,15 +225,19 @@ func (a *adviser) judged(adv Advice) string {
 // measure works out what the model is with matrices at 8 bits.
 func (a *adviser) measure(ctx context.Context, modules []model.Module) (Advice, error) {
 	over := map[string]*kernels.Linear{}
-	r := quant.Recipe{Default: a.recipe.Default, Rules: slices.Clone(a.recipe.Rules)}
+	specs := map[string]quant.Spec{}
+	for _, mod := range a.o.Base.Config.Modules() {
+		specs[mod.Name] = a.recipe.For(mod)
+	}
 	for _, mod := range modules {
 		l, err := a.store(ctx, mod)
 		if err != nil {
 			return Advice{}, err
 		}
 		over[mod.Name] = l
-		r.Rules = append(r.Rules, quant.Rule{Match: mod.Name, Spec: better})
+		specs[mod.Name] = better
 	}
+	r := quant.Compact(a.o.Base.Config, specs)
 	was, err := quant.NewPlan(a.o.Base, *a.recipe)
 	if err != nil {
 		return Advice{}, err

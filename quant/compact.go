@@ -1,4 +1,4 @@
-package tune
+package quant
 
 import (
 	"fmt"
@@ -6,15 +6,14 @@ import (
 	"strings"
 
 	"nibble/model"
-	"nibble/quant"
 )
 
-// newRecipe writes the specs of matrices as a short recipe: what most of the
-// layers' have is the default, what most of a kind have a rule for the kind, and
-// layers in which a kind has the same spec share a rule.
-func newRecipe(c model.Config, specs map[string]quant.Spec) quant.Recipe {
+// Compact writes the specs of a model's matrices as a short recipe: what most of
+// the layers' have is the default, what most of a kind have a rule for the kind,
+// and layers in which a kind has the same spec share a rule.
+func Compact(c model.Config, specs map[string]Spec) Recipe {
 	kinds := map[string][]model.Module{}
-	var all []quant.Spec
+	var all []Spec
 	var order []string
 	for _, m := range c.Modules() {
 		if m.Layer < 0 {
@@ -26,14 +25,14 @@ func newRecipe(c model.Config, specs map[string]quant.Spec) quant.Recipe {
 		kinds[m.Kind] = append(kinds[m.Kind], m)
 		all = append(all, specs[m.Name])
 	}
-	r := quant.Recipe{Name: "tuned", Default: most(all)}
+	r := Recipe{Default: most(all)}
 	for _, kind := range order {
-		var of []quant.Spec
+		var of []Spec
 		for _, m := range kinds[kind] {
 			of = append(of, specs[m.Name])
 		}
 		if s := most(of); s != r.Default {
-			r.Rules = append(r.Rules, quant.Rule{Match: lastPart(kinds[kind][0].Name), Spec: s})
+			r.Rules = append(r.Rules, Rule{Match: lastPart(kinds[kind][0].Name), Spec: s})
 		}
 	}
 	for _, kind := range order {
@@ -41,7 +40,7 @@ func newRecipe(c model.Config, specs map[string]quant.Spec) quant.Recipe {
 	}
 	for _, m := range c.Modules() {
 		if r.For(m) != specs[m.Name] {
-			r.Rules = append(r.Rules, quant.Rule{Match: m.Name, Spec: specs[m.Name]})
+			r.Rules = append(r.Rules, Rule{Match: m.Name, Spec: specs[m.Name]})
 		}
 	}
 	return r
@@ -49,9 +48,9 @@ func newRecipe(c model.Config, specs map[string]quant.Spec) quant.Recipe {
 
 // exceptions are rules for the matrices of a kind that a recipe has wrong, those of
 // several layers together.
-func exceptions(r quant.Recipe, ms []model.Module, specs map[string]quant.Spec) []quant.Rule {
-	layers := map[quant.Spec][]int{}
-	var order []quant.Spec
+func exceptions(r Recipe, ms []model.Module, specs map[string]Spec) []Rule {
+	layers := map[Spec][]int{}
+	var order []Spec
 	for _, m := range ms {
 		s := specs[m.Name]
 		if r.For(m) == s {
@@ -62,10 +61,10 @@ func exceptions(r quant.Recipe, ms []model.Module, specs map[string]quant.Spec) 
 		}
 		layers[s] = append(layers[s], m.Layer)
 	}
-	var rules []quant.Rule
+	var rules []Rule
 	for _, s := range order {
 		for _, p := range layerPatterns(layers[s]) {
-			rules = append(rules, quant.Rule{Match: fmt.Sprintf("*.%s.*.%s", p, lastPart(ms[0].Name)), Spec: s})
+			rules = append(rules, Rule{Match: fmt.Sprintf("*.%s.*.%s", p, lastPart(ms[0].Name)), Spec: s})
 		}
 	}
 	return rules
@@ -108,9 +107,9 @@ func digitClass(digits []byte) string {
 }
 
 // most returns the spec that occurs most often, the first of several.
-func most(specs []quant.Spec) quant.Spec {
-	count := map[quant.Spec]int{}
-	best := quant.Keep
+func most(specs []Spec) Spec {
+	count := map[Spec]int{}
+	best := Keep
 	for _, s := range specs {
 		if count[s]++; count[s] > count[best] {
 			best = s
