@@ -43,8 +43,9 @@ type app struct {
 	at    int
 	w, h  int
 
-	model  *modelPage // of pages, as is the next
-	tuning *tunePage
+	model      *modelPage // of pages, as are the next
+	evaluating *evaluatePage
+	tuning     *tunePage
 
 	ascii   bool // the terminal shows nothing else
 	ticking bool // the clock of a job moves
@@ -56,8 +57,8 @@ type app struct {
 
 func newApp(e engines) *app {
 	a := &app{e: e, s: &state{}, th: newTheme(), w: 80, h: 24}
-	a.model, a.tuning = newModelPage(a), newTunePage(a)
-	a.pages = []page{onModel: a.model, onEvaluate: newEvaluatePage(a), onTune: a.tuning, onKernels: newKernelsPage(a), onChat: newChatPage(a)}
+	a.model, a.evaluating, a.tuning = newModelPage(a), newEvaluatePage(a), newTunePage(a)
+	a.pages = []page{onModel: a.model, onEvaluate: a.evaluating, onTune: a.tuning, onKernels: newKernelsPage(a), onChat: newChatPage(a)}
 	return a
 }
 

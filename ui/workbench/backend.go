@@ -29,7 +29,7 @@ type engines interface {
 	load()
 	plan(o order)
 	quantize(o order)
-	evaluate()
+	evaluate(o evalOrder)
 	tune(o tuneOrder)
 	pause()
 	use(t tune.Trial)
@@ -57,7 +57,9 @@ type backend struct {
 	int4    *rt.Model                      // quantized; nil until then
 	written *model.Checkpoint              // that int4 was loaded from; nil if it was made in memory
 	made    quant.Report                   // of int4
+	judge   evalOrder                      // what the INT4 model is measured on
 	ref     *eval.Reference
+	refOf   evalOrder          // of ref, without a goal
 	tuneOn  *quant.Calibration // of the trials; nil is the default one
 	talk    *rt.Chat
 	talkOf  *rt.Model
@@ -76,6 +78,9 @@ func (b *backend) busy() string  { return b.jobs.running() }
 func (b *backend) cancel() bool  { return b.jobs.interrupt() }
 
 func (b *backend) close() {
+	if b.ref != nil {
+		b.ref.Close()
+	}
 	if b.eng != nil {
 		b.eng.Close()
 	}
@@ -348,8 +353,9 @@ func (b *backend) floatReady() error {
 	return nil
 }
 
-func (b *backend) evaluate() {
+func (b *backend) evaluate(o evalOrder) {
 	b.start("evaluating", func(ctx context.Context) error {
+		b.judge = o
 		if err := b.ready(); err != nil {
 			return err
 		}
@@ -358,7 +364,7 @@ func (b *backend) evaluate() {
 			return err
 		}
 		r, err := report.Run(ctx, report.Options{Subject: report.Subject{Name: res.what, Bytes: b.made.SizeBytes, BPW: b.made.BPW}, Base: b.ck, Running: b.int4,
-			Reference: b.ref, Result: res.Result, Goal: tune.DefaultGoal, Quantized: &b.made, Clean: term.OneLine}, b.evalListener())
+			Reference: b.ref, Result: res.Result, Goal: o.aim(), Quantized: &b.made, Clean: term.OneLine}, b.evalListener())
 		if err != nil {
 			return err
 		}
@@ -367,19 +373,28 @@ func (b *backend) evaluate() {
 	})
 }
 
-// reference measures the float model once.
+// reference measures the float model, once on the same text and questions.
 func (b *backend) reference(ctx context.Context) (*eval.Reference, error) {
-	if b.ref != nil {
+	of := b.judge
+	of.goal = 0
+	if b.ref != nil && b.refOf == of {
 		return b.ref, nil
 	}
 	if b.ck.Tokenizer == nil {
 		return nil, b.ck.TokenizerErr
 	}
-	ref, err := eval.NewReference(ctx, b.base, eval.Options{Text: eval.DemoText(), CacheDir: b.o.CacheDir, Worst: report.DefaultWorst}, b.evalListener())
+	o, err := of.options(b.o.CacheDir)
 	if err != nil {
 		return nil, err
 	}
-	b.ref = ref
+	ref, err := eval.NewReference(ctx, b.base, o, b.evalListener())
+	if err != nil {
+		return nil, err
+	}
+	if b.ref != nil {
+		b.ref.Close()
+	}
+	b.ref, b.refOf = ref, of
 	return ref, nil
 }
 
@@ -395,7 +410,9 @@ func (b *backend) evalListener() eval.Listener {
 	return func(e eval.Event) {
 		switch e := e.(type) {
 		case eval.Progress:
-			step(e.Stage, e.Done, e.Total, fmt.Sprintf("%s perplexity %.4f ± %.4f", e.Stage, e.PPL, e.PPLSE))
+			step(e.Stage, e.Done, e.Total, fmt.Sprintf("%s perplexity %.4f ± %.4f, %s tokens/s", e.Stage, e.PPL, e.PPLSE, term.Digits(e.Rate)))
+		case eval.TaskProgress:
+			step("questions", e.Done, e.Total, fmt.Sprintf("%s: %d of %d questions, %s a second", term.CleanLine(e.Task), e.Done, e.Total, term.Digits(e.Rate)))
 		case eval.StepProgress:
 			step(e.Stage, e.Done, e.Total, fmt.Sprintf("%s: %d of %d, %s a second", e.Stage, e.Done, e.Total, term.Digits(e.Rate)))
 		}
@@ -425,9 +442,10 @@ func (b *backend) doEvaluate(ctx context.Context) (evaluation, error) {
 		}
 		e = evaluation{b.made.Recipe.Default.String(), res}
 	}
+	goal := b.judge.aim()
 	b.mail.fact(func(s *state) {
 		s.model.results = append(s.model.results, e)
-		s.eval = evalState{result: &e}
+		s.eval = evalState{goal: goal, result: &e}
 		if e.Compared() {
 			s.say(fmt.Sprintf("perplexity %.4f, %s over the float model; KL divergence %.5f", e.PPL, term.Percent(e.PPLRatio-1), e.KLDMean))
 		}

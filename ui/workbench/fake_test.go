@@ -37,7 +37,7 @@ func (f *fake) note(format string, args ...any) {
 }
 
 func (f *fake) load()                        { f.note("load") }
-func (f *fake) evaluate()                    { f.note("evaluate") }
+func (f *fake) evaluate(o evalOrder)         { f.note("%s", strings.TrimSpace("evaluate "+o.tasks)) }
 func (f *fake) tune(o tuneOrder)             { f.note("%s", strings.TrimSpace("tune "+o.limits()+o.text)) }
 func (f *fake) pause()                       { f.note("pause") }
 func (f *fake) use(t tune.Trial)             { f.note("use %d", t.ID) }
@@ -109,6 +109,12 @@ func evaluating(s *state) {
 			Says:     []eval.Guess{{Text: ".", P: 0.667}, {Text: "er" + hostile, P: 0.301}, {Text: "\n", P: 0.005}},
 			BaseSays: []eval.Guess{{Text: "er", BaseP: 0.798}, {Text: ".", BaseP: 0.188}, {Text: " on", BaseP: 0.002}}})
 	}
+	for i := range 3 {
+		res.Tasks = append(res.Tasks, eval.TaskResult{Name: fmt.Sprintf("task %d%s", i, hostile), N: 150, Acc: 0.34, AccSE: 0.039, AccNorm: 0.36, AccNormSE: 0.04,
+			TaskComparison: &eval.TaskComparison{BaseAcc: 0.36, Flips: 7, Worse: 5, Better: 2, PValue: 0.453}})
+	}
+	res.Notes = []string{"windows of 512 tokens, the model's context"}
+	s.eval.goal = 0.01
 	s.eval.result = &evaluation{"w4 g32 sym mse", res}
 }
 

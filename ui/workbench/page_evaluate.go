@@ -9,7 +9,6 @@ import (
 
 	"nibble/eval"
 	"nibble/quant"
-	"nibble/tune"
 	"nibble/ui/chart"
 	"nibble/ui/term"
 )
@@ -17,6 +16,7 @@ import (
 // evaluatePage tells what the INT4 model loses, where, and what to do about it.
 type evaluatePage struct {
 	a     *app
+	form  evalForm
 	parts []*evalPart
 	at    int // of parts: what the cursor keys move in
 }
@@ -31,25 +31,62 @@ type evalPart struct {
 }
 
 func newEvaluatePage(a *app) *evaluatePage {
-	p := &evaluatePage{a: a}
+	p := &evaluatePage{a: a, form: newEvalForm()}
 	p.parts = []*evalPart{
 		{name: "worst parts", table: p.damage, detail: p.matrices},
 		{name: "worst tokens", table: p.tokens, detail: p.guesses},
 		{name: "continuations", table: p.prompts, detail: p.answers},
+		{name: "questions", table: p.tasks, detail: func(int, int) []string { return nil }},
 	}
 	return p
 }
 
-func (p *evaluatePage) name() string           { return "Evaluate" }
-func (p *evaluatePage) typing() bool           { return false }
-func (p *evaluatePage) key(tea.KeyMsg) tea.Cmd { return nil }
+func (p *evaluatePage) name() string { return "Evaluate" }
+func (p *evaluatePage) typing() bool { return p.form.open }
+
+func (p *evaluatePage) key(msg tea.KeyMsg) tea.Cmd {
+	if p.form.open {
+		p.form.key(msg)
+	}
+	return nil
+}
 
 func (p *evaluatePage) bindings() []binding {
+	do := func(f func()) func() tea.Cmd { return func() tea.Cmd { f(); return nil } }
+	if p.form.open {
+		return append([]binding{{[]string{"enter"}, "enter", "evaluate: on what the form says", true, do(p.start)}}, p.form.bindings(p.checkForm)...)
+	}
 	return append([]binding{
-		{[]string{"e"}, "e", "evaluate: the INT4 model against the float one, with where it loses", true, func() tea.Cmd { p.a.e.evaluate(); return nil }},
-		{[]string{"v"}, "v", "view: worst parts, worst tokens or continuations", true, func() tea.Cmd { p.at = (p.at + 1) % len(p.parts); return nil }},
-		{[]string{"u"}, "u", "use: plan the recipe that is advised", true, func() tea.Cmd { p.use(); return nil }},
+		{[]string{"e"}, "e", "evaluate: the INT4 model against the float one, with where it loses", true, do(p.start)},
+		{[]string{"v"}, "v", "view: worst parts, worst tokens, continuations or questions", p.measured(), do(p.turn)},
+		{[]string{"u"}, "u", "use: plan the recipe that is advised", p.measured(), do(p.use)},
+		{[]string{"o"}, "o", "options: goal, text, questions and windows of the evaluation", true, do(func() { p.form.open = true })},
 	}, p.parts[p.at].list.bindings()...)
+}
+
+// rows is how much a part has to show.
+func (p *evaluatePage) rows(i int) int {
+	_, rows := p.parts[i].table(80)
+	return len(rows)
+}
+
+// measured reports whether there is anything to show.
+func (p *evaluatePage) measured() bool {
+	for i := range p.parts {
+		if p.rows(i) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// turn goes to the next part that has something to show.
+func (p *evaluatePage) turn() {
+	for range p.parts {
+		if p.at = (p.at + 1) % len(p.parts); p.rows(p.at) > 0 {
+			return
+		}
+	}
 }
 
 // use goes to where the recipe that is advised is quantized.
@@ -68,16 +105,27 @@ func (p *evaluatePage) use() {
 }
 
 func (p *evaluatePage) view(w, h int) []string {
+	if p.form.open {
+		return chart.Fit(append([]string{" " + p.a.th.title.Render("Evaluate on"), ""}, p.form.view(p.a.th, w)...), w, h)
+	}
 	lines := p.summary(w, h)
 	lines = chart.Fit(lines, w, min(len(lines), h))
 	h -= len(lines)
 	switch {
-	case p.a.s.eval.report == nil && !p.hasTokens():
+	case !p.measured():
 		return append(lines, chart.Fit(nil, w, h)...)
-	case w >= 120 && h >= 24:
-		// All parts: the first on the left, the others on the right.
+	case w >= 120 && h >= 24 && p.rows(0) > 0:
+		// All parts: the first on the left with the questions, the others on the right.
 		left, right, upper := w*2/5, w-w*2/5, h/2
-		return append(lines, chart.Beside(p.draw(0, left-1, h), chart.Fit(nil, 1, h), append(p.draw(1, right, upper), p.draw(2, right, h-upper)...))...)
+		asked := 0
+		if n := p.rows(3); n > 0 {
+			asked = min(n+2, h/2)
+		}
+		return append(lines, chart.Beside(append(p.draw(0, left-1, h-asked), p.draw(3, left-1, asked)...), chart.Fit(nil, 1, h),
+			append(p.draw(1, right, upper), p.draw(2, right, h-upper)...))...)
+	}
+	if p.rows(p.at) == 0 && !p.a.s.job.running {
+		p.turn()
 	}
 	return append(lines, p.draw(p.at, w, h)...)
 }
@@ -95,10 +143,13 @@ func (p *evaluatePage) summary(w, h int) []string {
 		return []string{" " + th.title.Render(fmt.Sprintf("perplexity %.4f ± %.4f", e.PPL, e.PPLSE)) + th.dim.Render(fmt.Sprintf(" · %s · %d tokens, windows of %d", term.CleanLine(e.what), e.Tokens, e.Ctx)),
 			" nothing to compare it with: this is the model as it was opened"}
 	}
-	lines := []string{" " + th.title.Render(verdictMark(e.Result)+" "+e.Verdict(tune.DefaultGoal))}
+	lines := []string{" " + th.title.Render(verdictMark(e.Verdict(s.eval.goal))+" "+e.Verdict(s.eval.goal))}
 	figures := fmt.Sprintf("%s · perplexity %.4f ± %.4f, float %.4f · KL divergence %.5f ± %.5f, 99 %% below %.3f · same top token %.2f ± %.2f %% · Δp RMS %.2f %% · %d tokens",
 		term.CleanLine(e.what), e.PPL, e.PPLSE, e.BasePPL, e.KLDMean, e.KLDSE, e.KLDP99, 100*e.SameTop, 100*e.SameTopSE, 100*e.RMSDP, e.Tokens)
 	lines = append(lines, wrapped(figures, w, 2)...)
+	for _, note := range e.Notes {
+		lines = append(lines, wrapped("note: "+note, w, 2)...)
+	}
 	switch r := s.eval.report; {
 	case r == nil && s.job.running && s.job.name == "evaluating":
 		lines = append(lines, th.dim.Render(" measuring where it is lost…"))
@@ -117,9 +168,9 @@ func (p *evaluatePage) summary(w, h int) []string {
 }
 
 // verdictMark tells the verdict without colour or words.
-func verdictMark(r eval.Result) string {
-	word, _, _ := strings.Cut(r.Verdict(tune.DefaultGoal), " ")
-	return map[string]string{"within": "✓", "beyond": "✗"}[word] + map[string]string{"undecided:": "?"}[word]
+func verdictMark(verdict string) string {
+	word, _, _ := strings.Cut(verdict, " ")
+	return map[string]string{"within": "✓", "beyond": "✗", "undecided:": "?"}[word]
 }
 
 // wrapped is foreign text in at most n lines of w columns.
@@ -276,4 +327,38 @@ func (p *evaluatePage) answers(at, w int) []string {
 	base := append([]string{" " + head("float", c.Part.BaseSays, c.Part.BaseSays.BaseP)}, wrapped(term.OneLine(c.BaseSays), column, 6)...)
 	n := max(len(own), len(base))
 	return append(lines, chart.Beside(chart.Fit(own, column, n), chart.Fit(base, w-column, n))...)
+}
+
+// tasks lists how questions were answered, and which answers changed.
+func (p *evaluatePage) tasks(w int) (string, []string) {
+	e := p.a.s.eval.result
+	if e == nil || len(e.Tasks) == 0 {
+		return "", nil
+	}
+	const (
+		changes = 62 // columns that fit which answers changed
+		lengths = 78 // and the accuracy by length
+	)
+	head := fmt.Sprintf(" %-10s %5s  %-13s %8s %6s", "questions", "n", "right", "float", "p")
+	if w >= changes {
+		head += "  worse better"
+	}
+	if w >= lengths {
+		head += "  by length"
+	}
+	var rows []string
+	for _, t := range e.Tasks {
+		row := fmt.Sprintf(" %s %5d %5.1f ± %-4.1f %%", chart.Fit([]string{term.CleanLine(t.Name)}, 10, 1)[0], t.N, 100*t.Acc, 100*t.AccSE)
+		if c := t.TaskComparison; c != nil {
+			row += fmt.Sprintf(" %6.1f %% %6.3f", 100*c.BaseAcc, c.PValue)
+			if w >= changes {
+				row += fmt.Sprintf("  %5d %6d", c.Worse, c.Better)
+			}
+		}
+		if w >= lengths {
+			row = chart.Fit([]string{row}, 62, 1)[0] + fmt.Sprintf("%5.1f ± %.1f %%", 100*t.AccNorm, 100*t.AccNormSE)
+		}
+		rows = append(rows, row)
+	}
+	return head, rows
 }

@@ -45,7 +45,7 @@ func (p *modelPage) bindings() []binding {
 	return append([]binding{
 		{[]string{"z", "enter"}, "z enter", "quantize: choose how, see what it costs, confirm", true, func() tea.Cmd { p.order.begin(""); return nil }},
 		{[]string{"d"}, "d", "damage: the most damaged matrices first, or the model's order", true, func() tea.Cmd { p.inOrder = !p.inOrder; return nil }},
-		{[]string{"e"}, "e", "evaluate: what the model loses, and where", true, func() tea.Cmd { p.a.e.evaluate(); p.a.at = onEvaluate; return nil }},
+		{[]string{"e"}, "e", "evaluate: what the model loses, and where", true, func() tea.Cmd { p.a.evaluating.start(); return nil }},
 	}, p.list.bindings()...)
 }
 

@@ -75,6 +75,7 @@ type evaluation struct {
 
 // evalState is what the last evaluation found.
 type evalState struct {
+	goal   float64 // that the verdict is about
 	result *evaluation
 	report *report.Report // where it is lost; nil until that is measured
 }

@@ -120,6 +120,9 @@ func parseBudget(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// errNoFile reports a directory or a device.
+var errNoFile = errors.New("is not a file")
+
 // readable checks that a value names a file that is there.
 func readable(value string) error {
 	path := (&field{value: value}).path()
@@ -131,7 +134,7 @@ func readable(value string) error {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a file", path)
+		return fmt.Errorf("%s %w", path, errNoFile)
 	}
 	return nil
 }

@@ -1,0 +1,109 @@
+package workbench
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"nibble/eval"
+	"nibble/eval/report"
+	"nibble/tune"
+	"nibble/ui/term"
+)
+
+// evalOrder is what a model is measured on.
+type evalOrder struct {
+	goal  float64 // that the verdict is about; 0 is the tuner's
+	text  string  // file; "" is what is built in
+	tasks string  // file or directory of questions, or demoTasks; "" is none
+	ctx   int     // tokens of a window; 0 is the usual number
+	chunk int     // windows; 0 is all
+}
+
+// demoTasks names the questions of the demo model.
+const demoTasks = "demo"
+
+// aim is the goal of the verdict.
+func (o evalOrder) aim() float64 { return cmp.Or(o.goal, tune.DefaultGoal) }
+
+// options reads what the order names.
+func (o evalOrder) options(cacheDir string) (eval.Options, error) {
+	e := eval.Options{Text: eval.DemoText(), Ctx: o.ctx, Chunks: o.chunk, Worst: report.DefaultWorst, CacheDir: cacheDir}
+	if o.text != "" {
+		text, err := eval.ReadText(o.text)
+		if err != nil {
+			return e, err
+		}
+		e.Text = text
+	}
+	if o.tasks == "" {
+		return e, nil
+	}
+	load := func() (eval.TaskSet, error) { return eval.LoadTask(o.tasks) }
+	if o.tasks == demoTasks {
+		load = eval.DemoTask
+	}
+	set, err := load()
+	e.Tasks = []eval.TaskSet{set}
+	return e, err
+}
+
+// evalForm takes the order for an evaluation.
+type evalForm struct {
+	form
+	goal, text, tasks, ctx, chunk *field
+}
+
+func newEvalForm() evalForm {
+	f := evalForm{
+		goal:  &field{label: "goal", empty: "1 %", help: "the loss of perplexity that the verdict is about, such as 0.5%", check: checks(term.ParsePercent)},
+		text:  &field{label: "text", empty: "stories that come with nibble", help: "a file of text to measure on, like what the model will be used for", check: readable},
+		tasks: &field{label: "tasks", empty: "none", help: `a file or a directory of multiple-choice questions, or "demo" for those of the demo model`, check: checkTasks},
+		ctx:   &field{label: "window", empty: fmt.Sprintf("%d tokens, or the model's context", eval.DefaultCtx), help: "tokens of a window, the first half of which is not scored", check: atLeast(4)},
+		chunk: &field{label: "windows", empty: "all", help: "how many windows of the text to score", check: atLeast(1)},
+	}
+	f.fields = []*field{f.goal, f.text, f.tasks, f.ctx, f.chunk}
+	return f
+}
+
+// checkTasks checks that a value names questions.
+func checkTasks(value string) error {
+	if value == demoTasks {
+		return nil
+	}
+	err := readable(value)
+	if errors.Is(err, errNoFile) {
+		return nil // a directory holds them under a name of its own
+	}
+	return err
+}
+
+// order is what the fields say; of an error the cursor is on the field.
+func (f *evalForm) order() (evalOrder, error) {
+	if err := f.err(); err != nil {
+		return evalOrder{}, err
+	}
+	o := evalOrder{text: f.text.path(), tasks: f.tasks.path(), ctx: f.ctx.number(), chunk: f.chunk.number()}
+	o.goal, _ = term.ParsePercent(f.goal.text()) // 0 if it is empty
+	return o, nil
+}
+
+// checkForm tells a mistake in the form as soon as its field is left.
+func (p *evaluatePage) checkForm() {
+	p.a.s.say("")
+	if err := p.form.err(); err != nil {
+		p.a.s.fail(err)
+	}
+}
+
+// start evaluates as the form says, or shows what is wrong with it.
+func (p *evaluatePage) start() {
+	p.a.at = slices.Index(p.a.pages, page(p))
+	o, err := p.form.order()
+	if p.form.open = err != nil; err != nil {
+		p.a.s.fail(err)
+		return
+	}
+	p.a.e.evaluate(o)
+}
