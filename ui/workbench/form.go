@@ -96,7 +96,8 @@ func (f *form) err() error {
 // formLabel is the room for the names of fields.
 const formLabel = 13
 
-// view draws a field a line, and what can be given in the one with the cursor.
+// view draws a field a line, and of an open form what can be given in the field
+// with the cursor.
 func (f *form) view(th theme, w int) []string {
 	var lines []string
 	for i, x := range f.fields {
@@ -106,7 +107,7 @@ func (f *form) view(th theme, w int) []string {
 			value = "…" + ansi.TruncateLeft(value, over+1, "")
 		}
 		switch {
-		case i == f.at:
+		case i == f.at && f.open:
 			mark, value = "▸", th.accent.Render(value+"▏")
 			if x.value == "" {
 				value += th.dim.Render(x.empty)
@@ -115,6 +116,9 @@ func (f *form) view(th theme, w int) []string {
 			value = th.dim.Render(x.empty)
 		}
 		lines = append(lines, fmt.Sprintf(" %s%s %s", mark, th.dim.Render(fmt.Sprintf("%-*s", formLabel, x.label)), value))
+	}
+	if !f.open {
+		return chart.Fit(lines, w, len(lines))
 	}
 	help := f.fields[f.at].help
 	if len(f.fields[f.at].choices) > 0 {

@@ -209,23 +209,21 @@ func (p *evaluatePage) damage(w int) (string, []string) {
 		return "", nil
 	}
 	parts := d.Worst(len(d.Parts))
-	bar := max(0, min(30, w-52))
-	head := fmt.Sprintf(" %-20s %19s %7s", "alone in the float model", "KL divergence", "share")
-	if bar == 0 {
-		head = fmt.Sprintf(" %-16s %9s %7s", "part", "KLD", "share")
+	const full = 70 // columns that fit the errors of the figures
+	head, bar := fmt.Sprintf(" %-16s %9s %7s", "part", "KLD", "share"), min(30, w-36)
+	if w >= full {
+		head, bar = fmt.Sprintf(" %-20s %19s %7s", "alone in the float model", "KL divergence", "share"), min(30, w-52)
 	}
 	var rows []string
 	for _, x := range parts {
-		name := chart.Fit([]string{shortName(x.Name)}, 24, 1)[0]
-		if bar == 0 {
-			rows = append(rows, fmt.Sprintf(" %s %9.5f %5.1f %%", chart.Fit([]string{shortName(x.Name)}, 16, 1)[0], x.KLD, 100*x.Share))
-			continue
+		row := fmt.Sprintf(" %s %9.5f %5.1f %%", chart.Fit([]string{shortName(x.Name)}, 16, 1)[0], x.KLD, 100*x.Share)
+		if w >= full {
+			row = fmt.Sprintf(" %s %.5f ± %.5f %5.1f %%", chart.Fit([]string{shortName(x.Name)}, 24, 1)[0], x.KLD, x.KLDSE, 100*x.Share)
 		}
-		n := 0
 		if parts[0].KLD > 0 {
-			n = max(0, min(bar, int(x.KLD/parts[0].KLD*float64(bar)+0.5)))
+			row += " " + strings.Repeat("█", max(0, min(bar, int(x.KLD/parts[0].KLD*float64(bar)+0.5))))
 		}
-		rows = append(rows, fmt.Sprintf(" %s %.5f ± %.5f %5.1f %% %s", name, x.KLD, x.KLDSE, 100*x.Share, strings.Repeat("█", n)))
+		rows = append(rows, row)
 	}
 	return head, rows
 }
@@ -336,10 +334,10 @@ func (p *evaluatePage) tasks(w int) (string, []string) {
 		return "", nil
 	}
 	const (
-		changes = 62 // columns that fit which answers changed
-		lengths = 78 // and the accuracy by length
+		changes = 60 // columns that fit which answers changed
+		lengths = 76 // and the accuracy by length
 	)
-	head := fmt.Sprintf(" %-10s %5s  %-13s %8s %6s", "questions", "n", "right", "float", "p")
+	head := fmt.Sprintf(" %-9s %4s %13s %8s %6s", "set", "n", "right", "float", "p")
 	if w >= changes {
 		head += "  worse better"
 	}
@@ -348,7 +346,7 @@ func (p *evaluatePage) tasks(w int) (string, []string) {
 	}
 	var rows []string
 	for _, t := range e.Tasks {
-		row := fmt.Sprintf(" %s %5d %5.1f ± %-4.1f %%", chart.Fit([]string{term.CleanLine(t.Name)}, 10, 1)[0], t.N, 100*t.Acc, 100*t.AccSE)
+		row := fmt.Sprintf(" %s %4d %5.1f ± %-3.1f %%", chart.Fit([]string{term.CleanLine(t.Name)}, 9, 1)[0], t.N, 100*t.Acc, 100*t.AccSE)
 		if c := t.TaskComparison; c != nil {
 			row += fmt.Sprintf(" %6.1f %% %6.3f", 100*c.BaseAcc, c.PValue)
 			if w >= changes {
@@ -356,7 +354,7 @@ func (p *evaluatePage) tasks(w int) (string, []string) {
 			}
 		}
 		if w >= lengths {
-			row = chart.Fit([]string{row}, 62, 1)[0] + fmt.Sprintf("%5.1f ± %.1f %%", 100*t.AccNorm, 100*t.AccNormSE)
+			row = chart.Fit([]string{row}, 60, 1)[0] + fmt.Sprintf("%5.1f ± %.1f %%", 100*t.AccNorm, 100*t.AccNormSE)
 		}
 		rows = append(rows, row)
 	}

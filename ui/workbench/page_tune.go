@@ -62,15 +62,15 @@ func (p *tunePage) bindings() []binding {
 	case p.filter.open:
 		return p.filter.bindings()
 	}
-	running := p.a.s.tune.running
+	started, running := p.a.s.tune.started, p.a.s.tune.running
 	bs := []binding{
-		{[]string{"u", "enter"}, "u enter", "use: make the selected recipe the INT4 model", true, do(p.use)},
-		{[]string{"w"}, "w", "write: quantize by the selected recipe into a directory", true, do(p.write)},
-		{[]string{"v"}, "v", "layers: bits, damage and reasons, or back to the trials", true, do(func() { p.layers = !p.layers })},
+		{[]string{"u", "enter"}, "u enter", "use: make the selected recipe the INT4 model", started, do(p.use)},
+		{[]string{"w"}, "w", "write: quantize by the selected recipe into a directory", started, do(p.write)},
+		{[]string{"v"}, "v", "layers: bits, damage and reasons, or back to the trials", started, do(func() { p.layers = !p.layers })},
 		{[]string{"o"}, "o", "options: goal, limits, time and texts of the search that t starts", !running, do(func() { p.form.open = true })},
 		{[]string{"p"}, "p", "pause: hold the search, or let it go on", running, do(p.a.e.pause)},
-		{[]string{"/"}, "/", "filter: trials that have all the words; a ! before a word: that have it not", true, do(func() { p.layers, p.filter.open = false, true })},
-		{[]string{"s"}, "s", "sort: trials by trial, size, loss, KLD or speed; matrices by place or damage", true, do(func() {
+		{[]string{"/"}, "/", "filter: trials that have all the words; a ! before a word: that have it not", started, do(func() { p.layers, p.filter.open = false, true })},
+		{[]string{"s"}, "s", "sort: trials by trial, size, loss, KLD or speed; matrices by place or damage", started, do(func() {
 			if p.layers {
 				p.worst = !p.worst
 			} else {
