@@ -143,7 +143,11 @@ func (p *evaluatePage) summary(w, h int) []string {
 		return []string{" " + th.title.Render(fmt.Sprintf("perplexity %.4f ± %.4f", e.PPL, e.PPLSE)) + th.dim.Render(fmt.Sprintf(" · %s · %d tokens, windows of %d", term.CleanLine(e.what), e.Tokens, e.Ctx)),
 			" nothing to compare it with: this is the model as it was opened"}
 	}
-	lines := []string{" " + th.title.Render(verdictMark(e.Verdict(s.eval.goal))+" "+e.Verdict(s.eval.goal))}
+	verdict := e.Verdict(s.eval.goal)
+	lines := wrapped(verdictMark(verdict)+" "+verdict, w, 2)
+	for i, line := range lines {
+		lines[i] = th.title.Render(line)
+	}
 	figures := fmt.Sprintf("%s · perplexity %.4f ± %.4f, float %.4f · KL divergence %.5f ± %.5f, 99 %% below %.3f · same top token %.2f ± %.2f %% · Δp RMS %.2f %% · %d tokens",
 		term.CleanLine(e.what), e.PPL, e.PPLSE, e.BasePPL, e.KLDMean, e.KLDSE, e.KLDP99, 100*e.SameTop, 100*e.SameTopSE, 100*e.RMSDP, e.Tokens)
 	lines = append(lines, wrapped(figures, w, 2)...)
