@@ -1,13 +1,21 @@
 package workbench
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"unsafe"
 
 	tea "github.com/charmbracelet/bubbletea"
+
+	"nibble/kernels"
+	"nibble/model"
+	"nibble/quant"
+	rt "nibble/runtime"
 )
 
 // nasty is foreign text of many kinds: control characters of both ranges, escape
@@ -72,5 +80,59 @@ func TestNastyText(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A text of nasty pieces is evaluated, and what a model makes of it is shown: the
+// context of the worst tokens, what both models expected, their continuations.
+func TestNastyEvaluation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a\x1b[2J\u202e.txt")
+	if err := os.WriteFile(path, []byte(strings.Repeat(strings.Join(nasty, " once upon a time "), 3)), 0o600); err != nil {
+		t.Skip("the file system takes no such name:", err)
+	}
+	ctx := context.Background()
+	b := newBackend(ctx, Options{CacheDir: t.TempDir()})
+	defer b.close()
+	var err error
+	if b.ck, err = model.Open("demo"); err != nil {
+		t.Fatal(err)
+	}
+	if b.eng, err = kernels.New(kernels.Options{Threads: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if b.base, err = rt.Load(ctx, b.eng, b.ck); err != nil {
+		t.Fatal(err)
+	}
+	recipe, err := quant.ParseRecipe("w4 channel sym rtn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.int4, b.made, err = quant.ApplyCalibrated(ctx, b.base, b.ck, recipe, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	a := newApp(newFake())
+	a.s.model.recipe, a.s.model.loaded = recipe.String(), true
+	b.evaluate(evalOrder{text: path, ctx: 64, chunk: 4})
+	b.jobs.done.Wait()
+	for _, c := range b.mail.drain() {
+		c(a.s)
+	}
+	if r := a.s.eval.report; r == nil || len(r.Continuations) == 0 || a.s.failed {
+		t.Fatalf("nothing was reported: %q", a.s.message)
+	}
+	shown := ""
+	for _, w := range a.s.eval.result.WorstTokens {
+		shown += w.Context
+	}
+	if !strings.Contains(shown, "upon") || strings.ContainsRune(shown, '\x1b') {
+		t.Errorf("the worst tokens stand in %q", shown)
+	}
+	a.at = onEvaluate
+	for range a.evaluating.parts {
+		for _, size := range [][2]int{{60, 15}, {80, 24}, {200, 60}} {
+			a.Update(tea.WindowSizeMsg{Width: size[0], Height: size[1]})
+			checkScreen(t, fmt.Sprint(size), a.View(), size[0], size[1])
+		}
+		press(a, "v")
 	}
 }
