@@ -267,11 +267,14 @@ func (a *app) statusText() string {
 	return text + "  " + term.CleanLine(j.detail)
 }
 
+// newsTime is how long what was said covers the progress of a job.
+const newsTime = 4 * time.Second
+
 func (a *app) status() string {
 	if a.s.failed {
 		return " " + a.th.bad.Render("✗ "+a.s.message)
 	}
-	if a.s.job.running && !a.asking {
+	if news := a.s.message != "" && time.Since(a.s.said) < newsTime; a.s.job.running && !a.asking && !news {
 		return " " + a.th.accent.Render(a.statusText())
 	}
 	return " " + a.s.message

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -105,6 +106,25 @@ func TestTick(t *testing.T) {
 	}
 	if _, cmd := a.Update(tickMsg{}); cmd == nil {
 		t.Error("the clock of a running job stopped")
+	}
+}
+
+// What is said while a job runs is shown for a while over its progress; what was
+// said, or failed, before the job is gone.
+func TestNews(t *testing.T) {
+	a, f := testApp("failed")
+	f.mail.fact(func(s *state) { s.jobStarted("tuning", time.Now()) })
+	a.Update(batchMsg{})
+	if got := ansi.Strip(a.status()); !strings.Contains(got, "● tuning") {
+		t.Errorf("when a job starts the status is %q", got)
+	}
+	a.s.say("tuning is running")
+	if got := ansi.Strip(a.status()); !strings.Contains(got, "tuning is running") {
+		t.Errorf("news are not shown: %q", got)
+	}
+	a.s.said = a.s.said.Add(-newsTime)
+	if got := ansi.Strip(a.status()); !strings.Contains(got, "● tuning") {
+		t.Errorf("news cover the progress for ever: %q", got)
 	}
 }
 

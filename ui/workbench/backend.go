@@ -545,6 +545,8 @@ func (b *backend) tuneListener() tune.Listener {
 			})
 		case kernels.ShapeMeasured:
 			step("kernels", float64(e.Done)/float64(max(1, e.Total)), e.Choice.Reason)
+		case quant.Trained:
+			step(trainingName(e), float64(e.Iteration)/float64(e.Iterations), fmt.Sprintf("%s: loss %.3g, was %.3g", trainingName(e), e.Loss, e.Before))
 		case tune.Predicted:
 			b.mail.fact(func(s *state) { s.tune.predicted = e.Front })
 		case tune.Explained:

@@ -30,7 +30,7 @@ func (j *jobs) start(name string, f func(ctx context.Context) error) bool {
 	j.cancel, j.name = cancel, name
 	j.done.Add(1)
 	started := time.Now()
-	j.box.fact(func(s *state) { s.job = job{name: name, started: started, running: true} })
+	j.box.fact(func(s *state) { s.jobStarted(name, started) })
 	go func() {
 		defer j.done.Done()
 		err := guarded(ctx, f)

@@ -60,8 +60,8 @@ func (f *orderForm) plan() *planState {
 	return nil
 }
 
-// ask has the plan of what the fields say worked out, unless it is known. A
-// mistake in the fields is told.
+// ask has the plan of what the fields say worked out, unless it is known or another
+// is being worked out. A mistake in the fields is told.
 func (f *orderForm) ask() {
 	f.top = 0
 	if err := f.err(); err != nil {
@@ -69,7 +69,7 @@ func (f *orderForm) ask() {
 		return
 	}
 	f.a.s.say("")
-	if f.plan() == nil {
+	if f.plan() == nil && f.a.e.busy() != "planning" {
 		f.a.e.plan(f.order())
 	}
 }

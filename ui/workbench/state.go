@@ -20,8 +20,9 @@ import (
 // state is everything the screen shows. Only the update loop touches it.
 type state struct {
 	job     job
-	message string // the last thing worth saying
-	failed  bool   // message is an error
+	message string    // the last thing worth saying
+	said    time.Time // when
+	failed  bool      // message is an error
 
 	model  modelState
 	plan   planState
@@ -180,7 +181,9 @@ type chatTurn struct {
 }
 
 // say tells something in a line; it may hold foreign text.
-func (s *state) say(text string) { s.message, s.failed = term.CleanLine(text), false }
+func (s *state) say(text string) {
+	s.message, s.said, s.failed = term.CleanLine(text), time.Now(), false
+}
 
 func (s *state) fail(err error) {
 	s.message, s.failed = term.CleanLine(firstLine(err.Error())), true
@@ -189,6 +192,12 @@ func (s *state) fail(err error) {
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return line
+}
+
+// jobStarted records that a job runs; what was said before it is history.
+func (s *state) jobStarted(name string, at time.Time) {
+	s.say("")
+	s.job = job{name: name, started: at, running: true}
 }
 
 // jobEnded records how the running job ended.
