@@ -91,6 +91,7 @@ func (a *app) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		for _, c := range a.e.box().drain() {
 			c(a.s)
 		}
+		a.model.order.settle()
 		if a.s.job.running && !a.ticking {
 			a.ticking = true
 			return a, tea.Batch(a.e.box().pump(), tick())

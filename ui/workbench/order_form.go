@@ -20,7 +20,8 @@ type orderForm struct {
 	a                                   *app
 	recipe, out, calib, samples, length *field
 	force                               bool
-	top                                 int // first line of the plan that is shown
+	top                                 int   // first line of the plan that is shown
+	asked                               order // the last that a plan was asked for
 }
 
 func newOrderForm(a *app) orderForm {
@@ -42,8 +43,12 @@ func newOrderForm(a *app) orderForm {
 
 // begin opens the form, with a recipe unless that is "".
 func (f *orderForm) begin(recipe string) {
+	if f.a.s.model.quantized {
+		f.a.s.say("this model is quantized already: open the float model it was made from")
+		return
+	}
 	f.open, f.at, f.force, f.recipe.value = true, 0, false, cmp.Or(recipe, f.recipe.value)
-	f.a.s.plan.known = false // what is in the directory can have changed
+	f.a.s.plan.known, f.asked = false, order{} // what is in the directory can have changed
 	f.ask()
 }
 
@@ -60,8 +65,8 @@ func (f *orderForm) plan() *planState {
 	return nil
 }
 
-// ask has the plan of what the fields say worked out, unless it is known or another
-// is being worked out. A mistake in the fields is told.
+// ask has the plan of what the fields say worked out, unless it is known. A mistake
+// in the fields is told.
 func (f *orderForm) ask() {
 	f.top = 0
 	if err := f.err(); err != nil {
@@ -69,8 +74,20 @@ func (f *orderForm) ask() {
 		return
 	}
 	f.a.s.say("")
-	if f.plan() == nil && f.a.e.busy() != "planning" {
-		f.a.e.plan(f.order())
+	switch busy := f.a.e.busy(); {
+	case f.plan() != nil:
+	case busy == "":
+		f.asked = f.order()
+		f.a.e.plan(f.asked)
+	case busy != "planning":
+		f.a.s.say("this is planned when " + busy + " has ended; x cancels that")
+	}
+}
+
+// settle asks for the plan that had to wait for a job.
+func (f *orderForm) settle() {
+	if f.open && f.plan() == nil && f.order() != f.asked && f.a.e.busy() == "" {
+		f.ask()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,6 +44,29 @@ func TestOrderForm(t *testing.T) {
 				t.Errorf("%s: after %s the calls are %q", c.name, key, f.calls)
 			}
 		}
+	}
+}
+
+// A plan waits for the job that runs, and is asked for once.
+func TestOrderWaits(t *testing.T) {
+	a, f := testApp("loaded")
+	f.job = "loading"
+	press(a, "z")
+	a.Update(batchMsg{})
+	if len(f.calls) > 0 || !strings.Contains(a.s.message, "when loading has ended") {
+		t.Fatalf("while a job runs: calls %q, %q", f.calls, a.s.message)
+	}
+	f.job = ""
+	for range 3 {
+		a.Update(batchMsg{})
+	}
+	if want := []string{"plan q4"}; !slices.Equal(f.calls, want) || !strings.Contains(ansi.Strip(a.View()), "enter quantizes") {
+		t.Errorf("after the job: calls %q, want %q", f.calls, want)
+	}
+	a, f = testApp("loaded")
+	a.s.model.quantized = true
+	if press(a, "z"); a.model.order.open || len(f.calls) > 0 {
+		t.Error("a quantized model is asked to be quantized")
 	}
 }
 
