@@ -322,8 +322,8 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			if errors.Is(err, context.DeadlineExceeded) {
-				return nil, errBudget
+			if errors.Is(err, errBudget) {
+				return nil, err
 			}
 			if errors.Is(err, quant.ErrNotFinite) {
 				return nil, err // every trial would fail
@@ -357,20 +357,27 @@ func (s *search) record(t Trial, c candidate) {
 const hopeless = 4
 
 // applied quantizes, no longer than there is time if there is something to save
-// already.
-func (s *search) applied(ctx context.Context, r quant.Recipe) (*rt.Model, error) {
-	if s.Budget > 0 && len(s.trials) > 0 {
-		limited, cancel := context.WithTimeout(ctx, s.left())
-		defer cancel()
-		ctx = limited
+// already. Training takes long, and is told of.
+func (s *search) applied(ctx context.Context, c candidate) (*rt.Model, error) {
+	limited, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	m, _, err := s.apply(limited, s.Base, s.Source, c.recipe, s.Calibration, func(e quant.Event) {
+		if c.refined {
+			s.l.send(e)
+		}
+		if len(s.trials) > 0 && s.left() < 0 {
+			cancel(errBudget)
+		}
+	})
+	if err != nil && context.Cause(limited) == errBudget {
+		return nil, errBudget
 	}
-	m, _, err := s.apply(ctx, s.Base, s.Source, r, s.Calibration, nil)
 	return m, err
 }
 
 func (s *search) measure(ctx context.Context, t *Trial, c candidate) error {
 	begun := s.elapsed()
-	m, err := s.applied(ctx, t.Recipe)
+	m, err := s.applied(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -442,3 +442,33 @@ func TestOthersFailures(t *testing.T) {
 		}
 	}
 }
+
+// A quantization that does not end in time is left, once there is something to
+// save.
+func TestLateTrial(t *testing.T) {
+	o := demoOptions(t, 1)
+	o.Space, _ = ParseSpace("w4 g32/channel sym rtn, w8 g32 sym rtn")
+	o.Budget = 10 * time.Second
+	s, err := newSearch(o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	s.apply = func(ctx context.Context, base *rt.Model, ck *model.Checkpoint, r quant.Recipe, c *quant.Calibration, l quant.Listener) (*rt.Model, quant.Report, error) {
+		if calls++; calls == 1 {
+			return quant.ApplyCalibrated(ctx, base, ck, r, c, l)
+		}
+		for ctx.Err() == nil { // as slow as can be
+			time.Sleep(10 * time.Millisecond)
+			l(quant.Progress{})
+		}
+		return nil, quant.Report{}, ctx.Err()
+	}
+	res, err := s.run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if calls != 2 || len(res.Trials) != 1 || res.StoppedBy != "budget" || res.Seconds > 1.1*o.Budget.Seconds() {
+		t.Errorf("%d quantizations, %d trials, stopped by %s after %.1f s", calls, len(res.Trials), res.StoppedBy, res.Seconds)
+	}
+}

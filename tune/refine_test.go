@@ -61,7 +61,7 @@ func TestRefined(t *testing.T) {
 func TestAlwaysRefined(t *testing.T) {
 	o := demoOptions(t, 2)
 	o.Space, _ = ParseSpace("w4 g32/channel sym autoround-light, w8 g32 sym rtn")
-	o.Goal, o.MaxTrials = 0.02, 3
+	o.Goal, o.MaxTrials = 0.02, 2
 	res, err := Run(context.Background(), o, logTrials(t))
 	if err != nil {
 		t.Fatal(err)
