@@ -261,7 +261,7 @@ func (p *tunePage) header(w int) []string {
 		" " + th.dim.Render(fmt.Sprintf("%s · %d trials · %s", goal, len(t.trials), phase)),
 	}
 	if len(outcome) > 0 {
-		lines = append(lines, " "+strings.Join(outcome, " · "))
+		lines = append(lines, wrapped(strings.Join(outcome, " · "), w, 2)...)
 	}
 	return chart.Fit(lines, w, len(lines))
 }
