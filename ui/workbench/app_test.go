@@ -262,6 +262,8 @@ func TestKeys(t *testing.T) {
 		{"evaluate goes to its page", "loaded", onModel, []string{"e"}, []string{"evaluate"}, onEvaluate},
 		{"evaluate again", "evaluated", onEvaluate, []string{"e"}, []string{"evaluate"}, onEvaluate},
 		{"use the advice", "evaluated", onEvaluate, []string{"u"}, []string{"plan w4 g32 sym mse; model.layers.0.mlp.down_proj w8 g32 sym rtn"}, onModel},
+		{"use the next advice", "evaluated", onEvaluate, []string{"a", "u"}, []string{"plan w4 g32 sym autoround"}, onModel},
+		{"after the last advice comes the first", "evaluated", onEvaluate, []string{"a", "a", "u"}, []string{"plan w4 g32 sym mse; model.layers.0.mlp.down_proj w8 g32 sym rtn"}, onModel},
 		{"no advice to use", "tuned", onEvaluate, []string{"u"}, nil, onEvaluate},
 		{"tune goes to its page", "loaded", onModel, []string{"t"}, []string{"tune"}, onTune},
 		{"tune with limits", "loaded", onTune, []string{"o", "2", "%", "down", "5", "0", "0", "k", "B", "down", "4", ".", "5", "down", "9", "down", "1", "m", "enter"},

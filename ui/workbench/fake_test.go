@@ -134,7 +134,8 @@ func evaluated(s *state) {
 	parted := &eval.Parted{Says: eval.Guess{Text: " big", P: 0.41, BaseP: 0.35}, BaseSays: eval.Guess{Text: " red" + hostile, P: 0.3, BaseP: 0.44}}
 	s.eval.report = &report.Report{Damage: d, Remarks: []string{"a remark about " + hostile},
 		Advice: []report.Advice{{Text: "down_proj of layer 0 causes 24 % of the damage; giving it 8 bits would cost 0.18 bpw and bring the KL divergence from 0.01040 to 0.00790 (measured on 6 windows), a loss of about +0.77 %, within the goal",
-			Recipe: "w4 g32 sym mse; model.layers.0.mlp.down_proj w8 g32 sym rtn", SizeBytes: 852_000, BPW: 6.05, BPWChange: 0.18, KLD: 0.0079, KLDBefore: 0.0104, Loss: 0.0077}},
+			Recipe: "w4 g32 sym mse; model.layers.0.mlp.down_proj w8 g32 sym rtn", SizeBytes: 852_000, BPW: 6.05, BPWChange: 0.18, KLD: 0.0079, KLDBefore: 0.0104, Loss: 0.0077},
+			{Text: "autoround instead of mse usually loses less at the same size; it was not tried, because it takes about 53 s", Recipe: "w4 g32 sym autoround", SizeBytes: 831_000, BPW: 5.87}},
 		Continuations: []eval.Continuation{
 			{Prompt: "Once upon a time, there was", Same: " a dog named Max. He had a", SameTokens: 9, Says: " big ball and he liked to play with it in the park every day.", BaseSays: " red ball. " + hostile, Part: parted},
 			{Prompt: "One day, " + hostile, Same: strings.Repeat("they said the same all the time ", 12), SameTokens: 48},

@@ -8,6 +8,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"nibble/eval"
+	"nibble/eval/report"
 	"nibble/quant"
 	"nibble/ui/chart"
 	"nibble/ui/term"
@@ -19,6 +20,8 @@ type evaluatePage struct {
 	form  evalForm
 	parts []*evalPart
 	at    int // of parts: what the cursor keys move in
+
+	advice int // of the report: what is shown and used
 }
 
 // evalPart is one table of the page with what it says about the row under the
@@ -60,6 +63,7 @@ func (p *evaluatePage) bindings() []binding {
 		{[]string{"e"}, "e", "evaluate: the INT4 model against the float one, with where it loses", true, do(p.start)},
 		{[]string{"v"}, "v", "view: worst parts, worst tokens, continuations or questions", p.measured(), do(p.turn)},
 		{[]string{"u"}, "u", "use: plan the recipe that is advised", p.measured(), do(p.use)},
+		{[]string{"a"}, "a", "advice: the next one", false, do(func() { p.advice++ })},
 		{[]string{"o"}, "o", "options: goal, text, questions and windows of the evaluation", true, do(func() { p.form.open = true })},
 	}, p.parts[p.at].list.bindings()...)
 }
@@ -89,14 +93,24 @@ func (p *evaluatePage) turn() {
 	}
 }
 
-// use goes to where the recipe that is advised is quantized.
-func (p *evaluatePage) use() {
+// advised is the selected advice, nil if there is none, and how many there are.
+func (p *evaluatePage) advised() (*report.Advice, int) {
 	r := p.a.s.eval.report
 	if r == nil || len(r.Advice) == 0 {
+		return nil, 0
+	}
+	p.advice %= len(r.Advice)
+	return &r.Advice[p.advice], len(r.Advice)
+}
+
+// use goes to where the recipe that is advised is quantized.
+func (p *evaluatePage) use() {
+	adv, _ := p.advised()
+	if adv == nil {
 		p.a.s.say("there is no advice to use")
 		return
 	}
-	recipe, err := quant.ParseRecipe(r.Advice[0].Recipe)
+	recipe, err := quant.ParseRecipe(adv.Recipe)
 	if err != nil {
 		p.a.s.fail(err)
 		return
@@ -130,6 +144,9 @@ func (p *evaluatePage) view(w, h int) []string {
 	return append(lines, p.draw(p.at, w, h)...)
 }
 
+// small is the height of a body that has no room for texts.
+const small = 16
+
 // summary is the verdict with the figures behind it and the advice.
 func (p *evaluatePage) summary(w, h int) []string {
 	s, th := p.a.s, p.a.th
@@ -150,9 +167,13 @@ func (p *evaluatePage) summary(w, h int) []string {
 	}
 	figures := fmt.Sprintf("%s · perplexity %.4f ± %.4f, float %.4f · KL divergence %.5f ± %.5f, 99 %% below %.3f · same top token %.2f ± %.2f %% · Δp RMS %.2f %% · %d tokens",
 		term.CleanLine(e.what), e.PPL, e.PPLSE, e.BasePPL, e.KLDMean, e.KLDSE, e.KLDP99, 100*e.SameTop, 100*e.SameTopSE, 100*e.RMSDP, e.Tokens)
-	lines = append(lines, wrapped(figures, w, 2)...)
+	room := max(3, h/8) // for a text; on a small screen the tables need it
+	if h < small {
+		room = 1
+	}
+	lines = append(lines, wrapped(figures, w, min(room, 2))...)
 	for _, note := range e.Notes {
-		lines = append(lines, wrapped("note: "+note, w, 2)...)
+		lines = append(lines, wrapped("note: "+note, w, min(room, 2))...)
 	}
 	switch r := s.eval.report; {
 	case r == nil && s.job.running && s.job.name == "evaluating":
@@ -160,12 +181,16 @@ func (p *evaluatePage) summary(w, h int) []string {
 	case r == nil:
 		lines = append(lines, th.dim.Render(" e measures where it is lost"))
 	default:
-		for _, a := range r.Advice {
-			lines = append(lines, wrapped("advice: "+a.Text, w, max(3, h/8))...)
-			lines = append(lines, " "+th.accent.Render("u")+fmt.Sprintf(" uses it: %s, %.3f bpw: ", term.Bytes(a.SizeBytes), a.BPW)+th.dim.Render(term.CleanLine(a.Recipe)))
+		if adv, n := p.advised(); adv != nil {
+			title, next := "advice: ", ""
+			if n > 1 {
+				title, next = fmt.Sprintf("advice %d of %d: ", p.advice+1, n), ", "+th.accent.Render("a")+" shows the next"
+			}
+			lines = append(lines, wrapped(title+adv.Text, w, room)...)
+			lines = append(lines, " "+th.accent.Render("u")+" uses it"+next+fmt.Sprintf(": %s, %.3f bpw: ", term.Bytes(adv.SizeBytes), adv.BPW)+th.dim.Render(term.CleanLine(adv.Recipe)))
 		}
 		for _, remark := range r.Remarks {
-			lines = append(lines, wrapped(remark, w, 2)...)
+			lines = append(lines, wrapped(remark, w, min(room, 2))...)
 		}
 	}
 	return lines
