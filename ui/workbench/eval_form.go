@@ -89,14 +89,6 @@ func (f *evalForm) order() (evalOrder, error) {
 	return o, nil
 }
 
-// checkForm tells a mistake in the form as soon as its field is left.
-func (p *evaluatePage) checkForm() {
-	p.a.s.say("")
-	if err := p.form.err(); err != nil {
-		p.a.s.fail(err)
-	}
-}
-
 // start evaluates as the form says, or shows what is wrong with it.
 func (p *evaluatePage) start() {
 	p.a.at = slices.Index(p.a.pages, page(p))

@@ -93,6 +93,14 @@ func (f *form) err() error {
 	return nil
 }
 
+// tell says what is wrong with the fields, if anything is.
+func (f *form) tell(s *state) {
+	s.say("")
+	if err := f.err(); err != nil {
+		s.fail(err)
+	}
+}
+
 // formLabel is the room for the names of fields.
 const formLabel = 13
 

@@ -57,7 +57,7 @@ func (p *evaluatePage) key(msg tea.KeyMsg) tea.Cmd {
 func (p *evaluatePage) bindings() []binding {
 	do := func(f func()) func() tea.Cmd { return func() tea.Cmd { f(); return nil } }
 	if p.form.open {
-		return append([]binding{{[]string{"enter"}, "enter", "evaluate: on what the form says", true, do(p.start)}}, p.form.bindings(p.checkForm)...)
+		return append([]binding{{[]string{"enter"}, "enter", "evaluate: on what the form says", true, do(p.start)}}, p.form.bindings(func() { p.form.tell(p.a.s) })...)
 	}
 	return append([]binding{
 		{[]string{"e"}, "e", "evaluate: the INT4 model against the float one, with where it loses", true, do(p.start)},

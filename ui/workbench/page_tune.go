@@ -58,7 +58,7 @@ func (p *tunePage) bindings() []binding {
 	do := func(f func()) func() tea.Cmd { return func() tea.Cmd { f(); return nil } }
 	switch {
 	case p.form.open:
-		return append([]binding{{[]string{"enter"}, "enter", "tune: search as the form says", true, do(p.start)}}, p.form.bindings(p.checkForm)...)
+		return append([]binding{{[]string{"enter"}, "enter", "tune: search as the form says", true, do(p.start)}}, p.form.bindings(func() { p.form.tell(p.a.s) })...)
 	case p.filter.open:
 		return p.filter.bindings()
 	}

@@ -150,14 +150,6 @@ func (p *tunePage) start() {
 	p.a.e.tune(o)
 }
 
-// checkForm tells a mistake in the form as soon as its field is left.
-func (p *tunePage) checkForm() {
-	p.a.s.say("")
-	if err := p.form.err(); err != nil {
-		p.a.s.fail(err)
-	}
-}
-
 // options is the form over what it is for.
 func (p *tunePage) options(w int) []string {
 	th := p.a.th
