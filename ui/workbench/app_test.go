@@ -214,6 +214,25 @@ func TestDamageFirst(t *testing.T) {
 	}
 }
 
+// On a low screen what is selected stays in sight.
+func TestLowScreens(t *testing.T) {
+	for _, c := range []struct {
+		screen string
+		at     int
+		want   string
+	}{{"tuned", onTune, "▸  7 ✓ passed"}, {"evaluated", onEvaluate, "▸  0.53"}, {"quantized", onModel, "▸layer 1 v"}, {"kernels", onKernels, "▸"}} {
+		a, _ := testApp(c.screen)
+		a.at = c.at
+		a.Update(tea.WindowSizeMsg{Width: 60, Height: 15})
+		if c.at == onEvaluate {
+			a.pages[c.at].(*evaluatePage).at = 1 // tokens
+		}
+		if view := ansi.Strip(a.View()); !strings.Contains(view, c.want) {
+			t.Errorf("%s: %q is not on the screen:\n%s", c.screen, c.want, view)
+		}
+	}
+}
+
 // The cursor goes with the matrix in work until the user moves it, and to the worst
 // when all are done.
 func TestFollow(t *testing.T) {

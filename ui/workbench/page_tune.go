@@ -195,15 +195,18 @@ func (p *tunePage) walk(by int) {
 	}
 }
 
-// roomy is the height of a body that fits everything.
-const roomy = 30
+// The heights of a body that fits everything, and that fits graphs over trials.
+const (
+	roomy = 30
+	low   = 16
+)
 
 func (p *tunePage) view(w, h int) []string {
 	if p.form.open || !p.a.s.tune.started {
 		return chart.Fit(p.options(w), w, h)
 	}
 	lines := p.header(w)
-	if h >= roomy || !p.layers {
+	if h >= roomy || h >= low && !p.layers {
 		lines = append(lines, p.graphs(w, max(7, min(16, (h-len(lines))*2/5)))...)
 	}
 	sel := p.selected()
