@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"nibble/model"
 	"nibble/quant"
@@ -165,7 +164,9 @@ func (b *backend) adopt(ctx context.Context, m *rt.Model, report quant.Report, w
 func quantizing[T any](b *backend, run func(quant.Listener) (T, error)) (T, error) {
 	eta := newETA()
 	var before *modelState // of the model in use
+	stepped, together := false, false
 	step := func(module string, done, all int64) {
+		stepped = true
 		b.progress(eta, float64(done)/float64(max(1, all)), term.CleanLine(module))
 		rate := eta.Rate() * float64(all)
 		b.mail.sample("rate", func(s *state) { s.model.working, s.model.rate = module, rate })
@@ -186,12 +187,16 @@ func quantizing[T any](b *backend, run func(quant.Listener) (T, error)) (T, erro
 			step(e.Module, e.DoneParams, e.Params)
 		case quant.Trained:
 			b.mail.fact(func(s *state) { s.model.train(e) })
-			b.mail.sample("progress", func(s *state) {
-				if e.Layer < 0 {
-					s.job.share = float64(e.Iteration) / float64(e.Iterations)
+			done := float64(e.Iteration) / float64(e.Iterations)
+			switch {
+			case e.Layer < 0:
+				if !together {
+					together, eta = true, newETA()
 				}
-				s.job.detail, s.job.left = trainingName(e), time.Duration(e.Estimate*float64(time.Second))
-			})
+				b.progress(eta, done, trainingName(e))
+			case !stepped: // no matrix is done before all layers are trained
+				b.progress(eta, (float64(e.Layer)+done)/float64(b.ck.Config.Layers), trainingName(e))
+			}
 		case quant.ModuleDone:
 			if e.Restored { // at no cost: that tells nothing of the rate
 				eta = newETA()
@@ -223,7 +228,7 @@ func (m *modelState) train(e quant.Trained) {
 // trainingName says what is trained together.
 func trainingName(t quant.Trained) string {
 	if t.Layer < 0 {
-		return "training all layers together"
+		return "training all layers"
 	}
 	return fmt.Sprintf("training layer %d", t.Layer)
 }

@@ -93,7 +93,7 @@ func (p *modelPage) about() []string {
 			lines = append(lines, line("note", "%s", term.CleanLine(n)))
 		}
 	}
-	if n := len(m.trained); n > 0 && m.working == "" {
+	if n := len(m.trained); n > 0 && p.a.s.job.name != "quantizing" {
 		last, gain := m.trained[n-1], 0.0
 		for _, t := range m.trained {
 			gain += t.Loss / t.Before / float64(n)
@@ -131,7 +131,7 @@ func (p *modelPage) working(w, h int) []string {
 	if m.rate > 0 {
 		text += fmt.Sprintf(" · %s weights/s", term.Count(int64(m.rate)))
 	}
-	if s.job.left >= 0 {
+	if s.job.left >= 0 && s.job.share > 0 {
 		text += fmt.Sprintf(" · %s left", term.Duration(s.job.left))
 	}
 	lines := chart.Fit([]string{p.a.th.accent.Render(text)}, w, 1)
@@ -140,7 +140,7 @@ func (p *modelPage) working(w, h int) []string {
 		return lines
 	}
 	t := m.trained[n-1]
-	text = fmt.Sprintf(" %s: iteration %d of %d, loss %.3g, was %.3g (%s)", trainingName(t), t.Iteration, t.Iterations, t.Loss, t.Before, term.Percent(t.Loss/t.Before-1))
+	text = fmt.Sprintf(" %s, iteration %d/%d: loss %.3g, was %.3g (%s)", trainingName(t), t.Iteration, t.Iterations, t.Loss, t.Before, term.Percent(t.Loss/t.Before-1))
 	lines = append(lines, chart.Fit([]string{text}, w, 1)...)
 	if h >= 20 {
 		scale := chart.ScaleFor(m.losses...)
