@@ -253,7 +253,7 @@ func longest(texts [][]int32) int {
 // (Cheng et al., "Optimize Weight Rounding via Signed Gradient Descent", 2023).
 // It starts from what GPTQ gives.
 func autoroundLayer(ctx context.Context, p *pass, s stage, ms []PlannedModule, step func(rows int)) ([]Quantized, error) {
-	rs, err := p.startRoundings(ctx, ms)
+	rs, out, err := p.startRoundings(ctx, ms)
 	if err != nil {
 		return nil, err
 	}
@@ -282,34 +282,28 @@ func autoroundLayer(ctx context.Context, p *pass, s stage, ms []PlannedModule, s
 	if err != nil {
 		return nil, err
 	}
-	return p.quantized(rs), nil
+	for i, r := range rs {
+		out[i].Q, out[i].Stats = r.q, measure(p.eng, r.w, r.q)
+	}
+	return out, nil
 }
 
 // startRoundings quantizes matrices of a layer one after the other, and makes
 // them the start of training.
-func (p *pass) startRoundings(ctx context.Context, ms []PlannedModule) ([]*rounding, error) {
-	var rs []*rounding
+func (p *pass) startRoundings(ctx context.Context, ms []PlannedModule) (rs []*rounding, begin []Quantized, err error) {
 	for _, m := range ms {
-		q, _, err := gptqMatrix(ctx, p, m, nil)
+		done, err := gptqMatrix(ctx, p, m, nil)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if err := p.follow(m.Module, q); err != nil {
-			return nil, err
+		if err := p.follow(m.Module, done.Q); err != nil {
+			return nil, nil, err
 		}
 		w, err := p.weight(ctx, m.Module)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		rs = append(rs, newRounding(p.eng, w, q, m.Spec))
+		rs, begin = append(rs, newRounding(p.eng, w, done.Q, m.Spec)), append(begin, done)
 	}
-	return rs, nil
-}
-
-func (p *pass) quantized(rs []*rounding) []Quantized {
-	var out []Quantized
-	for _, r := range rs {
-		out = append(out, Quantized{r.q, measure(p.eng, r.w, r.q)})
-	}
-	return out
+	return rs, begin, nil
 }

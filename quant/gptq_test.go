@@ -129,8 +129,11 @@ func TestFactorOfPoorInputs(t *testing.T) {
 	eng := newEngine(t, 1)
 	const cols = 64
 	few := hessianOf(t, eng, inputs(rand.New(rand.NewPCG(3, 3)), 3, cols), 3, cols)
-	if f, err := few.newFactor(context.Background(), 32); err != nil || f.damping == 0 {
+	if f, err := few.newFactor(context.Background(), 32); err != nil || f.damping < cols/3 {
 		t.Errorf("three tokens: %+v, %v", f, err)
+	}
+	if many := hessianOf(t, eng, inputs(rand.New(rand.NewPCG(3, 3)), 200*cols, cols), 200*cols, cols); many.damping() != leastDamping {
+		t.Errorf("many tokens are damped by %g", many.damping())
 	}
 	if _, err := newHessian(eng, cols).newFactor(context.Background(), 32); err != nil {
 		t.Errorf("no inputs: %v", err)
@@ -274,6 +277,44 @@ func TestGPTQAgainstTextbook(t *testing.T) {
 			if loss > 1.05*textLoss+1e-9 || loss > 0.8*plainLoss {
 				t.Errorf("%s, %d columns: output error %g; textbook %g, without %g", short, cols, loss, textLoss, plainLoss)
 			}
+		}
+	}
+}
+
+// Of inputs that are independent there is nothing to learn, and GPTQ learns nothing
+// harmful from a few of them: on others it loses what the search alone does.
+func TestGPTQOfFewTokens(t *testing.T) {
+	eng := newEngine(t, 2)
+	rng := rand.New(rand.NewPCG(6, 6))
+	const cols = 96
+	x := make([]float32, 4000*cols)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	fresh := hessianOf(t, eng, x[2000*cols:], 2000, cols)
+	spec := Spec{4, 32, true, GPTQ}
+	w := kernels.NewMatrix(40, cols)
+	for i := range w.Data {
+		w.Data[i] = float32(rng.NormFloat64())
+	}
+	plain, _, err := Quantize(eng, w.Data, w.Rows, cols, Spec{4, 32, true, MSE})
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := outputLoss(fresh, w, plain)
+	for _, tokens := range []int{1, 8, 48, 96, 300, 2000} {
+		f, err := hessianOf(t, eng, x, tokens, cols).newFactor(context.Background(), spec.Group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := gptq(context.Background(), eng, w, f, spec, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		loss := outputLoss(fresh, w, q)
+		t.Logf("%4d tokens: %.3f of the loss without any", tokens, loss/most)
+		if loss > 1.1*most {
+			t.Errorf("%d tokens: the outputs lose %g, without any %g", tokens, loss, most)
 		}
 	}
 }

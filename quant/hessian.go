@@ -81,12 +81,36 @@ type factor struct {
 	groups  [][2]int       // first and last+1 a of each group, in the order of quantization
 	inverse kernels.Matrix // of L, transposed: row c, column a holds element (a, c)
 	weights []float32      // by a: what a squared error there costs once the columns left have made up for it
-	damping float64        // that was needed, as a share of the mean of the diagonal
+	damping float64        // that was used, as a share of the mean of the diagonal
 }
 
 // ErrSingular reports a Hessian that no damping makes positive definite: inputs
 // that are not finite.
 var ErrSingular = errors.New("the second moments of the inputs cannot be factorized")
+
+// leastDamping is the damping that GPTQ's authors use, as a share of the mean of
+// the diagonal.
+const leastDamping = 0.01
+
+// damping is how much is added to the diagonal, as a share of its mean, before the
+// first attempt. A Hessian of few tokens knows the directions that they happen to
+// have, and GPTQ pays with all others for a loss of nothing in those; so there is
+// white noise in it as of one token for each column, which says the less the more
+// real ones there are.
+func (h *hessian) damping() float64 {
+	return max(leastDamping, float64(h.sum.Rows)/float64(max(1, h.tokens)))
+}
+
+// silent is the number of inputs that were never anything but 0.
+func (h *hessian) silent() int {
+	n := 0
+	for c := range h.sum.Rows {
+		if h.at(c, c) == 0 {
+			n++
+		}
+	}
+	return n
+}
 
 // newFactor orders the columns and factorizes. Groups of width columns stay
 // together, the ones with the largest inputs first, and within each the columns
@@ -126,7 +150,8 @@ func (h *hessian) newFactor(ctx context.Context, width int) (*factor, error) {
 		mean = 1 // no input at all: every code is as good
 	}
 	a := kernels.NewMatrix(n, n)
-	for damping := 0.01; damping <= 10; damping *= 10 {
+	damping := h.damping()
+	for range 4 {
 		h.eng.For(n, func(_, lo, hi int) {
 			for i := lo; i < hi; i++ {
 				row := a.Row(i)
@@ -151,6 +176,7 @@ func (h *hessian) newFactor(ctx context.Context, width int) (*factor, error) {
 			}
 			return f, nil
 		}
+		damping *= 10
 	}
 	return nil, ErrSingular
 }

@@ -44,9 +44,9 @@ func (u *Unfinished) Error() string {
 // Unwrap implements errors.Unwrap.
 func (u *Unfinished) Unwrap() error { return u.Err }
 
-// methodsVersion changes with anything that changes what a method writes: what
+// MethodsVersion changes with anything that changes what a method writes: what
 // another version began cannot be finished by this one.
-const methodsVersion = 4
+const MethodsVersion = 5
 
 // fingerprint is everything that the bytes of a result depend on.
 type fingerprint struct {

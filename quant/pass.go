@@ -27,7 +27,7 @@ type method struct {
 	transform func(ctx context.Context, p *pass, s stage, ms []PlannedModule) error
 
 	// matrix quantizes one matrix; step hears how many more rows are done.
-	matrix func(ctx context.Context, p *pass, m PlannedModule, step func(rows int)) (*kernels.QTensor, Stats, error)
+	matrix func(ctx context.Context, p *pass, m PlannedModule, step func(rows int)) (Quantized, error)
 
 	// layer quantizes all of its matrices of a layer together, for the inputs
 	// sequence.states and, if it wants them, the float model's outputs
@@ -41,12 +41,14 @@ type method struct {
 type Quantized struct {
 	Q     *kernels.QTensor
 	Stats Stats
+	Note  string // what one would not expect of the method
 }
 
 // methodOf returns a method by its name, which is one of Methods.
 func methodOf(name string) method {
-	rows := func(ctx context.Context, p *pass, m PlannedModule, step func(int)) (*kernels.QTensor, Stats, error) {
-		return p.quantizeRows(ctx, m, nil, step)
+	rows := func(ctx context.Context, p *pass, m PlannedModule, step func(int)) (Quantized, error) {
+		q, stats, err := p.quantizeRows(ctx, m, nil, step)
+		return Quantized{Q: q, Stats: stats}, err
 	}
 	switch name {
 	case IMatrix:
@@ -238,7 +240,7 @@ func (p *pass) restore(s stage) (bool, error) {
 	}
 	for _, m := range s.modules {
 		if m.Spec.Kept() {
-			p.lines[m.Module.Name] = m.line(Stats{})
+			p.lines[m.Module.Name] = m.line(Quantized{})
 		} else if err := p.reuse(m); err != nil {
 			return false, err
 		}
@@ -326,7 +328,7 @@ func (p *pass) work(ctx context.Context, s stage) error {
 			return err
 		}
 		for i, m := range ms {
-			if err := p.finish(m, results[i].Q, results[i].Stats); err != nil {
+			if err := p.finish(m, results[i]); err != nil {
 				return err
 			}
 		}
@@ -353,7 +355,7 @@ func (p *pass) module(ctx context.Context, m PlannedModule) error {
 		if err := p.ck.CheckFinite(ctx, m.Module.Name+".weight"); err != nil {
 			return err
 		}
-		p.lines[m.Module.Name] = m.line(Stats{})
+		p.lines[m.Module.Name] = m.line(Quantized{})
 		if w, ok := p.weights[m.Module.Name]; ok {
 			p.replaced = append(p.replaced, m.Module.Name+".weight")
 			return p.out.putFloats(m.Module.Name+".weight", w.Data)
@@ -367,25 +369,29 @@ func (p *pass) module(ctx context.Context, m PlannedModule) error {
 	if len(p.unfinished([]PlannedModule{m})) == 0 {
 		return p.reuse(m)
 	}
-	q, stats, err := f(ctx, p, m, p.stepper(m))
+	done, err := f(ctx, p, m, p.stepper(m))
 	if err != nil {
 		return err
 	}
-	return p.finish(m, q, stats)
+	return p.finish(m, done)
 }
 
 // line is the matrix's line in the report.
-func (m PlannedModule) line(s Stats) ModuleReport {
-	return ModuleReport{Module: m.Module.Name, Spec: m.Spec.String(), Bytes: m.Bytes, Note: m.Note, Stats: s}
+func (m PlannedModule) line(done Quantized) ModuleReport {
+	note := m.Note
+	if note != "" && done.Note != "" {
+		note += "; "
+	}
+	return ModuleReport{Module: m.Module.Name, Spec: m.Spec.String(), Bytes: m.Bytes, Note: note + done.Note, Stats: done.Stats}
 }
 
 // finish hands on a quantized matrix.
-func (p *pass) finish(m PlannedModule, q *kernels.QTensor, s Stats) error {
-	if err := p.follow(m.Module, q); err != nil {
+func (p *pass) finish(m PlannedModule, done Quantized) error {
+	if err := p.follow(m.Module, done.Q); err != nil {
 		return err
 	}
-	line := m.line(s)
-	if err := p.out.putQ(m.Module, q, line); err != nil {
+	line := m.line(done)
+	if err := p.out.putQ(m.Module, done.Q, line); err != nil {
 		return err
 	}
 	p.tell(m, line, false)
@@ -410,7 +416,7 @@ func (p *pass) follow(m model.Module, q *kernels.QTensor) error {
 func (p *pass) tell(m PlannedModule, line ModuleReport, restored bool) {
 	p.lines[m.Module.Name] = line
 	p.modules++
-	p.l.send(ModuleDone{line.Module, line.Spec, line.Stats, restored, p.modules, p.plan.Quantized, p.params + p.restored, p.plan.QuantizedParams})
+	p.l.send(ModuleDone{line.Module, line.Spec, line.Note, line.Stats, restored, p.modules, p.plan.Quantized, p.params + p.restored, p.plan.QuantizedParams})
 }
 
 // stepper returns what tells of the progress in some matrices.

@@ -217,6 +217,59 @@ func TestReplacedWeights(t *testing.T) {
 	}
 }
 
+// Matrices whose inputs the calibration says little of are quantized as well as
+// can be, and are told of.
+func TestSilentInputs(t *testing.T) {
+	shortTraining(t, 2)
+	ctx := context.Background()
+	ck := open(t, "demo")
+	base := load(t, 2, ck)
+	few := slices.Clone(base.Norm("model.layers.1.input_layernorm.weight"))
+	clear(few[7:12])
+	base = base.WithVectors(map[string][]float32{
+		"model.layers.1.input_layernorm.weight":          few,
+		"model.layers.2.post_attention_layernorm.weight": make([]float32, ck.Config.Hidden),
+	})
+	for _, method := range []string{IMatrix, GPTQ, AutoRoundLight, AutoRoundBest} {
+		notes := map[string]string{}
+		out := newHeldSink()
+		j := job{eng: base.Engine, ck: ck, base: base, recipe: parse(t, "w4 g32 sym "+method), calibration: calibration(t, ck), l: func(e Event) {
+			if d, ok := e.(ModuleDone); ok {
+				notes[d.Module] = d.Note
+			}
+		}}
+		if err := j.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		report, err := j.run(ctx, out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range report.Modules {
+			want := ""
+			switch {
+			case strings.HasPrefix(m.Module, "model.layers.1.self_attn.") && !strings.HasSuffix(m.Module, "o_proj"):
+				want = "5 of 128 inputs are 0"
+			case strings.HasSuffix(m.Module, ".2.mlp.gate_proj"), strings.HasSuffix(m.Module, ".2.mlp.up_proj"), strings.HasSuffix(m.Module, ".2.mlp.down_proj"):
+				want = "all inputs are 0"
+			}
+			if want == "" && m.Note != "" || !strings.HasPrefix(m.Note, want) || notes[m.Module] != m.Note {
+				t.Errorf("%s: the note for %s is %q, and %q when it is done; want %q", method, m.Module, m.Note, notes[m.Module], want)
+			}
+			if told := slices.Contains(report.Substitutions, m.Module+": "+m.Note); told != (want != "") {
+				t.Errorf("%s: the report says %q", method, report.Substitutions)
+			}
+			if strings.HasPrefix(want, "all") {
+				module := ck.Config.Modules()[slices.IndexFunc(ck.Config.Modules(), func(o model.Module) bool { return o.Name == m.Module })]
+				plain, _, err := One(ctx, base.Engine, ck, module, Spec{4, 32, true, MSE})
+				if err != nil || !reflect.DeepEqual(plain, out.matrices[m.Module]) {
+					t.Errorf("%s: %s is not quantized as by %s (%v)", method, m.Module, MSE, err)
+				}
+			}
+		}
+	}
+}
+
 // Outputs are those of the float model's layer, whatever is quantized before it.
 func TestFloatOutputs(t *testing.T) {
 	ctx := context.Background()

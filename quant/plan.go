@@ -89,12 +89,27 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 			p.Substitutions = append(p.Substitutions, c.Notes...)
 		}
 		p.Seconds += newEffort(r, ck.Config, memory.samples, memory.length, o.Rates).seconds()
+		p.Substitutions = append(p.Substitutions, p.fewTokens(memory.samples*memory.length)...)
 	}
 	p.PeakRSSBytes = memory.bytes(ck.Tokenizer != nil)
 	if r.trainsWhole(ck.Config) {
 		p.DiskBytes += statesBytes(p.Modules)
 	}
 	return p, nil
+}
+
+// fewTokens tells of matrices whose inputs a calibration cannot tell apart.
+func (p Plan) fewTokens(tokens int) []string {
+	n, most := 0, 0
+	for _, m := range p.Modules {
+		if !m.Spec.Kept() && methodOf(m.Spec.Method).inputs && m.Module.Cols > tokens {
+			n, most = n+1, max(most, m.Module.Cols)
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%d matrices have more inputs, up to %d, than the calibration has tokens, %d: their inputs count for less; more or longer --samples lose less", n, most, tokens)}
 }
 
 // substitutions says where what is done differs from the letter of the recipe.

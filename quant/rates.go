@@ -61,7 +61,7 @@ func (Measuring) EventName() string { return "quantize_measuring" }
 // was measured before with the same CPU, methods, tier and threads. Without a dir
 // nothing is kept.
 func MeasureRates(ctx context.Context, eng *kernels.Engine, dir string, refresh bool, l Listener) (Rates, error) {
-	r := Rates{CPU: kernels.ThisCPU().Name, Version: methodsVersion, ISA: eng.ISA(), Threads: eng.Threads()}
+	r := Rates{CPU: kernels.ThisCPU().Name, Version: MethodsVersion, ISA: eng.ISA(), Threads: eng.Threads()}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s %d", r.CPU, r.Version, r.ISA, r.Threads))
 	path := filepath.Join(dir, "rates-"+hex.EncodeToString(sum[:8])+".json")
 	if dir != "" && !refresh {

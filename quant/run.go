@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"nibble/kernels"
@@ -51,6 +52,7 @@ func (Resumed) EventName() string { return "quantize_resumed" }
 type ModuleDone struct {
 	Module string `json:"module"`
 	Spec   string `json:"spec"`
+	Note   string `json:"note,omitempty"` // where the method could not do all it does
 	Stats
 	Restored   bool  `json:"restored,omitempty"` // an earlier run finished it
 	Done       int   `json:"done"`
@@ -97,7 +99,9 @@ type Report struct {
 	BPW          float64        `json:"bpw"`
 	Modules      []ModuleReport `json:"modules"`
 	Calibration  *Calibration   `json:"calibration,omitempty"`
-	Evaluation   any            `json:"evaluation,omitempty"` // what the caller measured
+
+	Substitutions []string `json:"substitutions,omitempty"` // those of the plan, and what only the inputs told
+	Evaluation    any      `json:"evaluation,omitempty"`    // what the caller measured
 }
 
 // Options configures Run.
@@ -296,7 +300,7 @@ func (j *job) prepare() (err error) {
 
 // fingerprint is what the result depends on.
 func (j *job) fingerprint() fingerprint {
-	f := fingerprint{Version: methodsVersion, Source: j.ck.Hash(), Recipe: j.recipe.String(), Calibration: j.calibration}
+	f := fingerprint{Version: MethodsVersion, Source: j.ck.Hash(), Recipe: j.recipe.String(), Calibration: j.calibration}
 	if j.calibration != nil {
 		f.Kernels = string(j.eng.ISA())
 	}
@@ -313,6 +317,12 @@ func (j *job) run(ctx context.Context, out sink) (Report, error) {
 		return Report{}, err
 	}
 	report.Modules, err = p.run(ctx)
+	report.Substitutions = slices.Clone(j.plan.Substitutions)
+	for i, line := range report.Modules {
+		if line.Note != j.plan.Modules[i].Note {
+			report.Substitutions = append(report.Substitutions, line.Module+": "+line.Note)
+		}
+	}
 	return report, err
 }
 

@@ -69,10 +69,11 @@ func (s *Screen) Quantize(ctx context.Context, m model.Module, spec Spec) (*kern
 	if f == nil {
 		return nil, 0, fmt.Errorf("%w: %s cannot be applied to a matrix alone", ErrRecipe, spec.Method)
 	}
-	q, _, err := f(ctx, s.p, planned, func(int) {})
+	done, err := f(ctx, s.p, planned, func(int) {})
 	if err != nil {
 		return nil, 0, err
 	}
+	q := done.Q
 	lost, err := s.output(ctx, func(dst []float32, r int) {
 		q.DequantRow(dst, r)
 		for c, w := range s.weights.Row(r) {

@@ -26,6 +26,7 @@ type sequence struct {
 
 	weighed string    // kind of the inputs in weights
 	weights []float32 // importance of the inputs of the matrices being quantized
+	silent  int       // how many of them are 0 for all tokens
 }
 
 func newSequence(base *rt.Model, c *Calibration) (*sequence, error) {
@@ -162,23 +163,34 @@ func (s *sequence) factor(ctx context.Context, m model.Module, width int) (*fact
 	return s.factors[width], nil
 }
 
+// silentNote tells of inputs that calibration knows nothing of.
+func silentNote(silent, inputs int) string {
+	switch silent {
+	case 0:
+		return ""
+	case inputs:
+		return "all inputs are 0 for the whole calibration: quantized as by " + MSE
+	}
+	return fmt.Sprintf("%d of %d inputs are 0 for the whole calibration: what they meet is quantized as by %s", silent, inputs, MSE)
+}
+
 // gptqMatrix quantizes a matrix for its inputs.
-func gptqMatrix(ctx context.Context, p *pass, m PlannedModule, step func(rows int)) (*kernels.QTensor, Stats, error) {
+func gptqMatrix(ctx context.Context, p *pass, m PlannedModule, step func(rows int)) (Quantized, error) {
 	f, err := p.seq.factor(ctx, m.Module, m.Spec.Scheme().GroupWidth(m.Module.Cols))
 	if err != nil {
-		return nil, Stats{}, err
+		return Quantized{}, err
 	}
 	w, err := p.weight(ctx, m.Module)
 	if err != nil {
-		return nil, Stats{}, err
+		return Quantized{}, err
 	}
 	q, err := gptq(ctx, p.eng, w, f, m.Spec, step)
 	if err != nil {
-		return nil, Stats{}, err
+		return Quantized{}, err
 	}
 	stats := measure(p.eng, w, q)
 	err = measureOutputs(ctx, p.eng, &stats, w, q, m.Spec, p.seq.sample)
-	return q, stats, err
+	return Quantized{q, stats, silentNote(p.seq.moments.silent(), m.Module.Cols)}, err
 }
 
 // measure compares a quantized matrix with its weights.

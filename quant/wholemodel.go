@@ -285,8 +285,10 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 		return nil, err
 	}
 	out := map[string]Quantized{}
-	for i, q := range p.quantized(rs) {
-		out[first.trained[i].Module.Name] = q
+	for i, r := range rs {
+		m := first.trained[i].Module
+		line, _ := first.line(m)
+		out[m.Name] = Quantized{r.q, measure(p.eng, r.w, r.q), line.Note}
 	}
 	return out, nil
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"nibble/model"
+	"nibble/quant"
 )
 
 // Record is what is kept of a tuning run: run.json in a directory of its own, with
@@ -193,7 +194,7 @@ func RunDir(root, model string, now time.Time) string {
 func newRecord(o Options) Record {
 	c := o.Calibration
 	return Record{ID: filepath.Base(o.RunDir), Model: o.Source.Ref, Started: time.Now(), Goal: o.Goal, Out: o.Out, Request: o.Request,
-		Fingerprint: fingerprint("run 3", o.Source.Hash(), o.Eval.Text.SHA256, o.Eval.Ctx, o.Eval.Chunks, c.SHA256, c.Seed, c.Samples, c.Length,
+		Fingerprint: fingerprint("run 3", quant.MethodsVersion, o.Source.Hash(), o.Eval.Text.SHA256, o.Eval.Ctx, o.Eval.Chunks, c.SHA256, c.Seed, c.Samples, c.Length,
 			o.Space, o.Fused, o.Goal, o.MaxBPW, o.MaxBytes, o.MinTPS, o.MaxRSS)}
 }
 

@@ -79,8 +79,12 @@ func planText(w io.Writer, ck *model.Checkpoint, r quant.Recipe, p quant.Plan) {
 	fmt.Fprintf(w, "disk            %s\n", term.Bytes(p.DiskBytes))
 	fmt.Fprintf(w, "peak memory     about %s\n", term.Bytes(p.PeakRSSBytes))
 	fmt.Fprintf(w, "time            about %s\n", term.Seconds(p.Seconds))
-	for _, s := range p.Substitutions {
-		fmt.Fprintf(w, "note            %s\n", term.CleanLine(s))
+	notesText(w, p.Substitutions)
+}
+
+func notesText(w io.Writer, notes []string) {
+	for _, n := range notes {
+		fmt.Fprintf(w, "note            %s\n", term.CleanLine(n))
 	}
 }
 
@@ -102,7 +106,8 @@ func damageText(w io.Writer, lines []quant.ModuleReport) {
 // quantizeResult adds the process's own figures to the engine's.
 type quantizeResult struct {
 	quant.Result
-	PeakRSS int64 `json:"peak_rss_bytes"`
+	PeakRSS       int64    `json:"peak_rss_bytes"`
+	Substitutions []string `json:"substitutions"`
 }
 
 // calibFlags are the flags that choose what methods calibrate with.
@@ -215,7 +220,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 			if err != nil {
 				return err
 			}
-			full := quantizeResult{res, peakRSS()}
+			full := quantizeResult{res, peakRSS(), res.Report.Substitutions}
 			a.report.result(full, func(w io.Writer) {
 				if res.Found {
 					fmt.Fprintf(w, "there already   %s, from the same command\n", term.CleanLine(res.Path))
@@ -227,11 +232,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 				if cal != nil {
 					fmt.Fprintf(w, "calibrated      %d samples of %d tokens of %s\n", cal.Samples, cal.Length, term.CleanLine(cal.Name))
 				}
-				for _, m := range res.Report.Modules {
-					if m.Note != "" {
-						fmt.Fprintf(w, "note            %s: %s\n", term.CleanLine(m.Module), m.Note)
-					}
-				}
+				notesText(w, full.Substitutions)
 				if layers {
 					damageText(w, res.Report.Modules)
 				}
