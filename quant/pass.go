@@ -263,7 +263,9 @@ func (p *pass) restore(s stage) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		p.seq.put(m, l)
+		if err := p.seq.put(m, l); err != nil {
+			return false, err
+		}
 	}
 	return true, nil
 }
@@ -408,8 +410,7 @@ func (p *pass) follow(m model.Module, q *kernels.QTensor) error {
 	if err != nil {
 		return err
 	}
-	p.seq.put(m, l)
-	return nil
+	return p.seq.put(m, l)
 }
 
 // tell reports a finished matrix.
@@ -487,7 +488,7 @@ func (p *pass) replaceWeight(m PlannedModule, w kernels.Matrix) error {
 		if err != nil {
 			return err
 		}
-		p.seq.put(m.Module, l)
+		return p.seq.put(m.Module, l)
 	}
 	return nil
 }

@@ -270,6 +270,38 @@ func TestSilentInputs(t *testing.T) {
 	}
 }
 
+// What follows a quantized embedding is calibrated with what it looks up.
+func TestQuantizedEmbeddingIsFollowed(t *testing.T) {
+	ctx := context.Background()
+	ck := open(t, "demo")
+	base := load(t, 2, ck)
+	cal := calibration(t, ck)
+	for _, method := range []string{RTN, GPTQ} {
+		plan, err := NewPlan(ck, parse(t, "w4 g32 sym gptq; embed_tokens w4 g128 sym "+method))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := newHeldSink()
+		p, err := newPass(ck, plan, base, cal, base.Engine, out, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.stage(ctx, stages(ck.Config, plan.Modules)[0]); err != nil {
+			t.Fatal(err)
+		}
+		q, states := out.matrices[model.EmbedModule], p.seq.states()
+		row := make([]float32, q.Cols)
+		for i, text := range cal.Tokens {
+			for j, token := range text {
+				q.DequantRow(row, int(token))
+				if !slices.Equal(states[i][j*q.Cols:(j+1)*q.Cols], row) {
+					t.Fatalf("%s: token %d of text %d is not what the quantized embedding says", method, j, i)
+				}
+			}
+		}
+	}
+}
+
 // Outputs are those of the float model's layer, whatever is quantized before it.
 func TestFloatOutputs(t *testing.T) {
 	ctx := context.Background()
@@ -300,7 +332,9 @@ func TestFloatOutputs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			seq.put(m, l)
+			if err := seq.put(m, l); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := want.Advance(ctx, base); err != nil {
 			t.Fatal(err)

@@ -72,13 +72,15 @@ func (s *sequence) enter(ctx context.Context, layer int) error {
 	return nil
 }
 
-// put makes a matrix part of the model that later ones follow.
-func (s *sequence) put(m model.Module, l *kernels.Linear) {
-	if m.Kind == "embed" {
-		return // the stack has embedded its texts already
-	}
+// put makes a matrix part of the model that later ones follow. With an embedding,
+// which comes before all of them, the texts are embedded anew.
+func (s *sequence) put(m model.Module, l *kernels.Linear) (err error) {
 	s.over[m.Name] = l
 	s.rewire()
+	if m.Kind == "embed" {
+		s.stack, err = s.cur.NewStack(s.stack.Texts())
+	}
+	return err
 }
 
 // putVector does the same for a norm or a bias.
