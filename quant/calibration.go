@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,8 +68,7 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 		c.Length = defaultLength
 	}
 	c.Length = min(c.Length, ck.ContextLen())
-	sum := sha256.Sum256(o.Text)
-	c.SHA256 = hex.EncodeToString(sum[:])
+	c.SHA256 = hash(o.Text)
 	text, chats, err := calibrationText(o.Text, ck.Template)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)

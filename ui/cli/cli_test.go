@@ -103,6 +103,44 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// Whoever evaluates with the text that a model was calibrated with is told, in the
+// text, in JSON and in the report.
+func TestEvalOnCalibrationText(t *testing.T) {
+	dir := t.TempDir()
+	text, int4, made := filepath.Join(dir, "some.txt"), filepath.Join(dir, "int4"), filepath.Join(dir, "report")
+	if err := os.WriteFile(text, demo.CalibText()[:8000], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const note = "the text is the calibration's as well"
+	run := func(args ...string) string {
+		t.Helper()
+		code, out, errs := nibble("", args...)
+		if code != ExitOK {
+			t.Fatalf("nibble %s: code %d\n%s%s", strings.Join(args, " "), code, out, errs)
+		}
+		return out
+	}
+	if out := run("quantize", "demo", "-o", int4, "--recipe", "q4-gptq", "--calib", text, "--samples", "1", "--length", "64"); !strings.Contains(out, "than the calibration has tokens, 64") {
+		t.Errorf("few tokens are not told of:\n%s", out)
+	}
+	if out := run("plan", "demo", "--recipe", "q4-gptq", "--samples", "1", "--length", "64", "--json"); !strings.Contains(out, "than the calibration has tokens, 64") {
+		t.Errorf("the plan does not tell of few tokens:\n%s", out)
+	}
+	base := []string{"eval", int4, "--base", "demo", "--ctx", "64", "--chunks", "2"}
+	if out := run(append(base, "--text", text)...); !strings.Contains(out, note) {
+		t.Errorf("no note in\n%s", out)
+	}
+	if out := run(append(base, "--text", text, "--json", "--report", made)...); !strings.Contains(out, note) {
+		t.Errorf("no note in\n%s", out)
+	}
+	if data, err := os.ReadFile(filepath.Join(made, "report.md")); err != nil || !strings.Contains(string(data), note) {
+		t.Errorf("no note in the report (%v)", err)
+	}
+	if out := run(base...); strings.Contains(out, "calibration's") {
+		t.Errorf("a note about another text:\n%s", out)
+	}
+}
+
 // Every command's result, as text and as JSON.
 func TestCommands(t *testing.T) {
 	int4 := filepath.Join(t.TempDir(), "int4")

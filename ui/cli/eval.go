@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -158,12 +159,18 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f ev
 	if err != nil {
 		return err
 	}
+	made, unknown := quant.ReadReport(ref)
+	if unknown == nil && made.Calibration != nil {
+		if note := made.Calibration.SeenNote(o.Text.Data); note != "" {
+			res.Notes = append(slices.Clone(res.Notes), note)
+		}
+	}
 	for i, t := range res.WorstTokens {
 		res.WorstTokens[i] = t.Clean(term.Clean)
 	}
 	if dir != "" {
 		ro := report.Options{Subject: report.SubjectOf(l.ck), Base: b.ck, Running: l.m, Reference: reference, Result: res, Goal: goal, Version: version(), Clean: term.Clean}
-		if made, err := quant.ReadReport(ref); err == nil {
+		if unknown == nil {
 			ro.Quantized = &made
 		}
 		r, err := report.Run(ctx, ro, listen)

@@ -143,6 +143,9 @@ func (a *app) tune(ctx context.Context, r tuneRequest, resume bool) error {
 		return err
 	}
 	a.remarkCalibration(o.Calibration)
+	if note := o.Calibration.SeenNote(o.Eval.Text.Data); note != "" {
+		fmt.Fprintf(a.err, "note: %s\n", term.CleanLine(note))
+	}
 	o.Source, o.Base, o.CacheDir = l.ck, l.m, cacheDir()
 	for _, path := range []*string{&r.Out, &r.Text, &r.Calib.Path} {
 		if *path != "" {
