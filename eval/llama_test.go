@@ -47,6 +47,9 @@ func TestLlamaPerplexity(t *testing.T) {
 		{filepath.Join(data, "models/stories260K"), "w4 g32 sym mse; *.down_proj keep", wiki, 128, 24},
 		{filepath.Join(data, "models/medium"), "w4 g64 sym mse", stories, 512, 12},
 		{filepath.Join(data, "models/medium"), "w4 g64 sym mse", wiki, 256, 12},
+		// Other norms, and other weights where the recipe keeps some: all of it is exported.
+		{"demo", "w4 g32 sym awq; embed_tokens w4 g32 sym gptq", demoText, 512, 24},
+		{"demo", "w4 channel sym awq; *.q_proj keep", demoText, 256, 24},
 	} {
 		t.Run(fmt.Sprintf("%s %s %s %d", filepath.Base(c.model), c.recipe, filepath.Base(c.text), c.ctx), func(t *testing.T) {
 			if _, err := os.Stat(c.text); err != nil {
