@@ -16,6 +16,9 @@ const seenBlock = 128
 // seenShare is the share of a text from which on it is worth a note.
 const seenShare = 0.01
 
+// seenMost is the largest file that is read again.
+const seenMost = 64 << 20
+
 // SeenNote says that a text to evaluate with is, or overlaps, the one that a model
 // was calibrated with: a method fits its errors to that, and looks better on it
 // than it is. It is "" where nothing of the kind is known: the calibration's text is
@@ -30,12 +33,16 @@ func (c *Calibration) SeenNote(text []byte) string {
 	return ""
 }
 
-// text returns the text again, nil if it is gone or has changed.
+// text returns the text again, nil if it is gone, has changed or is very long.
 func (c *Calibration) text() []byte {
 	for _, t := range [][]byte{demo.CalibText(), generalText()} {
 		if c.SHA256 == hash(t) {
 			return t
 		}
+	}
+	// The name comes from a model's directory and may be of anything.
+	if i, err := os.Stat(c.Name); err != nil || !i.Mode().IsRegular() || i.Size() > seenMost {
+		return nil
 	}
 	if t, err := os.ReadFile(c.Name); err == nil && c.SHA256 == hash(t) {
 		return t

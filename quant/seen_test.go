@@ -35,6 +35,7 @@ func TestSeenNote(t *testing.T) {
 		{"another", Calibration{Name: file, SHA256: hash(stories[:50000])}, other, ""},
 		{"another than the built-in one", Calibration{Name: "built-in stories", SHA256: hash(stories)}, other, ""},
 		{"half of one that changed", Calibration{Name: file, SHA256: hash(stories)[:1] + strings.Repeat("0", 63)}, half, ""},
+		{"what is no file", Calibration{Name: os.DevNull, SHA256: hash(nil)}, half, ""},
 		{"nothing", Calibration{Name: file, SHA256: hash(stories[:50000])}, nil, ""},
 	} {
 		if got := c.cal.SeenNote(c.text); got != c.says && (c.says == "" || !strings.Contains(got, c.says)) {
