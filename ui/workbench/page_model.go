@@ -180,15 +180,21 @@ func (p *modelPage) table(w, h int) []string {
 	for _, mod := range modules {
 		rows = append(rows, moduleRow(mod, done[mod.Name], m.dtype, mod.Name == m.working, worst, w))
 	}
-	head := fmt.Sprintf(" %-16s %13s %-28s %8s %8s  %s", "matrix", "shape", "stored as", "rounded", "lost", order)
+	head := fmt.Sprintf(" %-16s %13s %-28s %8s %8s", "matrix", "shape", "stored as", "rounded", "lost")
 	if w < shortTable {
-		head = fmt.Sprintf(" %-14s %-20s %7s %7s  %s", "matrix", "stored as", "rounded", "lost", order)
+		head = fmt.Sprintf(" %-14s %-20s %7s %7s", "matrix", "stored as", "rounded", "lost")
+	}
+	if w >= barless { // there are bars
+		head += "  " + order
 	}
 	return p.list.view(p.a.th, head, rows, w, h)
 }
 
-// shortTable is the width below which the table leaves out what it can.
-const shortTable = 82
+// The widths below which the table leaves out the shapes, and the bars, too.
+const (
+	shortTable = 82
+	barless    = 62
+)
 
 // moduleRow is a matrix's line; worst is the largest damage, which has the longest
 // bar.
@@ -209,6 +215,9 @@ func moduleRow(m model.Module, r quant.ModuleReport, dtype string, working bool,
 		if worst > 0 && !math.IsNaN(r.Damage()) {
 			bar = strings.Repeat("█", int(10*r.Damage()/worst+0.5))
 		}
+	}
+	if w < barless {
+		bar = ""
 	}
 	if w < shortTable {
 		return fmt.Sprintf(" %-14s %s %7s %7s  %s", name, chart.Fit([]string{stored}, 20, 1)[0], rounded, lost, bar)
