@@ -195,7 +195,7 @@ func TestDamageFirst(t *testing.T) {
 	a, _ := testApp("loaded")
 	a.Update(tea.WindowSizeMsg{Width: 200, Height: 60})
 	p := a.pages[0].(*modelPage)
-	a.s.model.recipe = "w4 g32 sym gptq"
+	a.s.model.report.SizeBytes = 1 // there is a report
 	modules := a.s.model.modules
 	for i, m := range modules {
 		r := quant.ModuleReport{Module: m.Name, Spec: "w4 g32 sym gptq", Stats: quant.Stats{RelErr: 0.01 * float64(i+1)}}
@@ -230,6 +230,24 @@ func TestLowScreens(t *testing.T) {
 		if view := ansi.Strip(a.View()); !strings.Contains(view, c.want) {
 			t.Errorf("%s: %q is not on the screen:\n%s", c.screen, c.want, view)
 		}
+	}
+}
+
+// A model that is quantized already is shown as it is stored, with what its report
+// tells.
+func TestQuantizedModel(t *testing.T) {
+	a, _ := testApp("loaded")
+	m := &a.s.model
+	m.quantized, m.stored = true, map[string]string{m.modules[1].Name: "w4 g64 sym"}
+	a.Update(tea.WindowSizeMsg{Width: 200, Height: 60})
+	if view := ansi.Strip(a.View()); !strings.Contains(view, "w4 g64 sym") || !strings.Contains(view, "○ not open") {
+		t.Errorf("without a report:\n%s", view)
+	}
+	m.report = quant.Report{Recipe: quant.DefaultRecipe(), SizeBytes: 5000, Modules: []quant.ModuleReport{{Module: m.modules[3].Name, Spec: hostile, Stats: quant.Stats{RelErr: 0.25}}}}
+	view := a.View()
+	checkScreen(t, "with a report", view, 200, 60)
+	if view := ansi.Strip(view); !strings.Contains(view, "25.00 %  ██████████") || !strings.Contains(view, "w4 g32 sym mse") {
+		t.Errorf("with a report:\n%s", view)
 	}
 }
 

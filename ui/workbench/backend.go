@@ -127,6 +127,10 @@ func (b *backend) doLoad(ctx context.Context) error {
 	}
 	m := modelState{ref: b.o.Model, loaded: true, config: ck.Config, name: term.CleanLine(ck.Name), params: ck.Params(), bytes: ck.Bytes(),
 		dtype: ck.DType(), tokenizer: "none", template: ck.Template != nil, quantized: ck.Quantized, modules: ck.Config.Modules()}
+	m.stored = storage(ck)
+	if ck.Quantized {
+		m.report, _ = quant.ReadReport(b.o.Model) // which others' models do not have
+	}
 	if ck.Tokenizer != nil {
 		m.tokenizer = ck.Tokenizer.Kind()
 	} else if ck.TokenizerErr != nil {
@@ -146,6 +150,19 @@ func (b *backend) doLoad(ctx context.Context) error {
 	// The kernels page has something to show before anything is quantized: the
 	// shapes of this model at the default recipe.
 	return b.selectShapes(ctx, b.plannedShapes(), false)
+}
+
+// storage tells how a checkpoint holds the matrices, by name.
+func storage(ck *model.Checkpoint) map[string]string {
+	out := map[string]string{}
+	for _, m := range ck.Config.Modules() {
+		if scheme, ok := ck.Scheme(m); ok {
+			out[m.Name] = scheme.String()
+		} else {
+			out[m.Name], _, _ = ck.Stored(m.Name + ".weight")
+		}
+	}
+	return out
 }
 
 // plannedShapes lists the products the model would run under the default recipe.

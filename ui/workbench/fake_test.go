@@ -171,6 +171,7 @@ func quantized(s *state) {
 		m.report.Modules = append(m.report.Modules, quant.ModuleReport{Module: mod.Name, Spec: m.recipe, Stats: quant.Stats{RelErr: 0.08, OutErr: 0.03 + 0.004*float64(i*3%7), OutErrRTN: 0.09}})
 	}
 	m.report.SizeBytes, m.report.BPW = 655_123, 4.245
+	m.report.Recipe.Default = quant.Spec{Bits: 4, Group: 32, Sym: true, Method: quant.AutoRound}
 	m.report.Calibration = &quant.Calibration{Name: "my " + hostile, Samples: 32, Length: 512, Notes: []string{"little text " + hostile}}
 	m.results = []evaluation{{what: m.recipe, Result: eval.Result{PPL: 5.07, PPLSE: 0.04, Tokens: 9000, Ctx: 256}}}
 	s.say("INT4 model ready")
@@ -251,7 +252,7 @@ func tuned(s *state) {
 			Why: fmt.Sprintf("adds %.2g to the KL divergence for %d bytes; w4 g64 sym gptq would save 1200 bytes and add 0.0021, 43 %% of what these bytes would save elsewhere; nothing offered is more accurate", 0.0001*float64(i), 20_000+i)})
 	}
 	s.tune.result = &tune.Result{BasePPL: 5.03, Trials: s.tune.trials, Front: s.tune.front, Best: s.tune.best, Goal: 0.01, Reached: true, StoppedBy: "done", Seconds: 79, Path: "/models/" + hostile}
-	s.model.recipe = "w4 g32 sym mse"
+	s.model.recipe, s.model.report = "w4 g32 sym mse", quant.Report{Recipe: quant.DefaultRecipe(), SizeBytes: 707_000, BPW: 4.62}
 	s.model.results = []evaluation{{what: "INT4", Result: eval.Result{PPL: 5.07, PPLSE: 0.04, Tokens: 9000, Ctx: 256}}}
 	s.say("goal reached: 707 kB at +0.82 %")
 }

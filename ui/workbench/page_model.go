@@ -84,8 +84,8 @@ func (p *modelPage) about() []string {
 	for _, n := range m.notes {
 		lines = append(lines, line("note", "%s", n))
 	}
-	if m.recipe != "" {
-		lines = append(lines, line("recipe", "%s", th.accent.Render(m.recipe)), line("INT4 model", "%s, %.3f bits per weight", term.Bytes(m.report.SizeBytes), m.report.BPW))
+	if m.report.SizeBytes > 0 {
+		lines = append(lines, line("recipe", "%s", th.accent.Render(term.CleanLine(m.report.Recipe.Default.String()))), line("INT4 model", "%s, %.3f bits per weight", term.Bytes(m.report.SizeBytes), m.report.BPW))
 	}
 	if c := m.report.Calibration; c != nil {
 		lines = append(lines, line("calibrated", "%d x %d tokens of %s", c.Samples, c.Length, term.CleanLine(c.Name)))
@@ -171,14 +171,14 @@ func (p *modelPage) table(w, h int) []string {
 		p.followed = p.list.at
 	}
 	p.follows = at >= 0
-	if m.recipe != "" && m.working == "" && !p.inOrder {
+	if m.report.SizeBytes > 0 && m.working == "" && !p.inOrder {
 		order = "worst first"
 		modules = slices.Clone(modules)
 		slices.SortStableFunc(modules, func(a, b model.Module) int { return cmp.Compare(done[b.Name].Damage(), done[a.Name].Damage()) })
 	}
 	rows := make([]string, 0, len(modules))
 	for _, mod := range modules {
-		rows = append(rows, moduleRow(mod, done[mod.Name], m.dtype, mod.Name == m.working, worst, w))
+		rows = append(rows, moduleRow(mod, done[mod.Name], cmp.Or(m.stored[mod.Name], m.dtype), mod.Name == m.working, worst, w))
 	}
 	head := fmt.Sprintf(" %-16s %13s %-28s %8s %8s", "matrix", "shape", "stored as", "rounded", "lost")
 	if w < shortTable {
@@ -196,19 +196,19 @@ const (
 	barless    = 62
 )
 
-// moduleRow is a matrix's line; worst is the largest damage, which has the longest
-// bar.
-func moduleRow(m model.Module, r quant.ModuleReport, dtype string, working bool, worst float64, w int) string {
+// moduleRow is a matrix's line; before is how the checkpoint holds it, worst the
+// largest damage, which has the longest bar.
+func moduleRow(m model.Module, r quant.ModuleReport, before string, working bool, worst float64, w int) string {
 	name := m.Kind
 	if m.Layer >= 0 {
 		name = fmt.Sprintf("layer %d %s", m.Layer, m.Kind)
 	}
-	stored, lost, rounded, bar := dtype, "", "", ""
+	stored, lost, rounded, bar := before, "", "", ""
 	switch {
 	case working:
 		stored, lost = "in work", "●"
 	case r.Spec != "" && r.Spec != quant.Keep.String():
-		stored, lost = r.Spec, fmt.Sprintf("%.2f %%", 100*r.Damage())
+		stored, lost = term.CleanLine(r.Spec), fmt.Sprintf("%.2f %%", 100*r.Damage())
 		if r.OutErrRTN > 0 {
 			rounded = fmt.Sprintf("%.2f %%", 100*r.OutErrRTN)
 		}

@@ -25,7 +25,9 @@ func (a *app) stages() []stage {
 	done := func(name, text string) stage { return stage{name: name, state: "✓ " + text, done: true} }
 
 	base := waiting("FP32 model")
-	if s.model.loaded {
+	if s.model.quantized {
+		base.state = "○ not open"
+	} else if s.model.loaded {
 		base = done("FP32 model", term.Bytes(s.model.bytes))
 	} else if s.job.name == "loading" {
 		base = running("FP32 model")

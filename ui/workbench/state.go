@@ -55,6 +55,7 @@ type modelState struct {
 	template  bool
 	quantized bool // the checkpoint itself is
 	modules   []model.Module
+	stored    map[string]string // how the checkpoint holds them, by name
 	notes     []string
 
 	recipe  string // of the INT4 model in use, "" if none
