@@ -222,9 +222,11 @@ func TestInexactMinimums(t *testing.T) {
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "layers.3.mlp.up_proj") || !strings.Contains(err.Error(), "1 of") {
 		t.Errorf("auto: %v", err)
 	}
-	res, _ := runTo(t, ck, "q4_1")
-	if res.Exact || res.MaxAbsDiff == 0 || res.WorstName != "model.layers.3.mlp.up_proj.weight" {
-		t.Errorf("q4_1: exact %v, %g in %q", res.Exact, res.MaxAbsDiff, res.WorstName)
+	for _, typ := range []string{"q4_1", Rounded} {
+		res, _ := runTo(t, ck, typ)
+		if res.Exact || res.MaxAbsDiff == 0 || res.WorstName != "model.layers.3.mlp.up_proj.weight" {
+			t.Errorf("%s: exact %v, %g in %q", typ, res.Exact, res.MaxAbsDiff, res.WorstName)
+		}
 	}
 	if res, _ := runTo(t, ck, "q8_0"); !res.Exact {
 		t.Errorf("q8_0: differs by %g", res.MaxAbsDiff)
@@ -255,6 +257,10 @@ func TestMixedRecipe(t *testing.T) {
 	}
 	if err := w.Commit(); err != nil {
 		t.Fatal(err)
+	}
+	_, f := runTo(t, open(t, dir), Rounded)
+	if ten, _ := values(t, f, "blk.0.ffn_up.weight"); ten.Type != gguf.Q4_0 {
+		t.Errorf("rounded: symmetric codes are %s", ten.Type)
 	}
 	res, f := runTo(t, open(t, dir), "q4_1")
 	for name, want := range map[string]gguf.Type{"token_embd": gguf.Q4_1, "blk.0.ffn_up": gguf.Q4_1, "blk.1.ffn_down": gguf.Q8_0, "blk.0.attn_q": gguf.BF16} {

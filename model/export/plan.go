@@ -22,11 +22,14 @@ var ErrExists = errors.New("the output file exists already")
 // Auto keeps every matrix in the type that holds it exactly.
 const Auto = "auto"
 
-// typeNames are the values of Options.Type, besides Auto.
+// Rounded is Auto, with the minimums of Q4_1 rounded to F16 where they must be.
+const Rounded = "rounded"
+
+// typeNames are the values of Options.Type, besides Auto and Rounded.
 var typeNames = map[string]gguf.Type{"f32": gguf.F32, "f16": gguf.F16, "q8_0": gguf.Q8_0, "q4_0": gguf.Q4_0, "q4_1": gguf.Q4_1}
 
 // Types lists the values of Options.Type.
-func Types() []string { return []string{Auto, "f32", "f16", "q8_0", "q4_0", "q4_1"} }
+func Types() []string { return []string{Auto, Rounded, "f32", "f16", "q8_0", "q4_0", "q4_1"} }
 
 // Plan is everything about an export that is known before any work.
 type Plan struct {
@@ -59,7 +62,7 @@ type source struct {
 // NewPlan works out the file and refuses what GGUF cannot hold. It reads the
 // scales and zero points of quantized matrices and no other weights.
 func NewPlan(ck *model.Checkpoint, typ string) (*Plan, error) {
-	if _, ok := typeNames[typ]; !ok && typ != Auto {
+	if !slices.Contains(Types(), typ) {
 		return nil, fmt.Errorf("%s: %w: there is no type %q", ck.Ref, ErrRefused, typ)
 	}
 	p := &Plan{Notes: []string{}}
@@ -206,9 +209,9 @@ func matrixType(m model.Module, w model.Weight, typ string) (gguf.Type, error) {
 	if err := gguf.CheckScheme(w.Q.Scheme, w.Q.Cols, want); err != nil {
 		return 0, fmt.Errorf("%s: %w; keep this matrix as stored in the recipe, or choose --type f32", m.Name, err)
 	}
-	if want == gguf.Q4_1 && !given {
+	if want == gguf.Q4_1 && typ == Auto {
 		if n := inexactMins(w.Q); n > 0 {
-			return 0, fmt.Errorf("%s: the minimums of %d of its %d groups have no exact F16 value, so that Q4_1 would move their weights by up to 0.8 %% of a step: --type q4_1 accepts that and reports the difference, --type q8_0 is exact and larger",
+			return 0, fmt.Errorf("%s: the minimums of %d of its %d groups have no exact F16 value, so that Q4_1 would move their weights by up to 0.8 %% of a step: --type rounded accepts that and reports the difference, --type q8_0 is exact and larger",
 				m.Name, n, len(w.Q.Scales))
 		}
 	}
