@@ -75,7 +75,7 @@ func (a *app) stages() []stage {
 	case s.chat.busy:
 		talk = stage{name: "chat", state: "● answering", running: true}
 	case len(s.chat.turns) > 0:
-		talk = done("chat", fmt.Sprintf("%d turns", len(s.chat.turns)))
+		talk = done("chat", counted(len(s.chat.turns), "turn"))
 	case s.model.loaded:
 		talk.state = "○ ready"
 	}
@@ -109,4 +109,12 @@ func (a *app) ribbon() []string {
 		states.WriteString(text)
 	}
 	return []string{names.String(), states.String()}
+}
+
+// counted is a number of things: "1 turn", "2 turns".
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
