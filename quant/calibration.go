@@ -13,6 +13,7 @@ import (
 
 	"nibble/model"
 	"nibble/model/chat"
+	"nibble/model/demo"
 	"nibble/model/tokenizer"
 )
 
@@ -68,7 +69,7 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 		c.Length = defaultLength
 	}
 	c.Length = min(c.Length, ck.ContextLen())
-	c.SHA256 = hash(o.Text)
+	c.SHA256 = demo.SHA256(o.Text)
 	text, chats, err := calibrationText(o.Text, ck.Template)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)

@@ -62,9 +62,10 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 		o.Rates = typicalRates(kernels.ThisCPU().Cores)
 	}
 	p.Seconds = startSeconds + float64(ck.Bytes())/o.Rates.Hash + float64(layout.Size)/o.Rates.Write
+	whole := r.trainsWhole(ck.Config)
 	for _, m := range modules {
 		pm := PlannedModule{Module: m, Bytes: layout.ModuleBytes(m.Name)}
-		pm.Spec, pm.Note = r.planned(m, r.trainsWhole(ck.Config))
+		pm.Spec, pm.Note = r.planned(m, whole)
 		p.Modules = append(p.Modules, pm)
 		if pm.Spec.Kept() {
 			continue
@@ -92,7 +93,7 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 		p.Substitutions = append(p.Substitutions, p.fewTokens(memory.samples*memory.length)...)
 	}
 	p.PeakRSSBytes = memory.bytes(ck.Tokenizer != nil)
-	if r.trainsWhole(ck.Config) {
+	if whole {
 		p.DiskBytes += statesBytes(p.Modules)
 	}
 	return p, nil
@@ -116,6 +117,7 @@ func (p Plan) fewTokens(tokens int) []string {
 func (r Recipe) substitutions(c model.Config) []string {
 	notes := []string{}
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	whole := r.trainsWhole(c)
 	for _, m := range c.Modules() {
 		spec := r.For(m)
 		named := slices.ContainsFunc(r.Rules, func(rule Rule) bool { return rule.matches(m.Name) })
@@ -125,14 +127,14 @@ func (r Recipe) substitutions(c model.Config) []string {
 			}
 			continue
 		}
-		if _, note := r.planned(m, r.trainsWhole(c)); note != "" {
+		if _, note := r.planned(m, whole); note != "" {
 			add("%s: %s", m.Name, note)
 		}
 		if width := spec.Scheme().GroupWidth(m.Cols); m.Cols%width != 0 {
 			add("%s: %d columns are no multiple of %d: the last group of a row has %d", m.Name, m.Cols, width, m.Cols%width)
 		}
 	}
-	if r.asksWhole(c) && !r.trainsWhole(c) {
+	if r.asksWhole(c) && !whole {
 		notes = append(notes, wholeNote)
 	}
 	if c.TieEmbeddings {

@@ -116,7 +116,7 @@ func (r Recipe) For(m model.Module) Spec {
 
 func (r Rule) matches(name string) bool {
 	if !strings.Contains(r.Match, ".") {
-		name = name[strings.LastIndex(name, ".")+1:]
+		name = lastPart(name)
 	}
 	ok, err := path.Match(r.Match, name)
 	return ok && err == nil
@@ -159,8 +159,9 @@ func (r Recipe) CheckFor(c model.Config) error {
 
 // Calibrated reports whether a matrix of the model needs a calibration.
 func (r Recipe) Calibrated(c model.Config) bool {
+	whole := r.trainsWhole(c)
 	return slices.ContainsFunc(c.Modules(), func(m model.Module) bool {
-		s, _ := r.planned(m, r.trainsWhole(c))
+		s, _ := r.planned(m, whole)
 		return !s.Kept() && methodOf(s.Method).inputs
 	})
 }

@@ -1,8 +1,6 @@
 package quant
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
 
@@ -24,7 +22,7 @@ const seenMost = 64 << 20
 // than it is. It is "" where nothing of the kind is known: the calibration's text is
 // compared if it is built in or still where it was, and by its hash otherwise.
 func (c *Calibration) SeenNote(text []byte) string {
-	if c.SHA256 == hash(text) {
+	if c.SHA256 == demo.SHA256(text) {
 		return "the text is the calibration's as well: other text says what is really lost"
 	}
 	if share := seen(text, c.text()); share >= seenShare {
@@ -36,7 +34,7 @@ func (c *Calibration) SeenNote(text []byte) string {
 // text returns the text again, nil if it is gone, has changed or is very long.
 func (c *Calibration) text() []byte {
 	for _, t := range [][]byte{demo.CalibText(), generalText()} {
-		if c.SHA256 == hash(t) {
+		if c.SHA256 == demo.SHA256(t) {
 			return t
 		}
 	}
@@ -44,15 +42,10 @@ func (c *Calibration) text() []byte {
 	if i, err := os.Stat(c.Name); err != nil || !i.Mode().IsRegular() || i.Size() > seenMost {
 		return nil
 	}
-	if t, err := os.ReadFile(c.Name); err == nil && c.SHA256 == hash(t) {
+	if t, err := os.ReadFile(c.Name); err == nil && c.SHA256 == demo.SHA256(t) {
 		return t
 	}
 	return nil
-}
-
-func hash(text []byte) string {
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
 }
 
 // seen returns the share of a text whose pieces stand in another, wherever. Of JSON

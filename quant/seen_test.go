@@ -27,16 +27,16 @@ func TestSeenNote(t *testing.T) {
 		text []byte
 		says string
 	}{
-		{"the same", Calibration{Name: "gone.txt", SHA256: hash(stories[:50000])}, stories[:50000], "is the calibration's"},
-		{"a part of a built-in one", Calibration{Name: "built-in stories", SHA256: hash(stories)}, stories[3000:9000], "100 %"},
-		{"a part of the general one", Calibration{Name: "built-in general text", SHA256: hash(generalText())}, generalText()[100:9000], "100 %"},
-		{"half", Calibration{Name: file, SHA256: hash(stories[:50000])}, half, "50 %"},
-		{"as JSON lines", Calibration{Name: file, SHA256: hash(stories[:50000])}, append(line, '\n'), "100 %"},
-		{"another", Calibration{Name: file, SHA256: hash(stories[:50000])}, other, ""},
-		{"another than the built-in one", Calibration{Name: "built-in stories", SHA256: hash(stories)}, other, ""},
-		{"half of one that changed", Calibration{Name: file, SHA256: hash(stories)[:1] + strings.Repeat("0", 63)}, half, ""},
-		{"what is no file", Calibration{Name: os.DevNull, SHA256: hash(nil)}, half, ""},
-		{"nothing", Calibration{Name: file, SHA256: hash(stories[:50000])}, nil, ""},
+		{"the same", Calibration{Name: "gone.txt", SHA256: demo.SHA256(stories[:50000])}, stories[:50000], "is the calibration's"},
+		{"a part of a built-in one", Calibration{Name: "built-in stories", SHA256: demo.SHA256(stories)}, stories[3000:9000], "100 %"},
+		{"a part of the general one", Calibration{Name: "built-in general text", SHA256: demo.SHA256(generalText())}, generalText()[100:9000], "100 %"},
+		{"half", Calibration{Name: file, SHA256: demo.SHA256(stories[:50000])}, half, "50 %"},
+		{"as JSON lines", Calibration{Name: file, SHA256: demo.SHA256(stories[:50000])}, append(line, '\n'), "100 %"},
+		{"another", Calibration{Name: file, SHA256: demo.SHA256(stories[:50000])}, other, ""},
+		{"another than the built-in one", Calibration{Name: "built-in stories", SHA256: demo.SHA256(stories)}, other, ""},
+		{"half of one that changed", Calibration{Name: file, SHA256: demo.SHA256(stories)[:1] + strings.Repeat("0", 63)}, half, ""},
+		{"what is no file", Calibration{Name: os.DevNull, SHA256: demo.SHA256(nil)}, half, ""},
+		{"nothing", Calibration{Name: file, SHA256: demo.SHA256(stories[:50000])}, nil, ""},
 	} {
 		if got := c.cal.SeenNote(c.text); got != c.says && (c.says == "" || !strings.Contains(got, c.says)) {
 			t.Errorf("%s: %q, want %q", c.what, got, c.says)
