@@ -246,17 +246,21 @@ func (a *adviser) measure(ctx context.Context, modules []model.Module) (Advice, 
 	if err != nil {
 		return Advice{}, err
 	}
-	m := a.running.With(over)
-	stack, err := a.o.Reference.Stack(m, a.windows)
-	if err != nil {
-		return Advice{}, err
-	}
-	kld, err := a.o.Reference.Divergence(ctx, m, stack, a.windows)
+	kld, err := a.divergence(ctx, a.running.With(over))
 	if err != nil {
 		return Advice{}, err
 	}
 	return Advice{Recipe: r.String(), SizeBytes: plan.SizeBytes, BPW: plan.BPW, BPWChange: plan.BPW - was.BPW, KLD: kld, KLDBefore: a.damage.KLD,
 		Loss: (a.o.Result.PPLRatio - 1) * kld / a.damage.KLD}, nil
+}
+
+// divergence measures a model on the windows of the damage.
+func (a *adviser) divergence(ctx context.Context, m *rt.Model) (float64, error) {
+	stack, err := a.o.Reference.Stack(m, a.windows)
+	if err != nil {
+		return 0, err
+	}
+	return a.o.Reference.Divergence(ctx, m, stack, a.windows)
 }
 
 // store stores a matrix with more bits. Each round of advice takes those of the

@@ -83,11 +83,7 @@ func (a *adviser) method(ctx context.Context) (*Advice, error) {
 	if err != nil {
 		return nil, err
 	}
-	stack, err := a.o.Reference.Stack(m, a.windows)
-	if err != nil {
-		return nil, err
-	}
-	if adv.KLD, err = a.o.Reference.Divergence(ctx, m, stack, a.windows); err != nil || adv.KLD >= a.damage.KLD {
+	if adv.KLD, err = a.divergence(ctx, m); err != nil || adv.KLD >= a.damage.KLD {
 		return nil, err
 	}
 	adv.Loss = a.loss() * adv.KLD / a.damage.KLD
