@@ -29,8 +29,9 @@ file is read back and compared with the source value by value before it takes it
 
 --type auto keeps every matrix exactly: floats as stored, symmetric INT4 as Q4_0, INT4 with
 zero points as Q4_1 where that is exact, symmetric INT8 as Q8_0; what GGUF cannot hold is
-refused. rounded is auto, with the minimums of Q4_1 rounded to F16 where they must be. q4_0, q4_1 and q8_0 choose the type of matrices with 4-bit codes, which only q8_0
-holds whatever their zero points; f16 and f32 turn all matrices into floats.`,
+refused. rounded is auto, with the minimums of Q4_1 rounded to F16 where they must be.
+q4_0, q4_1 and q8_0 choose the type of matrices with 4-bit codes, which only q8_0 holds
+whatever their zero points; f16 and f32 turn all matrices into floats.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case out == "":

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
-	"github.com/charmbracelet/x/ansi"
 
 	"nibble/ui/chart"
 	"nibble/ui/term"
@@ -109,11 +108,7 @@ const formLabel = 13
 func (f *form) view(th theme, w int) []string {
 	var lines []string
 	for i, x := range f.fields {
-		value, mark := term.CleanLine(x.value), " "
-		room := w - formLabel - 4
-		if over := ansi.StringWidth(value) - room; over > 0 { // keep the end in sight
-			value = "…" + ansi.TruncateLeft(value, over+1, "")
-		}
+		value, mark := ending(term.CleanLine(x.value), w-formLabel-4), " " // what is typed stays in sight
 		switch {
 		case i == f.at && f.open:
 			mark, value = "▸", th.accent.Render(value+"▏")

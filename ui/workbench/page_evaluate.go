@@ -214,6 +214,14 @@ func wrapped(text string, w, n int) []string {
 	return lines
 }
 
+// ending is text of w columns at most: its end, if that is not all.
+func ending(text string, w int) string {
+	if n, w := ansi.StringWidth(text), max(0, w); n > w {
+		return "…" + ansi.TruncateLeft(text, n-w+1, "")
+	}
+	return text
+}
+
 // draw shows a part: its table, and below it what belongs to the selected row.
 func (p *evaluatePage) draw(i, w, h int) []string {
 	part, th := p.parts[i], p.a.th
@@ -295,12 +303,7 @@ func (p *evaluatePage) tokens(w int) (string, []string) {
 	var rows []string
 	for _, t := range p.a.s.eval.result.WorstTokens {
 		token := "▸" + term.OneLine(t.Token.Text)
-		room := max(0, w-11-ansi.StringWidth(token))
-		context := term.OneLine(t.Context)
-		if n := ansi.StringWidth(context); n > room {
-			context = "…" + ansi.TruncateLeft(context, n-room+1, "")
-		}
-		rows = append(rows, fmt.Sprintf(" %8.4f %s%s", t.KLD, context, token))
+		rows = append(rows, fmt.Sprintf(" %8.4f %s%s", t.KLD, ending(term.OneLine(t.Context), w-11-ansi.StringWidth(token)), token))
 	}
 	return fmt.Sprintf(" %8s %s", "KLD", "the text before ▸ the token"), rows
 }
@@ -330,11 +333,7 @@ func (p *evaluatePage) prompts(w int) (string, []string) {
 		if c.Part != nil {
 			same = fmt.Sprintf("%d tokens", c.SameTokens)
 		}
-		prompt := term.OneLine(c.Prompt)
-		if n, room := ansi.StringWidth(prompt), max(0, w-18); n > room {
-			prompt = "…" + ansi.TruncateLeft(prompt, n-room+1, "")
-		}
-		rows = append(rows, fmt.Sprintf(" %-15s %s", same, prompt))
+		rows = append(rows, fmt.Sprintf(" %-15s %s", same, ending(term.OneLine(c.Prompt), w-18)))
 	}
 	return fmt.Sprintf(" %-15s %s", "alike for", "after"), rows
 }
