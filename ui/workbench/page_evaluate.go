@@ -2,6 +2,7 @@ package workbench
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -29,6 +30,7 @@ type evaluatePage struct {
 type evalPart struct {
 	name   string
 	list   list
+	size   func() int // rows, 0 if there is nothing to show
 	table  func(w int) (head string, rows []string)
 	detail func(at, w int) []string
 }
@@ -36,10 +38,10 @@ type evalPart struct {
 func newEvaluatePage(a *app) *evaluatePage {
 	p := &evaluatePage{a: a, form: newEvalForm()}
 	p.parts = []*evalPart{
-		{name: "worst parts", table: p.damage, detail: p.matrices},
-		{name: "worst tokens", table: p.tokens, detail: p.guesses},
-		{name: "continuations", table: p.prompts, detail: p.answers},
-		{name: "questions", table: p.tasks, detail: func(int, int) []string { return nil }},
+		{name: "worst parts", size: func() int { return len(p.damages().Parts) }, table: p.damage, detail: p.matrices},
+		{name: "worst tokens", size: func() int { return len(p.worstTokens()) }, table: p.tokens, detail: p.guesses},
+		{name: "continuations", size: func() int { return len(p.continuations()) }, table: p.prompts, detail: p.answers},
+		{name: "questions", size: func() int { return len(p.results()) }, table: p.tasks, detail: func(int, int) []string { return nil }},
 	}
 	return p
 }
@@ -68,26 +70,15 @@ func (p *evaluatePage) bindings() []binding {
 	}, p.parts[p.at].list.bindings()...)
 }
 
-// rows is how much a part has to show.
-func (p *evaluatePage) rows(i int) int {
-	_, rows := p.parts[i].table(80)
-	return len(rows)
-}
-
 // measured reports whether there is anything to show.
 func (p *evaluatePage) measured() bool {
-	for i := range p.parts {
-		if p.rows(i) > 0 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.parts, func(part *evalPart) bool { return part.size() > 0 })
 }
 
 // turn goes to the next part that has something to show.
 func (p *evaluatePage) turn() {
 	for range p.parts {
-		if p.at = (p.at + 1) % len(p.parts); p.rows(p.at) > 0 {
+		if p.at = (p.at + 1) % len(p.parts); p.parts[p.at].size() > 0 {
 			return
 		}
 	}
@@ -128,17 +119,17 @@ func (p *evaluatePage) view(w, h int) []string {
 	switch {
 	case !p.measured():
 		return append(lines, chart.Fit(nil, w, h)...)
-	case w >= 120 && h >= 24 && p.rows(0) > 0:
+	case w >= 120 && h >= 24 && p.parts[0].size() > 0:
 		// All parts: the first on the left with the questions, the others on the right.
 		left, right, upper := w*2/5, w-w*2/5, h/2
 		asked := 0
-		if n := p.rows(3); n > 0 {
+		if n := p.parts[3].size(); n > 0 {
 			asked = min(n+2, h/2)
 		}
 		return append(lines, chart.Beside(append(p.draw(0, left-1, h-asked), p.draw(3, left-1, asked)...), chart.Fit(nil, 1, h),
 			append(p.draw(1, right, upper), p.draw(2, right, h-upper)...))...)
 	}
-	if p.rows(p.at) == 0 && !p.a.s.job.running {
+	if p.parts[p.at].size() == 0 && !p.a.s.job.running {
 		p.turn()
 	}
 	return append(lines, p.draw(p.at, w, h)...)
@@ -229,10 +220,10 @@ func (p *evaluatePage) draw(i, w, h int) []string {
 	if i == p.at {
 		name = th.accent.Render("▾" + part.name)
 	}
-	head, rows := part.table(w)
-	if len(rows) == 0 {
+	if part.size() == 0 {
 		return chart.Fit([]string{name, th.dim.Render("   not measured yet")}, w, h)
 	}
+	head, rows := part.table(w)
 	detail := part.detail(min(part.list.at, len(rows)-1), w)
 	room := min(len(detail), max(0, h-1-min(len(rows)+1, max(3, h/2))))
 	lines := append(chart.Fit([]string{name}, w, 1), part.list.view(th, head, rows, w, min(len(rows)+1, h-1-room))...)
@@ -242,9 +233,6 @@ func (p *evaluatePage) draw(i, w, h int) []string {
 // damage lists what each part of the model causes alone, the worst first.
 func (p *evaluatePage) damage(w int) (string, []string) {
 	d := p.damages()
-	if d == nil {
-		return "", nil
-	}
 	parts := d.Worst(len(d.Parts))
 	const full = 70 // columns that fit the errors of the figures
 	head, bar := fmt.Sprintf(" %-16s %9s %7s", "part", "KLD", "share"), min(30, w-36)
@@ -268,11 +256,13 @@ func (p *evaluatePage) damage(w int) (string, []string) {
 // shortName leaves out what all names share.
 func shortName(name string) string { return strings.TrimPrefix(term.CleanLine(name), "model.") }
 
+// damages is what the parts of the model cause; there are none before that is
+// measured.
 func (p *evaluatePage) damages() *eval.Damage {
-	if r := p.a.s.eval.report; r != nil && r.Damage != nil && len(r.Damage.Parts) > 0 {
+	if r := p.a.s.eval.report; r != nil && r.Damage != nil {
 		return r.Damage
 	}
-	return nil
+	return &eval.Damage{}
 }
 
 // matrices shares out what a layer causes among its matrices.
@@ -290,18 +280,17 @@ func (p *evaluatePage) matrices(at, w int) []string {
 	return lines
 }
 
-func (p *evaluatePage) hasTokens() bool {
-	e := p.a.s.eval.result
-	return e != nil && len(e.WorstTokens) > 0
+func (p *evaluatePage) worstTokens() []eval.WorstToken {
+	if e := p.a.s.eval.result; e != nil {
+		return e.WorstTokens
+	}
+	return nil
 }
 
 // tokens lists where the two models differ most.
 func (p *evaluatePage) tokens(w int) (string, []string) {
-	if !p.hasTokens() {
-		return "", nil
-	}
 	var rows []string
-	for _, t := range p.a.s.eval.result.WorstTokens {
+	for _, t := range p.worstTokens() {
 		token := "▸" + term.OneLine(t.Token.Text)
 		rows = append(rows, fmt.Sprintf(" %8.4f %s%s", t.KLD, ending(term.OneLine(t.Context), w-11-ansi.StringWidth(token)), token))
 	}
@@ -310,7 +299,7 @@ func (p *evaluatePage) tokens(w int) (string, []string) {
 
 // guesses tells what both models expected at a token.
 func (p *evaluatePage) guesses(at, w int) []string {
-	t := p.a.s.eval.result.WorstTokens[at]
+	t := p.worstTokens()[at]
 	line := func(who string, guesses []eval.Guess, chance func(eval.Guess) float64) string {
 		var parts []string
 		for _, g := range guesses {
@@ -321,14 +310,17 @@ func (p *evaluatePage) guesses(at, w int) []string {
 	return []string{line("INT4", t.Says, func(g eval.Guess) float64 { return g.P }), line("float", t.BaseSays, func(g eval.Guess) float64 { return g.BaseP })}
 }
 
+func (p *evaluatePage) continuations() []eval.Continuation {
+	if r := p.a.s.eval.report; r != nil {
+		return r.Continuations
+	}
+	return nil
+}
+
 // prompts lists the beginnings that both models went on from.
 func (p *evaluatePage) prompts(w int) (string, []string) {
-	r := p.a.s.eval.report
-	if r == nil {
-		return "", nil
-	}
 	var rows []string
-	for _, c := range r.Continuations {
+	for _, c := range p.continuations() {
 		same := "same to the end"
 		if c.Part != nil {
 			same = fmt.Sprintf("%d tokens", c.SameTokens)
@@ -340,7 +332,7 @@ func (p *evaluatePage) prompts(w int) (string, []string) {
 
 // answers puts both continuations side by side, from where they part.
 func (p *evaluatePage) answers(at, w int) []string {
-	c, th := p.a.s.eval.report.Continuations[at], p.a.th
+	c, th := p.continuations()[at], p.a.th
 	lines := wrapped("both: "+term.OneLine(c.Same), w, 4)
 	if c.Part == nil {
 		return lines
@@ -355,12 +347,15 @@ func (p *evaluatePage) answers(at, w int) []string {
 	return append(lines, chart.Beside(chart.Fit(own, column, n), chart.Fit(base, w-column, n))...)
 }
 
+func (p *evaluatePage) results() []eval.TaskResult {
+	if e := p.a.s.eval.result; e != nil {
+		return e.Tasks
+	}
+	return nil
+}
+
 // tasks lists how questions were answered, and which answers changed.
 func (p *evaluatePage) tasks(w int) (string, []string) {
-	e := p.a.s.eval.result
-	if e == nil || len(e.Tasks) == 0 {
-		return "", nil
-	}
 	const (
 		changes = 60 // columns that fit which answers changed
 		lengths = 76 // and the accuracy by length
@@ -373,7 +368,7 @@ func (p *evaluatePage) tasks(w int) (string, []string) {
 		head += "  by length"
 	}
 	var rows []string
-	for _, t := range e.Tasks {
+	for _, t := range p.results() {
 		row := fmt.Sprintf(" %s %4d %5.1f ± %-3.1f %%", chart.Fit([]string{term.CleanLine(t.Name)}, 9, 1)[0], t.N, 100*t.Acc, 100*t.AccSE)
 		if c := t.TaskComparison; c != nil {
 			row += fmt.Sprintf(" %6.1f %% %6.3f", 100*c.BaseAcc, c.PValue)
