@@ -154,7 +154,7 @@ func TestGoldenScreens(t *testing.T) {
 	}{
 		{"loaded", onModel, nil, ""}, {"tuned", onModel, nil, ""}, {"training", onModel, nil, ""}, {"quantized", onModel, nil, ""}, {"loaded", onModel, []string{"z"}, "-plan"},
 		{"loaded", onEvaluate, nil, ""}, {"evaluating", onEvaluate, nil, ""}, {"evaluated", onEvaluate, nil, ""},
-		{"evaluated", onEvaluate, []string{"v", "down"}, "-tokens"}, {"evaluated", onEvaluate, []string{"v", "v"}, "-continuations"}, {"evaluated", onEvaluate, []string{"?"}, "-help"}, {"evaluated", onEvaluate, []string{"v", "v", "v"}, "-questions"}, {"evaluated", onEvaluate, []string{"o", "down", "down", "x"}, "-options"},
+		{"evaluated", onEvaluate, []string{"v", "down"}, "-tokens"}, {"evaluated", onEvaluate, []string{"v", "v"}, "-continuations"}, {"evaluated", onEvaluate, []string{"?"}, "-help"}, {"evaluated", onEvaluate, []string{"v", "v", "v"}, "-questions"}, {"evaluated", onEvaluate, []string{"o", "down", "down", "demo, ~/arc_easy, sums.jsonl"}, "-options"},
 		{"loaded", onTune, nil, ""}, {"screening", onTune, nil, ""}, {"tuning", onTune, nil, ""}, {"tuned", onTune, nil, ""},
 		{"tuned", onTune, []string{"v", "down", "down"}, "-layers"}, {"tuned", onTune, []string{"d", "s", "/", "p", "a", "s"}, "-filter"}, {"tuned", onTune, []string{"?"}, "-help"},
 		{"tuned", onTune, []string{"o", "2", "%", "down", "5", "0", "0", "k", "B", "down", "x"}, "-options"},

@@ -59,7 +59,7 @@ type backend struct {
 	made    quant.Report                   // of int4
 	judge   evalOrder                      // what the INT4 model is measured on
 	ref     *eval.Reference
-	refOf   evalOrder          // of ref, without a goal
+	refOf   evalOrder          // of ref
 	tuneOn  *quant.Calibration // of the trials; nil is the default one
 	talk    *rt.Chat
 	talkOf  *rt.Model
@@ -393,8 +393,7 @@ func (b *backend) evaluate(o evalOrder) {
 // reference measures the float model, once on the same text and questions.
 func (b *backend) reference(ctx context.Context) (*eval.Reference, error) {
 	of := b.judge
-	of.goal = 0
-	if b.ref != nil && b.refOf == of {
+	if b.ref != nil && b.refOf.alike(of) {
 		return b.ref, nil
 	}
 	if b.ck.Tokenizer == nil {

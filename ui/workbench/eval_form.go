@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"nibble/eval"
 	"nibble/eval/report"
@@ -14,11 +15,11 @@ import (
 
 // evalOrder is what a model is measured on.
 type evalOrder struct {
-	goal  float64 // that the verdict is about; 0 is the tuner's
-	text  string  // file; "" is what is built in
-	tasks string  // file or directory of questions, or demoTasks; "" is none
-	ctx   int     // tokens of a window; 0 is the usual number
-	chunk int     // windows; 0 is all
+	goal  float64  // that the verdict is about; 0 is the tuner's
+	text  string   // file; "" is what is built in
+	tasks []string // files or directories of questions, or demoTasks
+	ctx   int      // tokens of a window; 0 is the usual number
+	chunk int      // windows; 0 is all
 }
 
 // demoTasks names the questions of the demo model.
@@ -37,16 +38,27 @@ func (o evalOrder) options(cacheDir string) (eval.Options, error) {
 		}
 		e.Text = text
 	}
-	if o.tasks == "" {
-		return e, nil
+	for _, name := range o.tasks {
+		set, err := loadTask(name)
+		if err != nil {
+			return e, err
+		}
+		e.Tasks = append(e.Tasks, set)
 	}
-	load := func() (eval.TaskSet, error) { return eval.LoadTask(o.tasks) }
-	if o.tasks == demoTasks {
-		load = eval.DemoTask
+	return e, nil
+}
+
+func loadTask(name string) (eval.TaskSet, error) {
+	if name == demoTasks {
+		return eval.DemoTask()
 	}
-	set, err := load()
-	e.Tasks = []eval.TaskSet{set}
-	return e, err
+	return eval.LoadTask(name)
+}
+
+// alike reports whether the float model answers two orders alike: the goal is not
+// its business.
+func (o evalOrder) alike(other evalOrder) bool {
+	return o.text == other.text && slices.Equal(o.tasks, other.tasks) && o.ctx == other.ctx && o.chunk == other.chunk
 }
 
 // evalForm takes the order for an evaluation.
@@ -59,7 +71,7 @@ func newEvalForm() evalForm {
 	f := evalForm{
 		goal:  &field{label: "goal", empty: "1 %", help: "the loss of perplexity that the verdict is about, such as 0.5%", check: checks(term.ParsePercent)},
 		text:  &field{label: "text", empty: "stories that come with nibble", help: "a file of text to measure on, like what the model will be used for", check: readable},
-		tasks: &field{label: "tasks", empty: "none", help: `a file or a directory of multiple-choice questions, or "demo" for those of the demo model`, check: checkTasks},
+		tasks: &field{label: "tasks", empty: "none", help: `files or directories of multiple-choice questions, commas between; "demo" is those of the demo`, check: checkTasks},
 		ctx:   &field{label: "window", empty: fmt.Sprintf("%d tokens, or the model's context", eval.DefaultCtx), help: "tokens of a window, the first half of which is not scored", check: atLeast(4)},
 		chunk: &field{label: "windows", empty: "all", help: "how many windows of the text to score", check: atLeast(1)},
 	}
@@ -67,16 +79,26 @@ func newEvalForm() evalForm {
 	return f
 }
 
+// taskNames are the names in a value, which has commas between them.
+func taskNames(value string) []string {
+	var names []string
+	for name := range strings.SplitSeq(value, ",") {
+		if name = (&field{value: name}).path(); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // checkTasks checks that a value names questions.
 func checkTasks(value string) error {
-	if value == demoTasks {
-		return nil
+	for _, name := range taskNames(value) {
+		// A directory holds them under a name of its own.
+		if err := readable(name); name != demoTasks && err != nil && !errors.Is(err, errNoFile) {
+			return err
+		}
 	}
-	err := readable(value)
-	if errors.Is(err, errNoFile) {
-		return nil // a directory holds them under a name of its own
-	}
-	return err
+	return nil
 }
 
 // order is what the fields say; of an error the cursor is on the field.
@@ -84,7 +106,7 @@ func (f *evalForm) order() (evalOrder, error) {
 	if err := f.err(); err != nil {
 		return evalOrder{}, err
 	}
-	o := evalOrder{text: f.text.path(), tasks: f.tasks.path(), ctx: f.ctx.number(), chunk: f.chunk.number()}
+	o := evalOrder{text: f.text.path(), tasks: taskNames(f.tasks.text()), ctx: f.ctx.number(), chunk: f.chunk.number()}
 	o.goal, _ = term.ParsePercent(f.goal.text()) // 0 if it is empty
 	return o, nil
 }

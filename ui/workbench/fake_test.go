@@ -36,8 +36,10 @@ func (f *fake) note(format string, args ...any) {
 	f.calls = append(f.calls, fmt.Sprintf(format, args...))
 }
 
-func (f *fake) load()                        { f.note("load") }
-func (f *fake) evaluate(o evalOrder)         { f.note("%s", strings.TrimSpace("evaluate "+o.tasks)) }
+func (f *fake) load() { f.note("load") }
+func (f *fake) evaluate(o evalOrder) {
+	f.note("%s", strings.TrimSpace("evaluate "+strings.Join(o.tasks, " ")))
+}
 func (f *fake) tune(o tuneOrder)             { f.note("%s", strings.TrimSpace("tune "+o.limits()+o.text)) }
 func (f *fake) pause()                       { f.note("pause") }
 func (f *fake) use(t tune.Trial)             { f.note("use %d", t.ID) }
