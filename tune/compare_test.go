@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"nibble/eval"
@@ -15,7 +16,10 @@ import (
 	"nibble/quant"
 )
 
-var compare = flag.Bool("compare", false, "compare tuned recipes with those made by hand (minutes)")
+var (
+	compare = flag.Bool("compare", false, "compare tuned recipes with those made by hand (minutes)")
+	schemes = flag.String("schemes", "w4 channel sym, w4 g128 sym, w4 g64 sym, w4 g32 sym, w4 g32 asym", "the schemes of -compare, with commas between")
+)
 
 // TestCompare measures, on text that the search has not seen, tuned recipes against
 // the best that are made by hand at the same size: uniform ones, with the embedding
@@ -23,6 +27,7 @@ var compare = flag.Bool("compare", false, "compare tuned recipes with those made
 // both by the same method.
 //
 //	go test ./tune -run TestCompare/demo/gptq -compare -v -timeout 60m
+//	go test ./tune -run TestCompare/demo/autoround$ -compare -schemes "w4 g32 sym" -v -timeout 60m
 func TestCompare(t *testing.T) {
 	if !*compare {
 		t.Skip("takes minutes: -compare runs it")
@@ -160,8 +165,8 @@ func handmade(t *testing.T, method string, c model.Config) []byHand {
 		}
 		return s
 	}
-	for _, scheme := range []string{"w4 channel sym", "w4 g128 sym", "w4 g64 sym", "w4 g32 sym", "w4 g32 asym"} {
-		spec := scheme + " " + method
+	for scheme := range strings.SplitSeq(*schemes, ",") {
+		spec := strings.TrimSpace(scheme) + " " + method
 		const eight = "w8 g32 sym rtn"
 		parse("uniform "+spec, spec+head(spec))
 		parse("uniform "+spec+", embedding 8 bits", spec+head(eight))
