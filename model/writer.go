@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"maps"
 	"math"
@@ -269,6 +270,30 @@ func (w *Writer) Reuse(name string, sums map[string]uint32) bool {
 	maps.Copy(w.put, sums)
 	w.mu.Unlock()
 	return true
+}
+
+// Copy takes all tensors from a directory that a writer made of the same source
+// with the same modules quantized.
+func (w *Writer) Copy(dir string) error {
+	f, err := os.Open(filepath.Join(dir, "model.safetensors"))
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	defer f.Close()
+	header := make([]byte, len(w.Layout.Header))
+	if _, err := io.ReadFull(f, header); err != nil || !bytes.Equal(header, w.Layout.Header) {
+		return fmt.Errorf("%w: the tensors of %s are not those of %s", ErrCorrupt, dir, w.dir)
+	}
+	for name, p := range w.Layout.entries {
+		data := make([]byte, p.size)
+		if _, err := f.ReadAt(data, int64(len(header))+p.offset); err != nil {
+			return fmt.Errorf("%s: tensor %s: %w", f.Name(), name, err)
+		}
+		if err := w.writeAt(name, data); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // parts lists the tensors of a quantized matrix, or the tensor of that name.

@@ -129,8 +129,11 @@ func begun(out string) bool {
 }
 
 // finishedBefore returns the report of a directory that a run with the same
-// arguments completed.
+// arguments completed. "" is none.
 func finishedBefore(out string, now fingerprint) (Report, bool) {
+	if out == "" {
+		return Report{}, false
+	}
 	report, err := ReadReport(out)
 	if err != nil {
 		return Report{}, false

@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -257,6 +258,53 @@ func TestSavedEqualsApplied(t *testing.T) {
 			}
 		}
 		ck2.Close()
+	}
+}
+
+// What a run with the same options made is taken over, byte by byte and without
+// quantizing; what another recipe made is not.
+func TestMade(t *testing.T) {
+	ctx := context.Background()
+	ck, err := model.Open("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ck.Close()
+	cal, err := NewCalibration(ck, CalibrationOptions{Samples: 3, Length: 32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	run := func(recipe, name, made string) (weights []byte, report Report, quantized int) {
+		r, err := ParseRecipe(recipe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := filepath.Join(dir, name)
+		res, err := Run(ctx, Options{Engine: engine(t, 2), Source: ck, Recipe: r, Out: out, Calibration: cal, Made: made, Evaluation: name}, func(e Event) {
+			if _, ok := e.(ModuleDone); ok {
+				quantized++
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if weights, err = os.ReadFile(filepath.Join(out, "model.safetensors")); err != nil {
+			t.Fatal(err)
+		}
+		return weights, res.Report, quantized
+	}
+	const recipe = "w4 g32 sym awq; *.3.* keep; down_proj w4 g64 asym gptq" // replaces norms and what is kept
+	first, report, n := run(recipe, "first", filepath.Join(dir, "nothing"))
+	if n == 0 {
+		t.Fatal("nothing was quantized")
+	}
+	second, again, n := run(recipe, "second", filepath.Join(dir, "first"))
+	if n != 0 || !bytes.Equal(first, second) || len(again.Modules) != len(report.Modules) || again.Evaluation != "second" {
+		t.Errorf("%d matrices were quantized again; the same bytes: %v; report %v", n, bytes.Equal(first, second), again.Evaluation)
+	}
+	if third, _, n := run(recipe+"; *.up_proj w4 g32 sym rtn", "third", filepath.Join(dir, "first")); n == 0 || bytes.Equal(first, third) {
+		t.Errorf("what another recipe made was taken over: %d matrices were quantized", n)
 	}
 }
 

@@ -111,6 +111,9 @@ type Options struct {
 	Recipe Recipe
 	Out    string // directory to make; it must not exist or be empty
 
+	Base *rt.Model // Source, if it is loaded already
+	Made string    // directory; if a run with the same options made it, its tensors are taken
+
 	Restart bool // forget what an unfinished run left for Out
 	Force   bool // begin even if memory seems too small
 
@@ -185,12 +188,13 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 	case err != nil:
 		return Result{}, err
 	}
-	if !begun(o.Out) { // what is there has its room
+	report, made := finishedBefore(o.Made, j.fingerprint())
+	if !made && !begun(o.Out) { // what is there has its room
 		if err := roomFor(o.Out).check(j.plan, o.Out, o.Force); err != nil {
 			return Result{}, err
 		}
 	}
-	if j.calibration != nil {
+	if j.base = o.Base; j.base == nil && j.calibration != nil && !made {
 		var err error
 		if j.base, err = rt.Load(ctx, j.eng, j.ck); err != nil {
 			return Result{}, err
@@ -203,7 +207,11 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 	if out.before > 0 || out.lost > 0 {
 		l.send(Resumed{out.before, out.lost})
 	}
-	report, err := j.run(ctx, out)
+	if made {
+		err = out.w.Copy(o.Made)
+	} else {
+		report, err = j.run(ctx, out)
+	}
 	if err != nil {
 		return Result{}, out.leave(err, j.plan.Quantized)
 	}

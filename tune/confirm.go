@@ -293,8 +293,9 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 		return nil, err
 	}
 	if s.saving == 0 { // first guesses
-		s.saving = saving(c.plan, time.Duration(s.slowness*c.plan.Seconds*float64(time.Second)))
-		s.trying = s.saving + s.evaluation*3/2
+		quantizing := time.Duration(s.slowness * c.plan.Seconds * float64(time.Second))
+		s.saving = s.savingOf(c, quantizing)
+		s.trying = saving(c.plan, quantizing) + s.evaluation*3/2
 	}
 	p := s.predict(c)
 	t := Trial{ID: len(s.trials) + 1, Phase: phase, Recipe: c.recipe, State: Running, SizeBytes: c.plan.SizeBytes, BPW: c.plan.BPW, DecodeTPS: p.DecodeTPS, Predicted: &p}
@@ -349,6 +350,7 @@ func (s *search) record(t Trial, c candidate) {
 		s.evidence = append(s.evidence, evidence{sum: c.sum, kld: t.KLD, ln: math.Log(t.PPLRatio), lnSE: t.PPLRatioSE / t.PPLRatio, refined: c.refined})
 		s.learn()
 	}
+	s.tidy()
 	s.l.send(TrialDone{t, Best(s.trials), Front(s.trials)})
 	s.l.send(Predicted{s.front()})
 }
@@ -357,31 +359,39 @@ func (s *search) record(t Trial, c candidate) {
 const hopeless = 4
 
 // applied quantizes, no longer than there is time if there is something to save
-// already. Training takes long, and is told of.
-func (s *search) applied(ctx context.Context, c candidate) (*rt.Model, error) {
+// already. Training takes long: it is told of, and what it makes is kept. done ends
+// the use of the model.
+func (s *search) applied(ctx context.Context, c candidate) (m *rt.Model, done func(), err error) {
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	m, _, err := s.apply(limited, s.Base, s.Source, c.recipe, s.Calibration, func(e quant.Event) {
+	listen := func(e quant.Event) {
 		if c.refined {
 			s.l.send(e)
 		}
 		if len(s.trials) > 0 && s.left() < 0 {
 			cancel(errBudget)
 		}
-	})
-	if err != nil && context.Cause(limited) == errBudget {
-		return nil, errBudget
 	}
-	return m, err
+	if s.keeps(c) {
+		m, done, err = s.make(limited, c.recipe, listen)
+	} else {
+		done = func() {}
+		m, _, err = s.apply(limited, s.Base, s.Source, c.recipe, s.Calibration, listen)
+	}
+	if err != nil && context.Cause(limited) == errBudget {
+		err = errBudget
+	}
+	return m, done, err
 }
 
 func (s *search) measure(ctx context.Context, t *Trial, c candidate) error {
 	begun := s.elapsed()
-	m, err := s.applied(ctx, c)
+	m, done, err := s.applied(ctx, c)
 	if err != nil {
 		return err
 	}
-	s.saving = max(s.saving, saving(c.plan, s.elapsed()-begun))
+	defer done()
+	s.saving = max(s.saving, s.savingOf(c, s.elapsed()-begun))
 	total, late := s.ref.Windows(), false
 	res, err := eval.Run(ctx, m, s.ref, eval.Options{}, func(e eval.Event) {
 		if p, ok := e.(eval.Progress); ok {
@@ -417,6 +427,14 @@ func (s *search) measure(ctx context.Context, t *Trial, c candidate) error {
 func saving(p quant.Plan, took time.Duration) time.Duration {
 	const written = 150e6 // bytes a second that are durable
 	return took*5/4 + time.Duration(float64(p.SizeBytes)/written*float64(time.Second)) + 300*time.Millisecond
+}
+
+// savingOf is saving of a candidate: what is kept is copied.
+func (s *search) savingOf(c candidate, took time.Duration) time.Duration {
+	if s.keeps(c) {
+		took = 0
+	}
+	return saving(c.plan, took)
 }
 
 // tooSlow tells of trials that are recalled: what is solved for keeps the limit.

@@ -1,7 +1,10 @@
 package tune
 
 import (
+	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -54,6 +57,62 @@ func TestRefined(t *testing.T) {
 	}
 	if len(res.Choices) != len(o.Source.Config.Modules()) {
 		t.Errorf("%d choices are explained", len(res.Choices))
+	}
+}
+
+// Saving copies what was trained and measured, byte by byte; a search that goes on
+// does not train again either. Nothing of it stays in the run's directory.
+func TestSavedAsMeasured(t *testing.T) {
+	o := demoOptions(t, 2)
+	o.Space, _ = ParseSpace("w4 g32/channel sym autoround-light")
+	o.MaxBPW, o.MaxTrials = 4.2, 1
+	dir := t.TempDir()
+	o.RunDir = filepath.Join(dir, "run")
+	made := func() (names []string) {
+		entries, err := os.ReadDir(o.RunDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if allMade(e.Name()) {
+				names = append(names, e.Name())
+			}
+		}
+		return names
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	trained := 0
+	listen := func(e Event) {
+		switch e.(type) {
+		case quant.Trained:
+			trained++
+		case TrialDone:
+			cancel()
+		}
+	}
+	res, err := Run(ctx, o, listen)
+	if err != nil || res.StoppedBy != "cancelled" || trained == 0 || !slices.Equal(made(), []string{filepath.Base(res.Made)}) {
+		t.Fatalf("%v, %s, best %+v, %d iterations, kept %q, told %q", err, res.StoppedBy, res.Best, trained, made(), res.Made)
+	}
+	trained = 0
+	o.Out = filepath.Join(dir, "best")
+	again, err := Run(context.Background(), o, listen)
+	if err != nil || again.Best.Recipe.String() != res.Best.Recipe.String() || trained > 0 || len(made()) > 0 || again.Made != "" {
+		t.Fatalf("%v, best %+v, trained again for %d iterations, left %q", err, again.Best, trained, made())
+	}
+	fresh := filepath.Join(dir, "fresh")
+	if _, err := quant.Run(context.Background(), quant.Options{Engine: o.Base.Engine, Source: o.Source, Recipe: res.Best.Recipe, Out: fresh, Calibration: o.Calibration}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"model.safetensors", "config.json", "recipe.json"} {
+		a, err1 := os.ReadFile(filepath.Join(o.Out, name))
+		b, err2 := os.ReadFile(filepath.Join(fresh, name))
+		if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
+			t.Errorf("%s: %d and %d bytes differ (%v, %v)", name, len(a), len(b), err1, err2)
+		}
+	}
+	if e, ok := savedBy(o.Out); !ok || e.Trial.KLD != again.Best.KLD {
+		t.Errorf("the report tells of %+v", e.Trial)
 	}
 }
 

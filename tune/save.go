@@ -34,11 +34,12 @@ func (s *search) save(res *Result) error {
 	e := evaluation{Fingerprint: s.asked.Fingerprint, Text: s.Eval.Text.Name, TextSHA256: s.Eval.Text.SHA256, Ctx: s.ref.Result.Ctx, Goal: s.Goal,
 		Reached: res.Reached, Advice: res.Advice, StoppedBy: res.StoppedBy, Trial: res.Best, BasePPL: res.BasePPL, Choices: res.Choices, Notes: res.Notes,
 		Seconds: s.elapsed().Seconds()}
-	_, err := quant.Run(context.Background(), quant.Options{Engine: s.Base.Engine, Source: s.Source, Recipe: res.Best.Recipe, Out: s.Out,
-		Calibration: s.Calibration, Evaluation: e, Restart: true}, func(e quant.Event) { s.l.send(e) })
-	if err != nil {
+	o := s.quantization(res.Best.Recipe, s.Out)
+	o.Evaluation, o.Restart, o.Made = e, true, s.madeOf(res.Best.Recipe)
+	if _, err := quant.Run(context.Background(), o, func(e quant.Event) { s.l.send(e) }); err != nil {
 		return err
 	}
+	s.discard(allMade)
 	res.Path = s.Out
 	s.l.send(Saved{s.Out})
 	return nil

@@ -310,6 +310,10 @@ func (s *search) conclude(ctx context.Context, stoppedBy string) (Result, error)
 		if err := s.save(&res); err != nil {
 			return res, errors.Join(err, s.j.finish("error", res.Choices))
 		}
+	} else if dir := s.madeOf(res.Best.Recipe); dir != "" {
+		if _, err := quant.ReadReport(dir); err == nil {
+			res.Made = dir
+		}
 	}
 	res.Seconds = s.elapsed().Seconds()
 	return res, s.j.finish(stoppedBy, res.Choices)

@@ -521,6 +521,12 @@ func (b *backend) tune(order tuneOrder) {
 		if ctx.Err() != nil {
 			return errCancelled // at once; the trials stay, to use or to go on with
 		}
+		switch {
+		case res.Path != "":
+			return b.open(ctx, res.Path, fmt.Sprintf("written to %s: ", term.CleanLine(res.Path)))
+		case res.Made != "":
+			return b.open(ctx, res.Made, "")
+		}
 		return b.apply(ctx, res.Best.Recipe, o.Calibration)
 	})
 }

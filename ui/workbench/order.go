@@ -102,13 +102,22 @@ func (b *backend) write(ctx context.Context, o quant.Options) error {
 	if err != nil {
 		return err
 	}
-	ck, err := model.Open(res.Path)
+	return b.open(ctx, res.Path, fmt.Sprintf("written to %s: ", term.CleanLine(res.Path)))
+}
+
+// open makes what is in a directory the INT4 model.
+func (b *backend) open(ctx context.Context, dir, where string) error {
+	report, err := quant.ReadReport(dir)
+	if err != nil {
+		return err
+	}
+	ck, err := model.Open(dir)
 	if err != nil {
 		return err
 	}
 	m, err := rt.Load(ctx, b.eng, ck)
 	if err == nil {
-		err = b.adopt(ctx, m, res.Report, fmt.Sprintf("written to %s: ", term.CleanLine(res.Path)))
+		err = b.adopt(ctx, m, report, where)
 	}
 	if err != nil {
 		ck.Close()
