@@ -49,6 +49,15 @@ type TrialDone struct {
 	Front []Point `json:"front"`
 }
 
+// Screening opens the measurement of a matrix, which begins with what its outputs
+// lose: scores come after that.
+type Screening struct {
+	Module string `json:"module"`
+	Ways   int    `json:"ways"` // to store it
+	Done   int    `json:"done"` // of all matrices' ways, before it
+	Total  int    `json:"total"`
+}
+
 // Score is what one way to store one matrix does to the model, all else float.
 type Score struct {
 	Module string  `json:"module"`
@@ -91,6 +100,9 @@ func (TrialProgress) EventName() string { return "tune_trial_progress" }
 
 // EventName implements Event.
 func (TrialDone) EventName() string { return "tune_trial" }
+
+// EventName implements Event.
+func (Screening) EventName() string { return "tune_screening" }
 
 // EventName implements Event.
 func (Score) EventName() string { return "tune_score" }

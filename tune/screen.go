@@ -117,6 +117,7 @@ const heldBytes = 256 << 20
 
 // module returns the divergence that each spec is expected to cause.
 func (w *screening) module(ctx context.Context, i int, m model.Module, specs []quant.Spec, bytes []int64) ([]float64, error) {
+	w.l.send(Screening{m.Name, len(specs), w.done, w.total})
 	until := w.allowance(i)
 	held, size := map[quant.Spec]*kernels.QTensor{}, int64(0)
 	quantize := func(s quant.Spec) (*kernels.QTensor, error) {

@@ -557,9 +557,15 @@ func (b *backend) tuneListener() tune.Listener {
 			b.mail.fact(func(s *state) {
 				s.tune.trials, s.tune.best, s.tune.front, s.tune.current = append(s.tune.trials, e.Trial), e.Best, e.Front, nil
 			})
+		case tune.Screening:
+			step("screening", float64(e.Done)/float64(max(1, e.Total)), term.CleanLine(e.Module))
+			screen := screenState{e.Module, "", e.Done, e.Total, eta.Rate() * float64(e.Total)}
+			b.mail.fact(func(s *state) { s.tune.screen = screen })
 		case tune.Score:
 			step("screening", float64(e.Done)/float64(max(1, e.Total)), term.CleanLine(e.Module)+" "+e.Spec)
+			screen := screenState{e.Module, e.Spec, e.Done, e.Total, eta.Rate() * float64(e.Total)}
 			b.mail.fact(func(s *state) {
+				s.tune.screen = screen
 				if s.tune.scores[e.Module] == nil {
 					s.tune.scores[e.Module] = map[string]tune.Score{}
 				}

@@ -78,7 +78,11 @@ var screens = map[string]func(s *state){
 		loaded(s)
 		measured(s)
 		screening(s)
-		s.job = job{name: "tuning", running: true, paused: true, started: time.Now().Add(-90500 * time.Millisecond), left: -1}
+		s.job = job{name: "tuning", running: true, paused: true, started: time.Now().Add(-90500 * time.Millisecond), share: 0.62, left: 41 * time.Second}
+		for _, m := range s.model.modules[15:] {
+			delete(s.tune.scores, m.Name)
+		}
+		s.tune.screen = screenState{s.model.modules[14].Name, "w4 g32 sym gptq", 302, 484, 4.63}
 	},
 	"tuning":     func(s *state) { loaded(s); measured(s); tuning(s) },
 	"tuned":      func(s *state) { loaded(s); measured(s); tuned(s); chatting(s) },

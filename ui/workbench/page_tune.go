@@ -206,6 +206,10 @@ func (p *tunePage) view(w, h int) []string {
 		return chart.Fit(p.options(w), w, h)
 	}
 	lines := p.header(w)
+	if p.screens() && !p.layers {
+		strip := p.strip(nil, w)
+		return append(append(lines, p.screening(w, h-len(lines)-len(strip))...), strip...)
+	}
 	if h >= roomy || h >= low && !p.layers {
 		lines = append(lines, p.graphs(w, max(7, min(16, (h-len(lines))*2/5)))...)
 	}

@@ -117,10 +117,18 @@ type tuneState struct {
 	front    []tune.Point
 	result   *tune.Result
 
+	screen    screenState
 	scores    map[string]map[string]tune.Score // by module and spec
 	predicted []tune.Prediction
 	explained tune.Explained
 	plans     map[int]plan // by trial, filled when they are first shown
+}
+
+// screenState is how far screening is.
+type screenState struct {
+	module, spec string // in work; no spec while the errors of outputs are measured
+	done, total  int    // ways to store the matrices
+	rate         float64
 }
 
 // ended takes over a result: a search that had ended before tells of nothing else.
