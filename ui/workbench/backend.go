@@ -64,6 +64,7 @@ type backend struct {
 	talk    *rt.Chat
 	talkOf  *rt.Model
 
+	effort  time.Duration          // for measuring kernels; 0 is the usual one
 	decoded *rt.Model              // whose decode speeds are on the Kernels page
 	forced  atomic.Pointer[string] // the kernel that was forced last; nil is none
 }
@@ -180,7 +181,7 @@ func (b *backend) selectFor(ctx context.Context, m *rt.Model, refresh bool) erro
 func (b *backend) selectShapes(ctx context.Context, shapes []kernels.Shape, refresh bool) error {
 	eta := newETA()
 	b.mail.fact(func(s *state) { s.kernel.measuring = true })
-	t, err := b.eng.Select(ctx, shapes, kernels.SelectOptions{CacheDir: b.o.CacheDir, Refresh: refresh}, func(e kernels.Event) {
+	t, err := b.eng.Select(ctx, shapes, kernels.SelectOptions{Budget: b.effort, CacheDir: b.o.CacheDir, Refresh: refresh}, func(e kernels.Event) {
 		switch e := e.(type) {
 		case kernels.SelectStarted:
 			b.mail.fact(func(s *state) {
@@ -243,7 +244,7 @@ func (b *backend) measureCurve(of kernels.Shape) {
 		}
 		b.mail.fact(func(s *state) { s.kernel.curve = nil })
 		eta := newETA()
-		t, err := b.eng.Select(ctx, shapes, kernels.SelectOptions{CacheDir: b.o.CacheDir}, func(e kernels.Event) {
+		t, err := b.eng.Select(ctx, shapes, kernels.SelectOptions{Budget: b.effort, CacheDir: b.o.CacheDir}, func(e kernels.Event) {
 			if e, ok := e.(kernels.ShapeMeasured); ok {
 				b.progress(eta, float64(e.Done)/float64(e.Total), e.Choice.Reason)
 				b.mail.fact(func(s *state) { s.kernel.curve = append(s.kernel.curve, e.Choice) })
