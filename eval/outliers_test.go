@@ -2,6 +2,7 @@ package eval
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -10,13 +11,12 @@ import (
 	"nibble/quant"
 )
 
-// outliers saves a copy of a checkpoint that computes the same with a few large
+// outliers saves in dir a copy of a checkpoint that computes the same with a few large
 // activations, as larger models have them: some channels of every norm before a
 // layer's matrices are multiplied by least, a power of two, or twice that, which divide the columns that
 // read them.
-func outliers(t *testing.T, ck *model.Checkpoint, least int) string {
+func outliers(t *testing.T, ck *model.Checkpoint, dir string, least int) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "outliers")
 	w, err := model.Create(dir, ck, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,17 @@ func outliers(t *testing.T, ck *model.Checkpoint, least int) string {
 	if err := w.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	return dir
+}
+
+var saveOutliers = flag.String("save-outliers", "", "a directory to save the demo in, with activations 32 and 64 times as large in some channels")
+
+// With -save-outliers it makes the model of the README's table that has outliers.
+func TestSaveOutliers(t *testing.T) {
+	if *saveOutliers == "" {
+		t.Skip("makes a model for measurements: give -save-outliers DIR")
+	}
+	ck, _ := load(t, "demo")
+	outliers(t, ck, *saveOutliers, 32)
 }
 
 // Where inputs are uneven, methods that know them lose less than those that do not.
@@ -81,7 +91,9 @@ func TestOutliers(t *testing.T) {
 		{32, "channel", quant.AWQ, quant.MSE, 0.3},
 		{32, "g32", quant.AWQ, quant.RTN, 0.3},
 	} {
-		same, moved := load(t, outliers(t, ck, c.factor))
+		dir := filepath.Join(t.TempDir(), "outliers")
+		outliers(t, ck, dir, c.factor)
+		same, moved := load(t, dir)
 		self, err := Run(ctx, moved, ref, Options{}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
