@@ -112,7 +112,7 @@ func train(ctx context.Context, eng *kernels.Engine, t trainee, rs []*rounding, 
 		}
 	}
 	for i, r := range rs {
-		r.q = st.Best[i]
+		r.settle(eng, st.Best[i])
 	}
 	return nil
 }
@@ -151,6 +151,17 @@ func together(inputs [][]float32, hidden int, samples []int, f func(texts) error
 		part.lengths, part.samples = append(part.lengths, len(inputs[s])/hidden), append(part.samples, s)
 	}
 	return flush()
+}
+
+// firstSamples returns those that have the tokens which errors of outputs are
+// measured on.
+func firstSamples(inputs [][]float32, hidden int) []int {
+	var out []int
+	for s, tokens := 0, 0; s < len(inputs) && tokens < sampleRows; s++ {
+		out = append(out, s)
+		tokens += len(inputs[s]) / hidden
+	}
+	return out
 }
 
 // layerTrainee is a layer that is to give the float layer's outputs.
@@ -282,8 +293,15 @@ func autoroundLayer(ctx context.Context, p *pass, s stage, ms []PlannedModule, s
 	if err != nil {
 		return nil, err
 	}
+	if _, err := t.loss(ctx, firstSamples(t.x, len(t.layer.AttnNorm)), false); err != nil { // for what enters each matrix now
+		return nil, err
+	}
 	for i, r := range rs {
-		out[i].Q, out[i].Stats = r.q, measure(p.eng, r.w, r.q)
+		in := t.run.Input(slices.Index(block.Kinds[:], ms[i].Module.Kind))
+		if out[i].Stats, err = measureOn(ctx, p.eng, r.w, r.q, r.spec, in); err != nil {
+			return nil, err
+		}
+		out[i].Q = r.q
 	}
 	return out, nil
 }
@@ -292,18 +310,14 @@ func autoroundLayer(ctx context.Context, p *pass, s stage, ms []PlannedModule, s
 // them the start of training.
 func (p *pass) startRoundings(ctx context.Context, ms []PlannedModule) (rs []*rounding, begin []Quantized, err error) {
 	for _, m := range ms {
-		done, err := gptqMatrix(ctx, p, m, nil)
+		w, q, err := p.gptq(ctx, m, nil)
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := p.follow(m.Module, done.Q); err != nil {
+		if err := p.follow(m.Module, q); err != nil {
 			return nil, nil, err
 		}
-		w, err := p.weight(ctx, m.Module)
-		if err != nil {
-			return nil, nil, err
-		}
-		rs, begin = append(rs, newRounding(p.eng, w, done.Q, m.Spec)), append(begin, done)
+		rs, begin = append(rs, newRounding(p.eng, w, q, m.Spec)), append(begin, Quantized{Q: q, Note: silentNote(p.seq.moments.silent(), m.Module.Cols)})
 	}
 	return rs, begin, nil
 }

@@ -28,6 +28,14 @@ func ByDamage(lines []ModuleReport) []ModuleReport {
 // sampleRows is how many inputs the errors of outputs are measured on.
 const sampleRows = 256
 
+// measureOn compares a quantized matrix with its weights, and its outputs for inputs
+// x, of which the first count.
+func measureOn(ctx context.Context, eng *kernels.Engine, w kernels.Matrix, q *kernels.QTensor, spec Spec, x kernels.Matrix) (Stats, error) {
+	s := measure(eng, w, q)
+	err := measureOutputs(ctx, eng, &s, w, q, spec, x.Sub(0, min(sampleRows, x.Rows), 0, x.Cols))
+	return s, err
+}
+
 // measureOutputs adds to s what quantizing w did to its outputs for inputs x, and
 // what plain rounding would have done.
 func measureOutputs(ctx context.Context, eng *kernels.Engine, s *Stats, w kernels.Matrix, q *kernels.QTensor, spec Spec, x kernels.Matrix) error {

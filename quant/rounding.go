@@ -64,6 +64,16 @@ func cloneQ(q *kernels.QTensor) *kernels.QTensor {
 	return &c
 }
 
+// settle ends training with the codes that turned out best.
+func (r *rounding) settle(eng *kernels.Engine, q *kernels.QTensor) {
+	r.q = q
+	eng.For(q.Rows, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			q.DequantRow(r.value.Row(i), i)
+		}
+	})
+}
+
 // round computes the codes and their values.
 func (r *rounding) round(eng *kernels.Engine) {
 	groups, width, s := r.q.Groups(), r.q.Scheme.GroupWidth(r.w.Cols), r.q.Scheme

@@ -178,21 +178,26 @@ func silentNote(silent, inputs int) string {
 
 // gptqMatrix quantizes a matrix for its inputs.
 func gptqMatrix(ctx context.Context, p *pass, m PlannedModule, step func(rows int)) (Quantized, error) {
-	f, err := p.seq.factor(ctx, m.Module, m.Spec.Scheme().GroupWidth(m.Module.Cols))
+	w, q, err := p.gptq(ctx, m, step)
 	if err != nil {
 		return Quantized{}, err
+	}
+	stats, err := measureOn(ctx, p.eng, w, q, m.Spec, p.seq.sample)
+	return Quantized{q, stats, silentNote(p.seq.moments.silent(), m.Module.Cols)}, err
+}
+
+// gptq returns a matrix of this stage, and quantized for its inputs.
+func (p *pass) gptq(ctx context.Context, m PlannedModule, step func(rows int)) (kernels.Matrix, *kernels.QTensor, error) {
+	f, err := p.seq.factor(ctx, m.Module, m.Spec.Scheme().GroupWidth(m.Module.Cols))
+	if err != nil {
+		return kernels.Matrix{}, nil, err
 	}
 	w, err := p.weight(ctx, m.Module)
 	if err != nil {
-		return Quantized{}, err
+		return w, nil, err
 	}
 	q, err := gptq(ctx, p.eng, w, f, m.Spec, step)
-	if err != nil {
-		return Quantized{}, err
-	}
-	stats := measure(p.eng, w, q)
-	err = measureOutputs(ctx, p.eng, &stats, w, q, m.Spec, p.seq.sample)
-	return Quantized{q, stats, silentNote(p.seq.moments.silent(), m.Module.Cols)}, err
+	return w, q, err
 }
 
 // measure compares a quantized matrix with its weights.

@@ -284,11 +284,22 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := t.loss(ctx, firstSamples(t.x, len(t.norm)), false); err != nil { // for what enters each matrix now
+		return nil, err
+	}
 	out := map[string]Quantized{}
 	for i, r := range rs {
 		m := first.trained[i].Module
+		in := t.normed
+		if m.Layer >= 0 {
+			in = t.runs[m.Layer].Input(slices.Index(block.Kinds[:], m.Kind))
+		}
+		stats, err := measureOn(ctx, p.eng, r.w, r.q, r.spec, in)
+		if err != nil {
+			return nil, err
+		}
 		line, _ := first.line(m)
-		out[m.Name] = Quantized{r.q, measure(p.eng, r.w, r.q), line.Note}
+		out[m.Name] = Quantized{r.q, stats, line.Note}
 	}
 	return out, nil
 }

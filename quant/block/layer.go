@@ -140,6 +140,19 @@ func (r *Run) Forward(ctx context.Context, l *Layer, x kernels.Matrix, lengths [
 	return r.y, nil
 }
 
+// Input returns what entered a matrix of the layer in the last Forward.
+func (r *Run) Input(matrix int) kernels.Matrix {
+	switch matrix {
+	case Q, K, V:
+		return r.norm1
+	case O:
+		return r.attn
+	case Down:
+		return r.act
+	}
+	return r.norm2
+}
+
 // each runs f for every row on all threads.
 func (r *Run) each(n int, f func(i int)) {
 	r.eng.For(n, func(_, lo, hi int) {
