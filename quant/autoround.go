@@ -317,7 +317,7 @@ func (p *pass) startRoundings(ctx context.Context, ms []PlannedModule) (rs []*ro
 		if err := p.follow(m.Module, q); err != nil {
 			return nil, nil, err
 		}
-		rs, begin = append(rs, newRounding(p.eng, w, q, m.Spec)), append(begin, Quantized{Q: q, Note: silentNote(p.seq.moments.silent(), m.Module.Cols)})
+		rs, begin = append(rs, newRounding(p.eng, w, q, m.Spec)), append(begin, Quantized{Q: q, Silent: p.seq.moments.silent()})
 	}
 	return rs, begin, nil
 }

@@ -50,14 +50,14 @@ func folds(c model.Config, s stage) (fs []fold, notes map[string]string) {
 			if awq(k) {
 				f.readers = append(f.readers, *by[k])
 			} else if m := by[k]; m != nil {
-				other = m.Module.Name
+				other = inLayer(m.Module)
 			}
 		}
 		switch {
 		case len(f.readers) == 0:
 		case other != "":
 			for _, m := range f.readers {
-				notes[m.Module.Kind] = fmt.Sprintf("no scales: %s, which is not awq's, reads the same norm", other)
+				notes[m.Module.Kind] = fmt.Sprintf("no scales: its layer's %s, which is not awq's, reads the same norm", other)
 			}
 		default:
 			fs = append(fs, f)
@@ -67,9 +67,9 @@ func folds(c model.Config, s stage) (fs []fold, notes map[string]string) {
 		switch {
 		case !awq(reader):
 		case by[source].Spec.Kept():
-			notes[reader] = fmt.Sprintf("no scales: %s, which makes the inputs, is kept", by[source].Module.Name)
+			notes[reader] = fmt.Sprintf("no scales: its layer's %s, which makes the inputs, is kept", inLayer(by[source].Module))
 		case bias:
-			notes[reader] = fmt.Sprintf("no scales: %s, which makes the inputs, has a bias", by[source].Module.Name)
+			notes[reader] = fmt.Sprintf("no scales: its layer's %s, which makes the inputs, has a bias", inLayer(by[source].Module))
 		default:
 			fs = append(fs, fold{readers: []PlannedModule{*by[reader]}, source: by[source], repeat: repeat})
 		}
@@ -89,7 +89,7 @@ func folds(c model.Config, s stage) (fs []fold, notes map[string]string) {
 
 // awqNotes tells of the matrices that AWQ cannot scale.
 func awqNotes(c model.Config, ms []PlannedModule) []string {
-	var all []string
+	var all notes
 	for _, s := range stages(c, ms) {
 		_, notes := folds(c, s)
 		for _, m := range s.modules {
@@ -102,10 +102,10 @@ func awqNotes(c model.Config, ms []PlannedModule) []string {
 					ms[i].Note = note
 				}
 			}
-			all = append(all, m.Module.Name+": "+note)
+			all.add(m.Module.Name, note)
 		}
 	}
-	return all
+	return all.lines()
 }
 
 // awqTransform scales the columns that see large inputs up, and the inputs down,

@@ -57,7 +57,7 @@ func TestDamageOfTraining(t *testing.T) {
 	close := func(a, b, share float64) bool { return a > 0 && math.Abs(a-b) <= share*b }
 	for _, method := range []string{AutoRoundLight, AutoRoundBest} {
 		for i, m := range lines(method) {
-			share := 0.05 // attention and products that round otherwise lead to other codes here and there
+			share := 0.05         // attention and products that round otherwise lead to other codes here and there
 			if i >= 1 && i <= 3 { // the first layer's q, k and v
 				share = 1e-4
 			}

@@ -73,5 +73,5 @@ func imatrixMatrix(ctx context.Context, p *pass, m PlannedModule, step func(rows
 		return Quantized{}, err
 	}
 	q, stats, err := p.quantizeRows(ctx, m, h, step)
-	return Quantized{q, stats, silentNote(p.seq.silent, m.Module.Cols)}, err
+	return Quantized{q, stats, p.seq.silent}, err
 }

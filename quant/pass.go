@@ -39,9 +39,9 @@ type method struct {
 
 // Quantized is a matrix with what quantizing did to it.
 type Quantized struct {
-	Q     *kernels.QTensor
-	Stats Stats
-	Note  string // what one would not expect of the method
+	Q      *kernels.QTensor
+	Stats  Stats
+	Silent int // inputs that are 0 for the whole calibration
 }
 
 // methodOf returns a method by its name, which is one of Methods.
@@ -380,11 +380,11 @@ func (p *pass) module(ctx context.Context, m PlannedModule) error {
 
 // line is the matrix's line in the report.
 func (m PlannedModule) line(done Quantized) ModuleReport {
-	note := m.Note
-	if note != "" && done.Note != "" {
+	note, silent := m.Note, silentNote(done.Silent, m.Module.Cols)
+	if note != "" && silent != "" {
 		note += "; "
 	}
-	return ModuleReport{Module: m.Module.Name, Spec: m.Spec.String(), Bytes: m.Bytes, Note: note + done.Note, Stats: done.Stats}
+	return ModuleReport{Module: m.Module.Name, Spec: m.Spec.String(), Bytes: m.Bytes, Note: note + silent, Silent: done.Silent, Stats: done.Stats}
 }
 
 // finish hands on a quantized matrix.

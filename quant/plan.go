@@ -115,34 +115,34 @@ func (p Plan) fewTokens(tokens int) []string {
 
 // substitutions says where what is done differs from the letter of the recipe.
 func (r Recipe) substitutions(c model.Config) []string {
-	notes := []string{}
-	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	var of notes
 	whole := r.trainsWhole(c)
 	for _, m := range c.Modules() {
 		spec := r.For(m)
 		named := slices.ContainsFunc(r.Rules, func(rule Rule) bool { return rule.matches(m.Name) })
 		if spec.Kept() {
 			if m.Layer < 0 && !r.Default.Kept() && !named {
-				add("%s is kept as stored: name it in a rule to quantize it", m.Name)
+				of.add(m.Name, "kept as stored; name it in a rule to quantize it")
 			}
 			continue
 		}
 		if _, note := r.planned(m, whole); note != "" {
-			add("%s: %s", m.Name, note)
+			of.add(m.Name, note)
 		}
 		if width := spec.Scheme().GroupWidth(m.Cols); m.Cols%width != 0 {
-			add("%s: %d columns are no multiple of %d: the last group of a row has %d", m.Name, m.Cols, width, m.Cols%width)
+			of.add(m.Name, fmt.Sprintf("%d columns are no multiple of %d: the last group of a row has %d", m.Cols, width, m.Cols%width))
 		}
 	}
+	out := of.lines()
 	if r.asksWhole(c) && !whole {
-		notes = append(notes, wholeNote)
+		out = append(out, wholeNote)
 	}
 	if c.TieEmbeddings {
 		for _, rule := range r.Rules {
 			if rule.tied() {
-				add("%s is the same matrix as %s, which decides: the rule for it does nothing", model.HeadModule, model.EmbedModule)
+				out = append(out, fmt.Sprintf("%s is the same matrix as %s, which decides: the rule for it does nothing", model.HeadModule, model.EmbedModule))
 			}
 		}
 	}
-	return notes
+	return out
 }

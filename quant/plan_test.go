@@ -143,12 +143,13 @@ func TestSubstitutions(t *testing.T) {
 		config model.Config
 		want   []string
 	}{
-		{"w4", c, []string{"embed_tokens is kept"}},
-		{"w4", untied, []string{"embed_tokens is kept", "lm_head is kept"}},
+		{"w4", c, []string{"model.embed_tokens: kept as stored"}},
+		{"w4", untied, []string{"2 matrices (model.embed_tokens, lm_head): kept as stored"}},
 		{"w4; embed_tokens keep; lm_head keep", untied, nil},
 		{"w4; embed_tokens w8; lm_head w8", c, []string{"lm_head is the same matrix"}},
 		{"w4 g64; embed_tokens w8; model.layers.[1-9].* keep", ragged, []string{"172 columns are no multiple of 64: the last group of a row has 44"}},
 		{"w4 channel; embed_tokens w8", ragged, nil},
+		{"w4 g64; embed_tokens w8", ragged, []string{"5 matrices (model.layers.0.mlp.down_proj, model.layers.1.mlp.down_proj, model.layers.2.mlp.down_proj and 2 more): 172 columns"}},
 		{"keep", c, nil},
 	} {
 		got := parse(t, x.recipe).substitutions(x.config)

@@ -85,6 +85,7 @@ type ModuleReport struct {
 	Spec   string `json:"spec"`
 	Bytes  int64  `json:"bytes"`
 	Note   string `json:"note,omitempty"`
+	Silent int    `json:"silent_inputs,omitempty"` // 0 for the whole calibration
 	Stats
 }
 
@@ -325,12 +326,7 @@ func (j *job) run(ctx context.Context, out sink) (Report, error) {
 		return Report{}, err
 	}
 	report.Modules, err = p.run(ctx)
-	report.Substitutions = slices.Clone(j.plan.Substitutions)
-	for i, line := range report.Modules {
-		if line.Note != j.plan.Modules[i].Note {
-			report.Substitutions = append(report.Substitutions, line.Module+": "+line.Note)
-		}
-	}
+	report.Substitutions = slices.Concat(j.plan.Substitutions, silentNotes(j.plan.Modules, report.Modules))
 	return report, err
 }
 

@@ -165,17 +165,6 @@ func (s *sequence) factor(ctx context.Context, m model.Module, width int) (*fact
 	return s.factors[width], nil
 }
 
-// silentNote tells of inputs that calibration knows nothing of.
-func silentNote(silent, inputs int) string {
-	switch silent {
-	case 0:
-		return ""
-	case inputs:
-		return "all inputs are 0 for the whole calibration: quantized as by " + MSE
-	}
-	return fmt.Sprintf("%d of %d inputs are 0 for the whole calibration: what they meet is quantized as by %s", silent, inputs, MSE)
-}
-
 // gptqMatrix quantizes a matrix for its inputs.
 func gptqMatrix(ctx context.Context, p *pass, m PlannedModule, step func(rows int)) (Quantized, error) {
 	w, q, err := p.gptq(ctx, m, step)
@@ -183,7 +172,7 @@ func gptqMatrix(ctx context.Context, p *pass, m PlannedModule, step func(rows in
 		return Quantized{}, err
 	}
 	stats, err := measureOn(ctx, p.eng, w, q, m.Spec, p.seq.sample)
-	return Quantized{q, stats, silentNote(p.seq.moments.silent(), m.Module.Cols)}, err
+	return Quantized{q, stats, p.seq.moments.silent()}, err
 }
 
 // gptq returns a matrix of this stage, and quantized for its inputs.

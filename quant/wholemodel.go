@@ -299,7 +299,7 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 			return nil, err
 		}
 		line, _ := first.line(m)
-		out[m.Name] = Quantized{r.q, stats, line.Note}
+		out[m.Name] = Quantized{r.q, stats, line.Silent}
 	}
 	return out, nil
 }
