@@ -262,7 +262,12 @@ func longest(texts [][]int32) int {
 // autoroundLayer trains the roundings of a layer's matrices together, so that the
 // quantized layer gives what the float one does, for the inputs that each gets
 // (Cheng et al., "Optimize Weight Rounding via Signed Gradient Descent", 2023).
-// It starts from what GPTQ gives.
+// It starts from what GPTQ gives, and a layer may end with that. Training wins most
+// of what it does by making up for what the layers before lost; the first has
+// nothing to make up for, and steps of one size for all weights first spoil what
+// GPTQ balanced for inputs as alike as embeddings. On the demo its loss is 1.4 times
+// the first after 200 iterations, 0.95 times with a tenth of the rate, with which
+// other layers gain less; going back to the start halfway and on with that rate gave 0.99.
 func autoroundLayer(ctx context.Context, p *pass, s stage, ms []PlannedModule, step func(rows int)) ([]Quantized, error) {
 	rs, out, err := p.startRoundings(ctx, ms)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -151,6 +152,34 @@ func TestTrainingLessensLoss(t *testing.T) {
 		if m.Spec != "keep" && m.MSE == 0 {
 			t.Errorf("%s has no error", m.Module)
 		}
+	}
+}
+
+// Where training only spoils what GPTQ gives, as on a first layer, that is kept.
+func TestSpoiltTrainingKeepsItsStart(t *testing.T) {
+	was := trainings
+	t.Cleanup(func() { trainings = was })
+	trainings = map[string]training{AutoRoundLight: {iterations: 3, batch: 2, rate: 3, share: 0.1}}
+	ck := open(t, "demo")
+	base := load(t, 2, ck)
+	cal := calibration(t, ck)
+	quantized := func(method string) map[string]*kernels.QTensor {
+		out := newHeldSink()
+		j := job{eng: base.Engine, ck: ck, base: base, recipe: parse(t, "w4 g32 sym "+method), calibration: cal, l: func(e Event) {
+			if e, ok := e.(Trained); ok && e.Loss != e.Before {
+				t.Errorf("layer %d: a loss of %g after %g", e.Layer, e.Loss, e.Before)
+			}
+		}}
+		if err := j.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := j.run(context.Background(), out); err != nil {
+			t.Fatal(err)
+		}
+		return out.matrices
+	}
+	if !reflect.DeepEqual(quantized(AutoRoundLight), quantized(GPTQ)) {
+		t.Error("the codes are not GPTQ's")
 	}
 }
 
