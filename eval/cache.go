@@ -6,14 +6,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
+	"nibble/kernels"
 	rt "nibble/runtime"
 )
 
@@ -38,7 +37,7 @@ func newCache(dir string) cache { return cache{dir, maxCache} }
 // The program's own hash stands for its code, so that figures of another build
 // are never mixed in. A model that is no checkpoint's has no key, "".
 func (c cache) key(m *rt.Model, parts ...any) string {
-	program := programHash()
+	program := kernels.ProgramHash()
 	if c.dir == "" || program == "" || m.Hash() == "" {
 		return ""
 	}
@@ -49,24 +48,6 @@ func (c cache) key(m *rt.Model, parts ...any) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
-
-// programHash is the SHA-256 of the running program, empty if it cannot be read.
-var programHash = sync.OnceValue(func() string {
-	path, err := os.Executable()
-	if err != nil {
-		return ""
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return ""
-	}
-	return hex.EncodeToString(h.Sum(nil))
-})
 
 // path is where the file of a key is kept.
 func (c cache) path(key, ext string) string {

@@ -19,7 +19,7 @@ import (
 // of, on all threads of an engine.
 type Rates struct {
 	CPU     string      `json:"cpu"`
-	Version int         `json:"version"` // of the methods
+	Program string      `json:"program"` // whose code was measured
 	ISA     kernels.ISA `json:"isa"`
 	Threads int         `json:"threads"`
 
@@ -30,24 +30,27 @@ type Rates struct {
 	Asym    float64 `json:"asym"`    // and for the zero point
 	Float   float64 `json:"float"`   // operations a second of products of floats
 	Int     float64 `json:"int"`     // of INT4 weights
-	Attend  float64 `json:"attend"`  // and of attention
-	Values  float64 `json:"values"`  // values a second that a norm or an activation function computes
+	Attend  float64 `json:"attend"`  // and of attention's products
+	Scores  float64 `json:"scores"`  // scores a second of which attention takes the softmax
+	Values  float64 `json:"values"`  // values a second that lie between products
 	Columns float64 `json:"columns"` // weights a second that GPTQ corrects for an error
 
 	Train       float64 `json:"train"`        // operations a second of training's products
-	TrainAttend float64 `json:"train_attend"` // and of its attention
+	TrainValues float64 `json:"train_values"` // values a second between them
+	TrainAttend float64 `json:"train_attend"` // how fast attention is trained, over how fast it is computed thrice
 }
 
 // typicalRates stand in where nothing was measured.
 func typicalRates(threads int) Rates {
 	n := float64(threads)
 	return Rates{Threads: threads, Hash: 0.7e9 * n, Write: 0.5e9, RTN: 250e6 * n, Sym: 6e6 * n, Asym: 3e6 * n,
-		Float: 90e9 * n, Int: 350e9 * n, Attend: 30e9 * n, Values: 300e6 * n, Columns: 1e9 * n, Train: 60e9 * n, TrainAttend: 20e9 * n}
+		Float: 90e9 * n, Int: 350e9 * n, Attend: 90e9 * n, Scores: 800e6 * n, Values: 300e6 * n, Columns: 1e9 * n,
+		Train: 60e9 * n, TrainValues: 500e6 * n, TrainAttend: 1}
 }
 
 // Each kind of work is measured some times, for so long.
 const (
-	measureTimes = 4
+	measureTimes = 6
 	measureFor   = 30 * time.Millisecond
 )
 
@@ -57,17 +60,17 @@ type Measuring struct{}
 // EventName implements Event.
 func (Measuring) EventName() string { return "quantize_measuring" }
 
-// MeasureRates measures this machine in some seconds, or recalls from dir what
-// was measured before with the same CPU, methods, tier and threads. Without a dir
-// nothing is kept.
+// MeasureRates measures this machine in some seconds, or recalls from dir what the
+// same program measured before with the same CPU, tier and threads: another build
+// may do the same work faster, and begins anew. Without a dir nothing is kept.
 func MeasureRates(ctx context.Context, eng *kernels.Engine, dir string, refresh bool, l Listener) (Rates, error) {
-	r := Rates{CPU: kernels.ThisCPU().Name, Version: MethodsVersion, ISA: eng.ISA(), Threads: eng.Threads()}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s %d", r.CPU, r.Version, r.ISA, r.Threads))
+	r := Rates{CPU: kernels.ThisCPU().Name, Program: kernels.ProgramHash(), ISA: eng.ISA(), Threads: eng.Threads()}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %d", r.CPU, r.ISA, r.Threads))
 	path := filepath.Join(dir, "rates-"+hex.EncodeToString(sum[:8])+".json")
 	if dir != "" && !refresh {
 		var old Rates
 		if data, err := os.ReadFile(path); err == nil && json.Unmarshal(data, &old) == nil && old.valid() &&
-			old.CPU == r.CPU && old.Version == r.Version && old.ISA == r.ISA && old.Threads == r.Threads {
+			old.CPU == r.CPU && old.Program == r.Program && r.Program != "" && old.ISA == r.ISA && old.Threads == r.Threads {
 			return old, nil
 		}
 	}
@@ -83,7 +86,7 @@ func MeasureRates(ctx context.Context, eng *kernels.Engine, dir string, refresh 
 
 // valid reports whether every rate can be divided by.
 func (r Rates) valid() bool {
-	for _, v := range []float64{r.Hash, r.Write, r.RTN, r.Sym, r.Asym, r.Float, r.Int, r.Attend, r.Values, r.Columns, r.Train, r.TrainAttend} {
+	for _, v := range []float64{r.Hash, r.Write, r.RTN, r.Sym, r.Asym, r.Float, r.Int, r.Attend, r.Scores, r.Values, r.Columns, r.Train, r.TrainValues, r.TrainAttend} {
 		if !(v > 0) || math.IsInf(v, 0) {
 			return false
 		}
@@ -187,16 +190,6 @@ func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) er
 		acts.Set(w.Data[:tokens*cols], tokens, cols)
 		return eng.MatMul(ctx, acts, kernels.Product{W: linear, Dst: out})
 	})
-	measure(&r.Values, 2*tokens*rows, func() error {
-		eng.For(tokens, func(_, lo, hi int) {
-			for t := lo; t < hi; t++ {
-				v := out[t*rows : (t+1)*rows]
-				eng.RMSNorm(v, v, w.Data[:rows], 1e-5)
-				eng.SwiGLU(v, v, w.Data[:rows])
-			}
-		})
-		return nil
-	})
 	if err == nil {
 		err = r.measureAttention(ctx, eng, measure)
 	}
@@ -204,34 +197,60 @@ func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) er
 		err = r.measureColumns(ctx, eng, w, measure)
 	}
 	if err == nil {
+		err = r.measureValues(ctx, eng)
+	}
+	if err == nil {
 		err = r.measureTraining(ctx, eng)
 	}
 	return err
 }
 
-// measureAttention measures attention to all before each of some positions.
+// measureAttention measures attention to all before each of some positions, with
+// heads that are wide and narrow.
 func (r *Rates) measureAttention(ctx context.Context, eng *kernels.Engine, measure func(*float64, float64, func() error)) error {
-	const heads, dim, tokens = 4, 64, 512
-	cache, err := kernels.NewKVCache(heads, dim, kernels.F32)
-	if err != nil {
-		return err
+	const tokens = 512
+	var each, products [2]float64 // seconds and operations of a score
+	for i, shape := range [2][2]int{{4, 64}, {8, 8}} {
+		heads, dim := shape[0], shape[1]
+		cache, err := kernels.NewKVCache(heads, dim, kernels.F32)
+		if err != nil {
+			return err
+		}
+		cache.Reserve(nil, tokens, 0)
+		q, out := make([]float32, tokens*heads*dim), make([]float32, tokens*heads*dim)
+		for p := range tokens {
+			eng.Store(cache, p, q[:heads*dim], q[:heads*dim])
+		}
+		work, scores := attentionWork(tokens, tokens, heads, dim)
+		var rate float64
+		measure(&rate, scores, func() error { return eng.Attention(ctx, out, q, cache, heads, tokens, 0) })
+		each[i], products[i] = 1/rate, work/scores
 	}
-	cache.Reserve(nil, tokens, 0)
-	q, out := make([]float32, tokens*heads*dim), make([]float32, tokens*heads*dim)
-	for p := range tokens {
-		eng.Store(cache, p, q[:heads*dim], q[:heads*dim])
-	}
-	measure(&r.Attend, attentionWork(tokens, tokens, heads, dim), func() error { return eng.Attention(ctx, out, q, cache, heads, tokens, 0) })
-	return err
+	r.Attend, r.Scores = apart(each, products)
+	return ctx.Err()
 }
 
-// softmaxWidth is about how many elements of a head take as long as the softmax
-// of the score that they give.
-const softmaxWidth = 24
+// apart finds the rates of two kinds of work from how long a unit of the second
+// takes with two amounts of the first.
+func apart(each, amount [2]float64) (first, second float64) {
+	const least = 0.05 // of the time, for either: measurements are not exact
+	slope := (each[0] - each[1]) / (amount[0] - amount[1])
+	slope = min(max(slope, least*each[0]/amount[0]), (1-least)*each[1]/amount[1])
+	return 1 / slope, 1 / (each[1] - slope*amount[1])
+}
 
-// attentionWork is the operations of attention in texts of a length.
-func attentionWork(tokens, length float64, heads, dim int) float64 {
-	return 2 * tokens * length * float64(heads*(dim+softmaxWidth)) // two products, of half of all pairs
+// attending is how long attention takes.
+func (r Rates) attending(tokens, length float64, heads, dim int) float64 {
+	products, scores := attentionWork(tokens, length, heads, dim)
+	return products/r.Attend + scores/r.Scores
+}
+
+// attentionWork is the operations of attention's products in texts of a length, and
+// its scores.
+func attentionWork(tokens, length float64, heads, dim int) (products, scores float64) {
+	const lanes = 16 // to which the sums of values are rounded up
+	scores = tokens * length / 2 * float64(heads)
+	return 2 * scores * float64(dim+(dim+lanes-1)/lanes*lanes), scores
 }
 
 // measureColumns measures a block of GPTQ, less what the search for its scales

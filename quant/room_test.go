@@ -3,6 +3,7 @@ package quant
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,6 +83,15 @@ func TestRatesAreKept(t *testing.T) {
 	if err != nil || len(files) != 1 {
 		t.Fatalf("%v, %v", files, err)
 	}
+	other := first // what another build measured
+	other.Program, other.RTN = "another", 1
+	other.save(dir, files[0])
+	if again, err := MeasureRates(ctx, eng, dir, false, nil); err != nil || again.RTN == 1 || again.Program != first.Program {
+		t.Errorf("after another build measured: %+v, %v", again, err)
+	}
+	if files, err = filepath.Glob(filepath.Join(dir, "*")); err != nil || len(files) != 1 {
+		t.Fatalf("%v, %v", files, err)
+	}
 	if err := os.WriteFile(files[0], []byte(`{"rtn": 0}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +102,20 @@ func TestRatesAreKept(t *testing.T) {
 	cancel()
 	if _, err := MeasureRates(cancelled, eng, dir, true, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// Two kinds of work are told apart by how much of the first a unit of the second has,
+// and neither is ever found to take no time.
+func TestApart(t *testing.T) {
+	near := func(a, b float64) bool { return math.Abs(a-b) < 1e-9*b }
+	if first, second := apart([2]float64{2.0/4 + 1.0/8, 6.0/4 + 1.0/8}, [2]float64{2, 6}); !near(first, 4) || !near(second, 8) {
+		t.Errorf("rates %g and %g, want 4 and 8", first, second)
+	}
+	for _, each := range [][2]float64{{1, 1}, {1, 2}, {2, 1}, {1, 100}} {
+		if first, second := apart(each, [2]float64{2, 6}); !(first > 0 && second > 0) || math.IsInf(first, 0) || math.IsInf(second, 0) {
+			t.Errorf("%v: rates %g and %g", each, first, second)
+		}
 	}
 }
 

@@ -90,7 +90,7 @@ func (e effort) seconds() float64 {
 
 // between estimates what lies between a layer's products, for some tokens.
 func (e effort) between(tokens float64) float64 {
-	return attentionWork(tokens, float64(e.length), e.c.Heads, e.c.HeadDim)/e.rates.Attend + tokens*layerValues(e.c)/e.rates.Values
+	return e.rates.attending(tokens, float64(e.length), e.c.Heads, e.c.HeadDim) + tokens*layerValues(e.c)/e.rates.Values
 }
 
 // layerValues is what normalizations, rotations, sums and the activation function
@@ -112,8 +112,7 @@ func (e effort) training() float64 {
 	// passes forward, a third of an iteration.
 	work := func(t training, weights float64, layers int) float64 {
 		tokens := float64(t.iterations*min(t.batch, e.samples)*e.length) + 5*e.tokens/3
-		products, attention, values := trainingWork(e.c, weights, tokens, float64(e.length))
-		return float64(layers) * (products/e.rates.Train + attention/e.rates.TrainAttend + values/e.rates.Values)
+		return float64(layers) * e.rates.training(e.c, weights, tokens, float64(e.length))
 	}
 	sum, floats := 0.0, false
 	for l := range e.c.Layers {

@@ -9,58 +9,116 @@ import (
 )
 
 // trainingWork is the operations of training a layer of some weights with some
-// tokens, forward and twice as many backward: products and, apart, attention; and
-// the values that lie between, whose gradients take about as long as four more.
-func trainingWork(c model.Config, weights, tokens, length float64) (products, attention, values float64) {
-	return 6 * weights * tokens, 3 * attentionWork(tokens, length, c.Heads, c.HeadDim), 5 * tokens * layerValues(c)
+// tokens, forward and twice as many backward, and the values that lie between, which
+// are copied besides, and whose gradients take about as long as four more.
+func trainingWork(c model.Config, weights, tokens float64) (products, values float64) {
+	return 6 * weights * tokens, 5 * tokens * layerValues(c)
 }
 
-// measureTraining measures iterations of training a small layer on long texts and
-// on as many tokens of short ones, which differ in attention alone.
-func (r *Rates) measureTraining(ctx context.Context, eng *kernels.Engine) error {
-	const tokens, long, short = 1024, 1024, 64
-	c := model.Config{Hidden: 256, Heads: 4, KVHeads: 2, HeadDim: 64, Intermediate: 768, RMSEps: 1e-5}
-	t, rs, err := sampleLayer(ctx, eng, c, long)
+// training is how long training a layer takes with some tokens in texts of a length.
+func (r Rates) training(c model.Config, weights, tokens, length float64) float64 {
+	products, values := trainingWork(c, weights, tokens)
+	return products/r.Train + values/r.TrainValues + 3*r.attending(tokens, length, c.Heads, c.HeadDim)/r.TrainAttend
+}
+
+// sampleTokens is what layers are measured with, in texts of sampleLength.
+const sampleTokens, sampleLength = 1024, 512
+
+// measureValues measures a pass through a small layer, less what products and
+// attention take, which have been measured. The pass copies what enters products,
+// and compares what comes out, besides.
+func (r *Rates) measureValues(ctx context.Context, eng *kernels.Engine) error {
+	c := model.Config{Hidden: 128, Heads: 4, KVHeads: 2, HeadDim: 32, Intermediate: 384, RMSEps: 1e-5}
+	pass, weights, err := layerSeconds(ctx, eng, c, false)
 	if err != nil {
 		return err
 	}
-	weights := 0
-	for _, w := range t.layer.W {
-		weights += w.Rows * w.Cols
+	values := sampleTokens * (layerValues(c) + float64(8*c.Hidden+c.Heads*c.HeadDim+c.Intermediate))
+	rest := pass - 2*weights*sampleTokens/r.Float - r.attending(sampleTokens, sampleLength, c.Heads, c.HeadDim)
+	r.Values = values / max(rest, 0.2*pass)
+	return nil
+}
+
+// measureTraining measures the gradient of attention, and iterations of training a
+// small layer and a smaller one, which differ in what products and values take.
+// Attention has been measured.
+func (r *Rates) measureTraining(ctx context.Context, eng *kernels.Engine) error {
+	shapes := [2]model.Config{
+		{Hidden: 256, Heads: 4, KVHeads: 2, HeadDim: 64, Intermediate: 768, RMSEps: 1e-5},
+		{Hidden: 64, Heads: 8, KVHeads: 4, HeadDim: 8, Intermediate: 176, RMSEps: 1e-5},
 	}
-	seconds := func(length int) (float64, error) {
-		t.x, t.y = nil, nil
-		var all []int
-		for i := range tokens / length {
-			x := make([]float32, length*c.Hidden)
-			for j := range x {
-				x[j] = float32((i+j*7)%13) / 13
-			}
-			t.x, t.y, all = append(t.x, x), append(t.y, x), append(all, i)
+	var forward, both float64 // seconds of attention
+	for _, c := range shapes {
+		g, err := gradientSeconds(ctx, eng, c)
+		if err != nil {
+			return err
 		}
-		rate, err := perSecond(ctx, eng.Threads(), 1, func() error {
-			_, err := t.loss(ctx, all, true)
-			for _, r := range rs {
+		f := r.attending(sampleTokens, sampleLength, c.Heads, c.HeadDim)
+		forward, both = forward+f, both+f+g
+	}
+	r.TrainAttend = 3 * forward / both
+	var value, products [2]float64 // seconds of a value, and operations for each
+	for i, c := range shapes {
+		pass, weights, err := layerSeconds(ctx, eng, c, true)
+		if err != nil {
+			return err
+		}
+		p, v := trainingWork(c, weights, sampleTokens)
+		rest := pass - 3*r.attending(sampleTokens, sampleLength, c.Heads, c.HeadDim)/r.TrainAttend
+		value[i], products[i] = max(rest, 0.2*pass)/v, p/v
+	}
+	r.Train, r.TrainValues = apart(value, products)
+	return nil
+}
+
+// gradientSeconds returns how long the gradient of a layer's attention takes.
+func gradientSeconds(ctx context.Context, eng *kernels.Engine, c model.Config) (float64, error) {
+	of := func(heads int) kernels.Matrix { return kernels.NewMatrix(sampleLength, heads*c.HeadDim) }
+	var texts []kernels.AttentionGradient
+	for range sampleTokens / sampleLength {
+		texts = append(texts, kernels.AttentionGradient{Dim: c.HeadDim, Q: of(c.Heads), K: of(c.KVHeads), V: of(c.KVHeads),
+			Out: of(c.Heads), DOut: of(c.Heads), DQ: of(c.Heads), DK: of(c.KVHeads), DV: of(c.KVHeads)})
+	}
+	rate, err := perSecond(ctx, eng.Threads(), 1, func() error {
+		eng.For(len(texts)*c.KVHeads, func(_, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				eng.AttentionGradient(texts[i/c.KVHeads], i%c.KVHeads)
+			}
+		})
+		return nil
+	})
+	return 1 / rate, err
+}
+
+// layerSeconds returns how long a pass through a layer of a shape takes, or an
+// iteration of training it, and how many weights it has.
+func layerSeconds(ctx context.Context, eng *kernels.Engine, c model.Config, train bool) (seconds, weights float64, err error) {
+	t, rs, err := sampleLayer(ctx, eng, c, sampleLength)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, w := range t.layer.W {
+		weights += float64(w.Rows * w.Cols)
+	}
+	var all []int
+	for i := range sampleTokens / sampleLength {
+		x := make([]float32, sampleLength*c.Hidden)
+		for j := range x {
+			x[j] = float32((i+j*7)%13) / 13
+		}
+		t.x, t.y, all = append(t.x, x), append(t.y, x), append(all, i)
+	}
+	rate, err := perSecond(ctx, eng.Threads(), 1, func() error {
+		_, err := t.loss(ctx, all, train)
+		for _, r := range rs {
+			if train {
 				r.step(eng, 1e-6, 0.1)
 				r.round(eng)
 			}
-			return err
-		})
-		return 1 / rate, err
-	}
-	ofLong, err := seconds(long)
-	if err != nil {
+		}
 		return err
-	}
-	ofShort, err := seconds(short)
-	if err != nil {
-		return err
-	}
-	products, attention, values := trainingWork(c, float64(weights), tokens, long)
-	attending := min(max((ofLong-ofShort)/(1-float64(short)/long), 0.05*ofLong), 0.8*ofLong)
-	multiplying := ofLong - attending
-	r.Train, r.TrainAttend = products/max(multiplying-values/r.Values, 0.5*multiplying), attention/attending
-	return nil
+	})
+	return 1 / rate, weights, err
 }
 
 // sampleLayer is a layer of a shape, to be trained on texts of at most some
