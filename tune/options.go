@@ -29,7 +29,7 @@ type Options struct {
 	MinTPS   float64 // tokens a second to decode at least; 0: any
 	MaxRSS   int64   // bytes of memory to run in at a full context; 0: any
 
-	Budget    time.Duration // of work, saving included, pauses not; 0: until the search is done
+	Budget    time.Duration // of work, saving included, not pauses nor a stopped process; 0: until the search is done
 	Started   time.Time     // since when the budget runs; the call of Run if zero
 	MaxTrials int           // 0: until the search is done
 	Out       string        // directory for the best model; "" saves none

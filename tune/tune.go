@@ -139,6 +139,9 @@ func (s *search) afford(ctx context.Context) error {
 }
 
 func (s *search) run(ctx context.Context) (Result, error) {
+	alive, end := context.WithCancel(context.Background()) // also while saving what a cancelled search found
+	defer end()
+	s.watch(alive)
 	if res, ok, err := s.finished(); ok || err != nil {
 		return res, err
 	}
