@@ -28,7 +28,10 @@ type screening struct {
 }
 
 // screenWindows is how many windows judge a single matrix: enough to rank, since
-// KL divergence varies far less between windows than perplexity.
+// KL divergence varies far less between windows than perplexity. Of five sizes of
+// the demo, recipes chosen by all 38 windows of a text lose 2 % less on other text
+// than those chosen by four, some of them more: how the errors of the matrices meet,
+// which no sum tells, weighs as much.
 const screenWindows = 4
 
 // spread lists n of total windows, evenly apart.
