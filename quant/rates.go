@@ -33,6 +33,7 @@ type Rates struct {
 	Attend  float64 `json:"attend"`  // and of attention's products
 	Scores  float64 `json:"scores"`  // scores a second of which attention takes the softmax
 	Values  float64 `json:"values"`  // values a second that lie between products
+	Tokens  float64 `json:"tokens"`  // tokens a second that a layer takes besides
 	Columns float64 `json:"columns"` // weights a second that GPTQ corrects for an error
 
 	Train       float64 `json:"train"`        // operations a second of training's products
@@ -44,7 +45,7 @@ type Rates struct {
 func typicalRates(threads int) Rates {
 	n := float64(threads)
 	return Rates{Threads: threads, Hash: 0.7e9 * n, Write: 0.5e9, RTN: 250e6 * n, Sym: 6e6 * n, Asym: 3e6 * n,
-		Float: 90e9 * n, Int: 350e9 * n, Attend: 90e9 * n, Scores: 800e6 * n, Values: 300e6 * n, Columns: 1e9 * n,
+		Float: 90e9 * n, Int: 350e9 * n, Attend: 90e9 * n, Scores: 800e6 * n, Values: 300e6 * n, Tokens: 2e6 * n, Columns: 1e9 * n,
 		Train: 60e9 * n, TrainValues: 500e6 * n, TrainAttend: 1}
 }
 
@@ -86,7 +87,7 @@ func MeasureRates(ctx context.Context, eng *kernels.Engine, dir string, refresh 
 
 // valid reports whether every rate can be divided by.
 func (r Rates) valid() bool {
-	for _, v := range []float64{r.Hash, r.Write, r.RTN, r.Sym, r.Asym, r.Float, r.Int, r.Attend, r.Scores, r.Values, r.Columns, r.Train, r.TrainValues, r.TrainAttend} {
+	for _, v := range []float64{r.Hash, r.Write, r.RTN, r.Sym, r.Asym, r.Float, r.Int, r.Attend, r.Scores, r.Values, r.Tokens, r.Columns, r.Train, r.TrainValues, r.TrainAttend} {
 		if !(v > 0) || math.IsInf(v, 0) {
 			return false
 		}

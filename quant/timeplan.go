@@ -90,7 +90,7 @@ func (e effort) seconds() float64 {
 
 // between estimates what lies between a layer's products, for some tokens.
 func (e effort) between(tokens float64) float64 {
-	return e.rates.attending(tokens, float64(e.length), e.c.Heads, e.c.HeadDim) + tokens*layerValues(e.c)/e.rates.Values
+	return e.rates.attending(tokens, float64(e.length), e.c.Heads, e.c.HeadDim) + tokens*(layerValues(e.c)/e.rates.Values+1/e.rates.Tokens)
 }
 
 // layerValues is what normalizations, rotations, sums and the activation function

@@ -24,18 +24,24 @@ func (r Rates) training(c model.Config, weights, tokens, length float64) float64
 // sampleTokens is what layers are measured with, in texts of sampleLength.
 const sampleTokens, sampleLength = 1024, 512
 
-// measureValues measures a pass through a small layer, less what products and
-// attention take, which have been measured. The pass copies what enters products,
-// and compares what comes out, besides.
+// measureValues measures passes through a small layer and a smaller one, less what
+// products and attention take, which have been measured. A pass copies what enters
+// products, and compares what comes out, besides.
 func (r *Rates) measureValues(ctx context.Context, eng *kernels.Engine) error {
-	c := model.Config{Hidden: 128, Heads: 4, KVHeads: 2, HeadDim: 32, Intermediate: 384, RMSEps: 1e-5}
-	pass, weights, err := layerSeconds(ctx, eng, c, false)
-	if err != nil {
-		return err
+	var token, values [2]float64 // seconds of a token, and its values
+	for i, c := range [2]model.Config{
+		{Hidden: 128, Heads: 4, KVHeads: 2, HeadDim: 32, Intermediate: 384, RMSEps: 1e-5},
+		{Hidden: 64, Heads: 8, KVHeads: 4, HeadDim: 8, Intermediate: 176, RMSEps: 1e-5},
+	} {
+		pass, weights, err := layerSeconds(ctx, eng, c, false)
+		if err != nil {
+			return err
+		}
+		rest := pass - 2*weights*sampleTokens/r.Float - r.attending(sampleTokens, sampleLength, c.Heads, c.HeadDim)
+		token[i] = max(rest, 0.2*pass) / sampleTokens
+		values[i] = layerValues(c) + float64(8*c.Hidden+c.Heads*c.HeadDim+c.Intermediate)
 	}
-	values := sampleTokens * (layerValues(c) + float64(8*c.Hidden+c.Heads*c.HeadDim+c.Intermediate))
-	rest := pass - 2*weights*sampleTokens/r.Float - r.attending(sampleTokens, sampleLength, c.Heads, c.HeadDim)
-	r.Values = values / max(rest, 0.2*pass)
+	r.Values, r.Tokens = apart(token, values)
 	return nil
 }
 
