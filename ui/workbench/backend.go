@@ -1,6 +1,7 @@
 package workbench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ type backend struct {
 	ref     *eval.Reference
 	refOf   evalOrder          // of ref
 	tuneOn  *quant.Calibration // of the trials; nil is the default one
+	tuned   tune.Result        // of the last search
 	talk    *rt.Chat
 	talkOf  *rt.Model
 
@@ -501,7 +503,7 @@ func (b *backend) tune(order tuneOrder) {
 		if !found {
 			dir = tune.RunDir(b.o.RunsDir, b.ck.Name, time.Now())
 		}
-		b.tuneOn = o.Calibration
+		b.tuneOn, b.tuned = o.Calibration, tune.Result{}
 		o.RunDir = dir
 		b.gate.open()
 		b.mail.fact(func(s *state) {
@@ -518,18 +520,29 @@ func (b *backend) tune(order tuneOrder) {
 		if err != nil {
 			return err
 		}
+		b.tuned = res
 		b.mail.fact(func(s *state) { s.tune.ended(res) })
 		if ctx.Err() != nil {
 			return errCancelled // at once; the trials stay, to use or to go on with
 		}
-		switch {
-		case res.Path != "":
-			return b.open(ctx, res.Path, fmt.Sprintf("written to %s: ", term.CleanLine(res.Path)))
-		case res.Made != "":
-			return b.open(ctx, res.Made, "")
-		}
-		return b.apply(ctx, res.Best.Recipe, o.Calibration)
+		return b.useTrial(ctx, *res.Best)
 	})
+}
+
+// useTrial makes a trial's recipe the INT4 model. That of the best is there already
+// if it was saved or trained.
+func (b *backend) useTrial(ctx context.Context, t tune.Trial) error {
+	if best := b.tuned.Best; best != nil && best.Recipe.String() == t.Recipe.String() {
+		where := ""
+		if b.tuned.Path != "" {
+			where = fmt.Sprintf("written to %s: ", term.CleanLine(b.tuned.Path))
+		}
+		dir := cmp.Or(b.tuned.Path, b.tuned.Made)
+		if _, err := os.Stat(dir); err == nil {
+			return b.open(ctx, dir, where)
+		}
+	}
+	return b.apply(ctx, t.Recipe, b.tuneOn)
 }
 
 func (b *backend) tuneListener() tune.Listener {
@@ -600,7 +613,7 @@ func (b *backend) use(t tune.Trial) {
 		if err := b.floatReady(); err != nil {
 			return err
 		}
-		return b.apply(ctx, t.Recipe, b.tuneOn)
+		return b.useTrial(ctx, t)
 	})
 }
 

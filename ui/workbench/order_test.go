@@ -3,6 +3,7 @@ package workbench
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"nibble/eval"
 	"nibble/quant"
+	"nibble/tune"
 )
 
 // What stands against a plan is on the screen, and is not done by enter.
@@ -71,24 +74,22 @@ func TestOrderWaits(t *testing.T) {
 	}
 }
 
-// The real engines: a run into a directory is planned, cancelled, gone on with and
-// used; the model in use can be written over by one in memory.
-func TestOrderCarriedOut(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "int4")
-	b := newBackend(context.Background(), Options{Model: "demo", Threads: 2, CacheDir: t.TempDir()})
-	defer b.close()
+// realBackend drives the real engines on the demo. run starts a job and applies what
+// it says to the state until it ends; stop, if there is one, is asked after each batch
+// of news whether to cancel.
+func realBackend(t *testing.T) (b *backend, s *state, run func(start func(), stop func() bool)) {
+	t.Helper()
+	b, s = newBackend(context.Background(), Options{Model: "demo", Threads: 2, CacheDir: t.TempDir(), RunsDir: t.TempDir()}), &state{}
+	t.Cleanup(b.close)
 	b.effort = time.Millisecond   // it matters that kernels are measured, not how well
 	b.judge = evalOrder{chunk: 3} // and that what was made is compared, not how closely
-	var s state
-	// run starts a job and applies what it says until it ends; stop is asked after
-	// each batch of news whether to cancel.
-	run := func(start func(), stop func() bool) {
+	return b, s, func(start func(), stop func() bool) {
 		t.Helper()
 		start()
 		for b.jobs.running() != "" {
 			<-b.mail.notify
 			for _, c := range b.mail.drain() {
-				c(&s)
+				c(s)
 			}
 			if stop != nil && stop() {
 				b.cancel()
@@ -96,12 +97,49 @@ func TestOrderCarriedOut(t *testing.T) {
 		}
 		b.jobs.done.Wait()
 		for _, c := range b.mail.drain() {
-			c(&s)
+			c(s)
 		}
 		if s.failed {
 			t.Fatal(s.message)
 		}
 	}
+}
+
+// What a search has trained is the INT4 model when it ends, without training again.
+func TestTunedIsUsed(t *testing.T) {
+	b, s, run := realBackend(t)
+	run(b.load, nil)
+	o := tuneOrder{Options: tune.Options{MaxBPW: 16, MaxTrials: 1, Eval: eval.Options{Chunks: 2}}}
+	var err error
+	if o.Space, err = tune.ParseSpace("w4 channel sym autoround-light"); err != nil {
+		t.Fatal(err)
+	}
+	if o.Calibration, err = quant.NewCalibration(b.ck, quant.CalibrationOptions{Samples: 4, Length: 64}); err != nil {
+		t.Fatal(err)
+	}
+	run(func() { b.tune(o) }, nil)
+	best := s.tune.best
+	if best == nil || s.tune.result.Made == "" || b.written == nil || s.model.report.SizeBytes != best.SizeBytes || b.made.Recipe.String() != best.Recipe.String() {
+		t.Errorf("best %+v; in use: %d bytes of %s", best, s.model.report.SizeBytes, b.made.Recipe)
+	}
+	run(func() { b.use(*best) }, nil)
+	if len(s.model.trained) > 0 || b.written == nil {
+		t.Errorf("it was trained again: %+v", s.model.trained)
+	}
+	if err := os.RemoveAll(s.tune.result.Made); err != nil {
+		t.Fatal(err)
+	}
+	run(func() { b.use(*best) }, nil)
+	if len(s.model.trained) == 0 || b.written != nil || s.model.report.SizeBytes != best.SizeBytes {
+		t.Errorf("what is gone was not trained again: %d bytes", s.model.report.SizeBytes)
+	}
+}
+
+// The real engines: a run into a directory is planned, cancelled, gone on with and
+// used; the model in use can be written over by one in memory.
+func TestOrderCarriedOut(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "int4")
+	b, s, run := realBackend(t)
 	run(b.load, nil)
 	o := order{recipe: "w4 g32 sym gptq", out: dir, samples: 4, length: 64}
 	run(func() { b.plan(o) }, nil)
