@@ -16,6 +16,9 @@ func archTiers() []ISA {
 	}
 	if c.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.AVX512VNNI) {
 		tiers = append(tiers, AVX512VNNI)
+		if c.Supports(cpuid.AMXTILE, cpuid.AMXINT8) && allowAMX() {
+			tiers = append(tiers, AMX)
+		}
 	}
 	return tiers
 }
@@ -38,6 +41,7 @@ func archIntKernels() []intKernel {
 		tiledInt(AVXVNNI, 8, w2, w1), tiledInt(AVXVNNI, 8, w4, w2, w1),
 		tiledInt(AVX512VNNI, 4, z4, z2, z1), tiledInt(AVX512VNNI, 4, z12, z8, z4, z2, z1), tiledInt(AVX512VNNI, 4, p6, p4, p2, z1),
 		tiledInt(AVX512VNNI, 8, y4, y2, y1), tiledInt(AVX512VNNI, 8, y12, y8, y4, y2, y1), tiledInt(AVX512VNNI, 8, q6, q4, q2, y1),
+		amxInt(4, p6, p4, p2, z1), amxInt(8, q6, q4, q2, y1),
 	}
 }
 
@@ -56,7 +60,7 @@ func archOps(isa ISA) vectorOps {
 		F32: {{2, valuesF32AVX2x2}, {1, valuesF32AVX2x1}},
 		F16: {{2, valuesF16AVX2x2}, {1, valuesF16AVX2x1}},
 	})
-	if isa == AVX512VNNI {
+	if isa == AVX512VNNI || isa == AMX {
 		ops.scores = tiledScores(perDType[[]scoresTile]{
 			F32: {{8, scoresF32AVX512x8}, {4, scoresF32AVX512x4}, {2, scoresF32AVX512x2}, {1, scoresF32AVX512x1}},
 			F16: {{8, scoresF16AVX512x8}, {4, scoresF16AVX512x4}, {2, scoresF16AVX512x2}, {1, scoresF16AVX512x1}},
@@ -149,24 +153,34 @@ func readMemory(b []byte) { readAVX2(&b[0], len(b)) }
 
 // peakInt runs rounds of the tier's integer dot products on registers.
 func peakInt(isa ISA, rounds int) {
-	if isa == AVX512VNNI {
+	switch isa {
+	case AMX:
+		peakAMX(rounds)
+	case AVX512VNNI:
 		peakAVX512VNNI(rounds)
-		return
+	case AVXVNNI:
+		peakAVXVNNI(rounds)
+	default:
+		peakAVX2(rounds)
 	}
-	peakAVX2(rounds)
 }
 
 // peakOps is the operations of one round.
 func peakOps(isa ISA) float64 {
-	if isa == AVX512VNNI {
+	switch isa {
+	case AMX:
+		return 6 * 2 * 16 * 16 * 64 // tiles x multiply-adds of 16 tokens, 16 rows and 64 columns
+	case AVX512VNNI:
 		return 14 * 128 // chains x multiply-adds of 64 bytes
+	case AVXVNNI:
+		return 12 * 64
 	}
 	return 8 * 64
 }
 
 // peakFloat runs rounds of the tier's float32 multiply-adds on registers.
 func peakFloat(isa ISA, rounds int) {
-	if isa == AVX512VNNI {
+	if isa == AVX512VNNI || isa == AMX {
 		peakFMA512(rounds)
 		return
 	}
@@ -175,7 +189,7 @@ func peakFloat(isa ISA, rounds int) {
 
 // peakFlops is the operations of one round.
 func peakFlops(isa ISA) float64 {
-	if isa == AVX512VNNI {
+	if isa == AVX512VNNI || isa == AMX {
 		return 14 * 32
 	}
 	return 12 * 16

@@ -104,14 +104,17 @@ type Product struct {
 // panels are a stream from memory: as many as are worth starting it for.
 const streamPanels = 4
 
+// fewTokens is how many tokens leave a product bound by the stream of its weights.
+const fewTokens = 24
+
 // spread runs f over panels that m tokens meet, on all threads or on this one.
 func (e *Engine) spread(ctx context.Context, workers, block, panels, m int, f func(worker, lo, hi int)) error {
 	switch {
-	case workers == 1 && m <= actTile:
+	case workers == 1 && m <= fewTokens:
 		return serial(ctx, panels, panels, f)
 	case workers == 1:
 		return serial(ctx, panels, block, f)
-	case m <= actTile:
+	case m <= fewTokens:
 		return e.pool.stream(ctx, panels, streamPanels, f)
 	}
 	return e.pool.run(ctx, panels, max(2, min(block, panels/(4*workers)&^1)), f)

@@ -163,6 +163,12 @@ func TestKernelsMatchReference(t *testing.T) {
 					a, _ := randomActs(rng, "outliers", m, 96)
 					checkKernel(t, k, randomQTensor(t, rng, 33, 96, s), a, 0, m)
 				}
+				for _, cols := range []int{1024, 1056, 2085} { // rows that some kernels cut
+					a, _ := randomActs(rng, "normal", 35, cols)
+					checkKernel(t, k, randomQTensor(t, rng, 49, cols, s), a, 0, 35)
+				}
+				a, _ := randomActs(rng, "normal", 17, 64) // more panels than some take at a time
+				checkKernel(t, k, randomQTensor(t, rng, 16*35, 64, s), a, 0, 17)
 			}
 		})
 	}

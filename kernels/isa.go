@@ -27,13 +27,14 @@ const (
 	AVX2       ISA = "avx2"       // AVX2, FMA and F16C
 	AVXVNNI    ISA = "avxvnni"    // AVX2 and the VEX-encoded VPDPBUSD
 	AVX512VNNI ISA = "avx512vnni" // AVX-512 F, BW, DQ, VL and VNNI
+	AMX        ISA = "amx"        // AMX tiles of INT8
 	NEON       ISA = "neon"       // Advanced SIMD, which every arm64 CPU has
 	DotProd    ISA = "dotprod"    // SDOT
 	I8MM       ISA = "i8mm"       // SMMLA and USMMLA
 )
 
 // Tiers lists every tier in ascending order.
-func Tiers() []ISA { return []ISA{Generic, AVX2, AVXVNNI, AVX512VNNI, NEON, DotProd, I8MM} }
+func Tiers() []ISA { return []ISA{Generic, AVX2, AVXVNNI, AVX512VNNI, AMX, NEON, DotProd, I8MM} }
 
 // Supported lists the tiers this CPU and this build have, in ascending order.
 var Supported = sync.OnceValue(func() []ISA { return append([]ISA{Generic}, archTiers()...) })

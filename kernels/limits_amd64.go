@@ -12,6 +12,9 @@ func readAVX2(p *byte, n int) uint64
 // peakAVX512VNNI runs n rounds of independent operations: VPDPBUSD on 512 bits.
 func peakAVX512VNNI(n int)
 
+// peakAVXVNNI runs n rounds of independent operations: VPDPBUSD on 256 bits.
+func peakAVXVNNI(n int)
+
 // peakAVX2 runs n rounds of independent operations: VPMADDUBSW, VPMADDWD and VPADDD on 256 bits.
 func peakAVX2(n int)
 

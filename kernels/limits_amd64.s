@@ -4,6 +4,13 @@
 
 #include "textflag.h"
 
+// VPDPBUSD_VEX is VPDPBUSD s, u, d in the VEX encoding that the bytes spell.
+#ifdef EVEX
+#define VPDPBUSD_VEX(s, u, d, b0, b1, b2, b3, b4) VPDPBUSD s, u, d
+#else
+#define VPDPBUSD_VEX(s, u, d, b0, b1, b2, b3, b4) BYTE $b0; BYTE $b1; BYTE $b2; BYTE $b3; BYTE $b4
+#endif
+
 // func readAVX2(p *byte, n int) uint64
 // Requires: AVX, AVX2
 TEXT ·readAVX2(SB), NOSPLIT, $0-24
@@ -78,6 +85,43 @@ next:
 	VPDPBUSD Z0, Z1, Z13
 	VPDPBUSD Z0, Z1, Z14
 	VPDPBUSD Z0, Z1, Z15
+	DECQ     AX
+	JNZ      next
+	VZEROUPPER
+	RET
+
+// func peakAVXVNNI(n int)
+// Requires: AVX, AVX512VL, AVX512VNNI
+TEXT ·peakAVXVNNI(SB), NOSPLIT, $0-8
+	MOVQ   n+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	VXORPS Y12, Y12, Y12
+	VXORPS Y13, Y13, Y13
+
+next:
+	VPDPBUSD_VEX(Y0, Y1, Y2, 0xc4, 0xe2, 0x75, 0x50, 0xd0)
+	VPDPBUSD_VEX(Y0, Y1, Y3, 0xc4, 0xe2, 0x75, 0x50, 0xd8)
+	VPDPBUSD_VEX(Y0, Y1, Y4, 0xc4, 0xe2, 0x75, 0x50, 0xe0)
+	VPDPBUSD_VEX(Y0, Y1, Y5, 0xc4, 0xe2, 0x75, 0x50, 0xe8)
+	VPDPBUSD_VEX(Y0, Y1, Y6, 0xc4, 0xe2, 0x75, 0x50, 0xf0)
+	VPDPBUSD_VEX(Y0, Y1, Y7, 0xc4, 0xe2, 0x75, 0x50, 0xf8)
+	VPDPBUSD_VEX(Y0, Y1, Y8, 0xc4, 0x62, 0x75, 0x50, 0xc0)
+	VPDPBUSD_VEX(Y0, Y1, Y9, 0xc4, 0x62, 0x75, 0x50, 0xc8)
+	VPDPBUSD_VEX(Y0, Y1, Y10, 0xc4, 0x62, 0x75, 0x50, 0xd0)
+	VPDPBUSD_VEX(Y0, Y1, Y11, 0xc4, 0x62, 0x75, 0x50, 0xd8)
+	VPDPBUSD_VEX(Y0, Y1, Y12, 0xc4, 0x62, 0x75, 0x50, 0xe0)
+	VPDPBUSD_VEX(Y0, Y1, Y13, 0xc4, 0x62, 0x75, 0x50, 0xe8)
 	DECQ     AX
 	JNZ      next
 	VZEROUPPER

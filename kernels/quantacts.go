@@ -31,8 +31,8 @@ type quantActs struct {
 }
 
 // actTile is the number of tokens in a tile of activations, of which a tile of a
-// kernel takes a part. The last may have fewer.
-const actTile = 24
+// kernel takes a part: a multiple of 12 and of 16. The last may have fewer.
+const actTile = 48
 
 // resize prepares for m rows of k columns, reusing memory.
 func (a *quantActs) resize(m, k int) {

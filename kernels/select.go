@@ -177,7 +177,7 @@ func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 	if b.e.Threads() > 1 && best.fastest() < serialBelow {
 		variants = append(variants, r.add(way{best.kernel, 1, panelBlock}))
 	}
-	if s.M > actTile {
+	if s.M > fewTokens {
 		variants = append(variants, r.add(way{best.kernel, b.e.Threads(), panelBlock / 2}), r.add(way{best.kernel, b.e.Threads(), 2 * panelBlock}))
 	}
 	if len(variants) > 0 {

@@ -14,11 +14,11 @@ import (
 )
 
 func main() {
-	set := flag.String("set", "", "which kernels to generate: int, float, attention, pack, round, vector or limits")
-	vex := flag.String("vex", "", "rewrite the 256-bit VPDPBUSD instructions of this file")
+	set := flag.String("set", "", "which kernels to generate: int, float, attention, pack, round, vector, limits or amx")
+	spelled := flag.String("spell", "", "spell out the instructions of this file that Go's assembler lacks")
 	flag.Parse()
-	if *vex != "" {
-		if err := toVEX(*vex); err != nil {
+	if *spelled != "" {
+		if err := spell(*spelled); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -40,6 +40,8 @@ func main() {
 		vectorKernels()
 	case "limits":
 		limitKernels()
+	case "amx":
+		amxKernels()
 	default:
 		panic("unknown -set " + *set)
 	}

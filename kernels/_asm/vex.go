@@ -2,19 +2,15 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"strconv"
-	"strings"
 )
 
 // Go's assembler encodes VPDPBUSD on 256 bits only in its AVX-512 form, which
-// faults on CPUs that have AVX-VNNI without AVX-512. toVEX spells out the bytes
-// of the VEX form. Assembled with -D EVEX the file keeps the AVX-512 form, so
+// faults on CPUs that have AVX-VNNI without AVX-512. Spelled out are the bytes of
+// the VEX form. Assembled with -D EVEX the file keeps the AVX-512 form, so
 // that a CPU with AVX-512 VNNI alone can test everything around the instruction.
 var ymmVPDPBUSD = regexp.MustCompile(`VPDPBUSD\s+Y(\d+), Y(\d+), Y(\d+)`)
-
-const include = "#include \"textflag.h\"\n"
 
 const vexMacro = `
 // VPDPBUSD_VEX is VPDPBUSD s, u, d in the VEX encoding that the bytes spell.
@@ -24,17 +20,6 @@ const vexMacro = `
 #define VPDPBUSD_VEX(s, u, d, b0, b1, b2, b3, b4) BYTE $b0; BYTE $b1; BYTE $b2; BYTE $b3; BYTE $b4
 #endif
 `
-
-// toVEX rewrites every 256-bit VPDPBUSD of an assembly file.
-func toVEX(path string) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	out := ymmVPDPBUSD.ReplaceAllStringFunc(string(text), vexLine)
-	out = strings.Replace(out, include, include+vexMacro, 1)
-	return os.WriteFile(path, []byte(out), 0o644)
-}
 
 // vexLine turns one instruction into its macro call.
 func vexLine(line string) string {

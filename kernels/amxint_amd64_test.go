@@ -1,0 +1,52 @@
+//go:build linux && amd64 && !noasm
+
+package kernels
+
+import (
+	"math/rand/v2"
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Tiles are state that signals must save and give back: Go's scheduler sends them
+// whenever it wants a thread.
+func TestAMXSurvivesSignals(t *testing.T) {
+	if !slices.Contains(Supported(), AMX) {
+		t.Skip("this CPU or system lacks AMX")
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	w, err := pack(randomQTensor(t, rng, 64, 2048, Scheme{4, 32, true}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := randomActs(rng, "normal", 32, 2048)
+	want, got := make([]float32, 32*64), make([]float32, 32*64)
+	mulGeneric(want, 64, a, 0, 32, w, 0, w.panels())
+	done := make(chan struct{})
+	sent := make(chan int)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				sent <- n
+				return
+			default:
+				_ = syscall.Kill(os.Getpid(), syscall.SIGURG)
+				time.Sleep(20 * time.Microsecond)
+			}
+		}
+	}()
+	for start := time.Now(); time.Since(start) < 200*time.Millisecond; {
+		clear(got)
+		runAMX(got, 64, a, 0, 32, w, 0, w.panels())
+		if !slices.Equal(want, got) {
+			t.Error("a product differs after signals")
+			break
+		}
+	}
+	close(done)
+	t.Logf("%d signals", <-sent)
+}
