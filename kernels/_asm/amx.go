@@ -213,8 +213,9 @@ func mulAMX(name string, zeros bool, config operand.Mem) {
 }
 
 // loop generates the product over all panels, for groups of several blocks or of
-// one, to the end of the function. While the vectors take the sums of a block
-// from one tile, the next block's are computed in the other.
+// one, to the end of the function. While the vectors take a block's dot products
+// from memory, the next block's go there from one tile and those of the block
+// after it are computed in the other.
 func (k *amxMul) loop(label string, perGroup reg.Register) {
 	Label(label)
 	panels, c := Load(Param("panels"), GP64()), Load(Param("c"), GP64())
@@ -235,6 +236,18 @@ func (k *amxMul) loop(label string, perGroup reg.Register) {
 		CMOVQGT(left, n)
 	}
 
+	// end generates the end of a block: the last of a group goes on to the next group.
+	end := func(tile int, next string) {
+		k.add(tile)
+		if !k.single {
+			DECQ(n)
+			JNZ(operand.LabelRef(next))
+			k.addGroup()
+			startGroup()
+			Label(next)
+		}
+	}
+
 	Label(label + "Panel")
 	Load(Param("acts"), k.acts)
 	MOVQ(k.acts, k.past)
@@ -252,37 +265,38 @@ func (k *amxMul) loop(label string, perGroup reg.Register) {
 		}
 		startGroup()
 	}
-	Label(label + "Even")
-	for parity := range 2 {
-		half := fmt.Sprint(label, parity)
+	CMPQ(left, operand.Imm(1))
+	JEQ(operand.LabelRef(label + "One"))
+	k.dots(tileDots + 1)
+	Label(label + "One")
+	k.store(tileDots)
+	DECQ(left)
+	JZ(operand.LabelRef(label + "End0"))
+	Label(label + "Loop")
+	for _, tile := range []int{tileDots + 1, tileDots} {
+		half := fmt.Sprint(label, tile)
 		CMPQ(left, operand.Imm(1))
 		JEQ(operand.LabelRef(half + "Last"))
-		k.dots(1 - parity)
+		k.dots(1 - tile)
 		Label(half + "Last")
-		k.add(parity)
+		k.store(tile)
+		end(1-tile, half+"Next")
 		DECQ(left)
-		if !k.single {
-			DECQ(n)
-			JNZ(operand.LabelRef(half + "Next"))
-			scale := ZMM()
-			VMOVUPS(operand.Mem{Base: k.scales}, scale)
-			k.nextGroup()
-			for t, v := range k.sum {
-				VFMADD213PS(k.rowSum(t), scale, v) // sum*scale + row sum
-				VMOVUPS(v, k.rowSum(t))
-			}
-			TESTQ(left, left)
-			JZ(operand.LabelRef(label + "Done"))
-			startGroup()
-			Label(half + "Next")
-		} else {
-			TESTQ(left, left)
-			JZ(operand.LabelRef(label + "Done"))
+		JZ(operand.LabelRef(fmt.Sprint(label, "End", tile)))
+	}
+	JMP(operand.LabelRef(label + "Loop"))
+	for _, tile := range []int{tileDots, tileDots + 1} {
+		Label(fmt.Sprint(label, "End", tile))
+		k.add(tile)
+		if tile == tileDots {
+			JMP(operand.LabelRef(label + "Done"))
 		}
 	}
-	JMP(operand.LabelRef(label + "Even"))
 
-	Label(label + "Done") // the last group's end has left the sums of the rows in registers, too
+	Label(label + "Done")
+	if !k.single {
+		k.addGroup() // leaves the sums of the rows in registers, too
+	}
 	k.rows(c, func(t int, row operand.Mem) { VMOVUPS(k.sum[t], row) })
 	ADDQ(operand.U32(4*panelRows), c)
 	DECQ(panels)
@@ -315,6 +329,27 @@ func (k *amxMul) nextGroup() {
 	}
 }
 
+// addGroup generates the end of a group: its sums times its scales are added to
+// those of the rows.
+func (k *amxMul) addGroup() {
+	scale := ZMM()
+	VMOVUPS(operand.Mem{Base: k.scales}, scale)
+	k.nextGroup()
+	for t, v := range k.sum {
+		VFMADD213PS(k.rowSum(t), scale, v) // sum*scale + row sum
+		VMOVUPS(v, k.rowSum(t))
+	}
+}
+
+// store generates the way of a block's dot products from their tile to memory.
+func (k *amxMul) store(tile int) {
+	amx("TILESTORED", tile8(tile), k.dotsAt(tile, 0).Idx(k.stepCodes, 1))
+}
+
+func (k *amxMul) dotsAt(tile, t int) operand.Mem {
+	return operand.Mem{Base: k.scratch, Disp: tile*amxSums + t*lineBytes}
+}
+
 // dots generates the dot products of the next block, in a tile.
 func (k *amxMul) dots(tile int) {
 	amx("TILELOADD", operand.Mem{Base: k.codes, Index: k.stepCodes, Scale: 1}, tile8(tileCodes))
@@ -326,11 +361,9 @@ func (k *amxMul) dots(tile int) {
 	ADDQ(step, k.acts)
 }
 
-// add generates the end of a block, whose dot products are in a tile: these
-// times the scales of its activations are added to the sums.
+// add generates the sums of a block: its dot products, stored from a tile, times
+// the scales of its activations.
 func (k *amxMul) add(tile int) {
-	buffer := tile * amxSums
-	amx("TILESTORED", tile8(tile), operand.Mem{Base: k.scratch, Disp: buffer, Index: k.stepCodes, Scale: 1})
 	scale := ZMM()
 	if k.single {
 		VMOVUPS(operand.Mem{Base: k.scales}, scale)
@@ -339,7 +372,7 @@ func (k *amxMul) add(tile int) {
 		VMOVDQU32(operand.Mem{Base: k.zeros}, k.zero)
 	}
 	for t, sum := range k.sum {
-		dots, v := operand.Mem{Base: k.scratch, Disp: buffer + t*lineBytes}, ZMM()
+		dots, v := k.dotsAt(tile, t), ZMM()
 		if k.zeros == nil {
 			VCVTDQ2PS(dots, v)
 		} else {
