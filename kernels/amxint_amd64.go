@@ -13,8 +13,8 @@ const amxTokens = 16
 // amxInt makes a kernel of AMX tiles for 16 tokens and whole panels, and of other
 // tiles, as in tiledInt, for what is left of both.
 func amxInt(bits int, rest ...tile) intKernel {
-	k := tiledInt(AMX, bits, rest...)
-	k.Name, k.tiles = tileName(panelRows, amxTokens), append([][2]int{{amxTokens, panelRows}}, k.tiles...)
+	k := tiledInt(AVX512VNNI, bits, rest...)
+	k.Name, k.ISA, k.tiles = tileName(panelRows, amxTokens), AMX, append([]tileShape{{AMX, amxTokens, panelRows, 0}}, k.tiles...)
 	others := k.run
 	k.run = func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
 		mid := m0 + (m1-m0)/amxTokens*amxTokens

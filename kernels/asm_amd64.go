@@ -23,26 +23,38 @@ func archTiers() []ISA {
 	return tiers
 }
 
+// near and far are how many bytes ahead of one token's codes the stream is fetched;
+// see RATIONALE.md.
+const near, far = 512, 1536
+
 func archIntKernels() []intKernel {
-	b1, b2, b3 := tile{8, 1, mul4symAVX2x1, mul4asymAVX2x1}, tile{8, 2, mul4symAVX2x2, mul4asymAVX2x2}, tile{8, 3, mul4symAVX2x3, mul4asymAVX2x3}
-	e1, e2 := tile{8, 1, mul8symAVX2x1, mul8asymAVX2x1}, tile{8, 2, mul8symAVX2x2, mul8asymAVX2x2}
-	v1, v2, v4 := tile{8, 1, mul4symAVXVNNIx1, mul4asymAVXVNNIx1}, tile{8, 2, mul4symAVXVNNIx2, mul4asymAVXVNNIx2}, tile{8, 4, mul4symAVXVNNIx4, mul4asymAVXVNNIx4}
-	w1, w2, w4 := tile{8, 1, mul8symAVXVNNIx1, mul8asymAVXVNNIx1}, tile{8, 2, mul8symAVXVNNIx2, mul8asymAVXVNNIx2}, tile{8, 4, mul8symAVXVNNIx4, mul8asymAVXVNNIx4}
-	z1, z2, z4 := tile{16, 1, mul4symAVX512VNNIx1, mul4asymAVX512VNNIx1}, tile{16, 2, mul4symAVX512VNNIx2, mul4asymAVX512VNNIx2}, tile{16, 4, mul4symAVX512VNNIx4, mul4asymAVX512VNNIx4}
-	z8, z12 := tile{16, 8, mul4symAVX512VNNIx8, mul4asymAVX512VNNIx8}, tile{16, 12, mul4symAVX512VNNIx12, mul4asymAVX512VNNIx12}
-	p2, p4, p6 := tile{32, 2, mul4symAVX512VNNI2x2, mul4asymAVX512VNNI2x2}, tile{32, 4, mul4symAVX512VNNI2x4, mul4asymAVX512VNNI2x4}, tile{32, 6, mul4symAVX512VNNI2x6, mul4asymAVX512VNNI2x6}
-	y1, y2, y4 := tile{16, 1, mul8symAVX512VNNIx1, mul8asymAVX512VNNIx1}, tile{16, 2, mul8symAVX512VNNIx2, mul8asymAVX512VNNIx2}, tile{16, 4, mul8symAVX512VNNIx4, mul8asymAVX512VNNIx4}
-	y8, y12 := tile{16, 8, mul8symAVX512VNNIx8, mul8asymAVX512VNNIx8}, tile{16, 12, mul8symAVX512VNNIx12, mul8asymAVX512VNNIx12}
-	q2, q4, q6 := tile{32, 2, mul8symAVX512VNNI2x2, mul8asymAVX512VNNI2x2}, tile{32, 4, mul8symAVX512VNNI2x4, mul8asymAVX512VNNI2x4}, tile{32, 6, mul8symAVX512VNNI2x6, mul8asymAVX512VNNI2x6}
+	b1, b2, b3 := tile{8, 1, mul4symAVX2x1, mul4asymAVX2x1, 0}, tile{8, 2, mul4symAVX2x2, mul4asymAVX2x2, 0}, tile{8, 3, mul4symAVX2x3, mul4asymAVX2x3, 0}
+	e1, e2 := tile{8, 1, mul8symAVX2x1, mul8asymAVX2x1, 0}, tile{8, 2, mul8symAVX2x2, mul8asymAVX2x2, 0}
+	v1, v2, v4 := tile{8, 1, mul4symAVXVNNIx1, mul4asymAVXVNNIx1, 0}, tile{8, 2, mul4symAVXVNNIx2, mul4asymAVXVNNIx2, 0}, tile{8, 4, mul4symAVXVNNIx4, mul4asymAVXVNNIx4, 0}
+	w1, w2, w4 := tile{8, 1, mul8symAVXVNNIx1, mul8asymAVXVNNIx1, 0}, tile{8, 2, mul8symAVXVNNIx2, mul8asymAVXVNNIx2, 0}, tile{8, 4, mul8symAVXVNNIx4, mul8asymAVXVNNIx4, 0}
+	z1, z2, z4 := tile{16, 1, mul4symAVX512VNNIx1, mul4asymAVX512VNNIx1, near}, tile{16, 2, mul4symAVX512VNNIx2, mul4asymAVX512VNNIx2, 0}, tile{16, 4, mul4symAVX512VNNIx4, mul4asymAVX512VNNIx4, 0}
+	z8, z12 := tile{16, 8, mul4symAVX512VNNIx8, mul4asymAVX512VNNIx8, 0}, tile{16, 12, mul4symAVX512VNNIx12, mul4asymAVX512VNNIx12, 0}
+	p2, p4, p6 := tile{32, 2, mul4symAVX512VNNI2x2, mul4asymAVX512VNNI2x2, 0}, tile{32, 4, mul4symAVX512VNNI2x4, mul4asymAVX512VNNI2x4, 0}, tile{32, 6, mul4symAVX512VNNI2x6, mul4asymAVX512VNNI2x6, 0}
+	y1, y2, y4 := tile{16, 1, mul8symAVX512VNNIx1, mul8asymAVX512VNNIx1, near}, tile{16, 2, mul8symAVX512VNNIx2, mul8asymAVX512VNNIx2, 0}, tile{16, 4, mul8symAVX512VNNIx4, mul8asymAVX512VNNIx4, 0}
+	y8, y12 := tile{16, 8, mul8symAVX512VNNIx8, mul8asymAVX512VNNIx8, 0}, tile{16, 12, mul8symAVX512VNNIx12, mul8asymAVX512VNNIx12, 0}
+	q2, q4, q6 := tile{32, 2, mul8symAVX512VNNI2x2, mul8asymAVX512VNNI2x2, 0}, tile{32, 4, mul8symAVX512VNNI2x4, mul8asymAVX512VNNI2x4, 0}, tile{32, 6, mul8symAVX512VNNI2x6, mul8asymAVX512VNNI2x6, 0}
 	return []intKernel{
 		tiledInt(AVX2, 4, b2, b1), tiledInt(AVX2, 4, b3, b2, b1),
 		tiledInt(AVX2, 8, e1), tiledInt(AVX2, 8, e2, e1),
 		tiledInt(AVXVNNI, 4, v2, v1), tiledInt(AVXVNNI, 4, v4, v2, v1),
 		tiledInt(AVXVNNI, 8, w2, w1), tiledInt(AVXVNNI, 8, w4, w2, w1),
-		tiledInt(AVX512VNNI, 4, z4, z2, z1), tiledInt(AVX512VNNI, 4, z12, z8, z4, z2, z1), tiledInt(AVX512VNNI, 4, p6, p4, p2, z1),
-		tiledInt(AVX512VNNI, 8, y4, y2, y1), tiledInt(AVX512VNNI, 8, y12, y8, y4, y2, y1), tiledInt(AVX512VNNI, 8, q6, q4, q2, y1),
+		farStream(4, z1), tiledInt(AVX512VNNI, 4, z4, z2, z1), tiledInt(AVX512VNNI, 4, z12, z8, z4, z2, z1), tiledInt(AVX512VNNI, 4, p6, p4, p2, z1),
+		farStream(8, y1), tiledInt(AVX512VNNI, 8, y4, y2, y1), tiledInt(AVX512VNNI, 8, y12, y8, y4, y2, y1), tiledInt(AVX512VNNI, 8, q6, q4, q2, y1),
 		amxInt(4, p6, p4, p2, z1), amxInt(8, q6, q4, q2, y1),
 	}
+}
+
+// farStream is a kernel for one token that fetches its stream from farther ahead.
+func farStream(bits int, one tile) intKernel {
+	one.ahead = far
+	k := tiledInt(AVX512VNNI, bits, one)
+	k.Name += " far"
+	return k
 }
 
 func archOps(isa ISA) vectorOps {

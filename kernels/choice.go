@@ -77,6 +77,7 @@ type Choice struct {
 	Block      int           `json:"block"`
 	Reason     string        `json:"reason"`
 	Roofline   float64       `json:"roofline_pct"` // of the bandwidth or peak limit, whichever is nearer
+	Busy       float64       `json:"busy"`         // share of the processors' time that other programs took meanwhile
 	Candidates []Measurement `json:"candidates"`   // fastest first
 }
 

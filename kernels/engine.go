@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // Options configures an Engine.
@@ -23,6 +24,8 @@ type Engine struct {
 	ints  []intKernel
 	float floatKernel
 	ops   vectorOps
+
+	waited func() time.Duration // processWaited but in tests
 
 	table  atomic.Pointer[Table]
 	lookup atomic.Pointer[map[choiceKey]way]
@@ -48,7 +51,7 @@ func New(o Options) (*Engine, error) {
 	if threads == 0 {
 		threads = defaultThreads()
 	}
-	e := &Engine{pool: newPool(threads), isa: isa}
+	e := &Engine{pool: newPool(threads), isa: isa, waited: processWaited}
 	for _, k := range intKernels() {
 		if isa.allows(k.ISA) && !slices.Contains(o.Exclude, k.String()) {
 			e.ints = append(e.ints, k)

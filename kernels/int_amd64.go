@@ -4,253 +4,253 @@
 
 package kernels
 
-// mul4symAVX512VNNIx1 is mulGeneric for 16 rows of a panel, the first or from lane on, and 1 tokens, 4-bit symmetric codes.
+// mul4symAVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched lane bytes ahead, and 1 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4symAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVX512VNNIx2 is mulGeneric for 16 rows of a panel, the first or from lane on, and 2 tokens, 4-bit symmetric codes.
+// mul4symAVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4symAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVX512VNNIx4 is mulGeneric for 16 rows of a panel, the first or from lane on, and 4 tokens, 4-bit symmetric codes.
+// mul4symAVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4symAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVX512VNNIx8 is mulGeneric for 16 rows of a panel, the first or from lane on, and 8 tokens, 4-bit symmetric codes.
+// mul4symAVX512VNNIx8 is mulGeneric for 16 rows of a panel, all, and 8 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4symAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVX512VNNIx12 is mulGeneric for 16 rows of a panel, the first or from lane on, and 12 tokens, 4-bit symmetric codes.
+// mul4symAVX512VNNIx12 is mulGeneric for 16 rows of a panel, all, and 12 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4symAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVXVNNIx1 is mulGeneric for 8 rows of a panel, the first or from lane on, and 1 tokens, 4-bit symmetric codes.
+// mul4symAVXVNNIx1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4symAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVXVNNIx2 is mulGeneric for 8 rows of a panel, the first or from lane on, and 2 tokens, 4-bit symmetric codes.
+// mul4symAVXVNNIx2 is mulGeneric for 8 rows of a panel, from lane on, and 2 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4symAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVXVNNIx4 is mulGeneric for 8 rows of a panel, the first or from lane on, and 4 tokens, 4-bit symmetric codes.
+// mul4symAVXVNNIx4 is mulGeneric for 8 rows of a panel, from lane on, and 4 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4symAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVX2x1 is mulGeneric for 8 rows of a panel, the first or from lane on, and 1 tokens, 4-bit symmetric codes.
+// mul4symAVX2x1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4symAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVX2x2 is mulGeneric for 8 rows of a panel, the first or from lane on, and 2 tokens, 4-bit symmetric codes.
+// mul4symAVX2x2 is mulGeneric for 8 rows of a panel, from lane on, and 2 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4symAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVX2x3 is mulGeneric for 8 rows of a panel, the first or from lane on, and 3 tokens, 4-bit symmetric codes.
+// mul4symAVX2x3 is mulGeneric for 8 rows of a panel, from lane on, and 3 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4symAVX2x3(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVX512VNNIx1 is mulGeneric for 16 rows of a panel, the first or from lane on, and 1 tokens, 4-bit asymmetric codes.
+// mul4asymAVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched lane bytes ahead, and 1 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4asymAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVX512VNNIx2 is mulGeneric for 16 rows of a panel, the first or from lane on, and 2 tokens, 4-bit asymmetric codes.
+// mul4asymAVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4asymAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVX512VNNIx4 is mulGeneric for 16 rows of a panel, the first or from lane on, and 4 tokens, 4-bit asymmetric codes.
+// mul4asymAVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4asymAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVX512VNNIx8 is mulGeneric for 16 rows of a panel, the first or from lane on, and 8 tokens, 4-bit asymmetric codes.
+// mul4asymAVX512VNNIx8 is mulGeneric for 16 rows of a panel, all, and 8 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4asymAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVX512VNNIx12 is mulGeneric for 16 rows of a panel, the first or from lane on, and 12 tokens, 4-bit asymmetric codes.
+// mul4asymAVX512VNNIx12 is mulGeneric for 16 rows of a panel, all, and 12 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4asymAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVXVNNIx1 is mulGeneric for 8 rows of a panel, the first or from lane on, and 1 tokens, 4-bit asymmetric codes.
+// mul4asymAVXVNNIx1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4asymAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVXVNNIx2 is mulGeneric for 8 rows of a panel, the first or from lane on, and 2 tokens, 4-bit asymmetric codes.
+// mul4asymAVXVNNIx2 is mulGeneric for 8 rows of a panel, from lane on, and 2 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4asymAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVXVNNIx4 is mulGeneric for 8 rows of a panel, the first or from lane on, and 4 tokens, 4-bit asymmetric codes.
+// mul4asymAVXVNNIx4 is mulGeneric for 8 rows of a panel, from lane on, and 4 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4asymAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVX2x1 is mulGeneric for 8 rows of a panel, the first or from lane on, and 1 tokens, 4-bit asymmetric codes.
+// mul4asymAVX2x1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4asymAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVX2x2 is mulGeneric for 8 rows of a panel, the first or from lane on, and 2 tokens, 4-bit asymmetric codes.
+// mul4asymAVX2x2 is mulGeneric for 8 rows of a panel, from lane on, and 2 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4asymAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVX2x3 is mulGeneric for 8 rows of a panel, the first or from lane on, and 3 tokens, 4-bit asymmetric codes.
+// mul4asymAVX2x3 is mulGeneric for 8 rows of a panel, from lane on, and 3 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul4asymAVX2x3(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVX512VNNIx1 is mulGeneric for 16 rows of a panel, the first or from lane on, and 1 tokens, 8-bit symmetric codes.
+// mul8symAVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched lane bytes ahead, and 1 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8symAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVX512VNNIx2 is mulGeneric for 16 rows of a panel, the first or from lane on, and 2 tokens, 8-bit symmetric codes.
+// mul8symAVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8symAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVX512VNNIx4 is mulGeneric for 16 rows of a panel, the first or from lane on, and 4 tokens, 8-bit symmetric codes.
+// mul8symAVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8symAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVX512VNNIx8 is mulGeneric for 16 rows of a panel, the first or from lane on, and 8 tokens, 8-bit symmetric codes.
+// mul8symAVX512VNNIx8 is mulGeneric for 16 rows of a panel, all, and 8 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8symAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVX512VNNIx12 is mulGeneric for 16 rows of a panel, the first or from lane on, and 12 tokens, 8-bit symmetric codes.
+// mul8symAVX512VNNIx12 is mulGeneric for 16 rows of a panel, all, and 12 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8symAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVXVNNIx1 is mulGeneric for 8 rows of a panel, the first or from lane on, and 1 tokens, 8-bit symmetric codes.
+// mul8symAVXVNNIx1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8symAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVXVNNIx2 is mulGeneric for 8 rows of a panel, the first or from lane on, and 2 tokens, 8-bit symmetric codes.
+// mul8symAVXVNNIx2 is mulGeneric for 8 rows of a panel, from lane on, and 2 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8symAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVXVNNIx4 is mulGeneric for 8 rows of a panel, the first or from lane on, and 4 tokens, 8-bit symmetric codes.
+// mul8symAVXVNNIx4 is mulGeneric for 8 rows of a panel, from lane on, and 4 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8symAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVX2x1 is mulGeneric for 8 rows of a panel, the first or from lane on, and 1 tokens, 8-bit symmetric codes.
+// mul8symAVX2x1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8symAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVX2x2 is mulGeneric for 8 rows of a panel, the first or from lane on, and 2 tokens, 8-bit symmetric codes.
+// mul8symAVX2x2 is mulGeneric for 8 rows of a panel, from lane on, and 2 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8symAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVX512VNNIx1 is mulGeneric for 16 rows of a panel, the first or from lane on, and 1 tokens, 8-bit asymmetric codes.
+// mul8asymAVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched lane bytes ahead, and 1 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8asymAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVX512VNNIx2 is mulGeneric for 16 rows of a panel, the first or from lane on, and 2 tokens, 8-bit asymmetric codes.
+// mul8asymAVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8asymAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVX512VNNIx4 is mulGeneric for 16 rows of a panel, the first or from lane on, and 4 tokens, 8-bit asymmetric codes.
+// mul8asymAVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8asymAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVX512VNNIx8 is mulGeneric for 16 rows of a panel, the first or from lane on, and 8 tokens, 8-bit asymmetric codes.
+// mul8asymAVX512VNNIx8 is mulGeneric for 16 rows of a panel, all, and 8 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8asymAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVX512VNNIx12 is mulGeneric for 16 rows of a panel, the first or from lane on, and 12 tokens, 8-bit asymmetric codes.
+// mul8asymAVX512VNNIx12 is mulGeneric for 16 rows of a panel, all, and 12 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8asymAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVXVNNIx1 is mulGeneric for 8 rows of a panel, the first or from lane on, and 1 tokens, 8-bit asymmetric codes.
+// mul8asymAVXVNNIx1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8asymAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVXVNNIx2 is mulGeneric for 8 rows of a panel, the first or from lane on, and 2 tokens, 8-bit asymmetric codes.
+// mul8asymAVXVNNIx2 is mulGeneric for 8 rows of a panel, from lane on, and 2 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8asymAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVXVNNIx4 is mulGeneric for 8 rows of a panel, the first or from lane on, and 4 tokens, 8-bit asymmetric codes.
+// mul8asymAVXVNNIx4 is mulGeneric for 8 rows of a panel, from lane on, and 4 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8asymAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVX2x1 is mulGeneric for 8 rows of a panel, the first or from lane on, and 1 tokens, 8-bit asymmetric codes.
+// mul8asymAVX2x1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
 func mul8asymAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVX2x2 is mulGeneric for 8 rows of a panel, the first or from lane on, and 2 tokens, 8-bit asymmetric codes.
+// mul8asymAVX2x2 is mulGeneric for 8 rows of a panel, from lane on, and 2 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape

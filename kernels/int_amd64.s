@@ -16,34 +16,35 @@
 TEXT ·mul4symAVX512VNNIx1(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
+	MOVQ         lane+24(FP), DX
 	MOVL         $0x0f0f0f0f, CX
 	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
-	MOVQ         perGroup+56(FP), DX
-	CMPQ         DX, $0x01
+	MOVQ         perGroup+56(FP), BX
+	CMPQ         BX, $0x01
 	JEQ          single
-	MOVQ         panels+64(FP), BX
-	MOVQ         c+0(FP), SI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
 
 groupPanel:
 	MOVQ   acts+32(FP), CX
 	VXORPS Z2, Z2, Z2
-	MOVQ   blocks+48(FP), DI
-	MOVQ   step+40(FP), R8
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R9
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R10
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R9), Z3
-	ADDQ      $0x00000020, R9
+	VCVTPH2PS (R10), Z3
+	ADDQ      $0x00000020, R10
 	VXORPS    Z1, Z1, Z1
-	MOVQ      DX, R11
-	CMPQ      R11, DI
-	CMOVQGT   DI, R11
-	SUBQ      R11, DI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
 	VMOVDQU32        (AX), Z4
@@ -73,49 +74,49 @@ groupBlock:
 	VPDPBUSD.BCST    28(CX), Z11, Z12
 	VCVTDQ2PS        Z12, Z12
 	VFMADD231PS.BCST 32(CX), Z12, Z1
-	PREFETCHT0       512(AX)
-	PREFETCHT0       576(AX)
-	PREFETCHT0       640(AX)
-	PREFETCHT0       704(AX)
+	PREFETCHT0       (AX)(DX*1)
+	PREFETCHT0       64(AX)(DX*1)
+	PREFETCHT0       128(AX)(DX*1)
+	PREFETCHT0       192(AX)(DX*1)
 	ADDQ             $0x00000100, AX
-	ADDQ             R8, CX
-	DECQ             R11
+	ADDQ             R9, CX
+	DECQ             R12
 	JNZ              groupBlock
 	VFMADD231PS      Z1, Z3, Z2
-	TESTQ            DI, DI
+	TESTQ            R8, R8
 	JZ               groupDone
-	DECQ             R10
+	DECQ             R11
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
 	MOVQ    ldc+8(FP), CX
-	MOVQ    SI, CX
+	MOVQ    DI, CX
 	VMOVUPS Z2, (CX)
-	ADDQ    $0x00000040, SI
-	DECQ    BX
+	ADDQ    $0x00000040, DI
+	DECQ    SI
 	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
-	MOVQ panels+64(FP), DX
-	MOVQ c+0(FP), BX
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
 
 singlePanel:
 	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
-	MOVQ   blocks+48(FP), SI
-	MOVQ   step+40(FP), DI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, R8
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS     (R8), Z2
-	ADDQ          $0x00000020, R8
+	VCVTPH2PS     (R9), Z2
+	ADDQ          $0x00000020, R9
 	VMOVDQU32     (AX), Z3
 	VPSRLW        $0x04, Z3, Z4
 	VPANDD        Z0, Z3, Z3
@@ -144,25 +145,25 @@ singleNext:
 	VCVTDQ2PS     Z11, Z11
 	VMULPS.BCST   32(CX), Z11, Z11
 	VFMADD231PS   Z11, Z2, Z1
-	PREFETCHT0    512(AX)
-	PREFETCHT0    576(AX)
-	PREFETCHT0    640(AX)
-	PREFETCHT0    704(AX)
-	PREFETCHT0    768(AX)
+	PREFETCHT0    (AX)(DX*1)
+	PREFETCHT0    64(AX)(DX*1)
+	PREFETCHT0    128(AX)(DX*1)
+	PREFETCHT0    192(AX)(DX*1)
+	PREFETCHT0    256(AX)(DX*1)
 	ADDQ          $0x00000100, AX
-	ADDQ          DI, CX
-	DECQ          SI
+	ADDQ          R8, CX
+	DECQ          DI
 	JZ            singleDone
-	DECQ          R9
+	DECQ          R10
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
 	MOVQ    ldc+8(FP), CX
-	MOVQ    BX, CX
+	MOVQ    SI, CX
 	VMOVUPS Z1, (CX)
-	ADDQ    $0x00000040, BX
-	DECQ    DX
+	ADDQ    $0x00000040, SI
+	DECQ    BX
 	JNZ     singlePanel
 	VZEROUPPER
 	RET
@@ -2939,37 +2940,38 @@ singleDone:
 TEXT ·mul4asymAVX512VNNIx1(SB), NOSPLIT, $0-80
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
+	MOVQ         lane+24(FP), DX
 	MOVL         $0x0f0f0f0f, CX
 	VMOVD        CX, X0
 	VPBROADCASTD X0, Z0
-	MOVQ         perGroup+56(FP), DX
-	CMPQ         DX, $0x01
+	MOVQ         perGroup+56(FP), BX
+	CMPQ         BX, $0x01
 	JEQ          single
-	MOVQ         panels+64(FP), BX
-	MOVQ         c+0(FP), SI
+	MOVQ         panels+64(FP), SI
+	MOVQ         c+0(FP), DI
 
 groupPanel:
 	MOVQ   acts+32(FP), CX
 	VXORPS Z2, Z2, Z2
-	MOVQ   blocks+48(FP), DI
-	MOVQ   step+40(FP), R8
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R9
-	LEAQ 128(AX), R11
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R10
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R9), Z4
-	ADDQ      $0x00000020, R9
-	VPMOVZXBD (R11), Z3
-	ADDQ      $0x00000010, R11
+	VCVTPH2PS (R10), Z4
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12), Z3
+	ADDQ      $0x00000010, R12
 	VXORPS    Z1, Z1, Z1
-	MOVQ      DX, R12
-	CMPQ      R12, DI
-	CMOVQGT   DI, R12
-	SUBQ      R12, DI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
 	VMOVDQU32        (AX), Z5
@@ -3000,52 +3002,52 @@ groupBlock:
 	VPDPBUSD.BCST    28(CX), Z12, Z13
 	VCVTDQ2PS        Z13, Z13
 	VFMADD231PS.BCST 32(CX), Z13, Z1
-	PREFETCHT0       512(AX)
-	PREFETCHT0       576(AX)
-	PREFETCHT0       640(AX)
-	PREFETCHT0       704(AX)
+	PREFETCHT0       (AX)(DX*1)
+	PREFETCHT0       64(AX)(DX*1)
+	PREFETCHT0       128(AX)(DX*1)
+	PREFETCHT0       192(AX)(DX*1)
 	ADDQ             $0x00000100, AX
-	ADDQ             R8, CX
-	DECQ             R12
+	ADDQ             R9, CX
+	DECQ             R13
 	JNZ              groupBlock
 	VFMADD231PS      Z1, Z4, Z2
-	TESTQ            DI, DI
+	TESTQ            R8, R8
 	JZ               groupDone
-	DECQ             R10
+	DECQ             R11
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
 	MOVQ    ldc+8(FP), CX
-	MOVQ    SI, CX
+	MOVQ    DI, CX
 	VMOVUPS Z2, (CX)
-	ADDQ    $0x00000040, SI
-	DECQ    BX
+	ADDQ    $0x00000040, DI
+	DECQ    SI
 	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
-	MOVQ panels+64(FP), DX
-	MOVQ c+0(FP), BX
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
 
 singlePanel:
 	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
-	MOVQ   blocks+48(FP), SI
-	MOVQ   step+40(FP), DI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R10
 
 singleNext:
-	VCVTPH2PS     (R8), Z3
-	ADDQ          $0x00000020, R8
-	VPMOVZXBD     (R10), Z2
-	ADDQ          $0x00000010, R10
+	VCVTPH2PS     (R9), Z3
+	ADDQ          $0x00000020, R9
+	VPMOVZXBD     (R11), Z2
+	ADDQ          $0x00000010, R11
 	VMOVDQU32     (AX), Z4
 	VPSRLW        $0x04, Z4, Z5
 	VPANDD        Z0, Z4, Z4
@@ -3075,25 +3077,25 @@ singleNext:
 	VCVTDQ2PS     Z12, Z12
 	VMULPS.BCST   32(CX), Z12, Z12
 	VFMADD231PS   Z12, Z3, Z1
-	PREFETCHT0    512(AX)
-	PREFETCHT0    576(AX)
-	PREFETCHT0    640(AX)
-	PREFETCHT0    704(AX)
-	PREFETCHT0    768(AX)
+	PREFETCHT0    (AX)(DX*1)
+	PREFETCHT0    64(AX)(DX*1)
+	PREFETCHT0    128(AX)(DX*1)
+	PREFETCHT0    192(AX)(DX*1)
+	PREFETCHT0    256(AX)(DX*1)
 	ADDQ          $0x00000100, AX
-	ADDQ          DI, CX
-	DECQ          SI
+	ADDQ          R8, CX
+	DECQ          DI
 	JZ            singleDone
-	DECQ          R9
+	DECQ          R10
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
 	MOVQ    ldc+8(FP), CX
-	MOVQ    BX, CX
+	MOVQ    SI, CX
 	VMOVUPS Z1, (CX)
-	ADDQ    $0x00000040, BX
-	DECQ    DX
+	ADDQ    $0x00000040, SI
+	DECQ    BX
 	JNZ     singlePanel
 	VZEROUPPER
 	RET
@@ -6036,31 +6038,32 @@ singleDone:
 TEXT ·mul8symAVX512VNNIx1(SB), NOSPLIT, $0-80
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
-	MOVQ perGroup+56(FP), DX
-	CMPQ DX, $0x01
+	MOVQ lane+24(FP), DX
+	MOVQ perGroup+56(FP), BX
+	CMPQ BX, $0x01
 	JEQ  single
-	MOVQ panels+64(FP), BX
-	MOVQ c+0(FP), SI
+	MOVQ panels+64(FP), SI
+	MOVQ c+0(FP), DI
 
 groupPanel:
 	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
-	MOVQ   blocks+48(FP), DI
-	MOVQ   step+40(FP), R8
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R9
+	MOVQ AX, R10
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R10
+	MOVQ $0x00000002, R11
 
 groupNext:
-	VCVTPH2PS (R9), Z2
-	ADDQ      $0x00000020, R9
+	VCVTPH2PS (R10), Z2
+	ADDQ      $0x00000020, R10
 	VXORPS    Z0, Z0, Z0
-	MOVQ      DX, R11
-	CMPQ      R11, DI
-	CMOVQGT   DI, R11
-	SUBQ      R11, DI
+	MOVQ      BX, R12
+	CMPQ      R12, R8
+	CMOVQGT   R8, R12
+	SUBQ      R12, R8
 
 groupBlock:
 	VMOVDQU32        (AX), Z3
@@ -6082,53 +6085,53 @@ groupBlock:
 	VPDPBUSD.BCST    28(CX), Z10, Z11
 	VCVTDQ2PS        Z11, Z11
 	VFMADD231PS.BCST 32(CX), Z11, Z0
-	PREFETCHT0       512(AX)
-	PREFETCHT0       576(AX)
-	PREFETCHT0       640(AX)
-	PREFETCHT0       704(AX)
-	PREFETCHT0       768(AX)
-	PREFETCHT0       832(AX)
-	PREFETCHT0       896(AX)
-	PREFETCHT0       960(AX)
+	PREFETCHT0       (AX)(DX*1)
+	PREFETCHT0       64(AX)(DX*1)
+	PREFETCHT0       128(AX)(DX*1)
+	PREFETCHT0       192(AX)(DX*1)
+	PREFETCHT0       256(AX)(DX*1)
+	PREFETCHT0       320(AX)(DX*1)
+	PREFETCHT0       384(AX)(DX*1)
+	PREFETCHT0       448(AX)(DX*1)
 	ADDQ             $0x00000200, AX
-	ADDQ             R8, CX
-	DECQ             R11
+	ADDQ             R9, CX
+	DECQ             R12
 	JNZ              groupBlock
 	VFMADD231PS      Z0, Z2, Z1
-	TESTQ            DI, DI
+	TESTQ            R8, R8
 	JZ               groupDone
-	DECQ             R10
+	DECQ             R11
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
 	MOVQ    ldc+8(FP), CX
-	MOVQ    SI, CX
+	MOVQ    DI, CX
 	VMOVUPS Z1, (CX)
-	ADDQ    $0x00000040, SI
-	DECQ    BX
+	ADDQ    $0x00000040, DI
+	DECQ    SI
 	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
-	MOVQ panels+64(FP), DX
-	MOVQ c+0(FP), BX
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
 
 singlePanel:
 	MOVQ   acts+32(FP), CX
 	VXORPS Z0, Z0, Z0
-	MOVQ   blocks+48(FP), SI
-	MOVQ   step+40(FP), DI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, R8
+	MOVQ AX, R9
 	ADDQ $0x00000040, AX
-	MOVQ $0x00000002, R9
+	MOVQ $0x00000002, R10
 
 singleNext:
-	VCVTPH2PS     (R8), Z1
-	ADDQ          $0x00000020, R8
+	VCVTPH2PS     (R9), Z1
+	ADDQ          $0x00000020, R9
 	VMOVDQU32     (AX), Z2
 	VMOVDQU32     64(AX), Z3
 	VMOVDQU32     128(AX), Z4
@@ -6149,29 +6152,29 @@ singleNext:
 	VCVTDQ2PS     Z10, Z10
 	VMULPS.BCST   32(CX), Z10, Z10
 	VFMADD231PS   Z10, Z1, Z0
-	PREFETCHT0    512(AX)
-	PREFETCHT0    576(AX)
-	PREFETCHT0    640(AX)
-	PREFETCHT0    704(AX)
-	PREFETCHT0    768(AX)
-	PREFETCHT0    832(AX)
-	PREFETCHT0    896(AX)
-	PREFETCHT0    960(AX)
-	PREFETCHT0    1024(AX)
+	PREFETCHT0    (AX)(DX*1)
+	PREFETCHT0    64(AX)(DX*1)
+	PREFETCHT0    128(AX)(DX*1)
+	PREFETCHT0    192(AX)(DX*1)
+	PREFETCHT0    256(AX)(DX*1)
+	PREFETCHT0    320(AX)(DX*1)
+	PREFETCHT0    384(AX)(DX*1)
+	PREFETCHT0    448(AX)(DX*1)
+	PREFETCHT0    512(AX)(DX*1)
 	ADDQ          $0x00000200, AX
-	ADDQ          DI, CX
-	DECQ          SI
+	ADDQ          R8, CX
+	DECQ          DI
 	JZ            singleDone
-	DECQ          R9
+	DECQ          R10
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
 	MOVQ    ldc+8(FP), CX
-	MOVQ    BX, CX
+	MOVQ    SI, CX
 	VMOVUPS Z0, (CX)
-	ADDQ    $0x00000040, BX
-	DECQ    DX
+	ADDQ    $0x00000040, SI
+	DECQ    BX
 	JNZ     singlePanel
 	VZEROUPPER
 	RET
@@ -8664,34 +8667,35 @@ singleDone:
 TEXT ·mul8asymAVX512VNNIx1(SB), NOSPLIT, $0-80
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
-	MOVQ perGroup+56(FP), DX
-	CMPQ DX, $0x01
+	MOVQ lane+24(FP), DX
+	MOVQ perGroup+56(FP), BX
+	CMPQ BX, $0x01
 	JEQ  single
-	MOVQ panels+64(FP), BX
-	MOVQ c+0(FP), SI
+	MOVQ panels+64(FP), SI
+	MOVQ c+0(FP), DI
 
 groupPanel:
 	MOVQ   acts+32(FP), CX
 	VXORPS Z1, Z1, Z1
-	MOVQ   blocks+48(FP), DI
-	MOVQ   step+40(FP), R8
+	MOVQ   blocks+48(FP), R8
+	MOVQ   step+40(FP), R9
 
 groupSpan:
-	MOVQ AX, R9
-	LEAQ 128(AX), R11
+	MOVQ AX, R10
+	LEAQ 128(AX), R12
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R10
+	MOVQ $0x00000004, R11
 
 groupNext:
-	VCVTPH2PS (R9), Z3
-	ADDQ      $0x00000020, R9
-	VPMOVZXBD (R11), Z2
-	ADDQ      $0x00000010, R11
+	VCVTPH2PS (R10), Z3
+	ADDQ      $0x00000020, R10
+	VPMOVZXBD (R12), Z2
+	ADDQ      $0x00000010, R12
 	VXORPS    Z0, Z0, Z0
-	MOVQ      DX, R12
-	CMPQ      R12, DI
-	CMOVQGT   DI, R12
-	SUBQ      R12, DI
+	MOVQ      BX, R13
+	CMPQ      R13, R8
+	CMOVQGT   R8, R13
+	SUBQ      R13, R8
 
 groupBlock:
 	VMOVDQU32        (AX), Z4
@@ -8714,56 +8718,56 @@ groupBlock:
 	VPDPBUSD.BCST    28(CX), Z11, Z12
 	VCVTDQ2PS        Z12, Z12
 	VFMADD231PS.BCST 32(CX), Z12, Z0
-	PREFETCHT0       512(AX)
-	PREFETCHT0       576(AX)
-	PREFETCHT0       640(AX)
-	PREFETCHT0       704(AX)
-	PREFETCHT0       768(AX)
-	PREFETCHT0       832(AX)
-	PREFETCHT0       896(AX)
-	PREFETCHT0       960(AX)
+	PREFETCHT0       (AX)(DX*1)
+	PREFETCHT0       64(AX)(DX*1)
+	PREFETCHT0       128(AX)(DX*1)
+	PREFETCHT0       192(AX)(DX*1)
+	PREFETCHT0       256(AX)(DX*1)
+	PREFETCHT0       320(AX)(DX*1)
+	PREFETCHT0       384(AX)(DX*1)
+	PREFETCHT0       448(AX)(DX*1)
 	ADDQ             $0x00000200, AX
-	ADDQ             R8, CX
-	DECQ             R12
+	ADDQ             R9, CX
+	DECQ             R13
 	JNZ              groupBlock
 	VFMADD231PS      Z0, Z3, Z1
-	TESTQ            DI, DI
+	TESTQ            R8, R8
 	JZ               groupDone
-	DECQ             R10
+	DECQ             R11
 	JNZ              groupNext
 	JMP              groupSpan
 
 groupDone:
 	MOVQ    ldc+8(FP), CX
-	MOVQ    SI, CX
+	MOVQ    DI, CX
 	VMOVUPS Z1, (CX)
-	ADDQ    $0x00000040, SI
-	DECQ    BX
+	ADDQ    $0x00000040, DI
+	DECQ    SI
 	JNZ     groupPanel
 	VZEROUPPER
 	RET
 
 single:
-	MOVQ panels+64(FP), DX
-	MOVQ c+0(FP), BX
+	MOVQ panels+64(FP), BX
+	MOVQ c+0(FP), SI
 
 singlePanel:
 	MOVQ   acts+32(FP), CX
 	VXORPS Z0, Z0, Z0
-	MOVQ   blocks+48(FP), SI
-	MOVQ   step+40(FP), DI
+	MOVQ   blocks+48(FP), DI
+	MOVQ   step+40(FP), R8
 
 singleSpan:
-	MOVQ AX, R8
-	LEAQ 128(AX), R10
+	MOVQ AX, R9
+	LEAQ 128(AX), R11
 	ADDQ $0x000000c0, AX
-	MOVQ $0x00000004, R9
+	MOVQ $0x00000004, R10
 
 singleNext:
-	VCVTPH2PS     (R8), Z2
-	ADDQ          $0x00000020, R8
-	VPMOVZXBD     (R10), Z1
-	ADDQ          $0x00000010, R10
+	VCVTPH2PS     (R9), Z2
+	ADDQ          $0x00000020, R9
+	VPMOVZXBD     (R11), Z1
+	ADDQ          $0x00000010, R11
 	VMOVDQU32     (AX), Z3
 	VMOVDQU32     64(AX), Z4
 	VMOVDQU32     128(AX), Z5
@@ -8785,29 +8789,29 @@ singleNext:
 	VCVTDQ2PS     Z11, Z11
 	VMULPS.BCST   32(CX), Z11, Z11
 	VFMADD231PS   Z11, Z2, Z0
-	PREFETCHT0    512(AX)
-	PREFETCHT0    576(AX)
-	PREFETCHT0    640(AX)
-	PREFETCHT0    704(AX)
-	PREFETCHT0    768(AX)
-	PREFETCHT0    832(AX)
-	PREFETCHT0    896(AX)
-	PREFETCHT0    960(AX)
-	PREFETCHT0    1024(AX)
+	PREFETCHT0    (AX)(DX*1)
+	PREFETCHT0    64(AX)(DX*1)
+	PREFETCHT0    128(AX)(DX*1)
+	PREFETCHT0    192(AX)(DX*1)
+	PREFETCHT0    256(AX)(DX*1)
+	PREFETCHT0    320(AX)(DX*1)
+	PREFETCHT0    384(AX)(DX*1)
+	PREFETCHT0    448(AX)(DX*1)
+	PREFETCHT0    512(AX)(DX*1)
 	ADDQ          $0x00000200, AX
-	ADDQ          DI, CX
-	DECQ          SI
+	ADDQ          R8, CX
+	DECQ          DI
 	JZ            singleDone
-	DECQ          R9
+	DECQ          R10
 	JNZ           singleNext
 	JMP           singleSpan
 
 singleDone:
 	MOVQ    ldc+8(FP), CX
-	MOVQ    BX, CX
+	MOVQ    SI, CX
 	VMOVUPS Z0, (CX)
-	ADDQ    $0x00000040, BX
-	DECQ    DX
+	ADDQ    $0x00000040, SI
+	DECQ    BX
 	JNZ     singlePanel
 	VZEROUPPER
 	RET

@@ -18,22 +18,28 @@ type intKernel struct {
 	Name string // "16x12": rows x tokens of its largest tile
 	ISA  ISA
 	Bits int
-	// tiles are the tokens and rows of its tiles, in descending order.
-	tiles [][2]int
+	// tiles are in descending order of tokens.
+	tiles []tileShape
 	// run computes panels p0 to p1 for tokens m0, a multiple of actTile, to m1.
 	// dst has ldd floats between rows and holds exactly w.n columns.
 	run func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int)
 }
 
-// cut is how the kernel covers m tokens, by the tokens and rows of its tiles: two
-// kernels of a tier with the same cut are the same.
+// tileShape is what tells a tile from others.
+type tileShape struct {
+	isa                 ISA
+	tokens, rows, ahead int // ahead is how far it fetches in front of its codes, in bytes
+}
+
+// cut is how the kernel covers m tokens with its tiles: kernels with the same cut
+// are the same.
 func (k intKernel) cut(m int) string {
 	var out []byte
 	for m > 0 && len(k.tiles) > 0 {
 		left := min(m, actTile)
 		for _, t := range k.tiles {
-			for ; left >= t[0]; left -= t[0] {
-				out = fmt.Appendf(out, "%dx%d ", t[1], t[0])
+			for ; left >= t.tokens; left -= t.tokens {
+				out = fmt.Append(out, t)
 			}
 		}
 		m -= actTile
@@ -44,7 +50,7 @@ func (k intKernel) cut(m int) string {
 // product computes panels p0 to p1 for all tokens. Unless one tile takes them all,
 // at most block panels meet every token before the next ones do.
 func (k intKernel) product(dst []float32, a *quantActs, w *packed, p0, p1, block int) {
-	if slices.ContainsFunc(k.tiles, func(t [2]int) bool { return t[0] == a.m }) {
+	if slices.ContainsFunc(k.tiles, func(t tileShape) bool { return t.tokens == a.m }) {
 		block = p1 - p0
 	}
 	for p := p0; p < p1; p += block {

@@ -54,8 +54,8 @@ type SelectOptions struct {
 
 // Select measures the candidates for every shape, installs the fastest of those
 // that equal the reference, and returns the table. Shapes found in the cache are
-// not measured. A cache that cannot be read or written costs a measurement, not
-// an error: the error is ctx's.
+// not measured; choices made on a busy machine are not cached. A cache that cannot
+// be read or written costs a measurement, not an error: the error is ctx's.
 func (e *Engine) Select(ctx context.Context, shapes []Shape, o SelectOptions, l Listener) (*Table, error) {
 	if o.Budget <= 0 {
 		o.Budget = 2 * time.Second
@@ -72,6 +72,7 @@ func (e *Engine) Select(ctx context.Context, shapes []Shape, o SelectOptions, l 
 	}
 	l.send(SelectStarted{ThisCPU(), len(missing), t.Limits})
 	b := selection{e: e, share: o.Budget / time.Duration(max(1, len(missing))), table: t}
+	defer b.free()
 	for i, s := range missing {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -97,6 +98,7 @@ type selection struct {
 	table *Table
 	last  Shape // of weights
 	w     *Linear
+	cold  []*packed // copies of w, and w
 }
 
 // weights makes a random matrix of a shape; the same one serves every batch
@@ -124,10 +126,34 @@ func (b *selection) weights(s Shape) (*Linear, error) {
 	for i := range q.Zeros {
 		q.Zeros[i] = uint8(rng.Uint64()) & uint8(scheme.MaxCode())
 	}
-	b.w, err = NewQuantLinear(q)
+	if b.w, err = NewQuantLinear(q); err != nil {
+		return nil, err
+	}
 	b.last = s
-	return b.w, err
+	b.free()
+	b.cold = []*packed{b.w.quant}
+	for n := b.w.Bytes(); n < coldBytes; n += b.w.Bytes() {
+		p := *b.w.quant
+		p.mem = newMemory(int(p.bytes()))
+		copy(p.mem.bytes, b.w.quant.mem.bytes)
+		b.cold = append(b.cold, &p)
+	}
+	return b.w, nil
 }
+
+// free gives the memory of the weights back.
+func (b *selection) free() {
+	for _, p := range b.cold {
+		p.mem.free()
+	}
+	b.cold = nil
+}
+
+// coldBytes is what a few tokens' products stream through before they meet the same
+// weights again, as a model's other matrices come between: more than the caches of
+// single cores hold. Weights that stay there would make one thread look as good as
+// all.
+const coldBytes = 16 << 20
 
 // choose measures the candidates for one shape: every kernel on all threads, and
 // then, for the best of them, one thread and other cuts of the batch.
@@ -148,11 +174,15 @@ func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 	if err != nil {
 		return Choice{}, err
 	}
-	r := &race{selection: b, a: qa, w: w.quant, dst: make([]float32, s.M*s.N), panels: w.quant.panels()}
+	r := &race{selection: b, a: qa, ws: b.cold[:1], dst: make([]float32, s.M*s.N), panels: w.quant.panels()}
+	if s.M <= fewTokens {
+		r.ws = b.cold
+	}
+	start, waited := time.Now(), b.e.waited()
 	want := reference(qa, w.quant)
 	same := map[string]bool{}
 	for i, k := range b.e.ints {
-		key := string(k.ISA) + k.cut(s.M)
+		key := k.cut(s.M)
 		if k.Bits != w.quant.scheme.Bits || same[key] && k.tiles != nil {
 			continue
 		}
@@ -191,8 +221,16 @@ func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 	}
 	c.Kernel, c.ISA, c.Workers, c.Block = c.Candidates[0].Kernel, c.Candidates[0].ISA, c.Candidates[0].Workers, c.Candidates[0].Block
 	c.Reason, c.Roofline = b.table.explain(c.Candidates)
+	c.Busy = float64(b.e.waited()-waited) / float64(time.Since(start)) / float64(b.e.Threads())
+	if c.Busy > busyLimit {
+		c.Reason += fmt.Sprintf("; other programs took %.0f %% of the time: to be measured again", 100*c.Busy)
+	}
 	return c, nil
 }
+
+// busyLimit is the share of the processors' time that other programs may take while
+// a choice is made.
+const busyLimit = 0.1
 
 // serialBelow is the time of a product, in ns, above which a single thread is
 // not tried.
@@ -202,7 +240,8 @@ const serialBelow = 100e3
 type race struct {
 	*selection
 	a       *quantActs
-	w       *packed
+	ws      []*packed // the weights, more than once: they take turns
+	turn    int
 	dst     []float32
 	panels  int // that are computed: all, or as many as the budget has time for
 	entries []*entry
@@ -277,21 +316,23 @@ func (r *race) run(ctx context.Context, entries []*entry, budget time.Duration) 
 // time computes products for about the given time and returns nanoseconds a
 // product, of all panels.
 func (r *race) time(w way, d time.Duration) float64 {
-	e := r.e
+	e, panels := r.e, r.ws[0].panels()
 	start := time.Now()
 	for n := 1; ; n++ {
+		weights := r.ws[r.turn%len(r.ws)]
+		r.turn++
 		_ = e.spread(context.Background(), w.workers, w.block, r.panels, r.a.m, func(_, lo, hi int) { // without an end there is no error
-			e.ints[w.kernel].product(r.dst, r.a, r.w, lo, hi, w.block)
+			e.ints[w.kernel].product(r.dst, r.a, weights, lo, hi, w.block)
 		})
 		took := time.Since(start)
-		if n == 1 && took > 2*d && r.a.m > 1 && r.panels == r.w.panels() {
+		if n == 1 && took > 2*d && r.a.m > 1 && r.panels == panels {
 			// Too large to be measured in full: from now on as many panels as fit, which
 			// for more than one token tell the same.
 			r.panels = max(min(r.panels, 4*e.Threads()), int(int64(r.panels)*int64(d)/int64(took)))
 			return float64(took.Nanoseconds())
 		}
 		if took >= d {
-			return float64(took.Nanoseconds()) / float64(n) * float64(r.w.panels()) / float64(r.panels)
+			return float64(took.Nanoseconds()) / float64(n) * float64(panels) / float64(r.panels)
 		}
 	}
 }

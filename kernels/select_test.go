@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -20,6 +21,7 @@ func testEngine(t testing.TB, o Options) *Engine {
 
 func TestSelect(t *testing.T) {
 	e := testEngine(t, Options{Threads: 2})
+	e.waited = func() time.Duration { return 0 }
 	shapes := []Shape{{"matmul", "w4 g32 sym", 64, 96, 1, 2}, {"matmul", "w8 channel asym", 33, 172, 16, 2}}
 	dir := t.TempDir()
 	o := SelectOptions{Budget: 20 * time.Millisecond, CacheDir: dir}
@@ -60,6 +62,44 @@ func TestSelect(t *testing.T) {
 	o.Refresh = false
 	if _, err := e.Select(context.Background(), shapes, o, count); err != nil || measured != 6 {
 		t.Errorf("%d measured with a damaged cache, %v", measured, err)
+	}
+}
+
+// What is chosen while other programs take the processors serves, but not again.
+func TestSelectOnBusyMachine(t *testing.T) {
+	e := testEngine(t, Options{Threads: 1})
+	var waited time.Duration
+	e.waited = func() time.Duration { waited += time.Hour; return waited }
+	o := SelectOptions{Budget: time.Millisecond, CacheDir: t.TempDir()}
+	shape := Shape{"matmul", "w4 g32 sym", 64, 64, 1, 1}
+	measured := 0
+	for range 2 {
+		table, err := e.Select(context.Background(), []Shape{shape}, o, func(ev Event) {
+			if _, ok := ev.(ShapeMeasured); ok {
+				measured++
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := table.Choices[0]; c.Busy <= busyLimit || !strings.Contains(c.Reason, "other programs took") {
+			t.Errorf("busy %g: %s", c.Busy, c.Reason)
+		}
+	}
+	if measured != 2 {
+		t.Errorf("measured %d times, want 2", measured)
+	}
+	e.waited = func() time.Duration { return 0 }
+	if _, err := e.Select(context.Background(), []Shape{shape}, o, nil); err != nil {
+		t.Fatal(err)
+	}
+	table, err := e.Select(context.Background(), []Shape{shape}, o, func(ev Event) {
+		if _, ok := ev.(ShapeMeasured); ok {
+			t.Error("measured again after a quiet measurement")
+		}
+	})
+	if err != nil || len(table.Choices) != 1 {
+		t.Errorf("%+v, %v", table, err)
 	}
 }
 

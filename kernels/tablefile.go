@@ -20,7 +20,7 @@ func (e *Engine) build() string {
 
 // layoutVersion changes with the packed layout or the kernels' code, which makes
 // older tables void.
-const layoutVersion = "6"
+const layoutVersion = "7"
 
 // path is one file per CPU, kernels, tier and thread count.
 func (t *Table) path(dir string) string {
@@ -52,12 +52,15 @@ func (e *Engine) loadTable(o SelectOptions) *Table {
 	return &t
 }
 
-// saveTable writes the table in one step; see Select for why it does not fail.
+// saveTable writes the table, less what was chosen on a busy machine, in one step;
+// see Select for why it does not fail.
 func saveTable(t *Table, o SelectOptions) {
 	if o.CacheDir == "" {
 		return
 	}
-	data, err := json.MarshalIndent(t, "", " ")
+	kept := *t
+	kept.Choices = slices.DeleteFunc(slices.Clone(t.Choices), func(c Choice) bool { return c.Busy > busyLimit })
+	data, err := json.MarshalIndent(kept, "", " ")
 	if err != nil || os.MkdirAll(o.CacheDir, 0o755) != nil {
 		return
 	}

@@ -10,9 +10,9 @@ import (
 
 // mulFunc is an assembly kernel for a fixed number of tokens whose first blocks
 // follow each other at acts; the next blocks are step bytes on. It computes some
-// rows of a panel, from place on, or all of two panels that lie place bytes
+// rows of a panel, from place on, or all, or all of two panels that lie place bytes
 // apart; then the next panel or two, times over, their results following those of
-// the last. scratch is room for two lines a token, on a cache line. See
+// the last. Of a panel's rows all for one token are fetched place bytes ahead. scratch is room for two lines a token, on a cache line. See
 // kernels/_asm.
 type mulFunc func(c *float32, ldc int, panel *byte, place int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
 
@@ -21,6 +21,7 @@ type mulFunc func(c *float32, ldc int, panel *byte, place int, acts *byte, step 
 type tile struct {
 	rows, tokens int
 	sym, asym    mulFunc
+	ahead        int // bytes to fetch ahead, where the kernel does
 }
 
 // tiledInt makes a kernel of tiles in descending order of tokens, the last of one
@@ -29,7 +30,7 @@ type tile struct {
 func tiledInt(isa ISA, bits int, tiles ...tile) intKernel {
 	k := intKernel{Name: tileName(tiles[0].rows, tiles[0].tokens), ISA: isa, Bits: bits, run: runTiles(tiles)}
 	for _, t := range tiles {
-		k.tiles = append(k.tiles, [2]int{t.tokens, t.rows})
+		k.tiles = append(k.tiles, tileShape{isa, t.tokens, t.rows, t.ahead})
 	}
 	return k
 }
@@ -92,8 +93,11 @@ func (j tileJob) run(tiles []tile, dst []float32, ldd, m0, m1, p0, p1 int) {
 		first, between := j.a.place(m)
 		for lane := 0; lane < panelRows; lane += t.rows {
 			place, times := lane, p1-p0
-			if t.rows > panelRows {
+			switch {
+			case t.rows > panelRows:
 				place, times = j.w.panelBytes, times/2
+			case t.rows == panelRows:
+				place = t.ahead
 			}
 			f(&dst[(m-m0)*ldd+lane], 4*ldd, panel, place,
 				(*byte)(unsafe.Pointer(&j.a.blocks[first])), between*actBytes, j.w.blocks, j.w.perGroup, times, j.scratch)

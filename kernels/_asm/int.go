@@ -61,6 +61,7 @@ type kernel struct {
 	sym          bool
 	panel        reg.Register // the place in the stream of the panel
 	lane         reg.Register // the first row, where a call does not compute all
+	ahead        reg.Register // how far in front of the codes to fetch, for one token of 16 rows
 	acts         reg.Register
 	scratch      reg.Register
 	scales       reg.VecVirtual // of the group, float32
@@ -132,13 +133,22 @@ func tile(bits int, sym bool, tokens int, isa tier) {
 	name := fmt.Sprintf("mul%d%s%sx%d", bits, kind, isa.name(), tokens)
 	TEXT(name, NOSPLIT,
 		"func(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)")
-	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel, the first or from lane on, and %d tokens, %d-bit %smetric codes.", name, isa.lanes(), tokens, bits, kind),
+	place := "from lane on"
+	switch {
+	case isa.lanes() == panelRows && tokens == 1:
+		place = "all, fetched lane bytes ahead"
+	case isa.lanes() == panelRows:
+		place = "all"
+	}
+	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel, %s, and %d tokens, %d-bit %smetric codes.", name, isa.lanes(), place, tokens, bits, kind),
 		"It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.")
 	Pragma("noescape")
 	k := &kernel{bits: bits, tokens: tokens, sym: sym, panel: Load(Param("panel"), GP64()), acts: GP64(),
 		scratch: Load(Param("scratch"), GP64())}
 	if isa.lanes() < panelRows {
 		k.lane = Load(Param("lane"), GP64())
+	} else if tokens == 1 {
+		k.ahead = Load(Param("lane"), GP64())
 	}
 	isa.setup(bits)
 	perGroup := Load(Param("perGroup"), GP64())
@@ -217,7 +227,7 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 		Label(label + "Block")
 	}
 	isa.block(k)
-	if k.tokens == 1 && isa.lanes() == panelRows {
+	if k.ahead != nil {
 		k.prefetch()
 	}
 	ADDQ(operand.U32(k.bits*lineBytes), k.panel)
@@ -266,11 +276,6 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	RET()
 }
 
-// ahead is how far in front of the codes in work one token's stream is fetched, in
-// bytes: nearer than the hardware's prefetchers look, which lose the stream where a
-// page ends.
-const ahead = 512
-
 // prefetch fetches as much of the stream as a block takes, and where each block
 // brings scales of its own a line more.
 func (k *kernel) prefetch() {
@@ -279,7 +284,7 @@ func (k *kernel) prefetch() {
 		lines++
 	}
 	for i := range lines {
-		PREFETCHT0(operand.Mem{Base: k.panel, Disp: ahead + i*lineBytes})
+		PREFETCHT0(operand.Mem{Base: k.panel, Index: k.ahead, Scale: 1, Disp: i * lineBytes})
 	}
 }
 
