@@ -75,42 +75,47 @@ func BenchmarkLimits(b *testing.B) {
 func BenchmarkStream(b *testing.B) {
 	for _, s := range []Scheme{{4, 32, true}, {4, 128, true}, {4, 32, false}, {8, 32, true}} {
 		for _, k := range []int{2048, 5632} {
-			b.Run(fmt.Sprintf("format=%s/k=%d", s, k), func(b *testing.B) {
-				w := newLayout(1<<28/k, k, s)
-				w.mem = newMemory(int(w.bytes()))
-				rng := rand.New(rand.NewPCG(1, 1))
-				for i := range w.mem.bytes[:1<<16] {
-					w.mem.bytes[i] = byte(rng.Uint64())
+			w := newLayout(1<<28/k, k, s)
+			w.mem = newMemory(int(w.bytes()))
+			rng := rand.New(rand.NewPCG(1, 1))
+			for i := range w.mem.bytes[:1<<16] {
+				w.mem.bytes[i] = byte(rng.Uint64())
+			}
+			for i := 1 << 16; i < len(w.mem.bytes); i *= 2 { // scales may be anything here
+				copy(w.mem.bytes[i:], w.mem.bytes[:i])
+			}
+			a, _ := randomActs(rng, "normal", 1, k)
+			dst := make([]float32, w.n)
+			seen := map[string]bool{}
+			for _, kernel := range intKernels() {
+				if kernel.Bits != s.Bits || kernel.ISA == Generic || !best().allows(kernel.ISA) || seen[kernel.cut(1)] {
+					continue
 				}
-				for i := 1 << 16; i < len(w.mem.bytes); i *= 2 { // scales may be anything here
-					copy(w.mem.bytes[i:], w.mem.bytes[:i])
-				}
-				defer w.mem.free()
-				a, _ := randomActs(rng, "normal", 1, k)
-				dst := make([]float32, w.n)
-				kernel := intKernels()[0]
-				for _, c := range intKernels() {
-					if c.Bits == s.Bits && best().allows(c.ISA) {
-						kernel = c
-					}
-				}
-				var rates, ratios []float64
-				bytes := float64(len(w.mem.bytes))
-				for b.Loop() {
-					start := time.Now()
-					kernel.run(dst, w.n, a, 0, 1, w, 0, w.panels())
-					computed := time.Since(start)
-					start = time.Now()
-					readMemory(w.mem.bytes[:len(w.mem.bytes)&^255])
-					rates, ratios = append(rates, bytes/float64(computed.Nanoseconds())), append(ratios, float64(time.Since(start))/float64(computed))
-				}
-				slices.Sort(rates)
-				slices.Sort(ratios)
-				b.ReportMetric(rates[len(rates)/2], "GB/s")
-				b.ReportMetric(ratios[len(ratios)/2], "of-read")
-			})
+				seen[kernel.cut(1)] = true
+				b.Run(fmt.Sprintf("format=%s/k=%d/kernel=%s-%s", s, k, kernel.ISA, kernel.Name), func(b *testing.B) {
+					benchmarkStream(b, kernel, dst, a, w)
+				})
+			}
+			w.mem.free()
 		}
 	}
+}
+
+func benchmarkStream(b *testing.B, kernel intKernel, dst []float32, a *quantActs, w *packed) {
+	var rates, ratios []float64
+	bytes := float64(len(w.mem.bytes))
+	for b.Loop() {
+		start := time.Now()
+		kernel.run(dst, w.n, a, 0, 1, w, 0, w.panels())
+		computed := time.Since(start)
+		start = time.Now()
+		readMemory(w.mem.bytes[:len(w.mem.bytes)&^255])
+		rates, ratios = append(rates, bytes/float64(computed.Nanoseconds())), append(ratios, float64(time.Since(start))/float64(computed))
+	}
+	slices.Sort(rates)
+	slices.Sort(ratios)
+	b.ReportMetric(rates[len(rates)/2], "GB/s")
+	b.ReportMetric(ratios[len(ratios)/2], "of-read")
 }
 
 // best is the highest tier of this CPU.
