@@ -28,10 +28,10 @@ func archTiers() []ISA {
 const near, far = 512, 1536
 
 func archIntKernels() []intKernel {
-	b1, b2, b3 := tile{8, 1, mul4symAVX2x1, mul4asymAVX2x1, 0}, tile{8, 2, mul4symAVX2x2, mul4asymAVX2x2, 0}, tile{8, 3, mul4symAVX2x3, mul4asymAVX2x3, 0}
-	e1, e2 := tile{8, 1, mul8symAVX2x1, mul8asymAVX2x1, 0}, tile{8, 2, mul8symAVX2x2, mul8asymAVX2x2, 0}
-	v1, v2, v4 := tile{8, 1, mul4symAVXVNNIx1, mul4asymAVXVNNIx1, 0}, tile{8, 2, mul4symAVXVNNIx2, mul4asymAVXVNNIx2, 0}, tile{8, 4, mul4symAVXVNNIx4, mul4asymAVXVNNIx4, 0}
-	w1, w2, w4 := tile{8, 1, mul8symAVXVNNIx1, mul8asymAVXVNNIx1, 0}, tile{8, 2, mul8symAVXVNNIx2, mul8asymAVXVNNIx2, 0}, tile{8, 4, mul8symAVXVNNIx4, mul8asymAVXVNNIx4, 0}
+	b1, b2, b3 := tile{16, 1, mul4symAVX2x1, mul4asymAVX2x1, near}, tile{8, 2, mul4symAVX2x2, mul4asymAVX2x2, 0}, tile{8, 3, mul4symAVX2x3, mul4asymAVX2x3, 0}
+	e1, e2 := tile{16, 1, mul8symAVX2x1, mul8asymAVX2x1, near}, tile{8, 2, mul8symAVX2x2, mul8asymAVX2x2, 0}
+	v1, v2, v4 := tile{16, 1, mul4symAVXVNNIx1, mul4asymAVXVNNIx1, near}, tile{8, 2, mul4symAVXVNNIx2, mul4asymAVXVNNIx2, 0}, tile{8, 4, mul4symAVXVNNIx4, mul4asymAVXVNNIx4, 0}
+	w1, w2, w4 := tile{16, 1, mul8symAVXVNNIx1, mul8asymAVXVNNIx1, near}, tile{8, 2, mul8symAVXVNNIx2, mul8asymAVXVNNIx2, 0}, tile{8, 4, mul8symAVXVNNIx4, mul8asymAVXVNNIx4, 0}
 	z1, z2, z4 := tile{16, 1, mul4symAVX512VNNIx1, mul4asymAVX512VNNIx1, near}, tile{16, 2, mul4symAVX512VNNIx2, mul4asymAVX512VNNIx2, 0}, tile{16, 4, mul4symAVX512VNNIx4, mul4asymAVX512VNNIx4, 0}
 	z8, z12 := tile{16, 8, mul4symAVX512VNNIx8, mul4asymAVX512VNNIx8, 0}, tile{16, 12, mul4symAVX512VNNIx12, mul4asymAVX512VNNIx12, 0}
 	p2, p4, p6 := tile{32, 2, mul4symAVX512VNNI2x2, mul4asymAVX512VNNI2x2, 0}, tile{32, 4, mul4symAVX512VNNI2x4, mul4asymAVX512VNNI2x4, 0}, tile{32, 6, mul4symAVX512VNNI2x6, mul4asymAVX512VNNI2x6, 0}

@@ -34,7 +34,7 @@ func mul4symAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte,
 //go:noescape
 func mul4symAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVXVNNIx1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 4-bit symmetric codes.
+// mul4symAVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched lane bytes ahead, and 1 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
@@ -52,7 +52,7 @@ func mul4symAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, st
 //go:noescape
 func mul4symAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4symAVX2x1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 4-bit symmetric codes.
+// mul4symAVX2x1 is mulGeneric for 16 rows of a panel, all, fetched lane bytes ahead, and 1 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
@@ -100,7 +100,7 @@ func mul4asymAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte
 //go:noescape
 func mul4asymAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVXVNNIx1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 4-bit asymmetric codes.
+// mul4asymAVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched lane bytes ahead, and 1 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
@@ -118,7 +118,7 @@ func mul4asymAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, s
 //go:noescape
 func mul4asymAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul4asymAVX2x1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 4-bit asymmetric codes.
+// mul4asymAVX2x1 is mulGeneric for 16 rows of a panel, all, fetched lane bytes ahead, and 1 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
@@ -166,7 +166,7 @@ func mul8symAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte,
 //go:noescape
 func mul8symAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVXVNNIx1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 8-bit symmetric codes.
+// mul8symAVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched lane bytes ahead, and 1 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
@@ -184,7 +184,7 @@ func mul8symAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, st
 //go:noescape
 func mul8symAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8symAVX2x1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 8-bit symmetric codes.
+// mul8symAVX2x1 is mulGeneric for 16 rows of a panel, all, fetched lane bytes ahead, and 1 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
@@ -226,7 +226,7 @@ func mul8asymAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte
 //go:noescape
 func mul8asymAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVXVNNIx1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 8-bit asymmetric codes.
+// mul8asymAVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched lane bytes ahead, and 1 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape
@@ -244,7 +244,7 @@ func mul8asymAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, s
 //go:noescape
 func mul8asymAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 
-// mul8asymAVX2x1 is mulGeneric for 8 rows of a panel, from lane on, and 1 tokens, 8-bit asymmetric codes.
+// mul8asymAVX2x1 is mulGeneric for 16 rows of a panel, all, fetched lane bytes ahead, and 1 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.
 //
 //go:noescape

@@ -61,7 +61,8 @@ type kernel struct {
 	sym          bool
 	panel        reg.Register // the place in the stream of the panel
 	lane         reg.Register // the first row, where a call does not compute all
-	ahead        reg.Register // how far in front of the codes to fetch, for one token of 16 rows
+	half         int          // of the rows, where there are two vectors of them
+	ahead        reg.Register // how far in front of the codes to fetch, for one token
 	acts         reg.Register
 	scratch      reg.Register
 	scales       reg.VecVirtual // of the group, float32
@@ -84,10 +85,10 @@ func (k *kernel) code(line int) operand.Mem {
 	return k.inPanel(k.panel, 4).Offset(line * lineBytes)
 }
 
-// inPanel is what lies at a pointer, for the first of the rows that the call
-// computes; size is that of a row's part.
+// inPanel is what lies at a pointer, for the first of the rows of a vector; size is
+// that of a row's part.
 func (k *kernel) inPanel(p reg.Register, size uint8) operand.Mem {
-	m := operand.Mem{Base: p}
+	m := operand.Mem{Base: p, Disp: k.half * int(size) * panelRows / 2}
 	if k.lane != nil {
 		m.Index, m.Scale = k.lane, size
 	}
@@ -133,22 +134,21 @@ func tile(bits int, sym bool, tokens int, isa tier) {
 	name := fmt.Sprintf("mul%d%s%sx%d", bits, kind, isa.name(), tokens)
 	TEXT(name, NOSPLIT,
 		"func(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)")
-	place := "from lane on"
-	switch {
-	case isa.lanes() == panelRows && tokens == 1:
-		place = "all, fetched lane bytes ahead"
-	case isa.lanes() == panelRows:
+	rows, place := isa.lanes(), "from lane on"
+	if tokens == 1 {
+		rows, place = panelRows, "all, fetched lane bytes ahead"
+	} else if rows == panelRows {
 		place = "all"
 	}
-	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel, %s, and %d tokens, %d-bit %smetric codes.", name, isa.lanes(), place, tokens, bits, kind),
+	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel, %s, and %d tokens, %d-bit %smetric codes.", name, rows, place, tokens, bits, kind),
 		"It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.")
 	Pragma("noescape")
 	k := &kernel{bits: bits, tokens: tokens, sym: sym, panel: Load(Param("panel"), GP64()), acts: GP64(),
 		scratch: Load(Param("scratch"), GP64())}
-	if isa.lanes() < panelRows {
-		k.lane = Load(Param("lane"), GP64())
-	} else if tokens == 1 {
+	if tokens == 1 {
 		k.ahead = Load(Param("lane"), GP64())
+	} else if isa.lanes() < panelRows {
+		k.lane = Load(Param("lane"), GP64())
 	}
 	isa.setup(bits)
 	perGroup := Load(Param("perGroup"), GP64())
@@ -160,16 +160,25 @@ func tile(bits int, sym bool, tokens int, isa tier) {
 }
 
 // loop generates the product over all blocks, for groups of several blocks or of
-// one, to the end of the function.
+// one, to the end of the function. One token meets all rows, so that its weights
+// are read once: short vectors then take the halves of a block one after the other.
 func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	Label(label)
-	k.sum, k.part = nil, nil
-	free := isa.free(k)
-	if !k.single {
-		k.part = registers(isa, k.tokens, free)
-		free -= len(k.part)
+	halves := []*kernel{k}
+	if k.tokens == 1 && isa.lanes() < panelRows {
+		second := *k
+		second.half = 1
+		halves = append(halves, &second)
 	}
-	k.sum = registers(isa, k.tokens, free)
+	for _, h := range halves {
+		h.sum, h.part = nil, nil
+		free := isa.free(h)
+		if !h.single {
+			h.part = registers(isa, h.tokens, free)
+			free -= len(h.part)
+		}
+		h.sum = registers(isa, h.tokens, free)
+	}
 	zero := isa.vec()
 	if k.sum == nil || (!k.single && k.part == nil) {
 		VXORPS(zero, zero, zero)
@@ -178,12 +187,8 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 
 	Label(label + "Panel")
 	Load(Param("acts"), k.acts)
-	for t := range k.tokens {
-		if k.sum == nil {
-			VMOVUPS(zero, k.sumAt(t))
-		} else {
-			VXORPS(k.sum[t], k.sum[t], k.sum[t])
-		}
+	for _, h := range halves {
+		clearSums(zero, h.sum, h.tokens, h.sumAt)
 	}
 	left := Load(Param("blocks"), GP64())
 	step := Load(Param("step"), GP64())
@@ -193,9 +198,7 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	if !k.sym {
 		span, head = asymSpan, asymSpan*(scaleBytes+zeroBytes)
 		zeros = GP64()
-		k.zeros = isa.vec()
 	}
-	k.scales = isa.vec()
 
 	Label(label + "Span")
 	MOVQ(k.panel, scales)
@@ -205,20 +208,22 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	ADDQ(operand.U32(head), k.panel)
 	MOVQ(operand.U32(span), groups)
 	Label(label + "Next")
-	VCVTPH2PS(k.inPanel(scales, 2), k.scales)
+	for _, h := range halves {
+		h.scales = isa.vec()
+		VCVTPH2PS(h.inPanel(scales, 2), h.scales)
+		if !h.sym {
+			h.zeros = isa.vec()
+			VPMOVZXBD(h.inPanel(zeros, 1), h.zeros)
+		}
+	}
 	ADDQ(operand.U32(scaleBytes), scales)
 	if !k.sym {
-		VPMOVZXBD(k.inPanel(zeros, 1), k.zeros)
 		ADDQ(operand.U32(zeroBytes), zeros)
 	}
 	n := GP64()
 	if !k.single {
-		for t := range k.tokens {
-			if k.part == nil {
-				VMOVUPS(zero, k.partAt(t))
-			} else {
-				VXORPS(k.part[t], k.part[t], k.part[t])
-			}
+		for _, h := range halves {
+			clearSums(zero, h.part, h.tokens, h.partAt)
 		}
 		MOVQ(perGroup, n)
 		CMPQ(n, left)
@@ -226,7 +231,9 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 		SUBQ(n, left)
 		Label(label + "Block")
 	}
-	isa.block(k)
+	for _, h := range halves {
+		isa.block(h)
+	}
 	if k.ahead != nil {
 		k.prefetch()
 	}
@@ -237,14 +244,16 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	} else {
 		DECQ(n)
 		JNZ(operand.LabelRef(label + "Block"))
-		for t := range k.tokens {
-			part := isa.vec()
-			if k.part != nil {
-				part = k.part[t]
-			} else {
-				VMOVUPS(k.partAt(t), part)
+		for _, h := range halves {
+			for t := range h.tokens {
+				part := isa.vec()
+				if h.part != nil {
+					part = h.part[t]
+				} else {
+					VMOVUPS(h.partAt(t), part)
+				}
+				h.addPart(t, part)
 			}
-			k.addPart(t, part)
 		}
 		TESTQ(left, left)
 	}
@@ -258,13 +267,15 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	row, ldc := GP64(), Load(Param("ldc"), GP64())
 	MOVQ(c, row)
 	for t := range k.tokens {
-		v := isa.vec()
-		if k.sum != nil {
-			v = k.sum[t]
-		} else {
-			VMOVUPS(k.sumAt(t), v)
+		for _, h := range halves {
+			v := isa.vec()
+			if h.sum != nil {
+				v = h.sum[t]
+			} else {
+				VMOVUPS(h.sumAt(t), v)
+			}
+			VMOVUPS(v, operand.Mem{Base: row, Disp: 4 * h.half * isa.lanes()})
 		}
-		VMOVUPS(v, operand.Mem{Base: row})
 		if t+1 < k.tokens {
 			ADDQ(ldc, row)
 		}
@@ -274,6 +285,18 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	JNZ(operand.LabelRef(label + "Panel"))
 	VZEROUPPER()
 	RET()
+}
+
+// clearSums generates zeros for the sums of some tokens, in registers or at their
+// places in scratch.
+func clearSums(zero reg.VecVirtual, sums []reg.VecVirtual, tokens int, at func(t int) operand.Mem) {
+	for t := range tokens {
+		if sums == nil {
+			VMOVUPS(zero, at(t))
+		} else {
+			VXORPS(sums[t], sums[t], sums[t])
+		}
+	}
 }
 
 // prefetch fetches as much of the stream as a block takes, and where each block
