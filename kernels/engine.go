@@ -110,17 +110,33 @@ const streamPanels = 4
 // fewTokens is how many tokens leave a product bound by the stream of its weights.
 const fewTokens = 24
 
-// spread runs f over panels that m tokens meet, on all threads or on this one.
-func (e *Engine) spread(ctx context.Context, workers, block, panels, m int, f func(worker, lo, hi int)) error {
+// spread runs f over panels that m tokens meet, on all threads or on this one; what
+// f gets are a worker, panels p0 to p1, and tokens m0 to m1. A batch is cut into
+// blocks of panels, and where these are few, by its tokens as well if byTokens allows.
+func (e *Engine) spread(ctx context.Context, workers, block, panels, m int, byTokens bool, f func(worker, p0, p1, m0, m1 int)) error {
+	all := func(worker, lo, hi int) { f(worker, lo, hi, 0, m) }
 	switch {
 	case workers == 1 && m <= fewTokens:
-		return serial(ctx, panels, panels, f)
+		return serial(ctx, panels, panels, all)
 	case workers == 1:
-		return serial(ctx, panels, block, f)
+		return serial(ctx, panels, block, all)
 	case m <= fewTokens:
-		return e.pool.stream(ctx, panels, streamPanels, f)
+		return e.pool.stream(ctx, panels, streamPanels, all)
+	case !byTokens:
+		return e.pool.run(ctx, panels, max(2, min(block, panels/(4*workers)&^1)), all)
 	}
-	return e.pool.run(ctx, panels, max(2, min(block, panels/(4*workers)&^1)), f)
+	blocks := (panels + block - 1) / block
+	wide := roundUp((panels+blocks-1)/blocks, 2) // panels of a chunk
+	blocks = (panels + wide - 1) / wide
+	parts := min((4*workers+blocks-1)/blocks, (m+actTile-1)/actTile)
+	long := roundUp((m+parts-1)/parts, actTile) // tokens of a chunk
+	parts = (m + long - 1) / long
+	return e.pool.run(ctx, blocks*parts, 1, func(worker, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			p0, m0 := i/parts*wide, i%parts*long
+			f(worker, p0, min(p0+wide, panels), m0, min(m0+long, m))
+		}
+	})
 }
 
 // MatMul multiplies one batch of activations by several matrices (query, key
@@ -157,7 +173,7 @@ func (e *Engine) MatMul(ctx context.Context, a *Acts, ps ...Product) error {
 		total += panels
 	}
 	defer runtime.KeepAlive(ps) // and with them the weights, which lie outside the Go heap
-	return e.spread(ctx, workers, block, total, a.m, func(worker, lo, hi int) {
+	return e.spread(ctx, workers, block, total, a.m, fa == nil, func(worker, lo, hi, m0, m1 int) {
 		for i, p := range ps {
 			p0, p1 := max(lo-parts[i].first, 0), min(hi-parts[i].first, parts[i].panels)
 			if p0 >= p1 {
@@ -167,7 +183,7 @@ func (e *Engine) MatMul(ctx context.Context, a *Acts, ps ...Product) error {
 				e.float.mul(p.Dst, p.W.n, p.W.floatRows(), fa, p0*panelRows, min(p1*panelRows, p.W.n))
 				continue
 			}
-			e.ints[parts[i].way.kernel].product(p.Dst, qa, p.W.quant, p0, p1, parts[i].way.block)
+			e.ints[parts[i].way.kernel].product(p.Dst, qa, m0, m1, p.W.quant, p0, p1, parts[i].way.block)
 		}
 	})
 }

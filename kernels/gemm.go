@@ -58,7 +58,7 @@ func (e *Engine) mulTransposed(ctx context.Context, dst, a, b Matrix, add bool) 
 	if err := x.prepare(ctx, e); err != nil {
 		return err
 	}
-	return e.spread(ctx, e.Threads(), panelBlock, (b.Rows+panelRows-1)/panelRows, a.Rows, func(_, lo, hi int) {
+	return e.spread(ctx, e.Threads(), panelBlock, (b.Rows+panelRows-1)/panelRows, a.Rows, false, func(_, lo, hi, _, _ int) {
 		e.float.mul(dst.Data, dst.Stride, w, x, lo*panelRows, min(hi*panelRows, b.Rows))
 	})
 }

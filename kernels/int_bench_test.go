@@ -42,7 +42,7 @@ func BenchmarkInt(b *testing.B) {
 						continue
 					}
 					b.Run(fmt.Sprintf("n=%d/k=%d/format=%s/m=%d/kernel=%s-%s", shape.n, shape.k, s, m, k.ISA, k.Name), func(b *testing.B) {
-						ns := bestOf(b, func() { k.product(dst, a, w, 0, w.panels(), panelBlock) })
+						ns := bestOf(b, func() { k.product(dst, a, 0, m, w, 0, w.panels(), panelBlock) })
 						b.ReportMetric(2*float64(m*shape.n*shape.k)/ns, "GOPS")
 						b.ReportMetric(float64(w.bytes())/ns, "GB/s")
 					})

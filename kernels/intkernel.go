@@ -47,14 +47,15 @@ func (k intKernel) cut(m int) string {
 	return string(out)
 }
 
-// product computes panels p0 to p1 for all tokens. Unless one tile takes them all,
-// at most block panels meet every token before the next ones do.
-func (k intKernel) product(dst []float32, a *quantActs, w *packed, p0, p1, block int) {
-	if slices.ContainsFunc(k.tiles, func(t tileShape) bool { return t.tokens == a.m }) {
+// product computes panels p0 to p1 for tokens m0, a multiple of actTile, to m1.
+// Unless one tile takes them all, at most block panels meet every token before the
+// next ones do.
+func (k intKernel) product(dst []float32, a *quantActs, m0, m1 int, w *packed, p0, p1, block int) {
+	if slices.ContainsFunc(k.tiles, func(t tileShape) bool { return t.tokens == m1-m0 }) {
 		block = p1 - p0
 	}
 	for p := p0; p < p1; p += block {
-		k.run(dst, w.n, a, 0, a.m, w, p, min(p+block, p1))
+		k.run(dst, w.n, a, m0, m1, w, p, min(p+block, p1))
 	}
 }
 

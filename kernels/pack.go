@@ -193,20 +193,23 @@ func shuffleNibbles(x uint64) uint64 {
 	return x ^ t ^ t<<4
 }
 
-// code returns the code of one row and column from the packed layout.
-func (p *packed) code(r, c int) uint8 {
-	base := p.panel(r / panelRows)[p.blockAt(c/blockCols)+4*(r%panelRows):]
-	j := c % blockCols
-	if p.scheme.Bits == 8 {
-		return base[j/4*lineBytes+j%4]
-	}
-	return base[j/8*lineBytes+j%4] >> (j % 8 / 4 * 4) & 15
-}
-
 // row writes the dequantized values of row r.
 func (p *packed) row(dst []float32, r int) {
-	width := p.scheme.GroupWidth(p.k)
-	for c := range dst[:p.k] {
-		dst[c] = float32(int(p.code(r, c))-p.zero(r, c/width)) * p.scale(r, c/width)
+	panel := p.panel(r / panelRows)
+	var values [blockCols]float32
+	for b := range p.blocks {
+		lines := panel[p.blockAt(b)+4*(r%panelRows):]
+		group := b / p.perGroup
+		scale, zero := p.scale(r, group), p.zero(r, group)
+		for j := range values {
+			var code byte
+			if p.scheme.Bits == 8 {
+				code = lines[j/4*lineBytes+j%4]
+			} else {
+				code = lines[j/8*lineBytes+j%4] >> (j % 8 / 4 * 4) & 15
+			}
+			values[j] = float32(int(code)-zero) * scale
+		}
+		copy(dst[b*blockCols:p.k], values[:])
 	}
 }

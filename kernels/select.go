@@ -321,8 +321,8 @@ func (r *race) time(w way, d time.Duration) float64 {
 	for n := 1; ; n++ {
 		weights := r.ws[r.turn%len(r.ws)]
 		r.turn++
-		_ = e.spread(context.Background(), w.workers, w.block, r.panels, r.a.m, func(_, lo, hi int) { // without an end there is no error
-			e.ints[w.kernel].product(r.dst, r.a, weights, lo, hi, w.block)
+		_ = e.spread(context.Background(), w.workers, w.block, r.panels, r.a.m, true, func(_, lo, hi, m0, m1 int) { // without an end there is no error
+			e.ints[w.kernel].product(r.dst, r.a, m0, m1, weights, lo, hi, w.block)
 		})
 		took := time.Since(start)
 		if n == 1 && took > 2*d && r.a.m > 1 && r.panels == panels {

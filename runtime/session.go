@@ -142,9 +142,7 @@ func (s *Session) chunk(ctx context.Context, tokens []int32, out []float32) erro
 	m, b := s.m, &s.buf
 	n, h := len(tokens), m.Config.Hidden
 	s.resize(n)
-	for i, t := range tokens {
-		m.embed.Row(b.x[i*h:(i+1)*h], int(t))
-	}
+	s.rows(n, func(r int) { m.embed.Row(b.x[r*h:(r+1)*h], int(tokens[r])) })
 	for i := range m.layers {
 		l := &m.layers[i]
 		s.normalize(n, l.attnNorm, b.norm, i > 0)
