@@ -4151,8 +4151,7 @@ next:
 TEXT ·expSumAVX2(SB), NOSPLIT, $0-36
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
-	MOVSS        shift+16(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS shift+16(FP), Y0
 	MOVQ         n+24(FP), DX
 	MOVL         $0x3fb8aa3b, BX
 	VMOVD        BX, X1
@@ -4205,8 +4204,8 @@ next:
 	VADDPS       X1, X0, X0
 	VPSRLDQ      $0x04, X0, X1
 	VADDSS       X1, X0, X0
-	MOVSS        X0, ret+32(FP)
 	VZEROUPPER
+	MOVSS        X0, ret+32(FP)
 	RET
 
 DATA expCoefficients<>+0(SB)/4, $0x39506967

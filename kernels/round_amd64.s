@@ -25,32 +25,28 @@ next:
 	VMINPS       X0, X2, X2
 	VPSRLDQ      $0x04, X2, X0
 	VMINPS       X0, X2, X2
-	MOVSS        X2, lo+16(FP)
 	VEXTRACTF128 $0x01, Y1, X0
 	VMAXPS       X1, X0, X0
 	VPSRLDQ      $0x08, X0, X1
 	VMAXPS       X1, X0, X0
 	VPSRLDQ      $0x04, X0, X1
 	VMAXPS       X1, X0, X0
-	MOVSS        X0, hi+20(FP)
 	VZEROUPPER
+	MOVSS        X2, lo+16(FP)
+	MOVSS        X0, hi+20(FP)
 	RET
 
 // func roundGroup4AVX2(dst *byte, x *float32, n int, scale float64, zero float64, low float64, high float64, sums *float64)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·roundGroup4AVX2(SB), NOSPLIT, $0-64
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
 	MOVQ         sums+56(FP), BX
-	MOVSD        scale+24(FP), X0
-	VBROADCASTSD X0, Y0
-	MOVSD        zero+32(FP), X1
-	VBROADCASTSD X1, Y1
-	MOVSD        low+40(FP), X2
-	VBROADCASTSD X2, Y2
-	MOVSD        high+48(FP), X3
-	VBROADCASTSD X3, Y3
+	VBROADCASTSD scale+24(FP), Y0
+	VBROADCASTSD zero+32(FP), Y1
+	VBROADCASTSD low+40(FP), Y2
+	VBROADCASTSD high+48(FP), Y3
 	VMOVUPD      (BX), Y4
 	VMOVUPD      32(BX), Y5
 	VMOVUPD      64(BX), Y6
@@ -121,20 +117,16 @@ DATA roundGroup4AVX2Places<>+28(SB)/4, $0x0000001c
 GLOBL roundGroup4AVX2Places<>(SB), RODATA|NOPTR, $32
 
 // func roundGroup8AVX2(dst *byte, x *float32, n int, scale float64, zero float64, low float64, high float64, sums *float64)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·roundGroup8AVX2(SB), NOSPLIT, $0-64
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
 	MOVQ         sums+56(FP), BX
-	MOVSD        scale+24(FP), X0
-	VBROADCASTSD X0, Y0
-	MOVSD        zero+32(FP), X1
-	VBROADCASTSD X1, Y1
-	MOVSD        low+40(FP), X2
-	VBROADCASTSD X2, Y2
-	MOVSD        high+48(FP), X3
-	VBROADCASTSD X3, Y3
+	VBROADCASTSD scale+24(FP), Y0
+	VBROADCASTSD zero+32(FP), Y1
+	VBROADCASTSD low+40(FP), Y2
+	VBROADCASTSD high+48(FP), Y3
 	VMOVUPD      (BX), Y4
 	VMOVUPD      32(BX), Y5
 	VMOVUPD      64(BX), Y6

@@ -23,19 +23,18 @@ next:
 	VADDPS       X0, X1, X1
 	VPSRLDQ      $0x04, X1, X0
 	VADDSS       X0, X1, X1
-	MOVSS        X1, ret+16(FP)
 	VZEROUPPER
+	MOVSS        X1, ret+16(FP)
 	RET
 
 // func scaleMulAVX2(dst *float32, x *float32, w *float32, scale float32, n int)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·scaleMulAVX2(SB), NOSPLIT, $0-40
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         w+16(FP), DX
 	MOVQ         n+32(FP), BX
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+24(FP), Y0
 
 next:
 	VMULPS  (CX), Y0, Y1
@@ -85,8 +84,8 @@ next:
 	VMAXPS       X0, X1, X1
 	VPSRLDQ      $0x04, X1, X0
 	VMAXSS       X0, X1, X1
-	MOVSS        X1, ret+16(FP)
 	VZEROUPPER
+	MOVSS        X1, ret+16(FP)
 	RET
 
 // func rotateAVX2(lo *float32, hi *float32, cos *float32, sin *float32, n int)

@@ -377,7 +377,7 @@ func expSum() {
 	Pragma("noescape")
 	dst, x := Load(Param("dst"), GP64()), Load(Param("x"), GP64())
 	shift, n := YMM(), GP64()
-	VBROADCASTSS(Load(Param("shift"), XMM()), shift)
+	VBROADCASTSS(paramAt("shift"), shift)
 	Load(Param("n"), n)
 	e := newExp256()
 	sum := YMM()
@@ -393,8 +393,9 @@ func expSum() {
 	ADDQ(operand.U32(32), dst)
 	SUBQ(operand.U32(8), n)
 	JNZ(operand.LabelRef("next"))
-	Store(lanesTotal(sum), ReturnIndex(0))
+	total := lanesTotal(sum)
 	VZEROUPPER()
+	Store(total, ReturnIndex(0))
 	RET()
 }
 

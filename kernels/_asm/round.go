@@ -23,7 +23,7 @@ func roundKernels() {
 		VMINPS(lo, v, lo) // a NaN in v leaves lo as it is
 		VMAXPS(hi, v, hi)
 	}, x)
-	reduce := func(v reg.VecVirtual, op func(...operand.Op), result int) {
+	reduce := func(v reg.VecVirtual, op func(...operand.Op)) reg.VecVirtual {
 		h, k := XMM(), XMM()
 		VEXTRACTF128(operand.Imm(1), v, h)
 		op(v.AsX(), h, h)
@@ -31,11 +31,13 @@ func roundKernels() {
 		op(k, h, h)
 		VPSRLDQ(operand.Imm(4), h, k)
 		op(k, h, h)
-		Store(h, ReturnIndex(result))
+		return h
 	}
-	reduce(lo, func(ops ...operand.Op) { VMINPS(ops[0], ops[1], ops[2]) }, 0)
-	reduce(hi, func(ops ...operand.Op) { VMAXPS(ops[0], ops[1], ops[2]) }, 1)
+	least := reduce(lo, func(ops ...operand.Op) { VMINPS(ops[0], ops[1], ops[2]) })
+	largest := reduce(hi, func(ops ...operand.Op) { VMAXPS(ops[0], ops[1], ops[2]) })
 	VZEROUPPER()
+	Store(least, ReturnIndex(0))
+	Store(largest, ReturnIndex(1))
 	RET()
 
 	for _, bits := range []int{4, 8} {
@@ -53,7 +55,7 @@ func roundGroup(bits int) {
 	sums := Load(Param("sums"), GP64())
 	broadcast := func(param string) reg.VecVirtual {
 		v := YMM()
-		VBROADCASTSD(Load(Param(param), XMM()), v)
+		VBROADCASTSD(paramAt(param), v)
 		return v
 	}
 	scale, zero, low, high := broadcast("scale"), broadcast("zero"), broadcast("low"), broadcast("high")
