@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"nibble/kernels"
 	"nibble/model"
@@ -236,13 +237,17 @@ func newScaling(ctx context.Context, p *pass, f fold) (*scaling, error) {
 	at := 0
 	if err := p.seq.input(ctx, first, func(x []float32, rows, cols int) error {
 		p.eng.For(cols, func(_, lo, hi int) {
+			// Apart from the sums of other threads, which lie on the same cache lines.
+			input, squares := slices.Clone(t.input[lo:hi]), slices.Clone(t.squares[lo:hi])
 			for r := range rows {
-				for c := lo; c < hi; c++ {
-					v := math.Abs(float64(x[r*cols+c]))
-					t.input[c] += v
-					t.squares[c] += float64(v * v)
+				for c, v := range x[r*cols+lo : r*cols+hi] {
+					v := math.Abs(float64(v))
+					input[c] += v
+					squares[c] += float64(v * v)
 				}
 			}
+			copy(t.input[lo:], input)
+			copy(t.squares[lo:], squares)
 		})
 		for r := range rows {
 			if at%stride == 0 {

@@ -2,6 +2,7 @@ package quant
 
 import (
 	"context"
+	"slices"
 
 	"nibble/model"
 )
@@ -16,11 +17,13 @@ func squares(ctx context.Context, seq *sequence, m model.Module) ([]float64, err
 	sums := make([]float64, m.Cols)
 	err := seq.input(ctx, m, func(x []float32, rows, cols int) error {
 		seq.base.Engine.For(cols, func(_, lo, hi int) {
+			mine := slices.Clone(sums[lo:hi]) // apart from those of other threads, which lie on the same cache lines
 			for r := range rows {
 				for c, v := range x[r*cols+lo : r*cols+hi] {
-					sums[lo+c] += float64(float64(v) * float64(v))
+					mine[c] += float64(float64(v) * float64(v))
 				}
 			}
+			copy(sums[lo:], mine)
 		})
 		return nil
 	})
