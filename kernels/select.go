@@ -50,12 +50,13 @@ type SelectOptions struct {
 	Budget   time.Duration // for measuring all shapes; 2 s if 0
 	CacheDir string        // where tables are kept; "" keeps none
 	Refresh  bool          // measure again what is cached
+	Busy     bool          // recall also what was measured on a busy machine
 }
 
 // Select measures the candidates for every shape, installs the fastest of those
 // that equal the reference, and returns the table. Shapes found in the cache are
-// not measured; choices made on a busy machine are not cached. A cache that cannot
-// be read or written costs a measurement, not an error: the error is ctx's.
+// not measured, unless they were chosen on a busy machine. A cache that cannot be
+// read or written costs a measurement, not an error: the error is ctx's.
 func (e *Engine) Select(ctx context.Context, shapes []Shape, o SelectOptions, l Listener) (*Table, error) {
 	if o.Budget <= 0 {
 		o.Budget = 2 * time.Second

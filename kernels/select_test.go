@@ -89,11 +89,21 @@ func TestSelectOnBusyMachine(t *testing.T) {
 	if measured != 2 {
 		t.Errorf("measured %d times, want 2", measured)
 	}
+	o.Busy = true // who wants the same figures again may have them
+	table, err := e.Select(context.Background(), []Shape{shape}, o, func(ev Event) {
+		if _, ok := ev.(ShapeMeasured); ok {
+			t.Error("measured again although the last figures are good enough")
+		}
+	})
+	if err != nil || len(table.Choices) != 1 {
+		t.Errorf("%+v, %v", table, err)
+	}
+	o.Busy = false
 	e.waited = func() time.Duration { return 0 }
 	if _, err := e.Select(context.Background(), []Shape{shape}, o, nil); err != nil {
 		t.Fatal(err)
 	}
-	table, err := e.Select(context.Background(), []Shape{shape}, o, func(ev Event) {
+	table, err = e.Select(context.Background(), []Shape{shape}, o, func(ev Event) {
 		if _, ok := ev.(ShapeMeasured); ok {
 			t.Error("measured again after a quiet measurement")
 		}

@@ -49,18 +49,18 @@ func (e *Engine) loadTable(o SelectOptions) *Table {
 			return empty
 		}
 	}
+	if !o.Busy {
+		t.Choices = slices.DeleteFunc(t.Choices, func(c Choice) bool { return c.Busy > busyLimit })
+	}
 	return &t
 }
 
-// saveTable writes the table, less what was chosen on a busy machine, in one step;
-// see Select for why it does not fail.
+// saveTable writes the table in one step; see Select for why it does not fail.
 func saveTable(t *Table, o SelectOptions) {
 	if o.CacheDir == "" {
 		return
 	}
-	kept := *t
-	kept.Choices = slices.DeleteFunc(slices.Clone(t.Choices), func(c Choice) bool { return c.Busy > busyLimit })
-	data, err := json.MarshalIndent(kept, "", " ")
+	data, err := json.MarshalIndent(t, "", " ")
 	if err != nil || os.MkdirAll(o.CacheDir, 0o755) != nil {
 		return
 	}

@@ -37,7 +37,7 @@ func (s *search) speed(ctx context.Context) error {
 			}
 		}
 	}
-	o := kernels.SelectOptions{CacheDir: s.CacheDir}
+	o := kernels.SelectOptions{CacheDir: s.CacheDir, Busy: true} // the same run again predicts the same
 	if s.Budget > 0 {
 		o.Budget = min(2*time.Second, s.Budget/20)
 	}
