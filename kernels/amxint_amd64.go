@@ -21,10 +21,8 @@ func amxInt(bits int, rest ...tile) intKernel {
 		full := max(p0, min(p1, w.n/panelRows))
 		if m0 < mid && p0 < full {
 			runAMX(dst, ldd, a, m0, mid, w, p0, full)
-		} else {
-			full = p0
 		}
-		if full < p1 {
+		if m0 < mid && full < p1 {
 			others(dst, ldd, a, m0, mid, w, full, p1)
 		}
 		if mid < m1 {

@@ -12,8 +12,8 @@ import (
 // follow each other at acts; the next blocks are step bytes on. It computes some
 // rows of a panel, from place on, or all, or all of two panels that lie place bytes
 // apart; then the next panel or two, times over, their results following those of
-// the last. Of a panel's rows all for one token are fetched place bytes ahead. scratch is room for two lines a token, on a cache line. See
-// kernels/_asm.
+// the last. Of a panel's rows all for one token are fetched place bytes ahead.
+// scratch is room for two lines a token, on a cache line. See kernels/_asm.
 type mulFunc func(c *float32, ldc int, panel *byte, place int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
 
 // tile is two kernels, for symmetric and other codes, with the rows and tokens

@@ -69,10 +69,7 @@ func tile8(n int) operand.Op { return operand.Imm(uint64(n)) }
 // unpackAMX generates the unpacking of a panel: codes less their zero points, a
 // byte each, and scales as float32.
 func unpackAMX(bits int, sym bool) {
-	kind := "asym"
-	if sym {
-		kind = "sym"
-	}
+	kind := kindOf(sym)
 	name := fmt.Sprintf("unpack%d%sAMX", bits, kind)
 	TEXT(name, NOSPLIT, "func(codes *byte, scales *byte, zeros *byte, panel *byte, blocks int, perGroup int)")
 	what := "less their zero points"
@@ -86,10 +83,7 @@ func unpackAMX(bits int, sym bool) {
 	Pragma("noescape")
 	codes, scales := Load(Param("codes"), GP64()), Load(Param("scales"), GP64())
 	panel, left, perGroup := Load(Param("panel"), GP64()), Load(Param("blocks"), GP64()), Load(Param("perGroup"), GP64())
-	span, head := symSpan, symSpan*scaleBytes
-	if !sym {
-		span, head = asymSpan, asymSpan*(scaleBytes+zeroBytes)
-	}
+	span, head := spanOf(sym)
 	mask, zero := ZMM(), ZMM() // zero: what to take from each code, or to flip in it
 	if bits == 4 {
 		mask = constant(mask, 0x0f0f0f0f)
@@ -179,8 +173,8 @@ type amxMul struct {
 	scratch              reg.Register
 	zero                 reg.VecVirtual // of the group; nil without zero points
 
-	single    bool // a group is one block
-	sum, part []reg.VecVirtual
+	single bool // a group is one block
+	sum    []reg.VecVirtual
 }
 
 // mulAMX generates the product of 16 tokens and panels of unpacked codes.

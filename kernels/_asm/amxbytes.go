@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// amxOperand is a tile, "$0x03", or a place in memory, "64(AX)(CX*1)".
+// An operand is a tile, "$0x03", or a place in memory, "64(AX)(CX*1)".
 var (
 	amxTile   = regexp.MustCompile(`^\$(?:0x)?0?([0-7])$`)
 	amxMemory = regexp.MustCompile(`^(-?\d*)\((\w+)\)(?:\((\w+)\*1\))?$`)

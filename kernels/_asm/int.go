@@ -24,6 +24,22 @@ const (
 	maxTokens  = 12
 )
 
+// kindOf names a scheme's codes in the names of kernels.
+func kindOf(sym bool) string {
+	if sym {
+		return "sym"
+	}
+	return "asym"
+}
+
+// spanOf is the groups of a span, and the bytes of their scales and zero points.
+func spanOf(sym bool) (groups, head int) {
+	if sym {
+		return symSpan, symSpan * scaleBytes
+	}
+	return asymSpan, asymSpan * (scaleBytes + zeroBytes)
+}
+
 func intKernels() {
 	for _, bits := range []int{4, 8} {
 		for _, sym := range []bool{true, false} {
@@ -127,10 +143,7 @@ func registers(isa tier, n, free int) []reg.VecVirtual {
 
 // tile generates a kernel for a number of tokens.
 func tile(bits int, sym bool, tokens int, isa tier) {
-	kind := "asym"
-	if sym {
-		kind = "sym"
-	}
+	kind := kindOf(sym)
 	name := fmt.Sprintf("mul%d%s%sx%d", bits, kind, isa.name(), tokens)
 	TEXT(name, NOSPLIT,
 		"func(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)")
@@ -194,9 +207,8 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	step := Load(Param("step"), GP64())
 	scales, groups := GP64(), GP64()
 	var zeros reg.Register
-	span, head := symSpan, symSpan*scaleBytes
+	span, head := spanOf(k.sym)
 	if !k.sym {
-		span, head = asymSpan, asymSpan*(scaleBytes+zeroBytes)
 		zeros = GP64()
 	}
 

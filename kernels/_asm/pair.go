@@ -67,10 +67,7 @@ func (k *pair) each(f func(t, p int)) {
 }
 
 func pairTile(bits int, sym bool, tokens int) {
-	kind := "asym"
-	if sym {
-		kind = "sym"
-	}
+	kind := kindOf(sym)
 	name := fmt.Sprintf("mul%d%sAVX512VNNI2x%d", bits, kind, tokens)
 	TEXT(name, NOSPLIT,
 		"func(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)")
@@ -107,10 +104,7 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 	}
 	left := Load(Param("blocks"), GP64())
 	groups := GP64()
-	span, head := symSpan, symSpan*scaleBytes
-	if !k.sym {
-		span, head = asymSpan, asymSpan*(scaleBytes+zeroBytes)
-	}
+	span, head := spanOf(k.sym)
 
 	Label(label + "Span")
 	MOVQ(k.panel, k.scales)
