@@ -146,6 +146,9 @@ func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) er
 		v := kernels.F32ToBF16(float32(math.Sin(float64(i)*0.7) * math.Cos(float64(i)*0.013)))
 		stored[2*i], stored[2*i+1] = byte(v), byte(v>>8)
 	}
+	// What is fast comes and goes through memory: so many matrices under each other.
+	const much = 32
+	stored = slices.Repeat(stored, much)
 	w := kernels.NewMatrix(rows, cols)
 	kernels.DecodeFloats(w.Data, stored, kernels.BF16)
 	var err error
@@ -166,11 +169,7 @@ func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) er
 	}
 	measure(&r.Sym, rows/4*cols, round(rows/4, Spec{4, 32, true, MSE}))
 	measure(&r.Asym, rows/4*cols, round(rows/4, Spec{4, 32, false, MSE}))
-	// What is fast comes and goes through memory.
 	rtn := Spec{4, 32, true, RTN}
-	const much = 32
-	small := stored
-	stored = slices.Repeat(stored, much)
 	measure(&r.RTN, much*rows*cols, round(much*rows, rtn))
 	measure(&r.Hash, float64(len(stored)), func() error {
 		eng.For(eng.Threads(), func(_, lo, hi int) {
@@ -178,13 +177,12 @@ func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) er
 		})
 		return nil
 	})
-	stored = small
 	if err == nil {
 		err = round(rows, rtn)() // for the product below
 	}
 	if err == nil {
 		// Once: a virtual disk takes the same blocks three times as fast again.
-		const times = 64
+		const times = 2
 		start := time.Now()
 		err = writeDurably(dir, stored, times)
 		r.Write = float64(times*len(stored)) / time.Since(start).Seconds()
