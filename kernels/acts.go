@@ -9,6 +9,7 @@ type Acts struct {
 	m, k  int
 	float floatActs
 	quant quantActs
+	top   []float32 // products of further codes: see Engine.MatMul
 
 	floatReady, quantReady bool
 }

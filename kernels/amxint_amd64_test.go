@@ -18,7 +18,7 @@ func TestAMXSurvivesSignals(t *testing.T) {
 		t.Skip("this CPU or system lacks AMX")
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	w, err := pack(randomQTensor(t, rng, 64, 2048, Scheme{4, 32, true}), nil)
+	w, err := pack(randomQTensor(t, rng, 64, 2048, Scheme{Bits: 4, Group: 32, Sym: true}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

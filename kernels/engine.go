@@ -143,6 +143,20 @@ func (e *Engine) spread(ctx context.Context, workers, block, panels, m int, byTo
 // and value; gate and up) in one parallel region. When ctx ends, so does MatMul,
 // within milliseconds, with its error.
 func (e *Engine) MatMul(ctx context.Context, a *Acts, ps ...Product) error {
+	all, sums := a.withTops(ps)
+	if err := e.matMul(ctx, a, all); err != nil {
+		return err
+	}
+	for _, s := range sums {
+		if err := e.addTops(ctx, a.m, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// matMul is MatMul without what further codes add.
+func (e *Engine) matMul(ctx context.Context, a *Acts, ps []Product) error {
 	type part struct {
 		first, panels int
 		way           way

@@ -28,7 +28,7 @@ func bestOf(b *testing.B, f func()) float64 {
 func BenchmarkInt(b *testing.B) {
 	type matrix struct{ n, k int }
 	for _, shape := range []matrix{{2048, 2048}, {4096, 4096}} {
-		for _, s := range []Scheme{{4, 32, true}, {4, 32, false}, {4, 128, true}, {8, 32, true}} {
+		for _, s := range []Scheme{{Bits: 4, Group: 32, Sym: true}, {Bits: 4, Group: 32}, {Bits: 4, Group: 128, Sym: true}, {Bits: 8, Group: 32, Sym: true}} {
 			q := randomQTensor(b, rand.New(rand.NewPCG(1, 1)), shape.n, shape.k, s)
 			w, err := pack(q, nil)
 			if err != nil {
@@ -73,7 +73,7 @@ func BenchmarkLimits(b *testing.B) {
 // and reading as much memory without computing, in turn: the ratio is how much of
 // the bandwidth arrives.
 func BenchmarkStream(b *testing.B) {
-	for _, s := range []Scheme{{4, 32, true}, {4, 128, true}, {4, 32, false}, {8, 32, true}} {
+	for _, s := range []Scheme{{Bits: 4, Group: 32, Sym: true}, {Bits: 4, Group: 128, Sym: true}, {Bits: 4, Group: 32}, {Bits: 8, Group: 32, Sym: true}} {
 		for _, k := range []int{2048, 5632} {
 			w := newLayout(1<<28/k, k, s)
 			w.mem = newMemory(int(w.bytes()))

@@ -13,7 +13,7 @@ func schemes() []Scheme {
 	for _, bits := range []int{4, 8} {
 		for _, group := range []int{0, 32, 64, 128} {
 			for _, sym := range []bool{true, false} {
-				all = append(all, Scheme{bits, group, sym})
+				all = append(all, Scheme{Bits: bits, Group: group, Sym: sym})
 			}
 		}
 	}

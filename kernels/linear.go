@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -12,11 +13,15 @@ import (
 type Linear struct {
 	n, k   int
 	format string
+	scheme Scheme // of quantized weights
 
 	// One of the two forms is set.
 	float []byte // row-major elements of dtype, often mapped from a file
 	dtype DType
 	quant *packed
+
+	top     *Linear // the further codes of rows that have eight bits; nil if none has
+	topRows []int32
 }
 
 // NewFloatLinear wraps row-major little-endian weights without copying them;
@@ -47,7 +52,14 @@ func NewQuantLinearIn(a *Arena, q *QTensor) (*Linear, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Linear{n: q.Rows, k: q.Cols, format: q.Scheme.String(), quant: p}, nil
+	l := &Linear{n: q.Rows, k: q.Cols, format: q.Scheme.String(), scheme: q.Scheme, quant: p}
+	if t := q.TopTensor(); t != nil {
+		l.topRows = slices.Clone(q.TopRows)
+		if l.top, err = NewQuantLinearIn(a, t); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
 }
 
 // N returns the number of outputs.
@@ -63,10 +75,22 @@ func (l *Linear) Quantized() bool { return l.quant != nil }
 // such as "w4 g32 sym".
 func (l *Linear) Format() string { return l.format }
 
+// Scheme returns how the weights are quantized, if they are.
+func (l *Linear) Scheme() (Scheme, bool) {
+	if l.quant == nil {
+		return Scheme{}, false
+	}
+	return l.scheme, true
+}
+
 // Bytes returns the size of the weights in memory as the kernels read them.
 func (l *Linear) Bytes() int64 {
 	if l.quant != nil {
-		return l.quant.bytes()
+		n := l.quant.bytes()
+		if l.top != nil {
+			n += l.top.Bytes()
+		}
+		return n
 	}
 	return int64(len(l.float))
 }
@@ -78,6 +102,13 @@ func (l *Linear) floatRows() floatRows { return floatRows{l.float, l.dtype, l.k}
 func (l *Linear) Row(dst []float32, r int) {
 	if l.quant != nil {
 		l.quant.row(dst, r)
+		if i, ok := slices.BinarySearch(l.topRows, int32(r)); ok {
+			further := make([]float32, l.k)
+			l.top.Row(further, i)
+			for c, v := range further {
+				dst[c] += v
+			}
+		}
 		runtime.KeepAlive(l)
 		return
 	}

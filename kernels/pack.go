@@ -95,15 +95,21 @@ func newLayout(rows, cols int, s Scheme) *packed {
 }
 
 // PackedBytes returns the memory of a quantized matrix once it is packed.
-func PackedBytes(rows, cols int, s Scheme) int64 { return newLayout(rows, cols, s).bytes() }
+func PackedBytes(rows, cols int, s Scheme) int64 {
+	n := int64(0)
+	for _, p := range s.Parts(rows) {
+		n += newLayout(p.Rows, cols, p.Scheme).bytes()
+	}
+	return n
+}
 
-// pack interleaves a tensor. Rows beyond the last are zero with zero scales;
+// pack interleaves a tensor, of rows with eight bits the first four. Rows beyond the last are zero with zero scales;
 // columns beyond the last meet activations that are zero.
 func pack(q *QTensor, in *Arena) (*packed, error) {
 	if err := q.Validate(); err != nil {
 		return nil, err
 	}
-	p := newLayout(q.Rows, q.Cols, q.Scheme)
+	p := newLayout(q.Rows, q.Cols, q.Scheme.base())
 	p.mem = in.memory(int(p.bytes()))
 	for i := range p.panels() {
 		p.packPanel(q, i)

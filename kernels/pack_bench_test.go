@@ -8,7 +8,7 @@ import (
 // BenchmarkPack measures the repacking that loading a quantized model consists
 // of, in bytes of codes on one thread.
 func BenchmarkPack(b *testing.B) {
-	for _, s := range []Scheme{{4, 32, true}, {4, 128, false}, {8, 32, true}} {
+	for _, s := range []Scheme{{Bits: 4, Group: 32, Sym: true}, {Bits: 4, Group: 128}, {Bits: 8, Group: 32, Sym: true}} {
 		q := randomQTensor(b, rand.New(rand.NewPCG(1, 1)), 2048, 5632, s)
 		b.Run(s.String(), func(b *testing.B) {
 			ns := bestOf(b, func() {

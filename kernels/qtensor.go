@@ -3,6 +3,7 @@ package kernels
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrScheme reports a quantization scheme that nibble does not have.
@@ -13,6 +14,7 @@ type Scheme struct {
 	Bits  int  // bits of a code: 4 or 8
 	Group int  // columns that share a scale: 32, 64 or 128; 0 is the whole row ("channel")
 	Sym   bool // symmetric: the zero point is the middle code, 8 or 128
+	Top   int  // per cent of the rows whose codes have 8 bits instead of 4: see QTensor
 }
 
 // Validate reports whether nibble has the scheme.
@@ -22,12 +24,17 @@ func (s Scheme) Validate() error {
 	}
 	switch s.Group {
 	case 0, 32, 64, 128:
-		return nil
+	default:
+		return fmt.Errorf("%w: group size %d (32, 64, 128 and channel are supported)", ErrScheme, s.Group)
 	}
-	return fmt.Errorf("%w: group size %d (32, 64, 128 and channel are supported)", ErrScheme, s.Group)
+	if s.Top < 0 || s.Top > 99 || s.Top > 0 && (s.Bits != 4 || !s.Sym) {
+		return fmt.Errorf("%w: 8 bits for %d %% of the rows (1 to 99, where the others have 4 bits and are symmetric)", ErrScheme, s.Top)
+	}
+	return nil
 }
 
-// String returns the short form, such as "w4 g32 sym" or "w8 channel asym".
+// String returns the short form, such as "w4 g32 sym", "w8 channel asym" or
+// "w4 g32 sym top20%".
 func (s Scheme) String() string {
 	group, sym := "channel", "asym"
 	if s.Group > 0 {
@@ -36,7 +43,11 @@ func (s Scheme) String() string {
 	if s.Sym {
 		sym = "sym"
 	}
-	return fmt.Sprintf("w%d %s %s", s.Bits, group, sym)
+	top := ""
+	if s.Top > 0 {
+		top = fmt.Sprintf(" top%d%%", s.Top)
+	}
+	return fmt.Sprintf("w%d %s %s%s", s.Bits, group, sym, top)
 }
 
 // Groups returns how many scales a row of cols columns has.
@@ -78,6 +89,9 @@ func (s Scheme) MidCode() int { return 1 << (s.Bits - 1) }
 //
 //	(code[r,c] - zero[r,g]) * scale[r,g]
 //
+// With a scheme that has Top, some rows have eight bits: the code above and four
+// more bits of [QTensor.TopTensor], whose value adds to it.
+//
 // Codes are unsigned. A row of codes takes RowBytes bytes; four-bit codes are
 // two to a byte, low nibble first. That is byte for byte the weight_packed
 // layout of compressed-tensors' pack-quantized format, so a checkpoint's mapped
@@ -88,6 +102,8 @@ type QTensor struct {
 	Codes      []byte   // Rows * RowBytes; padding is zero
 	Scales     []uint16 // F16 bits, Rows * Groups; may be negative
 	Zeros      []uint8  // Rows * Groups; nil when the scheme is symmetric
+	TopRows    []int32  // which rows have eight bits, ascending; Scheme.TopCount
+	TopCodes   []byte   // their further codes, TopCount * RowBytes
 }
 
 // NewQTensor allocates a rows x cols tensor of zero codes.
@@ -104,6 +120,12 @@ func NewQTensor(rows, cols int, s Scheme) (*QTensor, error) {
 	if !s.Sym {
 		q.Zeros = make([]uint8, rows*q.Groups())
 	}
+	if n := s.TopCount(rows); n > 0 {
+		q.TopRows, q.TopCodes = make([]int32, n), make([]byte, n*q.RowBytes())
+		for i := range q.TopRows {
+			q.TopRows[i] = int32(i)
+		}
+	}
 	return q, nil
 }
 
@@ -113,10 +135,10 @@ func (q *QTensor) RowBytes() int { return (q.Cols*q.Scheme.Bits + 31) / 32 * 4 }
 // Groups returns the scales of one row.
 func (q *QTensor) Groups() int { return q.Scheme.Groups(q.Cols) }
 
-// Bytes returns what the tensor takes when stored: codes, scales and, for four
-// bits, zero points packed two to a byte.
+// Bytes returns what the tensor takes when stored: codes, scales, rows and, for
+// four bits, zero points packed two to a byte.
 func (q *QTensor) Bytes() int64 {
-	b := int64(len(q.Codes)) + 2*int64(len(q.Scales))
+	b := int64(len(q.Codes)) + 2*int64(len(q.Scales)) + int64(len(q.TopCodes)) + 4*int64(len(q.TopRows))
 	return b + (int64(len(q.Zeros))*int64(q.Scheme.Bits)+7)/8
 }
 
@@ -160,6 +182,9 @@ func (q *QTensor) DequantRow(dst []float32, r int) {
 			dst[c] = float32(int(q.Code(r, c))-zero) * scale
 		}
 	}
+	if i, ok := slices.BinarySearch(q.TopRows, int32(r)); ok {
+		q.addTop(dst, i)
+	}
 }
 
 // Validate reports whether the slices have the lengths the layout asks for and
@@ -179,6 +204,9 @@ func (q *QTensor) Validate() error {
 	if len(q.Codes) != q.Rows*q.RowBytes() || len(q.Scales) != n || len(q.Zeros) != zeros {
 		return fmt.Errorf("quantized tensor of %d x %d %s: got %d code bytes, %d scales, %d zero points; want %d, %d, %d",
 			q.Rows, q.Cols, q.Scheme, len(q.Codes), len(q.Scales), len(q.Zeros), q.Rows*q.RowBytes(), n, zeros)
+	}
+	if err := q.validateTop(); err != nil {
+		return err
 	}
 	for i, s := range q.Scales {
 		if s&0x7c00 == 0x7c00 {

@@ -391,7 +391,7 @@ func parseScheme(format string) (Scheme, error) {
 	for _, bits := range []int{4, 8} {
 		for _, group := range []int{0, 32, 64, 128} {
 			for _, sym := range []bool{true, false} {
-				if s := (Scheme{bits, group, sym}); s.String() == format {
+				if s := (Scheme{Bits: bits, Group: group, Sym: sym}); s.String() == format {
 					return s, nil
 				}
 			}

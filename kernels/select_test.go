@@ -138,7 +138,7 @@ func TestForce(t *testing.T) {
 	if err := e.Force("no such kernel"); err == nil {
 		t.Error("an unknown kernel was accepted")
 	}
-	q, err := NewQTensor(16, 32, Scheme{4, 32, true})
+	q, err := NewQTensor(16, 32, Scheme{Bits: 4, Group: 32, Sym: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -256,27 +256,28 @@ func (m *Model) Quantized() bool {
 
 // Shapes lists the quantized products the model runs, for the selector.
 func (m *Model) Shapes() []kernels.Shape {
-	return Shapes(m.Config.Modules(), m.Engine.Threads(), func(mod model.Module) (string, bool) {
-		l := m.linears[mod.Name]
-		return l.Format(), l.Quantized()
+	return Shapes(m.Config.Modules(), m.Engine.Threads(), func(mod model.Module) (kernels.Scheme, bool) {
+		return m.linears[mod.Name].Scheme()
 	})
 }
 
-// Shapes lists the products of modules whose format is known and quantized:
-// every distinct matrix at every batch size it meets.
-func Shapes(modules []model.Module, threads int, format func(model.Module) (format string, quantized bool)) []kernels.Shape {
+// Shapes lists the products of modules that are quantized by a scheme: every
+// distinct matrix at every batch size it meets.
+func Shapes(modules []model.Module, threads int, scheme func(model.Module) (s kernels.Scheme, quantized bool)) []kernels.Shape {
 	seen := make(map[kernels.Shape]bool)
 	var shapes []kernels.Shape
 	for _, mod := range modules {
-		f, ok := format(mod)
+		all, ok := scheme(mod)
 		if !ok {
 			continue
 		}
-		for _, b := range kernels.MBuckets() {
-			s := kernels.Shape{Op: "matmul", Format: f, N: mod.Rows, K: mod.Cols, M: b, Threads: threads}
-			if !seen[s] {
-				seen[s] = true
-				shapes = append(shapes, s)
+		for _, p := range all.Parts(mod.Rows) {
+			for _, b := range kernels.MBuckets() {
+				s := kernels.Shape{Op: "matmul", Format: p.Scheme.String(), N: p.Rows, K: mod.Cols, M: b, Threads: threads}
+				if !seen[s] {
+					seen[s] = true
+					shapes = append(shapes, s)
+				}
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/quant"
 	rt "nibble/runtime"
 )
 
@@ -20,19 +21,16 @@ type shape struct {
 // measures it, and in memory; and measures what decoding takes beside.
 func (s *search) speed(ctx context.Context) error {
 	s.l.send(Phase{"speed", "what decoding takes of every shape and scheme"})
-	formats, err := s.formats()
-	if err != nil {
-		return err
-	}
 	var shapes []kernels.Shape
 	seen := map[shape]bool{}
 	for _, c := range s.classes {
 		for _, m := range c.modules {
 			for _, o := range c.options {
-				at := shape{m.Rows, m.Cols, o.spec.Scheme().String()}
-				if !o.spec.Kept() && !seen[at] {
-					seen[at] = true
-					shapes = append(shapes, kernels.Shape{Op: "matmul", Format: at.format, N: at.n, K: at.k, M: 1, Threads: s.Base.Engine.Threads()})
+				for _, at := range products(m, o.spec) {
+					if !seen[at] {
+						seen[at] = true
+						shapes = append(shapes, kernels.Shape{Op: "matmul", Format: at.format, N: at.n, K: at.k, M: 1, Threads: s.Base.Engine.Threads()})
+					}
 				}
 			}
 		}
@@ -57,21 +55,24 @@ func (s *search) speed(ctx context.Context) error {
 			o := &c.options[j]
 			o.ns, o.rss = 0, 0
 			for _, m := range c.modules {
-				at := shape{m.Rows, m.Cols, o.spec.Scheme().String()}
+				all := products(m, o.spec)
 				if o.spec.Kept() {
 					l := s.Base.Linear(m.Name)
-					at.format = l.Format()
+					at := shape{m.Rows, m.Cols, l.Format()}
 					if _, ok := ns[at]; !ok {
 						if ns[at], err = timeFloat(ctx, s.Base.Engine, l); err != nil {
 							return err
 						}
 					}
+					all = []shape{at}
 					o.rss += l.Bytes()
 				} else {
-					o.rss += formats[at]
+					o.rss += kernels.PackedBytes(m.Rows, m.Cols, o.spec.Scheme())
 				}
-				if s.reads(m) {
-					o.ns += ns[at]
+				for _, at := range all {
+					if s.reads(m) {
+						o.ns += ns[at]
+					}
 				}
 			}
 		}
@@ -179,32 +180,16 @@ func (s *search) reads(m model.Module) bool {
 	return m.Kind != "embed" || s.Source.Config.TieEmbeddings
 }
 
-// formats returns the memory of every shape in every scheme, as the kernels read
-// it.
-func (s *search) formats() (map[shape]int64, error) {
-	out := map[shape]int64{}
-	for _, c := range s.classes {
-		for _, m := range c.modules {
-			for _, o := range c.options {
-				at := shape{m.Rows, m.Cols, o.spec.Scheme().String()}
-				if _, ok := out[at]; ok || o.spec.Kept() {
-					continue
-				}
-				// Panels of rows are alike: a few tell of all.
-				rows := min(m.Rows, 1024)
-				q, err := kernels.NewQTensor(rows, m.Cols, o.spec.Scheme())
-				if err != nil {
-					return nil, err
-				}
-				l, err := kernels.NewQuantLinear(q)
-				if err != nil {
-					return nil, err
-				}
-				out[at] = l.Bytes() * int64(m.Rows) / int64(rows)
-			}
-		}
+// products are those that decoding computes of a matrix: none of one that is kept.
+func products(m model.Module, spec quant.Spec) []shape {
+	if spec.Kept() {
+		return nil
 	}
-	return out, nil
+	var out []shape
+	for _, p := range spec.Scheme().Parts(m.Rows) {
+		out = append(out, shape{p.Rows, m.Cols, p.Scheme.String()})
+	}
+	return out
 }
 
 // timeFloat measures a product with one token, in ns.

@@ -248,10 +248,7 @@ func (a *app) load(ctx context.Context, ref string) (*loaded, error) {
 
 // selectKernels measures the products of a quantized model, or recalls them.
 func (a *app) selectKernels(ctx context.Context, l *loaded) error {
-	shapes := rt.Shapes(l.ck.Config.Modules(), l.eng.Threads(), func(m model.Module) (string, bool) {
-		s, ok := l.ck.Scheme(m)
-		return s.String(), ok
-	})
+	shapes := rt.Shapes(l.ck.Config.Modules(), l.eng.Threads(), l.ck.Scheme)
 	if len(shapes) == 0 {
 		return nil
 	}

@@ -1,0 +1,133 @@
+package kernels
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// Rows with eight bits among rows with four. A weight of such a row has two codes,
+// c of four bits as all rows have, and d of four more, and the value
+//
+//	(c - 8) * scale + (d - 8) * scale/16
+//
+// so that the matrix is the sum of two of four bits, the second of which has these
+// rows alone: a product with it is two products, by the kernels there are, and what
+// reads c alone reads four bits of every row.
+
+// TopCount returns how many of rows have eight bits.
+func (s Scheme) TopCount(rows int) int { return (rows*s.Top + 99) / 100 }
+
+// base is the scheme of all rows' four bits.
+func (s Scheme) base() Scheme {
+	s.Top = 0
+	return s
+}
+
+// Part is a matrix of one width of codes.
+type Part struct {
+	Scheme Scheme
+	Rows   int
+}
+
+// Parts returns what kernels compute a product with rows of the scheme from: the
+// matrix, and of one with Top the further codes.
+func (s Scheme) Parts(rows int) []Part {
+	parts := []Part{{s.base(), rows}}
+	if n := s.TopCount(rows); n > 0 {
+		parts = append(parts, Part{s.base(), n})
+	}
+	return parts
+}
+
+// TopScale returns the scale of the further four bits, as F16 bits.
+func TopScale(scale uint16) uint16 { return F32ToF16(F16ToF32(scale) / 16) }
+
+// TopTensor returns the further four bits of the rows that have eight, nil if none
+// has. It shares the codes.
+func (q *QTensor) TopTensor() *QTensor {
+	if len(q.TopRows) == 0 {
+		return nil
+	}
+	t := &QTensor{Rows: len(q.TopRows), Cols: q.Cols, Scheme: q.Scheme.base(), Codes: q.TopCodes}
+	groups := q.Groups()
+	for _, r := range q.TopRows {
+		for _, s := range q.Scales[int(r)*groups:][:groups] {
+			t.Scales = append(t.Scales, TopScale(s))
+		}
+	}
+	return t
+}
+
+// addTop adds the value of the further codes of TopRows[i].
+func (q *QTensor) addTop(dst []float32, i int) {
+	one := QTensor{Rows: 1, Cols: q.Cols, Scheme: q.Scheme.base(), Codes: q.TopCodes[i*q.RowBytes():][:q.RowBytes()]}
+	groups := q.Groups()
+	for _, s := range q.Scales[int(q.TopRows[i])*groups:][:groups] {
+		one.Scales = append(one.Scales, TopScale(s))
+	}
+	further := make([]float32, q.Cols)
+	one.DequantRow(further, 0)
+	for c, v := range further {
+		dst[c] += v
+	}
+}
+
+func (q *QTensor) validateTop() error {
+	n := q.Scheme.TopCount(q.Rows)
+	if len(q.TopRows) != n || len(q.TopCodes) != n*q.RowBytes() {
+		return fmt.Errorf("quantized tensor of %d x %d %s: got %d rows and %d code bytes of 8 bits; want %d, %d",
+			q.Rows, q.Cols, q.Scheme, len(q.TopRows), len(q.TopCodes), n, n*q.RowBytes())
+	}
+	last := int32(-1)
+	for _, r := range q.TopRows {
+		if r <= last || int(r) >= q.Rows {
+			return fmt.Errorf("quantized tensor: the rows of 8 bits are not ascending rows of %d: %d follows %d", q.Rows, r, last)
+		}
+		last = r
+	}
+	return nil
+}
+
+// topSum is a product of further codes on its way into the product it adds to.
+type topSum struct {
+	rows     []int32
+	n        int // rows of the product
+	dst, add []float32
+}
+
+// withTops adds to products those of the further codes of their matrices.
+func (a *Acts) withTops(ps []Product) ([]Product, []topSum) {
+	if !slices.ContainsFunc(ps, func(p Product) bool { return p.W.top != nil }) {
+		return ps, nil
+	}
+	all, sums, size := slices.Clone(ps), []topSum(nil), 0
+	for _, p := range ps {
+		size += len(p.W.topRows) * a.m
+	}
+	if cap(a.top) < size {
+		a.top = make([]float32, size)
+	}
+	free := a.top[:size]
+	for _, p := range ps {
+		if p.W.top == nil {
+			continue
+		}
+		n := len(p.W.topRows) * a.m
+		all = append(all, Product{p.W.top, free[:n]})
+		sums, free = append(sums, topSum{p.W.topRows, p.W.n, p.Dst, free[:n]}), free[n:]
+	}
+	return all, sums
+}
+
+// addTops adds the products of further codes to those of all rows, for m tokens.
+func (e *Engine) addTops(ctx context.Context, m int, s topSum) error {
+	return e.pool.run(ctx, m, max(1, 16384/len(s.rows)), func(_, lo, hi int) {
+		for t := lo; t < hi; t++ {
+			dst, add := s.dst[t*s.n:][:s.n], s.add[t*len(s.rows):][:len(s.rows)]
+			for i, r := range s.rows {
+				dst[r] += add[i]
+			}
+		}
+	})
+}
