@@ -293,8 +293,12 @@ func (c *Checkpoint) Scheme(m Module) (s kernels.Scheme, ok bool) {
 	if !packed {
 		return s, false
 	}
-	s, ok = c.schemes.find(m.Name)
-	return s, ok && slices.Equal(t.shape, []int{m.Rows, (m.Cols*s.Bits + 31) / 32})
+	if s, ok = c.schemes.find(m.Name); !ok {
+		return s, false
+	}
+	var err error
+	s.Top, err = c.topShare(m, s)
+	return s, err == nil && slices.Equal(t.shape, []int{m.Rows, (m.Cols*s.Bits + 31) / 32})
 }
 
 // Bytes returns the size of the stored tensors.
@@ -353,7 +357,7 @@ func (c *Checkpoint) Release(name string) {
 
 // ReleaseWeight releases all that a module's weight is stored in.
 func (c *Checkpoint) ReleaseWeight(m Module) {
-	for _, suffix := range []string{".weight", ".weight_packed", ".weight_scale", ".weight_zero_point"} {
+	for _, suffix := range slices.Concat([]string{".weight"}, quantSuffixes) {
 		c.Release(m.Name + suffix)
 	}
 }

@@ -158,10 +158,52 @@ func (c *Checkpoint) quantWeight(m Module) (*kernels.QTensor, error) {
 		}
 		q.Zeros = unpackZeros(zeros, m.Rows, groups, scheme.Bits)
 	}
+	if q.Scheme.Top, err = c.topShare(m, scheme); err != nil {
+		return nil, err
+	}
+	if n := q.Scheme.TopCount(m.Rows); n > 0 {
+		if q.TopCodes, err = c.ints(m.Name+topPacked, n, (m.Cols+per-1)/per); err != nil {
+			return nil, err
+		}
+		q.TopRows = unpackRows(c.tensors[m.Name+topRows].data)
+	}
 	if err := q.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", m.Name, ErrCorrupt, err)
 	}
 	return q, nil
+}
+
+// Rows that have eight bits are stored beside the four bits of all rows, which
+// other readers of the format see: their further codes, packed alike, and which
+// rows they are.
+const (
+	topPacked = ".weight_top_packed" // I32 [rows with eight bits, as of weight_packed]
+	topRows   = ".weight_top_rows"   // I32 [rows with eight bits], ascending
+)
+
+// topShare returns the Top of a matrix's scheme, from how many rows are stored with
+// eight bits.
+func (c *Checkpoint) topShare(m Module, s kernels.Scheme) (int, error) {
+	t, ok := c.tensors[m.Name+topRows]
+	if !ok {
+		return 0, nil
+	}
+	if t.dtype == "I32" && len(t.shape) == 1 && t.shape[0] > 0 {
+		for s.Top = 1; s.Validate() == nil; s.Top++ {
+			if s.TopCount(m.Rows) == t.shape[0] {
+				return s.Top, nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("tensor %s: %w: %s %v are no whole per cent of the %d rows, or their codes do not have 4 bits", m.Name+topRows, ErrCorrupt, t.dtype, t.shape, m.Rows)
+}
+
+func unpackRows(data []byte) []int32 {
+	var rows []int32
+	for ; len(data) >= 4; data = data[4:] {
+		rows = append(rows, int32(binary.LittleEndian.Uint32(data)))
+	}
+	return rows
 }
 
 // ints returns the bytes of an I32 matrix.

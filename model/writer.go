@@ -67,6 +67,10 @@ func PlanLayout(src *Checkpoint, schemes map[string]kernels.Scheme) (*Layout, er
 			if !s.Sym {
 				add(m.Name+".weight_zero_point", "I32", (m.Rows+per-1)/per, groups)
 			}
+			if n := s.TopCount(m.Rows); n > 0 {
+				add(m.Name+topPacked, "I32", n, (m.Cols+per-1)/per)
+				add(m.Name+topRows, "I32", n)
+			}
 			add(m.Name+".weight_shape", "I64", 2)
 		}
 		if src.Config.HasBias(m.Kind) {
@@ -93,10 +97,13 @@ func PlanLayout(src *Checkpoint, schemes map[string]kernels.Scheme) (*Layout, er
 // TensorBytes returns the size of all tensors, without the header.
 func (l *Layout) TensorBytes() int64 { return l.Size - int64(len(l.Header)) }
 
+// quantSuffixes end the names of the tensors that a quantized matrix may be stored as.
+var quantSuffixes = []string{".weight_packed", ".weight_scale", ".weight_zero_point", topPacked, topRows, ".weight_shape"}
+
 // ModuleBytes returns what one module's matrix takes.
 func (l *Layout) ModuleBytes(module string) int64 {
 	n := int64(0)
-	for _, suffix := range []string{".weight", ".weight_packed", ".weight_scale", ".weight_zero_point", ".weight_shape"} {
+	for _, suffix := range slices.Concat([]string{".weight"}, quantSuffixes) {
 		n += l.entries[module+suffix].size
 	}
 	return n
@@ -302,7 +309,7 @@ func (l *Layout) parts(name string) []string {
 		return []string{name}
 	}
 	var out []string
-	for _, suffix := range []string{".weight_packed", ".weight_scale", ".weight_zero_point", ".weight_shape"} {
+	for _, suffix := range quantSuffixes {
 		if _, ok := l.entries[name+suffix]; ok {
 			out = append(out, name+suffix)
 		}
@@ -344,6 +351,16 @@ func (w *Writer) Q(m Module) (*kernels.QTensor, error) {
 			return nil, err
 		}
 		q.Zeros = unpackZeros(zeros, q.Rows, q.Groups(), q.Scheme.Bits)
+	}
+	if q.Scheme.Top > 0 {
+		if q.TopCodes, err = w.read(m.Name + topPacked); err != nil {
+			return nil, err
+		}
+		rows, err := w.read(m.Name + topRows)
+		if err != nil {
+			return nil, err
+		}
+		q.TopRows = unpackRows(rows)
 	}
 	return q, q.Validate()
 }
@@ -391,6 +408,15 @@ func (w *Writer) PutQ(module string, q *kernels.QTensor) error {
 	}
 	if !q.Scheme.Sym {
 		if err := w.writeAt(module+".weight_zero_point", packZeros(q.Zeros, q.Rows, q.Groups(), q.Scheme.Bits)); err != nil {
+			return err
+		}
+	}
+	if q.Scheme.Top > 0 {
+		var rows []byte
+		for _, r := range q.TopRows {
+			rows = binary.LittleEndian.AppendUint32(rows, uint32(r))
+		}
+		if err := errors.Join(w.writeAt(module+topPacked, q.TopCodes), w.writeAt(module+topRows, rows)); err != nil {
 			return err
 		}
 	}

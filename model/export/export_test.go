@@ -146,6 +146,52 @@ func llamaRows(w []float32, cols, headDim int) []float32 {
 	return out
 }
 
+// Rows of eight bits among rows of four are Q8_0, exactly, in whatever order rows
+// are; what Q8_0 does not hold is refused.
+func TestTopRows(t *testing.T) {
+	s := kernels.Scheme{Bits: 4, Group: 64, Sym: true, Top: 30}
+	rng := rand.New(rand.NewPCG(9, 10))
+	fine := func(_ model.Module, q *kernels.QTensor) {
+		for i := range q.Scales {
+			q.Scales[i] = 0x2400 + uint16(rng.Uint32())&0x83ff
+		}
+		for i := range q.Codes {
+			q.Codes[i] |= 0x11
+		}
+		for i := range q.TopCodes {
+			q.TopCodes[i] = uint8(rng.Uint32())
+		}
+	}
+	ck := quantized(t, s, fine)
+	for _, typ := range []string{Auto, "f32"} {
+		res, f := runTo(t, ck, typ)
+		if !res.Exact {
+			t.Errorf("%s: differs by %g", typ, res.MaxAbsDiff)
+		}
+		if ten, _ := values(t, f, "blk.0.attn_q.weight"); typ != "f32" && ten.Type != gguf.Q8_0 {
+			t.Errorf("%s: stored as %s", typ, ten.Type)
+		}
+	}
+	for says, spoil := range map[string]func(q *kernels.QTensor){
+		"less than Q8_0 holds": func(q *kernels.QTensor) { q.Codes[0], q.TopCodes[0] = 0, 0 },
+		"no exact F16 value":   func(q *kernels.QTensor) { q.Scales[0] = 0x0401 },
+	} {
+		ck := quantized(t, s, func(m model.Module, q *kernels.QTensor) {
+			if fine(m, q); m.Kind == "down" && m.Layer == 1 {
+				spoil(q)
+			}
+		})
+		out := filepath.Join(t.TempDir(), "model.gguf")
+		_, err := Run(context.Background(), Options{Source: ck, Out: out}, nil)
+		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "layers.1.mlp.down_proj") {
+			t.Errorf("%q: %v", says, err)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Errorf("%q: a file was left", says)
+		}
+	}
+}
+
 func TestExports(t *testing.T) {
 	for _, c := range []struct {
 		scheme kernels.Scheme // zero: the demo itself

@@ -198,7 +198,7 @@ func matrixType(m model.Module, w model.Weight, typ string) (gguf.Type, error) {
 	switch s := w.Q.Scheme; {
 	case given && want.Block() == 1:
 		return want, nil
-	case s.Bits == 8: // no 4-bit type holds it, whatever is asked for
+	case s.Bits == 8 || s.Top > 0: // no 4-bit type holds it, whatever is asked for
 		want = gguf.Q8_0
 	case given:
 	case s.Sym:

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"nibble/kernels"
 )
@@ -19,6 +20,8 @@ func CheckScheme(s kernels.Scheme, cols int, t Type) error {
 	switch {
 	case cols%block != 0:
 		return fmt.Errorf("%w: %d columns are no multiple of the %d that a %s block holds", ErrLayout, cols, block, t)
+	case s.Top > 0 && t != Q8_0:
+		return fmt.Errorf("%w: some rows of %s have 8 bits, which %s does not hold", ErrLayout, s, t)
 	case t == Q4_0 && s.Bits == 4 && s.Sym,
 		t == Q4_1 && s.Bits == 4,
 		t == Q8_0 && (s.Bits == 4 || s.Sym):
@@ -47,6 +50,9 @@ func EncodeQuant(dst []byte, q *kernels.QTensor, r int, t Type) error {
 	}
 	width, groups, size := q.Scheme.GroupWidth(q.Cols), q.Groups(), t.RowBytes(block)
 	row := q.Codes[r*q.RowBytes():]
+	if i, ok := slices.BinarySearch(q.TopRows, int32(r)); ok {
+		return encodeTop(dst, q, r, i)
+	}
 	for b := range q.Cols / block {
 		g := r*groups + b*block/width
 		scale, zero := q.Scales[g], uint8(q.Scheme.MidCode())
@@ -74,6 +80,31 @@ func EncodeQuant(dst []byte, q *kernels.QTensor, r int, t Type) error {
 			for i, c := range codes[:block/2] {
 				out[2+2*i], out[3+2*i] = c&15-zero, c>>4-zero
 			}
+		}
+	}
+	return nil
+}
+
+// encodeTop writes row r, the i-th that has eight bits, as blocks of Q8_0: its value
+// (c-8)*scale + (d-8)*scale/16 is 16(c-8) + d-8 of that smaller scale.
+func encodeTop(dst []byte, q *kernels.QTensor, r, i int) error {
+	width, groups, size, bytes := q.Scheme.GroupWidth(q.Cols), q.Groups(), Q8_0.RowBytes(block), q.RowBytes()
+	codes, further := q.Codes[r*bytes:][:bytes], q.TopCodes[i*bytes:][:bytes]
+	for b := range q.Cols / block {
+		out := dst[b*size:][:size]
+		scale := q.Scales[r*groups+b*block/width]
+		small := kernels.TopScale(scale)
+		if 16*kernels.F16ToF32(small) != kernels.F16ToF32(scale) {
+			return fmt.Errorf("%w: row %d: a sixteenth of the scale %g has no exact F16 value", ErrLayout, r, kernels.F16ToF32(scale))
+		}
+		binary.LittleEndian.PutUint16(out, small)
+		for j := range block {
+			at, shift := (b*block+j)/2, 4*(j&1)
+			v := 16*(int(codes[at]>>shift&15)-8) + int(further[at]>>shift&15) - 8
+			if v < -128 {
+				return fmt.Errorf("%w: row %d: a code of 8 bits is %d, less than Q8_0 holds", ErrLayout, r, v)
+			}
+			out[2+j] = byte(v)
 		}
 	}
 	return nil
