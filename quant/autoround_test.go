@@ -70,7 +70,7 @@ func TestRoundingStart(t *testing.T) {
 func TestRoundingStep(t *testing.T) {
 	const rate, share = 0.01, 0.5
 	eng := engine(t, 1)
-	for _, s := range []Spec{{4, 32, true, MSE}, {4, 32, false, MSE}, {8, 32, true, MSE}, {8, 32, false, MSE}} {
+	for _, s := range []Spec{{Bits: 4, Group: 32, Sym: true, Method: MSE}, {Bits: 4, Group: 32, Sym: false, Method: MSE}, {Bits: 8, Group: 32, Sym: true, Method: MSE}, {Bits: 8, Group: 32, Sym: false, Method: MSE}} {
 		for _, scale := range []float32{0.5, -0.5} {
 			if scale < 0 && !s.Sym {
 				continue
@@ -208,11 +208,11 @@ func TestDivergenceGradient(t *testing.T) {
 	ck := open(t, "demo")
 	base := load(t, 2, ck)
 	cal := calibration(t, ck)
-	s := Spec{4, 32, true, AutoRoundBest}
+	s := Spec{Bits: 4, Group: 32, Sym: true, Method: AutoRoundBest}
 	done := newWholeSink(&memorySink{}, ck.Config.Layers)
 	for _, m := range ck.Config.Modules() {
 		if m.Kind == "down" || m.Kind == "q" || m.Kind == "embed" {
-			q, _, err := One(ctx, base.Engine, ck, m, Spec{4, 32, true, RTN})
+			q, _, err := One(ctx, base.Engine, ck, m, Spec{Bits: 4, Group: 32, Sym: true, Method: RTN})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -299,11 +299,11 @@ func TestTrainedRows(t *testing.T) {
 	for i := range w.Data {
 		w.Data[i] = float32(i%7) - 3
 	}
-	q, _, err := Quantize(eng, w.Data, w.Rows, w.Cols, Spec{4, 32, false, RTN})
+	q, _, err := Quantize(eng, w.Data, w.Rows, w.Cols, Spec{Bits: 4, Group: 32, Sym: false, Method: RTN})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRounding(eng, w, q, Spec{4, 32, false, AutoRoundBest})
+	r := newRounding(eng, w, q, Spec{Bits: 4, Group: 32, Sym: false, Method: AutoRoundBest})
 	r.rows = occurring([][]int32{{2}, {0, 2, 2}}, w.Rows)
 	for range 300 {
 		for i := range r.grad.Data {

@@ -14,7 +14,7 @@ func TestCompact(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ck.Close()
-	space := []Spec{{4, 32, true, GPTQ}, {8, 32, true, RTN}, Keep}
+	space := []Spec{{Bits: 4, Group: 32, Sym: true, Method: GPTQ}, {Bits: 8, Group: 32, Sym: true, Method: RTN}, Keep}
 	for seed := range 200 {
 		specs := map[string]Spec{}
 		for i, m := range ck.Config.Modules() {
@@ -42,7 +42,7 @@ func TestCompact(t *testing.T) {
 // have two digits.
 func TestCompactLayers(t *testing.T) {
 	c := model.Config{Layers: 24, Hidden: 64, Intermediate: 64, Heads: 2, KVHeads: 2, HeadDim: 32, VocabSize: 64}
-	space := []Spec{{4, 32, true, GPTQ}, {8, 32, true, RTN}, Keep}
+	space := []Spec{{Bits: 4, Group: 32, Sym: true, Method: GPTQ}, {Bits: 8, Group: 32, Sym: true, Method: RTN}, Keep}
 	specs := map[string]Spec{}
 	for _, m := range c.Modules() {
 		specs[m.Name] = space[0]

@@ -39,7 +39,7 @@ func measureOn(ctx context.Context, eng *kernels.Engine, w kernels.Matrix, q *ke
 // measureOutputs adds to s what quantizing w did to its outputs for inputs x, and
 // what plain rounding would have done.
 func measureOutputs(ctx context.Context, eng *kernels.Engine, s *Stats, w kernels.Matrix, q *kernels.QTensor, spec Spec, x kernels.Matrix) error {
-	spec.Method = RTN
+	spec.Method, spec.Top = RTN, 0
 	plain, _, err := quantize(ctx, eng, w.Rows, w.Cols, spec, nil, func(_ []float32, r int) []float32 { return w.Row(r) }, nil)
 	if err != nil {
 		return err

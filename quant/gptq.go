@@ -149,8 +149,8 @@ func (g *gptqRun) row(r int, b [2]int, inverse kernels.Matrix, errs []float32) {
 
 // checkCalibrated refuses methods that need inputs where there are none.
 func checkCalibrated(s Spec) error {
-	if methodOf(s.Method).inputs {
-		return fmt.Errorf("%w: %s needs the inputs of the matrix, which only quantizing the whole model gives", ErrRecipe, s)
+	if methodOf(s.Method).inputs || s.Top > 0 {
+		return fmt.Errorf("%w: %s needs a calibration, which only quantizing the whole model has", ErrRecipe, s)
 	}
 	return nil
 }

@@ -269,7 +269,7 @@ func TestGPTQAgainstTextbook(t *testing.T) {
 			if differ > w.Rows*cols/5 {
 				t.Errorf("%s, %d columns: %d of %d codes differ", short, cols, differ, w.Rows*cols)
 			}
-			plain, _, err := Quantize(eng, w.Data, w.Rows, cols, Spec{spec.Bits, spec.Group, spec.Sym, MSE})
+			plain, _, err := Quantize(eng, w.Data, w.Rows, cols, Spec{Bits: spec.Bits, Group: spec.Group, Sym: spec.Sym, Method: MSE})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -292,12 +292,12 @@ func TestGPTQOfFewTokens(t *testing.T) {
 		x[i] = float32(rng.NormFloat64())
 	}
 	fresh := hessianOf(t, eng, x[2000*cols:], 2000, cols)
-	spec := Spec{4, 32, true, GPTQ}
+	spec := Spec{Bits: 4, Group: 32, Sym: true, Method: GPTQ}
 	w := kernels.NewMatrix(40, cols)
 	for i := range w.Data {
 		w.Data[i] = float32(rng.NormFloat64())
 	}
-	plain, _, err := Quantize(eng, w.Data, w.Rows, cols, Spec{4, 32, true, MSE})
+	plain, _, err := Quantize(eng, w.Data, w.Rows, cols, Spec{Bits: 4, Group: 32, Sym: true, Method: MSE})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -388,7 +388,7 @@ func TestCalibration(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, _, err := One(context.Background(), newEngine(t, 1), ck, ck.Config.Modules()[1], Spec{4, 32, true, GPTQ}); !errors.Is(err, ErrRecipe) {
+	if _, _, err := One(context.Background(), newEngine(t, 1), ck, ck.Config.Modules()[1], Spec{Bits: 4, Group: 32, Sym: true, Method: GPTQ}); !errors.Is(err, ErrRecipe) {
 		t.Errorf("a single matrix by gptq: %v", err)
 	}
 }

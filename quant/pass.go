@@ -364,14 +364,13 @@ func (p *pass) module(ctx context.Context, m PlannedModule) error {
 		}
 		return nil
 	}
-	f := methodOf(m.Spec.Method).matrix
-	if f == nil {
+	if methodOf(m.Spec.Method).matrix == nil {
 		return nil
 	}
 	if len(p.unfinished([]PlannedModule{m})) == 0 {
 		return p.reuse(m)
 	}
-	done, err := f(ctx, p, m, p.stepper(m))
+	done, err := p.matrix(ctx, m, p.stepper(m))
 	if err != nil {
 		return err
 	}

@@ -258,7 +258,7 @@ func TestSilentInputs(t *testing.T) {
 			}
 			if strings.HasPrefix(want, "all") {
 				module := ck.Config.Modules()[slices.IndexFunc(ck.Config.Modules(), func(o model.Module) bool { return o.Name == m.Module })]
-				plain, _, err := One(ctx, base.Engine, ck, module, Spec{4, 32, true, MSE})
+				plain, _, err := One(ctx, base.Engine, ck, module, Spec{Bits: 4, Group: 32, Sym: true, Method: MSE})
 				if err != nil || !reflect.DeepEqual(plain, out.matrices[m.Module]) {
 					t.Errorf("%s: %s is not quantized as by %s (%v)", method, m.Module, MSE, err)
 				}
@@ -329,7 +329,7 @@ func TestFloatOutputs(t *testing.T) {
 			if m.Layer != layer {
 				continue
 			}
-			q, _, err := One(ctx, base.Engine, ck, m, Spec{4, 0, true, RTN})
+			q, _, err := One(ctx, base.Engine, ck, m, Spec{Bits: 4, Group: 0, Sym: true, Method: RTN})
 			if err != nil {
 				t.Fatal(err)
 			}

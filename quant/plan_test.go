@@ -150,6 +150,8 @@ func TestSubstitutions(t *testing.T) {
 		{"w4 g64; embed_tokens w8; model.layers.[1-9].* keep", ragged, []string{"172 columns are no multiple of 64: the last group of a row has 44"}},
 		{"w4 channel; embed_tokens w8", ragged, nil},
 		{"w4 g64; embed_tokens w8", ragged, []string{"5 matrices (model.layers.0.mlp.down_proj, model.layers.1.mlp.down_proj, model.layers.2.mlp.down_proj and 2 more): 172 columns"}},
+		{"w4; embed_tokens w4 top10%", c, nil},
+		{"w4; * w4 top10%; lm_head w4 top10%", untied, []string{"35 matrices (model.layers.0.self_attn.q_proj, model.layers.0.self_attn.k_proj, model.layers.0.self_attn.v_proj and 32 more): top10% is of rows that are tokens"}},
 		{"keep", c, nil},
 	} {
 		got := parse(t, x.recipe).substitutions(x.config)
@@ -254,7 +256,7 @@ func TestCancelWithinMatrix(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	seen := 0
 	zeros := make([]float32, cols)
-	_, _, err := quantize(ctx, engine(t, 1), rows, cols, Spec{4, 0, true, RTN}, nil, func([]float32, int) []float32 { return zeros }, func(n int) {
+	_, _, err := quantize(ctx, engine(t, 1), rows, cols, Spec{Bits: 4, Group: 0, Sym: true, Method: RTN}, nil, func([]float32, int) []float32 { return zeros }, func(n int) {
 		seen += n
 		cancel()
 	})

@@ -29,11 +29,12 @@ func engine(t *testing.T, threads int) *kernels.Engine {
 
 func TestParseRecipe(t *testing.T) {
 	good := map[string]string{
-		"q4":                  "w4 g32 sym mse",
-		"w4":                  "w4 g32 sym mse",
-		"w4 g128 asym rtn":    "w4 g128 asym rtn",
-		"w8 channel":          "w8 channel sym mse",
-		"w4; lm_head w8 g128": "w4 g32 sym mse; lm_head w8 g128 sym mse",
+		"q4":                                 "w4 g32 sym mse",
+		"w4":                                 "w4 g32 sym mse",
+		"w4 g128 asym rtn":                   "w4 g128 asym rtn",
+		"w8 channel":                         "w8 channel sym mse",
+		"w4; embed_tokens w4 top5% g64 gptq": "w4 g32 sym mse; embed_tokens w4 g64 sym top5% gptq",
+		"w4; lm_head w8 g128":                "w4 g32 sym mse; lm_head w8 g128 sym mse",
 		"w4; *.down_proj keep; model.layers.0.* w8": "w4 g32 sym mse; *.down_proj keep; model.layers.0.* w8 g32 sym mse",
 	}
 	for in, want := range good {
@@ -46,7 +47,7 @@ func TestParseRecipe(t *testing.T) {
 			t.Errorf("%q does not read back: %q, %v", want, again, err)
 		}
 	}
-	for _, bad := range []string{"", "w3", "w4 g48", "w4 foo", "q5", "w4; lm_head", "w4; [ w8", "missing.json", "w4 g0", "w4 gptqq"} {
+	for _, bad := range []string{"", "w3", "w4 g48", "w4 foo", "q5", "w4; lm_head", "w4; [ w8", "missing.json", "w4 g0", "w4 gptqq", "w4 top0%", "w4 top100%", "w4 top", "w4 top%", "w4 top5", "w4 asym top5%", "w8 top5%"} {
 		if _, err := ParseRecipe(bad); !errors.Is(err, ErrRecipe) {
 			t.Errorf("%q: %v, want ErrRecipe", bad, err)
 		}
@@ -98,7 +99,7 @@ func specs() []Spec {
 	for _, bits := range []int{4, 8} {
 		for _, group := range []int{0, 32, 64, 128} {
 			for _, sym := range []bool{true, false} {
-				all = append(all, Spec{bits, group, sym, RTN})
+				all = append(all, Spec{Bits: bits, Group: group, Sym: sym, Method: RTN})
 			}
 		}
 	}
@@ -132,7 +133,7 @@ func TestSearchGains(t *testing.T) {
 	for i := range w {
 		w[i] = float32(rng.NormFloat64())
 	}
-	for _, s := range []Spec{{4, 32, true, RTN}, {4, 128, true, RTN}, {4, 128, false, RTN}} {
+	for _, s := range []Spec{{Bits: 4, Group: 32, Sym: true, Method: RTN}, {Bits: 4, Group: 128, Sym: true, Method: RTN}, {Bits: 4, Group: 128, Sym: false, Method: RTN}} {
 		_, rtn, err := Quantize(engine(t, 2), w, rows, cols, s)
 		if err != nil {
 			t.Fatal(err)
@@ -180,7 +181,7 @@ func TestRTNError(t *testing.T) {
 func TestThreadsDoNotMatter(t *testing.T) {
 	const rows, cols = 65, 96
 	w := weights(rows, cols)
-	s := Spec{4, 32, false, MSE}
+	s := Spec{Bits: 4, Group: 32, Sym: false, Method: MSE}
 	one, s1, err := Quantize(engine(t, 1), w, rows, cols, s)
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +199,7 @@ func TestNotFinite(t *testing.T) {
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
 		w := weights(2, 32)
 		w[40] = bad
-		if _, _, err := Quantize(engine(t, 1), w, 2, 32, Spec{4, 32, true, RTN}); !errors.Is(err, ErrNotFinite) {
+		if _, _, err := Quantize(engine(t, 1), w, 2, 32, Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}); !errors.Is(err, ErrNotFinite) {
 			t.Errorf("%v: %v, want ErrNotFinite", bad, err)
 		}
 	}
@@ -218,7 +219,8 @@ func TestSavedEqualsApplied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, short := range []string{"w4 g32 sym rtn", "w4 g128 asym mse; embed_tokens w8 g32 sym rtn; *.down_proj w8 channel asym rtn", "w4 channel asym rtn", "w4 g64 sym rtn; model.layers.0.* keep"} {
+	for _, short := range []string{"w4 g32 sym rtn", "w4 g128 asym mse; embed_tokens w8 g32 sym rtn; *.down_proj w8 channel asym rtn", "w4 channel asym rtn", "w4 g64 sym rtn; model.layers.0.* keep",
+		"w4 channel sym rtn; embed_tokens w4 g32 sym rtn top10%", "w4 g64 sym imatrix; embed_tokens w4 channel sym gptq top1%"} {
 		r, err := ParseRecipe(short)
 		if err != nil {
 			t.Fatal(err)
@@ -362,7 +364,7 @@ func TestEmbeddingIsQuantizedForWhatItMultiplies(t *testing.T) {
 		{untied, AutoRoundBest, MSE, "needs inputs that are multiplied"},
 		{untied, RTN, RTN, ""},
 	} {
-		r := Recipe{Default: Spec{4, 32, true, RTN}, Rules: []Rule{{"embed_tokens", Spec{4, 32, true, c.method}}}}
+		r := Recipe{Default: Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}, Rules: []Rule{{"embed_tokens", Spec{Bits: 4, Group: 32, Sym: true, Method: c.method}}}}
 		got, note := r.planned(c.config.Modules()[0], r.trainsWhole(c.config))
 		if got.Method != c.want || (c.say == "") != (note == "") || !strings.Contains(note, c.say) {
 			t.Errorf("tied %t, %s: %s (%q), want %s (%q)", c.config.TieEmbeddings, c.method, got.Method, note, c.want, c.say)

@@ -167,9 +167,9 @@ func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) er
 			return err
 		}
 	}
-	measure(&r.Sym, rows/4*cols, round(rows/4, Spec{4, 32, true, MSE}))
-	measure(&r.Asym, rows/4*cols, round(rows/4, Spec{4, 32, false, MSE}))
-	rtn := Spec{4, 32, true, RTN}
+	measure(&r.Sym, rows/4*cols, round(rows/4, Spec{Bits: 4, Group: 32, Sym: true, Method: MSE}))
+	measure(&r.Asym, rows/4*cols, round(rows/4, Spec{Bits: 4, Group: 32, Sym: false, Method: MSE}))
+	rtn := Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}
 	measure(&r.RTN, much*rows*cols, round(much*rows, rtn))
 	measure(&r.Hash, float64(len(stored)), func() error {
 		eng.For(eng.Threads(), func(_, lo, hi int) {
@@ -278,7 +278,7 @@ func (r *Rates) measureColumns(ctx context.Context, eng *kernels.Engine, w kerne
 	}
 	var whole float64 // blocks a second
 	measure(&whole, 1, func() (err error) {
-		_, err = gptq(ctx, eng, part, f, Spec{4, 32, true, GPTQ}, nil)
+		_, err = gptq(ctx, eng, part, f, Spec{Bits: 4, Group: 32, Sym: true, Method: GPTQ}, nil)
 		return err
 	})
 	if whole > 0 {

@@ -45,6 +45,11 @@ type Spec struct {
 	Group  int    `json:"group"`            // 32, 64 or 128 columns share a scale; 0 is the whole row
 	Sym    bool   `json:"symmetric"`        // zero point in the middle
 	Method string `json:"method,omitempty"` // one of Methods
+
+	// Top is how many per cent of the rows have 8 bits where the others have 4: those
+	// of the tokens that the calibration has most. For the embedding and the output
+	// head, whose rows are tokens.
+	Top int `json:"top,omitempty"`
 }
 
 // Keep leaves a matrix as it is stored.
@@ -55,13 +60,16 @@ func (s Spec) Kept() bool { return s.Bits == 16 }
 
 // Scheme returns the storage scheme; it is meaningless for a kept matrix.
 func (s Spec) Scheme() kernels.Scheme {
-	return kernels.Scheme{Bits: s.Bits, Group: s.Group, Sym: s.Sym}
+	return kernels.Scheme{Bits: s.Bits, Group: s.Group, Sym: s.Sym, Top: s.Top}
 }
 
 // Validate checks the spec against what nibble has.
 func (s Spec) Validate() error {
 	if s.Kept() {
 		return nil
+	}
+	if s.Top < 0 || s.Top > 99 || s.Top > 0 && (s.Bits != 4 || !s.Sym) {
+		return fmt.Errorf("%w: top%d%%: it is 1 to 99 per cent of the rows of a w4 sym matrix", ErrRecipe, s.Top)
 	}
 	switch {
 	case s.Bits != 4 && s.Bits != 8:
@@ -100,8 +108,17 @@ type Recipe struct {
 	Rules   []Rule `json:"rules,omitempty"`
 }
 
-// For returns the spec of a module.
+// For returns the spec of a module. Top is 0 where rows are not tokens.
 func (r Recipe) For(m model.Module) Spec {
+	spec := r.asked(m)
+	if m.Layer >= 0 {
+		spec.Top = 0
+	}
+	return spec
+}
+
+// asked returns the spec that the recipe names for a module.
+func (r Recipe) asked(m model.Module) Spec {
 	spec := r.Default
 	if m.Layer < 0 {
 		spec = Keep
@@ -162,7 +179,7 @@ func (r Recipe) Calibrated(c model.Config) bool {
 	whole := r.trainsWhole(c)
 	return slices.ContainsFunc(c.Modules(), func(m model.Module) bool {
 		s, _ := r.planned(m, whole)
-		return !s.Kept() && methodOf(s.Method).inputs
+		return !s.Kept() && (methodOf(s.Method).inputs || s.Top > 0)
 	})
 }
 
@@ -184,6 +201,9 @@ func (r Recipe) planned(m model.Module, whole bool) (Spec, string) {
 		s.Method = GPTQ
 		return s, note
 	}
+	if top := r.asked(m).Top; top > s.Top {
+		return s, fmt.Sprintf("top%d%% is of rows that are tokens; all rows have %d bits", top, s.Bits)
+	}
 	return s, ""
 }
 
@@ -198,16 +218,19 @@ func (r Recipe) String() string {
 
 // Named lists the recipes that have names.
 func Named() []Recipe {
+	spec := func(bits, group int, sym bool, method string) Spec {
+		return Spec{Bits: bits, Group: group, Sym: sym, Method: method}
+	}
 	mk := func(name string, s Spec, rules ...Rule) Recipe { return Recipe{Name: name, Default: s, Rules: rules} }
 	return []Recipe{
-		mk("q4", Spec{4, 32, true, MSE}),
-		mk("q4-small", Spec{4, 128, true, MSE}, Rule{"embed_tokens", Spec{8, 128, true, MSE}}),
-		mk("q4-asym", Spec{4, 32, false, MSE}),
-		mk("q4-rtn", Spec{4, 32, true, RTN}),
-		mk("q4-gptq", Spec{4, 32, true, GPTQ}),
-		mk("q4-autoround", Spec{4, 32, true, AutoRound}),
-		mk("q4-best", Spec{4, 32, true, AutoRoundBest}),
-		mk("q8", Spec{8, 32, true, RTN}),
+		mk("q4", spec(4, 32, true, MSE)),
+		mk("q4-small", spec(4, 128, true, MSE), Rule{"embed_tokens", spec(8, 128, true, MSE)}),
+		mk("q4-asym", spec(4, 32, false, MSE)),
+		mk("q4-rtn", spec(4, 32, true, RTN)),
+		mk("q4-gptq", spec(4, 32, true, GPTQ)),
+		mk("q4-autoround", spec(4, 32, true, AutoRound)),
+		mk("q4-best", spec(4, 32, true, AutoRoundBest)),
+		mk("q8", spec(8, 32, true, RTN)),
 	}
 }
 
@@ -287,13 +310,19 @@ func parseSpec(words []string) (Spec, error) {
 			s.Method = w
 		case shortForm(w) && w != "keep":
 			s.Bits, _ = strconv.Atoi(w[1:])
+		case strings.HasPrefix(w, "top") && strings.HasSuffix(w, "%"):
+			n, err := strconv.Atoi(w[3 : len(w)-1])
+			if err != nil || n < 1 {
+				return s, fmt.Errorf("%w: %q is not understood: it is top1%% to top99%%", ErrRecipe, w)
+			}
+			s.Top = n
 		case len(w) > 1 && w[0] == 'g' && isDigits(w[1:]):
 			s.Group, _ = strconv.Atoi(w[1:])
 			if s.Group == 0 {
 				return s, fmt.Errorf("%w: group size 0 (there are: 32, 64, 128 and channel)", ErrRecipe)
 			}
 		default:
-			return s, fmt.Errorf("%w: %q is not understood: a spec is bits (w4, w8), group (g32, g64, g128, channel), sym or asym, and a method (%s)",
+			return s, fmt.Errorf("%w: %q is not understood: a spec is bits (w4, w8), group (g32, g64, g128, channel), sym or asym, perhaps rows with 8 bits (top10%%), and a method (%s)",
 				ErrRecipe, w, strings.Join(Methods(), ", "))
 		}
 	}

@@ -1,6 +1,10 @@
 package quant
 
-import "nibble/kernels"
+import (
+	"slices"
+
+	"nibble/kernels"
+)
 
 // rounding is a matrix whose codes and scales are trained: the code of a weight w
 // is the integer nearest to w / scale + offset, and both the offset and the
@@ -53,6 +57,9 @@ func newRounding(eng *kernels.Engine, w kernels.Matrix, from *kernels.QTensor, s
 		}
 	})
 	r.round(eng)
+	for _, i := range from.TopRows {
+		from.DequantRow(r.value.Row(int(i)), int(i))
+	}
 	return r
 }
 
@@ -61,7 +68,7 @@ func cloneQ(q *kernels.QTensor) *kernels.QTensor {
 	c.Codes = append([]byte{}, q.Codes...)
 	c.Scales = append([]uint16{}, q.Scales...)
 	c.Zeros = append([]uint8(nil), q.Zeros...)
-	return &c
+	return &c // rows with 8 bits are not trained: their further codes are shared
 }
 
 // settle ends training with the codes that turned out best.
@@ -79,6 +86,9 @@ func (r *rounding) round(eng *kernels.Engine) {
 	groups, width, s := r.q.Groups(), r.q.Scheme.GroupWidth(r.w.Cols), r.q.Scheme
 	eng.For(r.w.Rows, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
+			if _, top := slices.BinarySearch(r.q.TopRows, int32(i)); top {
+				continue // what is left to train in 8 bits is nothing
+			}
 			w, value, offset := r.w.Row(i), r.value.Row(i), r.offset[i*r.w.Cols:(i+1)*r.w.Cols]
 			for g := range groups {
 				at := i*groups + g
@@ -125,7 +135,7 @@ func (r *rounding) step(eng *kernels.Engine, rate, share float32) {
 	bottom, top := float32(s.MinCode()), float32(s.MaxCode())
 	eng.For(r.w.Rows, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			if r.rows != nil && !r.rows[i] {
+			if _, top := slices.BinarySearch(r.q.TopRows, int32(i)); top || r.rows != nil && !r.rows[i] {
 				clear(r.grad.Row(i))
 				continue
 			}

@@ -2,7 +2,6 @@ package quant
 
 import (
 	"context"
-	"fmt"
 
 	"nibble/kernels"
 	"nibble/model"
@@ -21,7 +20,8 @@ type Screen struct {
 	kind    string         // of the inputs in x
 	x       kernels.Matrix // inputs of the matrices in work, tokens x columns; none for an embedding
 	weights kernels.Matrix
-	energy  float64 // of the outputs for x
+	usage   []float64 // how much each row counts; nil is alike
+	energy  float64   // of the outputs for x
 }
 
 // probeTokens is how many tokens errors are measured with: the error of a matrix
@@ -59,17 +59,14 @@ func NewScreen(base *rt.Model, ck *model.Checkpoint, c *Calibration) (*Screen, e
 
 // Quantize stores a matrix by a spec, which may not be Keep. The error is the
 // energy of what its outputs lose over the energy of the outputs; for an
-// embedding, of the weights. Matrices must come in the order of the model.
+// embedding, of the weights. Rows that are tokens count as often as these occur in
+// the calibration. Matrices must come in the order of the model.
 func (s *Screen) Quantize(ctx context.Context, m model.Module, spec Spec) (*kernels.QTensor, float64, error) {
 	if err := s.enter(ctx, m); err != nil {
 		return nil, 0, err
 	}
 	planned := PlannedModule{Module: m, Spec: spec.Planned(m)}
-	f := methodOf(planned.Spec.Method).matrix
-	if f == nil {
-		return nil, 0, fmt.Errorf("%w: %s cannot be applied to a matrix alone", ErrRecipe, spec.Method)
-	}
-	done, err := f(ctx, s.p, planned, func(int) {})
+	done, err := s.p.matrix(ctx, planned, func(int) {})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -120,7 +117,7 @@ func (s *Screen) enter(ctx context.Context, m model.Module) error {
 	if s.weights, err = s.p.weight(ctx, m); err != nil {
 		return err
 	}
-	s.module = m.Name
+	s.module, s.usage = m.Name, s.p.cal.usage(m)
 	s.energy, err = s.output(ctx, func(dst []float32, r int) { copy(dst, s.weights.Row(r)) })
 	return err
 }
@@ -154,8 +151,16 @@ func (s *Screen) output(ctx context.Context, row func(dst []float32, r int)) (fl
 		eng.For(part.Rows, func(_, lo, hi int) {
 			for r := lo; r < hi; r++ {
 				sums[r] = 0
-				for _, v := range part.Row(r) {
-					sums[r] += float64(v) * float64(v)
+				for c, v := range part.Row(r) {
+					e := float64(v) * float64(v)
+					switch {
+					case s.usage == nil:
+					case s.kind != "": // an output
+						e *= s.usage[r0+c]
+					default:
+						e *= s.usage[r0+r]
+					}
+					sums[r] += e
 				}
 			}
 		})

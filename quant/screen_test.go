@@ -35,7 +35,7 @@ func TestScreen(t *testing.T) {
 	}
 	for _, m := range ck.Config.Modules() {
 		lost := map[Spec]float64{}
-		for _, spec := range []Spec{{4, 32, true, RTN}, {4, 128, true, RTN}, {8, 32, true, RTN}, {4, 32, true, GPTQ}} {
+		for _, spec := range []Spec{{Bits: 4, Group: 32, Sym: true, Method: RTN}, {Bits: 4, Group: 128, Sym: true, Method: RTN}, {Bits: 8, Group: 32, Sym: true, Method: RTN}, {Bits: 4, Group: 32, Sym: true, Method: GPTQ}} {
 			q, e, err := s.Quantize(context.Background(), m, spec)
 			if err != nil {
 				t.Fatal(err)
@@ -45,17 +45,17 @@ func TestScreen(t *testing.T) {
 			}
 			lost[spec] = e
 		}
-		if a, b := lost[Spec{4, 32, true, RTN}], lost[Spec{4, 128, true, RTN}]; a >= b {
+		if a, b := lost[Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}], lost[Spec{Bits: 4, Group: 128, Sym: true, Method: RTN}]; a >= b {
 			t.Errorf("%s: groups of 32 lose %g, of 128 %g", m.Name, a, b)
 		}
-		if a, b := lost[Spec{4, 32, true, RTN}], lost[Spec{8, 32, true, RTN}]; math.Abs(math.Log(a/b/287)) > 0.3 {
+		if a, b := lost[Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}], lost[Spec{Bits: 8, Group: 32, Sym: true, Method: RTN}]; math.Abs(math.Log(a/b/287)) > 0.3 {
 			t.Errorf("%s: 4 bits lose %g, 8 bits %g", m.Name, a, b)
 		}
-		if a, b := lost[Spec{4, 32, true, GPTQ}], lost[Spec{4, 32, true, RTN}]; a >= b {
+		if a, b := lost[Spec{Bits: 4, Group: 32, Sym: true, Method: GPTQ}], lost[Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}]; a >= b {
 			t.Errorf("%s: gptq loses %g, rtn %g", m.Name, a, b)
 		}
 	}
-	if _, _, err := s.Quantize(context.Background(), ck.Config.Modules()[1], Spec{5, 32, true, RTN}); !errors.Is(err, ErrRecipe) {
+	if _, _, err := s.Quantize(context.Background(), ck.Config.Modules()[1], Spec{Bits: 5, Group: 32, Sym: true, Method: RTN}); !errors.Is(err, ErrRecipe) {
 		t.Errorf("5 bits: %v, want ErrRecipe", err)
 	}
 }

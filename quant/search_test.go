@@ -58,7 +58,7 @@ func bestGrid(x []float32, spec Spec) float64 {
 func TestSearchIsNearTheOptimum(t *testing.T) {
 	for _, sym := range []bool{true, false} {
 		for name, x := range groups(32) {
-			spec := Spec{4, 32, sym, MSE}
+			spec := Spec{Bits: 4, Group: 32, Sym: sym, Method: MSE}
 			best, got := bestGrid(x, spec), groupError(x, nil, searchGrid(x, nil, spec), spec)
 			plain := groupError(x, nil, plainGrid(x, spec), spec)
 			t.Logf("%-14s %-8s plain %.4g searched %.4g exhaustive %.4g", spec.Scheme(), name, plain, got, best)
@@ -88,7 +88,7 @@ func BenchmarkQuantize(b *testing.B) {
 	defer eng.Close()
 	const rows, cols = 256, 1024
 	w := weights(rows, cols)
-	for _, s := range []Spec{{4, 32, true, RTN}, {4, 32, true, MSE}, {4, 128, true, MSE}, {4, 32, false, MSE}, {4, 128, false, MSE}, {8, 32, true, MSE}} {
+	for _, s := range []Spec{{Bits: 4, Group: 32, Sym: true, Method: RTN}, {Bits: 4, Group: 32, Sym: true, Method: MSE}, {Bits: 4, Group: 128, Sym: true, Method: MSE}, {Bits: 4, Group: 32, Sym: false, Method: MSE}, {Bits: 4, Group: 128, Sym: false, Method: MSE}, {Bits: 8, Group: 32, Sym: true, Method: MSE}} {
 		b.Run(s.String(), func(b *testing.B) {
 			for b.Loop() {
 				if _, _, err := Quantize(eng, w, rows, cols, s); err != nil {

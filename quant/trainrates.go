@@ -140,7 +140,7 @@ func sampleLayer(ctx context.Context, eng *kernels.Engine, c model.Config, token
 	for i := range t.layer.AttnNorm {
 		t.layer.AttnNorm[i], t.layer.MLPNorm[i] = 1, 1
 	}
-	spec := Spec{4, 32, true, RTN}
+	spec := Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}
 	q, k := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	shapes := [block.Matrices][2]int{{q, c.Hidden}, {k, c.Hidden}, {k, c.Hidden}, {c.Hidden, q}, {c.Intermediate, c.Hidden}, {c.Intermediate, c.Hidden}, {c.Hidden, c.Intermediate}}
 	var rs []*rounding

@@ -490,10 +490,8 @@ func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee
 // what it would be elsewhere, or as an embedding, the texts do not tell.
 func occurring(texts [][]int32, vocabulary int) []bool {
 	out := make([]bool, vocabulary)
-	for _, text := range texts {
-		for _, token := range text {
-			out[token] = true
-		}
+	for token, n := range tokenCounts(texts, vocabulary) {
+		out[token] = n > 0
 	}
 	return out
 }
