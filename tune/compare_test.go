@@ -70,7 +70,7 @@ func compareWith(t *testing.T, ref, method string, seen, held eval.Text) {
 	o.Eval.Text = seen
 	o.CacheDir = t.TempDir()
 	var err error
-	if o.Space, err = ParseSpace(fmt.Sprintf("w4 g32/g64/g128/channel sym/asym gptq/%s, w8 g32/g128/channel sym rtn, keep", method)); err != nil {
+	if o.Space, err = ParseSpace(fmt.Sprintf("w4 g32/g64/g128/channel sym/asym gptq/%s, %s, w8 g32/g128/channel sym rtn, keep", method, tokenRows)); err != nil {
 		t.Fatal(err)
 	}
 	judge, err := eval.NewReference(ctx, o.Base, eval.Options{Text: held}, nil)

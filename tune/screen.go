@@ -327,6 +327,9 @@ func typicalError(s quant.Spec, m model.Module) float64 {
 	if !s.Sym {
 		e *= 0.88
 	}
+	if s.Top > 0 {
+		e *= 1 - math.Pow(float64(s.Top)/100, 0.15) // the text that is not of these tokens
+	}
 	switch s.Method {
 	case quant.RTN:
 	case quant.GPTQ:

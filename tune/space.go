@@ -11,7 +11,10 @@ import (
 
 // DefaultSpace is the ways to store a matrix that are offered if none are given,
 // as ParseSpace reads them.
-const DefaultSpace = "w4 g32/g64/g128/channel sym/asym gptq/mse/rtn/autoround, w8 g32/g128/channel sym rtn, keep"
+const DefaultSpace = "w4 g32/g64/g128/channel sym/asym gptq/mse/rtn/autoround, " + tokenRows + ", w8 g32/g128/channel sym rtn, keep"
+
+// tokenRows is ways between 4 and 8 bits for matrices whose rows are tokens.
+const tokenRows = "w4 g32/g128 sym gptq top5%/top10%/top20%/top40%"
 
 // maxSpace bounds the ways offered for a matrix.
 const maxSpace = 256

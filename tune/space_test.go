@@ -37,7 +37,7 @@ func TestParseSpace(t *testing.T) {
 // Ways that come to the same for a matrix are offered once, and every size that is
 // offered is there.
 func TestOffered(t *testing.T) {
-	space, err := ParseSpace("w4 g64/g128/channel sym gptq/mse, keep")
+	space, err := ParseSpace("w4 g64/g128/channel sym gptq/mse, w4 g64 sym mse top10%, keep")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestOffered(t *testing.T) {
 		{model.Module{Name: "model.layers.0.mlp.down_proj", Kind: "down", Rows: 128, Cols: 384},
 			"w4 g64 sym gptq, w4 g64 sym mse, w4 g128 sym gptq, w4 g128 sym mse, w4 channel sym gptq, w4 channel sym mse, keep"},
 		// An embedding has no inputs: gptq comes to mse.
-		{model.Module{Name: model.EmbedModule, Kind: "embed", Layer: -1, Rows: 1024, Cols: 128}, "w4 g64 sym mse, w4 channel sym mse, keep"},
+		{model.Module{Name: model.EmbedModule, Kind: "embed", Layer: -1, Rows: 1024, Cols: 128}, "w4 g64 sym mse, w4 channel sym mse, w4 g64 sym top10% mse, keep"},
 	} {
 		var got []string
 		for _, s := range offered(c.m, space) {

@@ -216,7 +216,7 @@ func (s *search) search(ctx context.Context) error {
 	if err := s.speed(ctx); err != nil {
 		return err
 	}
-	s.scoresKey = fingerprint("scores 2", quant.MethodsVersion, s.Source.Hash(), s.Eval.Text.SHA256, s.ref.Result.Ctx, spread(screenWindows, s.ref.Windows()),
+	s.scoresKey = fingerprint("scores 3", quant.MethodsVersion, s.Source.Hash(), s.Eval.Text.SHA256, s.ref.Result.Ctx, spread(screenWindows, s.ref.Windows()),
 		s.Calibration.SHA256, s.Calibration.Seed, s.Calibration.Samples, s.Calibration.Length)
 	dir := s.CacheDir
 	if dir != "" {
