@@ -157,7 +157,7 @@ func bitsText(ms []matrix, known bool, width int) string {
 	sum, n := 0.0, 0.0
 	for _, m := range ms {
 		size := float64(m.Rows) * float64(m.Cols)
-		sum, n = sum+size*float64(m.spec.Bits), n+size
+		sum, n = sum+size*(float64(m.spec.Bits)+4*float64(m.spec.Top)/100), n+size
 	}
 	mean := sum / max(n, 1)
 	switch {
