@@ -294,9 +294,13 @@ func (p *tunePage) about(t tune.Trial) []string {
 		}
 		return th.dim.Render(fmt.Sprintf(" (predicted "+format+")", v(*t.Predicted)))
 	}
+	kld := "—"
+	if hasLoss(t) {
+		kld = fmt.Sprintf("%.5f", t.KLD)
+	}
 	figures := []string{fmt.Sprintf("%s, %.3f bpw", term.Bytes(t.SizeBytes), t.BPW),
 		"loss " + lossText(t) + predicted("%+.2f", func(x tune.Prediction) float64 { return 100 * x.Loss }),
-		fmt.Sprintf("KLD %.5f", t.KLD) + predicted("%.5f", func(x tune.Prediction) float64 { return x.KLD })}
+		"KLD " + kld + predicted("%.5f", func(x tune.Prediction) float64 { return x.KLD })}
 	if t.DecodeTPS > 0 {
 		figures = append(figures, term.Digits(t.DecodeTPS)+" tokens/s"+predicted("%.0f", func(x tune.Prediction) float64 { return x.DecodeTPS }))
 	}

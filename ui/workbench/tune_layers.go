@@ -217,13 +217,13 @@ func (p *tunePage) reasons(t *tune.Trial, w, h int) []string {
 				share = fmt.Sprintf("%5.1f %% %s", 100*m.damage/total, strings.Repeat("█", int(20*m.damage/total+0.5)))
 			}
 		}
-		rows = append(rows, fmt.Sprintf(" %-16s %-20s %9s %10s  %s", m.label(), spec, size, damage, share))
+		rows = append(rows, fmt.Sprintf(" %-16s %-25s %9s %10s  %s", m.label(), spec, size, damage, share))
 	}
 	order := "place"
 	if p.worst {
 		order = "damage"
 	}
-	head := fmt.Sprintf(" %-16s %-20s %9s %10s  share, by %s", "matrix", "stored as", "size", "KLD", order)
+	head := fmt.Sprintf(" %-16s %-25s %9s %10s  share, by %s", "matrix", "stored as", "size", "KLD", order)
 	var why []string
 	if p.matrices.at < len(all) {
 		m := all[p.matrices.at]
