@@ -31,7 +31,7 @@ const sampleRows = 256
 // measureOn compares a quantized matrix with its weights, and its outputs for inputs
 // x, of which the first count.
 func measureOn(ctx context.Context, eng *kernels.Engine, w kernels.Matrix, q *kernels.QTensor, spec Spec, x kernels.Matrix) (Stats, error) {
-	s := measure(eng, w, q)
+	s := measure(eng, rowsOf(w), q)
 	err := measureOutputs(ctx, eng, &s, w, q, spec, x.Sub(0, min(sampleRows, x.Rows), 0, x.Cols))
 	return s, err
 }

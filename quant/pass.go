@@ -152,8 +152,8 @@ type pass struct {
 	// seq follows the model that is being quantized; nil when no method of this stage
 	// or a later one measures inputs.
 	seq  *sequence
-	base *rt.Model    // and calibration are nil likewise
-	cal  *Calibration // what the sequence is made of
+	base *rt.Model    // nil if none does
+	cal  *Calibration // what the sequence is made of, and tells which tokens are frequent
 
 	weights  map[string]kernels.Matrix   // of this stage that were replaced, by module
 	vectors  map[string][]float32        // norms and biases of this stage that were replaced, by tensor
@@ -174,10 +174,10 @@ type pass struct {
 func newPass(ck *model.Checkpoint, plan Plan, base *rt.Model, c *Calibration, eng *kernels.Engine, out sink, l Listener) (*pass, error) {
 	layer, _ := weightsOf(ck.Config)
 	p := &pass{recent: window{least: layer}, eng: eng, ck: ck, out: out, l: l, plan: plan, lines: map[string]ModuleReport{}, start: time.Now()}
-	if c == nil {
+	p.base, p.cal = base, c
+	if base == nil {
 		return p, nil
 	}
-	p.base, p.cal = base, c
 	var err error
 	p.seq, err = newSequence(base, c)
 	ck.Release(model.EmbedModule + ".weight") // whose rows are looked up
@@ -364,13 +364,14 @@ func (p *pass) module(ctx context.Context, m PlannedModule) error {
 		}
 		return nil
 	}
-	if methodOf(m.Spec.Method).matrix == nil {
+	f := methodOf(m.Spec.Method).matrix
+	if f == nil {
 		return nil
 	}
 	if len(p.unfinished([]PlannedModule{m})) == 0 {
 		return p.reuse(m)
 	}
-	done, err := p.matrix(ctx, m, p.stepper(m))
+	done, err := f(ctx, p, m, p.stepper(m))
 	if err != nil {
 		return err
 	}
@@ -523,10 +524,40 @@ func (p *pass) round(name string, v []float32) error {
 // they are needed: the matrix never exists as floats. h weighs the squared error
 // of each column in the search for scales; nil weighs them alike.
 func (p *pass) quantizeRows(ctx context.Context, m PlannedModule, h []float32, step func(rows int)) (*kernels.QTensor, Stats, error) {
-	if w, ok := p.weights[m.Module.Name]; ok {
-		return quantize(ctx, p.eng, m.Module.Rows, m.Module.Cols, m.Spec, h, func(_ []float32, r int) []float32 { return w.Row(r) }, step)
+	row, err := p.rows(m.Module)
+	if err != nil {
+		return nil, Stats{}, err
 	}
-	return one(ctx, p.eng, p.ck, m.Module, m.Spec, h, step)
+	q, stats, err := one(ctx, p.eng, p.ck, m.Module, m.Spec, h, row, step)
+	if err == nil && m.Spec.Top > 0 {
+		p.raise(m, q, row)
+		stats = measure(p.eng, row, q)
+	}
+	return q, stats, err
+}
+
+// rowsOf returns a function that gives the rows of a matrix.
+func rowsOf(w kernels.Matrix) func(buf []float32, r int) []float32 {
+	return func(_ []float32, r int) []float32 { return w.Row(r) }
+}
+
+// rows returns a function that gives a row of a matrix of this stage, in the buffer
+// of its columns that it gets or where it is.
+func (p *pass) rows(m model.Module) (func(buf []float32, r int) []float32, error) {
+	if w, ok := p.weights[m.Name]; ok {
+		return rowsOf(w), nil
+	}
+	return storedRows(p.ck, m)
+}
+
+// storedRows is pass.rows of a checkpoint's weights.
+func storedRows(ck *model.Checkpoint, m model.Module) (func(buf []float32, r int) []float32, error) {
+	t, err := ck.Tensor(m.Name + ".weight")
+	width := m.Cols * t.DType.Size()
+	return func(buf []float32, r int) []float32 {
+		kernels.DecodeFloats(buf, t.Data[r*width:(r+1)*width], t.DType)
+		return buf
+	}, err
 }
 
 // One quantizes a single matrix of a checkpoint.
@@ -534,22 +565,18 @@ func One(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model
 	if err := checkCalibrated(s); err != nil {
 		return nil, Stats{}, err
 	}
-	return one(ctx, eng, ck, m, s, nil, nil)
-}
-
-// one decodes rows as they are quantized.
-func one(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model.Module, s Spec, h []float32, step func(rows int)) (*kernels.QTensor, Stats, error) {
-	t, err := ck.Tensor(m.Name + ".weight")
+	row, err := storedRows(ck, m)
 	if err != nil {
 		return nil, Stats{}, err
 	}
-	width := m.Cols * t.DType.Size()
-	q, stats, err := quantize(ctx, eng, m.Rows, m.Cols, s, h, func(buf []float32, r int) []float32 {
-		kernels.DecodeFloats(buf, t.Data[r*width:(r+1)*width], t.DType)
-		return buf
-	}, step)
+	return one(ctx, eng, ck, m, s, nil, row, nil)
+}
+
+// one is quantize with an error that names the tensor.
+func one(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model.Module, s Spec, h []float32, row func(buf []float32, r int) []float32, step func(rows int)) (*kernels.QTensor, Stats, error) {
+	q, stats, err := quantize(ctx, eng, m.Rows, m.Cols, s, h, row, step)
 	if errors.Is(err, ErrNotFinite) {
-		err = fmt.Errorf("%s: tensor %s: %w; the checkpoint is damaged", ck.Ref, t.Name, err)
+		err = fmt.Errorf("%s: tensor %s.weight: %w; the checkpoint is damaged", ck.Ref, m.Name, err)
 	}
 	return q, stats, err
 }

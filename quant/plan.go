@@ -83,11 +83,13 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 	if !ck.Mapped() {
 		memory.copied = ck.Bytes()
 	}
-	if r.Calibrated(ck.Config) {
+	if c := o.Calibration; c != nil && r.Calibrated(ck.Config) {
+		p.Substitutions = slices.Concat(p.Substitutions, c.Notes, p.topNotes(c))
+	}
+	if r.measures(ck.Config) {
 		memory.samples, memory.length = r.Samples(ck.Config), min(defaultLength, ck.ContextLen())
 		if c := o.Calibration; c != nil {
 			memory.samples, memory.length = c.Samples, c.Length
-			p.Substitutions = slices.Concat(p.Substitutions, c.Notes, p.topNotes(c))
 		}
 		p.Seconds += newEffort(r, ck.Config, memory.samples, memory.length, o.Rates).seconds()
 		p.Substitutions = append(p.Substitutions, p.fewTokens(memory.samples*memory.length)...)

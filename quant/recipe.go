@@ -176,10 +176,16 @@ func (r Recipe) CheckFor(c model.Config) error {
 
 // Calibrated reports whether a matrix of the model needs a calibration.
 func (r Recipe) Calibrated(c model.Config) bool {
+	return r.measures(c) || slices.ContainsFunc(c.Modules(), func(m model.Module) bool { return r.For(m).Top > 0 })
+}
+
+// measures reports whether the inputs of a matrix are measured: the calibration's
+// tokens go through the model, and are not only counted.
+func (r Recipe) measures(c model.Config) bool {
 	whole := r.trainsWhole(c)
 	return slices.ContainsFunc(c.Modules(), func(m model.Module) bool {
 		s, _ := r.planned(m, whole)
-		return !s.Kept() && (methodOf(s.Method).inputs || s.Top > 0)
+		return !s.Kept() && methodOf(s.Method).inputs
 	})
 }
 

@@ -195,7 +195,7 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 			return Result{}, err
 		}
 	}
-	if j.base = o.Base; j.base == nil && j.calibration != nil && !made {
+	if j.base = o.Base; j.base == nil && j.recipe.measures(j.ck.Config) && !made {
 		var err error
 		if j.base, err = rt.Load(ctx, j.eng, j.ck); err != nil {
 			return Result{}, err
@@ -321,7 +321,11 @@ func (j *job) run(ctx context.Context, out sink) (Report, error) {
 	of := j.fingerprint()
 	report := Report{Source: j.ck.Ref, SourceSHA256: of.Source, Version: of.Version, Kernels: of.Kernels, Recipe: j.recipe, SizeBytes: j.plan.SizeBytes, BPW: j.plan.BPW, Calibration: j.calibration}
 	j.l.send(Started{Recipe: j.recipe.String(), Modules: j.plan.Quantized, Params: j.plan.QuantizedParams})
-	p, err := newPass(j.ck, j.plan, j.base, j.calibration, j.eng, out, j.l)
+	base := j.base
+	if !j.recipe.measures(j.ck.Config) {
+		base = nil // nothing follows it
+	}
+	p, err := newPass(j.ck, j.plan, base, j.calibration, j.eng, out, j.l)
 	if err != nil {
 		return Report{}, err
 	}

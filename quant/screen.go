@@ -2,6 +2,7 @@ package quant
 
 import (
 	"context"
+	"fmt"
 
 	"nibble/kernels"
 	"nibble/model"
@@ -66,7 +67,11 @@ func (s *Screen) Quantize(ctx context.Context, m model.Module, spec Spec) (*kern
 		return nil, 0, err
 	}
 	planned := PlannedModule{Module: m, Spec: spec.Planned(m)}
-	done, err := s.p.matrix(ctx, planned, func(int) {})
+	f := methodOf(planned.Spec.Method).matrix
+	if f == nil {
+		return nil, 0, fmt.Errorf("%w: %s cannot be applied to a matrix alone", ErrRecipe, spec.Method)
+	}
+	done, err := f(ctx, s.p, planned, func(int) {})
 	if err != nil {
 		return nil, 0, err
 	}

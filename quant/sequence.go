@@ -171,6 +171,7 @@ func gptqMatrix(ctx context.Context, p *pass, m PlannedModule, step func(rows in
 	if err != nil {
 		return Quantized{}, err
 	}
+	p.raise(m, q, rowsOf(w))
 	stats, err := measureOn(ctx, p.eng, w, q, m.Spec, p.seq.sample)
 	return Quantized{q, stats, p.seq.moments.silent()}, err
 }
@@ -189,15 +190,16 @@ func (p *pass) gptq(ctx context.Context, m PlannedModule, step func(rows int)) (
 	return w, q, err
 }
 
-// measure compares a quantized matrix with its weights.
-func measure(eng *kernels.Engine, w kernels.Matrix, q *kernels.QTensor) Stats {
-	errs := make([]rowError, w.Rows)
-	eng.For(w.Rows, func(_, lo, hi int) {
-		back := make([]float32, w.Cols)
+// measure compares a quantized matrix with its weights, which row returns and may
+// decode into the buffer that it gets.
+func measure(eng *kernels.Engine, row func(buf []float32, r int) []float32, q *kernels.QTensor) Stats {
+	errs := make([]rowError, q.Rows)
+	eng.For(q.Rows, func(_, lo, hi int) {
+		buf, back := make([]float32, q.Cols), make([]float32, q.Cols)
 		for r := lo; r < hi; r++ {
 			q.DequantRow(back, r)
-			errs[r].measure(w.Row(r), back)
+			errs[r].measure(row(buf, r), back)
 		}
 	})
-	return total(errs, w.Rows*w.Cols)
+	return total(errs, q.Rows*q.Cols)
 }

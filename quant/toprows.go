@@ -2,7 +2,6 @@ package quant
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -15,30 +14,11 @@ import (
 // what is read and written. An embedding's rows of these, and an output head's, are
 // worth more bits than the rest, whatever method stores the rest (Spec.Top).
 
-// matrix quantizes one matrix by its method; step hears how many more rows are done.
-func (p *pass) matrix(ctx context.Context, m PlannedModule, step func(rows int)) (Quantized, error) {
-	f := methodOf(m.Spec.Method).matrix
-	if f == nil {
-		return Quantized{}, fmt.Errorf("%w: %s cannot be applied to a matrix alone", ErrRecipe, m.Spec.Method)
+// raise gives the rows of a matrix that its spec says have 8 bits these.
+func (p *pass) raise(m PlannedModule, q *kernels.QTensor, row func(buf []float32, r int) []float32) {
+	if n := m.Spec.Scheme().TopCount(m.Module.Rows); n > 0 {
+		raise(p.eng, q, row, mostUsed(p.cal.Tokens, m.Module.Rows, n))
 	}
-	all := m
-	all.Spec.Top = 0
-	done, err := f(ctx, p, all, step)
-	if err != nil || m.Spec.Top == 0 {
-		return done, err
-	}
-	w, err := p.weight(ctx, m.Module)
-	if err != nil {
-		return Quantized{}, err
-	}
-	done.Q.Scheme = m.Spec.Scheme()
-	raise(p.eng, done.Q, w, mostUsed(p.cal.Tokens, m.Module.Rows, done.Q.Scheme.TopCount(m.Module.Rows)))
-	if done.Stats.OutErr > 0 {
-		done.Stats, err = measureOn(ctx, p.eng, w, done.Q, all.Spec, p.seq.sample)
-	} else {
-		done.Stats = measure(p.eng, w, done.Q)
-	}
-	return done, err
 }
 
 // tokenCounts returns how often each token of a vocabulary occurs in texts.
@@ -72,17 +52,20 @@ const (
 	topMost  = 16*7 + 7
 )
 
-// raise gives rows of a matrix 8 bits, rounded to nearest.
-func raise(eng *kernels.Engine, q *kernels.QTensor, w kernels.Matrix, rows []int32) {
+// raise gives rows of a matrix 8 bits, rounded to nearest. row returns a row's
+// weights, which it may decode into the buffer that it gets.
+func raise(eng *kernels.Engine, q *kernels.QTensor, row func(buf []float32, r int) []float32, rows []int32) {
 	q.TopRows, q.TopCodes = rows, make([]byte, len(rows)*q.RowBytes())
 	further := &kernels.QTensor{Rows: len(rows), Cols: q.Cols, Scheme: kernels.Scheme{Bits: 4, Group: q.Scheme.Group, Sym: true}, Codes: q.TopCodes}
 	width := q.Scheme.GroupWidth(q.Cols)
 	eng.For(len(rows), func(_, lo, hi int) {
+		buf := make([]float32, q.Cols)
 		for i := lo; i < hi; i++ {
 			r := int(rows[i])
+			w := row(buf, r)
 			for g := range q.Groups() {
 				from, to := g*width, min((g+1)*width, q.Cols)
-				x := w.Row(r)[from:to]
+				x := w[from:to]
 				small := topScale(x)
 				q.Scales[r*q.Groups()+g] = kernels.F32ToF16(16 * small)
 				for c, v := range x {

@@ -140,6 +140,7 @@ func TestAfford(t *testing.T) {
 		{"w4 g32 sym gptq/rtn, keep", time.Millisecond, "w4 g32 sym rtn, keep"},
 		{"w4 g32 sym gptq", time.Millisecond, "w4 g32 sym gptq"},
 		{"w4 g32 sym gptq/rtn", 0, "w4 g32 sym gptq, w4 g32 sym rtn"},
+		{"w4 g32 sym gptq/rtn, w4 g32 sym gptq top10%", time.Millisecond, "w4 g32 sym rtn"},
 	} {
 		o.Budget = c.budget
 		o.Space, _ = ParseSpace(c.space)

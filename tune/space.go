@@ -14,7 +14,7 @@ import (
 const DefaultSpace = "w4 g32/g64/g128/channel sym/asym gptq/mse/rtn/autoround, " + tokenRows + ", w8 g32/g128/channel sym rtn, keep"
 
 // tokenRows is ways between 4 and 8 bits for matrices whose rows are tokens.
-const tokenRows = "w4 g32/g128 sym gptq top2%/top5%/top10%/top20%/top40%/top70%"
+const tokenRows = "w4 g32/g128 sym gptq/mse top2%/top5%/top10%/top20%/top40%/top70%"
 
 // maxSpace bounds the ways offered for a matrix.
 const maxSpace = 256

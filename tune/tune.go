@@ -104,21 +104,25 @@ func (s *search) afford(ctx context.Context) error {
 		return math.Inf(1)
 	}
 	seconds := make([]float64, len(s.Space))
-	fastest := map[kernels.Scheme]float64{}
+	fastest := map[kernels.Scheme]float64{} // whatever rows have eight bits
+	scheme := func(spec quant.Spec) kernels.Scheme {
+		spec.Top = 0
+		return spec.Scheme()
+	}
 	for i, spec := range s.Space {
 		p, err := s.plan(uniform(s.Source.Config, spec))
 		if err != nil {
 			return err
 		}
 		seconds[i] = s.slowness * p.Seconds
-		if t, ok := fastest[spec.Scheme()]; !ok || seconds[i] < t {
-			fastest[spec.Scheme()] = seconds[i]
+		if t, ok := fastest[scheme(spec)]; !ok || seconds[i] < t {
+			fastest[scheme(spec)] = seconds[i]
 		}
 	}
 	var space []quant.Spec
 	out := map[string]float64{} // seconds, by method
 	for i, spec := range s.Space {
-		if spec.Kept() || seconds[i] <= room(spec) || seconds[i] == fastest[spec.Scheme()] {
+		if spec.Kept() || seconds[i] <= room(spec) || seconds[i] == fastest[scheme(spec)] {
 			space = append(space, spec)
 		} else {
 			out[spec.Method] = max(out[spec.Method], seconds[i])
