@@ -85,7 +85,7 @@ func TestKilled(t *testing.T) {
 		"matrices":  {Recipe: killedRecipe},
 		"awq":       {Recipe: "w4 g32 sym rtn; *.[012].* w4 g32 sym awq; *.0.mlp.up_proj keep; *.1.self_attn.v_proj w4 channel asym gptq"},
 		"layers":    {Recipe: "w4 channel sym autoround; *.1.mlp.* w8 g32 asym autoround-light; *.3.* keep", Iterations: 12},
-		"the whole": {Recipe: "w4 g64 asym autoround-best; *.1.* w4 g32 sym awq; *.2.self_attn.q_proj keep; embed_tokens w4 g32 sym gptq", Iterations: 25},
+		"the whole": {Recipe: "w4 g64 asym autoround-best; *.1.* w4 g32 sym awq; *.2.self_attn.q_proj keep; embed_tokens w4 g32 sym gptq top10%", Iterations: 25},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v.Out, v.Threads, v.Samples, v.Length = filepath.Join(dir, name), 2, 3, 32
