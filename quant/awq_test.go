@@ -15,7 +15,7 @@ import (
 func TestImportance(t *testing.T) {
 	ctx := context.Background()
 	ck := open(t, "demo")
-	seq, err := newSequence(load(t, 2, ck), calibration(t, ck))
+	seq, err := newSequence(ck, load(t, 2, ck), calibration(t, ck))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -179,7 +179,7 @@ func newPass(ck *model.Checkpoint, plan Plan, base *rt.Model, c *Calibration, en
 		return p, nil
 	}
 	var err error
-	p.seq, err = newSequence(base, c)
+	p.seq, err = newSequence(ck, base, c)
 	ck.Release(model.EmbedModule + ".weight") // whose rows are looked up
 	return p, err
 }

@@ -313,7 +313,7 @@ func TestFloatOutputs(t *testing.T) {
 	ck := open(t, "demo")
 	base := load(t, 2, ck)
 	cal := calibration(t, ck)
-	seq, err := newSequence(base, cal)
+	seq, err := newSequence(ck, base, cal)
 	if err != nil {
 		t.Fatal(err)
 	}

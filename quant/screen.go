@@ -108,7 +108,7 @@ func (s *Screen) enter(ctx context.Context, m model.Module) error {
 	if kind := inputOf(m); kind != s.kind {
 		s.kind, s.x = kind, kernels.Matrix{}
 		if kind != "" {
-			err := inputsOf(ctx, s.probe, s.p.seq.base, m, func(x []float32, rows, cols int) error {
+			err := s.p.seq.inputsOf(ctx, s.probe, s.p.seq.base, m, func(x []float32, rows, cols int) error {
 				s.x.Data = append(s.x.Data, x[:rows*cols]...)
 				s.x.Rows, s.x.Cols, s.x.Stride = s.x.Rows+rows, cols, cols
 				return nil

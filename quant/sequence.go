@@ -13,6 +13,7 @@ import (
 // last: each matrix is shown the inputs it gets from the quantized matrices
 // before it ("true sequential" in GPTQ's terms).
 type sequence struct {
+	ck        *model.Checkpoint
 	base, cur *rt.Model // as it was, and with what is done of the current layer
 	over      map[string]*kernels.Linear
 	vectors   map[string][]float32
@@ -29,12 +30,12 @@ type sequence struct {
 	silent  int       // how many of them are 0 for all tokens
 }
 
-func newSequence(base *rt.Model, c *Calibration) (*sequence, error) {
+func newSequence(ck *model.Checkpoint, base *rt.Model, c *Calibration) (*sequence, error) {
 	stack, err := base.NewStack(c.Tokens)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", c.Name, ErrCalibration, err)
 	}
-	s := &sequence{base: base, stack: stack}
+	s := &sequence{ck: ck, base: base, stack: stack}
 	s.reset()
 	return s, nil
 }
@@ -96,17 +97,24 @@ func (s *sequence) rewire() {
 // input gives f, text by text, what enters a matrix of the current layer; x is
 // valid during the call.
 func (s *sequence) input(ctx context.Context, m model.Module, f func(x []float32, rows, cols int) error) error {
-	return inputsOf(ctx, s.stack, s.cur, m, f)
+	return s.inputsOf(ctx, s.stack, s.cur, m, f)
 }
 
 // inputsOf gives f what enters a matrix of the layer after those that a stack has
-// passed. An embedding comes first; what it multiplies as the head, last.
-func inputsOf(ctx context.Context, stack *rt.Stack, at *rt.Model, m model.Module, f func(x []float32, rows, cols int) error) error {
+// passed. An embedding comes first; what it multiplies as the head, last: no more
+// than a layer's weights are in memory on the way there.
+func (s *sequence) inputsOf(ctx context.Context, stack *rt.Stack, at *rt.Model, m model.Module, f func(x []float32, rows, cols int) error) error {
 	if m.Tied {
 		stack = stack.Clone()
 		for stack.Layer() < at.Config.Layers {
+			layer := stack.Layer()
 			if err := stack.Advance(ctx, at); err != nil {
 				return err
+			}
+			for _, m := range s.ck.Config.Modules() {
+				if m.Layer == layer {
+					s.ck.Release(m.Name + ".weight")
+				}
 			}
 		}
 	}
