@@ -103,8 +103,9 @@ func PackedBytes(rows, cols int, s Scheme) int64 {
 	return n
 }
 
-// pack interleaves a tensor, of rows with eight bits the first four. Rows beyond the last are zero with zero scales;
-// columns beyond the last meet activations that are zero.
+// pack interleaves a tensor, of rows with eight bits the first four. Rows beyond the
+// last are zero with zero scales; columns beyond the last meet activations that are
+// zero.
 func pack(q *QTensor, in *Arena) (*packed, error) {
 	if err := q.Validate(); err != nil {
 		return nil, err

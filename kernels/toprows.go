@@ -50,22 +50,24 @@ func (q *QTensor) TopTensor() *QTensor {
 		return nil
 	}
 	t := &QTensor{Rows: len(q.TopRows), Cols: q.Cols, Scheme: q.Scheme.base(), Codes: q.TopCodes}
-	groups := q.Groups()
 	for _, r := range q.TopRows {
-		for _, s := range q.Scales[int(r)*groups:][:groups] {
-			t.Scales = append(t.Scales, TopScale(s))
-		}
+		t.Scales = q.appendTopScales(t.Scales, int(r))
 	}
 	return t
 }
 
+// appendTopScales appends the scales of the further codes of row r.
+func (q *QTensor) appendTopScales(scales []uint16, r int) []uint16 {
+	for _, s := range q.Scales[r*q.Groups():][:q.Groups()] {
+		scales = append(scales, TopScale(s))
+	}
+	return scales
+}
+
 // addTop adds the value of the further codes of TopRows[i].
 func (q *QTensor) addTop(dst []float32, i int) {
-	one := QTensor{Rows: 1, Cols: q.Cols, Scheme: q.Scheme.base(), Codes: q.TopCodes[i*q.RowBytes():][:q.RowBytes()]}
-	groups := q.Groups()
-	for _, s := range q.Scales[int(q.TopRows[i])*groups:][:groups] {
-		one.Scales = append(one.Scales, TopScale(s))
-	}
+	one := QTensor{Rows: 1, Cols: q.Cols, Scheme: q.Scheme.base(), Codes: q.TopCodes[i*q.RowBytes():][:q.RowBytes()],
+		Scales: q.appendTopScales(nil, int(q.TopRows[i]))}
 	further := make([]float32, q.Cols)
 	one.DequantRow(further, 0)
 	for c, v := range further {

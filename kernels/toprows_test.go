@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// randomTop is a random matrix in which n rows have eight bits.
+// randomTop is a random matrix in which random rows have eight bits.
 func randomTop(t testing.TB, rng *rand.Rand, rows, cols int, s Scheme) *QTensor {
 	q := randomQTensor(t, rng, rows, cols, s)
 	for i, r := range rng.Perm(rows)[:len(q.TopRows)] {

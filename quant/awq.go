@@ -389,7 +389,7 @@ func (t *scaling) loss(ctx context.Context, s []float32) (float64, error) {
 				scaleRow(scaled.Row(r), w.Row(r), s)
 			}
 		}
-		q, _, err := quantize(ctx, t.p.eng, w.Rows, w.Cols, m.Spec, h, func(_ []float32, r int) []float32 { return scaled.Row(r) }, nil)
+		q, _, err := quantize(ctx, t.p.eng, w.Rows, w.Cols, m.Spec, h, rowsOf(scaled), nil)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", m.Module.Name, err)
 		}

@@ -40,7 +40,7 @@ func measureOn(ctx context.Context, eng *kernels.Engine, w kernels.Matrix, q *ke
 // what plain rounding would have done.
 func measureOutputs(ctx context.Context, eng *kernels.Engine, s *Stats, w kernels.Matrix, q *kernels.QTensor, spec Spec, x kernels.Matrix) error {
 	spec.Method, spec.Top = RTN, 0
-	plain, _, err := quantize(ctx, eng, w.Rows, w.Cols, spec, nil, func(_ []float32, r int) []float32 { return w.Row(r) }, nil)
+	plain, _, err := quantize(ctx, eng, w.Rows, w.Cols, spec, nil, rowsOf(w), nil)
 	if err != nil {
 		return err
 	}

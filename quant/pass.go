@@ -528,7 +528,10 @@ func (p *pass) quantizeRows(ctx context.Context, m PlannedModule, h []float32, s
 	if err != nil {
 		return nil, Stats{}, err
 	}
-	q, stats, err := one(ctx, p.eng, p.ck, m.Module, m.Spec, h, row, step)
+	q, stats, err := quantize(ctx, p.eng, m.Module.Rows, m.Module.Cols, m.Spec, h, row, step)
+	if _, replaced := p.weights[m.Module.Name]; !replaced {
+		err = tensorError(p.ck, m.Module, err)
+	}
 	if err == nil && m.Spec.Top > 0 {
 		p.raise(m, q, row)
 		stats = measure(p.eng, row, q)
@@ -569,16 +572,16 @@ func One(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model
 	if err != nil {
 		return nil, Stats{}, err
 	}
-	return one(ctx, eng, ck, m, s, nil, row, nil)
+	q, stats, err := quantize(ctx, eng, m.Rows, m.Cols, s, nil, row, nil)
+	return q, stats, tensorError(ck, m, err)
 }
 
-// one is quantize with an error that names the tensor.
-func one(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model.Module, s Spec, h []float32, row func(buf []float32, r int) []float32, step func(rows int)) (*kernels.QTensor, Stats, error) {
-	q, stats, err := quantize(ctx, eng, m.Rows, m.Cols, s, h, row, step)
+// tensorError names the tensor whose stored weights are not finite, where that is the error.
+func tensorError(ck *model.Checkpoint, m model.Module, err error) error {
 	if errors.Is(err, ErrNotFinite) {
-		err = fmt.Errorf("%s: tensor %s.weight: %w; the checkpoint is damaged", ck.Ref, m.Name, err)
+		return fmt.Errorf("%s: tensor %s.weight: %w; the checkpoint is damaged", ck.Ref, m.Name, err)
 	}
-	return q, stats, err
+	return err
 }
 
 // window estimates the time that is left from the rate of the last while: methods

@@ -83,10 +83,12 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 	if !ck.Mapped() {
 		memory.copied = ck.Bytes()
 	}
-	if c := o.Calibration; c != nil && r.Calibrated(ck.Config) {
+	measures := slices.ContainsFunc(p.Modules, func(m PlannedModule) bool { return m.Spec.measures() })
+	counts := slices.ContainsFunc(p.Modules, func(m PlannedModule) bool { return m.Spec.Top > 0 })
+	if c := o.Calibration; c != nil && (measures || counts) {
 		p.Substitutions = slices.Concat(p.Substitutions, c.Notes, p.topNotes(c))
 	}
-	if r.measures(ck.Config) {
+	if measures {
 		memory.samples, memory.length = r.Samples(ck.Config), min(defaultLength, ck.ContextLen())
 		if c := o.Calibration; c != nil {
 			memory.samples, memory.length = c.Samples, c.Length

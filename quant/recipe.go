@@ -185,9 +185,12 @@ func (r Recipe) measures(c model.Config) bool {
 	whole := r.trainsWhole(c)
 	return slices.ContainsFunc(c.Modules(), func(m model.Module) bool {
 		s, _ := r.planned(m, whole)
-		return !s.Kept() && methodOf(s.Method).inputs
+		return s.measures()
 	})
 }
+
+// measures reports whether what is done measures the inputs of the matrix.
+func (s Spec) measures() bool { return !s.Kept() && methodOf(s.Method).inputs }
 
 // planned returns what is done with a matrix, whole telling whether the model is
 // trained as a whole: what the recipe says, or, where its method cannot work,

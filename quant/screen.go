@@ -155,17 +155,13 @@ func (s *Screen) output(ctx context.Context, row func(dst []float32, r int)) (fl
 		}
 		eng.For(part.Rows, func(_, lo, hi int) {
 			for r := lo; r < hi; r++ {
-				sums[r] = 0
-				for c, v := range part.Row(r) {
-					e := float64(v) * float64(v)
-					switch {
-					case s.usage == nil:
-					case s.kind != "": // an output
-						e *= s.usage[r0+c]
-					default:
-						e *= s.usage[r0+r]
-					}
-					sums[r] += e
+				switch x := part.Row(r); {
+				case s.usage == nil:
+					sums[r] = energy(x)
+				case s.kind == "":
+					sums[r] = s.usage[r0+r] * energy(x)
+				default:
+					sums[r] = energyOf(x, s.usage[r0:])
 				}
 			}
 		})
@@ -174,4 +170,22 @@ func (s *Screen) output(ctx context.Context, row func(dst []float32, r int)) (fl
 		}
 	}
 	return total, nil
+}
+
+// energy is the sum of squares, and energyOf of squares that count as often as usage
+// says.
+func energy(x []float32) float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	return sum
+}
+
+func energyOf(x []float32, usage []float64) float64 {
+	sum := 0.0
+	for i, v := range x {
+		sum += float64(v) * float64(v) * usage[i]
+	}
+	return sum
 }

@@ -149,7 +149,7 @@ func sampleLayer(ctx context.Context, eng *kernels.Engine, c model.Config, token
 		for j := range w.Data {
 			w.Data[j] = float32(j*31%17-8) / 256
 		}
-		q, _, err := quantize(ctx, eng, w.Rows, w.Cols, spec, nil, func(_ []float32, r int) []float32 { return w.Row(r) }, nil)
+		q, _, err := quantize(ctx, eng, w.Rows, w.Cols, spec, nil, rowsOf(w), nil)
 		if err != nil {
 			return nil, nil, err
 		}

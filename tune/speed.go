@@ -69,10 +69,11 @@ func (s *search) speed(ctx context.Context) error {
 				} else {
 					o.rss += kernels.PackedBytes(m.Rows, m.Cols, o.spec.Scheme())
 				}
+				if !s.reads(m) {
+					continue
+				}
 				for _, at := range all {
-					if s.reads(m) {
-						o.ns += ns[at]
-					}
+					o.ns += ns[at]
 				}
 			}
 		}

@@ -89,7 +89,7 @@ func EncodeQuant(dst []byte, q *kernels.QTensor, r int, t Type) error {
 // (c-8)*scale + (d-8)*scale/16 is 16(c-8) + d-8 of that smaller scale.
 func encodeTop(dst []byte, q *kernels.QTensor, r, i int) error {
 	width, groups, size, bytes := q.Scheme.GroupWidth(q.Cols), q.Groups(), Q8_0.RowBytes(block), q.RowBytes()
-	codes, further := q.Codes[r*bytes:][:bytes], q.TopCodes[i*bytes:][:bytes]
+	further := q.TopCodes[i*bytes:][:bytes]
 	for b := range q.Cols / block {
 		out := dst[b*size:][:size]
 		scale := q.Scales[r*groups+b*block/width]
@@ -99,8 +99,8 @@ func encodeTop(dst []byte, q *kernels.QTensor, r, i int) error {
 		}
 		binary.LittleEndian.PutUint16(out, small)
 		for j := range block {
-			at, shift := (b*block+j)/2, 4*(j&1)
-			v := 16*(int(codes[at]>>shift&15)-8) + int(further[at]>>shift&15) - 8
+			c := b*block + j
+			v := 16*(int(q.Code(r, c))-8) + int(further[c/2]>>(4*(c&1))&15) - 8
 			if v < -128 {
 				return fmt.Errorf("%w: row %d: a code of 8 bits is %d, less than Q8_0 holds", ErrLayout, r, v)
 			}

@@ -281,6 +281,14 @@ func lossText(t tune.Trial) string {
 	return fmt.Sprintf("%s ± %.2f %%", term.Percent(t.Loss()), 100*t.PPLRatioSE)
 }
 
+// kldText tells a trial's divergence.
+func kldText(t tune.Trial) string {
+	if !hasLoss(t) {
+		return "—"
+	}
+	return fmt.Sprintf("%.5f", t.KLD)
+}
+
 // hasLoss reports whether anything of a trial was measured.
 func hasLoss(t tune.Trial) bool { return t.PPLRatio > 0 && t.State != tune.Failed }
 
@@ -294,13 +302,9 @@ func (p *tunePage) about(t tune.Trial) []string {
 		}
 		return th.dim.Render(fmt.Sprintf(" (predicted "+format+")", v(*t.Predicted)))
 	}
-	kld := "—"
-	if hasLoss(t) {
-		kld = fmt.Sprintf("%.5f", t.KLD)
-	}
 	figures := []string{fmt.Sprintf("%s, %.3f bpw", term.Bytes(t.SizeBytes), t.BPW),
 		"loss " + lossText(t) + predicted("%+.2f", func(x tune.Prediction) float64 { return 100 * x.Loss }),
-		"KLD " + kld + predicted("%.5f", func(x tune.Prediction) float64 { return x.KLD })}
+		"KLD " + kldText(t) + predicted("%.5f", func(x tune.Prediction) float64 { return x.KLD })}
 	if t.DecodeTPS > 0 {
 		figures = append(figures, term.Digits(t.DecodeTPS)+" tokens/s"+predicted("%.0f", func(x tune.Prediction) float64 { return x.DecodeTPS }))
 	}
@@ -425,12 +429,9 @@ func (p *tunePage) table(w, h int) []string {
 var stateMarks = map[tune.State]string{tune.Running: "●", tune.Passed: "✓", tune.Measured: "✓", tune.Missed: "✗", tune.Stopped: "↯", tune.Failed: "!", tune.Untested: "?"}
 
 func trialRow(t tune.Trial, wide bool) string {
-	expected, kld, tps, seconds := "—", "—", "—", "—"
+	expected, tps, seconds := "—", "—", "—"
 	if t.Predicted != nil {
 		expected = term.Percent(t.Predicted.Loss)
-	}
-	if hasLoss(t) {
-		kld = fmt.Sprintf("%.5f", t.KLD)
 	}
 	if t.DecodeTPS > 0 {
 		tps = term.Digits(t.DecodeTPS)
@@ -438,7 +439,7 @@ func trialRow(t tune.Trial, wide bool) string {
 	if t.Seconds > 0 {
 		seconds = term.Seconds(t.Seconds)
 	}
-	row := fmt.Sprintf(" %3d %s %-8s %9s %6.3f %18s %8s %9s %8s", t.ID, stateMarks[t.State], t.State, term.Bytes(t.SizeBytes), t.BPW, lossText(t), expected, kld, tps)
+	row := fmt.Sprintf(" %3d %s %-8s %9s %6.3f %18s %8s %9s %8s", t.ID, stateMarks[t.State], t.State, term.Bytes(t.SizeBytes), t.BPW, lossText(t), expected, kldText(t), tps)
 	if wide {
 		row += fmt.Sprintf(" %8s  %-8s  %s", seconds, t.Phase, term.CleanLine(t.Note))
 	}
