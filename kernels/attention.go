@@ -14,8 +14,7 @@ const attentionRows = 16
 
 // attentionRoom is memory for a tile of queries.
 type attentionRoom struct {
-	queries, scores, out []float32
-	inverse              [attentionRows]float32
+	queries, scores, out, inverse []float32
 }
 
 var attentionRooms = sync.Pool{New: func() any { return new(attentionRoom) }}
@@ -31,14 +30,19 @@ var attentionRooms = sync.Pool{New: func() any { return new(attentionRoom) }}
 // depend on its tile. When ctx ends, so does Attention, with its error.
 func (e *Engine) Attention(ctx context.Context, dst, q []float32, c *KVCache, heads, m, pos int) error {
 	group := heads / c.heads
+	defer runtime.KeepAlive(c)
+	if m == 1 {
+		grain := (c.heads + e.pool.threads - 1) / e.pool.threads
+		grain = max(grain, 1<<11/((pos+1)*c.dim)) // less is not worth a handover to another thread
+		return e.pool.run(ctx, c.heads, grain, func(_, lo, hi int) {
+			room := attentionRooms.Get().(*attentionRoom)
+			defer attentionRooms.Put(room)
+			e.attendHeads(dst, q, c, group, lo, hi, pos+1, room)
+		})
+	}
 	perTile := max(1, attentionRows/group)
 	tiles := (m + perTile - 1) / perTile
-	grain := 1
-	if work := (pos + m) * c.dim * min(group*perTile, attentionRows); m == 1 && work < 1<<15 {
-		grain = max(1, 1<<15/work) // too little for a handover to another thread
-	}
-	defer runtime.KeepAlive(c)
-	return e.pool.run(ctx, c.heads*tiles, grain, func(_, lo, hi int) {
+	return e.pool.run(ctx, c.heads*tiles, 1, func(_, lo, hi int) {
 		room := attentionRooms.Get().(*attentionRoom)
 		defer attentionRooms.Put(room)
 		for i := lo; i < hi; i++ {
@@ -52,6 +56,43 @@ func (e *Engine) Attention(ctx context.Context, dst, q []float32, c *KVCache, he
 			}
 		}
 	})
+}
+
+// streamBlocks is how many blocks of keys the heads meet at a time: as many streams
+// from memory, whose chains of multiply-adds hide their latency.
+const streamBlocks = 4
+
+// attendHeads is Attention of one token's queries to key heads lo to hi, over n
+// positions. Memory is read in long streams: one head after the other meets some
+// blocks of keys before the next blocks, and so they do with values, one block at a
+// time or, where queries share them and computing takes longer, a few.
+func (e *Engine) attendHeads(dst, q []float32, c *KVCache, group, lo, hi, n int, s *attentionRoom) {
+	ops, rows, blocks := &e.ops, (hi-lo)*group, blocksOf(n)
+	first, ld := lo*group*c.dim, scoresApart(blocks)
+	s.resize(rows, c.dim, ld, c.width)
+	scale := c.scale()
+	for i, x := range q[first:][:rows*c.dim] {
+		s.queries[i] = x * scale
+	}
+	for b := 0; b < blocks; b += streamBlocks {
+		for h := lo; h < hi; h++ {
+			r := (h - lo) * group
+			ops.scores(s.scores[r*ld+b*keyBlock:], ld, s.queries[r*c.dim:], c.keysOf(h, b), c.keyStep, c.dt, min(streamBlocks, blocks-b), c.dim, group)
+		}
+	}
+	for r := range rows {
+		s.inverse[r] = ops.softmax(s.scores[r*ld:][:blocks*keyBlock], n)
+	}
+	some := min(group, streamBlocks)
+	for b := 0; b < blocks; b += some {
+		for h := lo; h < hi; h++ {
+			r := (h - lo) * group
+			ops.values(s.out[r*c.width:], c.width, s.scores[r*ld+b*keyBlock:], ld, c.valuesOf(h, b), c.valueStep, c.dt, min(some*keyBlock, n-b*keyBlock), c.width, group, b > 0)
+		}
+	}
+	for r := range rows {
+		s.normalize(dst[first+r*c.dim:][:c.dim], r, c.width)
+	}
 }
 
 // attentionTile is the work on group queries of each of some positions.
@@ -71,46 +112,68 @@ func (a attentionTile) row(r int) int { return a.first + r/a.group*a.stride + r%
 func (a attentionTile) run(dst, q []float32) {
 	c, s, ops := a.c, a.s, &a.e.ops
 	rows, n := a.group*a.positions, a.pos+a.positions
-	blocks := (n + keyBlock - 1) / keyBlock
-	ld := blocks*keyBlock + keyBlock // not a multiple of a page: rows would collide in the cache
-	s.queries, s.scores, s.out = grow(s.queries, rows*a.dim), grow(s.scores, rows*ld), grow(s.out, rows*c.width)
-	scale := float32(1 / math.Sqrt(float64(a.dim)))
+	blocks := blocksOf(n)
+	ld := scoresApart(blocks)
+	s.resize(rows, a.dim, ld, c.width)
+	scale := c.scale()
 	for r := range rows {
 		query := s.queries[r*a.dim : (r+1)*a.dim]
 		for i, x := range q[a.row(r):][:a.dim] {
 			query[i] = x * scale
 		}
 	}
-	ops.scores(s.scores, ld, s.queries, c.headKeys(a.head), c.dt, blocks, a.dim, rows)
+	ops.scores(s.scores, ld, s.queries, c.keysOf(a.head, 0), c.keyStep, c.dt, blocks, a.dim, rows)
 	for r := range rows {
-		row, seen := s.scores[r*ld:][:blocks*keyBlock], a.pos+r/a.group+1
-		whole := row[:roundUp(seen, 8)] // vectors, with what adds nothing
-		for i := range whole[seen:] {
-			whole[seen+i] = negativeInf
-		}
-		s.inverse[r] = 1 / ops.expSum(whole, whole, ops.maximum(whole))
-		clear(row[len(whole):])
+		s.inverse[r] = ops.softmax(s.scores[r*ld:][:blocks*keyBlock], a.pos+r/a.group+1)
 	}
-	ops.values(s.out, c.width, s.scores, ld, c.headValues(a.head), c.dt, n, c.width, rows)
+	ops.values(s.out, c.width, s.scores, ld, c.valuesOf(a.head, 0), c.valueStep, c.dt, n, c.width, rows, false)
 	for r := range rows {
-		out := dst[a.row(r):][:a.dim]
-		for i, x := range s.out[r*c.width:][:a.dim] {
-			out[i] = x * s.inverse[r]
-		}
+		s.normalize(dst[a.row(r):][:a.dim], r, c.width)
+	}
+}
+
+// scoresApart is how far apart the scores of two queries are: not a multiple of a
+// page, or they would collide in the caches.
+func scoresApart(blocks int) int { return blocks*keyBlock + keyBlock }
+
+// scale is what queries are multiplied by.
+func (c *KVCache) scale() float32 { return float32(1 / math.Sqrt(float64(c.dim))) }
+
+// resize makes room for queries of dim elements, ld scores of each and sums of width.
+func (s *attentionRoom) resize(rows, dim, ld, width int) {
+	s.queries, s.scores = grow(s.queries, rows*dim), grow(s.scores, rows*ld)
+	s.out, s.inverse = grow(s.out, rows*width), grow(s.inverse, rows)
+}
+
+// softmax turns the first seen scores into their exponentials and the others into
+// zeros, and returns the inverse of the sum.
+func (ops *vectorOps) softmax(scores []float32, seen int) float32 {
+	whole := scores[:roundUp(seen, 8)] // vectors, with what adds nothing
+	for i := range whole[seen:] {
+		whole[seen+i] = negativeInf
+	}
+	clear(scores[len(whole):])
+	return 1 / ops.expSum(whole, whole, ops.maximum(whole))
+}
+
+// normalize stores the sums of query r, divided by those of its weights.
+func (s *attentionRoom) normalize(dst []float32, r, width int) {
+	for i, x := range s.out[r*width:][:len(dst)] {
+		dst[i] = x * s.inverse[r]
 	}
 }
 
 var negativeInf = float32(math.Inf(-1))
 
 // scoresGeneric stores dst[r*ldd+p], the inner products of the queries q, rows x
-// dim, with the keys of the first positions, a multiple of keyBlock.
-func scoresGeneric(dst []float32, ldd int, q []float32, keys []byte, dt DType, blocks, dim, rows int) {
+// dim, with the keys of some blocks of positions, step elements apart.
+func scoresGeneric(dst []float32, ldd int, q []float32, keys []byte, step int, dt DType, blocks, dim, rows int) {
 	for b := range blocks {
 		for r := range rows {
 			var acc [keyBlock]float32
 			for d, x := range q[r*dim : (r+1)*dim] {
 				for lane := range acc {
-					acc[lane] += x * floatAt(keys, dt, (b*dim+d)*keyBlock+lane)
+					acc[lane] += x * floatAt(keys, dt, b*step+d*keyBlock+lane)
 				}
 			}
 			copy(dst[r*ldd+b*keyBlock:], acc[:])
@@ -118,15 +181,18 @@ func scoresGeneric(dst []float32, ldd int, q []float32, keys []byte, dt DType, b
 	}
 }
 
-// valuesGeneric stores dst[r*ldd+c], the sums over n positions of values, n x
-// width, by the weights of each query.
-func valuesGeneric(dst []float32, ldd int, weights []float32, ldw int, values []byte, dt DType, n, width, rows int) {
+// valuesGeneric stores dst[r*ldd+c], the sums over n positions of values, width for
+// each and blocks step elements apart, by the weights of each query, or adds them
+// position by position to what is there.
+func valuesGeneric(dst []float32, ldd int, weights []float32, ldw int, values []byte, step int, dt DType, n, width, rows int, add bool) {
 	for r := range rows {
 		out := dst[r*ldd:][:width]
-		clear(out)
+		if !add {
+			clear(out)
+		}
 		for p, w := range weights[r*ldw:][:n] {
 			for i := range out {
-				out[i] += w * floatAt(values, dt, p*width+i)
+				out[i] += w * floatAt(values, dt, p/keyBlock*step+p%keyBlock*width+i)
 			}
 		}
 	}

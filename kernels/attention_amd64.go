@@ -4,122 +4,122 @@
 
 package kernels
 
-// scoresF32AVX512x1 is scoresGeneric for 1 queries; ldd counts bytes.
+// scoresF32AVX512x1 is scoresGeneric for 1 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF32AVX512x1(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF32AVX512x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// scoresF32AVX512x2 is scoresGeneric for 2 queries; ldd counts bytes.
+// scoresF32AVX512x2 is scoresGeneric for 2 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF32AVX512x2(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF32AVX512x2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// scoresF32AVX512x4 is scoresGeneric for 4 queries; ldd counts bytes.
+// scoresF32AVX512x4 is scoresGeneric for 4 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF32AVX512x4(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF32AVX512x4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// scoresF32AVX512x8 is scoresGeneric for 8 queries; ldd counts bytes.
+// scoresF32AVX512x8 is scoresGeneric for 8 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF32AVX512x8(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF32AVX512x8(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// scoresF32AVX2x1 is scoresGeneric for 1 queries; ldd counts bytes.
+// scoresF32AVX2x1 is scoresGeneric for 1 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF32AVX2x1(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF32AVX2x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// scoresF32AVX2x2 is scoresGeneric for 2 queries; ldd counts bytes.
+// scoresF32AVX2x2 is scoresGeneric for 2 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF32AVX2x2(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF32AVX2x2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// scoresF32AVX2x4 is scoresGeneric for 4 queries; ldd counts bytes.
+// scoresF32AVX2x4 is scoresGeneric for 4 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF32AVX2x4(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF32AVX2x4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// valuesF32AVX512x1 is valuesGeneric for 1 queries; ldd and ldw count bytes.
+// valuesF32AVX512x1 is valuesGeneric for 1 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF32AVX512x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF32AVX512x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// valuesF32AVX512x2 is valuesGeneric for 2 queries; ldd and ldw count bytes.
+// valuesF32AVX512x2 is valuesGeneric for 2 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF32AVX512x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF32AVX512x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// valuesF32AVX512x4 is valuesGeneric for 4 queries; ldd and ldw count bytes.
+// valuesF32AVX512x4 is valuesGeneric for 4 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF32AVX512x4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF32AVX512x4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// valuesF32AVX2x1 is valuesGeneric for 1 queries; ldd and ldw count bytes.
+// valuesF32AVX2x1 is valuesGeneric for 1 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF32AVX2x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF32AVX2x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// valuesF32AVX2x2 is valuesGeneric for 2 queries; ldd and ldw count bytes.
+// valuesF32AVX2x2 is valuesGeneric for 2 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF32AVX2x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF32AVX2x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// scoresF16AVX512x1 is scoresGeneric for 1 queries; ldd counts bytes.
+// scoresF16AVX512x1 is scoresGeneric for 1 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF16AVX512x1(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF16AVX512x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// scoresF16AVX512x2 is scoresGeneric for 2 queries; ldd counts bytes.
+// scoresF16AVX512x2 is scoresGeneric for 2 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF16AVX512x2(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF16AVX512x2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// scoresF16AVX512x4 is scoresGeneric for 4 queries; ldd counts bytes.
+// scoresF16AVX512x4 is scoresGeneric for 4 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF16AVX512x4(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF16AVX512x4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// scoresF16AVX512x8 is scoresGeneric for 8 queries; ldd counts bytes.
+// scoresF16AVX512x8 is scoresGeneric for 8 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF16AVX512x8(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF16AVX512x8(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// scoresF16AVX2x1 is scoresGeneric for 1 queries; ldd counts bytes.
+// scoresF16AVX2x1 is scoresGeneric for 1 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF16AVX2x1(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF16AVX2x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// scoresF16AVX2x2 is scoresGeneric for 2 queries; ldd counts bytes.
+// scoresF16AVX2x2 is scoresGeneric for 2 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF16AVX2x2(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF16AVX2x2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// scoresF16AVX2x4 is scoresGeneric for 4 queries; ldd counts bytes.
+// scoresF16AVX2x4 is scoresGeneric for 4 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF16AVX2x4(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF16AVX2x4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// valuesF16AVX512x1 is valuesGeneric for 1 queries; ldd and ldw count bytes.
+// valuesF16AVX512x1 is valuesGeneric for 1 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF16AVX512x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF16AVX512x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// valuesF16AVX512x2 is valuesGeneric for 2 queries; ldd and ldw count bytes.
+// valuesF16AVX512x2 is valuesGeneric for 2 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF16AVX512x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF16AVX512x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// valuesF16AVX512x4 is valuesGeneric for 4 queries; ldd and ldw count bytes.
+// valuesF16AVX512x4 is valuesGeneric for 4 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF16AVX512x4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF16AVX512x4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// valuesF16AVX2x1 is valuesGeneric for 1 queries; ldd and ldw count bytes.
+// valuesF16AVX2x1 is valuesGeneric for 1 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF16AVX2x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF16AVX2x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// valuesF16AVX2x2 is valuesGeneric for 2 queries; ldd and ldw count bytes.
+// valuesF16AVX2x2 is valuesGeneric for 2 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF16AVX2x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF16AVX2x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)

@@ -4,53 +4,55 @@
 
 #include "textflag.h"
 
-// func scoresF32AVX512x1(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF32AVX512x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·scoresF32AVX512x1(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), CX
-	MOVQ   blocks+32(FP), DX
-	MOVQ   CX, BX
-	SHLQ   $0x02, BX
-	IMUL3Q $0x00000040, CX, SI
-	MOVQ   q+16(FP), DI
-	MOVQ   keys+24(FP), R8
+TEXT ·scoresF32AVX512x1(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), CX
+	MOVQ blocks+40(FP), DX
+	MOVQ CX, BX
+	SHLQ $0x02, BX
+	MOVQ q+16(FP), SI
+	MOVQ keys+24(FP), DI
 
 many:
 	CMPQ   DX, $0x04
 	JLT    manyDone
-	MOVQ   R8, R10
-	ADDQ   SI, R10
+	MOVQ   DI, R9
+	ADDQ   step+32(FP), R9
+	MOVQ   R9, R10
+	ADDQ   step+32(FP), R10
 	MOVQ   R10, R11
-	ADDQ   SI, R11
-	MOVQ   R11, R12
-	ADDQ   SI, R12
+	ADDQ   step+32(FP), R11
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	MOVQ   CX, R9
+	MOVQ   CX, R8
 
 manyNext:
-	VMOVUPS      (R8), Z4
-	VMOVUPS      (R10), Z5
-	VMOVUPS      (R11), Z6
-	VMOVUPS      (R12), Z7
-	VBROADCASTSS (DI), Z8
+	VMOVUPS      (DI), Z4
+	VMOVUPS      (R9), Z5
+	VMOVUPS      (R10), Z6
+	VMOVUPS      (R11), Z7
+	VBROADCASTSS (SI), Z8
 	VFMADD231PS  Z8, Z4, Z0
 	VFMADD231PS  Z8, Z5, Z1
 	VFMADD231PS  Z8, Z6, Z2
 	VFMADD231PS  Z8, Z7, Z3
-	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000040, R9
 	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
-	ADDQ         $0x00000040, R12
-	ADDQ         $0x04, DI
-	DECQ         R9
+	ADDQ         $0x04, SI
+	DECQ         R8
 	JNZ          manyNext
-	SUBQ         BX, DI
-	MOVQ         R12, R8
+	SUBQ         BX, SI
+	MOVQ         R11, DI
+	ADDQ         step+32(FP), DI
+	IMUL3Q       $0x00000040, CX, R8
+	SUBQ         R8, DI
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -64,16 +66,19 @@ one:
 	CMPQ   DX, $0x01
 	JLT    oneDone
 	VXORPS Z0, Z0, Z0
-	MOVQ   CX, R9
+	MOVQ   CX, R8
 
 oneNext:
-	VMOVUPS          (R8), Z1
-	VFMADD231PS.BCST (DI), Z1, Z0
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x04, DI
-	DECQ             R9
+	VMOVUPS          (DI), Z1
+	VFMADD231PS.BCST (SI), Z1, Z0
+	ADDQ             $0x00000040, DI
+	ADDQ             $0x04, SI
+	DECQ             R8
 	JNZ              oneNext
-	SUBQ             BX, DI
+	SUBQ             BX, SI
+	ADDQ             step+32(FP), DI
+	IMUL3Q           $0x00000040, CX, R8
+	SUBQ             R8, DI
 	VMOVUPS          Z0, (AX)
 	ADDQ             $0x00000040, AX
 	SUBQ             $0x01, DX
@@ -83,28 +88,27 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func scoresF32AVX512x2(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF32AVX512x2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·scoresF32AVX512x2(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), DX
-	MOVQ   blocks+32(FP), BX
-	MOVQ   DX, SI
-	SHLQ   $0x02, SI
-	IMUL3Q $0x00000040, DX, DI
-	MOVQ   q+16(FP), R8
-	MOVQ   keys+24(FP), R9
+TEXT ·scoresF32AVX512x2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), DX
+	MOVQ blocks+40(FP), BX
+	MOVQ DX, SI
+	SHLQ $0x02, SI
+	MOVQ q+16(FP), DI
+	MOVQ keys+24(FP), R8
 
 many:
 	CMPQ   BX, $0x04
 	JLT    manyDone
-	MOVQ   R9, R11
-	ADDQ   DI, R11
+	MOVQ   R8, R10
+	ADDQ   step+32(FP), R10
+	MOVQ   R10, R11
+	ADDQ   step+32(FP), R11
 	MOVQ   R11, R12
-	ADDQ   DI, R12
-	MOVQ   R12, R13
-	ADDQ   DI, R13
+	ADDQ   step+32(FP), R12
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -113,32 +117,35 @@ many:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
-	MOVQ   DX, R10
+	MOVQ   DX, R9
 
 manyNext:
-	VMOVUPS      (R9), Z8
-	VMOVUPS      (R11), Z9
-	VMOVUPS      (R12), Z10
-	VMOVUPS      (R13), Z11
-	VBROADCASTSS (R8), Z12
+	VMOVUPS      (R8), Z8
+	VMOVUPS      (R10), Z9
+	VMOVUPS      (R11), Z10
+	VMOVUPS      (R12), Z11
+	VBROADCASTSS (DI), Z12
 	VFMADD231PS  Z12, Z8, Z0
 	VFMADD231PS  Z12, Z9, Z1
 	VFMADD231PS  Z12, Z10, Z2
 	VFMADD231PS  Z12, Z11, Z3
-	VBROADCASTSS (R8)(SI*1), Z12
+	VBROADCASTSS (DI)(SI*1), Z12
 	VFMADD231PS  Z12, Z8, Z4
 	VFMADD231PS  Z12, Z9, Z5
 	VFMADD231PS  Z12, Z10, Z6
 	VFMADD231PS  Z12, Z11, Z7
-	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
 	ADDQ         $0x00000040, R12
-	ADDQ         $0x00000040, R13
-	ADDQ         $0x04, R8
-	DECQ         R10
+	ADDQ         $0x04, DI
+	DECQ         R9
 	JNZ          manyNext
-	SUBQ         SI, R8
-	MOVQ         R13, R9
+	SUBQ         SI, DI
+	MOVQ         R12, R8
+	ADDQ         step+32(FP), R8
+	IMUL3Q       $0x00000040, DX, R9
+	SUBQ         R9, R8
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -157,17 +164,20 @@ one:
 	JLT    oneDone
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
-	MOVQ   DX, R10
+	MOVQ   DX, R9
 
 oneNext:
-	VMOVUPS          (R9), Z2
-	VFMADD231PS.BCST (R8), Z2, Z0
-	VFMADD231PS.BCST (R8)(SI*1), Z2, Z1
-	ADDQ             $0x00000040, R9
-	ADDQ             $0x04, R8
-	DECQ             R10
+	VMOVUPS          (R8), Z2
+	VFMADD231PS.BCST (DI), Z2, Z0
+	VFMADD231PS.BCST (DI)(SI*1), Z2, Z1
+	ADDQ             $0x00000040, R8
+	ADDQ             $0x04, DI
+	DECQ             R9
 	JNZ              oneNext
-	SUBQ             SI, R8
+	SUBQ             SI, DI
+	ADDQ             step+32(FP), R8
+	IMUL3Q           $0x00000040, DX, R9
+	SUBQ             R9, R8
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, (AX)(CX*1)
 	ADDQ             $0x00000040, AX
@@ -178,30 +188,29 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func scoresF32AVX512x4(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF32AVX512x4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·scoresF32AVX512x4(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), DX
-	MOVQ   blocks+32(FP), BX
-	MOVQ   DX, SI
-	SHLQ   $0x02, SI
-	IMUL3Q $0x00000040, DX, DI
-	MOVQ   AX, R8
-	LEAQ   (R8)(CX*2), R8
-	ADDQ   CX, R8
-	MOVQ   q+16(FP), R9
-	MOVQ   R9, R10
-	LEAQ   (R10)(SI*2), R10
-	ADDQ   SI, R10
-	MOVQ   keys+24(FP), R11
+TEXT ·scoresF32AVX512x4(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), DX
+	MOVQ blocks+40(FP), BX
+	MOVQ DX, SI
+	SHLQ $0x02, SI
+	MOVQ AX, DI
+	LEAQ (DI)(CX*2), DI
+	ADDQ CX, DI
+	MOVQ q+16(FP), R8
+	MOVQ R8, R9
+	LEAQ (R9)(SI*2), R9
+	ADDQ SI, R9
+	MOVQ keys+24(FP), R10
 
 many:
 	CMPQ   BX, $0x02
 	JLT    manyDone
-	MOVQ   R11, R13
-	ADDQ   DI, R13
+	MOVQ   R10, R12
+	ADDQ   step+32(FP), R12
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -210,42 +219,45 @@ many:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
-	MOVQ   DX, R12
+	MOVQ   DX, R11
 
 manyNext:
-	VMOVUPS      (R11), Z8
-	VMOVUPS      (R13), Z9
-	VBROADCASTSS (R9), Z10
+	VMOVUPS      (R10), Z8
+	VMOVUPS      (R12), Z9
+	VBROADCASTSS (R8), Z10
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z1
-	VBROADCASTSS (R9)(SI*1), Z10
+	VBROADCASTSS (R8)(SI*1), Z10
 	VFMADD231PS  Z10, Z8, Z2
 	VFMADD231PS  Z10, Z9, Z3
-	VBROADCASTSS (R9)(SI*2), Z10
+	VBROADCASTSS (R8)(SI*2), Z10
 	VFMADD231PS  Z10, Z8, Z4
 	VFMADD231PS  Z10, Z9, Z5
-	VBROADCASTSS (R10), Z10
+	VBROADCASTSS (R9), Z10
 	VFMADD231PS  Z10, Z8, Z6
 	VFMADD231PS  Z10, Z9, Z7
-	ADDQ         $0x00000040, R11
-	ADDQ         $0x00000040, R13
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x00000040, R12
+	ADDQ         $0x04, R8
 	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R12
+	DECQ         R11
 	JNZ          manyNext
+	SUBQ         SI, R8
 	SUBQ         SI, R9
-	SUBQ         SI, R10
-	MOVQ         R13, R11
+	MOVQ         R12, R10
+	ADDQ         step+32(FP), R10
+	IMUL3Q       $0x00000040, DX, R11
+	SUBQ         R11, R10
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, (AX)(CX*1)
 	VMOVUPS      Z3, 64(AX)(CX*1)
 	VMOVUPS      Z4, (AX)(CX*2)
 	VMOVUPS      Z5, 64(AX)(CX*2)
-	VMOVUPS      Z6, (R8)
-	VMOVUPS      Z7, 64(R8)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
 	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000080, DI
 	SUBQ         $0x02, BX
 	JMP          many
 
@@ -257,27 +269,30 @@ one:
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	MOVQ   DX, R12
+	MOVQ   DX, R11
 
 oneNext:
-	VMOVUPS          (R11), Z4
-	VFMADD231PS.BCST (R9), Z4, Z0
-	VFMADD231PS.BCST (R9)(SI*1), Z4, Z1
-	VFMADD231PS.BCST (R9)(SI*2), Z4, Z2
-	VFMADD231PS.BCST (R10), Z4, Z3
-	ADDQ             $0x00000040, R11
+	VMOVUPS          (R10), Z4
+	VFMADD231PS.BCST (R8), Z4, Z0
+	VFMADD231PS.BCST (R8)(SI*1), Z4, Z1
+	VFMADD231PS.BCST (R8)(SI*2), Z4, Z2
+	VFMADD231PS.BCST (R9), Z4, Z3
+	ADDQ             $0x00000040, R10
+	ADDQ             $0x04, R8
 	ADDQ             $0x04, R9
-	ADDQ             $0x04, R10
-	DECQ             R12
+	DECQ             R11
 	JNZ              oneNext
+	SUBQ             SI, R8
 	SUBQ             SI, R9
-	SUBQ             SI, R10
+	ADDQ             step+32(FP), R10
+	IMUL3Q           $0x00000040, DX, R11
+	SUBQ             R11, R10
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, (AX)(CX*1)
 	VMOVUPS          Z2, (AX)(CX*2)
-	VMOVUPS          Z3, (R8)
+	VMOVUPS          Z3, (DI)
 	ADDQ             $0x00000040, AX
-	ADDQ             $0x00000040, R8
+	ADDQ             $0x00000040, DI
 	SUBQ             $0x01, BX
 	JMP              one
 
@@ -285,30 +300,29 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func scoresF32AVX512x8(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF32AVX512x8(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·scoresF32AVX512x8(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), DX
-	MOVQ   blocks+32(FP), BX
-	MOVQ   DX, SI
-	SHLQ   $0x02, SI
-	IMUL3Q $0x00000040, DX, DI
-	MOVQ   AX, DI
-	LEAQ   (DI)(CX*2), DI
-	ADDQ   CX, DI
-	MOVQ   DI, R8
-	LEAQ   (R8)(CX*2), R8
-	ADDQ   CX, R8
-	MOVQ   q+16(FP), R9
-	MOVQ   R9, R10
-	LEAQ   (R10)(SI*2), R10
-	ADDQ   SI, R10
-	MOVQ   R10, R11
-	LEAQ   (R11)(SI*2), R11
-	ADDQ   SI, R11
-	MOVQ   keys+24(FP), R12
+TEXT ·scoresF32AVX512x8(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), DX
+	MOVQ blocks+40(FP), BX
+	MOVQ DX, SI
+	SHLQ $0x02, SI
+	MOVQ AX, DI
+	LEAQ (DI)(CX*2), DI
+	ADDQ CX, DI
+	MOVQ DI, R8
+	LEAQ (R8)(CX*2), R8
+	ADDQ CX, R8
+	MOVQ q+16(FP), R9
+	MOVQ R9, R10
+	LEAQ (R10)(SI*2), R10
+	ADDQ SI, R10
+	MOVQ R10, R11
+	LEAQ (R11)(SI*2), R11
+	ADDQ SI, R11
+	MOVQ keys+24(FP), R12
 
 one:
 	CMPQ   BX, $0x01
@@ -342,6 +356,9 @@ oneNext:
 	SUBQ             SI, R9
 	SUBQ             SI, R10
 	SUBQ             SI, R11
+	ADDQ             step+32(FP), R12
+	IMUL3Q           $0x00000040, DX, R13
+	SUBQ             R13, R12
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, (AX)(CX*1)
 	VMOVUPS          Z2, (AX)(CX*2)
@@ -360,47 +377,49 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func scoresF32AVX2x1(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF32AVX2x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, FMA3
-TEXT ·scoresF32AVX2x1(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), CX
-	MOVQ   blocks+32(FP), DX
-	MOVQ   CX, BX
-	SHLQ   $0x02, BX
-	IMUL3Q $0x00000040, CX, SI
-	MOVQ   q+16(FP), DI
-	MOVQ   keys+24(FP), R8
+TEXT ·scoresF32AVX2x1(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), CX
+	MOVQ blocks+40(FP), DX
+	MOVQ CX, BX
+	SHLQ $0x02, BX
+	MOVQ q+16(FP), SI
+	MOVQ keys+24(FP), DI
 
 many:
 	CMPQ   DX, $0x02
 	JLT    manyDone
-	MOVQ   R8, R10
-	ADDQ   SI, R10
+	MOVQ   DI, R9
+	ADDQ   step+32(FP), R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   CX, R9
+	MOVQ   CX, R8
 
 manyNext:
-	VMOVUPS      (R8), Y4
-	VMOVUPS      32(R8), Y5
-	VMOVUPS      (R10), Y6
-	VMOVUPS      32(R10), Y7
-	VBROADCASTSS (DI), Y8
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      (R9), Y6
+	VMOVUPS      32(R9), Y7
+	VBROADCASTSS (SI), Y8
 	VFMADD231PS  Y8, Y4, Y0
 	VFMADD231PS  Y8, Y5, Y1
 	VFMADD231PS  Y8, Y6, Y2
 	VFMADD231PS  Y8, Y7, Y3
-	ADDQ         $0x00000040, R8
-	ADDQ         $0x00000040, R10
-	ADDQ         $0x04, DI
-	DECQ         R9
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x04, SI
+	DECQ         R8
 	JNZ          manyNext
-	SUBQ         BX, DI
-	MOVQ         R10, R8
+	SUBQ         BX, SI
+	MOVQ         R9, DI
+	ADDQ         step+32(FP), DI
+	IMUL3Q       $0x00000040, CX, R8
+	SUBQ         R8, DI
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -415,19 +434,22 @@ one:
 	JLT    oneDone
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   CX, R9
+	MOVQ   CX, R8
 
 oneNext:
-	VMOVUPS      (R8), Y2
-	VMOVUPS      32(R8), Y3
-	VBROADCASTSS (DI), Y4
+	VMOVUPS      (DI), Y2
+	VMOVUPS      32(DI), Y3
+	VBROADCASTSS (SI), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
-	ADDQ         $0x00000040, R8
-	ADDQ         $0x04, DI
-	DECQ         R9
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x04, SI
+	DECQ         R8
 	JNZ          oneNext
-	SUBQ         BX, DI
+	SUBQ         BX, SI
+	ADDQ         step+32(FP), DI
+	IMUL3Q       $0x00000040, CX, R8
+	SUBQ         R8, DI
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	ADDQ         $0x00000040, AX
@@ -438,24 +460,23 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func scoresF32AVX2x2(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF32AVX2x2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, FMA3
-TEXT ·scoresF32AVX2x2(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), DX
-	MOVQ   blocks+32(FP), BX
-	MOVQ   DX, SI
-	SHLQ   $0x02, SI
-	IMUL3Q $0x00000040, DX, DI
-	MOVQ   q+16(FP), R8
-	MOVQ   keys+24(FP), R9
+TEXT ·scoresF32AVX2x2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), DX
+	MOVQ blocks+40(FP), BX
+	MOVQ DX, SI
+	SHLQ $0x02, SI
+	MOVQ q+16(FP), DI
+	MOVQ keys+24(FP), R8
 
 many:
 	CMPQ   BX, $0x02
 	JLT    manyDone
-	MOVQ   R9, R11
-	ADDQ   DI, R11
+	MOVQ   R8, R10
+	ADDQ   step+32(FP), R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -464,30 +485,33 @@ many:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   DX, R10
+	MOVQ   DX, R9
 
 manyNext:
-	VMOVUPS      (R9), Y8
-	VMOVUPS      32(R9), Y9
-	VMOVUPS      (R11), Y10
-	VMOVUPS      32(R11), Y11
-	VBROADCASTSS (R8), Y12
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
+	VMOVUPS      (R10), Y10
+	VMOVUPS      32(R10), Y11
+	VBROADCASTSS (DI), Y12
 	VFMADD231PS  Y12, Y8, Y0
 	VFMADD231PS  Y12, Y9, Y1
 	VFMADD231PS  Y12, Y10, Y2
 	VFMADD231PS  Y12, Y11, Y3
-	VBROADCASTSS (R8)(SI*1), Y12
+	VBROADCASTSS (DI)(SI*1), Y12
 	VFMADD231PS  Y12, Y8, Y4
 	VFMADD231PS  Y12, Y9, Y5
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	ADDQ         $0x00000040, R9
-	ADDQ         $0x00000040, R11
-	ADDQ         $0x04, R8
-	DECQ         R10
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x04, DI
+	DECQ         R9
 	JNZ          manyNext
-	SUBQ         SI, R8
-	MOVQ         R11, R9
+	SUBQ         SI, DI
+	MOVQ         R10, R8
+	ADDQ         step+32(FP), R8
+	IMUL3Q       $0x00000040, DX, R9
+	SUBQ         R9, R8
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -508,22 +532,25 @@ one:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   DX, R10
+	MOVQ   DX, R9
 
 oneNext:
-	VMOVUPS      (R9), Y4
-	VMOVUPS      32(R9), Y5
-	VBROADCASTSS (R8), Y6
+	VMOVUPS      (R8), Y4
+	VMOVUPS      32(R8), Y5
+	VBROADCASTSS (DI), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
-	VBROADCASTSS (R8)(SI*1), Y6
+	VBROADCASTSS (DI)(SI*1), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
-	ADDQ         $0x00000040, R9
-	ADDQ         $0x04, R8
-	DECQ         R10
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x04, DI
+	DECQ         R9
 	JNZ          oneNext
-	SUBQ         SI, R8
+	SUBQ         SI, DI
+	ADDQ         step+32(FP), R8
+	IMUL3Q       $0x00000040, DX, R9
+	SUBQ         R9, R8
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, (AX)(CX*1)
@@ -536,24 +563,23 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func scoresF32AVX2x4(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF32AVX2x4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, FMA3
-TEXT ·scoresF32AVX2x4(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), DX
-	MOVQ   blocks+32(FP), BX
-	MOVQ   DX, SI
-	SHLQ   $0x02, SI
-	IMUL3Q $0x00000040, DX, DI
-	MOVQ   AX, DI
-	LEAQ   (DI)(CX*2), DI
-	ADDQ   CX, DI
-	MOVQ   q+16(FP), R8
-	MOVQ   R8, R9
-	LEAQ   (R9)(SI*2), R9
-	ADDQ   SI, R9
-	MOVQ   keys+24(FP), R10
+TEXT ·scoresF32AVX2x4(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), DX
+	MOVQ blocks+40(FP), BX
+	MOVQ DX, SI
+	SHLQ $0x02, SI
+	MOVQ AX, DI
+	LEAQ (DI)(CX*2), DI
+	ADDQ CX, DI
+	MOVQ q+16(FP), R8
+	MOVQ R8, R9
+	LEAQ (R9)(SI*2), R9
+	ADDQ SI, R9
+	MOVQ keys+24(FP), R10
 
 one:
 	CMPQ   BX, $0x01
@@ -590,6 +616,9 @@ oneNext:
 	JNZ          oneNext
 	SUBQ         SI, R8
 	SUBQ         SI, R9
+	ADDQ         step+32(FP), R10
+	IMUL3Q       $0x00000040, DX, R11
+	SUBQ         R11, R10
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, (AX)(CX*1)
@@ -607,10 +636,10 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func valuesF32AVX512x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·valuesF32AVX512x1(SB), NOSPLIT, $0-56
-	MOVQ   width+48(FP), AX
+// func valuesF32AVX512x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·valuesF32AVX512x1(SB), NOSPLIT, $0-72
+	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000004, AX, CX
 	MOVQ   rows+32(FP), DX
 	MOVQ   dst+0(FP), BX
@@ -618,30 +647,47 @@ TEXT ·valuesF32AVX512x1(SB), NOSPLIT, $0-56
 	MOVQ   ldw+24(FP), SI
 
 wide:
-	CMPQ   AX, $0x00000040
-	JLT    wideDone
-	MOVQ   weights+16(FP), SI
-	MOVQ   n+40(FP), DI
-	MOVQ   DX, R8
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
+	CMPQ    AX, $0x00000040
+	JLT     wideDone
+	MOVQ    weights+16(FP), SI
+	MOVQ    n+48(FP), DI
+	MOVQ    DX, R9
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	CMPQ    add+64(FP), $0x00
+	JE      wideBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VMOVUPS 192(BX), Z3
+
+wideBlock:
+	MOVQ    $0x00000010, R8
+	CMPQ    DI, R8
+	CMOVQLT DI, R8
+	SUBQ    R8, DI
 
 wideNext:
-	VMOVUPS      (R8), Z4
-	VMOVUPS      64(R8), Z5
-	VMOVUPS      128(R8), Z6
-	VMOVUPS      192(R8), Z7
+	VMOVUPS      (R9), Z4
+	VMOVUPS      64(R9), Z5
+	VMOVUPS      128(R9), Z6
+	VMOVUPS      192(R9), Z7
 	VBROADCASTSS (SI), Z8
 	VFMADD231PS  Z8, Z4, Z0
 	VFMADD231PS  Z8, Z5, Z1
 	VFMADD231PS  Z8, Z6, Z2
 	VFMADD231PS  Z8, Z7, Z3
-	ADDQ         CX, R8
+	ADDQ         CX, R9
 	ADDQ         $0x04, SI
-	DECQ         DI
+	DECQ         R8
 	JNZ          wideNext
+	ADDQ         step+40(FP), R9
+	IMUL3Q       $0x00000010, CX, R8
+	SUBQ         R8, R9
+	TESTQ        DI, DI
+	JNZ          wideBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	VMOVUPS      Z2, 128(BX)
@@ -653,24 +699,39 @@ wideNext:
 
 wideDone:
 half:
-	CMPQ   AX, $0x00000020
-	JLT    halfDone
-	MOVQ   weights+16(FP), SI
-	MOVQ   n+40(FP), DI
-	MOVQ   DX, R8
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
+	CMPQ    AX, $0x00000020
+	JLT     halfDone
+	MOVQ    weights+16(FP), SI
+	MOVQ    n+48(FP), DI
+	MOVQ    DX, R9
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	CMPQ    add+64(FP), $0x00
+	JE      halfBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+
+halfBlock:
+	MOVQ    $0x00000010, R8
+	CMPQ    DI, R8
+	CMOVQLT DI, R8
+	SUBQ    R8, DI
 
 halfNext:
-	VMOVUPS      (R8), Z2
-	VMOVUPS      64(R8), Z3
+	VMOVUPS      (R9), Z2
+	VMOVUPS      64(R9), Z3
 	VBROADCASTSS (SI), Z4
 	VFMADD231PS  Z4, Z2, Z0
 	VFMADD231PS  Z4, Z3, Z1
-	ADDQ         CX, R8
+	ADDQ         CX, R9
 	ADDQ         $0x04, SI
-	DECQ         DI
+	DECQ         R8
 	JNZ          halfNext
+	ADDQ         step+40(FP), R9
+	IMUL3Q       $0x00000010, CX, R8
+	SUBQ         R8, R9
+	TESTQ        DI, DI
+	JNZ          halfBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	ADDQ         $0x00000080, BX
@@ -680,21 +741,35 @@ halfNext:
 
 halfDone:
 narrow:
-	CMPQ   AX, $0x00000010
-	JLT    narrowDone
-	MOVQ   weights+16(FP), SI
-	MOVQ   n+40(FP), DI
-	MOVQ   DX, R8
-	VXORPS Z0, Z0, Z0
+	CMPQ    AX, $0x00000010
+	JLT     narrowDone
+	MOVQ    weights+16(FP), SI
+	MOVQ    n+48(FP), DI
+	MOVQ    DX, R9
+	VXORPS  Z0, Z0, Z0
+	CMPQ    add+64(FP), $0x00
+	JE      narrowBlock
+	VMOVUPS (BX), Z0
+
+narrowBlock:
+	MOVQ    $0x00000010, R8
+	CMPQ    DI, R8
+	CMOVQLT DI, R8
+	SUBQ    R8, DI
 
 narrowNext:
-	VMOVUPS      (R8), Z1
+	VMOVUPS      (R9), Z1
 	VBROADCASTSS (SI), Z2
 	VFMADD231PS  Z2, Z1, Z0
-	ADDQ         CX, R8
+	ADDQ         CX, R9
 	ADDQ         $0x04, SI
-	DECQ         DI
+	DECQ         R8
 	JNZ          narrowNext
+	ADDQ         step+40(FP), R9
+	IMUL3Q       $0x00000010, CX, R8
+	SUBQ         R8, R9
+	TESTQ        DI, DI
+	JNZ          narrowBlock
 	VMOVUPS      Z0, (BX)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000040, DX
@@ -705,10 +780,10 @@ narrowDone:
 	VZEROUPPER
 	RET
 
-// func valuesF32AVX512x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·valuesF32AVX512x2(SB), NOSPLIT, $0-56
-	MOVQ   width+48(FP), AX
+// func valuesF32AVX512x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·valuesF32AVX512x2(SB), NOSPLIT, $0-72
+	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000004, AX, CX
 	MOVQ   rows+32(FP), DX
 	MOVQ   dst+0(FP), BX
@@ -716,25 +791,41 @@ TEXT ·valuesF32AVX512x2(SB), NOSPLIT, $0-56
 	MOVQ   ldw+24(FP), DI
 
 wide:
-	CMPQ   AX, $0x00000040
-	JLT    wideDone
-	MOVQ   weights+16(FP), R8
-	MOVQ   n+40(FP), R9
-	MOVQ   DX, R10
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
+	CMPQ    AX, $0x00000040
+	JLT     wideDone
+	MOVQ    weights+16(FP), R8
+	MOVQ    n+48(FP), R9
+	MOVQ    DX, R11
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	CMPQ    add+64(FP), $0x00
+	JE      wideBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VMOVUPS 192(BX), Z3
+	VMOVUPS (BX)(SI*1), Z4
+	VMOVUPS 64(BX)(SI*1), Z5
+	VMOVUPS 128(BX)(SI*1), Z6
+	VMOVUPS 192(BX)(SI*1), Z7
+
+wideBlock:
+	MOVQ    $0x00000010, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
 
 wideNext:
-	VMOVUPS      (R10), Z8
-	VMOVUPS      64(R10), Z9
-	VMOVUPS      128(R10), Z10
-	VMOVUPS      192(R10), Z11
+	VMOVUPS      (R11), Z8
+	VMOVUPS      64(R11), Z9
+	VMOVUPS      128(R11), Z10
+	VMOVUPS      192(R11), Z11
 	VBROADCASTSS (R8), Z12
 	VFMADD231PS  Z12, Z8, Z0
 	VFMADD231PS  Z12, Z9, Z1
@@ -745,10 +836,15 @@ wideNext:
 	VFMADD231PS  Z12, Z9, Z5
 	VFMADD231PS  Z12, Z10, Z6
 	VFMADD231PS  Z12, Z11, Z7
-	ADDQ         CX, R10
+	ADDQ         CX, R11
 	ADDQ         $0x04, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          wideNext
+	ADDQ         step+40(FP), R11
+	IMUL3Q       $0x00000010, CX, R10
+	SUBQ         R10, R11
+	TESTQ        R9, R9
+	JNZ          wideBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	VMOVUPS      Z2, 128(BX)
@@ -764,29 +860,46 @@ wideNext:
 
 wideDone:
 half:
-	CMPQ   AX, $0x00000020
-	JLT    halfDone
-	MOVQ   weights+16(FP), R8
-	MOVQ   n+40(FP), R9
-	MOVQ   DX, R10
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
+	CMPQ    AX, $0x00000020
+	JLT     halfDone
+	MOVQ    weights+16(FP), R8
+	MOVQ    n+48(FP), R9
+	MOVQ    DX, R11
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	CMPQ    add+64(FP), $0x00
+	JE      halfBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS (BX)(SI*1), Z2
+	VMOVUPS 64(BX)(SI*1), Z3
+
+halfBlock:
+	MOVQ    $0x00000010, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
 
 halfNext:
-	VMOVUPS      (R10), Z4
-	VMOVUPS      64(R10), Z5
+	VMOVUPS      (R11), Z4
+	VMOVUPS      64(R11), Z5
 	VBROADCASTSS (R8), Z6
 	VFMADD231PS  Z6, Z4, Z0
 	VFMADD231PS  Z6, Z5, Z1
 	VBROADCASTSS (R8)(DI*1), Z6
 	VFMADD231PS  Z6, Z4, Z2
 	VFMADD231PS  Z6, Z5, Z3
-	ADDQ         CX, R10
+	ADDQ         CX, R11
 	ADDQ         $0x04, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          halfNext
+	ADDQ         step+40(FP), R11
+	IMUL3Q       $0x00000010, CX, R10
+	SUBQ         R10, R11
+	TESTQ        R9, R9
+	JNZ          halfBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	VMOVUPS      Z2, (BX)(SI*1)
@@ -798,24 +911,39 @@ halfNext:
 
 halfDone:
 narrow:
-	CMPQ   AX, $0x00000010
-	JLT    narrowDone
-	MOVQ   weights+16(FP), R8
-	MOVQ   n+40(FP), R9
-	MOVQ   DX, R10
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
+	CMPQ    AX, $0x00000010
+	JLT     narrowDone
+	MOVQ    weights+16(FP), R8
+	MOVQ    n+48(FP), R9
+	MOVQ    DX, R11
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	CMPQ    add+64(FP), $0x00
+	JE      narrowBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS (BX)(SI*1), Z1
+
+narrowBlock:
+	MOVQ    $0x00000010, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
 
 narrowNext:
-	VMOVUPS      (R10), Z2
+	VMOVUPS      (R11), Z2
 	VBROADCASTSS (R8), Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VBROADCASTSS (R8)(DI*1), Z3
 	VFMADD231PS  Z3, Z2, Z1
-	ADDQ         CX, R10
+	ADDQ         CX, R11
 	ADDQ         $0x04, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          narrowNext
+	ADDQ         step+40(FP), R11
+	IMUL3Q       $0x00000010, CX, R10
+	SUBQ         R10, R11
+	TESTQ        R9, R9
+	JNZ          narrowBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, (BX)(SI*1)
 	ADDQ         $0x00000040, BX
@@ -827,10 +955,10 @@ narrowDone:
 	VZEROUPPER
 	RET
 
-// func valuesF32AVX512x4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·valuesF32AVX512x4(SB), NOSPLIT, $0-56
-	MOVQ   width+48(FP), AX
+// func valuesF32AVX512x4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·valuesF32AVX512x4(SB), NOSPLIT, $0-72
+	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000004, AX, CX
 	MOVQ   rows+32(FP), DX
 	MOVQ   dst+0(FP), BX
@@ -841,36 +969,60 @@ TEXT ·valuesF32AVX512x4(SB), NOSPLIT, $0-56
 	MOVQ   ldw+24(FP), R8
 
 wide:
-	CMPQ   AX, $0x00000040
-	JLT    wideDone
-	MOVQ   weights+16(FP), R9
-	MOVQ   R9, R10
-	LEAQ   (R10)(R8*2), R10
-	ADDQ   R8, R10
-	MOVQ   n+40(FP), R11
-	MOVQ   DX, R12
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
+	CMPQ    AX, $0x00000040
+	JLT     wideDone
+	MOVQ    weights+16(FP), R9
+	MOVQ    R9, R10
+	LEAQ    (R10)(R8*2), R10
+	ADDQ    R8, R10
+	MOVQ    n+48(FP), R11
+	MOVQ    DX, R13
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	CMPQ    add+64(FP), $0x00
+	JE      wideBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VMOVUPS 192(BX), Z3
+	VMOVUPS (BX)(SI*1), Z4
+	VMOVUPS 64(BX)(SI*1), Z5
+	VMOVUPS 128(BX)(SI*1), Z6
+	VMOVUPS 192(BX)(SI*1), Z7
+	VMOVUPS (BX)(SI*2), Z8
+	VMOVUPS 64(BX)(SI*2), Z9
+	VMOVUPS 128(BX)(SI*2), Z10
+	VMOVUPS 192(BX)(SI*2), Z11
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Z15
+
+wideBlock:
+	MOVQ    $0x00000010, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
 
 wideNext:
-	VMOVUPS      (R12), Z16
-	VMOVUPS      64(R12), Z17
-	VMOVUPS      128(R12), Z18
-	VMOVUPS      192(R12), Z19
+	VMOVUPS      (R13), Z16
+	VMOVUPS      64(R13), Z17
+	VMOVUPS      128(R13), Z18
+	VMOVUPS      192(R13), Z19
 	VBROADCASTSS (R9), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -891,11 +1043,16 @@ wideNext:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         CX, R12
+	ADDQ         CX, R13
 	ADDQ         $0x04, R9
 	ADDQ         $0x04, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          wideNext
+	ADDQ         step+40(FP), R13
+	IMUL3Q       $0x00000010, CX, R12
+	SUBQ         R12, R13
+	TESTQ        R11, R11
+	JNZ          wideBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	VMOVUPS      Z2, 128(BX)
@@ -920,26 +1077,42 @@ wideNext:
 
 wideDone:
 half:
-	CMPQ   AX, $0x00000020
-	JLT    halfDone
-	MOVQ   weights+16(FP), R9
-	MOVQ   R9, R10
-	LEAQ   (R10)(R8*2), R10
-	ADDQ   R8, R10
-	MOVQ   n+40(FP), R11
-	MOVQ   DX, R12
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
+	CMPQ    AX, $0x00000020
+	JLT     halfDone
+	MOVQ    weights+16(FP), R9
+	MOVQ    R9, R10
+	LEAQ    (R10)(R8*2), R10
+	ADDQ    R8, R10
+	MOVQ    n+48(FP), R11
+	MOVQ    DX, R13
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	CMPQ    add+64(FP), $0x00
+	JE      halfBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS (BX)(SI*1), Z2
+	VMOVUPS 64(BX)(SI*1), Z3
+	VMOVUPS (BX)(SI*2), Z4
+	VMOVUPS 64(BX)(SI*2), Z5
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+
+halfBlock:
+	MOVQ    $0x00000010, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
 
 halfNext:
-	VMOVUPS      (R12), Z8
-	VMOVUPS      64(R12), Z9
+	VMOVUPS      (R13), Z8
+	VMOVUPS      64(R13), Z9
 	VBROADCASTSS (R9), Z10
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z1
@@ -952,11 +1125,16 @@ halfNext:
 	VBROADCASTSS (R10), Z10
 	VFMADD231PS  Z10, Z8, Z6
 	VFMADD231PS  Z10, Z9, Z7
-	ADDQ         CX, R12
+	ADDQ         CX, R13
 	ADDQ         $0x04, R9
 	ADDQ         $0x04, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          halfNext
+	ADDQ         step+40(FP), R13
+	IMUL3Q       $0x00000010, CX, R12
+	SUBQ         R12, R13
+	TESTQ        R11, R11
+	JNZ          halfBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	VMOVUPS      Z2, (BX)(SI*1)
@@ -973,21 +1151,33 @@ halfNext:
 
 halfDone:
 narrow:
-	CMPQ   AX, $0x00000010
-	JLT    narrowDone
-	MOVQ   weights+16(FP), R9
-	MOVQ   R9, R10
-	LEAQ   (R10)(R8*2), R10
-	ADDQ   R8, R10
-	MOVQ   n+40(FP), R11
-	MOVQ   DX, R12
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
+	CMPQ    AX, $0x00000010
+	JLT     narrowDone
+	MOVQ    weights+16(FP), R9
+	MOVQ    R9, R10
+	LEAQ    (R10)(R8*2), R10
+	ADDQ    R8, R10
+	MOVQ    n+48(FP), R11
+	MOVQ    DX, R13
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	CMPQ    add+64(FP), $0x00
+	JE      narrowBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS (BX)(SI*1), Z1
+	VMOVUPS (BX)(SI*2), Z2
+	VMOVUPS (DI), Z3
+
+narrowBlock:
+	MOVQ    $0x00000010, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
 
 narrowNext:
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R13), Z4
 	VBROADCASTSS (R9), Z5
 	VFMADD231PS  Z5, Z4, Z0
 	VBROADCASTSS (R9)(R8*1), Z5
@@ -996,11 +1186,16 @@ narrowNext:
 	VFMADD231PS  Z5, Z4, Z2
 	VBROADCASTSS (R10), Z5
 	VFMADD231PS  Z5, Z4, Z3
-	ADDQ         CX, R12
+	ADDQ         CX, R13
 	ADDQ         $0x04, R9
 	ADDQ         $0x04, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          narrowNext
+	ADDQ         step+40(FP), R13
+	IMUL3Q       $0x00000010, CX, R12
+	SUBQ         R12, R13
+	TESTQ        R11, R11
+	JNZ          narrowBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, (BX)(SI*1)
 	VMOVUPS      Z2, (BX)(SI*2)
@@ -1015,10 +1210,10 @@ narrowDone:
 	VZEROUPPER
 	RET
 
-// func valuesF32AVX2x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-// Requires: AVX, FMA3
-TEXT ·valuesF32AVX2x1(SB), NOSPLIT, $0-56
-	MOVQ   width+48(FP), AX
+// func valuesF32AVX2x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+// Requires: AVX, CMOV, FMA3
+TEXT ·valuesF32AVX2x1(SB), NOSPLIT, $0-72
+	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000004, AX, CX
 	MOVQ   rows+32(FP), DX
 	MOVQ   dst+0(FP), BX
@@ -1026,30 +1221,47 @@ TEXT ·valuesF32AVX2x1(SB), NOSPLIT, $0-56
 	MOVQ   ldw+24(FP), SI
 
 wide:
-	CMPQ   AX, $0x00000020
-	JLT    wideDone
-	MOVQ   weights+16(FP), SI
-	MOVQ   n+40(FP), DI
-	MOVQ   DX, R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
+	CMPQ    AX, $0x00000020
+	JLT     wideDone
+	MOVQ    weights+16(FP), SI
+	MOVQ    n+48(FP), DI
+	MOVQ    DX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	CMPQ    add+64(FP), $0x00
+	JE      wideBlock
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+
+wideBlock:
+	MOVQ    $0x00000010, R8
+	CMPQ    DI, R8
+	CMOVQLT DI, R8
+	SUBQ    R8, DI
 
 wideNext:
-	VMOVUPS      (R8), Y4
-	VMOVUPS      32(R8), Y5
-	VMOVUPS      64(R8), Y6
-	VMOVUPS      96(R8), Y7
+	VMOVUPS      (R9), Y4
+	VMOVUPS      32(R9), Y5
+	VMOVUPS      64(R9), Y6
+	VMOVUPS      96(R9), Y7
 	VBROADCASTSS (SI), Y8
 	VFMADD231PS  Y8, Y4, Y0
 	VFMADD231PS  Y8, Y5, Y1
 	VFMADD231PS  Y8, Y6, Y2
 	VFMADD231PS  Y8, Y7, Y3
-	ADDQ         CX, R8
+	ADDQ         CX, R9
 	ADDQ         $0x04, SI
-	DECQ         DI
+	DECQ         R8
 	JNZ          wideNext
+	ADDQ         step+40(FP), R9
+	IMUL3Q       $0x00000010, CX, R8
+	SUBQ         R8, R9
+	TESTQ        DI, DI
+	JNZ          wideBlock
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
 	VMOVUPS      Y2, 64(BX)
@@ -1061,24 +1273,39 @@ wideNext:
 
 wideDone:
 narrow:
-	CMPQ   AX, $0x00000010
-	JLT    narrowDone
-	MOVQ   weights+16(FP), SI
-	MOVQ   n+40(FP), DI
-	MOVQ   DX, R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
+	CMPQ    AX, $0x00000010
+	JLT     narrowDone
+	MOVQ    weights+16(FP), SI
+	MOVQ    n+48(FP), DI
+	MOVQ    DX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	CMPQ    add+64(FP), $0x00
+	JE      narrowBlock
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+
+narrowBlock:
+	MOVQ    $0x00000010, R8
+	CMPQ    DI, R8
+	CMOVQLT DI, R8
+	SUBQ    R8, DI
 
 narrowNext:
-	VMOVUPS      (R8), Y2
-	VMOVUPS      32(R8), Y3
+	VMOVUPS      (R9), Y2
+	VMOVUPS      32(R9), Y3
 	VBROADCASTSS (SI), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
-	ADDQ         CX, R8
+	ADDQ         CX, R9
 	ADDQ         $0x04, SI
-	DECQ         DI
+	DECQ         R8
 	JNZ          narrowNext
+	ADDQ         step+40(FP), R9
+	IMUL3Q       $0x00000010, CX, R8
+	SUBQ         R8, R9
+	TESTQ        DI, DI
+	JNZ          narrowBlock
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
 	ADDQ         $0x00000040, BX
@@ -1090,10 +1317,10 @@ narrowDone:
 	VZEROUPPER
 	RET
 
-// func valuesF32AVX2x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-// Requires: AVX, FMA3
-TEXT ·valuesF32AVX2x2(SB), NOSPLIT, $0-56
-	MOVQ   width+48(FP), AX
+// func valuesF32AVX2x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+// Requires: AVX, CMOV, FMA3
+TEXT ·valuesF32AVX2x2(SB), NOSPLIT, $0-72
+	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000004, AX, CX
 	MOVQ   rows+32(FP), DX
 	MOVQ   dst+0(FP), BX
@@ -1101,25 +1328,41 @@ TEXT ·valuesF32AVX2x2(SB), NOSPLIT, $0-56
 	MOVQ   ldw+24(FP), DI
 
 wide:
-	CMPQ   AX, $0x00000020
-	JLT    wideDone
-	MOVQ   weights+16(FP), R8
-	MOVQ   n+40(FP), R9
-	MOVQ   DX, R10
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
+	CMPQ    AX, $0x00000020
+	JLT     wideDone
+	MOVQ    weights+16(FP), R8
+	MOVQ    n+48(FP), R9
+	MOVQ    DX, R11
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	CMPQ    add+64(FP), $0x00
+	JE      wideBlock
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	VMOVUPS (BX)(SI*1), Y4
+	VMOVUPS 32(BX)(SI*1), Y5
+	VMOVUPS 64(BX)(SI*1), Y6
+	VMOVUPS 96(BX)(SI*1), Y7
+
+wideBlock:
+	MOVQ    $0x00000010, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
 
 wideNext:
-	VMOVUPS      (R10), Y8
-	VMOVUPS      32(R10), Y9
-	VMOVUPS      64(R10), Y10
-	VMOVUPS      96(R10), Y11
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
+	VMOVUPS      64(R11), Y10
+	VMOVUPS      96(R11), Y11
 	VBROADCASTSS (R8), Y12
 	VFMADD231PS  Y12, Y8, Y0
 	VFMADD231PS  Y12, Y9, Y1
@@ -1130,10 +1373,15 @@ wideNext:
 	VFMADD231PS  Y12, Y9, Y5
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	ADDQ         CX, R10
+	ADDQ         CX, R11
 	ADDQ         $0x04, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          wideNext
+	ADDQ         step+40(FP), R11
+	IMUL3Q       $0x00000010, CX, R10
+	SUBQ         R10, R11
+	TESTQ        R9, R9
+	JNZ          wideBlock
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
 	VMOVUPS      Y2, 64(BX)
@@ -1149,29 +1397,46 @@ wideNext:
 
 wideDone:
 narrow:
-	CMPQ   AX, $0x00000010
-	JLT    narrowDone
-	MOVQ   weights+16(FP), R8
-	MOVQ   n+40(FP), R9
-	MOVQ   DX, R10
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
+	CMPQ    AX, $0x00000010
+	JLT     narrowDone
+	MOVQ    weights+16(FP), R8
+	MOVQ    n+48(FP), R9
+	MOVQ    DX, R11
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	CMPQ    add+64(FP), $0x00
+	JE      narrowBlock
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS (BX)(SI*1), Y2
+	VMOVUPS 32(BX)(SI*1), Y3
+
+narrowBlock:
+	MOVQ    $0x00000010, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
 
 narrowNext:
-	VMOVUPS      (R10), Y4
-	VMOVUPS      32(R10), Y5
+	VMOVUPS      (R11), Y4
+	VMOVUPS      32(R11), Y5
 	VBROADCASTSS (R8), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
 	VBROADCASTSS (R8)(DI*1), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
-	ADDQ         CX, R10
+	ADDQ         CX, R11
 	ADDQ         $0x04, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          narrowNext
+	ADDQ         step+40(FP), R11
+	IMUL3Q       $0x00000010, CX, R10
+	SUBQ         R10, R11
+	TESTQ        R9, R9
+	JNZ          narrowBlock
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
 	VMOVUPS      Y2, (BX)(SI*1)
@@ -1185,53 +1450,55 @@ narrowDone:
 	VZEROUPPER
 	RET
 
-// func scoresF16AVX512x1(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF16AVX512x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·scoresF16AVX512x1(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), CX
-	MOVQ   blocks+32(FP), DX
-	MOVQ   CX, BX
-	SHLQ   $0x02, BX
-	IMUL3Q $0x00000020, CX, SI
-	MOVQ   q+16(FP), DI
-	MOVQ   keys+24(FP), R8
+TEXT ·scoresF16AVX512x1(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), CX
+	MOVQ blocks+40(FP), DX
+	MOVQ CX, BX
+	SHLQ $0x02, BX
+	MOVQ q+16(FP), SI
+	MOVQ keys+24(FP), DI
 
 many:
 	CMPQ   DX, $0x04
 	JLT    manyDone
-	MOVQ   R8, R10
-	ADDQ   SI, R10
+	MOVQ   DI, R9
+	ADDQ   step+32(FP), R9
+	MOVQ   R9, R10
+	ADDQ   step+32(FP), R10
 	MOVQ   R10, R11
-	ADDQ   SI, R11
-	MOVQ   R11, R12
-	ADDQ   SI, R12
+	ADDQ   step+32(FP), R11
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	MOVQ   CX, R9
+	MOVQ   CX, R8
 
 manyNext:
-	VCVTPH2PS    (R8), Z4
-	VCVTPH2PS    (R10), Z5
-	VCVTPH2PS    (R11), Z6
-	VCVTPH2PS    (R12), Z7
-	VBROADCASTSS (DI), Z8
+	VCVTPH2PS    (DI), Z4
+	VCVTPH2PS    (R9), Z5
+	VCVTPH2PS    (R10), Z6
+	VCVTPH2PS    (R11), Z7
+	VBROADCASTSS (SI), Z8
 	VFMADD231PS  Z8, Z4, Z0
 	VFMADD231PS  Z8, Z5, Z1
 	VFMADD231PS  Z8, Z6, Z2
 	VFMADD231PS  Z8, Z7, Z3
-	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x00000020, R9
 	ADDQ         $0x00000020, R10
 	ADDQ         $0x00000020, R11
-	ADDQ         $0x00000020, R12
-	ADDQ         $0x04, DI
-	DECQ         R9
+	ADDQ         $0x04, SI
+	DECQ         R8
 	JNZ          manyNext
-	SUBQ         BX, DI
-	MOVQ         R12, R8
+	SUBQ         BX, SI
+	MOVQ         R11, DI
+	ADDQ         step+32(FP), DI
+	IMUL3Q       $0x00000020, CX, R8
+	SUBQ         R8, DI
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -1245,16 +1512,19 @@ one:
 	CMPQ   DX, $0x01
 	JLT    oneDone
 	VXORPS Z0, Z0, Z0
-	MOVQ   CX, R9
+	MOVQ   CX, R8
 
 oneNext:
-	VCVTPH2PS        (R8), Z1
-	VFMADD231PS.BCST (DI), Z1, Z0
-	ADDQ             $0x00000020, R8
-	ADDQ             $0x04, DI
-	DECQ             R9
+	VCVTPH2PS        (DI), Z1
+	VFMADD231PS.BCST (SI), Z1, Z0
+	ADDQ             $0x00000020, DI
+	ADDQ             $0x04, SI
+	DECQ             R8
 	JNZ              oneNext
-	SUBQ             BX, DI
+	SUBQ             BX, SI
+	ADDQ             step+32(FP), DI
+	IMUL3Q           $0x00000020, CX, R8
+	SUBQ             R8, DI
 	VMOVUPS          Z0, (AX)
 	ADDQ             $0x00000040, AX
 	SUBQ             $0x01, DX
@@ -1264,28 +1534,27 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func scoresF16AVX512x2(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF16AVX512x2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·scoresF16AVX512x2(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), DX
-	MOVQ   blocks+32(FP), BX
-	MOVQ   DX, SI
-	SHLQ   $0x02, SI
-	IMUL3Q $0x00000020, DX, DI
-	MOVQ   q+16(FP), R8
-	MOVQ   keys+24(FP), R9
+TEXT ·scoresF16AVX512x2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), DX
+	MOVQ blocks+40(FP), BX
+	MOVQ DX, SI
+	SHLQ $0x02, SI
+	MOVQ q+16(FP), DI
+	MOVQ keys+24(FP), R8
 
 many:
 	CMPQ   BX, $0x04
 	JLT    manyDone
-	MOVQ   R9, R11
-	ADDQ   DI, R11
+	MOVQ   R8, R10
+	ADDQ   step+32(FP), R10
+	MOVQ   R10, R11
+	ADDQ   step+32(FP), R11
 	MOVQ   R11, R12
-	ADDQ   DI, R12
-	MOVQ   R12, R13
-	ADDQ   DI, R13
+	ADDQ   step+32(FP), R12
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1294,32 +1563,35 @@ many:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
-	MOVQ   DX, R10
+	MOVQ   DX, R9
 
 manyNext:
-	VCVTPH2PS    (R9), Z8
-	VCVTPH2PS    (R11), Z9
-	VCVTPH2PS    (R12), Z10
-	VCVTPH2PS    (R13), Z11
-	VBROADCASTSS (R8), Z12
+	VCVTPH2PS    (R8), Z8
+	VCVTPH2PS    (R10), Z9
+	VCVTPH2PS    (R11), Z10
+	VCVTPH2PS    (R12), Z11
+	VBROADCASTSS (DI), Z12
 	VFMADD231PS  Z12, Z8, Z0
 	VFMADD231PS  Z12, Z9, Z1
 	VFMADD231PS  Z12, Z10, Z2
 	VFMADD231PS  Z12, Z11, Z3
-	VBROADCASTSS (R8)(SI*1), Z12
+	VBROADCASTSS (DI)(SI*1), Z12
 	VFMADD231PS  Z12, Z8, Z4
 	VFMADD231PS  Z12, Z9, Z5
 	VFMADD231PS  Z12, Z10, Z6
 	VFMADD231PS  Z12, Z11, Z7
-	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000020, R10
 	ADDQ         $0x00000020, R11
 	ADDQ         $0x00000020, R12
-	ADDQ         $0x00000020, R13
-	ADDQ         $0x04, R8
-	DECQ         R10
+	ADDQ         $0x04, DI
+	DECQ         R9
 	JNZ          manyNext
-	SUBQ         SI, R8
-	MOVQ         R13, R9
+	SUBQ         SI, DI
+	MOVQ         R12, R8
+	ADDQ         step+32(FP), R8
+	IMUL3Q       $0x00000020, DX, R9
+	SUBQ         R9, R8
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -1338,17 +1610,20 @@ one:
 	JLT    oneDone
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
-	MOVQ   DX, R10
+	MOVQ   DX, R9
 
 oneNext:
-	VCVTPH2PS        (R9), Z2
-	VFMADD231PS.BCST (R8), Z2, Z0
-	VFMADD231PS.BCST (R8)(SI*1), Z2, Z1
-	ADDQ             $0x00000020, R9
-	ADDQ             $0x04, R8
-	DECQ             R10
+	VCVTPH2PS        (R8), Z2
+	VFMADD231PS.BCST (DI), Z2, Z0
+	VFMADD231PS.BCST (DI)(SI*1), Z2, Z1
+	ADDQ             $0x00000020, R8
+	ADDQ             $0x04, DI
+	DECQ             R9
 	JNZ              oneNext
-	SUBQ             SI, R8
+	SUBQ             SI, DI
+	ADDQ             step+32(FP), R8
+	IMUL3Q           $0x00000020, DX, R9
+	SUBQ             R9, R8
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, (AX)(CX*1)
 	ADDQ             $0x00000040, AX
@@ -1359,30 +1634,29 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func scoresF16AVX512x4(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF16AVX512x4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·scoresF16AVX512x4(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), DX
-	MOVQ   blocks+32(FP), BX
-	MOVQ   DX, SI
-	SHLQ   $0x02, SI
-	IMUL3Q $0x00000020, DX, DI
-	MOVQ   AX, R8
-	LEAQ   (R8)(CX*2), R8
-	ADDQ   CX, R8
-	MOVQ   q+16(FP), R9
-	MOVQ   R9, R10
-	LEAQ   (R10)(SI*2), R10
-	ADDQ   SI, R10
-	MOVQ   keys+24(FP), R11
+TEXT ·scoresF16AVX512x4(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), DX
+	MOVQ blocks+40(FP), BX
+	MOVQ DX, SI
+	SHLQ $0x02, SI
+	MOVQ AX, DI
+	LEAQ (DI)(CX*2), DI
+	ADDQ CX, DI
+	MOVQ q+16(FP), R8
+	MOVQ R8, R9
+	LEAQ (R9)(SI*2), R9
+	ADDQ SI, R9
+	MOVQ keys+24(FP), R10
 
 many:
 	CMPQ   BX, $0x02
 	JLT    manyDone
-	MOVQ   R11, R13
-	ADDQ   DI, R13
+	MOVQ   R10, R12
+	ADDQ   step+32(FP), R12
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1391,42 +1665,45 @@ many:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
-	MOVQ   DX, R12
+	MOVQ   DX, R11
 
 manyNext:
-	VCVTPH2PS    (R11), Z8
-	VCVTPH2PS    (R13), Z9
-	VBROADCASTSS (R9), Z10
+	VCVTPH2PS    (R10), Z8
+	VCVTPH2PS    (R12), Z9
+	VBROADCASTSS (R8), Z10
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z1
-	VBROADCASTSS (R9)(SI*1), Z10
+	VBROADCASTSS (R8)(SI*1), Z10
 	VFMADD231PS  Z10, Z8, Z2
 	VFMADD231PS  Z10, Z9, Z3
-	VBROADCASTSS (R9)(SI*2), Z10
+	VBROADCASTSS (R8)(SI*2), Z10
 	VFMADD231PS  Z10, Z8, Z4
 	VFMADD231PS  Z10, Z9, Z5
-	VBROADCASTSS (R10), Z10
+	VBROADCASTSS (R9), Z10
 	VFMADD231PS  Z10, Z8, Z6
 	VFMADD231PS  Z10, Z9, Z7
-	ADDQ         $0x00000020, R11
-	ADDQ         $0x00000020, R13
+	ADDQ         $0x00000020, R10
+	ADDQ         $0x00000020, R12
+	ADDQ         $0x04, R8
 	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R12
+	DECQ         R11
 	JNZ          manyNext
+	SUBQ         SI, R8
 	SUBQ         SI, R9
-	SUBQ         SI, R10
-	MOVQ         R13, R11
+	MOVQ         R12, R10
+	ADDQ         step+32(FP), R10
+	IMUL3Q       $0x00000020, DX, R11
+	SUBQ         R11, R10
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, (AX)(CX*1)
 	VMOVUPS      Z3, 64(AX)(CX*1)
 	VMOVUPS      Z4, (AX)(CX*2)
 	VMOVUPS      Z5, 64(AX)(CX*2)
-	VMOVUPS      Z6, (R8)
-	VMOVUPS      Z7, 64(R8)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
 	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000080, DI
 	SUBQ         $0x02, BX
 	JMP          many
 
@@ -1438,27 +1715,30 @@ one:
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	MOVQ   DX, R12
+	MOVQ   DX, R11
 
 oneNext:
-	VCVTPH2PS        (R11), Z4
-	VFMADD231PS.BCST (R9), Z4, Z0
-	VFMADD231PS.BCST (R9)(SI*1), Z4, Z1
-	VFMADD231PS.BCST (R9)(SI*2), Z4, Z2
-	VFMADD231PS.BCST (R10), Z4, Z3
-	ADDQ             $0x00000020, R11
+	VCVTPH2PS        (R10), Z4
+	VFMADD231PS.BCST (R8), Z4, Z0
+	VFMADD231PS.BCST (R8)(SI*1), Z4, Z1
+	VFMADD231PS.BCST (R8)(SI*2), Z4, Z2
+	VFMADD231PS.BCST (R9), Z4, Z3
+	ADDQ             $0x00000020, R10
+	ADDQ             $0x04, R8
 	ADDQ             $0x04, R9
-	ADDQ             $0x04, R10
-	DECQ             R12
+	DECQ             R11
 	JNZ              oneNext
+	SUBQ             SI, R8
 	SUBQ             SI, R9
-	SUBQ             SI, R10
+	ADDQ             step+32(FP), R10
+	IMUL3Q           $0x00000020, DX, R11
+	SUBQ             R11, R10
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, (AX)(CX*1)
 	VMOVUPS          Z2, (AX)(CX*2)
-	VMOVUPS          Z3, (R8)
+	VMOVUPS          Z3, (DI)
 	ADDQ             $0x00000040, AX
-	ADDQ             $0x00000040, R8
+	ADDQ             $0x00000040, DI
 	SUBQ             $0x01, BX
 	JMP              one
 
@@ -1466,30 +1746,29 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func scoresF16AVX512x8(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF16AVX512x8(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·scoresF16AVX512x8(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), DX
-	MOVQ   blocks+32(FP), BX
-	MOVQ   DX, SI
-	SHLQ   $0x02, SI
-	IMUL3Q $0x00000020, DX, DI
-	MOVQ   AX, DI
-	LEAQ   (DI)(CX*2), DI
-	ADDQ   CX, DI
-	MOVQ   DI, R8
-	LEAQ   (R8)(CX*2), R8
-	ADDQ   CX, R8
-	MOVQ   q+16(FP), R9
-	MOVQ   R9, R10
-	LEAQ   (R10)(SI*2), R10
-	ADDQ   SI, R10
-	MOVQ   R10, R11
-	LEAQ   (R11)(SI*2), R11
-	ADDQ   SI, R11
-	MOVQ   keys+24(FP), R12
+TEXT ·scoresF16AVX512x8(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), DX
+	MOVQ blocks+40(FP), BX
+	MOVQ DX, SI
+	SHLQ $0x02, SI
+	MOVQ AX, DI
+	LEAQ (DI)(CX*2), DI
+	ADDQ CX, DI
+	MOVQ DI, R8
+	LEAQ (R8)(CX*2), R8
+	ADDQ CX, R8
+	MOVQ q+16(FP), R9
+	MOVQ R9, R10
+	LEAQ (R10)(SI*2), R10
+	ADDQ SI, R10
+	MOVQ R10, R11
+	LEAQ (R11)(SI*2), R11
+	ADDQ SI, R11
+	MOVQ keys+24(FP), R12
 
 one:
 	CMPQ   BX, $0x01
@@ -1523,6 +1802,9 @@ oneNext:
 	SUBQ             SI, R9
 	SUBQ             SI, R10
 	SUBQ             SI, R11
+	ADDQ             step+32(FP), R12
+	IMUL3Q           $0x00000020, DX, R13
+	SUBQ             R13, R12
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, (AX)(CX*1)
 	VMOVUPS          Z2, (AX)(CX*2)
@@ -1541,47 +1823,49 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func scoresF16AVX2x1(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF16AVX2x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, F16C, FMA3
-TEXT ·scoresF16AVX2x1(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), CX
-	MOVQ   blocks+32(FP), DX
-	MOVQ   CX, BX
-	SHLQ   $0x02, BX
-	IMUL3Q $0x00000020, CX, SI
-	MOVQ   q+16(FP), DI
-	MOVQ   keys+24(FP), R8
+TEXT ·scoresF16AVX2x1(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), CX
+	MOVQ blocks+40(FP), DX
+	MOVQ CX, BX
+	SHLQ $0x02, BX
+	MOVQ q+16(FP), SI
+	MOVQ keys+24(FP), DI
 
 many:
 	CMPQ   DX, $0x02
 	JLT    manyDone
-	MOVQ   R8, R10
-	ADDQ   SI, R10
+	MOVQ   DI, R9
+	ADDQ   step+32(FP), R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   CX, R9
+	MOVQ   CX, R8
 
 manyNext:
-	VCVTPH2PS    (R8), Y4
-	VCVTPH2PS    16(R8), Y5
-	VCVTPH2PS    (R10), Y6
-	VCVTPH2PS    16(R10), Y7
-	VBROADCASTSS (DI), Y8
+	VCVTPH2PS    (DI), Y4
+	VCVTPH2PS    16(DI), Y5
+	VCVTPH2PS    (R9), Y6
+	VCVTPH2PS    16(R9), Y7
+	VBROADCASTSS (SI), Y8
 	VFMADD231PS  Y8, Y4, Y0
 	VFMADD231PS  Y8, Y5, Y1
 	VFMADD231PS  Y8, Y6, Y2
 	VFMADD231PS  Y8, Y7, Y3
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x00000020, R10
-	ADDQ         $0x04, DI
-	DECQ         R9
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x04, SI
+	DECQ         R8
 	JNZ          manyNext
-	SUBQ         BX, DI
-	MOVQ         R10, R8
+	SUBQ         BX, SI
+	MOVQ         R9, DI
+	ADDQ         step+32(FP), DI
+	IMUL3Q       $0x00000020, CX, R8
+	SUBQ         R8, DI
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -1596,19 +1880,22 @@ one:
 	JLT    oneDone
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   CX, R9
+	MOVQ   CX, R8
 
 oneNext:
-	VCVTPH2PS    (R8), Y2
-	VCVTPH2PS    16(R8), Y3
-	VBROADCASTSS (DI), Y4
+	VCVTPH2PS    (DI), Y2
+	VCVTPH2PS    16(DI), Y3
+	VBROADCASTSS (SI), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x04, DI
-	DECQ         R9
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x04, SI
+	DECQ         R8
 	JNZ          oneNext
-	SUBQ         BX, DI
+	SUBQ         BX, SI
+	ADDQ         step+32(FP), DI
+	IMUL3Q       $0x00000020, CX, R8
+	SUBQ         R8, DI
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	ADDQ         $0x00000040, AX
@@ -1619,24 +1906,23 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func scoresF16AVX2x2(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF16AVX2x2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, F16C, FMA3
-TEXT ·scoresF16AVX2x2(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), DX
-	MOVQ   blocks+32(FP), BX
-	MOVQ   DX, SI
-	SHLQ   $0x02, SI
-	IMUL3Q $0x00000020, DX, DI
-	MOVQ   q+16(FP), R8
-	MOVQ   keys+24(FP), R9
+TEXT ·scoresF16AVX2x2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), DX
+	MOVQ blocks+40(FP), BX
+	MOVQ DX, SI
+	SHLQ $0x02, SI
+	MOVQ q+16(FP), DI
+	MOVQ keys+24(FP), R8
 
 many:
 	CMPQ   BX, $0x02
 	JLT    manyDone
-	MOVQ   R9, R11
-	ADDQ   DI, R11
+	MOVQ   R8, R10
+	ADDQ   step+32(FP), R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1645,30 +1931,33 @@ many:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   DX, R10
+	MOVQ   DX, R9
 
 manyNext:
-	VCVTPH2PS    (R9), Y8
-	VCVTPH2PS    16(R9), Y9
-	VCVTPH2PS    (R11), Y10
-	VCVTPH2PS    16(R11), Y11
-	VBROADCASTSS (R8), Y12
+	VCVTPH2PS    (R8), Y8
+	VCVTPH2PS    16(R8), Y9
+	VCVTPH2PS    (R10), Y10
+	VCVTPH2PS    16(R10), Y11
+	VBROADCASTSS (DI), Y12
 	VFMADD231PS  Y12, Y8, Y0
 	VFMADD231PS  Y12, Y9, Y1
 	VFMADD231PS  Y12, Y10, Y2
 	VFMADD231PS  Y12, Y11, Y3
-	VBROADCASTSS (R8)(SI*1), Y12
+	VBROADCASTSS (DI)(SI*1), Y12
 	VFMADD231PS  Y12, Y8, Y4
 	VFMADD231PS  Y12, Y9, Y5
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	ADDQ         $0x00000020, R9
-	ADDQ         $0x00000020, R11
-	ADDQ         $0x04, R8
-	DECQ         R10
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000020, R10
+	ADDQ         $0x04, DI
+	DECQ         R9
 	JNZ          manyNext
-	SUBQ         SI, R8
-	MOVQ         R11, R9
+	SUBQ         SI, DI
+	MOVQ         R10, R8
+	ADDQ         step+32(FP), R8
+	IMUL3Q       $0x00000020, DX, R9
+	SUBQ         R9, R8
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -1689,22 +1978,25 @@ one:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   DX, R10
+	MOVQ   DX, R9
 
 oneNext:
-	VCVTPH2PS    (R9), Y4
-	VCVTPH2PS    16(R9), Y5
-	VBROADCASTSS (R8), Y6
+	VCVTPH2PS    (R8), Y4
+	VCVTPH2PS    16(R8), Y5
+	VBROADCASTSS (DI), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
-	VBROADCASTSS (R8)(SI*1), Y6
+	VBROADCASTSS (DI)(SI*1), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
-	ADDQ         $0x00000020, R9
-	ADDQ         $0x04, R8
-	DECQ         R10
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x04, DI
+	DECQ         R9
 	JNZ          oneNext
-	SUBQ         SI, R8
+	SUBQ         SI, DI
+	ADDQ         step+32(FP), R8
+	IMUL3Q       $0x00000020, DX, R9
+	SUBQ         R9, R8
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, (AX)(CX*1)
@@ -1717,24 +2009,23 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func scoresF16AVX2x4(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+// func scoresF16AVX2x4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, F16C, FMA3
-TEXT ·scoresF16AVX2x4(SB), NOSPLIT, $0-48
-	MOVQ   dst+0(FP), AX
-	MOVQ   ldd+8(FP), CX
-	MOVQ   dim+40(FP), DX
-	MOVQ   blocks+32(FP), BX
-	MOVQ   DX, SI
-	SHLQ   $0x02, SI
-	IMUL3Q $0x00000020, DX, DI
-	MOVQ   AX, DI
-	LEAQ   (DI)(CX*2), DI
-	ADDQ   CX, DI
-	MOVQ   q+16(FP), R8
-	MOVQ   R8, R9
-	LEAQ   (R9)(SI*2), R9
-	ADDQ   SI, R9
-	MOVQ   keys+24(FP), R10
+TEXT ·scoresF16AVX2x4(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ dim+48(FP), DX
+	MOVQ blocks+40(FP), BX
+	MOVQ DX, SI
+	SHLQ $0x02, SI
+	MOVQ AX, DI
+	LEAQ (DI)(CX*2), DI
+	ADDQ CX, DI
+	MOVQ q+16(FP), R8
+	MOVQ R8, R9
+	LEAQ (R9)(SI*2), R9
+	ADDQ SI, R9
+	MOVQ keys+24(FP), R10
 
 one:
 	CMPQ   BX, $0x01
@@ -1771,6 +2062,9 @@ oneNext:
 	JNZ          oneNext
 	SUBQ         SI, R8
 	SUBQ         SI, R9
+	ADDQ         step+32(FP), R10
+	IMUL3Q       $0x00000020, DX, R11
+	SUBQ         R11, R10
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, (AX)(CX*1)
@@ -1788,10 +2082,10 @@ oneDone:
 	VZEROUPPER
 	RET
 
-// func valuesF16AVX512x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·valuesF16AVX512x1(SB), NOSPLIT, $0-56
-	MOVQ   width+48(FP), AX
+// func valuesF16AVX512x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·valuesF16AVX512x1(SB), NOSPLIT, $0-72
+	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000002, AX, CX
 	MOVQ   rows+32(FP), DX
 	MOVQ   dst+0(FP), BX
@@ -1799,30 +2093,47 @@ TEXT ·valuesF16AVX512x1(SB), NOSPLIT, $0-56
 	MOVQ   ldw+24(FP), SI
 
 wide:
-	CMPQ   AX, $0x00000040
-	JLT    wideDone
-	MOVQ   weights+16(FP), SI
-	MOVQ   n+40(FP), DI
-	MOVQ   DX, R8
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
+	CMPQ    AX, $0x00000040
+	JLT     wideDone
+	MOVQ    weights+16(FP), SI
+	MOVQ    n+48(FP), DI
+	MOVQ    DX, R9
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	CMPQ    add+64(FP), $0x00
+	JE      wideBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VMOVUPS 192(BX), Z3
+
+wideBlock:
+	MOVQ    $0x00000010, R8
+	CMPQ    DI, R8
+	CMOVQLT DI, R8
+	SUBQ    R8, DI
 
 wideNext:
-	VCVTPH2PS    (R8), Z4
-	VCVTPH2PS    32(R8), Z5
-	VCVTPH2PS    64(R8), Z6
-	VCVTPH2PS    96(R8), Z7
+	VCVTPH2PS    (R9), Z4
+	VCVTPH2PS    32(R9), Z5
+	VCVTPH2PS    64(R9), Z6
+	VCVTPH2PS    96(R9), Z7
 	VBROADCASTSS (SI), Z8
 	VFMADD231PS  Z8, Z4, Z0
 	VFMADD231PS  Z8, Z5, Z1
 	VFMADD231PS  Z8, Z6, Z2
 	VFMADD231PS  Z8, Z7, Z3
-	ADDQ         CX, R8
+	ADDQ         CX, R9
 	ADDQ         $0x04, SI
-	DECQ         DI
+	DECQ         R8
 	JNZ          wideNext
+	ADDQ         step+40(FP), R9
+	IMUL3Q       $0x00000010, CX, R8
+	SUBQ         R8, R9
+	TESTQ        DI, DI
+	JNZ          wideBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	VMOVUPS      Z2, 128(BX)
@@ -1834,24 +2145,39 @@ wideNext:
 
 wideDone:
 half:
-	CMPQ   AX, $0x00000020
-	JLT    halfDone
-	MOVQ   weights+16(FP), SI
-	MOVQ   n+40(FP), DI
-	MOVQ   DX, R8
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
+	CMPQ    AX, $0x00000020
+	JLT     halfDone
+	MOVQ    weights+16(FP), SI
+	MOVQ    n+48(FP), DI
+	MOVQ    DX, R9
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	CMPQ    add+64(FP), $0x00
+	JE      halfBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+
+halfBlock:
+	MOVQ    $0x00000010, R8
+	CMPQ    DI, R8
+	CMOVQLT DI, R8
+	SUBQ    R8, DI
 
 halfNext:
-	VCVTPH2PS    (R8), Z2
-	VCVTPH2PS    32(R8), Z3
+	VCVTPH2PS    (R9), Z2
+	VCVTPH2PS    32(R9), Z3
 	VBROADCASTSS (SI), Z4
 	VFMADD231PS  Z4, Z2, Z0
 	VFMADD231PS  Z4, Z3, Z1
-	ADDQ         CX, R8
+	ADDQ         CX, R9
 	ADDQ         $0x04, SI
-	DECQ         DI
+	DECQ         R8
 	JNZ          halfNext
+	ADDQ         step+40(FP), R9
+	IMUL3Q       $0x00000010, CX, R8
+	SUBQ         R8, R9
+	TESTQ        DI, DI
+	JNZ          halfBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	ADDQ         $0x00000080, BX
@@ -1861,21 +2187,35 @@ halfNext:
 
 halfDone:
 narrow:
-	CMPQ   AX, $0x00000010
-	JLT    narrowDone
-	MOVQ   weights+16(FP), SI
-	MOVQ   n+40(FP), DI
-	MOVQ   DX, R8
-	VXORPS Z0, Z0, Z0
+	CMPQ    AX, $0x00000010
+	JLT     narrowDone
+	MOVQ    weights+16(FP), SI
+	MOVQ    n+48(FP), DI
+	MOVQ    DX, R9
+	VXORPS  Z0, Z0, Z0
+	CMPQ    add+64(FP), $0x00
+	JE      narrowBlock
+	VMOVUPS (BX), Z0
+
+narrowBlock:
+	MOVQ    $0x00000010, R8
+	CMPQ    DI, R8
+	CMOVQLT DI, R8
+	SUBQ    R8, DI
 
 narrowNext:
-	VCVTPH2PS    (R8), Z1
+	VCVTPH2PS    (R9), Z1
 	VBROADCASTSS (SI), Z2
 	VFMADD231PS  Z2, Z1, Z0
-	ADDQ         CX, R8
+	ADDQ         CX, R9
 	ADDQ         $0x04, SI
-	DECQ         DI
+	DECQ         R8
 	JNZ          narrowNext
+	ADDQ         step+40(FP), R9
+	IMUL3Q       $0x00000010, CX, R8
+	SUBQ         R8, R9
+	TESTQ        DI, DI
+	JNZ          narrowBlock
 	VMOVUPS      Z0, (BX)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000020, DX
@@ -1886,10 +2226,10 @@ narrowDone:
 	VZEROUPPER
 	RET
 
-// func valuesF16AVX512x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·valuesF16AVX512x2(SB), NOSPLIT, $0-56
-	MOVQ   width+48(FP), AX
+// func valuesF16AVX512x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·valuesF16AVX512x2(SB), NOSPLIT, $0-72
+	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000002, AX, CX
 	MOVQ   rows+32(FP), DX
 	MOVQ   dst+0(FP), BX
@@ -1897,25 +2237,41 @@ TEXT ·valuesF16AVX512x2(SB), NOSPLIT, $0-56
 	MOVQ   ldw+24(FP), DI
 
 wide:
-	CMPQ   AX, $0x00000040
-	JLT    wideDone
-	MOVQ   weights+16(FP), R8
-	MOVQ   n+40(FP), R9
-	MOVQ   DX, R10
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
+	CMPQ    AX, $0x00000040
+	JLT     wideDone
+	MOVQ    weights+16(FP), R8
+	MOVQ    n+48(FP), R9
+	MOVQ    DX, R11
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	CMPQ    add+64(FP), $0x00
+	JE      wideBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VMOVUPS 192(BX), Z3
+	VMOVUPS (BX)(SI*1), Z4
+	VMOVUPS 64(BX)(SI*1), Z5
+	VMOVUPS 128(BX)(SI*1), Z6
+	VMOVUPS 192(BX)(SI*1), Z7
+
+wideBlock:
+	MOVQ    $0x00000010, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
 
 wideNext:
-	VCVTPH2PS    (R10), Z8
-	VCVTPH2PS    32(R10), Z9
-	VCVTPH2PS    64(R10), Z10
-	VCVTPH2PS    96(R10), Z11
+	VCVTPH2PS    (R11), Z8
+	VCVTPH2PS    32(R11), Z9
+	VCVTPH2PS    64(R11), Z10
+	VCVTPH2PS    96(R11), Z11
 	VBROADCASTSS (R8), Z12
 	VFMADD231PS  Z12, Z8, Z0
 	VFMADD231PS  Z12, Z9, Z1
@@ -1926,10 +2282,15 @@ wideNext:
 	VFMADD231PS  Z12, Z9, Z5
 	VFMADD231PS  Z12, Z10, Z6
 	VFMADD231PS  Z12, Z11, Z7
-	ADDQ         CX, R10
+	ADDQ         CX, R11
 	ADDQ         $0x04, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          wideNext
+	ADDQ         step+40(FP), R11
+	IMUL3Q       $0x00000010, CX, R10
+	SUBQ         R10, R11
+	TESTQ        R9, R9
+	JNZ          wideBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	VMOVUPS      Z2, 128(BX)
@@ -1945,29 +2306,46 @@ wideNext:
 
 wideDone:
 half:
-	CMPQ   AX, $0x00000020
-	JLT    halfDone
-	MOVQ   weights+16(FP), R8
-	MOVQ   n+40(FP), R9
-	MOVQ   DX, R10
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
+	CMPQ    AX, $0x00000020
+	JLT     halfDone
+	MOVQ    weights+16(FP), R8
+	MOVQ    n+48(FP), R9
+	MOVQ    DX, R11
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	CMPQ    add+64(FP), $0x00
+	JE      halfBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS (BX)(SI*1), Z2
+	VMOVUPS 64(BX)(SI*1), Z3
+
+halfBlock:
+	MOVQ    $0x00000010, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
 
 halfNext:
-	VCVTPH2PS    (R10), Z4
-	VCVTPH2PS    32(R10), Z5
+	VCVTPH2PS    (R11), Z4
+	VCVTPH2PS    32(R11), Z5
 	VBROADCASTSS (R8), Z6
 	VFMADD231PS  Z6, Z4, Z0
 	VFMADD231PS  Z6, Z5, Z1
 	VBROADCASTSS (R8)(DI*1), Z6
 	VFMADD231PS  Z6, Z4, Z2
 	VFMADD231PS  Z6, Z5, Z3
-	ADDQ         CX, R10
+	ADDQ         CX, R11
 	ADDQ         $0x04, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          halfNext
+	ADDQ         step+40(FP), R11
+	IMUL3Q       $0x00000010, CX, R10
+	SUBQ         R10, R11
+	TESTQ        R9, R9
+	JNZ          halfBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	VMOVUPS      Z2, (BX)(SI*1)
@@ -1979,24 +2357,39 @@ halfNext:
 
 halfDone:
 narrow:
-	CMPQ   AX, $0x00000010
-	JLT    narrowDone
-	MOVQ   weights+16(FP), R8
-	MOVQ   n+40(FP), R9
-	MOVQ   DX, R10
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
+	CMPQ    AX, $0x00000010
+	JLT     narrowDone
+	MOVQ    weights+16(FP), R8
+	MOVQ    n+48(FP), R9
+	MOVQ    DX, R11
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	CMPQ    add+64(FP), $0x00
+	JE      narrowBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS (BX)(SI*1), Z1
+
+narrowBlock:
+	MOVQ    $0x00000010, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
 
 narrowNext:
-	VCVTPH2PS    (R10), Z2
+	VCVTPH2PS    (R11), Z2
 	VBROADCASTSS (R8), Z3
 	VFMADD231PS  Z3, Z2, Z0
 	VBROADCASTSS (R8)(DI*1), Z3
 	VFMADD231PS  Z3, Z2, Z1
-	ADDQ         CX, R10
+	ADDQ         CX, R11
 	ADDQ         $0x04, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          narrowNext
+	ADDQ         step+40(FP), R11
+	IMUL3Q       $0x00000010, CX, R10
+	SUBQ         R10, R11
+	TESTQ        R9, R9
+	JNZ          narrowBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, (BX)(SI*1)
 	ADDQ         $0x00000040, BX
@@ -2008,10 +2401,10 @@ narrowDone:
 	VZEROUPPER
 	RET
 
-// func valuesF16AVX512x4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·valuesF16AVX512x4(SB), NOSPLIT, $0-56
-	MOVQ   width+48(FP), AX
+// func valuesF16AVX512x4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·valuesF16AVX512x4(SB), NOSPLIT, $0-72
+	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000002, AX, CX
 	MOVQ   rows+32(FP), DX
 	MOVQ   dst+0(FP), BX
@@ -2022,36 +2415,60 @@ TEXT ·valuesF16AVX512x4(SB), NOSPLIT, $0-56
 	MOVQ   ldw+24(FP), R8
 
 wide:
-	CMPQ   AX, $0x00000040
-	JLT    wideDone
-	MOVQ   weights+16(FP), R9
-	MOVQ   R9, R10
-	LEAQ   (R10)(R8*2), R10
-	ADDQ   R8, R10
-	MOVQ   n+40(FP), R11
-	MOVQ   DX, R12
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
+	CMPQ    AX, $0x00000040
+	JLT     wideDone
+	MOVQ    weights+16(FP), R9
+	MOVQ    R9, R10
+	LEAQ    (R10)(R8*2), R10
+	ADDQ    R8, R10
+	MOVQ    n+48(FP), R11
+	MOVQ    DX, R13
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	CMPQ    add+64(FP), $0x00
+	JE      wideBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VMOVUPS 192(BX), Z3
+	VMOVUPS (BX)(SI*1), Z4
+	VMOVUPS 64(BX)(SI*1), Z5
+	VMOVUPS 128(BX)(SI*1), Z6
+	VMOVUPS 192(BX)(SI*1), Z7
+	VMOVUPS (BX)(SI*2), Z8
+	VMOVUPS 64(BX)(SI*2), Z9
+	VMOVUPS 128(BX)(SI*2), Z10
+	VMOVUPS 192(BX)(SI*2), Z11
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Z15
+
+wideBlock:
+	MOVQ    $0x00000010, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
 
 wideNext:
-	VCVTPH2PS    (R12), Z16
-	VCVTPH2PS    32(R12), Z17
-	VCVTPH2PS    64(R12), Z18
-	VCVTPH2PS    96(R12), Z19
+	VCVTPH2PS    (R13), Z16
+	VCVTPH2PS    32(R13), Z17
+	VCVTPH2PS    64(R13), Z18
+	VCVTPH2PS    96(R13), Z19
 	VBROADCASTSS (R9), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -2072,11 +2489,16 @@ wideNext:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         CX, R12
+	ADDQ         CX, R13
 	ADDQ         $0x04, R9
 	ADDQ         $0x04, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          wideNext
+	ADDQ         step+40(FP), R13
+	IMUL3Q       $0x00000010, CX, R12
+	SUBQ         R12, R13
+	TESTQ        R11, R11
+	JNZ          wideBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	VMOVUPS      Z2, 128(BX)
@@ -2101,26 +2523,42 @@ wideNext:
 
 wideDone:
 half:
-	CMPQ   AX, $0x00000020
-	JLT    halfDone
-	MOVQ   weights+16(FP), R9
-	MOVQ   R9, R10
-	LEAQ   (R10)(R8*2), R10
-	ADDQ   R8, R10
-	MOVQ   n+40(FP), R11
-	MOVQ   DX, R12
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
+	CMPQ    AX, $0x00000020
+	JLT     halfDone
+	MOVQ    weights+16(FP), R9
+	MOVQ    R9, R10
+	LEAQ    (R10)(R8*2), R10
+	ADDQ    R8, R10
+	MOVQ    n+48(FP), R11
+	MOVQ    DX, R13
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	CMPQ    add+64(FP), $0x00
+	JE      halfBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS (BX)(SI*1), Z2
+	VMOVUPS 64(BX)(SI*1), Z3
+	VMOVUPS (BX)(SI*2), Z4
+	VMOVUPS 64(BX)(SI*2), Z5
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+
+halfBlock:
+	MOVQ    $0x00000010, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
 
 halfNext:
-	VCVTPH2PS    (R12), Z8
-	VCVTPH2PS    32(R12), Z9
+	VCVTPH2PS    (R13), Z8
+	VCVTPH2PS    32(R13), Z9
 	VBROADCASTSS (R9), Z10
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z1
@@ -2133,11 +2571,16 @@ halfNext:
 	VBROADCASTSS (R10), Z10
 	VFMADD231PS  Z10, Z8, Z6
 	VFMADD231PS  Z10, Z9, Z7
-	ADDQ         CX, R12
+	ADDQ         CX, R13
 	ADDQ         $0x04, R9
 	ADDQ         $0x04, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          halfNext
+	ADDQ         step+40(FP), R13
+	IMUL3Q       $0x00000010, CX, R12
+	SUBQ         R12, R13
+	TESTQ        R11, R11
+	JNZ          halfBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	VMOVUPS      Z2, (BX)(SI*1)
@@ -2154,21 +2597,33 @@ halfNext:
 
 halfDone:
 narrow:
-	CMPQ   AX, $0x00000010
-	JLT    narrowDone
-	MOVQ   weights+16(FP), R9
-	MOVQ   R9, R10
-	LEAQ   (R10)(R8*2), R10
-	ADDQ   R8, R10
-	MOVQ   n+40(FP), R11
-	MOVQ   DX, R12
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
+	CMPQ    AX, $0x00000010
+	JLT     narrowDone
+	MOVQ    weights+16(FP), R9
+	MOVQ    R9, R10
+	LEAQ    (R10)(R8*2), R10
+	ADDQ    R8, R10
+	MOVQ    n+48(FP), R11
+	MOVQ    DX, R13
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	CMPQ    add+64(FP), $0x00
+	JE      narrowBlock
+	VMOVUPS (BX), Z0
+	VMOVUPS (BX)(SI*1), Z1
+	VMOVUPS (BX)(SI*2), Z2
+	VMOVUPS (DI), Z3
+
+narrowBlock:
+	MOVQ    $0x00000010, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
 
 narrowNext:
-	VCVTPH2PS    (R12), Z4
+	VCVTPH2PS    (R13), Z4
 	VBROADCASTSS (R9), Z5
 	VFMADD231PS  Z5, Z4, Z0
 	VBROADCASTSS (R9)(R8*1), Z5
@@ -2177,11 +2632,16 @@ narrowNext:
 	VFMADD231PS  Z5, Z4, Z2
 	VBROADCASTSS (R10), Z5
 	VFMADD231PS  Z5, Z4, Z3
-	ADDQ         CX, R12
+	ADDQ         CX, R13
 	ADDQ         $0x04, R9
 	ADDQ         $0x04, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          narrowNext
+	ADDQ         step+40(FP), R13
+	IMUL3Q       $0x00000010, CX, R12
+	SUBQ         R12, R13
+	TESTQ        R11, R11
+	JNZ          narrowBlock
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, (BX)(SI*1)
 	VMOVUPS      Z2, (BX)(SI*2)
@@ -2196,10 +2656,10 @@ narrowDone:
 	VZEROUPPER
 	RET
 
-// func valuesF16AVX2x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-// Requires: AVX, F16C, FMA3
-TEXT ·valuesF16AVX2x1(SB), NOSPLIT, $0-56
-	MOVQ   width+48(FP), AX
+// func valuesF16AVX2x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+// Requires: AVX, CMOV, F16C, FMA3
+TEXT ·valuesF16AVX2x1(SB), NOSPLIT, $0-72
+	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000002, AX, CX
 	MOVQ   rows+32(FP), DX
 	MOVQ   dst+0(FP), BX
@@ -2207,30 +2667,47 @@ TEXT ·valuesF16AVX2x1(SB), NOSPLIT, $0-56
 	MOVQ   ldw+24(FP), SI
 
 wide:
-	CMPQ   AX, $0x00000020
-	JLT    wideDone
-	MOVQ   weights+16(FP), SI
-	MOVQ   n+40(FP), DI
-	MOVQ   DX, R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
+	CMPQ    AX, $0x00000020
+	JLT     wideDone
+	MOVQ    weights+16(FP), SI
+	MOVQ    n+48(FP), DI
+	MOVQ    DX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	CMPQ    add+64(FP), $0x00
+	JE      wideBlock
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+
+wideBlock:
+	MOVQ    $0x00000010, R8
+	CMPQ    DI, R8
+	CMOVQLT DI, R8
+	SUBQ    R8, DI
 
 wideNext:
-	VCVTPH2PS    (R8), Y4
-	VCVTPH2PS    16(R8), Y5
-	VCVTPH2PS    32(R8), Y6
-	VCVTPH2PS    48(R8), Y7
+	VCVTPH2PS    (R9), Y4
+	VCVTPH2PS    16(R9), Y5
+	VCVTPH2PS    32(R9), Y6
+	VCVTPH2PS    48(R9), Y7
 	VBROADCASTSS (SI), Y8
 	VFMADD231PS  Y8, Y4, Y0
 	VFMADD231PS  Y8, Y5, Y1
 	VFMADD231PS  Y8, Y6, Y2
 	VFMADD231PS  Y8, Y7, Y3
-	ADDQ         CX, R8
+	ADDQ         CX, R9
 	ADDQ         $0x04, SI
-	DECQ         DI
+	DECQ         R8
 	JNZ          wideNext
+	ADDQ         step+40(FP), R9
+	IMUL3Q       $0x00000010, CX, R8
+	SUBQ         R8, R9
+	TESTQ        DI, DI
+	JNZ          wideBlock
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
 	VMOVUPS      Y2, 64(BX)
@@ -2242,24 +2719,39 @@ wideNext:
 
 wideDone:
 narrow:
-	CMPQ   AX, $0x00000010
-	JLT    narrowDone
-	MOVQ   weights+16(FP), SI
-	MOVQ   n+40(FP), DI
-	MOVQ   DX, R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
+	CMPQ    AX, $0x00000010
+	JLT     narrowDone
+	MOVQ    weights+16(FP), SI
+	MOVQ    n+48(FP), DI
+	MOVQ    DX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	CMPQ    add+64(FP), $0x00
+	JE      narrowBlock
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+
+narrowBlock:
+	MOVQ    $0x00000010, R8
+	CMPQ    DI, R8
+	CMOVQLT DI, R8
+	SUBQ    R8, DI
 
 narrowNext:
-	VCVTPH2PS    (R8), Y2
-	VCVTPH2PS    16(R8), Y3
+	VCVTPH2PS    (R9), Y2
+	VCVTPH2PS    16(R9), Y3
 	VBROADCASTSS (SI), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
-	ADDQ         CX, R8
+	ADDQ         CX, R9
 	ADDQ         $0x04, SI
-	DECQ         DI
+	DECQ         R8
 	JNZ          narrowNext
+	ADDQ         step+40(FP), R9
+	IMUL3Q       $0x00000010, CX, R8
+	SUBQ         R8, R9
+	TESTQ        DI, DI
+	JNZ          narrowBlock
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
 	ADDQ         $0x00000040, BX
@@ -2271,10 +2763,10 @@ narrowDone:
 	VZEROUPPER
 	RET
 
-// func valuesF16AVX2x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-// Requires: AVX, F16C, FMA3
-TEXT ·valuesF16AVX2x2(SB), NOSPLIT, $0-56
-	MOVQ   width+48(FP), AX
+// func valuesF16AVX2x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+// Requires: AVX, CMOV, F16C, FMA3
+TEXT ·valuesF16AVX2x2(SB), NOSPLIT, $0-72
+	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000002, AX, CX
 	MOVQ   rows+32(FP), DX
 	MOVQ   dst+0(FP), BX
@@ -2282,25 +2774,41 @@ TEXT ·valuesF16AVX2x2(SB), NOSPLIT, $0-56
 	MOVQ   ldw+24(FP), DI
 
 wide:
-	CMPQ   AX, $0x00000020
-	JLT    wideDone
-	MOVQ   weights+16(FP), R8
-	MOVQ   n+40(FP), R9
-	MOVQ   DX, R10
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
+	CMPQ    AX, $0x00000020
+	JLT     wideDone
+	MOVQ    weights+16(FP), R8
+	MOVQ    n+48(FP), R9
+	MOVQ    DX, R11
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	CMPQ    add+64(FP), $0x00
+	JE      wideBlock
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	VMOVUPS (BX)(SI*1), Y4
+	VMOVUPS 32(BX)(SI*1), Y5
+	VMOVUPS 64(BX)(SI*1), Y6
+	VMOVUPS 96(BX)(SI*1), Y7
+
+wideBlock:
+	MOVQ    $0x00000010, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
 
 wideNext:
-	VCVTPH2PS    (R10), Y8
-	VCVTPH2PS    16(R10), Y9
-	VCVTPH2PS    32(R10), Y10
-	VCVTPH2PS    48(R10), Y11
+	VCVTPH2PS    (R11), Y8
+	VCVTPH2PS    16(R11), Y9
+	VCVTPH2PS    32(R11), Y10
+	VCVTPH2PS    48(R11), Y11
 	VBROADCASTSS (R8), Y12
 	VFMADD231PS  Y12, Y8, Y0
 	VFMADD231PS  Y12, Y9, Y1
@@ -2311,10 +2819,15 @@ wideNext:
 	VFMADD231PS  Y12, Y9, Y5
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	ADDQ         CX, R10
+	ADDQ         CX, R11
 	ADDQ         $0x04, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          wideNext
+	ADDQ         step+40(FP), R11
+	IMUL3Q       $0x00000010, CX, R10
+	SUBQ         R10, R11
+	TESTQ        R9, R9
+	JNZ          wideBlock
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
 	VMOVUPS      Y2, 64(BX)
@@ -2330,29 +2843,46 @@ wideNext:
 
 wideDone:
 narrow:
-	CMPQ   AX, $0x00000010
-	JLT    narrowDone
-	MOVQ   weights+16(FP), R8
-	MOVQ   n+40(FP), R9
-	MOVQ   DX, R10
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
+	CMPQ    AX, $0x00000010
+	JLT     narrowDone
+	MOVQ    weights+16(FP), R8
+	MOVQ    n+48(FP), R9
+	MOVQ    DX, R11
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	CMPQ    add+64(FP), $0x00
+	JE      narrowBlock
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS (BX)(SI*1), Y2
+	VMOVUPS 32(BX)(SI*1), Y3
+
+narrowBlock:
+	MOVQ    $0x00000010, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
 
 narrowNext:
-	VCVTPH2PS    (R10), Y4
-	VCVTPH2PS    16(R10), Y5
+	VCVTPH2PS    (R11), Y4
+	VCVTPH2PS    16(R11), Y5
 	VBROADCASTSS (R8), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
 	VBROADCASTSS (R8)(DI*1), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
-	ADDQ         CX, R10
+	ADDQ         CX, R11
 	ADDQ         $0x04, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          narrowNext
+	ADDQ         step+40(FP), R11
+	IMUL3Q       $0x00000010, CX, R10
+	SUBQ         R10, R11
+	TESTQ        R9, R9
+	JNZ          narrowBlock
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
 	VMOVUPS      Y2, (BX)(SI*1)

@@ -4,62 +4,62 @@
 
 package kernels
 
-// scoresF32NEONx1 is scoresGeneric for 1 queries; ldd counts bytes.
+// scoresF32NEONx1 is scoresGeneric for 1 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF32NEONx1(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF32NEONx1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// valuesF32NEONx1 is valuesGeneric for 1 queries; ldd and ldw count bytes.
+// valuesF32NEONx1 is valuesGeneric for 1 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF32NEONx1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF32NEONx1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// scoresF32NEONx2 is scoresGeneric for 2 queries; ldd counts bytes.
+// scoresF32NEONx2 is scoresGeneric for 2 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF32NEONx2(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF32NEONx2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// valuesF32NEONx2 is valuesGeneric for 2 queries; ldd and ldw count bytes.
+// valuesF32NEONx2 is valuesGeneric for 2 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF32NEONx2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF32NEONx2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// scoresF32NEONx4 is scoresGeneric for 4 queries; ldd counts bytes.
+// scoresF32NEONx4 is scoresGeneric for 4 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF32NEONx4(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF32NEONx4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// valuesF32NEONx4 is valuesGeneric for 4 queries; ldd and ldw count bytes.
+// valuesF32NEONx4 is valuesGeneric for 4 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF32NEONx4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF32NEONx4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// scoresF16NEONx1 is scoresGeneric for 1 queries; ldd counts bytes.
+// scoresF16NEONx1 is scoresGeneric for 1 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF16NEONx1(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF16NEONx1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// valuesF16NEONx1 is valuesGeneric for 1 queries; ldd and ldw count bytes.
+// valuesF16NEONx1 is valuesGeneric for 1 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF16NEONx1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF16NEONx1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// scoresF16NEONx2 is scoresGeneric for 2 queries; ldd counts bytes.
+// scoresF16NEONx2 is scoresGeneric for 2 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF16NEONx2(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF16NEONx2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// valuesF16NEONx2 is valuesGeneric for 2 queries; ldd and ldw count bytes.
+// valuesF16NEONx2 is valuesGeneric for 2 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF16NEONx2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF16NEONx2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
-// scoresF16NEONx4 is scoresGeneric for 4 queries; ldd counts bytes.
+// scoresF16NEONx4 is scoresGeneric for 4 queries; ldd and step count bytes.
 //
 //go:noescape
-func scoresF16NEONx4(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+func scoresF16NEONx4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 
-// valuesF16NEONx4 is valuesGeneric for 4 queries; ldd and ldw count bytes.
+// valuesF16NEONx4 is valuesGeneric for 4 queries; ldd, ldw and step count bytes, add is 0 or 1.
 //
 //go:noescape
-func valuesF16NEONx4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+func valuesF16NEONx4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)

@@ -4,24 +4,25 @@
 
 #include "textflag.h"
 
-// func scoresF32NEONx1(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
-TEXT ·scoresF32NEONx1(SB), NOSPLIT, $0-48
+// func scoresF32NEONx1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
+TEXT ·scoresF32NEONx1(SB), NOSPLIT, $0-56
 	MOVD keys+24(FP), R0
-	MOVD blocks+32(FP), R1
-	MOVD dim+40(FP), R2
-	MOVD ldd+8(FP), R3
-	LSL $2, R2, R4
-	MOVD $64, R5
-	MUL R2, R5
-	MOVD dst+0(FP), R7
-	MOVD q+16(FP), R8
+	MOVD step+32(FP), R1
+	MOVD blocks+40(FP), R2
+	MOVD dim+48(FP), R3
+	MOVD ldd+8(FP), R4
+	LSL $2, R3, R5
+	MOVD $64, R6
+	MUL R3, R6
+	MOVD dst+0(FP), R8
+	MOVD q+16(FP), R9
 
 many:
-	CMP $4, R1
+	CMP $4, R2
 	BLT manyDone
-	ADD R5, R0, R9
-	ADD R5, R9, R10
-	ADD R5, R10, R11
+	ADD R1, R0, R10
+	ADD R1, R10, R11
+	ADD R1, R11, R12
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
@@ -38,10 +39,10 @@ many:
 	WORD $0x6f00e40d // movi v13.2d, #0
 	WORD $0x6f00e40e // movi v14.2d, #0
 	WORD $0x6f00e40f // movi v15.2d, #0
-	MOVD R2, R6
+	MOVD R3, R7
 
 manyNext:
-	FMOVS.P 4(R8), F16
+	FMOVS.P 4(R9), F16
 	FMOVQ.P 16(R0), F17
 	FMOVQ.P 16(R0), F18
 	FMOVQ.P 16(R0), F19
@@ -50,10 +51,165 @@ manyNext:
 	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
 	WORD $0x4f901262 // fmla v2.4s, v19.4s, v16.s[0]
 	WORD $0x4f901283 // fmla v3.4s, v20.4s, v16.s[0]
-	FMOVQ.P 16(R9), F17
-	FMOVQ.P 16(R9), F18
-	FMOVQ.P 16(R9), F19
-	FMOVQ.P 16(R9), F20
+	FMOVQ.P 16(R10), F17
+	FMOVQ.P 16(R10), F18
+	FMOVQ.P 16(R10), F19
+	FMOVQ.P 16(R10), F20
+	WORD $0x4f901224 // fmla v4.4s, v17.4s, v16.s[0]
+	WORD $0x4f901245 // fmla v5.4s, v18.4s, v16.s[0]
+	WORD $0x4f901266 // fmla v6.4s, v19.4s, v16.s[0]
+	WORD $0x4f901287 // fmla v7.4s, v20.4s, v16.s[0]
+	FMOVQ.P 16(R11), F17
+	FMOVQ.P 16(R11), F18
+	FMOVQ.P 16(R11), F19
+	FMOVQ.P 16(R11), F20
+	WORD $0x4f901228 // fmla v8.4s, v17.4s, v16.s[0]
+	WORD $0x4f901249 // fmla v9.4s, v18.4s, v16.s[0]
+	WORD $0x4f90126a // fmla v10.4s, v19.4s, v16.s[0]
+	WORD $0x4f90128b // fmla v11.4s, v20.4s, v16.s[0]
+	FMOVQ.P 16(R12), F17
+	FMOVQ.P 16(R12), F18
+	FMOVQ.P 16(R12), F19
+	FMOVQ.P 16(R12), F20
+	WORD $0x4f90122c // fmla v12.4s, v17.4s, v16.s[0]
+	WORD $0x4f90124d // fmla v13.4s, v18.4s, v16.s[0]
+	WORD $0x4f90126e // fmla v14.4s, v19.4s, v16.s[0]
+	WORD $0x4f90128f // fmla v15.4s, v20.4s, v16.s[0]
+	SUBS $1, R7
+	BNE manyNext
+	SUB R5, R9
+	MOVD R12, R0
+	ADD R1, R0
+	SUB R6, R0
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	FMOVQ F4, 64(R8)
+	FMOVQ F5, 80(R8)
+	FMOVQ F6, 96(R8)
+	FMOVQ F7, 112(R8)
+	FMOVQ F8, 128(R8)
+	FMOVQ F9, 144(R8)
+	FMOVQ F10, 160(R8)
+	FMOVQ F11, 176(R8)
+	FMOVQ F12, 192(R8)
+	FMOVQ F13, 208(R8)
+	FMOVQ F14, 224(R8)
+	FMOVQ F15, 240(R8)
+	ADD $256, R8
+	SUB $4, R2
+	B many
+
+manyDone:
+
+one:
+	CMP $1, R2
+	BLT oneDone
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	MOVD R3, R7
+
+oneNext:
+	FMOVS.P 4(R9), F4
+	FMOVQ.P 16(R0), F5
+	FMOVQ.P 16(R0), F6
+	FMOVQ.P 16(R0), F7
+	FMOVQ.P 16(R0), F8
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
+	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
+	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
+	SUBS $1, R7
+	BNE oneNext
+	SUB R5, R9
+	ADD R1, R0
+	SUB R6, R0
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	ADD $64, R8
+	SUB $1, R2
+	B one
+
+oneDone:
+	RET
+
+// func valuesF32NEONx1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+TEXT ·valuesF32NEONx1(SB), NOSPLIT, $0-72
+	MOVD rows+32(FP), R0
+	MOVD width+56(FP), R1
+	MOVD ldd+8(FP), R2
+	MOVD ldw+24(FP), R3
+	MOVD dst+0(FP), R4
+	MOVD step+40(FP), R6
+	LSL $2, R1, R5
+	SUB R5<<4, R6
+
+wide:
+	CMP $64, R1
+	BLT wideDone
+	MOVD weights+16(FP), R7
+	MOVD n+48(FP), R8
+	MOVD R0, R10
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	MOVD add+64(FP), R9
+	CBZ R9, wideBlock
+	FMOVQ 0(R4), F0
+	FMOVQ 16(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 64(R4), F4
+	FMOVQ 80(R4), F5
+	FMOVQ 96(R4), F6
+	FMOVQ 112(R4), F7
+	FMOVQ 128(R4), F8
+	FMOVQ 144(R4), F9
+	FMOVQ 160(R4), F10
+	FMOVQ 176(R4), F11
+	FMOVQ 192(R4), F12
+	FMOVQ 208(R4), F13
+	FMOVQ 224(R4), F14
+	FMOVQ 240(R4), F15
+
+wideBlock:
+	MOVD $16, R9
+	CMP R9, R8
+	CSEL LT, R8, R9, R9
+	SUB R9, R8
+
+wideNext:
+	FMOVS.P 4(R7), F16
+	FMOVQ.P 16(R10), F17
+	FMOVQ.P 16(R10), F18
+	FMOVQ.P 16(R10), F19
+	FMOVQ.P 16(R10), F20
+	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
+	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
+	WORD $0x4f901262 // fmla v2.4s, v19.4s, v16.s[0]
+	WORD $0x4f901283 // fmla v3.4s, v20.4s, v16.s[0]
+	FMOVQ.P 16(R10), F17
+	FMOVQ.P 16(R10), F18
+	FMOVQ.P 16(R10), F19
+	FMOVQ.P 16(R10), F20
 	WORD $0x4f901224 // fmla v4.4s, v17.4s, v16.s[0]
 	WORD $0x4f901245 // fmla v5.4s, v18.4s, v16.s[0]
 	WORD $0x4f901266 // fmla v6.4s, v19.4s, v16.s[0]
@@ -66,143 +222,20 @@ manyNext:
 	WORD $0x4f901249 // fmla v9.4s, v18.4s, v16.s[0]
 	WORD $0x4f90126a // fmla v10.4s, v19.4s, v16.s[0]
 	WORD $0x4f90128b // fmla v11.4s, v20.4s, v16.s[0]
-	FMOVQ.P 16(R11), F17
-	FMOVQ.P 16(R11), F18
-	FMOVQ.P 16(R11), F19
-	FMOVQ.P 16(R11), F20
+	FMOVQ.P 16(R10), F17
+	FMOVQ.P 16(R10), F18
+	FMOVQ.P 16(R10), F19
+	FMOVQ.P 16(R10), F20
 	WORD $0x4f90122c // fmla v12.4s, v17.4s, v16.s[0]
 	WORD $0x4f90124d // fmla v13.4s, v18.4s, v16.s[0]
 	WORD $0x4f90126e // fmla v14.4s, v19.4s, v16.s[0]
 	WORD $0x4f90128f // fmla v15.4s, v20.4s, v16.s[0]
-	SUBS $1, R6
-	BNE manyNext
-	SUB R4, R8
-	MOVD R11, R0
-	FMOVQ F0, 0(R7)
-	FMOVQ F1, 16(R7)
-	FMOVQ F2, 32(R7)
-	FMOVQ F3, 48(R7)
-	FMOVQ F4, 64(R7)
-	FMOVQ F5, 80(R7)
-	FMOVQ F6, 96(R7)
-	FMOVQ F7, 112(R7)
-	FMOVQ F8, 128(R7)
-	FMOVQ F9, 144(R7)
-	FMOVQ F10, 160(R7)
-	FMOVQ F11, 176(R7)
-	FMOVQ F12, 192(R7)
-	FMOVQ F13, 208(R7)
-	FMOVQ F14, 224(R7)
-	FMOVQ F15, 240(R7)
-	ADD $256, R7
-	SUB $4, R1
-	B many
-
-manyDone:
-
-one:
-	CMP $1, R1
-	BLT oneDone
-	WORD $0x6f00e400 // movi v0.2d, #0
-	WORD $0x6f00e401 // movi v1.2d, #0
-	WORD $0x6f00e402 // movi v2.2d, #0
-	WORD $0x6f00e403 // movi v3.2d, #0
-	MOVD R2, R6
-
-oneNext:
-	FMOVS.P 4(R8), F4
-	FMOVQ.P 16(R0), F5
-	FMOVQ.P 16(R0), F6
-	FMOVQ.P 16(R0), F7
-	FMOVQ.P 16(R0), F8
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
-	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
-	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
-	SUBS $1, R6
-	BNE oneNext
-	SUB R4, R8
-	FMOVQ F0, 0(R7)
-	FMOVQ F1, 16(R7)
-	FMOVQ F2, 32(R7)
-	FMOVQ F3, 48(R7)
-	ADD $64, R7
-	SUB $1, R1
-	B one
-
-oneDone:
-	RET
-
-// func valuesF32NEONx1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-TEXT ·valuesF32NEONx1(SB), NOSPLIT, $0-56
-	MOVD rows+32(FP), R0
-	MOVD width+48(FP), R1
-	MOVD ldd+8(FP), R2
-	MOVD ldw+24(FP), R3
-	MOVD dst+0(FP), R4
-	LSL $2, R1, R5
-
-wide:
-	CMP $64, R1
-	BLT wideDone
-	MOVD weights+16(FP), R6
-	MOVD n+40(FP), R7
-	MOVD R0, R8
-	WORD $0x6f00e400 // movi v0.2d, #0
-	WORD $0x6f00e401 // movi v1.2d, #0
-	WORD $0x6f00e402 // movi v2.2d, #0
-	WORD $0x6f00e403 // movi v3.2d, #0
-	WORD $0x6f00e404 // movi v4.2d, #0
-	WORD $0x6f00e405 // movi v5.2d, #0
-	WORD $0x6f00e406 // movi v6.2d, #0
-	WORD $0x6f00e407 // movi v7.2d, #0
-	WORD $0x6f00e408 // movi v8.2d, #0
-	WORD $0x6f00e409 // movi v9.2d, #0
-	WORD $0x6f00e40a // movi v10.2d, #0
-	WORD $0x6f00e40b // movi v11.2d, #0
-	WORD $0x6f00e40c // movi v12.2d, #0
-	WORD $0x6f00e40d // movi v13.2d, #0
-	WORD $0x6f00e40e // movi v14.2d, #0
-	WORD $0x6f00e40f // movi v15.2d, #0
-
-wideNext:
-	FMOVS.P 4(R6), F16
-	FMOVQ.P 16(R8), F17
-	FMOVQ.P 16(R8), F18
-	FMOVQ.P 16(R8), F19
-	FMOVQ.P 16(R8), F20
-	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
-	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
-	WORD $0x4f901262 // fmla v2.4s, v19.4s, v16.s[0]
-	WORD $0x4f901283 // fmla v3.4s, v20.4s, v16.s[0]
-	FMOVQ.P 16(R8), F17
-	FMOVQ.P 16(R8), F18
-	FMOVQ.P 16(R8), F19
-	FMOVQ.P 16(R8), F20
-	WORD $0x4f901224 // fmla v4.4s, v17.4s, v16.s[0]
-	WORD $0x4f901245 // fmla v5.4s, v18.4s, v16.s[0]
-	WORD $0x4f901266 // fmla v6.4s, v19.4s, v16.s[0]
-	WORD $0x4f901287 // fmla v7.4s, v20.4s, v16.s[0]
-	FMOVQ.P 16(R8), F17
-	FMOVQ.P 16(R8), F18
-	FMOVQ.P 16(R8), F19
-	FMOVQ.P 16(R8), F20
-	WORD $0x4f901228 // fmla v8.4s, v17.4s, v16.s[0]
-	WORD $0x4f901249 // fmla v9.4s, v18.4s, v16.s[0]
-	WORD $0x4f90126a // fmla v10.4s, v19.4s, v16.s[0]
-	WORD $0x4f90128b // fmla v11.4s, v20.4s, v16.s[0]
-	FMOVQ.P 16(R8), F17
-	FMOVQ.P 16(R8), F18
-	FMOVQ.P 16(R8), F19
-	FMOVQ.P 16(R8), F20
-	WORD $0x4f90122c // fmla v12.4s, v17.4s, v16.s[0]
-	WORD $0x4f90124d // fmla v13.4s, v18.4s, v16.s[0]
-	WORD $0x4f90126e // fmla v14.4s, v19.4s, v16.s[0]
-	WORD $0x4f90128f // fmla v15.4s, v20.4s, v16.s[0]
-	ADD R5, R8
-	SUB $256, R8
-	SUBS $1, R7
+	ADD R5, R10
+	SUB $256, R10
+	SUBS $1, R9
 	BNE wideNext
+	ADD R6, R10
+	CBNZ R8, wideBlock
 	FMOVQ F0, 0(R4)
 	FMOVQ F1, 16(R4)
 	FMOVQ F2, 32(R4)
@@ -229,28 +262,42 @@ wideDone:
 narrow:
 	CMP $16, R1
 	BLT narrowDone
-	MOVD weights+16(FP), R6
-	MOVD n+40(FP), R7
-	MOVD R0, R8
+	MOVD weights+16(FP), R7
+	MOVD n+48(FP), R8
+	MOVD R0, R10
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
+	MOVD add+64(FP), R9
+	CBZ R9, narrowBlock
+	FMOVQ 0(R4), F0
+	FMOVQ 16(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+
+narrowBlock:
+	MOVD $16, R9
+	CMP R9, R8
+	CSEL LT, R8, R9, R9
+	SUB R9, R8
 
 narrowNext:
-	FMOVS.P 4(R6), F4
-	FMOVQ.P 16(R8), F5
-	FMOVQ.P 16(R8), F6
-	FMOVQ.P 16(R8), F7
-	FMOVQ.P 16(R8), F8
+	FMOVS.P 4(R7), F4
+	FMOVQ.P 16(R10), F5
+	FMOVQ.P 16(R10), F6
+	FMOVQ.P 16(R10), F7
+	FMOVQ.P 16(R10), F8
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
 	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
-	ADD R5, R8
-	SUB $64, R8
-	SUBS $1, R7
+	ADD R5, R10
+	SUB $64, R10
+	SUBS $1, R9
 	BNE narrowNext
+	ADD R6, R10
+	CBNZ R8, narrowBlock
 	FMOVQ F0, 0(R4)
 	FMOVQ F1, 16(R4)
 	FMOVQ F2, 32(R4)
@@ -263,24 +310,25 @@ narrowNext:
 narrowDone:
 	RET
 
-// func scoresF32NEONx2(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
-TEXT ·scoresF32NEONx2(SB), NOSPLIT, $0-48
+// func scoresF32NEONx2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
+TEXT ·scoresF32NEONx2(SB), NOSPLIT, $0-56
 	MOVD keys+24(FP), R0
-	MOVD blocks+32(FP), R1
-	MOVD dim+40(FP), R2
-	MOVD ldd+8(FP), R3
-	LSL $2, R2, R4
-	MOVD $64, R5
-	MUL R2, R5
-	MOVD dst+0(FP), R7
-	ADD R3, R7, R8
-	MOVD q+16(FP), R9
-	ADD R4, R9, R10
+	MOVD step+32(FP), R1
+	MOVD blocks+40(FP), R2
+	MOVD dim+48(FP), R3
+	MOVD ldd+8(FP), R4
+	LSL $2, R3, R5
+	MOVD $64, R6
+	MUL R3, R6
+	MOVD dst+0(FP), R8
+	ADD R4, R8, R9
+	MOVD q+16(FP), R10
+	ADD R5, R10, R11
 
 many:
-	CMP $2, R1
+	CMP $2, R2
 	BLT manyDone
-	ADD R5, R0, R11
+	ADD R1, R0, R12
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
@@ -297,15 +345,182 @@ many:
 	WORD $0x6f00e40d // movi v13.2d, #0
 	WORD $0x6f00e40e // movi v14.2d, #0
 	WORD $0x6f00e40f // movi v15.2d, #0
-	MOVD R2, R6
+	MOVD R3, R7
 
 manyNext:
-	FMOVS.P 4(R9), F16
-	FMOVS.P 4(R10), F17
+	FMOVS.P 4(R10), F16
+	FMOVS.P 4(R11), F17
 	FMOVQ.P 16(R0), F18
 	FMOVQ.P 16(R0), F19
 	FMOVQ.P 16(R0), F20
 	FMOVQ.P 16(R0), F21
+	WORD $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
+	WORD $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
+	WORD $0x4f901282 // fmla v2.4s, v20.4s, v16.s[0]
+	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
+	WORD $0x4f911248 // fmla v8.4s, v18.4s, v17.s[0]
+	WORD $0x4f911269 // fmla v9.4s, v19.4s, v17.s[0]
+	WORD $0x4f91128a // fmla v10.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112ab // fmla v11.4s, v21.4s, v17.s[0]
+	FMOVQ.P 16(R12), F18
+	FMOVQ.P 16(R12), F19
+	FMOVQ.P 16(R12), F20
+	FMOVQ.P 16(R12), F21
+	WORD $0x4f901244 // fmla v4.4s, v18.4s, v16.s[0]
+	WORD $0x4f901265 // fmla v5.4s, v19.4s, v16.s[0]
+	WORD $0x4f901286 // fmla v6.4s, v20.4s, v16.s[0]
+	WORD $0x4f9012a7 // fmla v7.4s, v21.4s, v16.s[0]
+	WORD $0x4f91124c // fmla v12.4s, v18.4s, v17.s[0]
+	WORD $0x4f91126d // fmla v13.4s, v19.4s, v17.s[0]
+	WORD $0x4f91128e // fmla v14.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112af // fmla v15.4s, v21.4s, v17.s[0]
+	SUBS $1, R7
+	BNE manyNext
+	SUB R5, R10
+	SUB R5, R11
+	MOVD R12, R0
+	ADD R1, R0
+	SUB R6, R0
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	FMOVQ F4, 64(R8)
+	FMOVQ F5, 80(R8)
+	FMOVQ F6, 96(R8)
+	FMOVQ F7, 112(R8)
+	ADD $128, R8
+	FMOVQ F8, 0(R9)
+	FMOVQ F9, 16(R9)
+	FMOVQ F10, 32(R9)
+	FMOVQ F11, 48(R9)
+	FMOVQ F12, 64(R9)
+	FMOVQ F13, 80(R9)
+	FMOVQ F14, 96(R9)
+	FMOVQ F15, 112(R9)
+	ADD $128, R9
+	SUB $2, R2
+	B many
+
+manyDone:
+
+one:
+	CMP $1, R2
+	BLT oneDone
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	MOVD R3, R7
+
+oneNext:
+	FMOVS.P 4(R10), F8
+	FMOVS.P 4(R11), F9
+	FMOVQ.P 16(R0), F10
+	FMOVQ.P 16(R0), F11
+	FMOVQ.P 16(R0), F12
+	FMOVQ.P 16(R0), F13
+	WORD $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
+	WORD $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
+	WORD $0x4f881182 // fmla v2.4s, v12.4s, v8.s[0]
+	WORD $0x4f8811a3 // fmla v3.4s, v13.4s, v8.s[0]
+	WORD $0x4f891144 // fmla v4.4s, v10.4s, v9.s[0]
+	WORD $0x4f891165 // fmla v5.4s, v11.4s, v9.s[0]
+	WORD $0x4f891186 // fmla v6.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a7 // fmla v7.4s, v13.4s, v9.s[0]
+	SUBS $1, R7
+	BNE oneNext
+	SUB R5, R10
+	SUB R5, R11
+	ADD R1, R0
+	SUB R6, R0
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	ADD $64, R8
+	FMOVQ F4, 0(R9)
+	FMOVQ F5, 16(R9)
+	FMOVQ F6, 32(R9)
+	FMOVQ F7, 48(R9)
+	ADD $64, R9
+	SUB $1, R2
+	B one
+
+oneDone:
+	RET
+
+// func valuesF32NEONx2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+TEXT ·valuesF32NEONx2(SB), NOSPLIT, $0-72
+	MOVD rows+32(FP), R0
+	MOVD width+56(FP), R1
+	MOVD ldd+8(FP), R2
+	MOVD ldw+24(FP), R3
+	MOVD dst+0(FP), R4
+	ADD R2, R4, R5
+	MOVD step+40(FP), R7
+	LSL $2, R1, R6
+	SUB R6<<4, R7
+
+wide:
+	CMP $32, R1
+	BLT wideDone
+	MOVD weights+16(FP), R8
+	ADD R3, R8, R12
+	MOVD n+48(FP), R9
+	MOVD R0, R11
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	MOVD add+64(FP), R10
+	CBZ R10, wideBlock
+	FMOVQ 0(R4), F0
+	FMOVQ 16(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 64(R4), F4
+	FMOVQ 80(R4), F5
+	FMOVQ 96(R4), F6
+	FMOVQ 112(R4), F7
+	FMOVQ 0(R5), F8
+	FMOVQ 16(R5), F9
+	FMOVQ 32(R5), F10
+	FMOVQ 48(R5), F11
+	FMOVQ 64(R5), F12
+	FMOVQ 80(R5), F13
+	FMOVQ 96(R5), F14
+	FMOVQ 112(R5), F15
+
+wideBlock:
+	MOVD $16, R10
+	CMP R10, R9
+	CSEL LT, R9, R10, R10
+	SUB R10, R9
+
+wideNext:
+	FMOVS.P 4(R8), F16
+	FMOVS.P 4(R12), F17
+	FMOVQ.P 16(R11), F18
+	FMOVQ.P 16(R11), F19
+	FMOVQ.P 16(R11), F20
+	FMOVQ.P 16(R11), F21
 	WORD $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
 	WORD $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
 	WORD $0x4f901282 // fmla v2.4s, v20.4s, v16.s[0]
@@ -326,147 +541,12 @@ manyNext:
 	WORD $0x4f91126d // fmla v13.4s, v19.4s, v17.s[0]
 	WORD $0x4f91128e // fmla v14.4s, v20.4s, v17.s[0]
 	WORD $0x4f9112af // fmla v15.4s, v21.4s, v17.s[0]
-	SUBS $1, R6
-	BNE manyNext
-	SUB R4, R9
-	SUB R4, R10
-	MOVD R11, R0
-	FMOVQ F0, 0(R7)
-	FMOVQ F1, 16(R7)
-	FMOVQ F2, 32(R7)
-	FMOVQ F3, 48(R7)
-	FMOVQ F4, 64(R7)
-	FMOVQ F5, 80(R7)
-	FMOVQ F6, 96(R7)
-	FMOVQ F7, 112(R7)
-	ADD $128, R7
-	FMOVQ F8, 0(R8)
-	FMOVQ F9, 16(R8)
-	FMOVQ F10, 32(R8)
-	FMOVQ F11, 48(R8)
-	FMOVQ F12, 64(R8)
-	FMOVQ F13, 80(R8)
-	FMOVQ F14, 96(R8)
-	FMOVQ F15, 112(R8)
-	ADD $128, R8
-	SUB $2, R1
-	B many
-
-manyDone:
-
-one:
-	CMP $1, R1
-	BLT oneDone
-	WORD $0x6f00e400 // movi v0.2d, #0
-	WORD $0x6f00e401 // movi v1.2d, #0
-	WORD $0x6f00e402 // movi v2.2d, #0
-	WORD $0x6f00e403 // movi v3.2d, #0
-	WORD $0x6f00e404 // movi v4.2d, #0
-	WORD $0x6f00e405 // movi v5.2d, #0
-	WORD $0x6f00e406 // movi v6.2d, #0
-	WORD $0x6f00e407 // movi v7.2d, #0
-	MOVD R2, R6
-
-oneNext:
-	FMOVS.P 4(R9), F8
-	FMOVS.P 4(R10), F9
-	FMOVQ.P 16(R0), F10
-	FMOVQ.P 16(R0), F11
-	FMOVQ.P 16(R0), F12
-	FMOVQ.P 16(R0), F13
-	WORD $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
-	WORD $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
-	WORD $0x4f881182 // fmla v2.4s, v12.4s, v8.s[0]
-	WORD $0x4f8811a3 // fmla v3.4s, v13.4s, v8.s[0]
-	WORD $0x4f891144 // fmla v4.4s, v10.4s, v9.s[0]
-	WORD $0x4f891165 // fmla v5.4s, v11.4s, v9.s[0]
-	WORD $0x4f891186 // fmla v6.4s, v12.4s, v9.s[0]
-	WORD $0x4f8911a7 // fmla v7.4s, v13.4s, v9.s[0]
-	SUBS $1, R6
-	BNE oneNext
-	SUB R4, R9
-	SUB R4, R10
-	FMOVQ F0, 0(R7)
-	FMOVQ F1, 16(R7)
-	FMOVQ F2, 32(R7)
-	FMOVQ F3, 48(R7)
-	ADD $64, R7
-	FMOVQ F4, 0(R8)
-	FMOVQ F5, 16(R8)
-	FMOVQ F6, 32(R8)
-	FMOVQ F7, 48(R8)
-	ADD $64, R8
-	SUB $1, R1
-	B one
-
-oneDone:
-	RET
-
-// func valuesF32NEONx2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-TEXT ·valuesF32NEONx2(SB), NOSPLIT, $0-56
-	MOVD rows+32(FP), R0
-	MOVD width+48(FP), R1
-	MOVD ldd+8(FP), R2
-	MOVD ldw+24(FP), R3
-	MOVD dst+0(FP), R4
-	ADD R2, R4, R5
-	LSL $2, R1, R6
-
-wide:
-	CMP $32, R1
-	BLT wideDone
-	MOVD weights+16(FP), R7
-	ADD R3, R7, R10
-	MOVD n+40(FP), R8
-	MOVD R0, R9
-	WORD $0x6f00e400 // movi v0.2d, #0
-	WORD $0x6f00e401 // movi v1.2d, #0
-	WORD $0x6f00e402 // movi v2.2d, #0
-	WORD $0x6f00e403 // movi v3.2d, #0
-	WORD $0x6f00e404 // movi v4.2d, #0
-	WORD $0x6f00e405 // movi v5.2d, #0
-	WORD $0x6f00e406 // movi v6.2d, #0
-	WORD $0x6f00e407 // movi v7.2d, #0
-	WORD $0x6f00e408 // movi v8.2d, #0
-	WORD $0x6f00e409 // movi v9.2d, #0
-	WORD $0x6f00e40a // movi v10.2d, #0
-	WORD $0x6f00e40b // movi v11.2d, #0
-	WORD $0x6f00e40c // movi v12.2d, #0
-	WORD $0x6f00e40d // movi v13.2d, #0
-	WORD $0x6f00e40e // movi v14.2d, #0
-	WORD $0x6f00e40f // movi v15.2d, #0
-
-wideNext:
-	FMOVS.P 4(R7), F16
-	FMOVS.P 4(R10), F17
-	FMOVQ.P 16(R9), F18
-	FMOVQ.P 16(R9), F19
-	FMOVQ.P 16(R9), F20
-	FMOVQ.P 16(R9), F21
-	WORD $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
-	WORD $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
-	WORD $0x4f901282 // fmla v2.4s, v20.4s, v16.s[0]
-	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
-	WORD $0x4f911248 // fmla v8.4s, v18.4s, v17.s[0]
-	WORD $0x4f911269 // fmla v9.4s, v19.4s, v17.s[0]
-	WORD $0x4f91128a // fmla v10.4s, v20.4s, v17.s[0]
-	WORD $0x4f9112ab // fmla v11.4s, v21.4s, v17.s[0]
-	FMOVQ.P 16(R9), F18
-	FMOVQ.P 16(R9), F19
-	FMOVQ.P 16(R9), F20
-	FMOVQ.P 16(R9), F21
-	WORD $0x4f901244 // fmla v4.4s, v18.4s, v16.s[0]
-	WORD $0x4f901265 // fmla v5.4s, v19.4s, v16.s[0]
-	WORD $0x4f901286 // fmla v6.4s, v20.4s, v16.s[0]
-	WORD $0x4f9012a7 // fmla v7.4s, v21.4s, v16.s[0]
-	WORD $0x4f91124c // fmla v12.4s, v18.4s, v17.s[0]
-	WORD $0x4f91126d // fmla v13.4s, v19.4s, v17.s[0]
-	WORD $0x4f91128e // fmla v14.4s, v20.4s, v17.s[0]
-	WORD $0x4f9112af // fmla v15.4s, v21.4s, v17.s[0]
-	ADD R6, R9
-	SUB $128, R9
-	SUBS $1, R8
+	ADD R6, R11
+	SUB $128, R11
+	SUBS $1, R10
 	BNE wideNext
+	ADD R7, R11
+	CBNZ R9, wideBlock
 	FMOVQ F0, 0(R4)
 	FMOVQ F1, 16(R4)
 	FMOVQ F2, 32(R4)
@@ -494,10 +574,10 @@ wideDone:
 narrow:
 	CMP $16, R1
 	BLT narrowDone
-	MOVD weights+16(FP), R7
-	ADD R3, R7, R10
-	MOVD n+40(FP), R8
-	MOVD R0, R9
+	MOVD weights+16(FP), R8
+	ADD R3, R8, R12
+	MOVD n+48(FP), R9
+	MOVD R0, R11
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
@@ -506,14 +586,30 @@ narrow:
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
+	MOVD add+64(FP), R10
+	CBZ R10, narrowBlock
+	FMOVQ 0(R4), F0
+	FMOVQ 16(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 0(R5), F4
+	FMOVQ 16(R5), F5
+	FMOVQ 32(R5), F6
+	FMOVQ 48(R5), F7
+
+narrowBlock:
+	MOVD $16, R10
+	CMP R10, R9
+	CSEL LT, R9, R10, R10
+	SUB R10, R9
 
 narrowNext:
-	FMOVS.P 4(R7), F8
-	FMOVS.P 4(R10), F9
-	FMOVQ.P 16(R9), F10
-	FMOVQ.P 16(R9), F11
-	FMOVQ.P 16(R9), F12
-	FMOVQ.P 16(R9), F13
+	FMOVS.P 4(R8), F8
+	FMOVS.P 4(R12), F9
+	FMOVQ.P 16(R11), F10
+	FMOVQ.P 16(R11), F11
+	FMOVQ.P 16(R11), F12
+	FMOVQ.P 16(R11), F13
 	WORD $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
 	WORD $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
 	WORD $0x4f881182 // fmla v2.4s, v12.4s, v8.s[0]
@@ -522,10 +618,12 @@ narrowNext:
 	WORD $0x4f891165 // fmla v5.4s, v11.4s, v9.s[0]
 	WORD $0x4f891186 // fmla v6.4s, v12.4s, v9.s[0]
 	WORD $0x4f8911a7 // fmla v7.4s, v13.4s, v9.s[0]
-	ADD R6, R9
-	SUB $64, R9
-	SUBS $1, R8
+	ADD R6, R11
+	SUB $64, R11
+	SUBS $1, R10
 	BNE narrowNext
+	ADD R7, R11
+	CBNZ R9, narrowBlock
 	FMOVQ F0, 0(R4)
 	FMOVQ F1, 16(R4)
 	FMOVQ F2, 32(R4)
@@ -543,26 +641,27 @@ narrowNext:
 narrowDone:
 	RET
 
-// func scoresF32NEONx4(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
-TEXT ·scoresF32NEONx4(SB), NOSPLIT, $0-48
+// func scoresF32NEONx4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
+TEXT ·scoresF32NEONx4(SB), NOSPLIT, $0-56
 	MOVD keys+24(FP), R0
-	MOVD blocks+32(FP), R1
-	MOVD dim+40(FP), R2
-	MOVD ldd+8(FP), R3
-	LSL $2, R2, R4
-	MOVD $64, R5
-	MUL R2, R5
-	MOVD dst+0(FP), R7
-	ADD R3, R7, R8
-	ADD R3, R8, R9
-	ADD R3, R9, R10
-	MOVD q+16(FP), R11
-	ADD R4, R11, R12
-	ADD R4, R12, R13
-	ADD R4, R13, R14
+	MOVD step+32(FP), R1
+	MOVD blocks+40(FP), R2
+	MOVD dim+48(FP), R3
+	MOVD ldd+8(FP), R4
+	LSL $2, R3, R5
+	MOVD $64, R6
+	MUL R3, R6
+	MOVD dst+0(FP), R8
+	ADD R4, R8, R9
+	ADD R4, R9, R10
+	ADD R4, R10, R11
+	MOVD q+16(FP), R12
+	ADD R5, R12, R13
+	ADD R5, R13, R14
+	ADD R5, R14, R15
 
 one:
-	CMP $1, R1
+	CMP $1, R2
 	BLT oneDone
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -580,13 +679,13 @@ one:
 	WORD $0x6f00e40d // movi v13.2d, #0
 	WORD $0x6f00e40e // movi v14.2d, #0
 	WORD $0x6f00e40f // movi v15.2d, #0
-	MOVD R2, R6
+	MOVD R3, R7
 
 oneNext:
-	FMOVS.P 4(R11), F16
-	FMOVS.P 4(R12), F17
-	FMOVS.P 4(R13), F18
-	FMOVS.P 4(R14), F19
+	FMOVS.P 4(R12), F16
+	FMOVS.P 4(R13), F17
+	FMOVS.P 4(R14), F18
+	FMOVS.P 4(R15), F19
 	FMOVQ.P 16(R0), F20
 	FMOVQ.P 16(R0), F21
 	FMOVQ.P 16(R0), F22
@@ -607,59 +706,63 @@ oneNext:
 	WORD $0x4f9312ad // fmla v13.4s, v21.4s, v19.s[0]
 	WORD $0x4f9312ce // fmla v14.4s, v22.4s, v19.s[0]
 	WORD $0x4f9312ef // fmla v15.4s, v23.4s, v19.s[0]
-	SUBS $1, R6
+	SUBS $1, R7
 	BNE oneNext
-	SUB R4, R11
-	SUB R4, R12
-	SUB R4, R13
-	SUB R4, R14
-	FMOVQ F0, 0(R7)
-	FMOVQ F1, 16(R7)
-	FMOVQ F2, 32(R7)
-	FMOVQ F3, 48(R7)
-	ADD $64, R7
-	FMOVQ F4, 0(R8)
-	FMOVQ F5, 16(R8)
-	FMOVQ F6, 32(R8)
-	FMOVQ F7, 48(R8)
+	SUB R5, R12
+	SUB R5, R13
+	SUB R5, R14
+	SUB R5, R15
+	ADD R1, R0
+	SUB R6, R0
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
 	ADD $64, R8
-	FMOVQ F8, 0(R9)
-	FMOVQ F9, 16(R9)
-	FMOVQ F10, 32(R9)
-	FMOVQ F11, 48(R9)
+	FMOVQ F4, 0(R9)
+	FMOVQ F5, 16(R9)
+	FMOVQ F6, 32(R9)
+	FMOVQ F7, 48(R9)
 	ADD $64, R9
-	FMOVQ F12, 0(R10)
-	FMOVQ F13, 16(R10)
-	FMOVQ F14, 32(R10)
-	FMOVQ F15, 48(R10)
+	FMOVQ F8, 0(R10)
+	FMOVQ F9, 16(R10)
+	FMOVQ F10, 32(R10)
+	FMOVQ F11, 48(R10)
 	ADD $64, R10
-	SUB $1, R1
+	FMOVQ F12, 0(R11)
+	FMOVQ F13, 16(R11)
+	FMOVQ F14, 32(R11)
+	FMOVQ F15, 48(R11)
+	ADD $64, R11
+	SUB $1, R2
 	B one
 
 oneDone:
 	RET
 
-// func valuesF32NEONx4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-TEXT ·valuesF32NEONx4(SB), NOSPLIT, $0-56
+// func valuesF32NEONx4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+TEXT ·valuesF32NEONx4(SB), NOSPLIT, $0-72
 	MOVD rows+32(FP), R0
-	MOVD width+48(FP), R1
+	MOVD width+56(FP), R1
 	MOVD ldd+8(FP), R2
 	MOVD ldw+24(FP), R3
 	MOVD dst+0(FP), R4
 	ADD R2, R4, R5
 	ADD R2, R5, R6
 	ADD R2, R6, R7
+	MOVD step+40(FP), R9
 	LSL $2, R1, R8
+	SUB R8<<4, R9
 
 narrow:
 	CMP $16, R1
 	BLT narrowDone
-	MOVD weights+16(FP), R9
-	ADD R3, R9, R12
-	ADD R3, R12, R13
-	ADD R3, R13, R14
-	MOVD n+40(FP), R10
-	MOVD R0, R11
+	MOVD weights+16(FP), R10
+	ADD R3, R10, R14
+	ADD R3, R14, R15
+	ADD R3, R15, R19
+	MOVD n+48(FP), R11
+	MOVD R0, R13
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
@@ -676,16 +779,40 @@ narrow:
 	WORD $0x6f00e40d // movi v13.2d, #0
 	WORD $0x6f00e40e // movi v14.2d, #0
 	WORD $0x6f00e40f // movi v15.2d, #0
+	MOVD add+64(FP), R12
+	CBZ R12, narrowBlock
+	FMOVQ 0(R4), F0
+	FMOVQ 16(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 0(R5), F4
+	FMOVQ 16(R5), F5
+	FMOVQ 32(R5), F6
+	FMOVQ 48(R5), F7
+	FMOVQ 0(R6), F8
+	FMOVQ 16(R6), F9
+	FMOVQ 32(R6), F10
+	FMOVQ 48(R6), F11
+	FMOVQ 0(R7), F12
+	FMOVQ 16(R7), F13
+	FMOVQ 32(R7), F14
+	FMOVQ 48(R7), F15
+
+narrowBlock:
+	MOVD $16, R12
+	CMP R12, R11
+	CSEL LT, R11, R12, R12
+	SUB R12, R11
 
 narrowNext:
-	FMOVS.P 4(R9), F16
-	FMOVS.P 4(R12), F17
-	FMOVS.P 4(R13), F18
-	FMOVS.P 4(R14), F19
-	FMOVQ.P 16(R11), F20
-	FMOVQ.P 16(R11), F21
-	FMOVQ.P 16(R11), F22
-	FMOVQ.P 16(R11), F23
+	FMOVS.P 4(R10), F16
+	FMOVS.P 4(R14), F17
+	FMOVS.P 4(R15), F18
+	FMOVS.P 4(R19), F19
+	FMOVQ.P 16(R13), F20
+	FMOVQ.P 16(R13), F21
+	FMOVQ.P 16(R13), F22
+	FMOVQ.P 16(R13), F23
 	WORD $0x4f901280 // fmla v0.4s, v20.4s, v16.s[0]
 	WORD $0x4f9012a1 // fmla v1.4s, v21.4s, v16.s[0]
 	WORD $0x4f9012c2 // fmla v2.4s, v22.4s, v16.s[0]
@@ -702,10 +829,12 @@ narrowNext:
 	WORD $0x4f9312ad // fmla v13.4s, v21.4s, v19.s[0]
 	WORD $0x4f9312ce // fmla v14.4s, v22.4s, v19.s[0]
 	WORD $0x4f9312ef // fmla v15.4s, v23.4s, v19.s[0]
-	ADD R8, R11
-	SUB $64, R11
-	SUBS $1, R10
+	ADD R8, R13
+	SUB $64, R13
+	SUBS $1, R12
 	BNE narrowNext
+	ADD R9, R13
+	CBNZ R11, narrowBlock
 	FMOVQ F0, 0(R4)
 	FMOVQ F1, 16(R4)
 	FMOVQ F2, 32(R4)
@@ -733,24 +862,25 @@ narrowNext:
 narrowDone:
 	RET
 
-// func scoresF16NEONx1(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
-TEXT ·scoresF16NEONx1(SB), NOSPLIT, $0-48
+// func scoresF16NEONx1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
+TEXT ·scoresF16NEONx1(SB), NOSPLIT, $0-56
 	MOVD keys+24(FP), R0
-	MOVD blocks+32(FP), R1
-	MOVD dim+40(FP), R2
-	MOVD ldd+8(FP), R3
-	LSL $2, R2, R4
-	MOVD $32, R5
-	MUL R2, R5
-	MOVD dst+0(FP), R7
-	MOVD q+16(FP), R8
+	MOVD step+32(FP), R1
+	MOVD blocks+40(FP), R2
+	MOVD dim+48(FP), R3
+	MOVD ldd+8(FP), R4
+	LSL $2, R3, R5
+	MOVD $32, R6
+	MUL R3, R6
+	MOVD dst+0(FP), R8
+	MOVD q+16(FP), R9
 
 many:
-	CMP $4, R1
+	CMP $4, R2
 	BLT manyDone
-	ADD R5, R0, R9
-	ADD R5, R9, R10
-	ADD R5, R10, R11
+	ADD R1, R0, R10
+	ADD R1, R10, R11
+	ADD R1, R11, R12
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
@@ -767,10 +897,10 @@ many:
 	WORD $0x6f00e40d // movi v13.2d, #0
 	WORD $0x6f00e40e // movi v14.2d, #0
 	WORD $0x6f00e40f // movi v15.2d, #0
-	MOVD R2, R6
+	MOVD R3, R7
 
 manyNext:
-	FMOVS.P 4(R8), F16
+	FMOVS.P 4(R9), F16
 	FMOVQ.P 16(R0), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
 	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
@@ -781,10 +911,175 @@ manyNext:
 	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
 	WORD $0x4f901262 // fmla v2.4s, v19.4s, v16.s[0]
 	WORD $0x4f901283 // fmla v3.4s, v20.4s, v16.s[0]
-	FMOVQ.P 16(R9), F17
+	FMOVQ.P 16(R10), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
 	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
-	FMOVQ.P 16(R9), F19
+	FMOVQ.P 16(R10), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	WORD $0x4f901224 // fmla v4.4s, v17.4s, v16.s[0]
+	WORD $0x4f901245 // fmla v5.4s, v18.4s, v16.s[0]
+	WORD $0x4f901266 // fmla v6.4s, v19.4s, v16.s[0]
+	WORD $0x4f901287 // fmla v7.4s, v20.4s, v16.s[0]
+	FMOVQ.P 16(R11), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ.P 16(R11), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	WORD $0x4f901228 // fmla v8.4s, v17.4s, v16.s[0]
+	WORD $0x4f901249 // fmla v9.4s, v18.4s, v16.s[0]
+	WORD $0x4f90126a // fmla v10.4s, v19.4s, v16.s[0]
+	WORD $0x4f90128b // fmla v11.4s, v20.4s, v16.s[0]
+	FMOVQ.P 16(R12), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ.P 16(R12), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	WORD $0x4f90122c // fmla v12.4s, v17.4s, v16.s[0]
+	WORD $0x4f90124d // fmla v13.4s, v18.4s, v16.s[0]
+	WORD $0x4f90126e // fmla v14.4s, v19.4s, v16.s[0]
+	WORD $0x4f90128f // fmla v15.4s, v20.4s, v16.s[0]
+	SUBS $1, R7
+	BNE manyNext
+	SUB R5, R9
+	MOVD R12, R0
+	ADD R1, R0
+	SUB R6, R0
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	FMOVQ F4, 64(R8)
+	FMOVQ F5, 80(R8)
+	FMOVQ F6, 96(R8)
+	FMOVQ F7, 112(R8)
+	FMOVQ F8, 128(R8)
+	FMOVQ F9, 144(R8)
+	FMOVQ F10, 160(R8)
+	FMOVQ F11, 176(R8)
+	FMOVQ F12, 192(R8)
+	FMOVQ F13, 208(R8)
+	FMOVQ F14, 224(R8)
+	FMOVQ F15, 240(R8)
+	ADD $256, R8
+	SUB $4, R2
+	B many
+
+manyDone:
+
+one:
+	CMP $1, R2
+	BLT oneDone
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	MOVD R3, R7
+
+oneNext:
+	FMOVS.P 4(R9), F4
+	FMOVQ.P 16(R0), F5
+	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	FMOVQ.P 16(R0), F7
+	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
+	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
+	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
+	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
+	SUBS $1, R7
+	BNE oneNext
+	SUB R5, R9
+	ADD R1, R0
+	SUB R6, R0
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	ADD $64, R8
+	SUB $1, R2
+	B one
+
+oneDone:
+	RET
+
+// func valuesF16NEONx1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+TEXT ·valuesF16NEONx1(SB), NOSPLIT, $0-72
+	MOVD rows+32(FP), R0
+	MOVD width+56(FP), R1
+	MOVD ldd+8(FP), R2
+	MOVD ldw+24(FP), R3
+	MOVD dst+0(FP), R4
+	MOVD step+40(FP), R6
+	LSL $1, R1, R5
+	SUB R5<<4, R6
+
+wide:
+	CMP $64, R1
+	BLT wideDone
+	MOVD weights+16(FP), R7
+	MOVD n+48(FP), R8
+	MOVD R0, R10
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	MOVD add+64(FP), R9
+	CBZ R9, wideBlock
+	FMOVQ 0(R4), F0
+	FMOVQ 16(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 64(R4), F4
+	FMOVQ 80(R4), F5
+	FMOVQ 96(R4), F6
+	FMOVQ 112(R4), F7
+	FMOVQ 128(R4), F8
+	FMOVQ 144(R4), F9
+	FMOVQ 160(R4), F10
+	FMOVQ 176(R4), F11
+	FMOVQ 192(R4), F12
+	FMOVQ 208(R4), F13
+	FMOVQ 224(R4), F14
+	FMOVQ 240(R4), F15
+
+wideBlock:
+	MOVD $16, R9
+	CMP R9, R8
+	CSEL LT, R8, R9, R9
+	SUB R9, R8
+
+wideNext:
+	FMOVS.P 4(R7), F16
+	FMOVQ.P 16(R10), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ.P 16(R10), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
+	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
+	WORD $0x4f901262 // fmla v2.4s, v19.4s, v16.s[0]
+	WORD $0x4f901283 // fmla v3.4s, v20.4s, v16.s[0]
+	FMOVQ.P 16(R10), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ.P 16(R10), F19
 	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
 	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
 	WORD $0x4f901224 // fmla v4.4s, v17.4s, v16.s[0]
@@ -801,155 +1096,22 @@ manyNext:
 	WORD $0x4f901249 // fmla v9.4s, v18.4s, v16.s[0]
 	WORD $0x4f90126a // fmla v10.4s, v19.4s, v16.s[0]
 	WORD $0x4f90128b // fmla v11.4s, v20.4s, v16.s[0]
-	FMOVQ.P 16(R11), F17
+	FMOVQ.P 16(R10), F17
 	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
 	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
-	FMOVQ.P 16(R11), F19
+	FMOVQ.P 16(R10), F19
 	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
 	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
 	WORD $0x4f90122c // fmla v12.4s, v17.4s, v16.s[0]
 	WORD $0x4f90124d // fmla v13.4s, v18.4s, v16.s[0]
 	WORD $0x4f90126e // fmla v14.4s, v19.4s, v16.s[0]
 	WORD $0x4f90128f // fmla v15.4s, v20.4s, v16.s[0]
-	SUBS $1, R6
-	BNE manyNext
-	SUB R4, R8
-	MOVD R11, R0
-	FMOVQ F0, 0(R7)
-	FMOVQ F1, 16(R7)
-	FMOVQ F2, 32(R7)
-	FMOVQ F3, 48(R7)
-	FMOVQ F4, 64(R7)
-	FMOVQ F5, 80(R7)
-	FMOVQ F6, 96(R7)
-	FMOVQ F7, 112(R7)
-	FMOVQ F8, 128(R7)
-	FMOVQ F9, 144(R7)
-	FMOVQ F10, 160(R7)
-	FMOVQ F11, 176(R7)
-	FMOVQ F12, 192(R7)
-	FMOVQ F13, 208(R7)
-	FMOVQ F14, 224(R7)
-	FMOVQ F15, 240(R7)
-	ADD $256, R7
-	SUB $4, R1
-	B many
-
-manyDone:
-
-one:
-	CMP $1, R1
-	BLT oneDone
-	WORD $0x6f00e400 // movi v0.2d, #0
-	WORD $0x6f00e401 // movi v1.2d, #0
-	WORD $0x6f00e402 // movi v2.2d, #0
-	WORD $0x6f00e403 // movi v3.2d, #0
-	MOVD R2, R6
-
-oneNext:
-	FMOVS.P 4(R8), F4
-	FMOVQ.P 16(R0), F5
-	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
-	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ.P 16(R0), F7
-	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
-	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
-	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
-	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
-	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
-	SUBS $1, R6
-	BNE oneNext
-	SUB R4, R8
-	FMOVQ F0, 0(R7)
-	FMOVQ F1, 16(R7)
-	FMOVQ F2, 32(R7)
-	FMOVQ F3, 48(R7)
-	ADD $64, R7
-	SUB $1, R1
-	B one
-
-oneDone:
-	RET
-
-// func valuesF16NEONx1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-TEXT ·valuesF16NEONx1(SB), NOSPLIT, $0-56
-	MOVD rows+32(FP), R0
-	MOVD width+48(FP), R1
-	MOVD ldd+8(FP), R2
-	MOVD ldw+24(FP), R3
-	MOVD dst+0(FP), R4
-	LSL $1, R1, R5
-
-wide:
-	CMP $64, R1
-	BLT wideDone
-	MOVD weights+16(FP), R6
-	MOVD n+40(FP), R7
-	MOVD R0, R8
-	WORD $0x6f00e400 // movi v0.2d, #0
-	WORD $0x6f00e401 // movi v1.2d, #0
-	WORD $0x6f00e402 // movi v2.2d, #0
-	WORD $0x6f00e403 // movi v3.2d, #0
-	WORD $0x6f00e404 // movi v4.2d, #0
-	WORD $0x6f00e405 // movi v5.2d, #0
-	WORD $0x6f00e406 // movi v6.2d, #0
-	WORD $0x6f00e407 // movi v7.2d, #0
-	WORD $0x6f00e408 // movi v8.2d, #0
-	WORD $0x6f00e409 // movi v9.2d, #0
-	WORD $0x6f00e40a // movi v10.2d, #0
-	WORD $0x6f00e40b // movi v11.2d, #0
-	WORD $0x6f00e40c // movi v12.2d, #0
-	WORD $0x6f00e40d // movi v13.2d, #0
-	WORD $0x6f00e40e // movi v14.2d, #0
-	WORD $0x6f00e40f // movi v15.2d, #0
-
-wideNext:
-	FMOVS.P 4(R6), F16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
-	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
-	FMOVQ.P 16(R8), F19
-	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
-	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
-	WORD $0x4f901220 // fmla v0.4s, v17.4s, v16.s[0]
-	WORD $0x4f901241 // fmla v1.4s, v18.4s, v16.s[0]
-	WORD $0x4f901262 // fmla v2.4s, v19.4s, v16.s[0]
-	WORD $0x4f901283 // fmla v3.4s, v20.4s, v16.s[0]
-	FMOVQ.P 16(R8), F17
-	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
-	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
-	FMOVQ.P 16(R8), F19
-	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
-	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
-	WORD $0x4f901224 // fmla v4.4s, v17.4s, v16.s[0]
-	WORD $0x4f901245 // fmla v5.4s, v18.4s, v16.s[0]
-	WORD $0x4f901266 // fmla v6.4s, v19.4s, v16.s[0]
-	WORD $0x4f901287 // fmla v7.4s, v20.4s, v16.s[0]
-	FMOVQ.P 16(R8), F17
-	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
-	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
-	FMOVQ.P 16(R8), F19
-	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
-	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
-	WORD $0x4f901228 // fmla v8.4s, v17.4s, v16.s[0]
-	WORD $0x4f901249 // fmla v9.4s, v18.4s, v16.s[0]
-	WORD $0x4f90126a // fmla v10.4s, v19.4s, v16.s[0]
-	WORD $0x4f90128b // fmla v11.4s, v20.4s, v16.s[0]
-	FMOVQ.P 16(R8), F17
-	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
-	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
-	FMOVQ.P 16(R8), F19
-	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
-	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
-	WORD $0x4f90122c // fmla v12.4s, v17.4s, v16.s[0]
-	WORD $0x4f90124d // fmla v13.4s, v18.4s, v16.s[0]
-	WORD $0x4f90126e // fmla v14.4s, v19.4s, v16.s[0]
-	WORD $0x4f90128f // fmla v15.4s, v20.4s, v16.s[0]
-	ADD R5, R8
-	SUB $128, R8
-	SUBS $1, R7
+	ADD R5, R10
+	SUB $128, R10
+	SUBS $1, R9
 	BNE wideNext
+	ADD R6, R10
+	CBNZ R8, wideBlock
 	FMOVQ F0, 0(R4)
 	FMOVQ F1, 16(R4)
 	FMOVQ F2, 32(R4)
@@ -976,30 +1138,44 @@ wideDone:
 narrow:
 	CMP $16, R1
 	BLT narrowDone
-	MOVD weights+16(FP), R6
-	MOVD n+40(FP), R7
-	MOVD R0, R8
+	MOVD weights+16(FP), R7
+	MOVD n+48(FP), R8
+	MOVD R0, R10
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
 	WORD $0x6f00e403 // movi v3.2d, #0
+	MOVD add+64(FP), R9
+	CBZ R9, narrowBlock
+	FMOVQ 0(R4), F0
+	FMOVQ 16(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+
+narrowBlock:
+	MOVD $16, R9
+	CMP R9, R8
+	CSEL LT, R8, R9, R9
+	SUB R9, R8
 
 narrowNext:
-	FMOVS.P 4(R6), F4
-	FMOVQ.P 16(R8), F5
+	FMOVS.P 4(R7), F4
+	FMOVQ.P 16(R10), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
-	FMOVQ.P 16(R8), F7
+	FMOVQ.P 16(R10), F7
 	WORD $0x4e2178e8 // fcvtl2 v8.4s, v7.8h
 	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
 	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
 	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
 	WORD $0x4f8410e2 // fmla v2.4s, v7.4s, v4.s[0]
 	WORD $0x4f841103 // fmla v3.4s, v8.4s, v4.s[0]
-	ADD R5, R8
-	SUB $32, R8
-	SUBS $1, R7
+	ADD R5, R10
+	SUB $32, R10
+	SUBS $1, R9
 	BNE narrowNext
+	ADD R6, R10
+	CBNZ R8, narrowBlock
 	FMOVQ F0, 0(R4)
 	FMOVQ F1, 16(R4)
 	FMOVQ F2, 32(R4)
@@ -1012,24 +1188,25 @@ narrowNext:
 narrowDone:
 	RET
 
-// func scoresF16NEONx2(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
-TEXT ·scoresF16NEONx2(SB), NOSPLIT, $0-48
+// func scoresF16NEONx2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
+TEXT ·scoresF16NEONx2(SB), NOSPLIT, $0-56
 	MOVD keys+24(FP), R0
-	MOVD blocks+32(FP), R1
-	MOVD dim+40(FP), R2
-	MOVD ldd+8(FP), R3
-	LSL $2, R2, R4
-	MOVD $32, R5
-	MUL R2, R5
-	MOVD dst+0(FP), R7
-	ADD R3, R7, R8
-	MOVD q+16(FP), R9
-	ADD R4, R9, R10
+	MOVD step+32(FP), R1
+	MOVD blocks+40(FP), R2
+	MOVD dim+48(FP), R3
+	MOVD ldd+8(FP), R4
+	LSL $2, R3, R5
+	MOVD $32, R6
+	MUL R3, R6
+	MOVD dst+0(FP), R8
+	ADD R4, R8, R9
+	MOVD q+16(FP), R10
+	ADD R5, R10, R11
 
 many:
-	CMP $2, R1
+	CMP $2, R2
 	BLT manyDone
-	ADD R5, R0, R11
+	ADD R1, R0, R12
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
@@ -1046,15 +1223,188 @@ many:
 	WORD $0x6f00e40d // movi v13.2d, #0
 	WORD $0x6f00e40e // movi v14.2d, #0
 	WORD $0x6f00e40f // movi v15.2d, #0
-	MOVD R2, R6
+	MOVD R3, R7
 
 manyNext:
-	FMOVS.P 4(R9), F16
-	FMOVS.P 4(R10), F17
+	FMOVS.P 4(R10), F16
+	FMOVS.P 4(R11), F17
 	FMOVQ.P 16(R0), F18
 	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
 	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
 	FMOVQ.P 16(R0), F20
+	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
+	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
+	WORD $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
+	WORD $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
+	WORD $0x4f901282 // fmla v2.4s, v20.4s, v16.s[0]
+	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
+	WORD $0x4f911248 // fmla v8.4s, v18.4s, v17.s[0]
+	WORD $0x4f911269 // fmla v9.4s, v19.4s, v17.s[0]
+	WORD $0x4f91128a // fmla v10.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112ab // fmla v11.4s, v21.4s, v17.s[0]
+	FMOVQ.P 16(R12), F18
+	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	FMOVQ.P 16(R12), F20
+	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
+	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
+	WORD $0x4f901244 // fmla v4.4s, v18.4s, v16.s[0]
+	WORD $0x4f901265 // fmla v5.4s, v19.4s, v16.s[0]
+	WORD $0x4f901286 // fmla v6.4s, v20.4s, v16.s[0]
+	WORD $0x4f9012a7 // fmla v7.4s, v21.4s, v16.s[0]
+	WORD $0x4f91124c // fmla v12.4s, v18.4s, v17.s[0]
+	WORD $0x4f91126d // fmla v13.4s, v19.4s, v17.s[0]
+	WORD $0x4f91128e // fmla v14.4s, v20.4s, v17.s[0]
+	WORD $0x4f9112af // fmla v15.4s, v21.4s, v17.s[0]
+	SUBS $1, R7
+	BNE manyNext
+	SUB R5, R10
+	SUB R5, R11
+	MOVD R12, R0
+	ADD R1, R0
+	SUB R6, R0
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	FMOVQ F4, 64(R8)
+	FMOVQ F5, 80(R8)
+	FMOVQ F6, 96(R8)
+	FMOVQ F7, 112(R8)
+	ADD $128, R8
+	FMOVQ F8, 0(R9)
+	FMOVQ F9, 16(R9)
+	FMOVQ F10, 32(R9)
+	FMOVQ F11, 48(R9)
+	FMOVQ F12, 64(R9)
+	FMOVQ F13, 80(R9)
+	FMOVQ F14, 96(R9)
+	FMOVQ F15, 112(R9)
+	ADD $128, R9
+	SUB $2, R2
+	B many
+
+manyDone:
+
+one:
+	CMP $1, R2
+	BLT oneDone
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	MOVD R3, R7
+
+oneNext:
+	FMOVS.P 4(R10), F8
+	FMOVS.P 4(R11), F9
+	FMOVQ.P 16(R0), F10
+	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	FMOVQ.P 16(R0), F12
+	WORD $0x4e21798d // fcvtl2 v13.4s, v12.8h
+	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
+	WORD $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
+	WORD $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
+	WORD $0x4f881182 // fmla v2.4s, v12.4s, v8.s[0]
+	WORD $0x4f8811a3 // fmla v3.4s, v13.4s, v8.s[0]
+	WORD $0x4f891144 // fmla v4.4s, v10.4s, v9.s[0]
+	WORD $0x4f891165 // fmla v5.4s, v11.4s, v9.s[0]
+	WORD $0x4f891186 // fmla v6.4s, v12.4s, v9.s[0]
+	WORD $0x4f8911a7 // fmla v7.4s, v13.4s, v9.s[0]
+	SUBS $1, R7
+	BNE oneNext
+	SUB R5, R10
+	SUB R5, R11
+	ADD R1, R0
+	SUB R6, R0
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	ADD $64, R8
+	FMOVQ F4, 0(R9)
+	FMOVQ F5, 16(R9)
+	FMOVQ F6, 32(R9)
+	FMOVQ F7, 48(R9)
+	ADD $64, R9
+	SUB $1, R2
+	B one
+
+oneDone:
+	RET
+
+// func valuesF16NEONx2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+TEXT ·valuesF16NEONx2(SB), NOSPLIT, $0-72
+	MOVD rows+32(FP), R0
+	MOVD width+56(FP), R1
+	MOVD ldd+8(FP), R2
+	MOVD ldw+24(FP), R3
+	MOVD dst+0(FP), R4
+	ADD R2, R4, R5
+	MOVD step+40(FP), R7
+	LSL $1, R1, R6
+	SUB R6<<4, R7
+
+wide:
+	CMP $32, R1
+	BLT wideDone
+	MOVD weights+16(FP), R8
+	ADD R3, R8, R12
+	MOVD n+48(FP), R9
+	MOVD R0, R11
+	WORD $0x6f00e400 // movi v0.2d, #0
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	MOVD add+64(FP), R10
+	CBZ R10, wideBlock
+	FMOVQ 0(R4), F0
+	FMOVQ 16(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 64(R4), F4
+	FMOVQ 80(R4), F5
+	FMOVQ 96(R4), F6
+	FMOVQ 112(R4), F7
+	FMOVQ 0(R5), F8
+	FMOVQ 16(R5), F9
+	FMOVQ 32(R5), F10
+	FMOVQ 48(R5), F11
+	FMOVQ 64(R5), F12
+	FMOVQ 80(R5), F13
+	FMOVQ 96(R5), F14
+	FMOVQ 112(R5), F15
+
+wideBlock:
+	MOVD $16, R10
+	CMP R10, R9
+	CSEL LT, R9, R10, R10
+	SUB R10, R9
+
+wideNext:
+	FMOVS.P 4(R8), F16
+	FMOVS.P 4(R12), F17
+	FMOVQ.P 16(R11), F18
+	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	FMOVQ.P 16(R11), F20
 	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
 	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
 	WORD $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
@@ -1079,153 +1429,12 @@ manyNext:
 	WORD $0x4f91126d // fmla v13.4s, v19.4s, v17.s[0]
 	WORD $0x4f91128e // fmla v14.4s, v20.4s, v17.s[0]
 	WORD $0x4f9112af // fmla v15.4s, v21.4s, v17.s[0]
-	SUBS $1, R6
-	BNE manyNext
-	SUB R4, R9
-	SUB R4, R10
-	MOVD R11, R0
-	FMOVQ F0, 0(R7)
-	FMOVQ F1, 16(R7)
-	FMOVQ F2, 32(R7)
-	FMOVQ F3, 48(R7)
-	FMOVQ F4, 64(R7)
-	FMOVQ F5, 80(R7)
-	FMOVQ F6, 96(R7)
-	FMOVQ F7, 112(R7)
-	ADD $128, R7
-	FMOVQ F8, 0(R8)
-	FMOVQ F9, 16(R8)
-	FMOVQ F10, 32(R8)
-	FMOVQ F11, 48(R8)
-	FMOVQ F12, 64(R8)
-	FMOVQ F13, 80(R8)
-	FMOVQ F14, 96(R8)
-	FMOVQ F15, 112(R8)
-	ADD $128, R8
-	SUB $2, R1
-	B many
-
-manyDone:
-
-one:
-	CMP $1, R1
-	BLT oneDone
-	WORD $0x6f00e400 // movi v0.2d, #0
-	WORD $0x6f00e401 // movi v1.2d, #0
-	WORD $0x6f00e402 // movi v2.2d, #0
-	WORD $0x6f00e403 // movi v3.2d, #0
-	WORD $0x6f00e404 // movi v4.2d, #0
-	WORD $0x6f00e405 // movi v5.2d, #0
-	WORD $0x6f00e406 // movi v6.2d, #0
-	WORD $0x6f00e407 // movi v7.2d, #0
-	MOVD R2, R6
-
-oneNext:
-	FMOVS.P 4(R9), F8
-	FMOVS.P 4(R10), F9
-	FMOVQ.P 16(R0), F10
-	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
-	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
-	FMOVQ.P 16(R0), F12
-	WORD $0x4e21798d // fcvtl2 v13.4s, v12.8h
-	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
-	WORD $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
-	WORD $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
-	WORD $0x4f881182 // fmla v2.4s, v12.4s, v8.s[0]
-	WORD $0x4f8811a3 // fmla v3.4s, v13.4s, v8.s[0]
-	WORD $0x4f891144 // fmla v4.4s, v10.4s, v9.s[0]
-	WORD $0x4f891165 // fmla v5.4s, v11.4s, v9.s[0]
-	WORD $0x4f891186 // fmla v6.4s, v12.4s, v9.s[0]
-	WORD $0x4f8911a7 // fmla v7.4s, v13.4s, v9.s[0]
-	SUBS $1, R6
-	BNE oneNext
-	SUB R4, R9
-	SUB R4, R10
-	FMOVQ F0, 0(R7)
-	FMOVQ F1, 16(R7)
-	FMOVQ F2, 32(R7)
-	FMOVQ F3, 48(R7)
-	ADD $64, R7
-	FMOVQ F4, 0(R8)
-	FMOVQ F5, 16(R8)
-	FMOVQ F6, 32(R8)
-	FMOVQ F7, 48(R8)
-	ADD $64, R8
-	SUB $1, R1
-	B one
-
-oneDone:
-	RET
-
-// func valuesF16NEONx2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-TEXT ·valuesF16NEONx2(SB), NOSPLIT, $0-56
-	MOVD rows+32(FP), R0
-	MOVD width+48(FP), R1
-	MOVD ldd+8(FP), R2
-	MOVD ldw+24(FP), R3
-	MOVD dst+0(FP), R4
-	ADD R2, R4, R5
-	LSL $1, R1, R6
-
-wide:
-	CMP $32, R1
-	BLT wideDone
-	MOVD weights+16(FP), R7
-	ADD R3, R7, R10
-	MOVD n+40(FP), R8
-	MOVD R0, R9
-	WORD $0x6f00e400 // movi v0.2d, #0
-	WORD $0x6f00e401 // movi v1.2d, #0
-	WORD $0x6f00e402 // movi v2.2d, #0
-	WORD $0x6f00e403 // movi v3.2d, #0
-	WORD $0x6f00e404 // movi v4.2d, #0
-	WORD $0x6f00e405 // movi v5.2d, #0
-	WORD $0x6f00e406 // movi v6.2d, #0
-	WORD $0x6f00e407 // movi v7.2d, #0
-	WORD $0x6f00e408 // movi v8.2d, #0
-	WORD $0x6f00e409 // movi v9.2d, #0
-	WORD $0x6f00e40a // movi v10.2d, #0
-	WORD $0x6f00e40b // movi v11.2d, #0
-	WORD $0x6f00e40c // movi v12.2d, #0
-	WORD $0x6f00e40d // movi v13.2d, #0
-	WORD $0x6f00e40e // movi v14.2d, #0
-	WORD $0x6f00e40f // movi v15.2d, #0
-
-wideNext:
-	FMOVS.P 4(R7), F16
-	FMOVS.P 4(R10), F17
-	FMOVQ.P 16(R9), F18
-	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
-	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
-	FMOVQ.P 16(R9), F20
-	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
-	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
-	WORD $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
-	WORD $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
-	WORD $0x4f901282 // fmla v2.4s, v20.4s, v16.s[0]
-	WORD $0x4f9012a3 // fmla v3.4s, v21.4s, v16.s[0]
-	WORD $0x4f911248 // fmla v8.4s, v18.4s, v17.s[0]
-	WORD $0x4f911269 // fmla v9.4s, v19.4s, v17.s[0]
-	WORD $0x4f91128a // fmla v10.4s, v20.4s, v17.s[0]
-	WORD $0x4f9112ab // fmla v11.4s, v21.4s, v17.s[0]
-	FMOVQ.P 16(R9), F18
-	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
-	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
-	FMOVQ.P 16(R9), F20
-	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
-	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
-	WORD $0x4f901244 // fmla v4.4s, v18.4s, v16.s[0]
-	WORD $0x4f901265 // fmla v5.4s, v19.4s, v16.s[0]
-	WORD $0x4f901286 // fmla v6.4s, v20.4s, v16.s[0]
-	WORD $0x4f9012a7 // fmla v7.4s, v21.4s, v16.s[0]
-	WORD $0x4f91124c // fmla v12.4s, v18.4s, v17.s[0]
-	WORD $0x4f91126d // fmla v13.4s, v19.4s, v17.s[0]
-	WORD $0x4f91128e // fmla v14.4s, v20.4s, v17.s[0]
-	WORD $0x4f9112af // fmla v15.4s, v21.4s, v17.s[0]
-	ADD R6, R9
-	SUB $64, R9
-	SUBS $1, R8
+	ADD R6, R11
+	SUB $64, R11
+	SUBS $1, R10
 	BNE wideNext
+	ADD R7, R11
+	CBNZ R9, wideBlock
 	FMOVQ F0, 0(R4)
 	FMOVQ F1, 16(R4)
 	FMOVQ F2, 32(R4)
@@ -1253,10 +1462,10 @@ wideDone:
 narrow:
 	CMP $16, R1
 	BLT narrowDone
-	MOVD weights+16(FP), R7
-	ADD R3, R7, R10
-	MOVD n+40(FP), R8
-	MOVD R0, R9
+	MOVD weights+16(FP), R8
+	ADD R3, R8, R12
+	MOVD n+48(FP), R9
+	MOVD R0, R11
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
@@ -1265,14 +1474,30 @@ narrow:
 	WORD $0x6f00e405 // movi v5.2d, #0
 	WORD $0x6f00e406 // movi v6.2d, #0
 	WORD $0x6f00e407 // movi v7.2d, #0
+	MOVD add+64(FP), R10
+	CBZ R10, narrowBlock
+	FMOVQ 0(R4), F0
+	FMOVQ 16(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 0(R5), F4
+	FMOVQ 16(R5), F5
+	FMOVQ 32(R5), F6
+	FMOVQ 48(R5), F7
+
+narrowBlock:
+	MOVD $16, R10
+	CMP R10, R9
+	CSEL LT, R9, R10, R10
+	SUB R10, R9
 
 narrowNext:
-	FMOVS.P 4(R7), F8
-	FMOVS.P 4(R10), F9
-	FMOVQ.P 16(R9), F10
+	FMOVS.P 4(R8), F8
+	FMOVS.P 4(R12), F9
+	FMOVQ.P 16(R11), F10
 	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
 	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
-	FMOVQ.P 16(R9), F12
+	FMOVQ.P 16(R11), F12
 	WORD $0x4e21798d // fcvtl2 v13.4s, v12.8h
 	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
 	WORD $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
@@ -1283,10 +1508,12 @@ narrowNext:
 	WORD $0x4f891165 // fmla v5.4s, v11.4s, v9.s[0]
 	WORD $0x4f891186 // fmla v6.4s, v12.4s, v9.s[0]
 	WORD $0x4f8911a7 // fmla v7.4s, v13.4s, v9.s[0]
-	ADD R6, R9
-	SUB $32, R9
-	SUBS $1, R8
+	ADD R6, R11
+	SUB $32, R11
+	SUBS $1, R10
 	BNE narrowNext
+	ADD R7, R11
+	CBNZ R9, narrowBlock
 	FMOVQ F0, 0(R4)
 	FMOVQ F1, 16(R4)
 	FMOVQ F2, 32(R4)
@@ -1304,26 +1531,27 @@ narrowNext:
 narrowDone:
 	RET
 
-// func scoresF16NEONx4(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
-TEXT ·scoresF16NEONx4(SB), NOSPLIT, $0-48
+// func scoresF16NEONx4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
+TEXT ·scoresF16NEONx4(SB), NOSPLIT, $0-56
 	MOVD keys+24(FP), R0
-	MOVD blocks+32(FP), R1
-	MOVD dim+40(FP), R2
-	MOVD ldd+8(FP), R3
-	LSL $2, R2, R4
-	MOVD $32, R5
-	MUL R2, R5
-	MOVD dst+0(FP), R7
-	ADD R3, R7, R8
-	ADD R3, R8, R9
-	ADD R3, R9, R10
-	MOVD q+16(FP), R11
-	ADD R4, R11, R12
-	ADD R4, R12, R13
-	ADD R4, R13, R14
+	MOVD step+32(FP), R1
+	MOVD blocks+40(FP), R2
+	MOVD dim+48(FP), R3
+	MOVD ldd+8(FP), R4
+	LSL $2, R3, R5
+	MOVD $32, R6
+	MUL R3, R6
+	MOVD dst+0(FP), R8
+	ADD R4, R8, R9
+	ADD R4, R9, R10
+	ADD R4, R10, R11
+	MOVD q+16(FP), R12
+	ADD R5, R12, R13
+	ADD R5, R13, R14
+	ADD R5, R14, R15
 
 one:
-	CMP $1, R1
+	CMP $1, R2
 	BLT oneDone
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
@@ -1341,13 +1569,13 @@ one:
 	WORD $0x6f00e40d // movi v13.2d, #0
 	WORD $0x6f00e40e // movi v14.2d, #0
 	WORD $0x6f00e40f // movi v15.2d, #0
-	MOVD R2, R6
+	MOVD R3, R7
 
 oneNext:
-	FMOVS.P 4(R11), F16
-	FMOVS.P 4(R12), F17
-	FMOVS.P 4(R13), F18
-	FMOVS.P 4(R14), F19
+	FMOVS.P 4(R12), F16
+	FMOVS.P 4(R13), F17
+	FMOVS.P 4(R14), F18
+	FMOVS.P 4(R15), F19
 	FMOVQ.P 16(R0), F20
 	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
 	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
@@ -1370,59 +1598,63 @@ oneNext:
 	WORD $0x4f9312ad // fmla v13.4s, v21.4s, v19.s[0]
 	WORD $0x4f9312ce // fmla v14.4s, v22.4s, v19.s[0]
 	WORD $0x4f9312ef // fmla v15.4s, v23.4s, v19.s[0]
-	SUBS $1, R6
+	SUBS $1, R7
 	BNE oneNext
-	SUB R4, R11
-	SUB R4, R12
-	SUB R4, R13
-	SUB R4, R14
-	FMOVQ F0, 0(R7)
-	FMOVQ F1, 16(R7)
-	FMOVQ F2, 32(R7)
-	FMOVQ F3, 48(R7)
-	ADD $64, R7
-	FMOVQ F4, 0(R8)
-	FMOVQ F5, 16(R8)
-	FMOVQ F6, 32(R8)
-	FMOVQ F7, 48(R8)
+	SUB R5, R12
+	SUB R5, R13
+	SUB R5, R14
+	SUB R5, R15
+	ADD R1, R0
+	SUB R6, R0
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
 	ADD $64, R8
-	FMOVQ F8, 0(R9)
-	FMOVQ F9, 16(R9)
-	FMOVQ F10, 32(R9)
-	FMOVQ F11, 48(R9)
+	FMOVQ F4, 0(R9)
+	FMOVQ F5, 16(R9)
+	FMOVQ F6, 32(R9)
+	FMOVQ F7, 48(R9)
 	ADD $64, R9
-	FMOVQ F12, 0(R10)
-	FMOVQ F13, 16(R10)
-	FMOVQ F14, 32(R10)
-	FMOVQ F15, 48(R10)
+	FMOVQ F8, 0(R10)
+	FMOVQ F9, 16(R10)
+	FMOVQ F10, 32(R10)
+	FMOVQ F11, 48(R10)
 	ADD $64, R10
-	SUB $1, R1
+	FMOVQ F12, 0(R11)
+	FMOVQ F13, 16(R11)
+	FMOVQ F14, 32(R11)
+	FMOVQ F15, 48(R11)
+	ADD $64, R11
+	SUB $1, R2
 	B one
 
 oneDone:
 	RET
 
-// func valuesF16NEONx4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
-TEXT ·valuesF16NEONx4(SB), NOSPLIT, $0-56
+// func valuesF16NEONx4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+TEXT ·valuesF16NEONx4(SB), NOSPLIT, $0-72
 	MOVD rows+32(FP), R0
-	MOVD width+48(FP), R1
+	MOVD width+56(FP), R1
 	MOVD ldd+8(FP), R2
 	MOVD ldw+24(FP), R3
 	MOVD dst+0(FP), R4
 	ADD R2, R4, R5
 	ADD R2, R5, R6
 	ADD R2, R6, R7
+	MOVD step+40(FP), R9
 	LSL $1, R1, R8
+	SUB R8<<4, R9
 
 narrow:
 	CMP $16, R1
 	BLT narrowDone
-	MOVD weights+16(FP), R9
-	ADD R3, R9, R12
-	ADD R3, R12, R13
-	ADD R3, R13, R14
-	MOVD n+40(FP), R10
-	MOVD R0, R11
+	MOVD weights+16(FP), R10
+	ADD R3, R10, R14
+	ADD R3, R14, R15
+	ADD R3, R15, R19
+	MOVD n+48(FP), R11
+	MOVD R0, R13
 	WORD $0x6f00e400 // movi v0.2d, #0
 	WORD $0x6f00e401 // movi v1.2d, #0
 	WORD $0x6f00e402 // movi v2.2d, #0
@@ -1439,16 +1671,40 @@ narrow:
 	WORD $0x6f00e40d // movi v13.2d, #0
 	WORD $0x6f00e40e // movi v14.2d, #0
 	WORD $0x6f00e40f // movi v15.2d, #0
+	MOVD add+64(FP), R12
+	CBZ R12, narrowBlock
+	FMOVQ 0(R4), F0
+	FMOVQ 16(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 0(R5), F4
+	FMOVQ 16(R5), F5
+	FMOVQ 32(R5), F6
+	FMOVQ 48(R5), F7
+	FMOVQ 0(R6), F8
+	FMOVQ 16(R6), F9
+	FMOVQ 32(R6), F10
+	FMOVQ 48(R6), F11
+	FMOVQ 0(R7), F12
+	FMOVQ 16(R7), F13
+	FMOVQ 32(R7), F14
+	FMOVQ 48(R7), F15
+
+narrowBlock:
+	MOVD $16, R12
+	CMP R12, R11
+	CSEL LT, R11, R12, R12
+	SUB R12, R11
 
 narrowNext:
-	FMOVS.P 4(R9), F16
-	FMOVS.P 4(R12), F17
-	FMOVS.P 4(R13), F18
-	FMOVS.P 4(R14), F19
-	FMOVQ.P 16(R11), F20
+	FMOVS.P 4(R10), F16
+	FMOVS.P 4(R14), F17
+	FMOVS.P 4(R15), F18
+	FMOVS.P 4(R19), F19
+	FMOVQ.P 16(R13), F20
 	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
 	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
-	FMOVQ.P 16(R11), F22
+	FMOVQ.P 16(R13), F22
 	WORD $0x4e217ad7 // fcvtl2 v23.4s, v22.8h
 	WORD $0x0e217ad6 // fcvtl v22.4s, v22.4h
 	WORD $0x4f901280 // fmla v0.4s, v20.4s, v16.s[0]
@@ -1467,10 +1723,12 @@ narrowNext:
 	WORD $0x4f9312ad // fmla v13.4s, v21.4s, v19.s[0]
 	WORD $0x4f9312ce // fmla v14.4s, v22.4s, v19.s[0]
 	WORD $0x4f9312ef // fmla v15.4s, v23.4s, v19.s[0]
-	ADD R8, R11
-	SUB $32, R11
-	SUBS $1, R10
+	ADD R8, R13
+	SUB $32, R13
+	SUBS $1, R12
 	BNE narrowNext
+	ADD R9, R13
+	CBNZ R11, narrowBlock
 	FMOVQ F0, 0(R4)
 	FMOVQ F1, 16(R4)
 	FMOVQ F2, 32(R4)

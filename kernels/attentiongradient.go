@@ -87,7 +87,7 @@ func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, q0, k0, at, 
 		copy(s.dout[r*(d+1):], dout)
 		s.dout[r*(d+1)+d] = -Dot(dout, g.Out.Row(at + r)[q0:q0+d])
 	}
-	e.ops.scores(s.p, ld, s.q, floatBytes(s.keys), F32, blocks, d, rows)
+	e.ops.scores(s.p, ld, s.q, floatBytes(s.keys), d*keyBlock, F32, blocks, d, rows)
 	for r := range rows {
 		row := s.p[r*ld:][:seen]
 		last := at + r + 1
@@ -100,7 +100,7 @@ func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, q0, k0, at, 
 		s.inverse[r] = inverse
 		widen(s.wideOut[r*width:][:width], g.DOut.Row(at + r)[q0:q0+d], inverse)
 	}
-	e.ops.scores(s.dp, ld, s.dout, floatBytes(s.values), F32, blocks, d+1, rows)
+	e.ops.scores(s.dp, ld, s.dout, floatBytes(s.values), (d+1)*keyBlock, F32, blocks, d+1, rows)
 	for r := range rows {
 		dp := s.dp[r*ld:][:seen]
 		e.ops.scaleMul(dp, dp, s.p[r*ld:][:seen], s.inverse[r])
@@ -108,14 +108,14 @@ func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, q0, k0, at, 
 	// gather adds to dst the products of the columns of weights and the rows of x.
 	gather := func(dst Matrix, weights, x []float32) {
 		e.ops.transpose(s.turned, turnedLD, weights, ld, rows, seen)
-		e.ops.values(s.part, width, s.turned, turnedLD, floatBytes(x), F32, rows, width, n)
+		e.ops.values(s.part, width, s.turned, turnedLD, floatBytes(x), width*keyBlock, F32, rows, width, n, false)
 		for j := range n {
 			e.ops.add(dst.Row(j)[k0:k0+d], s.part[j*width:][:d])
 		}
 	}
 	gather(g.DV, s.p, s.wideOut)
 	gather(g.DK, s.dp, s.wideQ)
-	e.ops.values(s.part, width, s.dp, ld, floatBytes(s.rows), F32, n, width, rows)
+	e.ops.values(s.part, width, s.dp, ld, floatBytes(s.rows), width*keyBlock, F32, n, width, rows, false)
 	for r := range rows {
 		for i, v := range s.part[r*width:][:d] {
 			g.DQ.Row(at + r)[q0+i] = v * scale

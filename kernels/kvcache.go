@@ -10,15 +10,17 @@ import (
 // for half the memory and twice the speed at long contexts, in F16.
 //
 // Keys are interleaved in blocks of 16 positions, element by element, so that
-// scores come out 16 wide without a sum across lanes:
+// scores come out 16 wide without a sum across lanes. The heads of a block follow
+// each other, so that a token meets all keys, and all values, in one sequence:
 //
-//	keys:   [head][position/16][dim][position%16]
-//	values: [head][position][width], width being dim rounded up to 16
+//	keys:   [position/16][head][dim][position%16]
+//	values: [position/16][head][position%16][width], width being dim rounded up to 16
 type KVCache struct {
-	dt          DType
-	heads, dim  int
-	width, cap  int
-	keys, value *memory
+	dt                 DType
+	heads, dim, width  int
+	cap                int
+	keyStep, valueStep int // elements between blocks
+	keys, values       *memory
 }
 
 // keyBlock is the number of interleaved positions, and the unit of widths.
@@ -33,7 +35,21 @@ func NewKVCache(heads, dim int, dt DType) (*KVCache, error) {
 	if heads <= 0 || dim <= 0 {
 		return nil, fmt.Errorf("a cache of %d heads of %d elements", heads, dim)
 	}
-	return &KVCache{dt: dt, heads: heads, dim: dim, width: roundUp(dim, keyBlock)}, nil
+	c := &KVCache{dt: dt, heads: heads, dim: dim, width: roundUp(dim, keyBlock)}
+	c.keyStep, c.valueStep = c.step(heads*dim), c.step(heads*c.width)
+	return c, nil
+}
+
+// step is the distance of blocks of n elements for each position. Those of a head,
+// which a batch meets again and again, must not fall on the same few places of the
+// caches.
+func (c *KVCache) step(n int) int {
+	const apart, lines = 16 << 10, 5
+	n *= keyBlock
+	if n*c.dt.Size()%apart == 0 {
+		n += lines * lineBytes / c.dt.Size()
+	}
+	return n
 }
 
 func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
@@ -48,8 +64,11 @@ func (c *KVCache) Cap() int { return c.cap }
 
 // ReserveBytes returns the memory that Reserve takes for n positions.
 func (c *KVCache) ReserveBytes(n int) int64 {
-	return int64(roundUp(n, keyBlock)) * int64(c.heads) * int64(c.dim+c.width) * int64(c.dt.Size())
+	return int64(blocksOf(n)) * int64(c.keyStep+c.valueStep) * int64(c.dt.Size())
 }
+
+// blocksOf is how many blocks n positions are in.
+func blocksOf(n int) int { return (n + keyBlock - 1) / keyBlock }
 
 // Reserve makes room for n positions in the arena, which may be nil, and keeps
 // the first used ones.
@@ -58,47 +77,46 @@ func (c *KVCache) Reserve(a *Arena, n, used int) {
 		return
 	}
 	old := *c
-	c.cap = roundUp(n, keyBlock)
-	size := c.dt.Size()
-	c.keys = a.memory(c.heads * c.cap * c.dim * size)
-	c.value = a.memory(c.heads * c.cap * c.width * size)
+	blocks, size := blocksOf(n), c.dt.Size()
+	c.cap = blocks * keyBlock
+	c.keys = a.memory(blocks * c.keyStep * size)
+	c.values = a.memory(blocks * c.valueStep * size)
 	if old.cap == 0 {
 		return
 	}
-	for h := range c.heads {
-		copy(c.headKeys(h), old.headKeys(h)[:roundUp(used, keyBlock)*c.dim*size])
-		copy(c.headValues(h), old.headValues(h)[:used*c.width*size])
-	}
+	copy(c.keys.bytes, old.keys.bytes[:blocksOf(used)*c.keyStep*size])
+	copy(c.values.bytes, old.values.bytes[:blocksOf(used)*c.valueStep*size])
 	old.keys.free()
-	old.value.free()
+	old.values.free()
 }
 
-func (c *KVCache) headKeys(h int) []byte {
-	n := c.cap * c.dim * c.dt.Size()
-	return c.keys.bytes[h*n:][:n]
+// keysOf are a head's keys from a block on, keyStep elements from those of the next.
+func (c *KVCache) keysOf(head, block int) []byte {
+	return c.keys.bytes[(block*c.keyStep+head*c.dim*keyBlock)*c.dt.Size():]
 }
 
-func (c *KVCache) headValues(h int) []byte {
-	n := c.cap * c.width * c.dt.Size()
-	return c.value.bytes[h*n:][:n]
+// valuesOf are a head's values from a block on, valueStep elements from those of the
+// next.
+func (c *KVCache) valuesOf(head, block int) []byte {
+	return c.values.bytes[(block*c.valueStep+head*c.width*keyBlock)*c.dt.Size():]
 }
 
 // Store puts the keys and values of one position, heads x dim each, into the
 // cache. Positions may be stored concurrently.
 func (e *Engine) Store(c *KVCache, pos int, key, value []float32) {
 	var buf [256]uint16
+	block, at := pos/keyBlock, pos%keyBlock
 	for h := range c.heads {
 		k, v := key[h*c.dim:(h+1)*c.dim], value[h*c.dim:(h+1)*c.dim]
-		place := pos/keyBlock*c.dim*keyBlock + pos%keyBlock
 		if c.dt == F32 {
-			keys, values := elements[float32](c.headKeys(h))[place:], elements[float32](c.headValues(h))[pos*c.width:]
+			keys, values := elements[float32](c.keysOf(h, block))[at:], elements[float32](c.valuesOf(h, block))[at*c.width:]
 			for i, x := range k {
 				keys[i*keyBlock] = x
 			}
 			copy(values, v)
 			continue
 		}
-		keys, values := elements[uint16](c.headKeys(h))[place:], elements[uint16](c.headValues(h))[pos*c.width:]
+		keys, values := elements[uint16](c.keysOf(h, block))[at:], elements[uint16](c.valuesOf(h, block))[at*c.width:]
 		e.ops.encodeF16(values[:c.dim], v)
 		for i := 0; i < c.dim; i += len(buf) {
 			part := buf[:min(len(buf), c.dim-i)]

@@ -3,45 +3,47 @@
 package kernels
 
 // scoresTile is an assembly kernel of scoresGeneric for a number of queries;
-// valuesTile of valuesGeneric. Leading dimensions count bytes.
+// valuesTile of valuesGeneric. Leading dimensions and steps count bytes.
 type (
 	scoresTile struct {
 		rows int
-		f    func(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)
+		f    func(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 	}
 	valuesTile struct {
 		rows int
-		f    func(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)
+		f    func(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 	}
 )
 
 // tiledScores covers queries with tiles, in descending order and ending with
 // one. Each query's sums are formed in the same order in each of them.
-func tiledScores(tiles perDType[[]scoresTile]) func(dst []float32, ldd int, q []float32, keys []byte, dt DType, blocks, dim, rows int) {
-	return func(dst []float32, ldd int, q []float32, keys []byte, dt DType, blocks, dim, rows int) {
-		_, _, _ = dst[(rows-1)*ldd+blocks*keyBlock-1], q[rows*dim-1], keys[blocks*keyBlock*dim*dt.Size()-1]
+func tiledScores(tiles perDType[[]scoresTile]) func(dst []float32, ldd int, q []float32, keys []byte, step int, dt DType, blocks, dim, rows int) {
+	return func(dst []float32, ldd int, q []float32, keys []byte, step int, dt DType, blocks, dim, rows int) {
+		size := dt.Size()
+		_, _, _ = dst[(rows-1)*ldd+blocks*keyBlock-1], q[rows*dim-1], keys[((blocks-1)*step+keyBlock*dim)*size-1]
 		for r, i := 0, 0; r < rows; {
 			t := tiles[dt][i]
 			if t.rows > rows-r {
 				i++
 				continue
 			}
-			t.f(&dst[r*ldd], 4*ldd, &q[r*dim], &keys[0], blocks, dim)
+			t.f(&dst[r*ldd], 4*ldd, &q[r*dim], &keys[0], step*size, blocks, dim)
 			r += t.rows
 		}
 	}
 }
 
-func tiledValues(tiles perDType[[]valuesTile]) func(dst []float32, ldd int, weights []float32, ldw int, values []byte, dt DType, n, width, rows int) {
-	return func(dst []float32, ldd int, weights []float32, ldw int, values []byte, dt DType, n, width, rows int) {
-		_, _, _ = dst[(rows-1)*ldd+width-1], weights[(rows-1)*ldw+n-1], values[n*width*dt.Size()-1]
+func tiledValues(tiles perDType[[]valuesTile]) func(dst []float32, ldd int, weights []float32, ldw int, values []byte, step int, dt DType, n, width, rows int, add bool) {
+	return func(dst []float32, ldd int, weights []float32, ldw int, values []byte, step int, dt DType, n, width, rows int, add bool) {
+		size, last := dt.Size(), n-1
+		_, _, _ = dst[(rows-1)*ldd+width-1], weights[(rows-1)*ldw+last], values[(last/keyBlock*step+(last%keyBlock+1)*width)*size-1]
 		for r, i := 0, 0; r < rows; {
 			t := tiles[dt][i]
 			if t.rows > rows-r {
 				i++
 				continue
 			}
-			t.f(&dst[r*ldd], 4*ldd, &weights[r*ldw], 4*ldw, &values[0], n, width)
+			t.f(&dst[r*ldd], 4*ldd, &weights[r*ldw], 4*ldw, &values[0], step*size, n, width, flag(add))
 			r += t.rows
 		}
 	}

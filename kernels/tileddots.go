@@ -34,10 +34,6 @@ func tiledDots(sets perDType[dotsSet]) func(dst []float32, ldd int, w []byte, ld
 				clear(dst[t*ldd:][:rows])
 			}
 		}
-		flag := 0
-		if add {
-			flag = 1
-		}
 		for t, ti := 0, 0; t < tokens && main > 0; {
 			for ti < len(s.tiles) && s.tiles[ti].tokens > tokens-t {
 				ti++
@@ -48,10 +44,10 @@ func tiledDots(sets perDType[dotsSet]) func(dst []float32, ldd int, w []byte, ld
 			}
 			f := s.tiles[ti]
 			if n := rows / 4; n > 0 {
-				f.four(&dst[t*ldd], 4*ldd, &w[0], ldw*size, &x[t*ldx], 4*ldx, main, n, flag)
+				f.four(&dst[t*ldd], 4*ldd, &w[0], ldw*size, &x[t*ldx], 4*ldx, main, n, flag(add))
 			}
 			if r := rows &^ 3; r < rows {
-				f.one(&dst[t*ldd+r], 4*ldd, &w[r*ldw*size], ldw*size, &x[t*ldx], 4*ldx, main, rows-r, flag)
+				f.one(&dst[t*ldd+r], 4*ldd, &w[r*ldw*size], ldw*size, &x[t*ldx], 4*ldx, main, rows-r, flag(add))
 			}
 			t += f.tokens
 		}
@@ -94,4 +90,12 @@ func tiledRow(sets perDType[dotsSet]) func(dst []float32, w []byte, ldw int, dt 
 			}
 		}
 	}
+}
+
+// flag is 1 for true, for assembly.
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }

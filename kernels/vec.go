@@ -21,8 +21,8 @@ type vectorOps struct {
 	extent     func(x []float32) (lo, hi float32)
 	roundGroup func(dst []byte, x []float32, bits int, g Grid, sums *RoundSums)
 
-	scores func(dst []float32, ldd int, q []float32, keys []byte, dt DType, blocks, dim, rows int)
-	values func(dst []float32, ldd int, weights []float32, ldw int, values []byte, dt DType, n, width, rows int)
+	scores func(dst []float32, ldd int, q []float32, keys []byte, step int, dt DType, blocks, dim, rows int)
+	values func(dst []float32, ldd int, weights []float32, ldw int, values []byte, step int, dt DType, n, width, rows int, add bool)
 }
 
 func genericOps() vectorOps {

@@ -52,16 +52,15 @@ func attentionKernels() {
 // at a time so that the chains of multiply-adds hide their latency.
 func scores(w wide, dt string, rows, blocks int) {
 	name := fmt.Sprintf("scores%s%sx%d", dt, w.name, rows)
-	TEXT(name, NOSPLIT, "func(dst *float32, ldd int, q *float32, keys *byte, blocks int, dim int)")
-	Doc(fmt.Sprintf("%s is scoresGeneric for %d queries; ldd counts bytes.", name, rows))
+	TEXT(name, NOSPLIT, "func(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)")
+	Doc(fmt.Sprintf("%s is scoresGeneric for %d queries; ldd and step count bytes.", name, rows))
 	Pragma("noescape")
 	size := elementSize(dt)
 	dst, ldd := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64())
 	dim, left := Load(Param("dim"), GP64()), Load(Param("blocks"), GP64())
-	qBytes, blockBytes := GP64(), GP64()
+	qBytes := GP64()
 	MOVQ(dim, qBytes)
 	SHLQ(operand.Imm(2), qBytes)
-	IMUL3Q(operand.U32(keyBlock*size), dim, blockBytes)
 	dsts, dstAt := rowBases(dst, ldd, rows)
 	qs, qAt := rowBases(Load(Param("q"), GP64()), qBytes, rows)
 	keys := Load(Param("keys"), GP64())
@@ -74,7 +73,7 @@ func scores(w wide, dt string, rows, blocks int) {
 		for range blocks - 1 {
 			p := GP64()
 			MOVQ(ks[len(ks)-1], p)
-			ADDQ(blockBytes, p)
+			ADDQ(paramAt("step"), p)
 			ks = append(ks, p)
 		}
 		per := keyBlock / w.lanes
@@ -108,7 +107,12 @@ func scores(w wide, dt string, rows, blocks int) {
 		for _, q := range qs {
 			SUBQ(qBytes, q)
 		}
-		MOVQ(ks[len(ks)-1], keys)
+		if blocks > 1 {
+			MOVQ(ks[blocks-1], keys)
+		}
+		ADDQ(paramAt("step"), keys) // from the end of a block's keys to that of the next
+		IMUL3Q(operand.U32(keyBlock*size), dim, n)
+		SUBQ(n, keys)
 		for r := range rows {
 			for i := range k {
 				VMOVUPS(acc[r*len(k)+i], dstAt(r).Offset(4*w.lanes*i))
@@ -133,8 +137,8 @@ func scores(w wide, dt string, rows, blocks int) {
 // a time.
 func values(w wide, dt string, rows, vectors int) {
 	name := fmt.Sprintf("values%s%sx%d", dt, w.name, rows)
-	TEXT(name, NOSPLIT, "func(dst *float32, ldd int, weights *float32, ldw int, rows *byte, n int, width int)")
-	Doc(fmt.Sprintf("%s is valuesGeneric for %d queries; ldd and ldw count bytes.", name, rows))
+	TEXT(name, NOSPLIT, "func(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)")
+	Doc(fmt.Sprintf("%s is valuesGeneric for %d queries; ldd, ldw and step count bytes, add is 0 or 1.", name, rows))
 	Pragma("noescape")
 	size := elementSize(dt)
 	left, stride := Load(Param("width"), GP64()), GP64()
@@ -149,9 +153,19 @@ func values(w wide, dt string, rows, vectors int) {
 		CMPQ(left, operand.U32(columns))
 		JLT(operand.LabelRef(label + "Done"))
 		ws, wAt := rowBases(Load(Param("weights"), GP64()), ldw, rows)
-		n, p := Load(Param("n"), GP64()), GP64()
+		n, some, p := Load(Param("n"), GP64()), GP64(), GP64()
 		MOVQ(src, p)
 		acc := w.zero(rows * vectors)
+		CMPQ(paramAt("add"), operand.Imm(0))
+		JE(operand.LabelRef(label + "Block"))
+		for i, a := range acc {
+			VMOVUPS(dstAt(i/vectors).Offset(4*w.lanes*(i%vectors)), a)
+		}
+		Label(label + "Block")
+		MOVQ(operand.U32(keyBlock), some)
+		CMPQ(n, some)
+		CMOVQLT(n, some)
+		SUBQ(some, n)
 		Label(label + "Next")
 		v := make([]reg.VecVirtual, vectors)
 		for i := range v {
@@ -169,8 +183,13 @@ func values(w wide, dt string, rows, vectors int) {
 		for _, b := range ws {
 			ADDQ(operand.Imm(4), b)
 		}
-		DECQ(n)
+		DECQ(some)
 		JNZ(operand.LabelRef(label + "Next"))
+		ADDQ(paramAt("step"), p) // from the end of a whole block to the next
+		IMUL3Q(operand.U32(keyBlock), stride, some)
+		SUBQ(some, p)
+		TESTQ(n, n)
+		JNZ(operand.LabelRef(label + "Block"))
 		for r := range rows {
 			for i := range v {
 				VMOVUPS(acc[r*vectors+i], dstAt(r).Offset(4*w.lanes*i))

@@ -28,9 +28,9 @@ func elementSize(dt string) int {
 // at a time.
 func scores(f *file, dt string, rows, blocks int) {
 	name := fmt.Sprintf("scores%sNEONx%d", dt, rows)
-	k := f.begin(name, fmt.Sprintf("%s is scoresGeneric for %d queries; ldd counts bytes.", name, rows), "",
-		"dst *float32", "ldd int", "q *float32", "keys *byte", "blocks int", "dim int")
-	keys, left, dim, ldd := k.param("keys"), k.param("blocks"), k.param("dim"), k.param("ldd")
+	k := f.begin(name, fmt.Sprintf("%s is scoresGeneric for %d queries; ldd and step count bytes.", name, rows), "",
+		"dst *float32", "ldd int", "q *float32", "keys *byte", "step int", "blocks int", "dim int")
+	keys, step, left, dim, ldd := k.param("keys"), k.param("step"), k.param("blocks"), k.param("dim"), k.param("ldd")
 	qBytes, blockBytes, n := k.gp(), k.gp(), k.gp()
 	k.op("LSL $2, %v, %v", dim, qBytes)
 	k.op("MOVD $%d, %v", keyBlock*elementSize(dt), blockBytes)
@@ -41,7 +41,7 @@ func scores(f *file, dt string, rows, blocks int) {
 		k.label(label)
 		k.op("CMP $%d, %v", blocks, left)
 		k.op("BLT %sDone", label)
-		at := k.apart(keys, blockBytes, blocks)
+		at := k.apart(keys, step, blocks)
 		acc, query := k.vecN(4*rows*blocks), k.vecN(rows)
 		for _, v := range acc {
 			k.arm("movi %v.2d, #0", v)
@@ -68,6 +68,8 @@ func scores(f *file, dt string, rows, blocks int) {
 		if blocks > 1 {
 			k.op("MOVD %v, %v", at[blocks-1], keys)
 		}
+		k.op("ADD %v, %v", step, keys) // from the end of a block's keys to that of the next
+		k.op("SUB %v, %v", blockBytes, keys)
 		for r, p := range dsts {
 			for i, v := range acc[4*r*blocks:][:4*blocks] {
 				k.vstore(v, p, 16*i)
@@ -91,13 +93,14 @@ func scores(f *file, dt string, rows, blocks int) {
 // columns at a time.
 func values(f *file, dt string, rows, blocks int) {
 	name := fmt.Sprintf("values%sNEONx%d", dt, rows)
-	k := f.begin(name, fmt.Sprintf("%s is valuesGeneric for %d queries; ldd and ldw count bytes.", name, rows), "",
-		"dst *float32", "ldd int", "weights *float32", "ldw int", "rows *byte", "n int", "width int")
+	k := f.begin(name, fmt.Sprintf("%s is valuesGeneric for %d queries; ldd, ldw and step count bytes, add is 0 or 1.", name, rows), "",
+		"dst *float32", "ldd int", "weights *float32", "ldw int", "rows *byte", "step int", "n int", "width int", "add int")
 	src, left, ldd, ldw := k.param("rows"), k.param("width"), k.param("ldd"), k.param("ldw")
 	dsts := k.apart(k.param("dst"), ldd, rows)
-	stride, first, n, p := k.gp(), k.gp(), k.gp(), k.gp()
+	stride, gap, first, n, some, p := k.gp(), k.param("step"), k.gp(), k.gp(), k.gp(), k.gp()
 	size := elementSize(dt)
 	k.op("LSL $%d, %v, %v", size/2, left, stride)
+	k.op("SUB %v<<4, %v", stride, gap) // from the end of a block to the next: keyBlock is 16
 	pass := func(label string, blocks int) {
 		gps := k.gps
 		k.label(label)
@@ -111,6 +114,18 @@ func values(f *file, dt string, rows, blocks int) {
 		for _, v := range acc {
 			k.arm("movi %v.2d, #0", v)
 		}
+		k.reload("add", some)
+		k.op("CBZ %v, %sBlock", some, label)
+		for r, p := range dsts {
+			for i, v := range acc[4*r*blocks:][:4*blocks] {
+				k.load(v, p, 16*i)
+			}
+		}
+		k.label(label + "Block")
+		k.op("MOVD $%d, %v", keyBlock, some)
+		k.op("CMP %v, %v", some, n)
+		k.op("CSEL LT, %v, %v, %v", n, some, some)
+		k.op("SUB %v, %v", some, n)
 		k.label(label + "Next")
 		for r, p := range ws {
 			k.op("FMOVS.P 4(%v), F%d", p, int(weight[r]))
@@ -126,8 +141,10 @@ func values(f *file, dt string, rows, blocks int) {
 		}
 		k.op("ADD %v, %v", stride, p)
 		k.op("SUB $%d, %v", keyBlock*size*blocks, p)
-		k.op("SUBS $1, %v", n)
+		k.op("SUBS $1, %v", some)
 		k.op("BNE %sNext", label)
+		k.op("ADD %v, %v", gap, p)
+		k.op("CBNZ %v, %sBlock", n, label)
 		for r, p := range dsts {
 			for i, v := range acc[4*r*blocks:][:4*blocks] {
 				k.vstore(v, p, 16*i)
