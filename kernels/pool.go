@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"context"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ func defaultThreads() int { return cores }
 // CPU. The caller takes part in the loop.
 type pool struct {
 	threads int
+	spans   []span     // of the current loop
 	mu      sync.Mutex // one loop at a time
 	job     atomic.Pointer[job]
 	wake    *sync.Cond
@@ -33,13 +35,11 @@ type pool struct {
 	done    sync.WaitGroup
 }
 
-// job is one parallel loop over [0, n) in chunks of grain or, guided, of half of
-// a thread's share of what is left while that is more: long stretches first, for
-// loops that stream through memory, and short ones to end together (Polychronopoulos
-// and Kuck, "Guided self-scheduling", 1987).
+// job is one parallel loop over [0, n), in chunks of grain from one counter or, if it
+// has spans, as span describes it.
 type job struct {
 	n, grain int
-	guided   int // threads, 0 for chunks of one size
+	spans    []span
 	f        func(worker, lo, hi int)
 	done     <-chan struct{} // closed when the loop is to stop early
 	next     atomic.Int64
@@ -48,12 +48,44 @@ type job struct {
 	panicked atomic.Pointer[any]
 }
 
+// span is what is left of a worker's part of a loop that streams through memory, two
+// halves of a word: from where, and to where. The worker takes chunks from its
+// beginning, each where the last one ended, so that they are one stream; who has
+// nothing left takes chunks from the ends of others (after Blumofe and Leiserson,
+// "Scheduling Multithreaded Computations by Work Stealing", 1999). Chunks are half
+// of what is left, or grain if that is more.
+type span struct {
+	left atomic.Uint64
+	_    [lineBytes - 8]byte // workers do not share cache lines
+}
+
+func (s *span) set(lo, hi int) { s.left.Store(uint64(lo)<<32 | uint64(hi)) }
+
+// take claims a chunk from the beginning, or from the end, unless nothing is left.
+func (s *span) take(grain int, end bool) (lo, hi int, ok bool) {
+	for {
+		left := s.left.Load()
+		from, to := int(left>>32), int(left&math.MaxUint32)
+		if from >= to {
+			return 0, 0, false
+		}
+		n := min(max(grain, (to-from)/2), to-from)
+		lo, hi, from = from, from+n, from+n
+		if end {
+			lo, hi, from, to = to-n, to, lo, to-n
+		}
+		if s.left.CompareAndSwap(left, uint64(from)<<32|uint64(to)) {
+			return lo, hi, true
+		}
+	}
+}
+
 // spinTime is how long a worker polls for the next loop before it parks: longer
 // than the gaps inside a decode step, short against a token.
 const spinTime = 40 * time.Microsecond
 
 func newPool(threads int) *pool {
-	p := &pool{threads: threads}
+	p := &pool{threads: threads, spans: make([]span, threads)}
 	p.wake = sync.NewCond(&p.wakeMu)
 	for range threads - 1 {
 		p.done.Add(1)
@@ -77,9 +109,9 @@ func (p *pool) run(ctx context.Context, n, grain int, f func(worker, lo, hi int)
 	return p.loop(ctx, &job{n: n, grain: grain, f: f})
 }
 
-// stream is run in guided chunks of at least grain.
+// stream is run in chunks of at least grain that are streams for each worker.
 func (p *pool) stream(ctx context.Context, n, grain int, f func(worker, lo, hi int)) error {
-	return p.loop(ctx, &job{n: n, grain: grain, guided: p.threads, f: f})
+	return p.loop(ctx, &job{n: n, grain: grain, spans: p.spans, f: f})
 }
 
 func (p *pool) loop(ctx context.Context, j *job) error {
@@ -92,6 +124,9 @@ func (p *pool) loop(ctx context.Context, j *job) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for i := range j.spans {
+		j.spans[i].set(i*j.n/p.threads, (i+1)*j.n/p.threads)
+	}
 	j.ids.Store(1)
 	p.job.Store(j)
 	p.wakeMu.Lock()
@@ -113,18 +148,17 @@ func (p *pool) loop(ctx context.Context, j *job) error {
 }
 
 // take claims the next chunk; it is beyond the end when nothing is left.
-func (j *job) take() (lo, hi int) {
-	if j.guided == 0 {
+func (j *job) take(worker int) (lo, hi int) {
+	if j.spans == nil {
 		hi = int(j.next.Add(int64(j.grain)))
 		return hi - j.grain, hi
 	}
-	for {
-		lo := int(j.next.Load())
-		hi := lo + max(j.grain, (j.n-lo)/(2*j.guided))
-		if lo >= j.n || j.next.CompareAndSwap(int64(lo), int64(hi)) {
+	for i := range j.spans { // the worker's own first
+		if lo, hi, ok := j.spans[(worker+i)%len(j.spans)].take(j.grain, i > 0); ok {
 			return lo, hi
 		}
 	}
+	return j.n, j.n
 }
 
 // serial is run on the calling thread.
@@ -145,10 +179,13 @@ func (j *job) drain(worker int) {
 		if v := recover(); v != nil {
 			j.panicked.Store(&v)
 			j.next.Store(int64(j.n))
+			for i := range j.spans {
+				j.spans[i].set(0, 0)
+			}
 		}
 	}()
 	for {
-		lo, hi := j.take()
+		lo, hi := j.take(worker)
 		if lo >= j.n {
 			return
 		}
