@@ -73,6 +73,7 @@ func archOps(isa ISA) vectorOps {
 		F16: {{2, valuesF16AVX2x2}, {1, valuesF16AVX2x1}},
 	})
 	if isa == AVX512VNNI || isa == AMX {
+		ops.transpose = transposeAsm16
 		ops.scores = tiledScores(perDType[[]scoresTile]{
 			F32: {{8, scoresF32AVX512x8}, {4, scoresF32AVX512x4}, {2, scoresF32AVX512x2}, {1, scoresF32AVX512x1}},
 			F16: {{8, scoresF16AVX512x8}, {4, scoresF16AVX512x4}, {2, scoresF16AVX512x2}, {1, scoresF16AVX512x1}},
@@ -96,10 +97,15 @@ func archFloatKernels() []floatKernel {
 		F16:  {1, []dotsTile{{6, dotsF16AVX512x4x6, dotsF16AVX512x1x6}, {4, dotsF16AVX512x4x4, dotsF16AVX512x1x4}, {2, dotsF16AVX512x4x2, dotsF16AVX512x1x2}}, rowDotsF16AVX512},
 		BF16: {1, []dotsTile{{6, dotsBF16AVX512x4x6, dotsBF16AVX512x1x6}, {4, dotsBF16AVX512x4x4, dotsBF16AVX512x1x4}, {2, dotsBF16AVX512x4x2, dotsBF16AVX512x1x2}}, rowDotsBF16AVX512},
 	}
-	decode := decodeAsm(perDType[func(*float32, int, *byte, int, int, int)]{F32: decodeF32AVX2, F16: decodeF16AVX2, BF16: decodeBF16AVX2})
+	decodes := perDType[func(*float32, int, *byte, int, int, int, int)]{F32: decodeF32AVX2, F16: decodeF16AVX2, BF16: decodeBF16AVX2}
+	decode, ahead := decodeAsm(decodes, false), decodeAsm(decodes, true) // tiles of outer products fetch by themselves
 	return []floatKernel{
-		{Name: "4x2", ISA: AVX2, dots: tiledDots(avx2), row: tiledRow(avx2), decode: decode},
-		{Name: "4x6", ISA: AVX512VNNI, dots: tiledDots(avx512), row: tiledRow(avx512), decode: decode},
+		{Name: "4x2", ISA: AVX2, dots: tiledDots(avx2), row: tiledRow(avx2), decode: ahead},
+		{Name: "4x24", ISA: AVX2, dots: tiledDots(avx2), row: tiledRow(avx2), decode: decode,
+			outer: outerSet{8, 4, 8, []outerTile{{24, outerAVX2x4x24}, {16, outerAVX2x4x16}}, transposeAsm}},
+		{Name: "4x6", ISA: AVX512VNNI, dots: tiledDots(avx512), row: tiledRow(avx512), decode: ahead},
+		{Name: "8x48", ISA: AVX512VNNI, dots: tiledDots(avx512), row: tiledRow(avx512), decode: decode,
+			outer: outerSet{16, 8, 1, []outerTile{{48, outerAVX512x8x48}, {32, outerAVX512x8x32}, {16, outerAVX512x8x16}}, transposeAsm16}},
 	}
 }
 
@@ -143,20 +149,32 @@ func roundGroupAsm(dst []byte, x []float32, bits int, g Grid, sums *RoundSums) {
 	roundGroupGeneric(dst[n*bits/8:], x[n:], bits, g, sums)
 }
 
-// transposeAsm is transposeGeneric.
+// transposeAsm is transposeGeneric in squares of 8.
 func transposeAsm(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	whole, wide := rows&^7, cols&^7
+	transposeSquares(8, transposeAVX2, transposeGeneric, dst, ldd, src, lds, rows, cols)
+}
+
+// transposeAsm16 is transposeGeneric in squares of 16, which are lines of the cache.
+func transposeAsm16(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	transposeSquares(16, transposeAVX512, transposeAsm, dst, ldd, src, lds, rows, cols)
+}
+
+// transposeSquares is transposeGeneric by columns of squares of n, and by rest for
+// what is left.
+func transposeSquares(n int, squares func(dst *float32, ldd int, src *float32, lds int, rows int), rest func(dst []float32, ldd int, src []float32, lds, rows, cols int),
+	dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	whole, wide := rows/n*n, cols/n*n
 	if whole > 0 && wide > 0 {
 		_, _ = dst[(wide-1)*ldd+whole-1], src[(whole-1)*lds+wide-1]
-		for c := 0; c < wide; c += 8 {
-			transposeAVX2(&dst[c*ldd], 4*ldd, &src[c], 4*lds, whole)
+		for c := 0; c < wide; c += n {
+			squares(&dst[c*ldd], 4*ldd, &src[c], 4*lds, whole)
 		}
 	}
-	if wide < cols {
-		transposeGeneric(dst[wide*ldd:], ldd, src[wide:], lds, whole, cols-wide)
+	if wide < cols && whole > 0 {
+		rest(dst[wide*ldd:], ldd, src[wide:], lds, whole, cols-wide)
 	}
 	if whole < rows {
-		transposeGeneric(dst[whole:], ldd, src[whole*lds:], lds, rows-whole, cols)
+		rest(dst[whole:], ldd, src[whole*lds:], lds, rows-whole, cols)
 	}
 }
 

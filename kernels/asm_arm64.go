@@ -39,7 +39,7 @@ func archFloatKernels() []floatKernel {
 		F32:  {multiple: 8, tiles: []dotsTile{{4, dotsF32NEON4x4, dotsF32NEON1x4}, {1, dotsF32NEON4x1, dotsF32NEON1x1}}},
 		F16:  {multiple: 8, tiles: []dotsTile{{4, dotsF16NEON4x4, dotsF16NEON1x4}, {1, dotsF16NEON4x1, dotsF16NEON1x1}}},
 		BF16: {multiple: 8, tiles: []dotsTile{{4, dotsBF16NEON4x4, dotsBF16NEON1x4}, {1, dotsBF16NEON4x1, dotsBF16NEON1x1}}},
-	}), decode: decodeAsm(perDType[func(*float32, int, *byte, int, int, int)]{F32: decodeF32NEON, F16: decodeF16NEON, BF16: decodeBF16NEON})}}
+	}), decode: decodeAsm(perDType[func(*float32, int, *byte, int, int, int, int)]{F32: decodeF32NEON, F16: decodeF16NEON, BF16: decodeBF16NEON}, true)}}
 }
 
 func archOps(ISA) vectorOps {

@@ -22,7 +22,7 @@ type Engine struct {
 	pool  *pool
 	isa   ISA
 	ints  []intKernel
-	float floatKernel
+	float floatChoice
 	ops   vectorOps
 
 	waited func() time.Duration // processWaited but in tests
@@ -63,11 +63,7 @@ func New(o Options) (*Engine, error) {
 			return nil, fmt.Errorf("every %d-bit kernel is excluded", bits)
 		}
 	}
-	for _, k := range floatKernels() {
-		if isa.allows(k.ISA) {
-			e.float = k
-		}
-	}
+	e.float = chooseFloat(isa)
 	e.ops = genericOps()
 	if isa != Generic {
 		e.ops = archOps(isa)

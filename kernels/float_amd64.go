@@ -154,6 +154,41 @@ func rowDotsBF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth in
 //go:noescape
 func rowDotsBF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 
+// outerAVX512x8x16 is dotsGeneric for 8 F32 rows and 16 tokens of 16 times steps columns; ldw and ldn count bytes, add is 0 or 1.
+// x has the tokens of a column side by side, chains of columns one after the other, see packChains; c has the tokens of a row.
+// It fetches some lines of the cache of each of 16 rows at next.
+//
+//go:noescape
+func outerAVX512x8x16(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)
+
+// outerAVX512x8x32 is dotsGeneric for 8 F32 rows and 32 tokens of 16 times steps columns; ldw and ldn count bytes, add is 0 or 1.
+// x has the tokens of a column side by side, chains of columns one after the other, see packChains; c has the tokens of a row.
+// It fetches some lines of the cache of each of 16 rows at next.
+//
+//go:noescape
+func outerAVX512x8x32(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)
+
+// outerAVX512x8x48 is dotsGeneric for 8 F32 rows and 48 tokens of 16 times steps columns; ldw and ldn count bytes, add is 0 or 1.
+// x has the tokens of a column side by side, chains of columns one after the other, see packChains; c has the tokens of a row.
+// It fetches some lines of the cache of each of 16 rows at next.
+//
+//go:noescape
+func outerAVX512x8x48(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)
+
+// outerAVX2x4x16 is dotsGeneric for 4 F32 rows and 16 tokens of 8 times steps columns; ldw and ldn count bytes, add is 0 or 1.
+// x has the tokens of a column side by side, chains of columns one after the other, see packChains; c has the tokens of a row.
+// It fetches some lines of the cache of each of 8 rows at next.
+//
+//go:noescape
+func outerAVX2x4x16(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)
+
+// outerAVX2x4x24 is dotsGeneric for 4 F32 rows and 24 tokens of 8 times steps columns; ldw and ldn count bytes, add is 0 or 1.
+// x has the tokens of a column side by side, chains of columns one after the other, see packChains; c has the tokens of a row.
+// It fetches some lines of the cache of each of 8 rows at next.
+//
+//go:noescape
+func outerAVX2x4x24(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)
+
 // expSumAVX2 stores exp(x-shift) and returns the sum; n is a positive multiple of 8.
 //
 //go:noescape

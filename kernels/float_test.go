@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -37,45 +38,94 @@ func normals(rng *rand.Rand, n int) []float32 {
 // and do not depend on how tokens are batched.
 func TestFloatProducts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, isa := range Supported() {
-		e := testEngine(t, Options{ISA: isa, Threads: 2})
+	for _, kernel := range floatKernels() {
+		if !best().allows(kernel.ISA) {
+			continue
+		}
+		e := testEngine(t, Options{ISA: kernel.ISA, Threads: 2})
+		e.float.floatKernel = kernel
 		for _, dt := range []DType{F32, F16, BF16} {
 			for _, n := range []int{1, 3, 4, 16, 21} {
 				for _, k := range []int{1, 7, 8, 15, 16, 33, 172, 400, 1030} {
-					for _, m := range []int{1, 2, 3, 4, 5, 7, 9, 20} {
-						w, x := encodeFloats(normals(rng, n*k), dt), normals(rng, m*k)
-						l, err := NewFloatLinear(n, k, dt, w)
-						if err != nil {
-							t.Fatal(err)
-						}
-						got := make([]float32, m*n)
-						a := e.NewActs()
-						a.Set(x, m, k)
-						must(t, e.MatMul(context.Background(), a, Product{l, got}))
-						wf := make([]float32, n*k)
-						DecodeFloats(wf, w, dt)
-						for i := range got {
-							want, size := 0.0, 0.0
-							for c := range k {
-								p := float64(wf[i%n*k+c]) * float64(x[i/n*k+c])
-								want += p
-								size += math.Abs(p)
-							}
-							if math.Abs(float64(got[i])-want) > 1e-6*size+1e-30 {
-								t.Fatalf("%s %s n=%d k=%d m=%d element %d: %g, want %g", isa, dt, n, k, m, i, got[i], want)
-							}
-						}
-						one := make([]float32, n)
-						a.Set(x[(m-1)*k:], 1, k)
-						must(t, e.MatMul(context.Background(), a, Product{l, one}))
-						for i, v := range one {
-							if v != got[(m-1)*n+i] {
-								t.Fatalf("%s %s n=%d k=%d m=%d: the last token alone gives %g, in the batch %g", isa, dt, n, k, m, v, got[(m-1)*n+i])
-							}
-						}
+					for _, m := range []int{1, 2, 3, 4, 5, 7, 9, 20, 47, 103} {
+						testFloatProduct(t, e, rng, dt, n, k, m)
 					}
 				}
 			}
+			testFloatProduct(t, e, rng, dt, 150, 390, 521)
+		}
+	}
+}
+
+func testFloatProduct(t *testing.T, e *Engine, rng *rand.Rand, dt DType, n, k, m int) {
+	t.Helper()
+	w, x := encodeFloats(normals(rng, n*k), dt), normals(rng, m*k)
+	l, err := NewFloatLinear(n, k, dt, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const guard = -4321
+	got := slices.Repeat([]float32{guard}, m*n+16)
+	a := e.NewActs()
+	a.Set(x, m, k)
+	must(t, e.MatMul(context.Background(), a, Product{l, got[:m*n]}))
+	for _, v := range got[m*n:] {
+		if v != guard {
+			t.Fatalf("%s %s n=%d k=%d m=%d: written beyond the end", e.float, dt, n, k, m)
+		}
+	}
+	wf := make([]float32, n*k)
+	DecodeFloats(wf, w, dt)
+	for i, v := range got[:m*n] {
+		want, size := 0.0, 0.0
+		for c := range k {
+			p := float64(wf[i%n*k+c]) * float64(x[i/n*k+c])
+			want += p
+			size += math.Abs(p)
+		}
+		if math.Abs(float64(v)-want) > 1e-6*size+1e-30 {
+			t.Fatalf("%s %s n=%d k=%d m=%d element %d: %g, want %g", e.float, dt, n, k, m, i, v, want)
+		}
+	}
+	one := make([]float32, n)
+	for _, token := range []int{0, m / 3, m / 2, m - 1} {
+		a.Set(x[token*k:], 1, k)
+		must(t, e.MatMul(context.Background(), a, Product{l, one}))
+		for i, v := range one {
+			if v != got[token*n+i] {
+				t.Fatalf("%s %s n=%d k=%d m=%d: token %d alone gives %g, in the batch %g", e.float, dt, n, k, m, token, v, got[token*n+i])
+			}
+		}
+	}
+}
+
+// A kernel that is not clearly faster than the first, or gives other bits, is not
+// chosen.
+func TestFloatChoice(t *testing.T) {
+	slow := func(by int, wrong bool) floatKernel {
+		k := floatKernels()[0]
+		k.dots = func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, n, rows, tokens int, add bool) {
+			for range by {
+				dotsGeneric(dst, ldd, w, ldw, dt, x, ldx, n, rows, tokens, add)
+			}
+			if wrong {
+				dst[0]++
+			}
+		}
+		k.Name = fmt.Sprint(by)
+		return k
+	}
+	for _, c := range []struct {
+		kernels      []floatKernel
+		want, reason string
+	}{
+		{[]floatKernel{slow(2, false)}, "2", "generic 2"},
+		{[]floatKernel{slow(3, false), slow(1, false)}, "1", "x generic 3"},
+		{[]floatKernel{slow(1, false), slow(2, false)}, "1", "x generic 2"},
+		{[]floatKernel{slow(4, false), slow(1, true), slow(2, false)}, "2", "generic 1 is wrong"},
+	} {
+		if got := measureFloats(c.kernels); got.Name != c.want || !strings.HasPrefix(got.reason, "generic "+c.want) || !strings.Contains(got.reason, c.reason) {
+			t.Errorf("chose %s (%s), want %s", got.Name, got.reason, c.want)
 		}
 	}
 }
@@ -134,13 +184,14 @@ func BenchmarkFloat(b *testing.B) {
 		}
 		for _, m := range []int{1, 64, 512} {
 			x, dst := normals(rng, m*k), make([]float32, m*n)
-			for _, isa := range Supported()[1:] {
-				e := testEngine(b, Options{ISA: isa, Threads: 1})
-				if e.float.ISA != isa {
+			for _, kernel := range floatKernels()[1:] {
+				if !best().allows(kernel.ISA) {
 					continue
 				}
+				e := testEngine(b, Options{ISA: kernel.ISA, Threads: 1})
+				e.float.floatKernel = kernel
 				a := e.NewActs()
-				b.Run(fmt.Sprintf("%s/m=%d/kernel=%s-%s", dt, m, isa, e.float.Name), func(b *testing.B) {
+				b.Run(fmt.Sprintf("%s/m=%d/kernel=%s-%s", dt, m, kernel.ISA, kernel.Name), func(b *testing.B) {
 					for b.Loop() {
 						a.Set(x, m, k)
 						must(b, e.MatMul(context.Background(), a, Product{l, dst}))

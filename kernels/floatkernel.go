@@ -17,6 +17,7 @@ type floatKernel struct {
 	row func(dst []float32, w []byte, ldw int, dt DType, x []float32, k, depth, rows int)
 	// decode is decodeRows.
 	decode func(dst []float32, ldd int, src []byte, lds int, dt DType, n, rows int)
+	outer  outerSet // for batches; may be empty
 }
 
 func floatKernels() []floatKernel {
@@ -54,13 +55,16 @@ func strideOf(depth int) int { return depth + 16 }
 const copyTokens = 8
 
 // floatActs is a batch of activations, m rows of k, copied stretch by stretch if
-// there are enough of them.
+// there are enough of them: for tiles of outer products as packChains arranges them,
+// and what these leave as it was.
 type floatActs struct {
 	x      []float32 // as they were given, ld apart
 	ld     int
 	m, k   int
 	add    bool // to what is there already
 	copied []float32
+	blocks []outerBlock
+	rest   int // the first token that is in no block
 }
 
 // prepare makes the copy on all threads, in memory that may be used again.
@@ -71,11 +75,28 @@ func (a *floatActs) prepare(ctx context.Context, e *Engine) error {
 	depth := depthOf(a.k)
 	stride := strideOf(depth)
 	a.copied = grow(a.copied, (a.k+depth-1)/depth*a.m*stride)
-	return e.pool.run(ctx, a.m, copyTokens, func(_, lo, hi int) {
+	a.blocks, a.rest = e.float.outer.split(a.blocks[:0], a.m)
+	parts := len(a.blocks) + (a.m-a.rest+copyTokens-1)/copyTokens
+	return e.pool.run(ctx, parts, 1, func(_, lo, hi int) {
 		for c := 0; c < a.k; c += depth {
-			e.float.decode(a.copied[(c/depth*a.m+lo)*stride:], stride, floatBytes(a.x[lo*a.ld+c:]), a.ld, F32, min(depth, a.k-c), hi-lo)
+			k, copied := min(depth, a.k-c), a.stretch(c)
+			for i := lo; i < hi; i++ {
+				if i < len(a.blocks) {
+					b := a.blocks[i]
+					e.float.outer.packChains(copied[b.first*stride:], a.x[b.first*a.ld+c:], a.ld, k, b.tokens)
+					continue
+				}
+				t := a.rest + (i-len(a.blocks))*copyTokens
+				e.float.decode(copied[t*stride:], stride, floatBytes(a.x[t*a.ld+c:]), a.ld, F32, k, min(copyTokens, a.m-t))
+			}
 		}
 	})
+}
+
+// stretch is the copy of the columns from c on: strideOf elements for each token.
+func (a *floatActs) stretch(c int) []float32 {
+	depth := depthOf(a.k)
+	return a.copied[c/depth*a.m*strideOf(depth):]
 }
 
 // mul computes rows r0 to r1 of w for all tokens; the rows of dst lie ldd apart
@@ -85,17 +106,14 @@ func (f floatKernel) mul(dst []float32, ldd int, w floatRows, a *floatActs, r0, 
 		f.mulStored(dst, ldd, w, a, r0, r1)
 		return
 	}
-	depth := depthOf(a.k)
-	stride := strideOf(depth)
 	room := floatRooms.Get().(*floatRoom)
 	defer floatRooms.Put(room)
-	for c := 0; c < a.k; c += depth {
-		k, x := min(depth, a.k-c), a.copied[c/depth*a.m*stride:]
-		for r := r0; r < r1; r += panelRows {
-			rows := min(panelRows, r1-r)
-			f.decode(room[:], stride, w.at(r, c), w.ld, w.dt, k, rows)
-			f.dots(dst[r:], ldd, floatBytes(room[:]), stride, F32, x, stride, k, rows, a.m, a.add || c > 0)
-		}
+	blocks := a.blocks
+	for last := false; !last; {
+		some := blocks[:min(outerBlocks, len(blocks))]
+		blocks = blocks[len(some):]
+		last = len(blocks) == 0
+		f.mulBlocks(dst, ldd, w, a, r0, r1, some, last && a.rest < a.m, room)
 	}
 }
 
@@ -112,10 +130,26 @@ func (f floatKernel) mulStored(dst []float32, ldd int, w floatRows, a *floatActs
 	}
 }
 
-// floatRoom holds a stretch of a panel of weights.
-type floatRoom [panelRows * (floatDepth + 16)]float32 // strideOf(floatDepth)
+// floatRoom holds a stretch of a panel of weights, and what tiles of outer products
+// need.
+type floatRoom struct {
+	weights [panelRows * (floatDepth + 16)]float32 // strideOf(floatDepth)
+	sums    [outerSums]float32
+	stack   [outerStack]float32
+}
 
 var floatRooms = sync.Pool{New: func() any { return new(floatRoom) }}
+
+// fill copies k columns of rows of w, from row r and column c on, stride apart, and
+// completes their last vectors with zeros.
+func (room *floatRoom) fill(f floatKernel, w floatRows, r, c, k, rows, stride int) {
+	f.decode(room.weights[:], stride, w.at(r, c), w.ld, w.dt, k, rows)
+	if whole := roundUp(k, 16); k < whole {
+		for i := range rows {
+			clear(room.weights[i*stride:][k:whole])
+		}
+	}
+}
 
 // decodeRows converts rows of n floats, ldd elements apart in dst and lds in src.
 func decodeRows(dst []float32, ldd int, src []byte, lds int, dt DType, n, rows int) {
@@ -135,6 +169,15 @@ func dotsGeneric(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float3
 				sum += dst[t*ldd+r]
 			}
 			dst[t*ldd+r] = sum
+		}
+	}
+}
+
+// addDots adds dotGeneric of every row and token.
+func addDots(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int) {
+	for t := range tokens {
+		for r := range rows {
+			dst[t*ldd+r] += dotGeneric(w[r*ldw*dt.Size():], x[t*ldx:][:k], dt)
 		}
 	}
 }

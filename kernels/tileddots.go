@@ -52,11 +52,7 @@ func tiledDots(sets perDType[dotsSet]) func(dst []float32, ldd int, w []byte, ld
 			t += f.tokens
 		}
 		if main < k {
-			for t := range tokens {
-				for r := range rows {
-					dst[t*ldd+r] += dotGeneric(w[(r*ldw+main)*size:], x[t*ldx+main:t*ldx+k], dt)
-				}
-			}
+			addDots(dst, ldd, w[main*size:], ldw, dt, x[main:], ldx, k-main, rows, tokens)
 		}
 	}
 }
@@ -85,17 +81,7 @@ func tiledRow(sets perDType[dotsSet]) func(dst []float32, w []byte, ldw int, dt 
 			clear(dst[:rows])
 		}
 		if main < k {
-			for r := range rows {
-				dst[r] += dotGeneric(w[(r*ldw+main)*size:], x[main:k], dt)
-			}
+			addDots(dst, 0, w[main*size:], ldw, dt, x[main:], 0, k-main, rows, 1)
 		}
 	}
-}
-
-// flag is 1 for true, for assembly.
-func flag(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

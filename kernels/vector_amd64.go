@@ -29,25 +29,30 @@ func maximumAVX2(x *float32, n int) float32
 //go:noescape
 func rotateAVX2(lo *float32, hi *float32, cos *float32, sin *float32, n int)
 
-// decodeF32AVX2 is decodeRows; ldd and lds count bytes, n is a positive multiple of 8.
+// decodeF32AVX2 is decodeRows; ldd and lds count bytes, n is a positive multiple of 8. What lies after bytes further is fetched.
 //
 //go:noescape
-func decodeF32AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+func decodeF32AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)
 
-// decodeF16AVX2 is decodeRows; ldd and lds count bytes, n is a positive multiple of 8.
+// decodeF16AVX2 is decodeRows; ldd and lds count bytes, n is a positive multiple of 8. What lies after bytes further is fetched.
 //
 //go:noescape
-func decodeF16AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+func decodeF16AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)
 
-// decodeBF16AVX2 is decodeRows; ldd and lds count bytes, n is a positive multiple of 8.
+// decodeBF16AVX2 is decodeRows; ldd and lds count bytes, n is a positive multiple of 8. What lies after bytes further is fetched.
 //
 //go:noescape
-func decodeBF16AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+func decodeBF16AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)
 
 // transposeAVX2 is transposeGeneric for 8 columns; ldd and lds count bytes, rows is a positive multiple of 8.
 //
 //go:noescape
 func transposeAVX2(dst *float32, ldd int, src *float32, lds int, rows int)
+
+// transposeAVX512 is transposeGeneric for 16 columns; ldd and lds count bytes, rows is a positive multiple of 16.
+//
+//go:noescape
+func transposeAVX512(dst *float32, ldd int, src *float32, lds int, rows int)
 
 // encodeF16AVX2 rounds to half precision; n is a positive multiple of 8.
 //

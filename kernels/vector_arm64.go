@@ -34,20 +34,20 @@ func rotateNEON(lo *float32, hi *float32, cos *float32, sin *float32, n int)
 //go:noescape
 func encodeF16NEON(dst *uint16, x *float32, n int)
 
-// decodeF32NEON is decodeRows; ldd and lds count bytes; n is a positive multiple of 8.
+// decodeF32NEON is decodeRows; ldd and lds count bytes; n is a positive multiple of 8.. What lies after bytes further is fetched.
 //
 //go:noescape
-func decodeF32NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+func decodeF32NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)
 
-// decodeF16NEON is decodeRows; ldd and lds count bytes; n is a positive multiple of 8.
+// decodeF16NEON is decodeRows; ldd and lds count bytes; n is a positive multiple of 8.. What lies after bytes further is fetched.
 //
 //go:noescape
-func decodeF16NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+func decodeF16NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)
 
-// decodeBF16NEON is decodeRows; ldd and lds count bytes; n is a positive multiple of 8.
+// decodeBF16NEON is decodeRows; ldd and lds count bytes; n is a positive multiple of 8.. What lies after bytes further is fetched.
 //
 //go:noescape
-func decodeBF16NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int)
+func decodeBF16NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)
 
 // expSumNEON stores exp(x-shift) and returns the sum; n is a positive multiple of 8.
 //

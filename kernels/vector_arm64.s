@@ -145,29 +145,32 @@ next:
 	BNE next
 	RET
 
-// func decodeF32NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int)
-TEXT ·decodeF32NEON(SB), NOSPLIT, $0-48
+// func decodeF32NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)
+TEXT ·decodeF32NEON(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R0
 	MOVD ldd+8(FP), R1
 	MOVD src+16(FP), R2
 	MOVD lds+24(FP), R3
 	MOVD n+32(FP), R4
 	MOVD rows+40(FP), R5
+	MOVD after+48(FP), R6
 
 columns:
-	MOVD R0, R6
-	MOVD R2, R7
-	MOVD R5, R9
+	MOVD R0, R7
+	MOVD R2, R8
+	MOVD R5, R10
 
 next:
-	MOVD R7, R8
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R8), F1
-	FMOVQ F0, 0(R6)
-	FMOVQ F1, 16(R6)
-	ADD R3, R7
-	ADD R1, R6
-	SUBS $1, R9
+	ADD R6, R8, R9
+	PRFM (R9), PLDL2KEEP
+	MOVD R8, R9
+	FMOVQ.P 16(R9), F0
+	FMOVQ.P 16(R9), F1
+	FMOVQ F0, 0(R7)
+	FMOVQ F1, 16(R7)
+	ADD R3, R8
+	ADD R1, R7
+	SUBS $1, R10
 	BNE next
 	ADD $32, R2
 	ADD $32, R0
@@ -175,30 +178,33 @@ next:
 	BNE columns
 	RET
 
-// func decodeF16NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int)
-TEXT ·decodeF16NEON(SB), NOSPLIT, $0-48
+// func decodeF16NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)
+TEXT ·decodeF16NEON(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R0
 	MOVD ldd+8(FP), R1
 	MOVD src+16(FP), R2
 	MOVD lds+24(FP), R3
 	MOVD n+32(FP), R4
 	MOVD rows+40(FP), R5
+	MOVD after+48(FP), R6
 
 columns:
-	MOVD R0, R6
-	MOVD R2, R7
-	MOVD R5, R9
+	MOVD R0, R7
+	MOVD R2, R8
+	MOVD R5, R10
 
 next:
-	MOVD R7, R8
-	FMOVQ.P 16(R8), F0
+	ADD R6, R8, R9
+	PRFM (R9), PLDL2KEEP
+	MOVD R8, R9
+	FMOVQ.P 16(R9), F0
 	WORD $0x4e217801 // fcvtl2 v1.4s, v0.8h
 	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
-	FMOVQ F0, 0(R6)
-	FMOVQ F1, 16(R6)
-	ADD R3, R7
-	ADD R1, R6
-	SUBS $1, R9
+	FMOVQ F0, 0(R7)
+	FMOVQ F1, 16(R7)
+	ADD R3, R8
+	ADD R1, R7
+	SUBS $1, R10
 	BNE next
 	ADD $16, R2
 	ADD $32, R0
@@ -206,30 +212,33 @@ next:
 	BNE columns
 	RET
 
-// func decodeBF16NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int)
-TEXT ·decodeBF16NEON(SB), NOSPLIT, $0-48
+// func decodeBF16NEON(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)
+TEXT ·decodeBF16NEON(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R0
 	MOVD ldd+8(FP), R1
 	MOVD src+16(FP), R2
 	MOVD lds+24(FP), R3
 	MOVD n+32(FP), R4
 	MOVD rows+40(FP), R5
+	MOVD after+48(FP), R6
 
 columns:
-	MOVD R0, R6
-	MOVD R2, R7
-	MOVD R5, R9
+	MOVD R0, R7
+	MOVD R2, R8
+	MOVD R5, R10
 
 next:
-	MOVD R7, R8
-	FMOVQ.P 16(R8), F0
+	ADD R6, R8, R9
+	PRFM (R9), PLDL2KEEP
+	MOVD R8, R9
+	FMOVQ.P 16(R9), F0
 	WORD $0x6e613801 // shll2 v1.4s, v0.8h, #16
 	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
-	FMOVQ F0, 0(R6)
-	FMOVQ F1, 16(R6)
-	ADD R3, R7
-	ADD R1, R6
-	SUBS $1, R9
+	FMOVQ F0, 0(R7)
+	FMOVQ F1, 16(R7)
+	ADD R3, R8
+	ADD R1, R7
+	SUBS $1, R10
 	BNE next
 	ADD $16, R2
 	ADD $32, R0

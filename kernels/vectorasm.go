@@ -108,13 +108,17 @@ func (a vectorAsm) ops() vectorOps {
 }
 
 // decodeAsm completes the assembly that converts rows of floats, ldd elements
-// apart in dst and lds in src.
-func decodeAsm(kernels perDType[func(dst *float32, ldd int, src *byte, lds int, n int, rows int)]) func(dst []float32, ldd int, src []byte, lds int, dt DType, n, rows int) {
+// apart in dst and lds in src. If ahead, it fetches as many rows after them, which
+// are to be the next.
+func decodeAsm(kernels perDType[func(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)], ahead bool) func(dst []float32, ldd int, src []byte, lds int, dt DType, n, rows int) {
 	return func(dst []float32, ldd int, src []byte, lds int, dt DType, n, rows int) {
-		size, main := dt.Size(), n&^(vectorLanes-1)
+		size, main, after := dt.Size(), n&^(vectorLanes-1), 0
+		if ahead {
+			after = rows * lds * size
+		}
 		_, _ = dst[(rows-1)*ldd+n-1], src[((rows-1)*lds+n)*size-1]
 		if main > 0 {
-			kernels[dt](&dst[0], 4*ldd, &src[0], lds*size, main, rows)
+			kernels[dt](&dst[0], 4*ldd, &src[0], lds*size, main, rows, after)
 		}
 		if main < n {
 			decodeRows(dst[main:], ldd, src[main*size:], lds, dt, n-main, rows)

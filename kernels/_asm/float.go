@@ -20,6 +20,7 @@ func floatKernels() {
 		rowDots(wide512, dt)
 		rowDots(wide256, dt)
 	}
+	outerProducts()
 	expSum()
 	swiGLU()
 }

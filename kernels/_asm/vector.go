@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
@@ -134,7 +135,8 @@ func vectorKernels() {
 	decode("F32")
 	decode("F16")
 	decode("BF16")
-	transpose()
+	transpose(wide256)
+	transpose(wide512)
 
 	TEXT("encodeF16AVX2", NOSPLIT, "func(dst *uint16, x *float32, n int)")
 	Doc("encodeF16AVX2 rounds to half precision; n is a positive multiple of 8.")
@@ -157,14 +159,12 @@ func vectorKernels() {
 // as many streams from memory as there are rows hide its latency.
 func decode(dt string) {
 	name := fmt.Sprintf("decode%sAVX2", dt)
-	TEXT(name, NOSPLIT, "func(dst *float32, ldd int, src *byte, lds int, n int, rows int)")
-	Doc(name + " is decodeRows; ldd and lds count bytes, n is a positive multiple of 8.")
+	TEXT(name, NOSPLIT, "func(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)")
+	Doc(name + " is decodeRows; ldd and lds count bytes, n is a positive multiple of 8. What lies after bytes further is fetched.")
 	Pragma("noescape")
 	dst, ldd, src, lds := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64()), Load(Param("src"), GP64()), Load(Param("lds"), GP64())
 	n, rows := Load(Param("n"), GP64()), Load(Param("rows"), GP64())
-	after := GP64() // from a row to the same one of as many that will be next
-	MOVQ(lds, after)
-	IMULQ(rows, after)
+	after := Load(Param("after"), GP64())
 	to, from, left := GP64(), GP64(), GP64()
 	// columns copies a number of vectors of every row: two, in float32 a whole line
 	// of the cache, because the lines of rows often fall on the same place there.
@@ -205,67 +205,88 @@ func decode(dt string) {
 	RET()
 }
 
-// transpose generates the transpose of eight columns, in squares of eight: pairs
-// of rows, then of pairs, then of halves of vectors are interleaved.
-func transpose() {
-	TEXT("transposeAVX2", NOSPLIT, "func(dst *float32, ldd int, src *float32, lds int, rows int)")
-	Doc("transposeAVX2 is transposeGeneric for 8 columns; ldd and lds count bytes, rows is a positive multiple of 8.")
+// transpose generates the transpose of as many columns as a vector has lanes, in
+// squares: pairs of rows, then of pairs, then of quarters of vectors are interleaved.
+func transpose(w wide) {
+	TEXT("transpose"+w.name, NOSPLIT, "func(dst *float32, ldd int, src *float32, lds int, rows int)")
+	Doc(fmt.Sprintf("transpose%s is transposeGeneric for %d columns; ldd and lds count bytes, rows is a positive multiple of %[2]d.", w.name, w.lanes))
 	Pragma("noescape")
 	dst, ldd, src, lds := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64()), Load(Param("src"), GP64()), Load(Param("lds"), GP64())
 	rows := Load(Param("rows"), GP64())
-	to, from := eightRows(dst, ldd), eightRows(src, lds)
+	to, dsts := squareRows(dst, ldd, w.lanes)
+	from, srcs := squareRows(src, lds, w.lanes)
 	next := GP64()
 	MOVQ(lds, next)
-	SHLQ(operand.Imm(3), next)
+	SHLQ(operand.Imm(uint64(bits.Len(uint(w.lanes))-1)), next)
 	Label("square")
-	var r, pair, four [8]reg.VecVirtual
-	for i := range r {
-		r[i] = YMM()
-		VMOVUPS(from[i], r[i])
+	// quads[q][j] has in its quarter i column 4i+j of rows 4q to 4q+3.
+	var quads [][]reg.VecVirtual
+	for q := range w.lanes / 4 {
+		r, pair, four := w.vecs(4), w.vecs(4), w.vecs(4)
+		for i := range r {
+			VMOVUPS(from[4*q+i], r[i])
+		}
+		for i := range 2 {
+			VUNPCKLPS(r[2*i+1], r[2*i], pair[2*i])
+			VUNPCKHPS(r[2*i+1], r[2*i], pair[2*i+1])
+		}
+		for i := range 2 {
+			VUNPCKLPD(pair[i+2], pair[i], four[2*i])
+			VUNPCKHPD(pair[i+2], pair[i], four[2*i+1])
+		}
+		quads = append(quads, four)
 	}
-	for i := 0; i < 8; i += 2 {
-		pair[i], pair[i+1] = YMM(), YMM()
-		VUNPCKLPS(r[i+1], r[i], pair[i])
-		VUNPCKHPS(r[i+1], r[i], pair[i+1])
-	}
-	for i := 0; i < 8; i += 4 {
-		for j := range 2 {
-			lo, hi := YMM(), YMM()
-			VUNPCKLPD(pair[i+j+2], pair[i+j], lo)
-			VUNPCKHPD(pair[i+j+2], pair[i+j], hi)
-			four[i+2*j], four[i+2*j+1] = lo, hi
+	for j := range 4 {
+		if w.lanes == 8 {
+			for i, half := range []uint64{0x20, 0x31} {
+				column := w.vec()
+				VPERM2F128(operand.Imm(half), quads[1][j], quads[0][j], column)
+				VMOVUPS(column, to[4*i+j])
+			}
+			continue
+		}
+		const even, odd = 0x88, 0xdd // quarters of two vectors
+		for i, which := range []uint64{even, odd} {
+			low, high := w.vec(), w.vec()
+			VSHUFF32X4(operand.Imm(which), quads[1][j], quads[0][j], low)
+			VSHUFF32X4(operand.Imm(which), quads[3][j], quads[2][j], high)
+			for h, which := range []uint64{even, odd} {
+				column := w.vec()
+				VSHUFF32X4(operand.Imm(which), high, low, column)
+				VMOVUPS(column, to[4*(i+2*h)+j])
+			}
 		}
 	}
-	for i := range 4 {
-		lo, hi := YMM(), YMM()
-		VPERM2F128(operand.Imm(0x20), four[i+4], four[i], lo)
-		VPERM2F128(operand.Imm(0x31), four[i+4], four[i], hi)
-		VMOVUPS(lo, to[i])
-		VMOVUPS(hi, to[i+4])
+	for _, p := range srcs {
+		ADDQ(next, p)
 	}
-	ADDQ(next, src)
-	ADDQ(operand.Imm(32), dst)
-	SUBQ(operand.Imm(8), rows)
+	for _, p := range dsts {
+		ADDQ(operand.U32(uint64(4*w.lanes)), p)
+	}
+	SUBQ(operand.U32(uint64(w.lanes)), rows)
 	JNZ(operand.LabelRef("square"))
 	VZEROUPPER()
 	RET()
 }
 
-// eightRows are the places of eight rows that lie ld bytes apart.
-func eightRows(base, ld reg.Register) (rows [8]operand.Mem) {
-	rows[0] = operand.Mem{Base: base}
-	for _, p := range [][2]int{{1, 1}, {2, 1}, {4, 1}, {3, 3}, {6, 3}, {5, 5}, {7, 7}} {
-		row, odd := p[0], p[1]
-		index := ld
-		if odd > 1 {
-			if row == odd {
-				index = GP64()
-				IMUL3Q(operand.Imm(uint64(odd)), ld, index)
-			} else {
-				index = rows[odd].Index
-			}
+// squareRows are the places of eight or sixteen rows that lie ld bytes apart, and
+// the registers that they count from.
+func squareRows(base, ld reg.Register, n int) (rows []operand.Mem, bases []reg.Register) {
+	three, five, seven := GP64(), GP64(), GP64()
+	IMUL3Q(operand.Imm(3), ld, three)
+	IMUL3Q(operand.Imm(5), ld, five)
+	IMUL3Q(operand.Imm(7), ld, seven)
+	for range n / 8 {
+		b := base
+		if len(bases) > 0 {
+			b = GP64()
+			LEAQ(operand.Mem{Base: base, Index: ld, Scale: 8}, b)
 		}
-		rows[row] = operand.Mem{Base: base, Index: index, Scale: uint8(row / odd)}
+		bases = append(bases, b)
+		at := func(index reg.Register, scale uint8) operand.Mem {
+			return operand.Mem{Base: b, Index: index, Scale: scale}
+		}
+		rows = append(rows, operand.Mem{Base: b}, at(ld, 1), at(ld, 2), at(three, 1), at(ld, 4), at(five, 1), at(three, 2), at(seven, 1))
 	}
-	return rows
+	return rows, bases
 }

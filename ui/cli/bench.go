@@ -38,6 +38,7 @@ type kernelsResult struct {
 	CPU kernels.CPU `json:"cpu"`
 	kernels.Limits
 	Threads    int        `json:"threads"`
+	Floats     string     `json:"floats"` // the kernel for batches of float products, and why
 	OverStatic float64    `json:"gain_over_static"`
 	OverWorst  float64    `json:"gain_over_worst"`
 	Rows       []benchRow `json:"rows"`
@@ -99,7 +100,7 @@ func (a *app) benchKernels(ctx context.Context, refresh, benchstat bool) error {
 	if err != nil {
 		return err
 	}
-	res := kernelsResult{CPU: kernels.ThisCPU(), Limits: t.Limits, Threads: eng.Threads()}
+	res := kernelsResult{CPU: kernels.ThisCPU(), Limits: t.Limits, Threads: eng.Threads(), Floats: eng.FloatChoice()}
 	res.OverStatic, res.OverWorst = t.Gain()
 	for _, c := range t.Choices {
 		for i, m := range c.Candidates {
@@ -132,7 +133,8 @@ func (a *app) limits() (kernels.Limits, error) {
 
 func kernelsText(w io.Writer, r kernelsResult) {
 	fmt.Fprintf(w, "CPU          %s, %d cores: %s\n", r.CPU.Name, r.CPU.Cores, strings.Join(r.CPU.Features, " "))
-	fmt.Fprintf(w, "limits       %.1f GB/s memory read, %.0f GOP/s integer, %.0f GFLOP/s float32, on %d threads\n\n", r.BandwidthGBs, r.PeakGOPS, r.PeakGFLOPS, r.Threads)
+	fmt.Fprintf(w, "limits       %.1f GB/s memory read, %.0f GOP/s integer, %.0f GFLOP/s float32, on %d threads\n", r.BandwidthGBs, r.PeakGOPS, r.PeakGFLOPS, r.Threads)
+	fmt.Fprintf(w, "floats       %s\n\n", r.Floats)
 	fmt.Fprintf(w, "  %-12s %12s %5s  %-24s %10s %8s %8s\n", "format", "N x K", "M", "kernel", "µs", "GOP/s", "GB/s")
 	for i, row := range r.Rows {
 		if row.Chosen && i > 0 {

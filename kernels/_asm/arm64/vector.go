@@ -139,16 +139,18 @@ func encodeF16(f *file) {
 // as many streams from memory as there are rows hide its latency.
 func decode(f *file, dt string) {
 	name := fmt.Sprintf("decode%sNEON", dt)
-	k := f.begin(name, name+" is decodeRows; ldd and lds count bytes"+multiple, "",
-		"dst *float32", "ldd int", "src *byte", "lds int", "n int", "rows int")
+	k := f.begin(name, name+" is decodeRows; ldd and lds count bytes"+multiple+". What lies after bytes further is fetched.", "",
+		"dst *float32", "ldd int", "src *byte", "lds int", "n int", "rows int", "after int")
 	dst, ldd, src, lds, n, rows := k.param("dst"), k.param("ldd"), k.param("src"), k.param("lds"), k.param("n"), k.param("rows")
-	to, from, at, left := k.gp(), k.gp(), k.gp(), k.gp()
+	after, to, from, at, left := k.param("after"), k.gp(), k.gp(), k.gp(), k.gp()
 	v := [2]vec{k.vec(), k.vec()}
 	k.label("columns")
 	k.op("MOVD %v, %v", dst, to)
 	k.op("MOVD %v, %v", src, from)
 	k.op("MOVD %v, %v", rows, left)
 	k.label("next")
+	k.op("ADD %v, %v, %v", after, from, at)
+	k.op("PRFM (%v), PLDL2KEEP", at)
 	k.op("MOVD %v, %v", from, at)
 	k.eight(dt, v, at)
 	k.vstore(v[0], to, 0)
