@@ -67,6 +67,9 @@ type tier interface {
 	setup(bits int)
 	// free is how many registers are left for sums.
 	free(k *kernel) int
+	// late reports that a group's scales and zero points are loaded where they are
+	// used: registers are short before.
+	late(k *kernel) bool
 	// block generates the products of one block of 32 columns.
 	block(k *kernel)
 }
@@ -83,6 +86,8 @@ type kernel struct {
 	scratch      reg.Register
 	scales       reg.VecVirtual // of the group, float32
 	zeros        reg.VecVirtual // of the group, int32; nil when symmetric
+	scalesAt     reg.Register   // where they are, less the bytes of a group
+	zerosAt      reg.Register
 
 	// The running sums of the tokens, sum, and those of the current group, part,
 	// in registers or, where there are too few, in scratch. A group of one block
@@ -220,17 +225,16 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	ADDQ(operand.U32(head), k.panel)
 	MOVQ(operand.U32(span), groups)
 	Label(label + "Next")
-	for _, h := range halves {
-		h.scales = isa.vec()
-		VCVTPH2PS(h.inPanel(scales, 2), h.scales)
-		if !h.sym {
-			h.zeros = isa.vec()
-			VPMOVZXBD(h.inPanel(zeros, 1), h.zeros)
-		}
-	}
 	ADDQ(operand.U32(scaleBytes), scales)
 	if !k.sym {
 		ADDQ(operand.U32(zeroBytes), zeros)
+	}
+	for _, h := range halves {
+		h.scalesAt, h.zerosAt = scales, zeros
+		if !isa.late(h) {
+			h.loadScales(isa)
+			h.loadZeros(isa)
+		}
 	}
 	n := GP64()
 	if !k.single {
@@ -257,6 +261,9 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 		DECQ(n)
 		JNZ(operand.LabelRef(label + "Block"))
 		for _, h := range halves {
+			if isa.late(h) {
+				h.loadScales(isa)
+			}
 			for t := range h.tokens {
 				part := isa.vec()
 				if h.part != nil {
@@ -323,6 +330,20 @@ func (k *kernel) prefetch() {
 	}
 }
 
+// loadScales fills a register with the scales of the group.
+func (k *kernel) loadScales(isa tier) {
+	k.scales = isa.vec()
+	VCVTPH2PS(k.inPanel(k.scalesAt, 2).Offset(-scaleBytes), k.scales)
+}
+
+// loadZeros does so with its zero points, if it has any.
+func (k *kernel) loadZeros(isa tier) {
+	if !k.sym {
+		k.zeros = isa.vec()
+		VPMOVZXBD(k.inPanel(k.zerosAt, 1).Offset(-zeroBytes), k.zeros)
+	}
+}
+
 // addPart adds the product of a whole group, still without the group's scale,
 // to the sum of a token.
 func (k *kernel) addPart(t int, part reg.VecVirtual) {
@@ -369,6 +390,7 @@ var mask512, mask256, ones256, sixteen256 reg.VecVirtual
 func (avx512) name() string        { return "AVX512VNNI" }
 func (avx512) lanes() int          { return 16 }
 func (avx512) vec() reg.VecVirtual { return ZMM() }
+func (avx512) late(*kernel) bool   { return false }
 
 // Beside the sums live 8 vectors of codes, a mask, scales, zero points and as
 // many dot products as are interleaved, and a temporary.
@@ -467,10 +489,17 @@ type avxvnni struct{}
 func (avxvnni) name() string        { return "AVXVNNI" }
 func (avxvnni) lanes() int          { return 8 }
 func (avxvnni) vec() reg.VecVirtual { return YMM() }
+func (avxvnni) late(k *kernel) bool { return k.tokens > 1 }
 
-// Beside the sums live the dot products, a mask, scales, zero points, two
-// vectors of codes and one of activations.
-func (avxvnni) free(k *kernel) int { return 16 - 6 - k.tokens }
+// Beside the sums live two dot products of each token, a mask, two vectors of codes
+// and one of activations; for one token, scales and zero points, too.
+func (v avxvnni) free(k *kernel) int {
+	free := 16 - 4 - 2*k.tokens
+	if !v.late(k) {
+		free -= 2
+	}
+	return free
+}
 
 func (avxvnni) setup(bits int) {
 	if bits == 4 {
@@ -478,21 +507,24 @@ func (avxvnni) setup(bits int) {
 	}
 }
 
-func (avxvnni) block(k *kernel) {
-	dots := make([]reg.VecVirtual, k.tokens)
+// block sums the products of low and of high nibbles, or of even and odd lines, by
+// themselves: two chains of each token hide the latency of VPDPBUSD.
+func (v avxvnni) block(k *kernel) {
+	dots := make([][2]reg.VecVirtual, k.tokens)
 	for t := range dots {
-		dots[t] = YMM()
+		dots[t] = [2]reg.VecVirtual{YMM(), YMM()}
 		if k.sym {
-			VPBROADCASTD(k.act(t, k.start()), dots[t])
+			VPBROADCASTD(k.act(t, k.start()), dots[t][0])
 		} else {
-			VPXOR(dots[t], dots[t], dots[t])
+			VPXOR(dots[t][0], dots[t][0], dots[t][0])
 		}
+		VPXOR(dots[t][1], dots[t][1], dots[t][1])
 	}
 	add := func(j int, v reg.VecVirtual) {
 		for t := range dots {
 			x := YMM()
 			VPBROADCASTD(k.act(t, 4*j), x)
-			VPDPBUSD(x, v, dots[t])
+			VPDPBUSD(x, v, dots[t][j%2])
 		}
 	}
 	for line := range k.bits {
@@ -509,8 +541,15 @@ func (avxvnni) block(k *kernel) {
 		add(2*line, v)
 		add(2*line+1, hi)
 	}
-	for t := range dots {
-		k.finish256(t, dots[t], k.sym)
+	if v.late(k) {
+		k.loadZeros(v)
+		if k.single {
+			k.loadScales(v)
+		}
+	}
+	for t, d := range dots {
+		VPADDD(d[1], d[0], d[0])
+		k.finish256(t, d[0], k.sym)
 	}
 }
 
@@ -523,6 +562,7 @@ type avx2 struct{}
 func (avx2) name() string        { return "AVX2" }
 func (avx2) lanes() int          { return 8 }
 func (avx2) vec() reg.VecVirtual { return YMM() }
+func (avx2) late(*kernel) bool   { return false }
 
 // Beside the sums live the dot products, for both nibbles of 8-bit codes, two or
 // three constants, scales, zero points, two vectors of codes, one of activations
