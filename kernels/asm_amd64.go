@@ -38,11 +38,13 @@ func archIntKernels() []intKernel {
 	y1, y2, y4 := tile{16, 1, mul8symAVX512VNNIx1, mul8asymAVX512VNNIx1, near}, tile{16, 2, mul8symAVX512VNNIx2, mul8asymAVX512VNNIx2, 0}, tile{16, 4, mul8symAVX512VNNIx4, mul8asymAVX512VNNIx4, 0}
 	y8, y12 := tile{16, 8, mul8symAVX512VNNIx8, mul8asymAVX512VNNIx8, 0}, tile{16, 12, mul8symAVX512VNNIx12, mul8asymAVX512VNNIx12, 0}
 	q2, q4, q6 := tile{32, 2, mul8symAVX512VNNI2x2, mul8asymAVX512VNNI2x2, 0}, tile{32, 4, mul8symAVX512VNNI2x4, mul8asymAVX512VNNI2x4, 0}, tile{32, 6, mul8symAVX512VNNI2x6, mul8asymAVX512VNNI2x6, 0}
+	h2, h3 := tile{16, 2, mul4symAVXVNNI16x2, mul4asymAVXVNNI16x2, 0}, tile{16, 3, mul4symAVXVNNI16x3, mul4asymAVXVNNI16x3, 0}
+	g2, g3 := tile{16, 2, mul8symAVXVNNI16x2, mul8asymAVXVNNI16x2, 0}, tile{16, 3, mul8symAVXVNNI16x3, mul8asymAVXVNNI16x3, 0}
 	return []intKernel{
 		tiledInt(AVX2, 4, b2, b1), tiledInt(AVX2, 4, b3, b2, b1),
 		tiledInt(AVX2, 8, e1), tiledInt(AVX2, 8, e2, e1),
-		tiledInt(AVXVNNI, 4, v2, v1), tiledInt(AVXVNNI, 4, v4, v2, v1),
-		tiledInt(AVXVNNI, 8, w2, w1), tiledInt(AVXVNNI, 8, w4, w2, w1),
+		tiledInt(AVXVNNI, 4, v4, v2, v1), tiledInt(AVXVNNI, 4, h3, h2, v1),
+		tiledInt(AVXVNNI, 8, w4, w2, w1), tiledInt(AVXVNNI, 8, g3, g2, w1),
 		farStream(4, z1), tiledInt(AVX512VNNI, 4, z4, z2, z1), tiledInt(AVX512VNNI, 4, z12, z8, z4, z2, z1), tiledInt(AVX512VNNI, 4, p6, p4, p2, z1),
 		farStream(8, y1), tiledInt(AVX512VNNI, 8, y4, y2, y1), tiledInt(AVX512VNNI, 8, y12, y8, y4, y2, y1), tiledInt(AVX512VNNI, 8, q6, q4, q2, y1),
 		amxInt(4, p6, p4, p2, z1), amxInt(8, q6, q4, q2, y1),

@@ -274,6 +274,18 @@ func mul4symAVX512VNNI2x4(c *float32, ldc int, panel *byte, apart int, acts *byt
 //go:noescape
 func mul4symAVX512VNNI2x6(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 
+// mul4symAVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 4-bit symmetric codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as pairs says; apart is not used. ldc and step count bytes.
+//
+//go:noescape
+func mul4symAVXVNNI16x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul4symAVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, 4-bit symmetric codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as pairs says; apart is not used. ldc and step count bytes.
+//
+//go:noescape
+func mul4symAVXVNNI16x3(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
 // mul4asymAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, 4-bit asymmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
 //
@@ -291,6 +303,18 @@ func mul4asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, apart int, acts *by
 //
 //go:noescape
 func mul4asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul4asymAVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 4-bit asymmetric codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as pairs says; apart is not used. ldc and step count bytes.
+//
+//go:noescape
+func mul4asymAVXVNNI16x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul4asymAVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, 4-bit asymmetric codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as pairs says; apart is not used. ldc and step count bytes.
+//
+//go:noescape
+func mul4asymAVXVNNI16x3(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 
 // mul8symAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, 8-bit symmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
@@ -310,6 +334,18 @@ func mul8symAVX512VNNI2x4(c *float32, ldc int, panel *byte, apart int, acts *byt
 //go:noescape
 func mul8symAVX512VNNI2x6(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 
+// mul8symAVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 8-bit symmetric codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as pairs says; apart is not used. ldc and step count bytes.
+//
+//go:noescape
+func mul8symAVXVNNI16x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul8symAVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, 8-bit symmetric codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as pairs says; apart is not used. ldc and step count bytes.
+//
+//go:noescape
+func mul8symAVXVNNI16x3(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
 // mul8asymAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, 8-bit asymmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.
 //
@@ -327,6 +363,18 @@ func mul8asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, apart int, acts *by
 //
 //go:noescape
 func mul8asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul8asymAVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 8-bit asymmetric codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as pairs says; apart is not used. ldc and step count bytes.
+//
+//go:noescape
+func mul8asymAVXVNNI16x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
+
+// mul8asymAVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, 8-bit asymmetric codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as pairs says; apart is not used. ldc and step count bytes.
+//
+//go:noescape
+func mul8asymAVXVNNI16x3(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 
 // quantizeBlocksAVX2 is quantizeBlocksGeneric for n > 0 blocks; step counts bytes.
 //

@@ -8,15 +8,16 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// pair is the state of the generation of a kernel for two panels, 32 rows. Each
-// broadcast of activations is loaded once and meets both panels, which halves
-// the loads of a tile of one panel; six tokens make twelve independent chains of
-// dot products, what the latency of VPDPBUSD needs where two of them start in a
-// cycle. All that changes from block to block is in registers: stores to
-// memory that the next block reads cost more than anything here.
+// pair is the state of the generation of a kernel for two vectors of rows: with 512
+// bits two panels, 32 rows, with 256 the halves of one. Each broadcast of activations
+// is loaded once and meets both, which halves the loads of a tile of one vector; six
+// tokens make twelve independent chains of dot products, what the latency of VPDPBUSD
+// needs where two of them start in a cycle, and three make the six that 16 registers
+// hold. All that changes from block to block is in registers: stores to memory that
+// the next block reads cost more than anything here.
 type pair struct {
 	bits, tokens int
-	sym          bool
+	sym, halves  bool
 	panel        reg.Register // the place in the stream of the first panel
 	apart        reg.Register // bytes from there to the second
 	scales       reg.Register // of the group, in the first panel
@@ -34,7 +35,10 @@ func pairKernels() {
 	for _, bits := range []int{4, 8} {
 		for _, sym := range []bool{true, false} {
 			for _, t := range []int{2, 4, 6} {
-				pairTile(bits, sym, t)
+				pairTile(bits, sym, false, t)
+			}
+			for _, t := range []int{2, 3} {
+				pairTile(bits, sym, true, t)
 			}
 		}
 	}
@@ -44,14 +48,28 @@ func (k *pair) act(t, offset int) operand.Mem {
 	return operand.Mem{Base: k.acts, Disp: t*actBytes + offset}
 }
 
-// at is what lies at a pointer into panel p's stream.
-func (k *pair) at(r reg.Register, p, disp int) operand.Mem {
+// at is what lies at a pointer into the stream, for the rows of vector p; size is that
+// of a row's part.
+func (k *pair) at(r reg.Register, p, disp, size int) operand.Mem {
 	m := operand.Mem{Base: r, Disp: disp}
-	if p == 1 {
+	switch {
+	case p == 0:
+	case k.halves:
+		m.Disp += size * panelRows / 2
+	default:
 		m.Index, m.Scale = k.apart, 1
 	}
 	return m
 }
+
+func (k *pair) vec() reg.VecVirtual {
+	if k.halves {
+		return YMM()
+	}
+	return ZMM()
+}
+
+func (k *pair) vecs() [2]reg.VecVirtual { return [2]reg.VecVirtual{k.vec(), k.vec()} }
 
 func (k *pair) rowSum(t, p int) operand.Mem {
 	return operand.Mem{Base: k.scratch, Disp: (2*t + p) * lineBytes}
@@ -66,17 +84,24 @@ func (k *pair) each(f func(t, p int)) {
 	}
 }
 
-func pairTile(bits int, sym bool, tokens int) {
-	kind := kindOf(sym)
-	name := fmt.Sprintf("mul%d%sAVX512VNNI2x%d", bits, kind, tokens)
+func pairTile(bits int, sym, halves bool, tokens int) {
+	kind, isa, rows := kindOf(sym), tier(avx512{}), "two panels, apart bytes from each other,"
+	name, next := fmt.Sprintf("mul%d%sAVX512VNNI2x%d", bits, kind, tokens), "two, 128 bytes further in c, for as many pairs as there are"
+	if halves {
+		isa, rows = avxvnni{}, "16 rows of a panel, all,"
+		name, next = fmt.Sprintf("mul%d%sAVXVNNI16x%d", bits, kind, tokens), "panels, 64 bytes further in c, for as many as pairs says; apart is not used"
+	}
 	TEXT(name, NOSPLIT,
 		"func(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)")
-	Doc(fmt.Sprintf("%s is mulGeneric for two panels, apart bytes from each other, and %d tokens, %d-bit %smetric codes.", name, tokens, bits, kind),
-		"It goes on to the next two, 128 bytes further in c, for as many pairs as there are. ldc and step count bytes.")
+	Doc(fmt.Sprintf("%s is mulGeneric for %s and %d tokens, %d-bit %smetric codes.", name, rows, tokens, bits, kind),
+		fmt.Sprintf("It goes on to the next %s. ldc and step count bytes.", next))
 	Pragma("noescape")
-	k := &pair{bits: bits, tokens: tokens, sym: sym, panel: Load(Param("panel"), GP64()), acts: GP64(),
-		apart: Load(Param("apart"), GP64()), scratch: Load(Param("scratch"), GP64()), scales: GP64(), zeros: GP64()}
-	(avx512{}).setup(bits)
+	k := &pair{bits: bits, tokens: tokens, sym: sym, halves: halves, panel: Load(Param("panel"), GP64()), acts: GP64(),
+		scratch: Load(Param("scratch"), GP64()), scales: GP64(), zeros: GP64()}
+	if !halves {
+		k.apart = Load(Param("apart"), GP64())
+	}
+	isa.setup(bits)
 	perGroup := Load(Param("perGroup"), GP64())
 	CMPQ(perGroup, operand.Imm(1))
 	JEQ(operand.LabelRef("single"))
@@ -92,7 +117,7 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 	pairs, c := Load(Param("pairs"), GP64()), Load(Param("c"), GP64())
 	k.sum = make([][2]reg.VecVirtual, k.tokens)
 	for t := range k.sum {
-		k.sum[t] = [2]reg.VecVirtual{ZMM(), ZMM()}
+		k.sum[t] = k.vecs()
 	}
 	clearSums := func() { k.each(func(t, p int) { VXORPS(k.sum[t][p], k.sum[t][p], k.sum[t][p]) }) }
 
@@ -152,13 +177,17 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 	row, ldc := GP64(), Load(Param("ldc"), GP64())
 	MOVQ(c, row)
 	k.each(func(t, p int) {
-		VMOVUPS(k.sum[t][p], operand.Mem{Base: row, Disp: 4 * panelRows * p})
+		VMOVUPS(k.sum[t][p], operand.Mem{Base: row, Disp: int(k.sum[t][p].Size()) * p})
 		if p == 1 && t+1 < k.tokens {
 			ADDQ(ldc, row)
 		}
 	})
-	ADDQ(k.apart, k.panel) // the first panel's end is the second's begin
-	ADDQ(operand.U32(2*4*panelRows), c)
+	if k.halves {
+		ADDQ(operand.U32(4*panelRows), c)
+	} else {
+		ADDQ(k.apart, k.panel) // the first panel's end is the second's begin
+		ADDQ(operand.U32(2*4*panelRows), c)
+	}
 	DECQ(pairs)
 	JNZ(operand.LabelRef(label + "Panel"))
 	VZEROUPPER()
@@ -166,9 +195,9 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 }
 
 func (k *pair) groupScales() [2]reg.VecVirtual {
-	scales := [2]reg.VecVirtual{ZMM(), ZMM()}
+	scales := k.vecs()
 	for p, s := range scales {
-		VCVTPH2PS(k.at(k.scales, p, 0), s)
+		VCVTPH2PS(k.at(k.scales, p, 0, 2), s)
 	}
 	return scales
 }
@@ -176,35 +205,13 @@ func (k *pair) groupScales() [2]reg.VecVirtual {
 // block generates the products of one block of 32 columns.
 func (k *pair) block() {
 	dots := make([][2]reg.VecVirtual, k.tokens)
-	var zeros [2]reg.VecVirtual
-	if !k.sym {
-		for p := range zeros {
-			zeros[p] = ZMM()
-			VPMOVZXBD(k.at(k.zeros, p, 0), zeros[p])
-		}
-	}
 	for t := range dots {
-		dots[t] = [2]reg.VecVirtual{ZMM(), ZMM()}
-		if k.sym {
-			start := nsum8At
-			if k.bits == 8 {
-				start = nsum128At
-			}
-			VPBROADCASTD(k.act(t, start), dots[t][0])
-			VMOVDQA32(dots[t][0], dots[t][1])
-			continue
-		}
-		// The pairs of 16 bits are (zero, 0) and (minus the sum, its sign).
-		x := ZMM()
-		VPBROADCASTD(k.act(t, nsumAt), x)
-		for p, d := range dots[t] {
-			VXORPS(d, d, d)
-			VPDPWSSD(x, zeros[p], d)
-		}
+		dots[t] = k.vecs()
 	}
+	k.start(dots)
 	multiply := func(column int, codes [2]reg.VecVirtual) {
 		for t := range dots {
-			x := ZMM()
+			x := k.vec()
 			VPBROADCASTD(k.act(t, column), x)
 			for p, d := range dots[t] {
 				VPDPBUSD(x, codes[p], d)
@@ -212,21 +219,33 @@ func (k *pair) block() {
 		}
 	}
 	for line := range k.bits {
-		var lo, hi [2]reg.VecVirtual
-		for p := range 2 {
-			lo[p], hi[p] = ZMM(), ZMM()
-			VMOVDQU32(k.at(k.panel, p, line*lineBytes), lo[p])
-			if k.bits == 4 {
-				VPSRLW(operand.Imm(4), lo[p], hi[p])
-				VPANDD(mask512, lo[p], lo[p])
-				VPANDD(mask512, hi[p], hi[p])
-			}
-		}
 		if k.bits == 8 {
-			multiply(4*line, lo)
+			codes := k.vecs()
+			for p, v := range codes {
+				k.load(line, p, v)
+			}
+			multiply(4*line, codes)
 			continue
 		}
+		lo, hi := k.vecs(), k.vecs()
+		for p := range 2 {
+			k.load(line, p, lo[p])
+			if k.halves { // whose registers do not hold both
+				VPAND(mask256, lo[p], lo[p])
+				continue
+			}
+			VPSRLW(operand.Imm(4), lo[p], hi[p])
+			VPANDD(mask512, lo[p], lo[p])
+			VPANDD(mask512, hi[p], hi[p])
+		}
 		multiply(8*line, lo)
+		for p := range 2 {
+			if k.halves {
+				k.load(line, p, hi[p])
+				VPSRLW(operand.Imm(4), hi[p], hi[p])
+				VPAND(mask256, hi[p], hi[p])
+			}
+		}
 		multiply(8*line+4, hi)
 	}
 	var scales [2]reg.VecVirtual
@@ -234,7 +253,7 @@ func (k *pair) block() {
 		scales = k.groupScales()
 	}
 	for t := range dots {
-		scale := ZMM()
+		scale := k.vec()
 		VBROADCASTSS(k.act(t, scaleAt), scale)
 		for p, d := range dots[t] {
 			VCVTDQ2PS(d, d)
@@ -244,6 +263,54 @@ func (k *pair) block() {
 			} else {
 				VFMADD231PS(d, scale, k.sum[t][p])
 			}
+		}
+	}
+}
+
+// load fills a vector with a line of codes.
+func (k *pair) load(line, p int, v reg.VecVirtual) {
+	m := k.at(k.panel, p, line*lineBytes, 4)
+	if k.halves {
+		VMOVDQU(m, v)
+	} else {
+		VMOVDQU32(m, v)
+	}
+}
+
+// start begins dot products with minus the zero points times the sums of the
+// activations.
+func (k *pair) start(dots [][2]reg.VecVirtual) {
+	var zeros [2]reg.VecVirtual
+	if !k.sym {
+		zeros = k.vecs()
+		for p, z := range zeros {
+			VPMOVZXBD(k.at(k.zeros, p, 0, 1), z)
+		}
+	}
+	for t, ds := range dots {
+		if k.sym {
+			at := nsum8At
+			if k.bits == 8 {
+				at = nsum128At
+			}
+			VPBROADCASTD(k.act(t, at), ds[0])
+			if k.halves {
+				VMOVDQA(ds[0], ds[1])
+			} else {
+				VMOVDQA32(ds[0], ds[1])
+			}
+			continue
+		}
+		// The pairs of 16 bits are (zero, 0) and (minus the sum, its sign).
+		x := k.vec()
+		VPBROADCASTD(k.act(t, nsumAt), x)
+		for p, d := range ds {
+			if k.halves {
+				VPMADDWD(x, zeros[p], d)
+				continue
+			}
+			VXORPS(d, d, d)
+			VPDPWSSD(x, zeros[p], d)
 		}
 	}
 }
