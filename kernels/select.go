@@ -133,7 +133,7 @@ func (b *selection) weights(s Shape) (*Linear, error) {
 	b.last = s
 	b.free()
 	b.cold = []*packed{b.w.quant}
-	for n := b.w.Bytes(); n < coldBytes; n += b.w.Bytes() {
+	for n, cold := b.w.Bytes(), coldBytes(b.w.Bytes()); n < cold; n += b.w.Bytes() {
 		p := *b.w.quant
 		p.mem = newMemory(int(p.bytes()))
 		copy(p.mem.bytes, b.w.quant.mem.bytes)
@@ -150,11 +150,12 @@ func (b *selection) free() {
 	b.cold = nil
 }
 
-// coldBytes is what a few tokens' products stream through before they meet the same
-// weights again, as a model's other matrices come between: more than the caches of
-// single cores hold. Weights that stay there would make one thread look as good as
-// all.
-const coldBytes = 16 << 20
+// coldBytes is what a few tokens' products with a matrix stream through before they meet
+// the same weights again, as a model's other matrices come between: a model is some
+// fifty times its matrices. It is more than the caches of single cores hold, where
+// one thread would look as good as all, and for matrices of a megabyte or two, more
+// than a shared cache, from which other kernels are the fastest.
+func coldBytes(matrix int64) int64 { return max(16<<20, min(50*matrix, 96<<20)) }
 
 // choose measures the candidates for one shape: every kernel on all threads, and
 // then, for the best of them, one thread and other cuts of the batch.
