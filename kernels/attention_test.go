@@ -43,6 +43,7 @@ func (c attentionCase) fill(t testing.TB, e *Engine, rng *rand.Rand) (cache *KVC
 var attentionCases = []attentionCase{
 	{4, 2, 32, 5, 0, F32}, {8, 4, 8, 3, 11, F16}, {2, 2, 6, 1, 40, F32}, {6, 1, 48, 9, 7, F16}, {6, 6, 48, 40, 3, F16},
 	{1, 1, 64, 33, 0, F32}, {40, 1, 16, 5, 12, F32}, {32, 4, 64, 17, 20, F16}, {3, 3, 80, 2, 61, F16}, {2, 1, 300, 3, 3, F16},
+	{8, 8, 64, 3, 30, F16}, {4, 4, 64, 2, 17, F32}, // blocks a multiple of 16 KiB apart, but for what keeps them from it
 }
 
 // Attention against the textbook formula in float64.
