@@ -74,6 +74,7 @@ func archOps(isa ISA) vectorOps {
 		F32: {{2, valuesF32AVX2x2}, {1, valuesF32AVX2x1}},
 		F16: {{2, valuesF16AVX2x2}, {1, valuesF16AVX2x1}},
 	})
+	ops.valuesHeads = tiledValuesHeads(perDType[func(*float32, *float32, int, *byte, int, int, int, int)]{F32: valuesHeadsF32AVX2, F16: valuesHeadsF16AVX2})
 	if isa == AVX512VNNI || isa == AMX {
 		ops.transpose = transposeAsm16
 		ops.scores = tiledScores(perDType[[]scoresTile]{
@@ -84,6 +85,7 @@ func archOps(isa ISA) vectorOps {
 			F32: {{4, valuesF32AVX512x4}, {2, valuesF32AVX512x2}, {1, valuesF32AVX512x1}},
 			F16: {{4, valuesF16AVX512x4}, {2, valuesF16AVX512x2}, {1, valuesF16AVX512x1}},
 		})
+		ops.valuesHeads = tiledValuesHeads(perDType[func(*float32, *float32, int, *byte, int, int, int, int)]{F32: valuesHeadsF32AVX512, F16: valuesHeadsF16AVX512})
 	}
 	return ops
 }

@@ -56,6 +56,7 @@ func archOps(ISA) vectorOps {
 		F32: {{4, valuesF32NEONx4}, {2, valuesF32NEONx2}, {1, valuesF32NEONx1}},
 		F16: {{4, valuesF16NEONx4}, {2, valuesF16NEONx2}, {1, valuesF16NEONx1}},
 	})
+	ops.valuesHeads = headByHead(ops.values)
 	return ops
 }
 

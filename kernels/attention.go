@@ -85,6 +85,10 @@ func (e *Engine) attendHeads(dst, q []float32, c *KVCache, group, lo, hi, n int,
 	}
 	some := min(group, streamBlocks)
 	for b := 0; b < blocks; b += some {
+		if group == 1 {
+			ops.valuesHeads(s.out, s.scores[b*keyBlock:], ld, c.valuesOf(lo, b), c.dt, min(keyBlock, n-b*keyBlock), c.width, rows, b > 0)
+			continue
+		}
 		for h := lo; h < hi; h++ {
 			r := (h - lo) * group
 			ops.values(s.out[r*c.width:], c.width, s.scores[r*ld+b*keyBlock:], ld, c.valuesOf(h, b), c.valueStep, c.dt, min(some*keyBlock, n-b*keyBlock), c.width, group, b > 0)
@@ -194,6 +198,15 @@ func valuesGeneric(dst []float32, ldd int, weights []float32, ldw int, values []
 			for i := range out {
 				out[i] += w * floatAt(values, dt, p/keyBlock*step+p%keyBlock*width+i)
 			}
+		}
+	}
+}
+
+// headByHead is valuesHeads by values.
+func headByHead(values func(dst []float32, ldd int, weights []float32, ldw int, values []byte, step int, dt DType, n, width, rows int, add bool)) func(dst []float32, weights []float32, ldw int, stored []byte, dt DType, n, width, heads int, add bool) {
+	return func(dst []float32, weights []float32, ldw int, stored []byte, dt DType, n, width, heads int, add bool) {
+		for h := range heads {
+			values(dst[h*width:], width, weights[h*ldw:], ldw, stored[h*keyBlock*width*dt.Size():], keyBlock*width, dt, n, width, 1, add)
 		}
 	}
 }

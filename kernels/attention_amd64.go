@@ -64,6 +64,16 @@ func valuesF32AVX2x1(dst *float32, ldd int, weights *float32, ldw int, rows *byt
 //go:noescape
 func valuesF32AVX2x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 
+// valuesHeadsF32AVX512 is valuesGeneric for n positions, at most a block, of each of some heads with a query each; ldw counts bytes, add is 0 or 1.
+//
+//go:noescape
+func valuesHeadsF32AVX512(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)
+
+// valuesHeadsF32AVX2 is valuesGeneric for n positions, at most a block, of each of some heads with a query each; ldw counts bytes, add is 0 or 1.
+//
+//go:noescape
+func valuesHeadsF32AVX2(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)
+
 // scoresF16AVX512x1 is scoresGeneric for 1 queries; ldd and step count bytes.
 //
 //go:noescape
@@ -123,3 +133,13 @@ func valuesF16AVX2x1(dst *float32, ldd int, weights *float32, ldw int, rows *byt
 //
 //go:noescape
 func valuesF16AVX2x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
+
+// valuesHeadsF16AVX512 is valuesGeneric for n positions, at most a block, of each of some heads with a query each; ldw counts bytes, add is 0 or 1.
+//
+//go:noescape
+func valuesHeadsF16AVX512(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)
+
+// valuesHeadsF16AVX2 is valuesGeneric for n positions, at most a block, of each of some heads with a query each; ldw counts bytes, add is 0 or 1.
+//
+//go:noescape
+func valuesHeadsF16AVX2(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)

@@ -1450,6 +1450,207 @@ narrowDone:
 	VZEROUPPER
 	RET
 
+// func valuesHeadsF32AVX512(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·valuesHeadsF32AVX512(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   weights+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   heads+48(FP), BX
+	MOVQ   width+40(FP), SI
+	IMUL3Q $0x00000004, SI, R8
+	IMUL3Q $0x0000000f, R8, R9
+
+head:
+	MOVQ SI, DI
+
+wide:
+	CMPQ    DI, $0x00000040
+	JLT     wideDone
+	MOVQ    n+32(FP), R10
+	MOVQ    DX, R11
+	MOVQ    CX, R12
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	CMPQ    add+56(FP), $0x00
+	JE      wideNext
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+
+wideNext:
+	VBROADCASTSS (R12), Z4
+	VMOVUPS      (R11), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VMOVUPS      64(R11), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VMOVUPS      128(R11), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VMOVUPS      192(R11), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         R8, R11
+	ADDQ         $0x04, R12
+	DECQ         R10
+	JNZ          wideNext
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x00000040, DI
+	JMP          wide
+
+wideDone:
+narrow:
+	CMPQ    DI, $0x00000010
+	JLT     narrowDone
+	MOVQ    n+32(FP), R10
+	MOVQ    DX, R11
+	MOVQ    CX, R12
+	VXORPS  Z0, Z0, Z0
+	CMPQ    add+56(FP), $0x00
+	JE      narrowNext
+	VMOVUPS (AX), Z0
+
+narrowNext:
+	VBROADCASTSS (R12), Z1
+	VMOVUPS      (R11), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         R8, R11
+	ADDQ         $0x04, R12
+	DECQ         R10
+	JNZ          narrowNext
+	VMOVUPS      Z0, (AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x00000010, DI
+	JMP          narrow
+
+narrowDone:
+	ADDQ R9, DX
+	ADDQ ldw+16(FP), CX
+	DECQ BX
+	JNZ  head
+	VZEROUPPER
+	RET
+
+// func valuesHeadsF32AVX2(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)
+// Requires: AVX, FMA3
+TEXT ·valuesHeadsF32AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   weights+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   heads+48(FP), BX
+	MOVQ   width+40(FP), SI
+	IMUL3Q $0x00000004, SI, R8
+	IMUL3Q $0x0000000f, R8, R9
+
+head:
+	MOVQ SI, DI
+
+wide:
+	CMPQ    DI, $0x00000040
+	JLT     wideDone
+	MOVQ    n+32(FP), R10
+	MOVQ    DX, R11
+	MOVQ    CX, R12
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	CMPQ    add+56(FP), $0x00
+	JE      wideNext
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS 128(AX), Y4
+	VMOVUPS 160(AX), Y5
+	VMOVUPS 192(AX), Y6
+	VMOVUPS 224(AX), Y7
+
+wideNext:
+	VBROADCASTSS (R12), Y8
+	VMOVUPS      (R11), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVUPS      32(R11), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVUPS      64(R11), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVUPS      96(R11), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VMOVUPS      128(R11), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VMOVUPS      160(R11), Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VMOVUPS      192(R11), Y9
+	VFMADD231PS  Y8, Y9, Y6
+	VMOVUPS      224(R11), Y9
+	VFMADD231PS  Y8, Y9, Y7
+	ADDQ         R8, R11
+	ADDQ         $0x04, R12
+	DECQ         R10
+	JNZ          wideNext
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, 128(AX)
+	VMOVUPS      Y5, 160(AX)
+	VMOVUPS      Y6, 192(AX)
+	VMOVUPS      Y7, 224(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x00000040, DI
+	JMP          wide
+
+wideDone:
+narrow:
+	CMPQ    DI, $0x00000010
+	JLT     narrowDone
+	MOVQ    n+32(FP), R10
+	MOVQ    DX, R11
+	MOVQ    CX, R12
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	CMPQ    add+56(FP), $0x00
+	JE      narrowNext
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+
+narrowNext:
+	VBROADCASTSS (R12), Y2
+	VMOVUPS      (R11), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVUPS      32(R11), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         R8, R11
+	ADDQ         $0x04, R12
+	DECQ         R10
+	JNZ          narrowNext
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x00000010, DI
+	JMP          narrow
+
+narrowDone:
+	ADDQ R9, DX
+	ADDQ ldw+16(FP), CX
+	DECQ BX
+	JNZ  head
+	VZEROUPPER
+	RET
+
 // func scoresF16AVX512x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·scoresF16AVX512x1(SB), NOSPLIT, $0-56
@@ -2893,5 +3094,206 @@ narrowNext:
 	JMP          narrow
 
 narrowDone:
+	VZEROUPPER
+	RET
+
+// func valuesHeadsF16AVX512(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·valuesHeadsF16AVX512(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   weights+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   heads+48(FP), BX
+	MOVQ   width+40(FP), SI
+	IMUL3Q $0x00000002, SI, R8
+	IMUL3Q $0x0000000f, R8, R9
+
+head:
+	MOVQ SI, DI
+
+wide:
+	CMPQ    DI, $0x00000040
+	JLT     wideDone
+	MOVQ    n+32(FP), R10
+	MOVQ    DX, R11
+	MOVQ    CX, R12
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	CMPQ    add+56(FP), $0x00
+	JE      wideNext
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+
+wideNext:
+	VBROADCASTSS (R12), Z4
+	VCVTPH2PS    (R11), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VCVTPH2PS    32(R11), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VCVTPH2PS    64(R11), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VCVTPH2PS    96(R11), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         R8, R11
+	ADDQ         $0x04, R12
+	DECQ         R10
+	JNZ          wideNext
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x00000040, DI
+	JMP          wide
+
+wideDone:
+narrow:
+	CMPQ    DI, $0x00000010
+	JLT     narrowDone
+	MOVQ    n+32(FP), R10
+	MOVQ    DX, R11
+	MOVQ    CX, R12
+	VXORPS  Z0, Z0, Z0
+	CMPQ    add+56(FP), $0x00
+	JE      narrowNext
+	VMOVUPS (AX), Z0
+
+narrowNext:
+	VBROADCASTSS (R12), Z1
+	VCVTPH2PS    (R11), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         R8, R11
+	ADDQ         $0x04, R12
+	DECQ         R10
+	JNZ          narrowNext
+	VMOVUPS      Z0, (AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000010, DI
+	JMP          narrow
+
+narrowDone:
+	ADDQ R9, DX
+	ADDQ ldw+16(FP), CX
+	DECQ BX
+	JNZ  head
+	VZEROUPPER
+	RET
+
+// func valuesHeadsF16AVX2(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)
+// Requires: AVX, F16C, FMA3
+TEXT ·valuesHeadsF16AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   weights+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   heads+48(FP), BX
+	MOVQ   width+40(FP), SI
+	IMUL3Q $0x00000002, SI, R8
+	IMUL3Q $0x0000000f, R8, R9
+
+head:
+	MOVQ SI, DI
+
+wide:
+	CMPQ    DI, $0x00000040
+	JLT     wideDone
+	MOVQ    n+32(FP), R10
+	MOVQ    DX, R11
+	MOVQ    CX, R12
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	CMPQ    add+56(FP), $0x00
+	JE      wideNext
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS 128(AX), Y4
+	VMOVUPS 160(AX), Y5
+	VMOVUPS 192(AX), Y6
+	VMOVUPS 224(AX), Y7
+
+wideNext:
+	VBROADCASTSS (R12), Y8
+	VCVTPH2PS    (R11), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VCVTPH2PS    16(R11), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VCVTPH2PS    32(R11), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VCVTPH2PS    48(R11), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VCVTPH2PS    64(R11), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VCVTPH2PS    80(R11), Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VCVTPH2PS    96(R11), Y9
+	VFMADD231PS  Y8, Y9, Y6
+	VCVTPH2PS    112(R11), Y9
+	VFMADD231PS  Y8, Y9, Y7
+	ADDQ         R8, R11
+	ADDQ         $0x04, R12
+	DECQ         R10
+	JNZ          wideNext
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, 128(AX)
+	VMOVUPS      Y5, 160(AX)
+	VMOVUPS      Y6, 192(AX)
+	VMOVUPS      Y7, 224(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x00000040, DI
+	JMP          wide
+
+wideDone:
+narrow:
+	CMPQ    DI, $0x00000010
+	JLT     narrowDone
+	MOVQ    n+32(FP), R10
+	MOVQ    DX, R11
+	MOVQ    CX, R12
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	CMPQ    add+56(FP), $0x00
+	JE      narrowNext
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+
+narrowNext:
+	VBROADCASTSS (R12), Y2
+	VCVTPH2PS    (R11), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VCVTPH2PS    16(R11), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         R8, R11
+	ADDQ         $0x04, R12
+	DECQ         R10
+	JNZ          narrowNext
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000010, DI
+	JMP          narrow
+
+narrowDone:
+	ADDQ R9, DX
+	ADDQ ldw+16(FP), CX
+	DECQ BX
+	JNZ  head
 	VZEROUPPER
 	RET

@@ -48,3 +48,11 @@ func tiledValues(tiles perDType[[]valuesTile]) func(dst []float32, ldd int, weig
 		}
 	}
 }
+
+// tiledValuesHeads is valuesHeads by assembly.
+func tiledValuesHeads(kernels perDType[func(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)]) func(dst []float32, weights []float32, ldw int, values []byte, dt DType, n, width, heads int, add bool) {
+	return func(dst []float32, weights []float32, ldw int, values []byte, dt DType, n, width, heads int, add bool) {
+		_, _, _ = dst[heads*width-1], weights[(heads-1)*ldw+n-1], values[((heads-1)*keyBlock+n)*width*dt.Size()-1]
+		kernels[dt](&dst[0], &weights[0], 4*ldw, &values[0], n, width, heads, flag(add))
+	}
+}

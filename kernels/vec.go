@@ -23,6 +23,9 @@ type vectorOps struct {
 
 	scores func(dst []float32, ldd int, q []float32, keys []byte, step int, dt DType, blocks, dim, rows int)
 	values func(dst []float32, ldd int, weights []float32, ldw int, values []byte, step int, dt DType, n, width, rows int, add bool)
+	// valuesHeads is values of at most a block of each of some heads, whose sums follow
+	// each other in dst, and a query each.
+	valuesHeads func(dst []float32, weights []float32, ldw int, values []byte, dt DType, n, width, heads int, add bool)
 }
 
 func genericOps() vectorOps {
@@ -30,7 +33,7 @@ func genericOps() vectorOps {
 		expSum: expSumGeneric, swiGLU: swiGLUGeneric, quantizeBlocks: quantizeBlocksGeneric,
 		squares: squaresGeneric, scaleMul: scaleMulGeneric, add: addGeneric, maximum: maximumGeneric,
 		rotate: rotateGeneric, encodeF16: encodeF16Generic, extent: extentGeneric, roundGroup: roundGroupGeneric, transpose: transposeGeneric,
-		scores: scoresGeneric, values: valuesGeneric,
+		scores: scoresGeneric, values: valuesGeneric, valuesHeads: headByHead(valuesGeneric),
 	}
 }
 

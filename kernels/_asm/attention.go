@@ -45,6 +45,8 @@ func attentionKernels() {
 		for _, rows := range []int{1, 2} {
 			values(wide256, dt, rows, 4)
 		}
+		valuesHeads(wide512, dt)
+		valuesHeads(wide256, dt)
 	}
 }
 
@@ -208,6 +210,66 @@ func values(w wide, dt string, rows, vectors int) {
 		pass("half", half)
 	}
 	pass("narrow", keyBlock/w.lanes)
+	VZEROUPPER()
+	RET()
+}
+
+// valuesHeads generates valuesGeneric of at most a block for heads that have a query
+// each: their values are one stream from memory.
+func valuesHeads(w wide, dt string) {
+	name := fmt.Sprintf("valuesHeads%s%s", dt, w.name)
+	TEXT(name, NOSPLIT, "func(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)")
+	Doc(name + " is valuesGeneric for n positions, at most a block, of each of some heads with a query each; ldw counts bytes, add is 0 or 1.")
+	Pragma("noescape")
+	size := elementSize(dt)
+	dst, weights, src := Load(Param("dst"), GP64()), Load(Param("weights"), GP64()), Load(Param("rows"), GP64())
+	heads, width := Load(Param("heads"), GP64()), Load(Param("width"), GP64())
+	left, stride, rest, n, p, weight := GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
+	IMUL3Q(operand.U32(size), width, stride)
+	IMUL3Q(operand.U32(keyBlock-1), stride, rest) // from the end of a block's first row to the next block
+	Label("head")
+	MOVQ(width, left)
+	pass := func(label string, vectors int) {
+		columns := vectors * w.lanes
+		Label(label)
+		CMPQ(left, operand.U32(columns))
+		JLT(operand.LabelRef(label + "Done"))
+		Load(Param("n"), n)
+		MOVQ(src, p)
+		MOVQ(weights, weight)
+		acc := w.zero(vectors)
+		CMPQ(paramAt("add"), operand.Imm(0))
+		JE(operand.LabelRef(label + "Next"))
+		for i, a := range acc {
+			VMOVUPS(operand.Mem{Base: dst, Disp: 4 * w.lanes * i}, a)
+		}
+		Label(label + "Next")
+		x := w.vec()
+		VBROADCASTSS(operand.Mem{Base: weight}, x)
+		for i, a := range acc {
+			v := w.vec()
+			plainLoad(operand.Mem{Base: p, Disp: i * w.lanes * size}, dt, v)
+			VFMADD231PS(x, v, a)
+		}
+		ADDQ(stride, p)
+		ADDQ(operand.Imm(4), weight)
+		DECQ(n)
+		JNZ(operand.LabelRef(label + "Next"))
+		for i, a := range acc {
+			VMOVUPS(a, operand.Mem{Base: dst, Disp: 4 * w.lanes * i})
+		}
+		ADDQ(operand.U32(4*columns), dst)
+		ADDQ(operand.U32(columns*size), src)
+		SUBQ(operand.U32(columns), left)
+		JMP(operand.LabelRef(label))
+		Label(label + "Done")
+	}
+	pass("wide", 64/w.lanes)
+	pass("narrow", keyBlock/w.lanes)
+	ADDQ(rest, src)
+	ADDQ(paramAt("ldw"), weights)
+	DECQ(heads)
+	JNZ(operand.LabelRef("head"))
 	VZEROUPPER()
 	RET()
 }
