@@ -70,10 +70,7 @@ func (e *Engine) attendHeads(dst, q []float32, c *KVCache, group, lo, hi, n int,
 	ops, rows, blocks := &e.ops, (hi-lo)*group, blocksOf(n)
 	first, ld := lo*group*c.dim, scoresApart(blocks)
 	s.resize(rows, c.dim, ld, c.width)
-	scale := c.scale()
-	for i, x := range q[first:][:rows*c.dim] {
-		s.queries[i] = x * scale
-	}
+	widen(s.queries, q[first:][:rows*c.dim], attentionScale(c.dim))
 	for b := 0; b < blocks; b += streamBlocks {
 		for h := lo; h < hi; h++ {
 			r := (h - lo) * group
@@ -95,7 +92,7 @@ func (e *Engine) attendHeads(dst, q []float32, c *KVCache, group, lo, hi, n int,
 		}
 	}
 	for r := range rows {
-		s.normalize(dst[first+r*c.dim:][:c.dim], r, c.width)
+		widen(dst[first+r*c.dim:][:c.dim], s.out[r*c.width:][:c.dim], s.inverse[r])
 	}
 }
 
@@ -119,12 +116,9 @@ func (a attentionTile) run(dst, q []float32) {
 	blocks := blocksOf(n)
 	ld := scoresApart(blocks)
 	s.resize(rows, a.dim, ld, c.width)
-	scale := c.scale()
+	scale := attentionScale(a.dim)
 	for r := range rows {
-		query := s.queries[r*a.dim : (r+1)*a.dim]
-		for i, x := range q[a.row(r):][:a.dim] {
-			query[i] = x * scale
-		}
+		widen(s.queries[r*a.dim:][:a.dim], q[a.row(r):][:a.dim], scale)
 	}
 	ops.scores(s.scores, ld, s.queries, c.keysOf(a.head, 0), c.keyStep, c.dt, blocks, a.dim, rows)
 	for r := range rows {
@@ -132,7 +126,7 @@ func (a attentionTile) run(dst, q []float32) {
 	}
 	ops.values(s.out, c.width, s.scores, ld, c.valuesOf(a.head, 0), c.valueStep, c.dt, n, c.width, rows, false)
 	for r := range rows {
-		s.normalize(dst[a.row(r):][:a.dim], r, c.width)
+		widen(dst[a.row(r):][:a.dim], s.out[r*c.width:][:a.dim], s.inverse[r])
 	}
 }
 
@@ -140,8 +134,8 @@ func (a attentionTile) run(dst, q []float32) {
 // page, or they would collide in the caches.
 func scoresApart(blocks int) int { return blocks*keyBlock + keyBlock }
 
-// scale is what queries are multiplied by.
-func (c *KVCache) scale() float32 { return float32(1 / math.Sqrt(float64(c.dim))) }
+// attentionScale is what queries of dim elements are multiplied by.
+func attentionScale(dim int) float32 { return float32(1 / math.Sqrt(float64(dim))) }
 
 // resize makes room for queries of dim elements, ld scores of each and sums of width.
 func (s *attentionRoom) resize(rows, dim, ld, width int) {
@@ -158,13 +152,6 @@ func (ops *vectorOps) softmax(scores []float32, seen int) float32 {
 	}
 	clear(scores[len(whole):])
 	return 1 / ops.expSum(whole, whole, ops.maximum(whole))
-}
-
-// normalize stores the sums of query r, divided by those of its weights.
-func (s *attentionRoom) normalize(dst []float32, r, width int) {
-	for i, x := range s.out[r*width:][:len(dst)] {
-		dst[i] = x * s.inverse[r]
-	}
 }
 
 var negativeInf = float32(math.Inf(-1))

@@ -1,7 +1,6 @@
 package kernels
 
 import (
-	"math"
 	"sync"
 )
 
@@ -49,7 +48,7 @@ func (e *Engine) AttentionGradient(g AttentionGradient, head int) {
 	width, k0 := roundUp(d, keyBlock), head*d
 	room.keys = interleave(e, room.keys, g.K.Sub(0, n, k0, k0+d), d)
 	room.values = interleave(e, room.values, g.V.Sub(0, n, k0, k0+d), d+1)
-	for b := range (n + keyBlock - 1) / keyBlock {
+	for b := range blocksOf(n) {
 		for lane := range keyBlock {
 			room.values[(b*(d+1)+d)*keyBlock+lane] = 1 // meets -Σ p dp
 		}
@@ -72,14 +71,14 @@ func (e *Engine) AttentionGradient(g AttentionGradient, head int) {
 // q0 and that of their keys at k0.
 func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, q0, k0, at, rows int) {
 	d, n := g.Dim, at+rows
-	width, blocks := roundUp(d, keyBlock), (n+keyBlock-1)/keyBlock
+	width, blocks := roundUp(d, keyBlock), blocksOf(n)
 	seen := blocks * keyBlock
-	ld, turnedLD := seen+keyBlock, gradientRows+keyBlock // not a multiple of a page: rows would collide in the cache
+	ld, turnedLD := scoresApart(blocks), gradientRows+keyBlock // that neither is a multiple of a page
 	s.q, s.dout = grow(s.q, rows*d), grow(s.dout, rows*(d+1))
 	s.wideQ, s.wideOut = grow(s.wideQ, rows*width), grow(s.wideOut, rows*width)
 	s.p, s.dp = grow(s.p, rows*ld), grow(s.dp, rows*ld)
 	s.turned, s.part = grow(s.turned, seen*turnedLD), grow(s.part, seen*width)
-	scale := float32(1 / math.Sqrt(float64(d)))
+	scale := attentionScale(d)
 	for r := range rows {
 		q, dout := s.wideQ[r*width:][:width], g.DOut.Row(at + r)[q0:q0+d]
 		widen(q, g.Q.Row(at + r)[q0:q0+d], scale)
@@ -89,16 +88,8 @@ func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, q0, k0, at, 
 	}
 	e.ops.scores(s.p, ld, s.q, floatBytes(s.keys), d*keyBlock, F32, blocks, d, rows)
 	for r := range rows {
-		row := s.p[r*ld:][:seen]
-		last := at + r + 1
-		whole := row[:roundUp(last, 8)] // vectors, with what adds nothing
-		for i := range whole[last:] {
-			whole[last+i] = negativeInf
-		}
-		inverse := 1 / e.ops.expSum(whole, whole, e.ops.maximum(whole))
-		clear(row[len(whole):])
-		s.inverse[r] = inverse
-		widen(s.wideOut[r*width:][:width], g.DOut.Row(at + r)[q0:q0+d], inverse)
+		s.inverse[r] = e.ops.softmax(s.p[r*ld:][:seen], at+r+1)
+		widen(s.wideOut[r*width:][:width], g.DOut.Row(at + r)[q0:q0+d], s.inverse[r])
 	}
 	e.ops.scores(s.dp, ld, s.dout, floatBytes(s.values), (d+1)*keyBlock, F32, blocks, d+1, rows)
 	for r := range rows {
@@ -117,16 +108,14 @@ func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, q0, k0, at, 
 	gather(g.DK, s.dp, s.wideQ)
 	e.ops.values(s.part, width, s.dp, ld, floatBytes(s.rows), width*keyBlock, F32, n, width, rows, false)
 	for r := range rows {
-		for i, v := range s.part[r*width:][:d] {
-			g.DQ.Row(at + r)[q0+i] = v * scale
-		}
+		widen(g.DQ.Row(at + r)[q0:q0+d], s.part[r*width:][:d], scale)
 	}
 }
 
 // interleave stores rows as a KVCache does keys, dim elements each of which x may
 // have fewer.
 func interleave(e *Engine, dst []float32, x Matrix, dim int) []float32 {
-	blocks := (x.Rows + keyBlock - 1) / keyBlock
+	blocks := blocksOf(x.Rows)
 	dst = grow(dst, blocks*dim*keyBlock)
 	clear(dst[(blocks-1)*dim*keyBlock:])
 	for b := range blocks {

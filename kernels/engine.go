@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -22,7 +23,7 @@ type Engine struct {
 	pool  *pool
 	isa   ISA
 	ints  []intKernel
-	float floatChoice
+	float func() floatChoice // chooseFloat of the tier
 	ops   vectorOps
 
 	waited func() time.Duration // processWaited but in tests
@@ -63,7 +64,7 @@ func New(o Options) (*Engine, error) {
 			return nil, fmt.Errorf("every %d-bit kernel is excluded", bits)
 		}
 	}
-	e.float = chooseFloat(isa)
+	e.float = sync.OnceValue(func() floatChoice { return chooseFloat(isa) })
 	e.ops = genericOps()
 	if isa != Generic {
 		e.ops = archOps(isa)
@@ -190,7 +191,7 @@ func (e *Engine) matMul(ctx context.Context, a *Acts, ps []Product) error {
 				continue
 			}
 			if p.W.quant == nil {
-				e.float.mul(p.Dst, p.W.n, p.W.floatRows(), fa, p0*panelRows, min(p1*panelRows, p.W.n))
+				e.float().mul(p.Dst, p.W.n, p.W.floatRows(), fa, p0*panelRows, min(p1*panelRows, p.W.n))
 				continue
 			}
 			e.ints[parts[i].way.kernel].product(p.Dst, qa, m0, m1, p.W.quant, p0, p1, parts[i].way.block)

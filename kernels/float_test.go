@@ -43,7 +43,7 @@ func TestFloatProducts(t *testing.T) {
 			continue
 		}
 		e := testEngine(t, Options{ISA: kernel.ISA, Threads: 2})
-		e.float.floatKernel = kernel
+		e.float = func() floatChoice { return floatChoice{floatKernel: kernel} }
 		for _, dt := range []DType{F32, F16, BF16} {
 			for _, n := range []int{1, 3, 4, 16, 21} {
 				for _, k := range []int{1, 7, 8, 15, 16, 33, 172, 400, 1030} {
@@ -71,7 +71,7 @@ func testFloatProduct(t *testing.T, e *Engine, rng *rand.Rand, dt DType, n, k, m
 	must(t, e.MatMul(context.Background(), a, Product{l, got[:m*n]}))
 	for _, v := range got[m*n:] {
 		if v != guard {
-			t.Fatalf("%s %s n=%d k=%d m=%d: written beyond the end", e.float, dt, n, k, m)
+			t.Fatalf("%s %s n=%d k=%d m=%d: written beyond the end", e.float(), dt, n, k, m)
 		}
 	}
 	wf := make([]float32, n*k)
@@ -84,7 +84,7 @@ func testFloatProduct(t *testing.T, e *Engine, rng *rand.Rand, dt DType, n, k, m
 			size += math.Abs(p)
 		}
 		if math.Abs(float64(v)-want) > 1e-6*size+1e-30 {
-			t.Fatalf("%s %s n=%d k=%d m=%d element %d: %g, want %g", e.float, dt, n, k, m, i, v, want)
+			t.Fatalf("%s %s n=%d k=%d m=%d element %d: %g, want %g", e.float(), dt, n, k, m, i, v, want)
 		}
 	}
 	one := make([]float32, n)
@@ -93,7 +93,7 @@ func testFloatProduct(t *testing.T, e *Engine, rng *rand.Rand, dt DType, n, k, m
 		must(t, e.MatMul(context.Background(), a, Product{l, one}))
 		for i, v := range one {
 			if v != got[token*n+i] {
-				t.Fatalf("%s %s n=%d k=%d m=%d: token %d alone gives %g, in the batch %g", e.float, dt, n, k, m, token, v, got[token*n+i])
+				t.Fatalf("%s %s n=%d k=%d m=%d: token %d alone gives %g, in the batch %g", e.float(), dt, n, k, m, token, v, got[token*n+i])
 			}
 		}
 	}
@@ -189,7 +189,7 @@ func BenchmarkFloat(b *testing.B) {
 					continue
 				}
 				e := testEngine(b, Options{ISA: kernel.ISA, Threads: 1})
-				e.float.floatKernel = kernel
+				e.float = func() floatChoice { return floatChoice{floatKernel: kernel} }
 				a := e.NewActs()
 				b.Run(fmt.Sprintf("%s/m=%d/kernel=%s-%s", dt, m, kernel.ISA, kernel.Name), func(b *testing.B) {
 					for b.Loop() {

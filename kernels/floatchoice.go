@@ -68,7 +68,8 @@ func measureFloats(kernels []floatKernel) floatChoice {
 			v[i] = float32(i*7919%1009)/1009 - 0.5
 		}
 	}
-	e := &Engine{pool: newPool(1)}
+	var kernel floatKernel
+	e := &Engine{pool: newPool(1), float: func() floatChoice { return floatChoice{floatKernel: kernel} }}
 	defer e.Close()
 	took, results := make([]time.Duration, len(kernels)), make([][]float32, len(kernels))
 	for i := range kernels {
@@ -76,8 +77,8 @@ func measureFloats(kernels []floatKernel) floatChoice {
 	}
 	l := &Linear{n: n, k: k, float: floatBytes(w), dtype: F32}
 	for range rounds {
-		for i, kernel := range kernels {
-			e.float.floatKernel = kernel
+		for i := range kernels {
+			kernel = kernels[i]
 			a := e.NewActs()
 			a.Set(x, m, k)
 			start := time.Now()
@@ -104,4 +105,4 @@ func measureFloats(kernels []floatKernel) floatChoice {
 
 // FloatChoice says in words which kernel multiplies batches by float weights, and
 // why.
-func (e *Engine) FloatChoice() string { return e.float.reason }
+func (e *Engine) FloatChoice() string { return e.float().reason }

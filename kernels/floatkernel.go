@@ -75,7 +75,8 @@ func (a *floatActs) prepare(ctx context.Context, e *Engine) error {
 	depth := depthOf(a.k)
 	stride := strideOf(depth)
 	a.copied = grow(a.copied, (a.k+depth-1)/depth*a.m*stride)
-	a.blocks, a.rest = e.float.outer.split(a.blocks[:0], a.m)
+	float := e.float()
+	a.blocks, a.rest = float.outer.split(a.blocks[:0], a.m)
 	parts := len(a.blocks) + (a.m-a.rest+copyTokens-1)/copyTokens
 	return e.pool.run(ctx, parts, 1, func(_, lo, hi int) {
 		for c := 0; c < a.k; c += depth {
@@ -83,11 +84,11 @@ func (a *floatActs) prepare(ctx context.Context, e *Engine) error {
 			for i := lo; i < hi; i++ {
 				if i < len(a.blocks) {
 					b := a.blocks[i]
-					e.float.outer.packChains(copied[b.first*stride:], a.x[b.first*a.ld+c:], a.ld, k, b.tokens)
+					float.outer.packChains(copied[b.first*stride:], a.x[b.first*a.ld+c:], a.ld, k, b.tokens)
 					continue
 				}
 				t := a.rest + (i-len(a.blocks))*copyTokens
-				e.float.decode(copied[t*stride:], stride, floatBytes(a.x[t*a.ld+c:]), a.ld, F32, k, min(copyTokens, a.m-t))
+				float.decode(copied[t*stride:], stride, floatBytes(a.x[t*a.ld+c:]), a.ld, F32, k, min(copyTokens, a.m-t))
 			}
 		}
 	})

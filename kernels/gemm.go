@@ -59,7 +59,7 @@ func (e *Engine) mulTransposed(ctx context.Context, dst, a, b Matrix, add bool) 
 		return err
 	}
 	return e.spread(ctx, e.Threads(), panelBlock, (b.Rows+panelRows-1)/panelRows, a.Rows, false, func(_, lo, hi, _, _ int) {
-		e.float.mul(dst.Data, dst.Stride, w, x, lo*panelRows, min(hi*panelRows, b.Rows))
+		e.float().mul(dst.Data, dst.Stride, w, x, lo*panelRows, min(hi*panelRows, b.Rows))
 	})
 }
 

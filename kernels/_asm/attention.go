@@ -20,11 +20,18 @@ var (
 	wide256 = wide{"AVX2", 8, func() reg.VecVirtual { return YMM() }}
 )
 
-func (w wide) zero(n int) []reg.VecVirtual {
+func (w wide) vecs(n int) []reg.VecVirtual {
 	vs := make([]reg.VecVirtual, n)
 	for i := range vs {
 		vs[i] = w.vec()
-		VXORPS(vs[i], vs[i], vs[i])
+	}
+	return vs
+}
+
+func (w wide) zero(n int) []reg.VecVirtual {
+	vs := w.vecs(n)
+	for _, v := range vs {
+		VXORPS(v, v, v)
 	}
 	return vs
 }

@@ -86,7 +86,7 @@ type kernel struct {
 	scratch      reg.Register
 	scales       reg.VecVirtual // of the group, float32
 	zeros        reg.VecVirtual // of the group, int32; nil when symmetric
-	scalesAt     reg.Register   // where they are, less the bytes of a group
+	scalesAt     reg.Register   // behind them, by the bytes of a group
 	zerosAt      reg.Register
 
 	// The running sums of the tokens, sum, and those of the current group, part,
@@ -125,10 +125,10 @@ func (k *kernel) partAt(t int) operand.Mem {
 	return operand.Mem{Base: k.scratch, Disp: (maxTokens + t) * lineBytes}
 }
 
-// start is where, in a block of activations, the sum of a symmetric product
+// startAt is where, in a block of activations, the sum of a symmetric product
 // begins: at minus the zero point, 8 or 128, times the sum of the activations.
-func (k *kernel) start() int {
-	if k.bits == 4 {
+func startAt(bits int) int {
+	if bits == 4 {
 		return nsum8At
 	}
 	return nsum128At
@@ -440,7 +440,7 @@ func (avx512) block(k *kernel) {
 		dots := sums[:min(interleave, k.tokens-t0)]
 		for i := range dots {
 			if k.sym {
-				VPBROADCASTD(k.act(t0+i, k.start()), dots[i])
+				VPBROADCASTD(k.act(t0+i, startAt(k.bits)), dots[i])
 				continue
 			}
 			// The pairs of 16 bits are (zero, 0) and (minus the sum, its sign).
@@ -468,7 +468,7 @@ func (k *kernel) finish256(t int, dots reg.VecVirtual, started bool) {
 	switch {
 	case started:
 	case k.sym:
-		VPBROADCASTD(k.act(t, k.start()), z)
+		VPBROADCASTD(k.act(t, startAt(k.bits)), z)
 		VPADDD(z, dots, dots)
 	default:
 		VPBROADCASTD(k.act(t, nsumAt), z)
@@ -514,7 +514,7 @@ func (v avxvnni) block(k *kernel) {
 	for t := range dots {
 		dots[t] = [2]reg.VecVirtual{YMM(), YMM()}
 		if k.sym {
-			VPBROADCASTD(k.act(t, k.start()), dots[t][0])
+			VPBROADCASTD(k.act(t, startAt(k.bits)), dots[t][0])
 		} else {
 			VPXOR(dots[t][0], dots[t][0], dots[t][0])
 		}

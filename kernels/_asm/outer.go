@@ -38,11 +38,7 @@ func outerTile(w wide, rows, vectors int) {
 	XORQ(done, done)
 	var acc [][]reg.VecVirtual // by row and vector of tokens
 	for range rows {
-		var accs []reg.VecVirtual
-		for range vectors {
-			accs = append(accs, w.vec())
-		}
-		acc = append(acc, accs)
+		acc = append(acc, w.vecs(vectors))
 	}
 	level := 4 * w.lanes * rows * vectors // bytes of the stack
 	each := func(f func(i int, a reg.VecVirtual)) {
@@ -82,10 +78,9 @@ func outerTile(w wide, rows, vectors int) {
 		for v := range vectors { // the hardware is late for a stream out of the second-level cache
 			PREFETCHT0(operand.Mem{Base: x, Disp: 4 * w.lanes * ((i+4)*vectors + v)})
 		}
-		var tokens []reg.VecVirtual
-		for v := range vectors {
-			tokens = append(tokens, w.vec())
-			VMOVUPS(operand.Mem{Base: x, Disp: 4 * w.lanes * (i*vectors + v)}, tokens[v])
+		tokens := w.vecs(vectors)
+		for v, token := range tokens {
+			VMOVUPS(operand.Mem{Base: x, Disp: 4 * w.lanes * (i*vectors + v)}, token)
 		}
 		for r, accs := range acc {
 			weight, m := w.vec(), at(r)
@@ -161,11 +156,3 @@ func chainOrder(w wide) operand.Mem {
 }
 
 var chainOrders = map[int]operand.Mem{}
-
-func (w wide) vecs(n int) []reg.VecVirtual {
-	vs := make([]reg.VecVirtual, n)
-	for i := range vs {
-		vs[i] = w.vec()
-	}
-	return vs
-}

@@ -289,11 +289,7 @@ func (k *pair) start(dots [][2]reg.VecVirtual) {
 	}
 	for t, ds := range dots {
 		if k.sym {
-			at := nsum8At
-			if k.bits == 8 {
-				at = nsum128At
-			}
-			VPBROADCASTD(k.act(t, at), ds[0])
+			VPBROADCASTD(k.act(t, startAt(k.bits)), ds[0])
 			if k.halves {
 				VMOVDQA(ds[0], ds[1])
 			} else {
