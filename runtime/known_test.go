@@ -111,6 +111,76 @@ func TestDemoLogits(t *testing.T) {
 	}
 }
 
+// Published families' tiny models, whose logits two other programs computed: the
+// Llamas that nibble opens, quantized ones as the floats they stand for.
+func TestKnownLogits(t *testing.T) {
+	root := data(t, "arch")
+	dirs, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := make(map[string]bool)
+	for _, dir := range dirs {
+		ck, err := model.Open(filepath.Join(root, dir.Name()))
+		if err != nil {
+			continue // a family or a layout that nibble does not read
+		}
+		opened[dir.Name()] = true
+		t.Run(dir.Name(), func(t *testing.T) {
+			defer ck.Close()
+			checkKnown(t, ck, filepath.Join(root, dir.Name(), "expected.json"))
+		})
+	}
+	if !opened["llama2"] || !opened["llama3"] {
+		t.Errorf("of %s only %v were opened", root, opened)
+	}
+}
+
+func checkKnown(t *testing.T, ck *model.Checkpoint, expected string) {
+	raw, err := os.ReadFile(expected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want struct {
+		IDs       []int32     `json:"ids"`
+		Positions []int       `json:"positions"`
+		Logits    [][]float64 `json:"logits"`
+		Argmax    []int32     `json:"argmax"`
+		Deviation float64     `json:"logits_std"`
+	}
+	if err := json.Unmarshal(raw, &want); err != nil || len(want.Positions) == 0 || len(want.Argmax) != len(want.IDs) {
+		t.Fatalf("%s: %v", expected, err)
+	}
+	eng, err := kernels.New(kernels.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer eng.Close()
+	m, err := LoadFloat(context.Background(), eng, ck)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden, err := m.NewExactSession(0).Forward(context.Background(), want.IDs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vocab := m.Config.VocabSize
+	got := make([]float32, len(want.IDs)*vocab)
+	m.Logits(eng.NewActs(), got, hidden, len(want.IDs))
+	for i, best := range want.Argmax {
+		if at := argmax(got[i*vocab : (i+1)*vocab]); at != best {
+			t.Errorf("after position %d token %d is the likeliest, want %d", i, at, best)
+		}
+	}
+	for i, p := range want.Positions {
+		for id, w := range want.Logits[i] {
+			if d := math.Abs(float64(got[p*vocab+id]) - w); !(d < 1e-4*want.Deviation) {
+				t.Fatalf("after position %d the logit of token %d is %g, want %g", p, id, got[p*vocab+id], w)
+			}
+		}
+	}
+}
+
 func equal(a, b []int32) bool {
 	if len(a) != len(b) {
 		return false

@@ -79,6 +79,20 @@ type linear struct {
 // Load prepares a checkpoint. Quantized matrices are repacked; float ones are
 // used where they are mapped.
 func Load(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint) (*Model, error) {
+	return loadWith(ctx, eng, ck, prepare)
+}
+
+// LoadFloat is Load with every quantized matrix as the float32 values that its
+// codes stand for, four bytes each, so that activations stay floats as well. It
+// serves comparisons with other programs.
+func LoadFloat(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint) (*Model, error) {
+	return loadWith(ctx, eng, ck, prepareFloat)
+}
+
+// preparer makes one matrix ready for the kernels.
+type preparer func(ck *model.Checkpoint, mod model.Module, arena *kernels.Arena) (*kernels.Linear, error)
+
+func loadWith(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, prepare preparer) (*Model, error) {
 	m := &Model{Name: ck.Name, Config: ck.Config, Tok: ck.Tokenizer, Template: ck.Template, Engine: eng, hash: ck.Hash,
 		linears: make(map[string]*kernels.Linear), rope: newRope(ck.Config),
 		shared: &weights{norms: make(map[string][]float32), biases: make(map[string][]float32)}}
@@ -141,8 +155,8 @@ func Load(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint) (*Mode
 	return m, nil
 }
 
-// prepare makes one matrix ready for the kernels. The codes of a quantized one
-// are in memory twice only as long as that takes.
+// prepare takes a matrix as it is stored. The codes of a quantized one are in
+// memory twice only as long as that takes.
 func prepare(ck *model.Checkpoint, mod model.Module, arena *kernels.Arena) (l *kernels.Linear, err error) {
 	w, err := ck.Weight(mod)
 	if err != nil {
@@ -158,6 +172,20 @@ func prepare(ck *model.Checkpoint, mod model.Module, arena *kernels.Arena) (l *k
 		return nil, fmt.Errorf("%s: %s: %w", ck.Ref, mod.Name, err)
 	}
 	return l, nil
+}
+
+// prepareFloat takes a quantized matrix as the floats that it stands for.
+func prepareFloat(ck *model.Checkpoint, mod model.Module, arena *kernels.Arena) (*kernels.Linear, error) {
+	w, err := ck.Weight(mod)
+	if err != nil || w.Q == nil {
+		return prepare(ck, mod, arena)
+	}
+	values := kernels.NewMatrix(mod.Rows, mod.Cols)
+	for r := range mod.Rows {
+		w.Q.DequantRow(values.Row(r), r)
+	}
+	ck.ReleaseWeight(mod)
+	return kernels.NewMatrixLinear(values)
 }
 
 // wire resolves names once, so that the forward pass looks nothing up.
