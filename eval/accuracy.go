@@ -51,9 +51,6 @@ type TaskComparison struct {
 	PValueNorm  float64 `json:"p_value_norm"`
 }
 
-// maxLoss keeps a perplexity finite.
-const maxLoss = 700
-
 // verdict is whether an answer is right, by each measure.
 type verdict struct {
 	acc, norm, bytes, uncond bool
@@ -137,8 +134,8 @@ func (set TaskSet) summarize(name string, items []int, answers, base taskAnswers
 		r.Unconditioned = &Unconditioned{uncond.mean, uncond.se()}
 	}
 	if greedy {
-		ppl := math.Exp(min(loss.mean, maxLoss))
-		r.LastWord = &LastWord{ppl, ppl * loss.se()}
+		ppl, se := perplexity(loss)
+		r.LastWord = &LastWord{ppl, se}
 	}
 	if base != nil {
 		a, n := accPairs, normPairs

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+
+	"nibble/model/jsonnum"
 )
 
 // answersFile keeps a base model's answers to a set of questions.
@@ -35,11 +37,11 @@ func (ref *Reference) answers(ctx context.Context, s *scorer, set TaskSet, l Lis
 	if err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(answers)
+	body, err := jsonnum.Marshal(answers)
 	if err != nil {
 		return nil, err
 	}
-	data, err := json.Marshal(answersFile{key, ref.Model.Name, set.Name, sumOf(body), body})
+	data, err := jsonnum.Marshal(answersFile{key, ref.Model.Name, set.Name, sumOf(body), body})
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +78,7 @@ func loadAnswers(c cache, path, key string, set TaskSet) (taskAnswers, bool) {
 	}
 	var file answersFile
 	var answers taskAnswers
-	if json.Unmarshal(data, &file) != nil || file.Key != key || file.Sum != sumOf(file.Answers) || json.Unmarshal(file.Answers, &answers) != nil ||
+	if jsonnum.Unmarshal(data, &file) != nil || file.Key != key || file.Sum != sumOf(file.Answers) || jsonnum.Unmarshal(file.Answers, &answers) != nil ||
 		len(answers) != len(set.Items) {
 		return nil, false
 	}

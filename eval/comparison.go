@@ -82,12 +82,14 @@ func (c *comparison) addAll(pairs []pair) error {
 
 // result is the comparison so far without the percentiles, which cost a sort.
 func (c *comparison) result() *Comparison {
-	own, base := math.Exp(min(c.own.mean, maxLoss)), math.Exp(min(c.base.mean, maxLoss))
-	ratio, rms := math.Exp(min(c.diff.mean, maxLoss)), math.Sqrt(c.dp2.mean)
+	own, _ := perplexity(c.own)
+	base, baseSE := perplexity(c.base)
+	ratio, ratioSE := perplexity(c.diff)
+	rms := math.Sqrt(c.dp2.mean)
 	ownVar, baseVar := c.own.se()*c.own.se(), c.base.se()*c.base.se()
 	cov := (ownVar + baseVar - c.diff.se()*c.diff.se()) / 2 // var(a-b) = var(a) + var(b) - 2 cov(a,b)
 	r := &Comparison{
-		BasePPL: base, BasePPLSE: base * c.base.se(), PPLRatio: ratio, PPLRatioSE: ratio * c.diff.se(),
+		BasePPL: base, BasePPLSE: baseSE, PPLRatio: ratio, PPLRatioSE: ratioSE,
 		LnPPLRatio: c.diff.mean, LnPPLRatioSE: c.diff.se(), PPLDiff: own - base,
 		PPLDiffSE: math.Sqrt(max(0, own*own*ownVar+base*base*baseVar-2*own*base*cov)), // first-order error propagation
 		KLDMean:   c.kld.mean, KLDSE: c.kld.se(),

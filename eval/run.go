@@ -84,8 +84,7 @@ func (r *Result) describe(o Options, windows [][]int32) {
 
 func (r *Result) setPerplexity(nll moments) {
 	r.Tokens = nll.n
-	r.PPL = math.Exp(min(nll.mean, maxLoss))
-	r.PPLSE = r.PPL * nll.se()
+	r.PPL, r.PPLSE = perplexity(nll)
 }
 
 // Run measures a model; with a reference, against it, on the text and the
@@ -205,8 +204,8 @@ func newProgress(l Listener, stage string, windows [][]int32) *progress {
 func (p *progress) step(nll, kld moments) {
 	p.done++
 	elapsed := time.Since(p.start).Seconds()
-	ppl := math.Exp(nll.mean)
-	p.l.send(Progress{Stage: p.stage, Done: p.done, Total: p.total, PPL: ppl, PPLSE: ppl * nll.se(),
+	ppl, se := perplexity(nll)
+	p.l.send(Progress{Stage: p.stage, Done: p.done, Total: p.total, PPL: ppl, PPLSE: se,
 		KLD: kld.mean, KLDSE: kld.se(), Rate: float64(p.done*p.tokens) / max(elapsed, 1e-9), Seconds: elapsed,
 		Estimate: elapsed / float64(p.done) * float64(p.total-p.done)})
 }

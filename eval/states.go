@@ -2,7 +2,6 @@ package eval
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -10,6 +9,8 @@ import (
 	"math"
 	"os"
 	"slices"
+
+	"nibble/model/jsonnum"
 )
 
 // states are a reference's hidden states: for every window those of its scored
@@ -99,7 +100,7 @@ func openStates(f *os.File, want statesHeader) (*states, statesHeader, error) {
 	if _, err := io.ReadFull(f, raw); err != nil {
 		return nil, h, fmt.Errorf("%w: %v", errStates, err)
 	}
-	if crc32.Checksum(raw[:n], castagnoli) != binary.LittleEndian.Uint32(raw[n:]) || json.Unmarshal(raw[:n], &h) != nil {
+	if crc32.Checksum(raw[:n], castagnoli) != binary.LittleEndian.Uint32(raw[n:]) || jsonnum.Unmarshal(raw[:n], &h) != nil {
 		return nil, h, errStates
 	}
 	if h.Key != want.Key || h.Windows != want.Windows || h.Size != want.Size {
@@ -152,7 +153,7 @@ func (w *statesWriter) add(window []float32) error {
 
 func (w *statesWriter) finish(h statesHeader) error {
 	h.Model, h.Text = shorten(h.Model), shorten(h.Text)
-	body, err := json.Marshal(h)
+	body, err := jsonnum.Marshal(h)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,16 @@ func (m *moments) se() float64 {
 	return math.Sqrt(m.m2 / float64(m.n-1) / float64(m.n))
 }
 
+// perplexity returns the exponential of mean losses with its standard error. Both
+// are infinite where losses are beyond what a float64's exponent holds.
+func perplexity(losses moments) (ppl, se float64) {
+	ppl = math.Exp(losses.mean)
+	if se = losses.se(); se > 0 { // infinity times nothing is nothing known
+		se *= ppl
+	}
+	return ppl, se
+}
+
 // percentile returns the p-th percentile of sorted values by linear
 // interpolation.
 func percentile(sorted []float32, p float64) float64 {

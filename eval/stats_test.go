@@ -32,6 +32,27 @@ func TestMoments(t *testing.T) {
 	}
 }
 
+// A perplexity beyond what a float holds is infinite, not cut off, and what is
+// known beside it stays.
+func TestInfinitePerplexity(t *testing.T) {
+	var c comparison
+	if err := c.addAll([]pair{{logProb: -1e5, base: -1, kld: 9e4}, {logProb: -3e5, base: -2, kld: 2e5}}); err != nil {
+		t.Fatal(err)
+	}
+	r := c.result()
+	if !math.IsInf(r.PPLRatio, 1) || !math.IsInf(r.PPLRatioSE, 1) || !math.IsInf(r.PPLDiff, 1) || !near(r.BasePPL, math.Exp(1.5), 1e-12) || r.LnPPLRatio != 2e5-1.5 {
+		t.Errorf("%+v", r)
+	}
+	var one moments
+	one.add(1e5)
+	if ppl, se := perplexity(one); !math.IsInf(ppl, 1) || se != 0 {
+		t.Errorf("one token: %g ± %g", ppl, se)
+	}
+	if ppl, se := perplexity(c.base); !near(ppl, math.Exp(1.5), 1e-12) || !near(se, ppl*0.5, 1e-12) {
+		t.Errorf("losses 1 and 2: %g ± %g", ppl, se)
+	}
+}
+
 func TestPercentile(t *testing.T) {
 	v := []float32{1, 2, 3, 4, 5}
 	for p, want := range map[float64]float64{0: 1, 25: 2, 50: 3, 62.5: 3.5, 100: 5} {

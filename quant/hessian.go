@@ -86,7 +86,7 @@ type factor struct {
 
 // ErrSingular reports a Hessian that no damping makes positive definite: inputs
 // that are not finite.
-var ErrSingular = errors.New("the second moments of the inputs cannot be factorized")
+var ErrSingular = errors.New("its inputs are not finite for the calibration, or far too large: is a weight before it?")
 
 // leastDamping is the damping that GPTQ's authors use, as a share of the mean of
 // the diagonal.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -16,6 +15,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/jsonnum"
 )
 
 // ErrOtherRun reports a target whose unfinished run had other arguments.
@@ -218,7 +218,7 @@ func (j *journal) start(there []record, now fingerprint) error {
 func (j *journal) write(records []record) error {
 	var buf bytes.Buffer
 	for _, r := range records {
-		data, err := json.Marshal(r)
+		data, err := jsonnum.Marshal(r)
 		if err != nil {
 			return err
 		}
@@ -242,7 +242,7 @@ func readJournal(work string) []record {
 		sum, body, ok := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(" "))
 		want, err := strconv.ParseUint(string(sum), 16, 32)
 		var r record
-		if !ok || err != nil || uint32(want) != crc32.ChecksumIEEE(body) || json.Unmarshal(body, &r) != nil {
+		if !ok || err != nil || uint32(want) != crc32.ChecksumIEEE(body) || jsonnum.Unmarshal(body, &r) != nil {
 			continue // torn or damaged: what it was about is done again
 		}
 		if len(out) == 0 && r.Fingerprint == nil {
@@ -375,7 +375,7 @@ func (j *journal) commit(r Recipe, report Report) error {
 		return err
 	}
 	for name, v := range map[string]any{"recipe.json": r, "report.json": report} {
-		data, err := json.MarshalIndent(v, "", "  ")
+		data, err := jsonnum.MarshalIndent(v)
 		if err != nil {
 			return err
 		}

@@ -273,7 +273,7 @@ func TestOtherArguments(t *testing.T) {
 		{killedRecipe, "demo", calib(CalibrationOptions{Samples: 3, Length: 40}), []string{"length of a sample (there 32, now 40)"}},
 		{killedRecipe, "demo", calib(CalibrationOptions{Samples: 3, Length: 32, Seed: 7}), []string{"seed (there 0, now 7)"}},
 		{killedRecipe, "demo", calib(CalibrationOptions{Samples: 3, Length: 32, Name: "my.txt", Text: text}), []string{"calibration text", "my.txt"}},
-		{killedRecipe, damaged(t, "model.layers.1.mlp.up_proj.weight"), calib(same), []string{"model's SHA-256"}},
+		{killedRecipe, damaged(t, "model.layers.1.mlp.up_proj.weight", 0x7fc0), calib(same), []string{"model's SHA-256"}},
 	} {
 		_, err := Run(context.Background(), Options{Engine: engine(t, 1), Source: open(t, x.source), Recipe: parse(t, x.recipe), Out: out, Calibration: x.calibration}, nil)
 		if !errors.Is(err, ErrOtherRun) || !strings.Contains(err.Error(), "--restart") || slices.ContainsFunc(x.want, func(w string) bool { return !strings.Contains(err.Error(), w) }) {

@@ -12,6 +12,9 @@ import (
 // ErrNotFinite reports NaN or infinite weights.
 var ErrNotFinite = errors.New("weights are not finite")
 
+// ErrTooLarge reports weights or inputs that a method's sums have no room for.
+var ErrTooLarge = errors.New("weights or inputs are too large to quantize")
+
 // Stats measures what quantization did to a matrix.
 type Stats struct {
 	MSE    float64 `json:"mse"`     // mean squared error of a weight

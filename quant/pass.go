@@ -389,6 +389,9 @@ func (m PlannedModule) line(done Quantized) ModuleReport {
 
 // finish hands on a quantized matrix.
 func (p *pass) finish(m PlannedModule, done Quantized) error {
+	if err := p.usable(m, done.Q); err != nil {
+		return err
+	}
 	if err := p.follow(m.Module, done.Q); err != nil {
 		return err
 	}
@@ -397,6 +400,16 @@ func (p *pass) finish(m PlannedModule, done Quantized) error {
 		return err
 	}
 	p.tell(m, line, false)
+	return nil
+}
+
+// usable refuses what a method made of weights or inputs that are finite, but too
+// large to calculate with.
+func (p *pass) usable(m PlannedModule, q *kernels.QTensor) error {
+	if err := q.Validate(); err != nil {
+		return fmt.Errorf("%s: tensor %s.weight: %w: %s gives %v; is a weight far too large? Else keep it, by the rule %q",
+			p.ck.Ref, m.Module.Name, ErrTooLarge, m.Spec.Method, err, m.Module.Name+" keep")
+	}
 	return nil
 }
 

@@ -209,8 +209,8 @@ func FuzzParseRecipe(f *testing.F) {
 	})
 }
 
-// damaged writes the demo to a directory with one weight replaced by NaN.
-func damaged(t *testing.T, tensor string) string {
+// damaged writes the demo to a directory with one weight replaced, by BF16 bits.
+func damaged(t *testing.T, tensor string, bits uint16) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"config.json", "model.safetensors"} {
@@ -226,7 +226,7 @@ func damaged(t *testing.T, tensor string) string {
 			if err := json.Unmarshal(data[8:8+n], &header); err != nil {
 				t.Fatal(err)
 			}
-			binary.LittleEndian.PutUint16(data[8+n+header[tensor].Offsets[0]+2*5:], 0x7fc0)
+			binary.LittleEndian.PutUint16(data[8+n+header[tensor].Offsets[0]+2*5:], bits)
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			t.Fatal(err)
@@ -238,7 +238,7 @@ func damaged(t *testing.T, tensor string) string {
 // A damaged tensor of any kind is named, and nothing is written.
 func TestDamagedCheckpoint(t *testing.T) {
 	for _, tensor := range []string{"model.layers.2.mlp.up_proj.weight", "model.embed_tokens.weight", "model.norm.weight"} {
-		ck := open(t, damaged(t, tensor))
+		ck := open(t, damaged(t, tensor, 0x7fc0)) // NaN
 		dir := t.TempDir()
 		_, err := Run(context.Background(), Options{Engine: engine(t, 2), Source: ck, Recipe: parse(t, "w4 g32 sym rtn"), Out: filepath.Join(dir, "out")}, nil)
 		if !errors.Is(err, ErrNotFinite) && !errors.Is(err, model.ErrNotFinite) || !strings.Contains(err.Error(), tensor) {
@@ -247,6 +247,23 @@ func TestDamagedCheckpoint(t *testing.T) {
 		if left, _ := os.ReadDir(dir); len(left) > 0 {
 			t.Errorf("%s: %v left behind", tensor, left)
 		}
+	}
+}
+
+// A weight that is finite but near the end of what floats hold leaves no sums: the
+// error names its tensor, also where nothing follows it.
+func TestHugeWeight(t *testing.T) {
+	const tensor = "model.layers.4.mlp.down_proj.weight"
+	ck := open(t, damaged(t, tensor, 0x7f61)) // 3e38
+	ck.Tokenizer = open(t, "demo").Tokenizer
+	cal, err := NewCalibration(ck, CalibrationOptions{Samples: 2, Length: 32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Run(context.Background(), Options{Engine: engine(t, 2), Source: ck, Recipe: parse(t, "w4 g32 sym rtn; model.layers.4.mlp.down_proj w4 g32 sym gptq"),
+		Calibration: cal, Out: filepath.Join(t.TempDir(), "out")}, nil)
+	if !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), tensor) {
+		t.Errorf("%v, want ErrTooLarge of %s", err, tensor)
 	}
 }
 

@@ -2,7 +2,6 @@ package quant
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/jsonnum"
 	rt "nibble/runtime"
 )
 
@@ -342,7 +342,11 @@ func ReadReport(dir string) (Report, error) {
 		return r, err
 	}
 	defer f.Close()
-	if err := json.NewDecoder(io.LimitReader(f, maxRecipe)).Decode(&r); err != nil {
+	data, err := io.ReadAll(io.LimitReader(f, maxRecipe))
+	if err == nil {
+		err = jsonnum.Unmarshal(data, &r)
+	}
+	if err != nil {
 		return r, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	return r, nil

@@ -76,6 +76,9 @@ func (s *Screen) Quantize(ctx context.Context, m model.Module, spec Spec) (*kern
 		return nil, 0, err
 	}
 	q := done.Q
+	if err := s.p.usable(planned, q); err != nil {
+		return nil, 0, err
+	}
 	lost, err := s.output(ctx, func(dst []float32, r int) {
 		q.DequantRow(dst, r)
 		for c, w := range s.weights.Row(r) {

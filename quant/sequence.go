@@ -195,6 +195,9 @@ func (p *pass) gptq(ctx context.Context, m PlannedModule, step func(rows int)) (
 		return w, nil, err
 	}
 	q, err := gptq(ctx, p.eng, w, f, m.Spec, step)
+	if err == nil {
+		err = p.usable(m, q)
+	}
 	return w, q, err
 }
 

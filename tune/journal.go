@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"nibble/model"
+	"nibble/model/jsonnum"
 	"nibble/quant"
 )
 
@@ -100,7 +101,7 @@ func (j *journal) add(t Trial) error {
 	if j.f == nil {
 		return nil
 	}
-	line, err := json.Marshal(t)
+	line, err := jsonnum.Marshal(t)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func (j *journal) finish(stoppedBy string, choices []Choice) error {
 
 // writeRun replaces run.json in one step.
 func (j *journal) writeRun() error {
-	data, err := json.MarshalIndent(j.run, "", "  ")
+	data, err := jsonnum.MarshalIndent(j.run)
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func LoadRun(dir string) (Record, error) {
 	if err != nil {
 		return run, err
 	}
-	if err := json.Unmarshal(data, &run); err != nil {
+	if err := jsonnum.Unmarshal(data, &run); err != nil {
 		return run, fmt.Errorf("%w: %s: %v", ErrRun, dir, err)
 	}
 	lines, err := os.ReadFile(filepath.Join(dir, "trials.jsonl"))
@@ -153,7 +154,7 @@ func LoadRun(dir string) (Record, error) {
 	sc.Buffer(nil, 16<<20)
 	for sc.Scan() {
 		var t Trial
-		if json.Unmarshal(sc.Bytes(), &t) == nil {
+		if jsonnum.Unmarshal(sc.Bytes(), &t) == nil {
 			run.Trials = append(run.Trials, t)
 		}
 	}

@@ -2,11 +2,11 @@ package tune
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
 
 	"nibble/model"
+	"nibble/model/jsonnum"
 	"nibble/quant"
 )
 
@@ -102,8 +102,8 @@ func savedBy(dir string) (e evaluation, ok bool) {
 	if err != nil {
 		return e, false
 	}
-	data, err := json.Marshal(report.Evaluation)
-	if err != nil || json.Unmarshal(data, &e) != nil {
+	data, err := jsonnum.Marshal(report.Evaluation)
+	if err != nil || jsonnum.Unmarshal(data, &e) != nil {
 		return e, false
 	}
 	return e, e.Fingerprint != "" && e.Trial != nil

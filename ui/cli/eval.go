@@ -207,11 +207,11 @@ func evalText(w io.Writer, r evalResult) {
 	}
 	line("model", "%s", r.Model)
 	line("text", "%s, %d tokens scored, windows of %d", r.Text, r.Tokens, r.Ctx)
-	line("perplexity", "%.4f ± %.4f", r.PPL, r.PPLSE)
+	line("perplexity", "%s", term.Measured(r.PPL, r.PPLSE))
 	if r.Compared() {
-		line("base", "%s, perplexity %.4f ± %.4f", r.Base, r.BasePPL, r.BasePPLSE)
-		line("difference", "%+.4f ± %.4f", r.PPLDiff, r.PPLDiffSE)
-		line("ratio", "%.4f ± %.4f (%s), its logarithm %.5f ± %.5f", r.PPLRatio, r.PPLRatioSE, term.Percent(r.PPLRatio-1), r.LnPPLRatio, r.LnPPLRatioSE)
+		line("base", "%s, perplexity %s", r.Base, term.Measured(r.BasePPL, r.BasePPLSE))
+		line("difference", "%s ± %s", term.Fixed("%+.4f", r.PPLDiff), term.Fixed("%.4f", r.PPLDiffSE))
+		line("ratio", "%s (%s), its logarithm %.5f ± %.5f", term.Measured(r.PPLRatio, r.PPLRatioSE), term.Percent(r.PPLRatio-1), r.LnPPLRatio, r.LnPPLRatioSE)
 		line("KL divergence", "mean %.5f ± %.5f", r.KLDMean, r.KLDSE)
 		line("same top token", "%.2f ± %.2f %%", 100*r.SameTop, 100*r.SameTopSE)
 		line("Δp", "RMS %.3f ± %.3f %%, mean %+.3f ± %.3f %%", 100*r.RMSDP, 100*r.RMSDPSE, 100*r.DPMean, 100*r.DPMeanSE)

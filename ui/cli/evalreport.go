@@ -13,6 +13,7 @@ import (
 	"nibble/eval"
 	"nibble/eval/report"
 	"nibble/model"
+	"nibble/model/jsonnum"
 	"nibble/ui/term"
 )
 
@@ -73,7 +74,7 @@ func writeReport(dir string, r report.Report) error {
 	if err := checkReportDir(dir); err != nil {
 		return err
 	}
-	data, err := json.MarshalIndent(r, "", "  ")
+	data, err := jsonnum.MarshalIndent(r)
 	if err != nil {
 		return err
 	}

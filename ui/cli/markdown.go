@@ -74,25 +74,28 @@ func markdown(r report.Report) string {
 func (d *document) figures(r report.Report) {
 	d.line("## Figures\n")
 	d.head("", "value", "standard error")
-	figure := func(name, format string, scale, v, se float64) {
-		d.row(name, fmt.Sprintf(format, scale*v), fmt.Sprintf(strings.ReplaceAll(format, "+", ""), scale*se))
+	figure := func(name, verb, unit string, v, se float64) {
+		if unit != "" {
+			v, se = 100*v, 100*se
+		}
+		d.row(name, term.Fixed(verb, v)+unit, term.Fixed(strings.ReplaceAll(verb, "+", ""), se)+unit)
 	}
-	figure("perplexity", "%.4f", 1, r.PPL, r.PPLSE)
+	figure("perplexity", "%.4f", "", r.PPL, r.PPLSE)
 	d.row("size", term.Bytes(r.SizeBytes), "")
 	d.row("bits per weight", fmt.Sprintf("%.3f", r.BPW), "")
 	if c := r.Comparison; c != nil {
-		figure("perplexity of the base", "%.4f", 1, c.BasePPL, c.BasePPLSE)
-		figure("perplexity over the base", "%+.3f %%", 100, c.PPLRatio-1, c.PPLRatioSE)
-		figure("KL divergence, mean (nats)", "%.5f", 1, c.KLDMean, c.KLDSE)
+		figure("perplexity of the base", "%.4f", "", c.BasePPL, c.BasePPLSE)
+		figure("perplexity over the base", "%+.3f", " %", c.PPLRatio-1, c.PPLRatioSE)
+		figure("KL divergence, mean (nats)", "%.5f", "", c.KLDMean, c.KLDSE)
 		for _, p := range []struct {
 			name string
 			v    float64
 		}{{"median", c.KLDMedian}, {"90 %", c.KLDP90}, {"95 %", c.KLDP95}, {"99 %", c.KLDP99}, {"99.9 %", c.KLDP999}, {"maximum", c.KLDMax}} {
 			d.row("KL divergence, "+p.name, fmt.Sprintf("%.5f", p.v), "")
 		}
-		figure("same top token", "%.2f %%", 100, c.SameTop, c.SameTopSE)
-		figure("Δp, root mean square", "%.3f %%", 100, c.RMSDP, c.RMSDPSE)
-		figure("Δp, mean", "%+.3f %%", 100, c.DPMean, c.DPMeanSE)
+		figure("same top token", "%.2f", " %", c.SameTop, c.SameTopSE)
+		figure("Δp, root mean square", "%.3f", " %", c.RMSDP, c.RMSDPSE)
+		figure("Δp, mean", "%+.3f", " %", c.DPMean, c.DPMeanSE)
 	}
 	d.line("")
 }

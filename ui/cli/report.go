@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"nibble/eval"
 	"nibble/kernels"
 	"nibble/model/export"
+	"nibble/model/jsonnum"
 	"nibble/quant"
 	rt "nibble/runtime"
 	"nibble/tune"
@@ -46,17 +46,15 @@ func (r *jsonReporter) clear() {}
 
 // print merges the type into the object's own fields.
 func (r *jsonReporter) print(kind string, v any) {
-	body, err := json.Marshal(v)
+	body, err := jsonnum.Marshal(v)
 	if err != nil {
-		body, _ = json.Marshal(map[string]string{"error": err.Error()})
-		kind = "error"
+		panic(fmt.Errorf("%s: %w", kind, err)) // no event or result has what JSON cannot hold
 	}
-	head, _ := json.Marshal(kind) // strings always marshal
 	rest := strings.TrimPrefix(string(body), "{")
 	if rest != "}" {
 		rest = "," + rest
 	}
-	fmt.Fprintf(r.app.out, "{\"type\":%s%s\n", head, rest)
+	fmt.Fprintf(r.app.out, "{\"type\":%q%s\n", kind, rest)
 }
 
 // textReporter prints labelled lines and keeps one progress line on stderr when
@@ -160,9 +158,9 @@ func (r *textReporter) event(e event) {
 		r.progress(e.Stage, float64(e.Done), float64(e.Total), "%s", term.CleanLine(e.Tensor))
 	case eval.Progress:
 		if e.KLD > 0 {
-			r.progress(e.Stage, float64(e.Done), float64(e.Total), "perplexity %.4f ± %.4f  KLD %.5f", e.PPL, e.PPLSE, e.KLD)
+			r.progress(e.Stage, float64(e.Done), float64(e.Total), "perplexity %s  KLD %.5f", term.Measured(e.PPL, e.PPLSE), e.KLD)
 		} else {
-			r.progress(e.Stage, float64(e.Done), float64(e.Total), "perplexity %.4f ± %.4f", e.PPL, e.PPLSE)
+			r.progress(e.Stage, float64(e.Done), float64(e.Total), "perplexity %s", term.Measured(e.PPL, e.PPLSE))
 		}
 	case eval.ReferenceStates:
 		switch {
@@ -182,9 +180,9 @@ func (r *textReporter) event(e event) {
 	case tune.Phase:
 		r.line("── %s: %s", e.Name, e.About)
 	case tune.ReferenceDone:
-		r.line("float model: perplexity %.4f ± %.4f, %s; goal: %s", e.PPL, e.PPLSE, term.Bytes(e.Bytes), goalText(e.Goal))
+		r.line("float model: perplexity %s, %s; goal: %s", term.Measured(e.PPL, e.PPLSE), term.Bytes(e.Bytes), goalText(e.Goal))
 	case tune.TrialProgress:
-		r.progress(fmt.Sprintf("trial %d", e.ID), float64(e.Done), float64(e.Total), "perplexity %s ± %.2f %%", term.Percent(e.PPLRatio-1), 100*e.PPLRatioSE)
+		r.progress(fmt.Sprintf("trial %d", e.ID), float64(e.Done), float64(e.Total), "perplexity %s", term.PercentSE(e.PPLRatio-1, e.PPLRatioSE))
 	case tune.Score:
 		r.progress("screening", float64(e.Done), float64(e.Total), "%s %s KLD %.2g", term.CleanLine(e.Module), e.Spec, e.KLD)
 	case tune.TrialDone:
@@ -200,6 +198,6 @@ func trialLine(t tune.Trial) string {
 	if n := len(t.Recipe.Rules); n > 1 {
 		name += fmt.Sprintf(" + %d rules", n)
 	}
-	return fmt.Sprintf("%3d  %-8s %-26s %9s %6.3f bpw  loss %s ± %.2f %%  KLD %.5f", t.ID, t.State, name, term.Bytes(t.SizeBytes), t.BPW,
-		term.Percent(t.Loss()), 100*t.PPLRatioSE, t.KLD)
+	return fmt.Sprintf("%3d  %-8s %-26s %9s %6.3f bpw  loss %s  KLD %.5f", t.ID, t.State, name, term.Bytes(t.SizeBytes), t.BPW,
+		term.PercentSE(t.Loss(), t.PPLRatioSE), t.KLD)
 }

@@ -212,7 +212,7 @@ func tuneText(w io.Writer, r tune.Result) {
 	if b.State == tune.Untested {
 		fmt.Fprintf(w, "%-12s not measured; expected: %s over the float model's perplexity of %.4f, KL divergence %.5f\n", "best", term.Percent(b.Loss()), r.BasePPL, b.KLD)
 	} else {
-		fmt.Fprintf(w, "%-12s perplexity %.4f, %s ± %.2f %% over the float model's %.4f, KL divergence %.5f ± %.5f\n", "best", b.PPL, term.Percent(b.Loss()), 100*b.PPLRatioSE, r.BasePPL, b.KLD, b.KLDSE)
+		fmt.Fprintf(w, "%-12s perplexity %s, %s over the float model's %s, KL divergence %.5f ± %.5f\n", "best", term.Fixed("%.4f", b.PPL), term.PercentSE(b.Loss(), b.PPLRatioSE), term.Fixed("%.4f", r.BasePPL), b.KLD, b.KLDSE)
 	}
 	fmt.Fprintf(w, "%-12s %s, %.3f bits per weight\n", "size", term.Bytes(b.SizeBytes), b.BPW)
 	if r.Path != "" {

@@ -147,7 +147,33 @@ func Duration(d time.Duration) string {
 func Seconds(s float64) string { return Duration(time.Duration(s * float64(time.Second))) }
 
 // Percent formats a ratio's distance from one, "+0.65 %".
-func Percent(ratio float64) string { return fmt.Sprintf("%+.2f %%", 100*ratio) }
+func Percent(ratio float64) string { return Fixed("%+.2f", 100*ratio) + " %" }
+
+// PercentSE is Percent with a standard error, "+0.65 % ± 0.12 %".
+func PercentSE(ratio, se float64) string {
+	return Percent(ratio) + " ± " + Fixed("%.2f", 100*se) + " %"
+}
+
+// Measured formats a measurement with its standard error, "4.8443 ± 0.0644".
+func Measured(v, se float64) string { return Fixed("%.4f", v) + " ± " + Fixed("%.4f", se) }
+
+// Fixed formats a number by a verb with a fixed number of digits ("%.4f"): what is
+// too large for those has an exponent, and what no digits tell is "inf" or "nan".
+func Fixed(verb string, v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "nan"
+	case math.IsInf(v, -1):
+		return "-inf"
+	case math.IsInf(v, 1) && strings.HasPrefix(verb, "%+"):
+		return "+inf"
+	case math.IsInf(v, 1):
+		return "inf"
+	case math.Abs(v) >= 1e9:
+		verb = verb[:len(verb)-1] + "e"
+	}
+	return fmt.Sprintf(verb, v)
+}
 
 // ETA estimates the time left from the progress of the last seconds, so that it
 // follows a rate that changes.

@@ -76,6 +76,14 @@ func TestUnits(t *testing.T) {
 			t.Errorf("Duration(%v) = %q, want %q", d, got, want)
 		}
 	}
+	for v, want := range map[float64]string{4.84432: "4.8443", -0.5: "-0.5000", math.Inf(1): "inf", math.Inf(-1): "-inf", 1.5e300: "1.5000e+300"} {
+		if got := Fixed("%.4f", v); got != want {
+			t.Errorf("Fixed(%g) = %q, want %q", v, got, want)
+		}
+	}
+	if got := PercentSE(math.Inf(1), math.NaN()); got != "+inf % ± nan %" {
+		t.Errorf("PercentSE: %q", got)
+	}
 	if got := Percent(0.0065); got != "+0.65 %" {
 		t.Errorf("Percent: %q", got)
 	}

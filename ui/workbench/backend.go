@@ -429,7 +429,7 @@ func (b *backend) evalListener() eval.Listener {
 	return func(e eval.Event) {
 		switch e := e.(type) {
 		case eval.Progress:
-			step(e.Stage, e.Done, e.Total, fmt.Sprintf("%s perplexity %.4f ± %.4f, %s tokens/s", e.Stage, e.PPL, e.PPLSE, term.Digits(e.Rate)))
+			step(e.Stage, e.Done, e.Total, fmt.Sprintf("%s perplexity %s, %s tokens/s", e.Stage, term.Measured(e.PPL, e.PPLSE), term.Digits(e.Rate)))
 		case eval.TaskProgress:
 			step("questions", e.Done, e.Total, fmt.Sprintf("%s: %d of %d questions, %s a second", term.CleanLine(e.Task), e.Done, e.Total, term.Digits(e.Rate)))
 		case eval.StepProgress:
@@ -466,7 +466,7 @@ func (b *backend) doEvaluate(ctx context.Context) (evaluation, error) {
 		s.model.results = append(s.model.results, e)
 		s.eval = evalState{goal: goal, result: &e}
 		if e.Compared() {
-			s.say(fmt.Sprintf("perplexity %.4f, %s over the float model; KL divergence %.5f", e.PPL, term.Percent(e.PPLRatio-1), e.KLDMean))
+			s.say(fmt.Sprintf("perplexity %s, %s over the float model; KL divergence %.5f", term.Fixed("%.4f", e.PPL), term.Percent(e.PPLRatio-1), e.KLDMean))
 		}
 	})
 	return e, nil

@@ -148,7 +148,7 @@ func (p *evaluatePage) summary(w, h int) []string {
 	case e == nil:
 		return []string{"", " no INT4 model yet: " + th.accent.Render("z") + " on the Model page quantizes, " + th.accent.Render("t") + " tunes; " + th.accent.Render("e") + " measures the float model"}
 	case !e.Compared():
-		return []string{" " + th.title.Render(fmt.Sprintf("perplexity %.4f ± %.4f", e.PPL, e.PPLSE)) + th.dim.Render(fmt.Sprintf(" · %s · %d tokens, windows of %d", term.CleanLine(e.what), e.Tokens, e.Ctx)),
+		return []string{" " + th.title.Render("perplexity "+term.Measured(e.PPL, e.PPLSE)) + th.dim.Render(fmt.Sprintf(" · %s · %d tokens, windows of %d", term.CleanLine(e.what), e.Tokens, e.Ctx)),
 			" nothing to compare it with: this is the model as it was opened"}
 	}
 	verdict := e.Verdict(s.eval.goal)
@@ -156,8 +156,8 @@ func (p *evaluatePage) summary(w, h int) []string {
 	for i, line := range lines {
 		lines[i] = th.title.Render(line)
 	}
-	figures := fmt.Sprintf("%s · perplexity %.4f ± %.4f, float %.4f · KL divergence %.5f ± %.5f, 99 %% below %.3f · same top token %.2f ± %.2f %% · Δp RMS %.2f %% · %d tokens",
-		term.CleanLine(e.what), e.PPL, e.PPLSE, e.BasePPL, e.KLDMean, e.KLDSE, e.KLDP99, 100*e.SameTop, 100*e.SameTopSE, 100*e.RMSDP, e.Tokens)
+	figures := fmt.Sprintf("%s · perplexity %s, float %s · KL divergence %.5f ± %.5f, 99 %% below %.3f · same top token %.2f ± %.2f %% · Δp RMS %.2f %% · %d tokens",
+		term.CleanLine(e.what), term.Measured(e.PPL, e.PPLSE), term.Fixed("%.4f", e.BasePPL), e.KLDMean, e.KLDSE, e.KLDP99, 100*e.SameTop, 100*e.SameTopSE, 100*e.RMSDP, e.Tokens)
 	room := max(3, h/8) // for a text; on a small screen the tables need it
 	if h < small {
 		room = 1

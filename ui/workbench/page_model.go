@@ -102,10 +102,10 @@ func (p *modelPage) about() []string {
 	}
 	for i := len(m.results) - 1; i >= 0 && i >= len(m.results)-4; i-- {
 		e := m.results[i]
-		lines = append(lines, "", line("evaluated", "%s", th.title.Render(e.what)), line("perplexity", "%.4f ± %.4f", e.PPL, e.PPLSE))
+		lines = append(lines, "", line("evaluated", "%s", th.title.Render(e.what)), line("perplexity", "%s", term.Measured(e.PPL, e.PPLSE)))
 		if e.Compared() {
 			lines = append(lines,
-				line("vs float", "%s ± %.2f %%", term.Percent(e.PPLRatio-1), 100*e.PPLRatioSE),
+				line("vs float", "%s", term.PercentSE(e.PPLRatio-1, e.PPLRatioSE)),
 				line("KLD", "%.5f ± %.5f", e.KLDMean, e.KLDSE),
 				line("same top", "%.2f %%", 100*e.SameTop))
 		}

@@ -278,7 +278,7 @@ func lossText(t tune.Trial) string {
 	if !hasLoss(t) {
 		return "—"
 	}
-	return fmt.Sprintf("%s ± %.2f %%", term.Percent(t.Loss()), 100*t.PPLRatioSE)
+	return term.PercentSE(t.Loss(), t.PPLRatioSE)
 }
 
 // kldText tells a trial's divergence.
