@@ -12,21 +12,31 @@ import (
 )
 
 // Clean makes foreign text safe to print: control characters, escape sequences
-// among them, and invisible formatting characters are dropped; line breaks and
-// tabs stay. What is no UTF-8 becomes the replacement character.
+// among them, and characters that reorder what stands around them are dropped; line
+// breaks and tabs stay, and so do invisible characters that belong to the writing,
+// such as joiners. What is no UTF-8 becomes the replacement character.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && controls(r) {
+		switch {
+		case r == '\u2028' || r == '\u2029': // separators of lines and paragraphs
+			return '\n'
+		case r != '\n' && r != '\t' && controls(r):
 			return -1
 		}
 		return r
 	}, s)
 }
 
+// reordering are the characters that change the order or the form in which others
+// are shown, far from where they stand: embeddings, overrides and isolates of the
+// bidirectional algorithm, deprecated switches, annotations. Marks of direction
+// (U+200E, U+200F) are not among them: they act as a letter would.
+var reordering = &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0x202a, Hi: 0x202e, Stride: 1}, {Lo: 0x2066, Hi: 0x206f, Stride: 1}, {Lo: 0xfff9, Hi: 0xfffb, Stride: 1}}}
+
 // controls reports whether a character controls the terminal or the layout of the
-// text instead of showing something.
+// text instead of belonging to it.
 func controls(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029'
+	return unicode.IsControl(r) || unicode.Is(reordering, r) || r == '\u2028' || r == '\u2029'
 }
 
 // CleanLine is Clean for one line: line breaks and tabs become spaces.

@@ -11,9 +11,11 @@ func TestClean(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain ünïcode 漢字\tand\nlines":    "plain ünïcode 漢字\tand\nlines",
 		"\x1b[2J\x1b]0;title\a\x00\x7f\r": "[2J]0;title",
-		"a\u202eb\u200dc\ufeffd\u2028e":   "abcde",
-		"\u009b31mC1":                     "31mC1",
-		"bad \xff byte":                   "bad \ufffd byte",
+		"a\u202eb\u2066c\u2069d\ufff9e":   "abcde",
+		"می\u200cخواهم 👩\u200d👧 ❤\ufe0f ش\u200eا\u200f co\u00adop a\u2060b": "می\u200cخواهم 👩\u200d👧 ❤\ufe0f ش\u200eا\u200f co\u00adop a\u2060b",
+		"one\u2028two\u2029three": "one\ntwo\nthree",
+		"\u009b31mC1":             "31mC1",
+		"bad \xff byte":           "bad \ufffd byte",
 	} {
 		if got := Clean(in); got != want {
 			t.Errorf("Clean(%q) = %q, want %q", in, got, want)
@@ -28,7 +30,7 @@ func FuzzClean(f *testing.F) {
 	f.Add("\x1b[31mred\x1b[0m\u202e")
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, r := range CleanLine(s) {
-			if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			if unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x206f {
 				t.Fatalf("%q let %q through", s, r)
 			}
 		}
@@ -44,7 +46,8 @@ func TestCleanStyled(t *testing.T) {
 		{"a\x1b[2Jb\x1b[5;5Hc", "a[2Jb[5;5Hc"},
 		{"\x1b]52;c;YQ==\a\x1b[?25l\x1b[>4m\x1bc\x1b", "]52;c;YQ==[?25l[>4mc"},
 		{"a\x1b\x1b[1mb", "a\x1b[1mb"},
-		{"a\nb\tc\rd\u009b2J\u202e", "a b cd2J"},
+		{"a\nb\tc\rd\u009b2J\u202e\u2028", "a b cd2J "},
+		{"👩\u200d👧\x1b[1m", "👩\u200d👧\x1b[1m"},
 		{"\xff\x1b[1m", "\ufffd\x1b[1m"},
 	} {
 		if got := CleanStyled(c.in); got != c.want {

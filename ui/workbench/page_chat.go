@@ -66,14 +66,18 @@ func (p *chatPage) bindings() []binding {
 
 func (p *chatPage) key(msg tea.KeyMsg) tea.Cmd {
 	if p.focus && (msg.Type == tea.KeyRunes || msg.Type == tea.KeySpace) {
-		p.input = append(p.input, []rune(term.CleanLine(string(msg.Runes)))...) // a paste may hold anything
+		p.input = append(p.input, []rune(lineBreaks.Replace(string(msg.Runes)))...)
 	}
 	return nil
 }
 
+// lineBreaks makes those of a paste line feeds: terminals send the key for enter.
+var lineBreaks = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
+// send passes the message on as it was written or pasted.
 func (p *chatPage) send() tea.Cmd {
-	text := strings.TrimSpace(string(p.input))
-	if text == "" {
+	text := string(p.input)
+	if strings.TrimSpace(text) == "" {
 		return nil
 	}
 	if p.a.e.busy() != "" {
@@ -108,7 +112,7 @@ func (p *chatPage) view(w, h int) []string {
 	if p.focus {
 		cursor = "▏"
 	}
-	prompt := " › " + string(p.input) + cursor
+	prompt := " › " + term.OneLine(string(p.input)) + cursor
 	if over := ansi.StringWidth(prompt) - w; over > 0 { // keep the end in sight
 		prompt = " › …" + ansi.TruncateLeft(prompt, over+5, "")
 	}
@@ -130,7 +134,7 @@ func (p *chatPage) transcript(w int) []string {
 	}
 	for _, t := range p.a.s.chat.turns {
 		lines = append(lines, "")
-		for i, l := range wrap(t.user, w-3) {
+		for i, l := range wrap(term.Clean(t.user), w-3) {
 			lead := "   "
 			if i == 0 {
 				lead = " › "

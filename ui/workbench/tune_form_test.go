@@ -69,16 +69,38 @@ func TestTuneFormRefuses(t *testing.T) {
 // reaches the screen.
 func TestPaste(t *testing.T) {
 	paste := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(hostile + "\nsecond\tline"), Paste: true}
-	for _, keys := range [][]string{{"3", "o"}, {"3", "/"}, {"5"}} {
+	for _, c := range []struct {
+		keys  []string
+		shown string
+	}{{[]string{"3", "o"}, "second line"}, {[]string{"3", "/"}, "second line"}, {[]string{"5"}, "↵second⇥line"}} {
 		a, _ := testApp("tuned")
-		press(a, keys...)
+		press(a, c.keys...)
 		a.Update(paste)
 		a.Update(tea.WindowSizeMsg{Width: 120, Height: 40})
 		view := a.View()
-		checkScreen(t, strings.Join(keys, " "), view, 120, 40)
-		if !strings.Contains(view, "second line") {
-			t.Errorf("after %q nothing was pasted", keys)
+		checkScreen(t, strings.Join(c.keys, " "), view, 120, 40)
+		if !strings.Contains(view, c.shown) {
+			t.Errorf("after %q: %q is not on the screen", c.keys, c.shown)
 		}
+	}
+}
+
+// What is pasted into a chat reaches the model as it is, with line feeds for the
+// line breaks of terminals.
+func TestPasteIsSent(t *testing.T) {
+	a, f := testApp("tuned")
+	press(a, "5")
+	a.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(" one\rtwo\r\nthree\nمی\u200cخواهم\tx "), Paste: true})
+	f.calls = nil
+	press(a, "enter")
+	if want := "send  one\ntwo\nthree\nمی\u200cخواهم\tx  float=false new=false"; len(f.calls) != 1 || f.calls[0] != want {
+		t.Errorf("%q, want %q", f.calls, want)
+	}
+	a.s.chat.turns = append(a.s.chat.turns, chatTurn{user: " one\n\x1b[31mtwo"})
+	a.Update(tea.WindowSizeMsg{Width: 80, Height: 24})
+	checkScreen(t, "sent", a.View(), 80, 24)
+	if view := a.View(); strings.Contains(view, "\x1b[31mtwo") || !strings.Contains(view, "[31mtwo") {
+		t.Error("the message is not shown as text")
 	}
 }
 
