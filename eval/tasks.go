@@ -93,10 +93,10 @@ func (s *scorer) answer(ctx context.Context, item Item) (answer, error) {
 // the tokenizer puts there, if it does (add_bos_token, in the harness's words).
 func (s *scorer) encode(c Choice) (tokens []int32, split int) {
 	tok := s.m.Tok
-	opts := tokenizer.EncodeOptions{ParseSpecial: true}
+	opts := tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}
 	before := strings.TrimRightFunc(c.Context, unicode.IsSpace)
-	tokens = append(tok.Prefix(), tok.Encode(c.Context+c.Continuation, opts)...)
-	split = len(tok.Prefix()) + len(tok.Encode(before, opts))
+	tokens = tok.Encode(c.Context+c.Continuation, opts)
+	split = len(tok.Encode(before, opts))
 	if split == 0 { // something must come before the first token
 		start, ok := tok.BOS()
 		if !ok {

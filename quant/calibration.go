@@ -75,7 +75,7 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	ids := ck.Tokenizer.Encode(text, tokenizer.EncodeOptions{ParseSpecial: chats}) // a template writes special tokens
-	prefix := ck.Tokenizer.Encode("", tokenizer.EncodeOptions{AddSpecial: true})
+	prefix := ck.Tokenizer.Prefix()
 	prefix = prefix[:min(len(prefix), 1)]
 	body := c.Length - len(prefix)
 	if body < 1 || len(ids) < body {

@@ -46,7 +46,7 @@ type Tokenizer struct {
 
 // EncodeOptions says what Encode does beyond splitting plain text.
 type EncodeOptions struct {
-	AddSpecial   bool // add the beginning (and end) tokens the tokenizer asks for
+	AddSpecial   bool // begin with the tokens that the tokenizer puts before texts
 	ParseSpecial bool // recognise special tokens spelled out in the text
 }
 
@@ -275,20 +275,28 @@ func (t *Tokenizer) applyConfig(cfg configFile) {
 	}
 }
 
-// Encode returns the token ids of a text.
+// Encode returns the token ids of a text. What the tokenizer puts at the end of
+// whole texts is never added: every text here is one to be continued.
 func (t *Tokenizer) Encode(text string, o EncodeOptions) []int32 {
 	if !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "\uFFFD")
 	}
 	e := encoder{t: t, words: make(map[string][]int32)}
-	if o.AddSpecial {
-		e.out = append(e.out, t.prefix...)
-	}
 	t.added.walk(text, o.ParseSpecial, t.normalizeText, e.plain, func(id int32) { e.out, e.later = append(e.out, id), true })
 	if o.AddSpecial {
-		e.out = append(e.out, t.suffix...)
+		return t.begin(e.out)
 	}
 	return e.out
+}
+
+// begin puts the prefix before ids, but for what of it they begin with already: a
+// text may spell the token that begins texts out.
+func (t *Tokenizer) begin(ids []int32) []int32 {
+	spelled := 0
+	for spelled < min(len(t.prefix), len(ids)) && ids[spelled] == t.prefix[spelled] {
+		spelled++
+	}
+	return append(slices.Clone(t.prefix), ids[spelled:]...)
 }
 
 func (t *Tokenizer) normalizeText(s string) string {

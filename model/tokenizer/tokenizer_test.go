@@ -117,6 +117,30 @@ func TestTiny(t *testing.T) {
 			t.Errorf("%q %+v: %v, want %v", c.text, c.o, got, c.want)
 		}
 	}
+	// A text that spells the beginning out has one, whatever ends whole texts.
+	ends, err := Load([]byte(strings.Replace(tiny, `{"Sequence": {"id": "A"}}]`, `{"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "<end>"}}]`, 1)), []byte(`{"bos_token": "<s>", "add_eos_token": true, "eos_token": "<end>"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		text string
+		o    EncodeOptions
+		want []int32
+	}{
+		{"ab", EncodeOptions{AddSpecial: true}, []int32{9, 3}},
+		{"<s>ab", EncodeOptions{AddSpecial: true, ParseSpecial: true}, []int32{9, 3}},
+		{"<s><s>ab", EncodeOptions{AddSpecial: true, ParseSpecial: true}, []int32{9, 9, 3}},
+		{"<s>", EncodeOptions{AddSpecial: true, ParseSpecial: true}, []int32{9}},
+		{"<s>ab", EncodeOptions{ParseSpecial: true}, []int32{9, 3}},
+		{"<end>", EncodeOptions{AddSpecial: true, ParseSpecial: true}, []int32{9, 10}},
+	} {
+		if got := ends.Encode(c.text, c.o); !slices.Equal(got, c.want) {
+			t.Errorf("%q %+v: %v, want %v", c.text, c.o, got, c.want)
+		}
+	}
+	if v := ends.Vocabulary(); !slices.Equal(v.Suffix, []int32{10}) {
+		t.Errorf("whole texts end with %v", v.Suffix)
+	}
 	if bos, ok := tok.BOS(); !ok || bos != 9 || !tok.AddBOS() {
 		t.Errorf("BOS %d %v, added: %v", bos, ok, tok.AddBOS())
 	}

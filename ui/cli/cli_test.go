@@ -154,6 +154,7 @@ func TestCommands(t *testing.T) {
 		{"", []string{"plan", "demo", "--recipe", "q4-gptq"}, []string{"w4 g32 sym gptq", "peak memory"}, []string{"size_bytes", "bpw", "seconds"}},
 		{"", []string{"quantize", "demo", "-o", int4, "--recipe", "q4-gptq", "--samples", "2", "--length", "64"}, []string{"calibrated      2 samples of 64 tokens"}, []string{"path", "size_bytes"}},
 		{"", []string{"info", int4}, []string{"quantized      yes"}, []string{"arch"}},
+		{"", []string{"run", "demo", " \r\n", "--raw", "-n", "2", "--temp", "0"}, nil, []string{"text", "tokens"}},
 		{"", []string{"run", int4, "Hello", "-n", "4", "--temp", "0"}, nil, []string{"text", "tokens"}},
 		{"Hello", []string{"run", "demo", "-", "-n", "4", "--temp", "0"}, nil, []string{"text", "tokens"}},
 		{"", []string{"bench", int4, "-p", "8", "-n", "4", "--reps", "1"}, []string{"prefill", "decode", "GB/s of weights"}, []string{"prefill_tps", "decode_tps", "token_bytes"}},

@@ -112,16 +112,33 @@ func (a *app) prompt(ctx context.Context, l *loaded, text string, raw bool) ([]i
 	if err := needTokenizer(l.ck); err != nil {
 		return nil, err
 	}
-	if strings.TrimSpace(text) == "" {
-		return nil, usagef("the prompt is empty")
-	}
 	if raw || l.m.Template == nil {
 		if !raw {
 			fmt.Fprintln(a.err, "note: the model has no chat template: continuing the prompt itself")
 		}
-		return l.m.Tok.Encode(text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
+		return continued(l.m.Tok, text)
+	}
+	if strings.TrimSpace(text) == "" {
+		return nil, usagef("the prompt is empty")
 	}
 	return rt.EncodeChat(ctx, l.m, []chat.Message{{Role: "user", Content: text}})
+}
+
+// continued encodes a text to be continued as it stands. An empty one continues from
+// the token that begins texts.
+func continued(tok *tokenizer.Tokenizer, text string) ([]int32, error) {
+	ids := tok.Encode(text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
+	if len(ids) > 0 {
+		return ids, nil
+	}
+	if text != "" {
+		return nil, usagef("the model has no tokens for the prompt %q", text)
+	}
+	bos, ok := tok.BOS()
+	if !ok {
+		return nil, usagef("the prompt is empty, and the model has no token that begins a text: give some text")
+	}
+	return []int32{bos}, nil
 }
 
 func (a *app) chatCmd() *cobra.Command {
@@ -200,8 +217,7 @@ func (a *app) converse(ctx context.Context, c *rt.Chat, o rt.GenOptions) error {
 			}
 			break
 		}
-		line = strings.TrimSpace(line)
-		switch line {
+		switch strings.TrimSpace(line) {
 		case "":
 			continue
 		case "/exit", "/quit", "/bye":
