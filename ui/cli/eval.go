@@ -26,16 +26,14 @@ type evalFlags struct {
 
 func (f *evalFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.text, "text", "", "text to measure perplexity on (default: stories that come with the demo model)")
-	cmd.Flags().IntVar(&f.ctx, "ctx", eval.DefaultCtx, "tokens of a window")
-	cmd.Flags().IntVar(&f.chunks, "chunks", 0, "windows to score (default: all)")
+	f.ctx = eval.DefaultCtx
+	cmd.Flags().Var(atLeast{&f.ctx, 4}, "ctx", "tokens of a window")
+	cmd.Flags().Var(atLeast{&f.chunks, 0}, "chunks", "windows to score (default: all)")
 }
 
 // options resolves the flags for a model.
 func (f *evalFlags) options(a *app, demoQuestions bool) (eval.Options, error) {
 	o := eval.Options{Text: eval.DemoText(), Ctx: f.ctx, Chunks: f.chunks, CacheDir: cacheDir(), Refresh: a.refresh}
-	if f.ctx < 4 || f.chunks < 0 {
-		return o, usagef("--ctx must be at least 4 and --chunks not negative")
-	}
 	if f.text != "" {
 		text, err := eval.ReadText(f.text)
 		if err != nil {

@@ -125,6 +125,32 @@ func (f *calibFlags) add(cmd *cobra.Command) {
 	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "which stretches")
 }
 
+// parsed is the value of a flag that a function reads; nothing, as it begins, is the
+// default.
+type parsed[T comparable] struct {
+	value *T
+	kind  string // for the help
+	parse func(string) (T, error)
+}
+
+// String implements pflag.Value.
+func (f parsed[T]) String() string {
+	var none T
+	if f.value == nil || *f.value == none {
+		return ""
+	}
+	return fmt.Sprint(*f.value)
+}
+
+// Set implements pflag.Value.
+func (f parsed[T]) Set(s string) (err error) {
+	*f.value, err = f.parse(s)
+	return err
+}
+
+// Type implements pflag.Value.
+func (f parsed[T]) Type() string { return f.kind }
+
 // atLeast is the value of a flag that must not be below a number when it is given;
 // 0, as it begins, is the default.
 type atLeast struct {

@@ -62,14 +62,14 @@ interrupted goes on where it stopped when the same command is given again.`,
 	r.Calib.add(cmd)
 	cmd.Flags().StringVarP(&r.Out, "output", "o", "", "directory to write; must not exist or be empty")
 	cmd.Flags().StringVar(&r.Goal, "goal", "", "largest increase of perplexity over the float model (default 1%, or none with --bpw, --size, --min-tps or --max-rss)")
-	cmd.Flags().Float64Var(&r.BPW, "bpw", 0, "most bits per weight, over everything stored")
+	cmd.Flags().Var(parsed[float64]{&r.BPW, "number", term.ParsePositive}, "bpw", "most bits per weight, over everything stored")
 	cmd.Flags().StringVar(&r.Size, "size", "", "largest weights file, in bytes or as 500MB")
-	cmd.Flags().Float64Var(&r.MinTPS, "min-tps", 0, "least speed of decoding on this machine, in tokens a second, as predicted from the kernels' measurements")
+	cmd.Flags().Var(parsed[float64]{&r.MinTPS, "number", term.ParsePositive}, "min-tps", "least speed of decoding on this machine, in tokens a second, as predicted from the kernels' measurements")
 	cmd.Flags().StringVar(&r.MaxRSS, "max-rss", "", "most memory to run in, in bytes or as 2GB")
 	cmd.Flags().StringVar(&r.Options, "options", "", fmt.Sprintf("ways to store a matrix, with commas between (default %q)", tune.DefaultSpace))
 	cmd.Flags().BoolVar(&r.Fused, "fused", false, "store q, k and v of a layer alike, and gate and up")
-	cmd.Flags().DurationVar(&r.Budget, "budget", 0, "wall-clock time, loading and saving included, as 10m (default: until the search is done)")
-	cmd.Flags().IntVar(&r.Trials, "trials", 0, "most trials (default: until the search is done)")
+	cmd.Flags().Var(parsed[time.Duration]{&r.Budget, "duration", term.ParseDuration}, "budget", "wall-clock time, loading and saving included, as 10m (default: until the search is done)")
+	cmd.Flags().Var(atLeast{&r.Trials, 0}, "trials", "most trials (default: until the search is done)")
 	cmd.Flags().BoolVar(&resume, "resume", false, "go on with an earlier run of the same options; an error if there is none")
 	return cmd
 }
@@ -86,9 +86,6 @@ func (r tuneRequest) options() (o tune.Options, err error) {
 	}
 	if o.MaxRSS, err = parseSize("--max-rss", r.MaxRSS); err != nil {
 		return o, err
-	}
-	if !(r.BPW >= 0 && r.MinTPS >= 0) || r.Budget < 0 || r.Trials < 0 {
-		return o, usagef("--bpw, --min-tps, --budget and --trials must not be negative")
 	}
 	if r.Options != "" {
 		if o.Space, err = tune.ParseSpace(r.Options); err != nil {

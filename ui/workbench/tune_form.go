@@ -3,12 +3,9 @@ package workbench
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/charmbracelet/x/ansi"
 
@@ -67,10 +64,10 @@ func newTuneForm() tuneForm {
 	f := tuneForm{
 		goal: &field{label: "goal", empty: "1 %, or none beside a limit", help: "how much perplexity may be lost, such as 0.5%", check: checks(term.ParsePercent)},
 		size: &field{label: "size", empty: "any", help: "of the weights file at most, such as 500MB", check: checks(term.ParseBytes)},
-		bpw:  &field{label: "bpw", empty: "any", help: "bits per weight at most, over everything stored", check: checks(parsePositive)},
+		bpw:  &field{label: "bpw", empty: "any", help: "bits per weight at most, over everything stored", check: checks(term.ParsePositive)},
 		tps: &field{label: "min-tps", empty: "any", help: "tokens a second to decode at least, as predicted from the kernels' measurements",
-			check: checks(parsePositive)},
-		budget: &field{label: "budget", empty: "until the search is done", help: "time for it, such as 90s or 10m; the best by then counts", check: checks(parseBudget)},
+			check: checks(term.ParsePositive)},
+		budget: &field{label: "budget", empty: "until the search is done", help: "time for it, such as 90s or 10m; the best by then counts", check: checks(term.ParseDuration)},
 		text:   &field{label: "text", empty: "stories that come with nibble", help: "a file of text to judge by", check: readable},
 		calib:  &field{label: "calibration", empty: "a built-in text", help: "a file of text, or of JSON lines, that methods learn from", check: readable},
 		out:    &field{label: "directory", empty: "none: in memory, to try it", help: "to write the best model to, once the search has ended"},
@@ -88,9 +85,9 @@ func (f *tuneForm) order() (tuneOrder, error) {
 	// What is empty stays 0, and the rest was checked.
 	o.Goal, _ = term.ParsePercent(f.goal.text())
 	o.MaxBytes, _ = term.ParseBytes(f.size.text())
-	o.MaxBPW, _ = parsePositive(f.bpw.text())
-	o.MinTPS, _ = parsePositive(f.tps.text())
-	o.Budget, _ = parseBudget(f.budget.text())
+	o.MaxBPW, _ = term.ParsePositive(f.bpw.text())
+	o.MinTPS, _ = term.ParsePositive(f.tps.text())
+	o.Budget, _ = term.ParseDuration(f.budget.text())
 	return o, nil
 }
 
@@ -100,24 +97,6 @@ func checks[T any](parse func(string) (T, error)) func(string) error {
 		_, err := parse(value)
 		return err
 	}
-}
-
-// parsePositive reads a number above zero.
-func parsePositive(s string) (float64, error) {
-	v, err := strconv.ParseFloat(s, 64)
-	if err != nil || !(v > 0) || math.IsInf(v, 0) {
-		return 0, fmt.Errorf("%q: give a number above 0", s)
-	}
-	return v, nil
-}
-
-// parseBudget reads a span of time.
-func parseBudget(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("%q: give a time, such as 90s or 10m", s)
-	}
-	return d, nil
 }
 
 // errNoFile reports a directory or a device.
