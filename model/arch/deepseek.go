@@ -1,0 +1,85 @@
+package arch
+
+import "math"
+
+var _ = register(deepseek, "deepseek_v2", "deepseek_v3", "kimi_k2")
+
+// deepseek is DeepSeek-V2 and V3: latent attention, and experts of which some
+// meet every token.
+func deepseek(c *Config) *Model {
+	c.Default(`{"max_position_embeddings": 2048, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+		"routed_scaling_factor": 1, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 0, "moe_layer_freq": 1}`)
+	three := c.Type() != "deepseek_v2"
+	d := c.decoder(false)
+	rope := c.Rope("", c.Dim("qk_rope_head_dim"), 10000, 1)
+	if rope != nil {
+		rope.Adjacent = c.Bool(true, "rope_interleave")
+	}
+	return d.finish(func(l int) Block {
+		a := d.latent(l)
+		a.Rope = rope
+		if c.Int(0, "n_routed_experts") == 0 || l < c.Int(0, "first_k_dense_replace") || l%max(c.Int(1, "moe_layer_freq"), 1) != 0 {
+			return d.block(l, a, d.mlp(l, "mlp", d.inner))
+		}
+		return d.block(l, a, d.deepseekExperts(l, three))
+	})
+}
+
+func (d *decoder) latent(l int) *LatentAttention {
+	c := d.c
+	a := &LatentAttention{Heads: d.heads, Rank: c.Dim("kv_lora_rank"), NopeDim: c.Dim("qk_nope_head_dim"), RopeDim: c.Dim("qk_rope_head_dim"), ValueDim: c.Dim("v_head_dim")}
+	head := a.NopeDim + a.RopeDim
+	norm := func(name string, width int) *Norm { // whose epsilon no config sets
+		n := d.norm(d.in(l, name), width)
+		n.Eps = 1e-6
+		return n
+	}
+	if rank := c.Int(0, "q_lora_rank"); rank > 0 {
+		a.QA = d.linear(l, "self_attn.q_a_proj", RoleQA, rank, d.hidden, d.qkvBias)
+		a.QANorm = norm("self_attn.q_a_layernorm", rank)
+		a.QB = d.linear(l, "self_attn.q_b_proj", RoleQB, d.heads*head, rank, false)
+	} else {
+		a.Q = d.linear(l, "self_attn.q_proj", RoleQ, d.heads*head, d.hidden, false)
+	}
+	a.KVA = d.linear(l, "self_attn.kv_a_proj_with_mqa", RoleKVA, a.Rank+a.RopeDim, d.hidden, d.qkvBias)
+	a.KVANorm = norm("self_attn.kv_a_layernorm", a.Rank)
+	a.KVB = d.linear(l, "self_attn.kv_b_proj", RoleKVB, d.heads*(a.NopeDim+a.ValueDim), a.Rank, false)
+	a.O = d.linear(l, "self_attn.o_proj", RoleO, d.hidden, d.heads*a.ValueDim, d.qkvBias)
+	a.Scale = float32(1 / math.Sqrt(float64(head)))
+	p := c.ropeParameters("")
+	if all := p.Float(0, "mscale_all_dim"); all != 0 {
+		s := yarnScale(p.Float(1, "factor"), all)
+		a.Scale *= float32(s * s)
+	}
+	c.Join(p)
+	return a
+}
+
+func (d *decoder) deepseekExperts(l int, three bool) *MoE {
+	c := d.c
+	inner := c.Dim("moe_intermediate_size")
+	m := d.mixture(l, "mlp.gate", "mlp.experts", inner)
+	m.Routing.Factor = float32(c.Float(1, "routed_scaling_factor"))
+	m.Routing.Renormalize = c.Bool(three, "norm_topk_prob")
+	switch method := c.String("greedy", "topk_method"); {
+	case three:
+		m.Routing.Score = SigmoidScore
+		m.Routing.Correction = vector(d.in(l, "mlp.gate.e_score_correction_bias"), len(m.Experts))
+		m.Routing.GroupBest = 2
+	case method == "greedy":
+	case method == "group_limited_greedy":
+		m.Routing.GroupBest = 1
+	default:
+		c.Refuse("topk_method %q", method)
+	}
+	if m.Routing.GroupBest > 0 {
+		m.Routing.Groups, m.Routing.TopGroups = c.DimOr(1, "n_group"), c.DimOr(1, "topk_group")
+		if len(m.Experts)%m.Routing.Groups != 0 {
+			c.Refuse("%d groups of %d experts", m.Routing.Groups, len(m.Experts))
+		}
+	}
+	if shared := c.Int(0, "n_shared_experts"); shared > 0 {
+		m.Shared = d.mlp(l, "mlp.shared_experts", shared*inner)
+	}
+	return m
+}

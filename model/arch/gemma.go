@@ -1,0 +1,80 @@
+package arch
+
+import "math"
+
+var _ = register(gemma, "gemma", "gemma2", "gemma3", "gemma3_text")
+
+// gemma is Gemma 1 to 3: embeddings times the root of the width, norms that add
+// 1 to their weights. Gemma 2 normalizes what branches give as well and caps
+// logits; Gemma 3 has norms of heads, and rotations of their own for layers with
+// a window.
+func gemma(c *Config) *Model {
+	kind := c.Type()
+	switch kind {
+	case "gemma":
+		c.Default(`{"head_dim": 256, "max_position_embeddings": 8192, "num_key_value_heads": 16}`)
+	case "gemma2":
+		c.Default(`{"head_dim": 256, "num_attention_heads": 8, "num_key_value_heads": 4, "max_position_embeddings": 8192, "query_pre_attn_scalar": 256,
+			"sliding_window": 4096, "attn_logit_softcapping": 50, "final_logit_softcapping": 30, "sliding_window_pattern": 2}`)
+	default:
+		c.Default(`{"vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26, "num_attention_heads": 8,
+			"num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131072, "query_pre_attn_scalar": 256, "sliding_window": 4096,
+			"rope_theta": 1000000, "rope_local_base_freq": 10000, "sliding_window_pattern": 6}`)
+	}
+	d := c.decoder(true)
+	if c.Has("hidden_activation") {
+		d.act = c.Activation(GELUTanh, "hidden_activation")
+	} else {
+		d.act = GELUTanh // old files say gelu and mean its approximation
+	}
+	d.norm = d.rms(1)
+	types := c.LayerTypes(d.layers, always(fullAttention))
+	if kind != "gemma" {
+		types = c.LayerTypes(d.layers, everyNth(c.Int(6, "sliding_window_pattern", "_sliding_window_pattern")))
+	}
+	ropes := map[string]*Rope{fullAttention: c.Rope(fullAttention, d.dim, 10000, 1)}
+	ropes[slidingAttention] = ropes[fullAttention]
+	if kind == "gemma3" || kind == "gemma3_text" {
+		ropes[slidingAttention] = c.localRope(d.dim)
+	}
+	m := d.finish(func(l int) Block {
+		a := d.attention(l)
+		a.Rope = ropes[types[l]]
+		a.Scale = float32(1 / math.Sqrt(c.Float(float64(d.dim), "query_pre_attn_scalar")))
+		if kind == "gemma" {
+			return d.block(l, a, d.mlp(l, "mlp", d.inner))
+		}
+		if types[l] == slidingAttention {
+			a.Window = c.Int(0, "sliding_window")
+		}
+		if kind == "gemma2" {
+			a.SoftCap = float32(c.Float(0, "attn_logit_softcapping"))
+		} else {
+			d.headNorms(a, l, "self_attn.q_norm", "self_attn.k_norm")
+		}
+		return d.sandwich(l, a, d.mlp(l, "mlp", d.inner))
+	})
+	m.Embed.Scale = float32(math.Sqrt(float64(d.hidden)))
+	if kind != "gemma" {
+		m.Head.SoftCap = float32(c.Float(0, "final_logit_softcapping"))
+	}
+	return m
+}
+
+// localRope is the rotation of Gemma 3's layers with a window: never scaled, with
+// a base of its own.
+func (c *Config) localRope(dim int) *Rope {
+	p := c.Sub("rope_parameters")
+	if inner := p.Sub(slidingAttention); len(inner.values) > 0 {
+		return c.Rope(slidingAttention, dim, 10000, 1)
+	}
+	return c.scaled(&Config{}, "default", c.Float(10000, "rope_local_base_freq"), dim)
+}
+
+// sandwich is a block whose branches are normalized before and after.
+func (d *decoder) sandwich(layer int, attention, mlp Op) Block {
+	return Block{Layer: layer, Steps: []Step{
+		one(d.blockNorm(layer, "input_layernorm"), attention, d.blockNorm(layer, "post_attention_layernorm")),
+		one(d.blockNorm(layer, "pre_feedforward_layernorm"), mlp, d.blockNorm(layer, "post_feedforward_layernorm")),
+	}}
+}

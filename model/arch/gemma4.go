@@ -1,0 +1,105 @@
+package arch
+
+import "math"
+
+var _ = register(gemma4, "gemma4", "gemma4_text")
+
+// gemma4 is Gemma 4: layers with a window beside layers with wider heads, values
+// that may be the keys, keys and values that late layers share, inputs for each
+// layer, and in the large one experts beside the MLP.
+func gemma4(c *Config) *Model {
+	c.Default(`{"num_key_value_heads": 4, "head_dim": 256, "global_head_dim": 512, "sliding_window": 512, "max_position_embeddings": 131072,
+		"hidden_size_per_layer_input": 256, "num_kv_shared_layers": 0, "final_logit_softcapping": null}`)
+	d := c.decoder(true)
+	d.act = c.Activation(GELUTanh, "hidden_activation")
+	types := c.LayerTypes(d.layers, everyNth(6))
+	ropes := map[string]*Rope{
+		slidingAttention: c.Rope(slidingAttention, d.dim, 10000, 1),
+		fullAttention:    c.Rope(fullAttention, c.DimOr(d.dim, "global_head_dim"), 1e6, 1),
+	}
+	shared := d.layers - c.Int(0, "num_kv_shared_layers") // layers from here on have no keys of their own
+	last := map[string]int{}                              // the block whose keys they use
+	for l := range min(max(shared, 0), d.layers) {
+		last[types[l]] = l
+	}
+	width := c.Int(0, "hidden_size_per_layer_input")
+	m := d.finish(func(l int) Block {
+		a := d.gemma4Attention(l, types[l])
+		a.Rope = ropes[types[l]]
+		if l >= shared {
+			source, ok := last[types[l]]
+			if !ok {
+				c.Refuse("layer %d shares keys with no layer of its type", l)
+			}
+			a.K, a.V, a.KNorm, a.VNorm, a.KVFrom = nil, nil, nil, nil, source
+		}
+		inner := d.inner
+		if l >= shared && c.Bool(false, "use_double_wide_mlp") {
+			inner *= 2
+		}
+		b := d.sandwich(l, a, d.mlp(l, "mlp", inner))
+		if c.Bool(false, "enable_moe_block") {
+			b.Steps[1] = d.gemma4Experts(l, b.Steps[1].Branches[0])
+		}
+		if width > 0 {
+			in := &PerLayerInput{
+				Gate: d.linear(l, "per_layer_input_gate", RolePerLayerGate, width, d.hidden, false),
+				Out:  d.linear(l, "per_layer_projection", RolePerLayerOut, d.hidden, width, false),
+				Act:  d.act, Width: width,
+			}
+			b.Steps = append(b.Steps, one(nil, in, d.blockNorm(l, "post_per_layer_input_norm")))
+		}
+		b.Scale = d.in(l, "layer_scalar")
+		return b
+	})
+	m.Embed.Scale = float32(math.Sqrt(float64(d.hidden)))
+	m.Head.SoftCap = float32(c.Float(0, "final_logit_softcapping"))
+	if width > 0 {
+		all := d.layers * width
+		m.Embed.PerLayer = &PerLayer{
+			Table:      *matrix(d.body+"embed_tokens_per_layer", RolePerLayerTable, -1, c.DimOr(m.Vocab, "vocab_size_per_layer_input"), all, false),
+			Projection: *matrix(d.body+"per_layer_model_projection", RolePerLayerProjection, -1, all, d.hidden, false),
+			Norm:       d.norm(d.body+"per_layer_projection_norm", width),
+			Width:      width, Scale: float32(math.Sqrt(float64(width))), ProjectionScale: float32(1 / math.Sqrt(float64(d.hidden))), SumScale: float32(math.Sqrt2 / 2),
+		}
+	}
+	return m
+}
+
+// gemma4Attention has norms of queries, keys and values, and no scale.
+func (d *decoder) gemma4Attention(l int, kind string) *Attention {
+	wide := *d
+	alike := false
+	if kind == fullAttention {
+		wide.dim = d.c.DimOr(d.dim, "global_head_dim")
+		if alike = d.c.Bool(false, "attention_k_eq_v"); alike {
+			wide.kv = d.c.DimOr(d.kv, "num_global_key_value_heads")
+		}
+	}
+	a := wide.attention(l)
+	d.headNorms(a, l, "self_attn.q_norm", "self_attn.k_norm")
+	a.VNorm = &Norm{Kind: RMSNorm, Width: a.HeadDim, Eps: d.eps}
+	a.Scale = 1
+	if alike {
+		a.V, a.ValuesFromKeys = nil, true
+	}
+	if kind == slidingAttention {
+		a.Window = d.c.Int(0, "sliding_window")
+	}
+	return a
+}
+
+// gemma4Experts adds experts beside the MLP of a branch; the router reads the
+// stream itself.
+func (d *decoder) gemma4Experts(l int, mlp Branch) Step {
+	m := d.mixture(l, "router.proj", "experts", d.c.Dim("moe_intermediate_size", "expert_intermediate_size"))
+	m.Routing.Renormalize = true
+	m.Routing.ExpertScale = vector(d.in(l, "router.per_expert_scale"), len(m.Experts))
+	m.RouterNorm = &Norm{Kind: RMSNorm, Width: d.hidden, Eps: d.eps}
+	m.RouterScale = vector(d.in(l, "router.scale"), d.hidden)
+	m.RouterFactor = float32(1 / math.Sqrt(float64(d.hidden)))
+	return Step{Scale: 1, Norm: mlp.Post, Branches: []Branch{
+		{Pre: mlp.Pre, Do: mlp.Do, Post: d.blockNorm(l, "post_feedforward_layernorm_1")},
+		{Pre: d.blockNorm(l, "pre_feedforward_layernorm_2"), Do: m, Post: d.blockNorm(l, "post_feedforward_layernorm_2")},
+	}}
+}

@@ -1,0 +1,90 @@
+package arch
+
+import "fmt"
+
+var _ = register(granite, "granite", "granitemoe", "granitemoeshared", "granitemoehybrid")
+
+// granite is Granite 3 and 4: Llama with four multipliers, experts in stacks, and
+// in the hybrid family Mamba-2 layers.
+func granite(c *Config) *Model {
+	c.Default(`{"max_position_embeddings": 2048, "embedding_multiplier": 1, "residual_multiplier": 1, "attention_multiplier": 1, "logits_scaling": 1, "num_local_experts": 0, "shared_intermediate_size": 0}`)
+	kind := c.Type()
+	d := c.decoder(kind == "granitemoehybrid")
+	rope := c.Rope("", d.dim, 10000, 1)
+	if kind == "granitemoehybrid" && c.String("", "position_embedding_type") != "rope" {
+		rope = nil
+	}
+	types := c.LayerTypes(d.layers, always("attention"))
+	m := d.finish(func(l int) Block {
+		var first Op
+		if types[l] == "mamba" {
+			first = d.mamba2(l)
+		} else {
+			a := d.attention(l)
+			a.Rope = rope
+			a.Scale = float32(c.Float(1, "attention_multiplier"))
+			first = a
+		}
+		b := d.block(l, first, d.graniteMLP(l, kind))
+		for s := range b.Steps {
+			b.Steps[s].Scale = float32(c.Float(1, "residual_multiplier"))
+		}
+		return b
+	})
+	m.Embed.Scale = float32(c.Float(1, "embedding_multiplier"))
+	m.Head.Scale = float32(1 / c.Float(1, "logits_scaling"))
+	return m
+}
+
+// graniteMLP is an MLP, experts, or experts with a shared one.
+func (d *decoder) graniteMLP(l int, kind string) Op {
+	if kind == "granite" {
+		return d.mlp(l, "mlp", d.inner)
+	}
+	var shared *MLP
+	if inner := d.c.Int(0, "shared_intermediate_size"); inner > 0 {
+		s := *d
+		s.inner = inner
+		shared = s.gateUp(l, "shared_mlp.input_linear", "shared_mlp.output_linear")
+	}
+	if d.c.Int(0, "num_local_experts") == 0 && shared != nil {
+		return shared
+	}
+	m := d.mixture(l, "block_sparse_moe.router.layer", "block_sparse_moe.experts", d.inner)
+	m.Routing.Renormalize = true
+	m.Shared = shared
+	in, out := d.in(l, "block_sparse_moe.input_linear.weight"), d.in(l, "block_sparse_moe.output_linear.weight")
+	if d.c.natively(in) {
+		for e := range m.Experts {
+			x := &m.Experts[e]
+			x.Gate.View, x.Up.View = View{Tensor: in, Expert: e}, View{Tensor: in, Expert: e, First: d.inner}
+			x.Down.View = View{Tensor: out, Expert: e}
+		}
+	}
+	return m
+}
+
+// mamba2 is a Mamba-2 layer under Bamba's names.
+func (d *decoder) mamba2(l int) *SSM {
+	c := d.c
+	heads, state, groups := c.DimOr(128, "mamba_n_heads"), c.DimOr(256, "mamba_d_state"), c.DimOr(1, "mamba_n_groups")
+	width := c.DimOr(2, "mamba_expand") * d.hidden
+	channels := width + 2*groups*state
+	kernel := c.DimOr(4, "mamba_d_conv")
+	if width%heads != 0 {
+		c.fail(fmt.Errorf("%w: %d Mamba heads do not divide a width of %d", ErrConfig, heads, width))
+	}
+	s := &SSM{
+		In:     d.linear(l, "mamba.in_proj", RoleIn, width+channels+heads, d.hidden, c.Bool(false, "mamba_proj_bias")),
+		Out:    d.linear(l, "mamba.out_proj", RoleOut, d.hidden, width, c.Bool(false, "mamba_proj_bias")),
+		Conv:   vector(d.in(l, "mamba.conv1d.weight"), channels*kernel),
+		Kernel: kernel,
+		ALog:   vector(d.in(l, "mamba.A_log"), heads), D: vector(d.in(l, "mamba.D"), heads), DtBias: vector(d.in(l, "mamba.dt_bias"), heads),
+		Norm:  d.norm(d.in(l, "mamba.norm"), width),
+		Heads: heads, HeadDim: width / heads, State: state, Groups: groups,
+	}
+	if c.Bool(true, "mamba_conv_bias") {
+		s.ConvBias = vector(d.in(l, "mamba.conv1d.bias"), channels)
+	}
+	return s
+}

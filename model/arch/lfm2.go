@@ -1,0 +1,79 @@
+package arch
+
+import "fmt"
+
+var _ = register(lfm2, "lfm2", "lfm2_moe")
+
+// lfm2 is LFM2: gated short convolutions, with attention in some layers.
+func lfm2(c *Config) *Model {
+	c.Default(`{"max_position_embeddings": 128000, "num_key_value_heads": 8, "norm_eps": 1e-5, "conv_L_cache": 3, "rope_theta": 1000000,
+		"block_multiple_of": 256, "block_ffn_dim_multiplier": 1.0, "block_auto_adjust_ff_dim": true, "num_dense_layers": 2, "norm_topk_prob": true, "use_expert_bias": true}`)
+	d := c.decoder(true)
+	if c.Has("block_ff_dim") {
+		d.inner = c.Dim("block_ff_dim")
+	}
+	moe := c.Type() == "lfm2_moe"
+	if !moe && c.Bool(true, "block_auto_adjust_ff_dim") {
+		inner, multiple := int(2*float64(d.inner)/3), c.DimOr(256, "block_multiple_of")
+		inner = int(c.Float(1, "block_ffn_dim_multiplier") * float64(inner))
+		d.inner = multiple * ((inner + multiple - 1) / multiple)
+	}
+	rope := c.Rope("", d.dim, 1e6, 1)
+	types := c.LayerTypes(d.layers, func(l int) string {
+		for _, full := range c.Ints("full_attn_idxs") {
+			if full == l {
+				return fullAttention
+			}
+		}
+		return convolution
+	})
+	return d.finishNamed("embed_tokens", "embedding_norm", "lm_head", func(l int) Block {
+		var first Op
+		if types[l] == convolution {
+			first = d.shortConv(l)
+		} else {
+			a := d.attention(l)
+			a.O = d.linear(l, "self_attn.out_proj", RoleO, d.hidden, d.heads*d.dim, false)
+			d.headNorms(a, l, "self_attn.q_layernorm", "self_attn.k_layernorm")
+			a.Rope = rope
+			first = a
+		}
+		var second Op = d.gated(l, "feed_forward", "w1", "w3", "w2", d.inner)
+		if moe && l >= c.Int(0, "num_dense_layers") {
+			second = d.lfm2Experts(l)
+		}
+		return Block{Layer: l, Steps: []Step{
+			one(d.blockNorm(l, "operator_norm"), first, nil), one(d.blockNorm(l, "ffn_norm"), second, nil),
+		}}
+	})
+}
+
+func (d *decoder) shortConv(l int) *ShortConv {
+	s := &ShortConv{
+		In:     d.linear(l, "conv.in_proj", RoleIn, 3*d.hidden, d.hidden, d.c.Bool(false, "conv_bias")),
+		Out:    d.linear(l, "conv.out_proj", RoleOut, d.hidden, d.hidden, d.c.Bool(false, "conv_bias")),
+		Kernel: d.c.Dim("conv_L_cache"), Width: d.hidden,
+	}
+	s.Conv = vector(d.in(l, "conv.conv.weight"), d.hidden*s.Kernel)
+	if d.c.Bool(false, "conv_bias") {
+		s.Bias = vector(d.in(l, "conv.conv.bias"), d.hidden)
+	}
+	return s
+}
+
+func (d *decoder) lfm2Experts(l int) *MoE {
+	inner := d.c.Dim("moe_intermediate_size")
+	m := d.mixture(l, "feed_forward.gate", "feed_forward.experts", inner)
+	for e := range m.Experts {
+		if m.Experts[e].Gate.View.Expert < 0 { // not in stacks
+			m.Experts[e] = d.gated(l, fmt.Sprintf("feed_forward.experts.%d", e), "w1", "w3", "w2", inner).of(e)
+		}
+	}
+	m.Routing.Score = SigmoidScore
+	m.Routing.Renormalize = d.c.Bool(true, "norm_topk_prob")
+	m.Routing.Factor = float32(d.c.Float(1, "routed_scaling_factor"))
+	if d.c.Bool(true, "use_expert_bias") {
+		m.Routing.Correction = vector(d.in(l, "feed_forward.expert_bias"), len(m.Experts))
+	}
+	return m
+}

@@ -1,0 +1,101 @@
+package arch
+
+var _ = register(llama, "llama", "mistral", "ministral", "ministral3", "yi", "internlm3", "smollm3", "arcee", "seed_oss")
+
+// llama is Llama 1 to 3 and everything of its shape: Mistral (with a window),
+// Ministral 3 (with a temperature), InternLM3 (with biases), SmolLM3 (layers
+// without rotation), Arcee (squared ReLU without a gate).
+func llama(c *Config) *Model {
+	kind := c.Type()
+	switch kind {
+	case "llama", "yi":
+		c.Default(`{"max_position_embeddings": 2048}`)
+	case "mistral", "ministral", "ministral3":
+		c.Default(`{"num_key_value_heads": 8, "max_position_embeddings": 131072}`)
+	case "smollm3":
+		c.Default(`{"rope_theta": 2000000, "max_position_embeddings": 32768, "num_key_value_heads": 4}`)
+	}
+	d := c.decoder(kind == "smollm3")
+	if kind == "internlm3" {
+		d.qkvBias = c.Bool(false, "qkv_bias")
+		d.oBias, d.mlpBias = c.Bool(false, "bias"), c.Bool(false, "bias")
+	} else if kind == "seed_oss" {
+		d.oBias = c.Bool(false, "attention_out_bias")
+	}
+	windows := c.windows(d.layers)
+	rope := c.Rope("", d.dim, 10000, 1)
+	turned := c.turned(d.layers)
+	temperature := c.temperature()
+	return d.finish(func(l int) Block {
+		a := d.attention(l)
+		a.Window = windows[l]
+		a.Temperature = temperature
+		if turned[l] {
+			a.Rope = rope
+		}
+		if kind == "arcee" {
+			mlp := d.plain(l, "mlp.up_proj", "mlp.down_proj", d.mlpBias)
+			return d.block(l, a, mlp)
+		}
+		return d.block(l, a, d.mlp(l, "mlp", d.inner))
+	})
+}
+
+// temperature reads the attention temperature of Ministral 3.
+func (c *Config) temperature() *Temperature {
+	p := c.ropeParameters("")
+	defer c.Join(p)
+	beta := p.Float(0, "llama_4_scaling_beta")
+	if beta == 0 {
+		return nil
+	}
+	original := p.Int(c.Int(0, "max_position_embeddings"), "original_max_position_embeddings")
+	if original < 1 {
+		c.Refuse("llama_4_scaling_beta without original_max_position_embeddings")
+	}
+	return &Temperature{Beta: float32(beta), Original: original}
+}
+
+// turned reports for each layer whether it rotates queries and keys:
+// no_rope_layers has 1 for those that do, no_rope_layer_interval says that every
+// such layer does not.
+func (c *Config) turned(layers int) []bool {
+	given, every := c.Ints("no_rope_layers"), c.Int(0, "no_rope_layer_interval")
+	if c.Type() == "smollm3" && every == 0 {
+		every = 4
+	}
+	turned := make([]bool, layers)
+	for i := range turned {
+		switch {
+		case i < len(given):
+			turned[i] = given[i] != 0
+		case every > 0:
+			turned[i] = (i+1)%every != 0
+		default:
+			turned[i] = true
+		}
+	}
+	return turned
+}
+
+// windows returns the window of each layer, 0 for none: sliding_window, where
+// layer_types says so or, without layer_types, everywhere. use_sliding_window
+// turns it off, and before max_window_layers there is none.
+func (c *Config) windows(layers int) []int {
+	w := make([]int, layers)
+	size := c.Int(0, "sliding_window")
+	if size <= 0 || !c.Bool(true, "use_sliding_window") {
+		return w
+	}
+	first := 0
+	if c.Has("use_sliding_window") {
+		first = c.Int(0, "max_window_layers")
+	}
+	types := c.LayerTypes(layers, always(slidingAttention))
+	for i := range w {
+		if types[i] == slidingAttention && (c.Has("layer_types") || i >= first) {
+			w[i] = size
+		}
+	}
+	return w
+}

@@ -1,0 +1,35 @@
+package arch
+
+var _ = register(opt, "opt")
+
+// opt is OPT: learned positions that begin at row 2, ReLU, biases everywhere. The
+// 350M model normalizes after the additions and embeds in another width.
+func opt(c *Config) *Model {
+	c.Default(`{"vocab_size": 50272, "hidden_size": 768, "num_hidden_layers": 12, "ffn_dim": 3072, "max_position_embeddings": 2048, "num_attention_heads": 12,
+		"layer_norm_eps": 1e-5, "activation_function": "relu"}`)
+	if c.DimOr(1, "word_embed_proj_dim") != c.Dim("hidden_size") && c.Has("word_embed_proj_dim") {
+		c.Refuse("word_embed_proj_dim apart from hidden_size")
+	}
+	d := c.decoder(true)
+	d.body = c.Prefix("embed_tokens.weight", "model.decoder.", "decoder.", "")
+	bias := c.Bool(true, "enable_bias")
+	d.norm = d.layerNorm(c.Bool(true, "layer_norm_elementwise_affine"))
+	d.qkvBias, d.oBias = bias, bias
+	before := c.Bool(true, "do_layer_norm_before")
+	m := d.finishNamed("embed_tokens", "final_layer_norm", "lm_head", func(l int) Block {
+		a := d.attention(l)
+		a.O = d.linear(l, "self_attn.out_proj", RoleO, d.hidden, d.hidden, bias)
+		b := d.named(l, "self_attn_layer_norm", a, "final_layer_norm", d.plain(l, "fc1", "fc2", bias))
+		for s := range b.Steps {
+			if step := &b.Steps[s]; !before {
+				step.After, step.Branches[0].Pre = step.Branches[0].Pre, nil
+			}
+		}
+		return b
+	})
+	if !before || c.Bool(false, "_remove_final_layer_norm") {
+		m.Norm = nil
+	}
+	m.Embed.Positions = &PositionTable{Tensor: d.body + "embed_positions.weight", Offset: 2, Rows: m.Positions + 2}
+	return m
+}

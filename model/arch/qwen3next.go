@@ -1,0 +1,71 @@
+package arch
+
+import "fmt"
+
+var _ = register(qwen3next, "qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text")
+
+// qwen3next is Qwen3-Next, Qwen 3.5 and 3.6: three layers of the gated delta
+// rule, then one of gated attention. The norms of the stream add 1 to their
+// weights.
+func qwen3next(c *Config) *Model {
+	c.Default(`{"num_key_value_heads": 2, "head_dim": 256, "max_position_embeddings": 32768, "linear_conv_kernel_dim": 4, "linear_key_head_dim": 128,
+		"linear_value_head_dim": 128, "linear_num_key_heads": 16, "linear_num_value_heads": 32, "norm_topk_prob": true, "full_attention_interval": 4}`)
+	next := c.Type() == "qwen3_next"
+	d := c.decoder(false)
+	d.norm = d.rms(1)
+	rope := c.Rope("", d.dim, 10000, 0.25)
+	every := c.Int(4, "full_attention_interval")
+	types := c.LayerTypes(d.layers, func(l int) string {
+		if every > 0 && (l+1)%every == 0 {
+			return fullAttention
+		}
+		return linearAttention
+	})
+	moe := c.Has("num_experts", "num_local_experts") && c.Int(0, "num_experts", "num_local_experts") > 0
+	return d.finish(func(l int) Block {
+		var first Op
+		if types[l] == linearAttention {
+			first = d.deltaRule(l, next)
+		} else {
+			a := d.attention(l)
+			a.Q = d.linear(l, "self_attn.q_proj", RoleQ, 2*d.heads*d.dim, d.hidden, d.qkvBias)
+			a.Gated = true
+			d.headNorms(a, l, "self_attn.q_norm", "self_attn.k_norm")
+			a.Rope = rope
+			first = a
+		}
+		if moe && c.sparse(l) {
+			return d.block(l, first, d.sharedExperts(l))
+		}
+		return d.block(l, first, d.mlp(l, "mlp", d.inner))
+	})
+}
+
+// deltaRule has separate matrices since 3.5; before, queries, keys, values and
+// gates lie together for each key head, and so do rates and decays.
+func (d *decoder) deltaRule(l int, grouped bool) *DeltaRule {
+	c := d.c
+	r := &DeltaRule{KeyHeads: c.Dim("linear_num_key_heads"), ValueHeads: c.Dim("linear_num_value_heads"),
+		KeyDim: c.Dim("linear_key_head_dim"), ValueDim: c.Dim("linear_value_head_dim"), Kernel: c.Dim("linear_conv_kernel_dim"), Grouped: grouped}
+	if r.ValueHeads%r.KeyHeads != 0 {
+		c.fail(fmt.Errorf("%w: %d value heads are no multiple of %d key heads", ErrConfig, r.ValueHeads, r.KeyHeads))
+	}
+	keys, values := r.KeyHeads*r.KeyDim, r.ValueHeads*r.ValueDim
+	channels := 2*keys + values
+	if grouped {
+		r.In = d.linear(l, "linear_attn.in_proj_qkvz", RoleIn, channels+values, d.hidden, false)
+		r.B = d.linear(l, "linear_attn.in_proj_ba", RoleB, 2*r.ValueHeads, d.hidden, false)
+	} else {
+		r.In = d.linear(l, "linear_attn.in_proj_qkv", RoleIn, channels, d.hidden, false)
+		r.Z = d.linear(l, "linear_attn.in_proj_z", RoleZ, values, d.hidden, false)
+		r.B = d.linear(l, "linear_attn.in_proj_b", RoleB, r.ValueHeads, d.hidden, false)
+		r.A = d.linear(l, "linear_attn.in_proj_a", RoleA, r.ValueHeads, d.hidden, false)
+		r.A.Keep = true
+	}
+	r.B.Keep = true
+	r.Out = d.linear(l, "linear_attn.out_proj", RoleOut, d.hidden, values, false)
+	r.Conv = vector(d.in(l, "linear_attn.conv1d.weight"), channels*r.Kernel)
+	r.ALog, r.DtBias = vector(d.in(l, "linear_attn.A_log"), r.ValueHeads), vector(d.in(l, "linear_attn.dt_bias"), r.ValueHeads)
+	r.Norm = d.rms(0)(d.in(l, "linear_attn.norm"), r.ValueDim)
+	return r
+}

@@ -1,0 +1,25 @@
+package arch
+
+var _ = register(stableLM, "stablelm", "stablelm_epoch")
+
+// stableLM is StableLM 3B and 2: Llama with LayerNorms, of which a quarter of
+// each head turns; the 12B runs its branches in parallel.
+func stableLM(c *Config) *Model {
+	c.Default(`{"num_key_value_heads": 32, "max_position_embeddings": 4096, "layer_norm_eps": 1e-5}`)
+	if c.Bool(false, "qk_layernorm") {
+		c.Refuse("qk_layernorm")
+	}
+	d := c.decoder(false)
+	d.norm = d.layerNorm(true)
+	d.qkvBias = c.Bool(false, "use_qkv_bias")
+	rope := c.Rope("", d.dim, 10000, 0.25)
+	return d.finish(func(l int) Block {
+		a := d.attention(l)
+		a.Rope = rope
+		mlp := d.mlp(l, "mlp", d.inner)
+		if c.Bool(false, "use_parallel_residual") {
+			return d.parallel(l, a, mlp)
+		}
+		return d.block(l, a, mlp)
+	})
+}
