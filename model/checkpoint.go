@@ -48,15 +48,6 @@ type Checkpoint struct {
 	hash    func() string
 }
 
-// Generation holds the defaults of generation_config.json.
-type Generation struct {
-	EOS         []int
-	Temperature *float64
-	TopP        *float64
-	TopK        *int
-	DoSample    bool
-}
-
 // Tensor is a floating-point tensor; Data is mapped and read-only.
 type Tensor struct {
 	Name  string
@@ -117,9 +108,7 @@ func (c *Checkpoint) open() error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if err := c.openGeneration(); err != nil {
-		return err
-	}
+	c.openGeneration()
 	c.openTokenizer()
 	c.hash = sync.OnceValue(c.computeHash)
 	return nil
@@ -193,35 +182,6 @@ func (c *Checkpoint) want(name string, shape ...int) error {
 	if !slices.Equal(t.Shape, shape) {
 		return fmt.Errorf("%s: %w: tensor %s is %v, config.json asks for %v", c.Ref, ErrCorrupt, name, t.Shape, shape)
 	}
-	return nil
-}
-
-func (c *Checkpoint) openGeneration() error {
-	c.Generation.EOS = c.Config.EOS
-	data, err := c.files.read("generation_config.json")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	var g struct {
-		EOS         json.RawMessage `json:"eos_token_id"`
-		Temperature *float64        `json:"temperature"`
-		TopP        *float64        `json:"top_p"`
-		TopK        *int            `json:"top_k"`
-		DoSample    bool            `json:"do_sample"`
-	}
-	if err := json.Unmarshal(data, &g); err != nil {
-		return fmt.Errorf("%s: %w: %v", c.files.path("generation_config.json"), ErrCorrupt, err)
-	}
-	eos, err := tokenIDs(g.EOS)
-	if err != nil {
-		return fmt.Errorf("%s: %w: eos_token_id: %v", c.files.path("generation_config.json"), ErrCorrupt, err)
-	}
-	if len(eos) > 0 {
-		c.Generation.EOS = eos
-	}
-	c.Generation.Temperature, c.Generation.TopP, c.Generation.TopK, c.Generation.DoSample = g.Temperature, g.TopP, g.TopK, g.DoSample
 	return nil
 }
 

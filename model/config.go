@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -210,20 +211,26 @@ func (c *Config) validate() error {
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
-// tokenIDs reads a token id, a list of them, or nothing.
+// tokenIDs reads a token id, a list of them, or nothing. Negative ids, by which
+// some say that there is none, are left out.
 func tokenIDs(raw json.RawMessage) ([]int, error) {
 	if isNull(raw) {
 		return nil, nil
 	}
-	var one int
-	if json.Unmarshal(raw, &one) == nil {
-		return []int{one}, nil
+	many := make([]float64, 1) // numbers such as 2.0 are whole, too
+	if json.Unmarshal(raw, &many[0]) != nil && json.Unmarshal(raw, &many) != nil {
+		return nil, errors.New("neither a token id nor a list of them")
 	}
-	var many []int
-	if err := json.Unmarshal(raw, &many); err != nil {
-		return nil, errors.New("neither a number nor a list of numbers")
+	var ids []int
+	for _, v := range many {
+		if v != math.Trunc(v) || v > math.MaxInt32 {
+			return nil, fmt.Errorf("%g, no token id", v)
+		}
+		if v >= 0 {
+			ids = append(ids, int(v))
+		}
 	}
-	return many, nil
+	return ids, nil
 }
 
 // Module is one matrix of the model that can be quantized.

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ type StopReason string
 // The reasons.
 const (
 	StopEOS       StopReason = "eos"       // the model ended the text
-	StopLength    StopReason = "length"    // MaxTokens
+	StopLength    StopReason = "length"    // MaxTokens or MaxLength
 	StopString    StopReason = "stop"      // one of the stop strings
 	StopContext   StopReason = "context"   // the context is full
 	StopCancelled StopReason = "cancelled" // the caller's context ended
@@ -29,7 +30,9 @@ type GenResult struct {
 	FirstToken   time.Duration `json:"-"`
 	PrefillTPS   float64       `json:"prefill_tps"`
 	DecodeTPS    float64       `json:"decode_tps"`
+	Seed         uint64        `json:"seed"` // that gives the same text again
 	StopReason   StopReason    `json:"stop_reason"`
+	Notes        []string      `json:"notes,omitempty"`
 }
 
 // Generate feeds prompt to the session and continues it, calling on, which may
@@ -68,13 +71,28 @@ type generation struct {
 		Flush() string
 	}
 	text strings.Builder // given out
-	held string          // may be the beginning of a stop string
+	held heldText        // may be the beginning of a stop string
 	res  GenResult
+}
+
+// limit is how many tokens the answer may have, 0 if any number.
+func (g *generation) limit() int {
+	n := g.o.MaxTokens
+	if g.o.MaxLength == 0 {
+		return n
+	}
+	room := g.o.MaxLength - g.s.Len()
+	if room <= 0 {
+		g.res.Notes = append(g.res.Notes, fmt.Sprintf("the prompt has %d tokens: the limit of %d for prompt and answer is left out", g.s.Len(), g.o.MaxLength))
+	} else if n == 0 || room < n {
+		n = room
+	}
+	return n
 }
 
 func (g *generation) run(ctx context.Context, prompt []int32) (GenResult, error) {
 	start := time.Now()
-	g.res.PromptTokens = len(prompt)
+	g.res.PromptTokens, g.res.Seed = len(prompt), g.o.Seed
 	hidden, err := g.s.Forward(ctx, prompt)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -93,9 +111,9 @@ func (g *generation) run(ctx context.Context, prompt []int32) (GenResult, error)
 
 	decodeStart := time.Now()
 	steps := 0
-	pick := newSampler(g.m.Engine, g.o)
+	pick, limit := newSampler(g.m.Engine, g.o), g.limit()
 	for {
-		if g.o.MaxTokens > 0 && g.res.Tokens >= g.o.MaxTokens {
+		if limit > 0 && g.res.Tokens >= limit {
 			g.res.StopReason = StopLength
 			break
 		}
@@ -105,7 +123,7 @@ func (g *generation) run(ctx context.Context, prompt []int32) (GenResult, error)
 			break
 		}
 		g.res.Tokens++
-		if g.emit(g.stream.Push(id)) {
+		if g.push(id) {
 			g.res.StopReason = StopString
 			break
 		}
@@ -124,7 +142,7 @@ func (g *generation) run(ctx context.Context, prompt []int32) (GenResult, error)
 		steps++
 	}
 	if g.res.StopReason != StopString && !g.emit(g.stream.Flush()) {
-		g.give(g.held)
+		g.give(g.held.take(g.held.len()))
 	}
 	if steps > 0 {
 		g.res.DecodeTPS = float64(steps) / time.Since(decodeStart).Seconds()
@@ -148,26 +166,23 @@ func (g *generation) give(text string) {
 	}
 }
 
+// push passes a token's text on, see emit.
+func (g *generation) push(id int32) bool {
+	text := g.stream.Push(id)
+	if len(g.o.Stop) > 0 && g.m.Tok.Special(id) {
+		g.held.addSpecial(g.m.Tok.Piece(id))
+	}
+	return g.emit(text)
+}
+
 // emit passes text on, holding back what could begin a stop string. It reports
 // whether a stop string is complete.
 func (g *generation) emit(text string) bool {
-	g.held += text
-	for _, stop := range g.o.Stop {
-		if i := strings.Index(g.held, stop); stop != "" && i >= 0 {
-			g.give(g.held[:i])
-			g.held = ""
-			return true
-		}
+	g.held.add(text)
+	if at := g.held.first(g.o.Stop); at >= 0 {
+		g.give(g.held.take(at))
+		return true
 	}
-	keep := 0
-	for _, stop := range g.o.Stop {
-		for n := min(len(stop)-1, len(g.held)); n > keep; n-- {
-			if strings.HasSuffix(g.held, stop[:n]) {
-				keep = n
-			}
-		}
-	}
-	g.give(g.held[:len(g.held)-keep])
-	g.held = g.held[len(g.held)-keep:]
+	g.give(g.held.take(g.held.len() - g.held.begun(g.o.Stop)))
 	return false
 }

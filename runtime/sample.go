@@ -8,9 +8,6 @@ import (
 	"nibble/kernels"
 )
 
-// repeatWindow is how many recent tokens the repetition penalty looks at.
-const repeatWindow = 64
-
 // sampler draws tokens from logits. The same seed and logits give the same
 // tokens.
 type sampler struct {
@@ -19,17 +16,23 @@ type sampler struct {
 	rng   *rand.Rand
 	all   []candidate // of a draw, before cutting
 	probs []float32
+
+	seen     []int32 // the tokens before, each once
+	seenMark []bool  // by token
+	counted  int     // tokens before that are in seen
 }
 
 func newSampler(eng *kernels.Engine, o GenOptions) *sampler {
 	return &sampler{eng: eng, o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x6e6962626c65))}
 }
 
-// next picks a token after the recent ones; it may change logits.
-func (s *sampler) next(logits []float32, recent []int32) int32 {
+// next picks a token after those before, which are at least those of the last
+// call; it may change logits.
+func (s *sampler) next(logits []float32, before []int32) int32 {
 	if p := float32(s.o.RepeatPenalty); p > 0 && p != 1 {
-		penalize(logits, recent, p)
+		s.penalize(logits, before, p)
 	}
+	s.ban(logits, before)
 	best := argmax(logits)
 	top := logits[best]
 	if s.o.Temp == 0 || math.IsInf(float64(top), 0) || math.IsNaN(float64(top)) {
@@ -54,10 +57,11 @@ func (s *sampler) cut(c []candidate, top float32) []candidate {
 		}
 		c = h.taken()
 	}
-	if p := s.o.TopP; p > 0 && p < 1 {
+	if p := s.o.TopP; p < 1 {
 		norm := s.eng.LogSumExp(s.logits(c))
 		h := newLikeliest(c)
-		for mass := 0.0; mass < p && h.n > 0; {
+		mass := math.Exp(float64(h.take().logit) - norm)
+		for mass < p && h.n > 0 {
 			mass += math.Exp(float64(h.take().logit) - norm)
 		}
 		c = h.taken()
@@ -103,18 +107,38 @@ func (s *sampler) draw(all []candidate, top float32) int32 {
 	return drawn.id
 }
 
-// penalize makes recent tokens less likely (Keskar et al., "CTRL", 2019), each
-// once however often it occurred.
-func penalize(logits []float32, recent []int32, p float32) {
-	recent = recent[max(0, len(recent)-repeatWindow):]
-	for i, id := range recent {
-		if slices.Contains(recent[:i], id) {
-			continue
+// penalize makes tokens that were there before, in the prompt or after it, less
+// likely (Keskar et al., "CTRL", 2019), each once however often it occurred.
+func (s *sampler) penalize(logits []float32, before []int32, p float32) {
+	if s.seenMark == nil {
+		s.seenMark = make([]bool, len(logits))
+	}
+	for _, id := range before[s.counted:] {
+		if !s.seenMark[id] {
+			s.seenMark[id] = true
+			s.seen = append(s.seen, id)
 		}
+	}
+	s.counted = len(before)
+	for _, id := range s.seen {
 		if logits[id] > 0 {
 			logits[id] /= p
 		} else {
 			logits[id] *= p
+		}
+	}
+}
+
+// ban rules out the last token of every banned sequence whose others were just
+// before.
+func (s *sampler) ban(logits []float32, before []int32) {
+	for _, words := range s.o.Banned {
+		n := len(words) - 1
+		if n < 0 || n > len(before) || words[n] < 0 || int(words[n]) >= len(logits) {
+			continue
+		}
+		if slices.Equal(before[len(before)-n:], words[:n]) {
+			logits[words[n]] = float32(math.Inf(-1))
 		}
 	}
 }

@@ -32,7 +32,7 @@ func probabilities(logits []float32, recent []int32, o GenOptions) map[int32]flo
 	}
 	if o.RepeatPenalty != 0 {
 		seen := make(map[int32]bool)
-		for _, id := range recent[max(0, len(recent)-repeatWindow):] {
+		for _, id := range recent {
 			seen[id] = true
 		}
 		for id := range seen {
@@ -62,7 +62,7 @@ func probabilities(logits []float32, recent []int32, o GenOptions) map[int32]flo
 	if o.TopK > 0 {
 		ids = ids[:min(o.TopK, len(ids))]
 	}
-	if o.TopP > 0 {
+	if o.TopP < 1 {
 		mass, n := 0.0, 0
 		for _, p := range softmax(1) {
 			if n++; mass+p >= o.TopP {
@@ -98,20 +98,21 @@ func TestSamplerDistribution(t *testing.T) {
 	}
 	recent := []int32{3, 3, 7, 11, 49}
 	for _, o := range []GenOptions{
-		{Temp: 1},
-		{Temp: 0.5},
-		{Temp: 3},
-		{Temp: 1, TopK: 5},
-		{Temp: 1, TopK: 1},
-		{Temp: 1, TopK: 500},
+		{Temp: 1, TopP: 1},
+		{Temp: 0.5, TopP: 1},
+		{Temp: 3, TopP: 1},
+		{Temp: 1, TopK: 5, TopP: 1},
+		{Temp: 1, TopK: 1, TopP: 1},
+		{Temp: 1, TopK: 500, TopP: 1},
 		{Temp: 1, TopP: 0.5},
 		{Temp: 1, TopP: 0.99},
 		{Temp: 1, TopP: 1e-9},
-		{Temp: 1, MinP: 0.1},
-		{Temp: 1, MinP: 1},
+		{Temp: 1, TopP: 0},
+		{Temp: 1, MinP: 0.1, TopP: 1},
+		{Temp: 1, MinP: 1, TopP: 1},
 		{Temp: 2, TopK: 10, TopP: 0.7, MinP: 0.2, RepeatPenalty: 1.5},
-		{Temp: 1, RepeatPenalty: 1.3},
-		{Temp: 1, RepeatPenalty: 0.5},
+		{Temp: 1, RepeatPenalty: 1.3, TopP: 1},
+		{Temp: 1, RepeatPenalty: 0.5, TopP: 1},
 	} {
 		t.Run(fmt.Sprintf("%+v", o), func(t *testing.T) {
 			const draws = 20000
@@ -165,13 +166,16 @@ func TestSamplerOrder(t *testing.T) {
 	}{
 		"top-p is of what top-k keeps":         {log(0.3, 0.3, 0.2, 0.2), nil, GenOptions{Temp: 1, TopK: 2, TopP: 0.5}, []int32{0}},
 		"top-p sees no temperature":            {log(0.7, 0.1, 0.1, 0.1), nil, GenOptions{Temp: 50, TopP: 0.7}, []int32{0}},
-		"min-p sees no temperature":            {log(0.6, 0.2, 0.1, 0.1), nil, GenOptions{Temp: 50, MinP: 0.25}, []int32{0, 1}},
-		"min-p is of the likeliest":            {log(0.4, 0.3, 0.2, 0.1), nil, GenOptions{Temp: 1, MinP: 0.45}, []int32{0, 1, 2}},
-		"the penalty comes first":              {[]float32{4, 3, 2}, []int32{0}, GenOptions{Temp: 1, TopK: 1, RepeatPenalty: 2}, []int32{1}},
-		"a negative logit is multiplied":       {[]float32{-1, -1.5, -9}, []int32{0}, GenOptions{Temp: 1, TopK: 1, RepeatPenalty: 2}, []int32{1}},
-		"a token is penalized once":            {[]float32{4, 1.5}, []int32{0, 0, 0}, GenOptions{Temp: 1, TopK: 1, RepeatPenalty: 2}, []int32{0}},
-		"the penalty forgets":                  {[]float32{4, 3}, slices.Concat([]int32{0}, slices.Repeat([]int32{2}, repeatWindow)), GenOptions{Temp: 1, TopK: 1, RepeatPenalty: 2}, []int32{0}},
-		"equals are cut from the highest id":   {[]float32{1, 1, 1, 1}, nil, GenOptions{Temp: 1, TopK: 2}, []int32{0, 1}},
+		"min-p sees no temperature":            {log(0.6, 0.2, 0.1, 0.1), nil, GenOptions{Temp: 50, MinP: 0.25, TopP: 1}, []int32{0, 1}},
+		"min-p is of the likeliest":            {log(0.4, 0.3, 0.2, 0.1), nil, GenOptions{Temp: 1, MinP: 0.45, TopP: 1}, []int32{0, 1, 2}},
+		"the penalty comes first":              {[]float32{4, 3, 2}, []int32{0}, GenOptions{Temp: 1, TopK: 1, RepeatPenalty: 2, TopP: 1}, []int32{1}},
+		"a negative logit is multiplied":       {[]float32{-1, -1.5, -9}, []int32{0}, GenOptions{Temp: 1, TopK: 1, RepeatPenalty: 2, TopP: 1}, []int32{1}},
+		"a token is penalized once":            {[]float32{4, 1.5}, []int32{0, 0, 0}, GenOptions{Temp: 1, TopK: 1, RepeatPenalty: 2, TopP: 1}, []int32{0}},
+		"the penalty never forgets":            {[]float32{4, 3, 2}, slices.Concat([]int32{0}, slices.Repeat([]int32{2}, 500)), GenOptions{Temp: 1, TopP: 1, TopK: 1, RepeatPenalty: 2}, []int32{1}},
+		"banned tokens":                        {[]float32{4, 3, 2}, []int32{1}, GenOptions{Banned: [][]int32{{0}, {2, 1}, {}, {9}, {-1}}}, []int32{1}},
+		"banned sequences":                     {[]float32{4, 3, 2}, []int32{2, 1}, GenOptions{Banned: [][]int32{{1, 0}, {2, 1, 1}, {0, 2}}}, []int32{2}},
+		"top-p 0 keeps one":                    {[]float32{2, 2, 2}, nil, GenOptions{Temp: 1}, []int32{0}},
+		"equals are cut from the highest id":   {[]float32{1, 1, 1, 1}, nil, GenOptions{Temp: 1, TopK: 2, TopP: 1}, []int32{0, 1}},
 		"top-p keeps the one that gets there":  {log(0.5, 0.3, 0.2), nil, GenOptions{Temp: 1, TopP: 0.51}, []int32{0, 1}},
 		"the penalty also works without a die": {[]float32{4, 3, 2}, []int32{0}, GenOptions{RepeatPenalty: 2}, []int32{1}},
 	} {
@@ -204,7 +208,7 @@ func TestSamplerBrokenLogits(t *testing.T) {
 		"one":        {[]float32{5}, []int32{0}},
 		"tiny, huge": {[]float32{1e-38, 1e-38, -1e38, -1e38}, []int32{0, 1}},
 	} {
-		for _, o := range []GenOptions{{Temp: 1}, {Temp: 1, TopK: 3}, {Temp: 1, TopP: 0.9999}, {Temp: 1, MinP: 0.01}, {Temp: 1e-30}, {Temp: 1, TopK: 2, TopP: 0.9999, MinP: 0.5, RepeatPenalty: 1.5}} {
+		for _, o := range []GenOptions{{Temp: 1, TopP: 1}, {Temp: 1, TopK: 3, TopP: 1}, {Temp: 1, TopP: 0.9999}, {Temp: 1, MinP: 0.01, TopP: 1}, {Temp: 1e-30, TopP: 1}, {Temp: 1, TopK: 2, TopP: 0.9999, MinP: 0.5, RepeatPenalty: 1.5}} {
 			s := newSampler(eng, o)
 			for range 50 {
 				if got := s.next(slices.Clone(c.logits), nil); !slices.Contains(c.want, got) {
@@ -262,7 +266,7 @@ func TestLikeliest(t *testing.T) {
 
 func TestGenOptionsValidate(t *testing.T) {
 	nan := math.NaN()
-	for _, o := range []GenOptions{{MaxTokens: -1}, {Temp: -1}, {Temp: nan}, {Temp: 101}, {TopK: -1}, {TopP: -0.1}, {TopP: 1.1}, {TopP: nan}, {MinP: 2}, {MinP: nan}, {RepeatPenalty: -1}, {RepeatPenalty: 11}} {
+	for _, o := range []GenOptions{{MaxTokens: -1}, {MaxLength: -1}, {Temp: -1}, {Temp: nan}, {Temp: 101}, {TopK: -1}, {TopP: -0.1}, {TopP: 1.1}, {TopP: nan}, {MinP: 2}, {MinP: nan}, {RepeatPenalty: -1}, {RepeatPenalty: 11}} {
 		if err := o.Validate(); !errors.Is(err, ErrOptions) {
 			t.Errorf("%+v: %v, want ErrOptions", o, err)
 		}
@@ -281,7 +285,7 @@ func BenchmarkSampler(b *testing.B) {
 	for i := range logits {
 		logits[i] = float32(3 * rng.NormFloat64())
 	}
-	for name, o := range map[string]GenOptions{"temp": {Temp: 1}, "topk40": {Temp: 1, TopK: 40}, "topp90": {Temp: 1, TopP: 0.9}, "minp05": {Temp: 1, MinP: 0.05}, "flat": {Temp: 1, TopP: 0.99}} {
+	for name, o := range map[string]GenOptions{"temp": {Temp: 1, TopP: 1}, "topk40": {Temp: 1, TopK: 40, TopP: 1}, "topp90": {Temp: 1, TopP: 0.9}, "minp05": {Temp: 1, MinP: 0.05, TopP: 1}, "flat": {Temp: 1, TopP: 0.99}} {
 		b.Run(name, func(b *testing.B) {
 			s := newSampler(eng, o)
 			for b.Loop() {

@@ -169,7 +169,7 @@ func (a *app) benchModel(ctx context.Context, ref string, o rt.BenchOptions, ben
 	defer l.close()
 	took := time.Since(start).Seconds()
 	if limit := l.ck.Config.MaxPositions; o.Prefill > limit || o.Decode > limit {
-		fmt.Fprintf(a.err, "note: tests are cut to the model's context of %d tokens\n", limit)
+		a.note("tests are cut to the model's context of %d tokens", limit)
 	}
 	res, err := rt.Bench(ctx, l.m, o, func(e rt.BenchProgress) { a.report.event(e) })
 	if err != nil {

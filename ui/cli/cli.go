@@ -55,6 +55,7 @@ type app struct {
 	threads  int
 	refresh  bool // measure kernels again
 	report   reporter
+	notes    []string // told so far
 }
 
 // Main runs nibble and returns its exit code.

@@ -66,7 +66,9 @@ func TestMistakes(t *testing.T) {
 		{[]string{"bench", "demo", "--threads", "-1"}, ExitUsage, "--threads -1"},
 		{[]string{"run", "demo", " "}, ExitUsage, "the prompt is empty"},
 		{[]string{"run", "demo", "hi", "--temp", "-1"}, ExitUsage, "temp"},
-		{[]string{"run", "demo"}, ExitUsage, "2 arguments"},
+		{[]string{"run", "demo"}, ExitUsage, "no prompt"},
+		{[]string{"run", "demo", "hi", "-p", "hi"}, ExitUsage, "given twice"},
+		{[]string{"run", "demo", "hi", "--seed", "-2"}, ExitUsage, "--seed -2"},
 		{[]string{"run", broken, "hi", "-n", "3"}, ExitFailed, "tensor "},
 		{[]string{"eval", broken}, ExitFailed, "tensor "},
 		{[]string{"eval", "demo", "--goal", "x"}, ExitUsage, "--goal"},
@@ -167,6 +169,7 @@ func TestCommands(t *testing.T) {
 		{"", []string{"info", int4}, []string{"quantized      yes"}, []string{"arch"}},
 		{"", []string{"run", "demo", " \r\n", "--raw", "-n", "2", "--temp", "0"}, nil, []string{"text", "tokens"}},
 		{"", []string{"run", int4, "Hello", "-n", "4", "--temp", "0"}, nil, []string{"text", "tokens"}},
+		{"", []string{"run", "demo", "-p", "Hello", "-n", "4", "--temp", "0"}, nil, []string{"text", "tokens", "seed"}},
 		{"Hello", []string{"run", "demo", "-", "-n", "4", "--temp", "0"}, nil, []string{"text", "tokens"}},
 		{"", []string{"bench", int4, "-p", "8", "-n", "4", "--reps", "1"}, []string{"prefill", "decode", "GB/s of weights"}, []string{"prefill_tps", "decode_tps", "token_bytes"}},
 	} {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nibble/model"
+	rt "nibble/runtime"
 	"nibble/ui/term"
 )
 
@@ -75,6 +76,8 @@ func describe(ck *model.Checkpoint) infoResult {
 	if ck.TemplateErr != nil {
 		r.Notes = append(r.Notes, ck.TemplateErr.Error())
 	}
+	_, notes := rt.DefaultOptions(ck.Generation)
+	r.Notes = append(r.Notes, notes...)
 	for _, name := range ck.Names() {
 		dtype, shape, bytes := ck.Stored(name)
 		r.Tensors = append(r.Tensors, infoTensor{name, dtype, shape, bytes})

@@ -206,9 +206,7 @@ func (a *app) remarkCalibration(c *quant.Calibration) {
 	if c == nil {
 		return
 	}
-	for _, n := range c.Notes {
-		fmt.Fprintf(a.err, "note: %s\n", term.CleanLine(n))
-	}
+	a.tell(c.Notes)
 }
 
 func (a *app) quantizeCmd() *cobra.Command {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -35,6 +36,37 @@ func newReporter(a *app) reporter {
 	return &textReporter{app: a, eta: term.NewETA(20 * time.Second), left: -1}
 }
 
+// note tells what is not as one might think: at once on stderr, and in the result
+// as JSON.
+func (a *app) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	a.notes = append(a.notes, text)
+	a.tell([]string{text})
+}
+
+// tell writes notes that are part of the result already.
+func (a *app) tell(notes []string) {
+	a.report.clear()
+	for _, n := range notes {
+		fmt.Fprintf(a.err, "note: %s\n", term.CleanLine(n))
+	}
+}
+
+// withNotes adds notes to those of a JSON object.
+func withNotes(body []byte, notes []string) []byte {
+	var own struct {
+		Notes []string `json:"notes"`
+	}
+	fields := map[string]json.RawMessage{}
+	if len(notes) == 0 || json.Unmarshal(body, &own) != nil || json.Unmarshal(body, &fields) != nil {
+		return body
+	}
+	all, _ := json.Marshal(append(notes, own.Notes...)) // strings always marshal
+	fields["notes"] = all
+	body, _ = json.Marshal(fields)
+	return body
+}
+
 // jsonReporter prints one object a line.
 type jsonReporter struct{ app *app }
 
@@ -49,6 +81,9 @@ func (r *jsonReporter) print(kind string, v any) {
 	body, err := jsonnum.Marshal(v)
 	if err != nil {
 		panic(fmt.Errorf("%s: %w", kind, err)) // no event or result has what JSON cannot hold
+	}
+	if kind == "result" {
+		body = withNotes(body, r.app.notes)
 	}
 	rest := strings.TrimPrefix(string(body), "{")
 	if rest != "}" {

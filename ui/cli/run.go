@@ -19,57 +19,88 @@ import (
 
 // genFlags are shared by run and chat.
 type genFlags struct {
-	o rt.GenOptions
+	o    rt.GenOptions
+	seed int64
 }
 
 func (f *genFlags) add(cmd *cobra.Command) {
-	cmd.Flags().IntVarP(&f.o.MaxTokens, "tokens", "n", 0, "most tokens to generate (default: until the text or the context ends)")
-	cmd.Flags().Float64Var(&f.o.Temp, "temp", 0.7, "temperature; 0 is greedy")
-	cmd.Flags().Float64Var(&f.o.TopP, "top-p", 0.9, "keep the likeliest tokens up to this mass")
-	cmd.Flags().IntVar(&f.o.TopK, "top-k", 0, "keep the k likeliest tokens; 0 keeps all")
-	cmd.Flags().Float64Var(&f.o.MinP, "min-p", 0, "drop tokens below this share of the likeliest")
-	cmd.Flags().Float64Var(&f.o.RepeatPenalty, "repeat-penalty", 1, "make recent tokens less likely")
-	cmd.Flags().Uint64Var(&f.o.Seed, "seed", 0, "same seed, same text")
-	cmd.Flags().StringArrayVar(&f.o.Stop, "stop", nil, "end before this text; may be given again")
+	plain, _ := rt.DefaultOptions(model.Generation{})
+	flags := cmd.Flags()
+	flags.IntVarP(&f.o.MaxTokens, "tokens", "n", 0, "most tokens to generate (default: until the text or the context ends)")
+	flags.Float64Var(&f.o.Temp, "temp", plain.Temp, "temperature; 0 is greedy")
+	flags.Float64Var(&f.o.TopP, "top-p", plain.TopP, "keep the likeliest tokens up to this mass; 1 keeps all, 0 the likeliest alone")
+	flags.IntVar(&f.o.TopK, "top-k", plain.TopK, "keep the k likeliest tokens; 0 keeps all")
+	flags.Float64Var(&f.o.MinP, "min-p", plain.MinP, "drop tokens below this share of the likeliest")
+	flags.Float64Var(&f.o.RepeatPenalty, "repeat-penalty", plain.RepeatPenalty, "make tokens that were there before less likely")
+	flags.Int64Var(&f.seed, "seed", -1, "same seed, same text; -1 takes another one each time")
+	flags.StringArrayVar(&f.o.Stop, "stop", nil, "end before this text; may be given again")
 }
 
-// options takes the checkpoint's own defaults for what was not given.
-func (f *genFlags) options(cmd *cobra.Command, ck *model.Checkpoint) (rt.GenOptions, error) {
-	o := f.o
-	g := ck.Generation
-	if !cmd.Flags().Changed("temp") && g.Temperature != nil {
-		o.Temp = *g.Temperature
+// check finds mistakes before a model is loaded.
+func (f *genFlags) check() error {
+	if f.seed < -1 {
+		return usagef("--seed %d is negative (-1 takes another one each time)", f.seed)
 	}
-	if !cmd.Flags().Changed("top-p") && g.TopP != nil {
-		o.TopP = *g.TopP
+	if err := f.o.Validate(); err != nil {
+		return usagef("%w", err)
 	}
-	if !cmd.Flags().Changed("top-k") && g.TopK != nil {
-		o.TopK = *g.TopK
+	return nil
+}
+
+// options are the checkpoint's own, with what the flags say instead.
+func (f *genFlags) options(a *app, cmd *cobra.Command, ck *model.Checkpoint) rt.GenOptions {
+	o, notes := rt.DefaultOptions(ck.Generation)
+	for _, n := range notes {
+		a.note("%s", n)
 	}
-	if err := o.Validate(); err != nil {
-		return o, usagef("%w", err)
+	given := cmd.Flags().Changed
+	if o.Temp == 0 && !given("temp") && (given("top-p") || given("top-k") || given("min-p") || given("seed")) {
+		a.note("generation_config.json asks for the likeliest tokens: --temp samples others")
 	}
-	return o, nil
+	for flag, set := range map[string]func(){
+		"tokens": func() { o.MaxTokens, o.MaxLength = f.o.MaxTokens, 0 }, "temp": func() { o.Temp = f.o.Temp }, "top-p": func() { o.TopP = f.o.TopP },
+		"top-k": func() { o.TopK = f.o.TopK }, "min-p": func() { o.MinP = f.o.MinP }, "repeat-penalty": func() { o.RepeatPenalty = f.o.RepeatPenalty },
+		"stop": func() { o.Stop = f.o.Stop },
+	} {
+		if given(flag) {
+			set()
+		}
+	}
+	o.Seed = uint64(f.seed)
+	if f.seed < 0 {
+		o.Seed = rt.RandomSeed()
+	}
+	return o
 }
 
 func (a *app) runCmd() *cobra.Command {
 	var f genFlags
 	var raw bool
+	var prompt string
 	cmd := &cobra.Command{
-		Use: "run MODEL PROMPT", Short: "generate text from a prompt; PROMPT - reads standard input", Args: args(2, 2),
+		Use: "run MODEL PROMPT|-p TEXT", Short: "generate text from a prompt; PROMPT - reads standard input", Args: args(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.generate(cmd, args[0], args[1], raw, f)
+			switch given := cmd.Flags().Changed("prompt"); {
+			case given && len(args) == 2:
+				return usagef("the prompt is given twice, as an argument and by --prompt")
+			case len(args) == 2:
+				prompt = args[1]
+			case !given:
+				return usagef("no prompt: give it after the model or by -p")
+			}
+			return a.generate(cmd, args[0], prompt, raw, f)
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().BoolVar(&raw, "raw", false, "continue the prompt itself, without the chat template")
+	cmd.Flags().StringVarP(&prompt, "prompt", "p", "", "the prompt, instead of the argument")
+	cmd.Flags().BoolVar(&raw, "raw", false, "continue the prompt itself, without the chat template; an empty one from the token that begins texts")
 	return cmd
 }
 
 func (a *app) generate(cmd *cobra.Command, ref, prompt string, raw bool, f genFlags) error {
 	ctx := cmd.Context()
-	if err := f.o.Validate(); err != nil {
-		return usagef("%w", err)
+	if err := f.check(); err != nil {
+		return err
 	}
 	if prompt == "-" {
 		data, err := io.ReadAll(a.in)
@@ -83,10 +114,7 @@ func (a *app) generate(cmd *cobra.Command, ref, prompt string, raw bool, f genFl
 		return err
 	}
 	defer l.close()
-	o, err := f.options(cmd, l.ck)
-	if err != nil {
-		return err
-	}
+	o := f.options(a, cmd, l.ck)
 	ids, err := a.prompt(ctx, l, prompt, raw)
 	if err != nil {
 		return err
@@ -101,9 +129,18 @@ func (a *app) generate(cmd *cobra.Command, ref, prompt string, raw bool, f genFl
 	}
 	a.report.result(res, func(w io.Writer) {
 		fmt.Fprintln(w)
-		fmt.Fprintf(a.err, "%d tokens in, %s/s; %d out, %s/s; ended by: %s\n", res.PromptTokens, term.Digits(res.PrefillTPS), res.Tokens, term.Digits(res.DecodeTPS), res.StopReason)
+		a.tell(res.Notes)
+		fmt.Fprintf(a.err, "%d tokens in, %s/s; %d out, %s/s; ended by: %s%s\n", res.PromptTokens, term.Digits(res.PrefillTPS), res.Tokens, term.Digits(res.DecodeTPS), res.StopReason, seedText(o))
 	})
 	return ctx.Err()
+}
+
+// seedText is what gives the same text again, if it was drawn.
+func seedText(o rt.GenOptions) string {
+	if o.Temp == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; seed %d", o.Seed)
 }
 
 // prompt encodes what the user asks: with the chat template unless the model has
@@ -114,7 +151,7 @@ func (a *app) prompt(ctx context.Context, l *loaded, text string, raw bool) ([]i
 	}
 	if raw || l.m.Template == nil {
 		if !raw {
-			fmt.Fprintln(a.err, "note: the model has no chat template: continuing the prompt itself")
+			a.note("the model has no chat template: continuing the prompt itself")
 		}
 		return continued(l.m.Tok, text)
 	}
@@ -147,18 +184,15 @@ func (a *app) chatCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "chat MODEL", Short: "talk with a model, a line at a time", Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.o.Validate(); err != nil {
-				return usagef("%w", err)
+			if err := f.check(); err != nil {
+				return err
 			}
 			l, err := a.load(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
 			defer l.close()
-			o, err := f.options(cmd, l.ck)
-			if err != nil {
-				return err
-			}
+			o := f.options(a, cmd, l.ck)
 			c, err := rt.NewChat(l.m, system)
 			if err != nil {
 				return fmt.Errorf("%s: %w: use 'nibble run %s PROMPT --raw'", args[0], err, args[0])
@@ -198,6 +232,9 @@ func (a *app) converse(ctx context.Context, c *rt.Chat, o rt.GenOptions) error {
 	}()
 	if a.tty && !a.json {
 		fmt.Fprintln(a.err, "/reset forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops")
+	}
+	if !a.json && o.Temp > 0 {
+		fmt.Fprintf(a.err, "seed %d\n", o.Seed)
 	}
 	turns := 0
 	for {
@@ -257,8 +294,9 @@ func (a *app) turn(ctx context.Context, c *rt.Chat, line string, o rt.GenOptions
 	} else {
 		fmt.Fprintln(a.out)
 		if t.Dropped > 0 {
-			fmt.Fprintf(a.err, "note: the context is full: the oldest %d messages were left out\n", t.Dropped)
+			a.tell([]string{fmt.Sprintf("the context is full: the oldest %d messages were left out", t.Dropped)})
 		}
+		a.tell(t.Notes)
 	}
 	return ctx.Err()
 }

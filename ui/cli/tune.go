@@ -141,7 +141,7 @@ func (a *app) tune(ctx context.Context, r tuneRequest, resume bool) error {
 	}
 	a.remarkCalibration(o.Calibration)
 	if note := o.Calibration.SeenNote(o.Eval.Text.Data); note != "" {
-		fmt.Fprintf(a.err, "note: %s\n", term.CleanLine(note))
+		a.note("%s", note)
 	}
 	o.Source, o.Base, o.CacheDir = l.ck, l.m, cacheDir()
 	for _, path := range []*string{&r.Out, &r.Text, &r.Calib.Path} {
@@ -163,7 +163,7 @@ func (a *app) tune(ctx context.Context, r tuneRequest, resume bool) error {
 	switch {
 	case found:
 		o.RunDir = dir
-		fmt.Fprintf(a.err, "note: going on with run %s, which has the same options\n", filepath.Base(dir))
+		a.note("going on with run %s, which has the same options", filepath.Base(dir))
 	case resume:
 		return fmt.Errorf("there is no run of this model with these options to resume; 'nibble runs' lists the runs")
 	default:

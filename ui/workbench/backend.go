@@ -142,6 +142,10 @@ func (b *backend) doLoad(ctx context.Context) error {
 	if ck.TemplateErr != nil {
 		m.notes = append(m.notes, term.CleanLine(ck.TemplateErr.Error()))
 	}
+	_, notes := rt.DefaultOptions(ck.Generation)
+	for _, n := range notes {
+		m.notes = append(m.notes, term.CleanLine(n))
+	}
 	b.mail.fact(func(s *state) {
 		s.model = m
 		s.kernel.cpu, s.kernel.isa, s.kernel.threads, s.kernel.kernels = kernels.ThisCPU(), eng.ISA(), eng.Threads(), eng.Kernels()
@@ -637,10 +641,8 @@ func (b *backend) send(text string, useFloat, fresh bool) {
 			s.chat.busy, s.chat.fresh = true, false
 			s.chat.turns = append(s.chat.turns, chatTurn{user: text, model: s.activeModel(), pending: true})
 		})
-		o := rt.GenOptions{Temp: 0.7, TopP: 0.9, Seed: uint64(time.Now().UnixNano())}
-		if g := b.ck.Generation; g.Temperature != nil {
-			o.Temp = *g.Temperature
-		}
+		o, _ := rt.DefaultOptions(b.ck.Generation) // whose notes the model's page shows
+		o.Seed = rt.RandomSeed()
 		turn, err := b.talk.Send(ctx, text, o, func(part string) {
 			b.mail.fact(func(s *state) {
 				last := &s.chat.turns[len(s.chat.turns)-1]
@@ -654,6 +656,9 @@ func (b *backend) send(text string, useFloat, fresh bool) {
 		b.mail.fact(func(s *state) {
 			last := &s.chat.turns[len(s.chat.turns)-1]
 			last.stats = fmt.Sprintf("%d tokens, %s tokens/s, first after %s, ended by: %s", turn.Tokens, term.Digits(turn.DecodeTPS), term.Duration(turn.FirstToken), turn.StopReason)
+			for _, n := range turn.Notes {
+				last.stats += "; " + term.CleanLine(n)
+			}
 			last.pending = false
 			s.chat.used, s.chat.limit = used, limit
 		})
