@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"nibble/model"
+	"nibble/model/output"
 	"nibble/quant"
 )
 
@@ -17,7 +18,12 @@ import (
 // read them.
 func outliers(t *testing.T, ck *model.Checkpoint, dir string, least int) {
 	t.Helper()
-	w, err := model.Create(dir, ck, nil)
+	at, err := output.Take(dir, output.Directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.Release()
+	w, err := model.Create(at, ck, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,4 @@ var (
 	ErrArch        = errors.New("architecture not supported")
 	ErrUnsupported = errors.New("not supported")
 	ErrNotFinite   = errors.New("weights are not finite")
-	ErrNotEmpty    = errors.New("output directory is not empty")
-	ErrUnwritable  = errors.New("output is not writable")
-	ErrBusy        = errors.New("another nibble is writing it")
 )

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"nibble/kernels"
+	"nibble/model/output"
 )
 
 // A quantized matrix of every scheme is read back as it was written, bit for bit.
@@ -55,7 +56,7 @@ func TestQuantizedRoundTrip(t *testing.T) {
 			q.TopCodes[i] = uint8(rng.Uint32())
 		}
 		dir := filepath.Join(t.TempDir(), "out")
-		w, err := Create(dir, src, map[string]kernels.Scheme{name: scheme})
+		w, err := Create(take(t, dir), src, map[string]kernels.Scheme{name: scheme})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +106,7 @@ func TestTopRowsRefused(t *testing.T) {
 	m := src.Config.Modules()[0]
 	scheme := kernels.Scheme{Bits: 4, Group: 32, Sym: true, Top: 10}
 	dir := filepath.Join(t.TempDir(), "out")
-	w, err := Create(dir, src, map[string]kernels.Scheme{m.Name: scheme})
+	w, err := Create(take(t, dir), src, map[string]kernels.Scheme{m.Name: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +156,7 @@ func TestTopRowsRefused(t *testing.T) {
 	}
 }
 
-// An aborted writer leaves nothing, and nothing is written over.
+// An aborted writer leaves nothing.
 func TestWriterLeavesNothing(t *testing.T) {
 	src, err := Open("demo")
 	if err != nil {
@@ -163,25 +164,25 @@ func TestWriterLeavesNothing(t *testing.T) {
 	}
 	defer src.Close()
 	parent := t.TempDir()
-	w, err := Create(filepath.Join(parent, "out"), src, nil)
+	at := take(t, filepath.Join(parent, "out"))
+	w, err := Create(at, src, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Abort()
+	at.Release()
 	if left, _ := os.ReadDir(parent); len(left) != 0 {
 		t.Errorf("an aborted writer left %v", left)
 	}
-	if err := os.MkdirAll(filepath.Join(parent, "full", "x"), 0o755); err != nil {
+}
+
+// take claims a place for as long as the test lasts.
+func take(t *testing.T, path string) *output.Claim {
+	t.Helper()
+	at, err := output.Take(path, output.Directory)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Create(filepath.Join(parent, "full"), src, nil); err == nil {
-		t.Error("a directory with something in it was accepted")
-	}
-	file := filepath.Join(parent, "file")
-	if err := os.WriteFile(file, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Create(file, src, nil); err == nil {
-		t.Error("a file was accepted for a directory")
-	}
+	t.Cleanup(at.Release)
+	return at
 }

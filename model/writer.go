@@ -17,6 +17,8 @@ import (
 	"sync"
 
 	"nibble/kernels"
+	"nibble/kernels/durable"
+	"nibble/model/output"
 )
 
 // copiedFiles are carried from the source to a quantized checkpoint.
@@ -110,101 +112,39 @@ func (l *Layout) ModuleBytes(module string) int64 {
 }
 
 // Writer writes a quantized checkpoint: a Hugging Face directory in
-// compressed-tensors' pack-quantized form. Everything goes to WorkDir, beside the
-// target, until Commit gives it the target's name; an aborted writer leaves
+// compressed-tensors' pack-quantized form. Everything goes to the work directory of
+// a claim until Commit gives it the output's name; an aborted writer leaves
 // nothing. After Keep, or when the process dies, another writer of the same
-// target finds what was written there. Put may be called concurrently.
+// output finds what was written there. Put may be called concurrently.
 type Writer struct {
 	Layout *Layout
-	dir    string // final
-	work   string // "" after the end
-	lock   func() // gives the work directory free
+	at     *output.Claim
 	src    *Checkpoint
-	file   *os.File
+	file   *os.File // nil after the end
 	mu     sync.Mutex
 	put    map[string]uint32 // checksums of what is written, by tensor
 }
 
-// WorkDir returns the directory in which what becomes dir is made: a hidden one
-// beside it, the same each time.
-func WorkDir(dir string) (string, error) {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %v", dir, ErrUnwritable, err)
-	}
-	return filepath.Join(filepath.Dir(abs), "."+filepath.Base(abs)+".partial"), nil
-}
-
-// Discard removes what a writer of dir left when it was interrupted.
-func Discard(dir string) error {
-	work, err := WorkDir(dir)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Lstat(work); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	unlock, err := lockDir(work)
-	if err != nil {
-		return fmt.Errorf("%s: %w", dir, err)
-	}
-	defer unlock()
-	if err := os.RemoveAll(work); err != nil {
-		return fmt.Errorf("%s: %w: %v", dir, ErrUnwritable, err)
-	}
-	return nil
-}
-
-// output is the part of a work directory that becomes the target; what else is
+// outputName is the part of a work directory that becomes the output; what else is
 // there, such as a journal, does not.
-func (w *Writer) output() string { return filepath.Join(w.work, "output") }
+const outputName = "output"
 
-// CheckOutput reports whether dir can become an output directory: it must not
-// exist or be empty, and its parent must be writable.
-func CheckOutput(dir string) error {
-	if dir == "" {
-		return fmt.Errorf("%w: no output directory is given", ErrUnwritable)
-	}
-	entries, err := os.ReadDir(dir)
-	switch {
-	case err == nil && len(entries) > 0:
-		return fmt.Errorf("%s: %w: give a new name or remove it first", dir, ErrNotEmpty)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s: %w: %v", dir, ErrUnwritable, err)
-	}
-	parent := filepath.Dir(filepath.Clean(dir))
-	if err := os.MkdirAll(parent, 0o777); err != nil {
-		return fmt.Errorf("%s: %w: %v", dir, ErrUnwritable, err)
-	}
-	probe, err := os.MkdirTemp(parent, ".nibble-*")
-	if err != nil {
-		return fmt.Errorf("%s: %w: %v", dir, ErrUnwritable, err)
-	}
-	return os.Remove(probe)
-}
+func (w *Writer) output() string { return filepath.Join(w.at.Work(), outputName) }
 
-// Create starts a writer for src with the given modules quantized.
-func Create(dir string, src *Checkpoint, schemes map[string]kernels.Scheme) (*Writer, error) {
-	if err := CheckOutput(dir); err != nil {
-		return nil, err
-	}
+// Create starts a writer for src with the given modules quantized. The claim stays
+// the caller's to release, after the writer's end.
+func Create(at *output.Claim, src *Checkpoint, schemes map[string]kernels.Scheme) (*Writer, error) {
 	layout, err := PlanLayout(src, schemes)
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{Layout: layout, dir: filepath.Clean(dir), src: src, put: make(map[string]uint32)}
-	if w.work, err = WorkDir(dir); err != nil {
-		return nil, err
-	}
+	w := &Writer{Layout: layout, at: at, src: src, put: make(map[string]uint32)}
 	if err := os.MkdirAll(w.output(), 0o755); err != nil {
-		return nil, fmt.Errorf("%s: %w: %v", dir, ErrUnwritable, err)
-	}
-	if w.lock, err = lockDir(w.work); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w: %v", at.Path, output.ErrUnwritable, err)
 	}
 	if err := w.start(); err != nil {
 		w.Abort()
-		return nil, fmt.Errorf("%s: %w: %v", dir, ErrUnwritable, err)
+		return nil, fmt.Errorf("%s: %w: %v", at.Path, output.ErrUnwritable, err)
 	}
 	return w, nil
 }
@@ -227,7 +167,7 @@ func (w *Writer) start() error {
 	if _, err := w.file.WriteAt(w.Layout.Header, 0); err != nil {
 		return err
 	}
-	return errors.Join(SyncDir(w.output()), SyncDir(w.work), SyncDir(filepath.Dir(w.work)))
+	return errors.Join(durable.SyncDir(w.output()), durable.SyncDir(w.at.Work()), durable.SyncDir(filepath.Dir(w.at.Work())))
 }
 
 func (w *Writer) writeAt(name string, data []byte) error {
@@ -236,7 +176,7 @@ func (w *Writer) writeAt(name string, data []byte) error {
 		return fmt.Errorf("tensor %s: %d bytes do not fit the planned layout", name, len(data))
 	}
 	if _, err := w.file.WriteAt(data, int64(len(w.Layout.Header))+p.offset); err != nil {
-		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
+		return fmt.Errorf("%s: %w: %v", w.at.Path, output.ErrUnwritable, err)
 	}
 	w.mu.Lock()
 	w.put[name] = crc32.Checksum(data, castagnoli)
@@ -289,7 +229,7 @@ func (w *Writer) Copy(dir string) error {
 	defer f.Close()
 	header := make([]byte, len(w.Layout.Header))
 	if _, err := io.ReadFull(f, header); err != nil || !bytes.Equal(header, w.Layout.Header) {
-		return fmt.Errorf("%w: the tensors of %s are not those of %s", ErrCorrupt, dir, w.dir)
+		return fmt.Errorf("%w: the tensors of %s are not those of %s", ErrCorrupt, dir, w.at.Path)
 	}
 	for name, p := range w.Layout.entries {
 		data := make([]byte, p.size)
@@ -380,13 +320,13 @@ func (w *Writer) Floats(name string) ([]float32, error) {
 // Sync makes what is written durable.
 func (w *Writer) Sync() error {
 	if err := w.file.Sync(); err != nil {
-		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
+		return fmt.Errorf("%s: %w: %v", w.at.Path, output.ErrUnwritable, err)
 	}
 	return nil
 }
 
 // Work returns the work directory, for what must survive with the tensors.
-func (w *Writer) Work() string { return w.work }
+func (w *Writer) Work() string { return w.at.Work() }
 
 // PutQ writes a quantized matrix.
 func (w *Writer) PutQ(module string, q *kernels.QTensor) error {
@@ -447,18 +387,18 @@ func (w *Writer) PutFile(name string, data []byte) error {
 	}
 	f, err := os.OpenFile(filepath.Join(w.output(), name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
-		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
+		return fmt.Errorf("%s: %w: %v", w.at.Path, output.ErrUnwritable, err)
 	}
 	_, err = f.Write(data)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
+		return fmt.Errorf("%s: %w: %v", w.at.Path, output.ErrUnwritable, err)
 	}
 	return nil
 }
 
-// Commit copies what is kept from the source, makes everything durable and
-// gives the directory its name.
-func (w *Writer) Commit() error {
+// Complete copies the tensors that are kept from the source: every tensor is written
+// then.
+func (w *Writer) Complete() error {
 	for name := range w.Layout.entries {
 		if _, ok := w.put[name]; ok {
 			continue
@@ -471,6 +411,36 @@ func (w *Writer) Commit() error {
 			return err
 		}
 		w.src.Release(name)
+	}
+	return nil
+}
+
+// Checksum is what Checkpoint.Checksum will be of the output.
+func (w *Writer) Checksum() string { return checksum(w.put) }
+
+// Checksum is over the names and bytes of all tensors, against damage.
+func (c *Checkpoint) Checksum() string {
+	sums := make(map[string]uint32, len(c.tensors))
+	for name, t := range c.tensors {
+		sums[name] = crc32.Checksum(t.data, castagnoli)
+		c.Release(name)
+	}
+	return checksum(sums)
+}
+
+func checksum(sums map[string]uint32) string {
+	h := crc32.New(castagnoli)
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		fmt.Fprintf(h, "%s %08x\n", name, sums[name])
+	}
+	return fmt.Sprintf("%08x", h.Sum32())
+}
+
+// Commit completes the output, makes everything durable and gives the directory its
+// name.
+func (w *Writer) Commit() error {
+	if err := w.Complete(); err != nil {
+		return err
 	}
 	config, err := w.config()
 	if err != nil {
@@ -491,17 +461,13 @@ func (w *Writer) Commit() error {
 		}
 	}
 	if err := errors.Join(w.file.Sync(), w.file.Close()); err != nil {
-		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
+		return fmt.Errorf("%s: %w: %v", w.at.Path, output.ErrUnwritable, err)
 	}
 	w.file = nil
-	if err := SyncDir(w.output()); err != nil {
-		return err
+	if err := durable.SyncDir(w.output()); err != nil {
+		return fmt.Errorf("%s: %w: %v", w.at.Path, output.ErrUnwritable, err)
 	}
-	os.Remove(w.dir) // an empty directory gives way; anything else makes the rename fail
-	if err := os.Rename(w.output(), w.dir); err != nil {
-		return fmt.Errorf("%s: %w: %v", w.dir, ErrUnwritable, err)
-	}
-	if err := SyncDir(filepath.Dir(w.work)); err != nil {
+	if err := w.at.Publish(outputName); err != nil {
 		return err
 	}
 	w.Abort() // what is left of the work directory
@@ -537,35 +503,16 @@ func (w *Writer) config() ([]byte, error) {
 	return json.MarshalIndent(fields, "", "  ")
 }
 
-// Abort removes everything written so far. After Commit or Keep it does nothing.
-func (w *Writer) Abort() { w.end(os.RemoveAll) }
+// Abort removes everything written so far. After Commit it does nothing.
+func (w *Writer) Abort() {
+	w.Keep()
+	w.at.Clear() //nolint:errcheck // nothing can be done about it
+}
 
-// Keep ends the writer and leaves what is written for another one. After Commit
-// or Abort it does nothing.
-func (w *Writer) Keep() { w.end(func(string) error { return nil }) }
-
-func (w *Writer) end(leave func(work string) error) {
-	if w.work == "" {
-		return
-	}
+// Keep ends the writer and leaves what is written for another one.
+func (w *Writer) Keep() {
 	if w.file != nil {
 		w.file.Close()
 		w.file = nil
 	}
-	leave(w.work) //nolint:errcheck // nothing can be done about it
-	w.lock()
-	w.work = ""
-}
-
-// SyncDir makes the names in a directory durable, where the file system can.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !slices.Contains([]error{fs.ErrInvalid}, err) {
-		return fmt.Errorf("%s: %w: %v", dir, ErrUnwritable, err)
-	}
-	return nil
 }

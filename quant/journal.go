@@ -1,21 +1,22 @@
 package quant
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 
 	"nibble/kernels"
+	"nibble/kernels/durable"
 	"nibble/model"
 	"nibble/model/jsonnum"
+	"nibble/model/output"
 )
 
 // ErrOtherRun reports a target whose unfinished run had other arguments.
@@ -73,7 +74,9 @@ func (f fingerprint) differences(now fingerprint) []string {
 	case (a == nil) != (b == nil):
 		out = append(out, "calibration")
 	case a != nil:
-		add("calibration text", fmt.Sprintf("%s, SHA-256 %s", a.Name, short(a.SHA256)), fmt.Sprintf("%s, SHA-256 %s", b.Name, short(b.SHA256)))
+		if a.SHA256 != b.SHA256 { // whatever it is called
+			add("calibration text", fmt.Sprintf("%s, SHA-256 %s", a.Name, short(a.SHA256)), fmt.Sprintf("%s, SHA-256 %s", b.Name, short(b.SHA256)))
+		}
 		add("number of samples", a.Samples, b.Samples)
 		add("length of a sample", a.Length, b.Length)
 		add("seed", a.Seed, b.Seed)
@@ -104,8 +107,8 @@ type stageRecord struct {
 // an interrupted run is continued from. That happens behind the back of the pass,
 // so that it never waits for a disk.
 type journal struct {
-	w    *model.Writer
-	file *os.File
+	w   *model.Writer
+	log *durable.Log
 
 	known  map[string]record // of an earlier run, by name
 	stages map[int]stageRecord
@@ -122,14 +125,8 @@ type journal struct {
 	states  bool
 }
 
-// begun reports whether there is something of a run that wrote to out.
-func begun(out string) bool {
-	work, err := model.WorkDir(out)
-	return err == nil && len(readJournal(work)) > 0
-}
-
 // finishedBefore returns the report of a directory that a run with the same
-// arguments completed. "" is none.
+// arguments completed, if its weights are as they were written. "" is none.
 func finishedBefore(out string, now fingerprint) (Report, bool) {
 	if out == "" {
 		return Report{}, false
@@ -139,32 +136,32 @@ func finishedBefore(out string, now fingerprint) (Report, bool) {
 		return Report{}, false
 	}
 	there := fingerprint{report.Version, report.SourceSHA256, report.Recipe.String(), report.Calibration, report.Kernels}
-	info, err := os.Stat(filepath.Join(out, "model.safetensors"))
-	return report, err == nil && info.Size() == report.SizeBytes && len(there.differences(now)) == 0
+	if len(there.differences(now)) > 0 {
+		return report, false
+	}
+	ck, err := model.Open(out)
+	if err != nil {
+		return report, false
+	}
+	defer ck.Close()
+	return report, ck.Checksum() == report.Weights
 }
 
 const journalName = "journal.jsonl"
 
-// openJournal starts a run in the work directory of out, or continues the one
+// openJournal starts a run in the work directory of its output, or continues the one
 // that is there.
-func openJournal(out string, src *model.Checkpoint, schemes map[string]kernels.Scheme, now fingerprint) (*journal, error) {
-	if err := model.CheckOutput(out); err != nil {
-		return nil, err
-	}
-	work, err := model.WorkDir(out)
-	if err != nil {
-		return nil, err
-	}
-	there := readJournal(work)
+func openJournal(at *output.Claim, src *model.Checkpoint, schemes map[string]kernels.Scheme, now fingerprint) (*journal, error) {
+	there := readJournal(at.Work())
 	if len(there) == 0 { // nothing that could be continued
-		if err := model.Discard(out); err != nil {
+		if err := at.Clear(); err != nil {
 			return nil, err
 		}
 	} else if diff := there[0].Fingerprint.differences(now); len(diff) > 0 {
 		return nil, fmt.Errorf("%s: %w: its %s differs; give the same arguments to go on, another directory, or --restart to start over",
-			out, ErrOtherRun, strings.Join(diff, ", its "))
+			at.Path, ErrOtherRun, strings.Join(diff, ", its "))
 	}
-	w, err := model.Create(out, src, schemes)
+	w, err := model.Create(at, src, schemes)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +169,7 @@ func openJournal(out string, src *model.Checkpoint, schemes map[string]kernels.S
 	j.wake = sync.NewCond(&j.mu)
 	if err := j.start(there, now); err != nil {
 		w.Abort()
-		return nil, fmt.Errorf("%s: %w: %v", out, model.ErrUnwritable, err)
+		return nil, fmt.Errorf("%s: %w: %v", at.Path, output.ErrUnwritable, err)
 	}
 	go j.follow()
 	return j, nil
@@ -200,52 +197,53 @@ func (j *journal) start(there []record, now fingerprint) error {
 	}
 	j.done = j.before
 	next := filepath.Join(j.w.Work(), journalName+".new")
-	f, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
-	if err != nil {
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	j.file = f
+	var err error
+	if j.log, err = durable.OpenLog(next); err != nil {
+		return err
+	}
 	if err := j.write(kept); err != nil {
 		return err
 	}
 	if err := os.Rename(next, filepath.Join(j.w.Work(), journalName)); err != nil {
 		return err
 	}
-	return model.SyncDir(j.w.Work())
+	return durable.SyncDir(j.w.Work())
 }
 
-// write appends records, each on a line with a checksum, and makes them durable.
+// write appends records and makes them durable.
 func (j *journal) write(records []record) error {
-	var buf bytes.Buffer
+	var lines [][]byte
 	for _, r := range records {
-		data, err := jsonnum.Marshal(r)
+		line, err := jsonnum.Marshal(r)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&buf, "%08x %s\n", crc32.ChecksumIEEE(data), data)
+		lines = append(lines, line)
 	}
-	if _, err := j.file.Write(buf.Bytes()); err != nil {
-		return err
+	if err := errors.Join(j.log.Add(lines...), j.log.Sync()); err != nil {
+		return fmt.Errorf("%w: %v", output.ErrUnwritable, err)
 	}
-	return j.file.Sync()
+	return nil
 }
 
+// maxJournal bounds a journal, which has some hundred bytes for a matrix.
+const maxJournal = 256 << 20
+
 // readJournal returns the intact lines of a journal, of which the first is the
-// fingerprint; none if that is damaged or there is no journal.
+// fingerprint; none if that is damaged or there is no journal. What a damaged line
+// was about is done again.
 func readJournal(work string) []record {
-	data, err := os.ReadFile(filepath.Join(work, journalName))
+	lines, err := durable.ReadLog(filepath.Join(work, journalName), maxJournal)
 	if err != nil {
 		return nil
 	}
 	var out []record
-	for line := range bytes.Lines(data) {
-		sum, body, ok := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(" "))
-		want, err := strconv.ParseUint(string(sum), 16, 32)
+	for i, line := range lines {
 		var r record
-		if !ok || err != nil || uint32(want) != crc32.ChecksumIEEE(body) || jsonnum.Unmarshal(body, &r) != nil {
-			continue // torn or damaged: what it was about is done again
-		}
-		if len(out) == 0 && r.Fingerprint == nil {
+		if jsonnum.Unmarshal(line, &r) != nil || i == 0 && r.Fingerprint == nil {
 			return nil
 		}
 		out = append(out, r)
@@ -303,7 +301,7 @@ func (j *journal) close() error {
 	j.mu.Unlock()
 	<-j.ended
 	if !again {
-		j.err = errors.Join(j.err, j.file.Close())
+		j.err = errors.Join(j.err, j.log.Close())
 	}
 	return j.err
 }
@@ -353,8 +351,8 @@ func (j *journal) statePath(name string) string { return filepath.Join(j.w.Work(
 
 func (j *journal) keep(name string, data []byte) error {
 	sum := binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE(data))
-	if err := model.ReplaceFile(j.statePath(name), sum, data); err != nil {
-		return fmt.Errorf("%w: %v", model.ErrUnwritable, err)
+	if err := durable.WriteFile(j.statePath(name), sum, data); err != nil {
+		return fmt.Errorf("%w: %v", output.ErrUnwritable, err)
 	}
 	j.states = true
 	return nil
@@ -374,6 +372,10 @@ func (j *journal) commit(r Recipe, report Report) error {
 	if err := j.close(); err != nil {
 		return err
 	}
+	if err := j.w.Complete(); err != nil {
+		return err
+	}
+	report.Weights = j.w.Checksum()
 	for name, v := range map[string]any{"recipe.json": r, "report.json": report} {
 		data, err := jsonnum.MarshalIndent(v)
 		if err != nil {
@@ -403,5 +405,5 @@ func (j *journal) leave(err error, total int) error {
 
 // resumable reports whether the same run could get further another time.
 func resumable(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, model.ErrUnwritable)
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, output.ErrUnwritable)
 }

@@ -13,6 +13,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/output"
 )
 
 // killedRecipe has a method of every kind, so that a run is cut short between and
@@ -90,10 +91,7 @@ func same(t *testing.T, got, want string) {
 			t.Errorf("%s differs from that of an uninterrupted run", name)
 		}
 	}
-	work, err := model.WorkDir(got)
-	if err != nil {
-		t.Fatal(err)
-	}
+	work := workOf(t, got)
 	if _, err := os.Stat(work); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s is left behind (%v)", work, err)
 	}
@@ -175,10 +173,7 @@ func TestDamagedJournal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
-			work, err := model.WorkDir(out)
-			if err != nil {
-				t.Fatal(err)
-			}
+			work := workOf(t, out)
 			if err := os.CopyFS(work, os.DirFS(kept)); err != nil {
 				t.Fatal(err)
 			}
@@ -334,11 +329,11 @@ func TestKilledAtTheEnd(t *testing.T) {
 	same(t, out, want)
 
 	// What is there is another model's, or not whole.
-	if err := quantizeDemo(out, "q4", 0); !errors.Is(err, model.ErrNotEmpty) {
+	if err := quantizeDemo(out, "q4", 0); !errors.Is(err, output.ErrNotEmpty) {
 		t.Errorf("another recipe's model was written over: %v", err)
 	}
 	truncateBy(t, filepath.Join(out, "model.safetensors"), 1)
-	if err := quantizeDemo(out, killedRecipe, 0); !errors.Is(err, model.ErrNotEmpty) {
+	if err := quantizeDemo(out, killedRecipe, 0); !errors.Is(err, output.ErrNotEmpty) {
 		t.Errorf("a truncated model passes as finished: %v", err)
 	}
 }
@@ -347,12 +342,33 @@ func TestKilledAtTheEnd(t *testing.T) {
 func TestOneWriter(t *testing.T) {
 	ck := open(t, "demo")
 	out := filepath.Join(t.TempDir(), "out")
-	w, err := model.Create(out, ck, nil)
+	w, err := model.Create(take(t, out), ck, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Abort()
-	if err := quantizeDemo(out, "q4", 0); !errors.Is(err, model.ErrBusy) {
+	if err := quantizeDemo(out, "q4", 0); !errors.Is(err, output.ErrBusy) {
 		t.Errorf("a second writer: %v, want ErrBusy", err)
 	}
+}
+
+// take claims a place for as long as the test lasts.
+func take(t testing.TB, path string) *output.Claim {
+	t.Helper()
+	at, err := output.Take(path, output.Directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(at.Release)
+	return at
+}
+
+// workOf is the work directory of an output.
+func workOf(t testing.TB, out string) string {
+	t.Helper()
+	p, err := output.Find(out, output.Directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Work()
 }

@@ -13,8 +13,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"nibble/model"
 )
 
 var killRounds = flag.Int("kill-rounds", 1, "how often TestKilled kills each recipe's run until it completes")
@@ -107,10 +105,7 @@ func TestKilled(t *testing.T) {
 // live longer the more often it was killed.
 func killed(t *testing.T, v victim, takes time.Duration) {
 	t.Helper()
-	work, err := model.WorkDir(v.Out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	work := workOf(t, v.Out)
 	seed := uint64(time.Now().UnixNano()) // other moments each time
 	rng, kills, found := rand.New(rand.NewPCG(seed, 0)), 0, map[string]int{}
 	for ; ; kills++ {

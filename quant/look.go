@@ -1,12 +1,5 @@
 package quant
 
-import (
-	"fmt"
-	"os"
-
-	"nibble/model"
-)
-
 // Prospect is what Run would meet and give, before any work.
 type Prospect struct {
 	Plan        Plan
@@ -38,20 +31,24 @@ func Look(o Options, rates Rates) (Prospect, error) {
 	}
 	p := Prospect{Plan: plan, Calibration: j.calibration}
 	if o.Out == "" {
-		p.Refusal = room{-1, freeMemory("/")}.check(plan, "", o.Force)
+		p.Refusal = checkMemory(plan, o.Force)
 		return p, nil
 	}
-	if there, err := os.ReadDir(o.Out); err == nil && len(there) > 0 {
+	at, err := Place(o.Out, o.Source.Ref)
+	switch {
+	case err != nil:
+		p.Refusal = err
+		return p, nil
+	case at.Occupied != nil:
 		if _, p.Found = finishedBefore(o.Out, j.fingerprint()); !p.Found {
-			p.Refusal = fmt.Errorf("%s: %w: give a new name or remove it first", o.Out, model.ErrNotEmpty)
+			p.Refusal = at.Occupied
 		}
 		return p, nil
 	}
-	work, err := model.WorkDir(o.Out)
-	if err != nil {
-		return Prospect{}, err
+	if p.Refusal = at.Busy(); p.Refusal != nil {
+		return p, nil
 	}
-	if records := readJournal(work); len(records) > 0 {
+	if records := readJournal(at.Work()); len(records) > 0 {
 		p.Earlier = &Earlier{Differences: records[0].Fingerprint.differences(j.fingerprint())}
 		done := map[string]bool{}
 		for _, r := range records {
@@ -62,6 +59,6 @@ func Look(o Options, rates Rates) (Prospect, error) {
 		p.Earlier.Done = len(done)
 		return p, nil // what is there has its room
 	}
-	p.Refusal = roomFor(o.Out).check(plan, o.Out, o.Force)
+	p.Refusal = room(at, plan, o.Force)
 	return p, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/output"
 )
 
 // What a run would meet is known before it: nothing, an unfinished run of the same
@@ -63,7 +64,7 @@ func TestLook(t *testing.T) {
 	if p := look(recipe); !p.Found || p.Refusal != nil || p.Earlier != nil {
 		t.Errorf("a finished run: %+v", p)
 	}
-	if p := look("w8 g32 sym rtn"); p.Found || !errors.Is(p.Refusal, model.ErrNotEmpty) {
+	if p := look("w8 g32 sym rtn"); p.Found || !errors.Is(p.Refusal, output.ErrNotEmpty) {
 		t.Errorf("a directory that holds something else: %+v", p)
 	}
 }

@@ -193,7 +193,7 @@ func TestReplacedWeights(t *testing.T) {
 
 	// Written and read back, they are what the pass went on with.
 	dir := filepath.Join(t.TempDir(), "out")
-	w, err := model.Create(dir, ck, nil)
+	w, err := model.Create(take(t, dir), ck, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,10 +117,7 @@ func TestPlanDiskOfStates(t *testing.T) {
 	if u := (*Unfinished)(nil); !errors.As(err, &u) {
 		t.Fatalf("a cancelled run: %v", err)
 	}
-	work, err := model.WorkDir(out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	work := workOf(t, out)
 	total := int64(0)
 	for name, data := range contents(t, work) {
 		if total += int64(len(data)); strings.Contains(name, "state-whole") {

@@ -7,31 +7,64 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"nibble/model/demo"
+	"nibble/model/output"
 )
 
-// What a machine can lack for a plan.
-var (
-	ErrDisk   = errors.New("the disk is too small")
-	ErrMemory = errors.New("memory is too small")
-)
+// ErrMemory reports a plan that the machine has too little memory for.
+var ErrMemory = errors.New("memory is too small")
 
-// room is what a machine has to give, in bytes; -1 is unknown.
-type room struct{ disk, memory int64 }
+// Place checks where a run is to write: outside of the directory of its model.
+func Place(out, source string) (output.Place, error) {
+	p, err := output.Find(out, output.Directory)
+	if err == nil && source != demo.Name {
+		err = p.Outside(source)
+	}
+	return p, err
+}
 
-// roomFor looks at the file system that out will be on and at memory.
-func roomFor(out string) room {
-	dir := filepath.Dir(filepath.Clean(out))
-	for {
-		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
-			break
-		}
-		dir = filepath.Dir(dir) // it will be made
+// Claim checks and claims an output directory before anything is loaded. It is nil
+// for one that a run may have made before: Run finds out.
+func Claim(out, source string) (*output.Claim, error) {
+	p, err := Place(out, source)
+	if err != nil {
+		return nil, err
 	}
-	memory := freeMemory("/")
-	if n := addressSpace(addresses("/")); n >= 0 && (memory < 0 || n < memory) {
-		memory = n
+	if p.Occupied == nil {
+		return p.Claim()
 	}
-	return room{freeDisk(dir), memory}
+	if _, err := ReadReport(out); err != nil {
+		return nil, p.Occupied
+	}
+	return nil, nil
+}
+
+// room refuses a plan that there is too little room for at a place, or in memory.
+func room(at output.Place, p Plan, force bool) error {
+	if err := at.Room(p.DiskBytes); err != nil {
+		return err
+	}
+	return checkMemory(p, force)
+}
+
+// checkMemory refuses a plan that there is too little memory for, which is an
+// estimate: force goes on without it.
+func checkMemory(p Plan, force bool) error {
+	free := freeMemory("/")
+	if n := addressSpace(addresses("/")); n >= 0 && (free < 0 || n < free) {
+		free = n
+	}
+	return memoryFor(p, free, force)
+}
+
+// memoryFor is checkMemory with so many bytes free; -1 is unknown.
+func memoryFor(p Plan, free int64, force bool) error {
+	if free >= 0 && p.PeakRSSBytes > free && !force {
+		return fmt.Errorf("%w: about %d MB are needed and %d MB are available; end other programs, calibrate with fewer or shorter samples, or try it all the same with --force",
+			ErrMemory, (p.PeakRSSBytes+1e6-1)/1e6, free/1e6)
+	}
+	return nil
 }
 
 // addresses is the size of this process's address space, 0 if that is unknown.
@@ -42,22 +75,6 @@ func addresses(root string) int64 {
 	}
 	return pages * int64(os.Getpagesize())
 }
-
-// check refuses a plan that a machine has no room for. The need for memory is an
-// estimate: force goes on without it.
-func (r room) check(p Plan, out string, force bool) error {
-	if r.disk >= 0 && p.DiskBytes > r.disk {
-		return fmt.Errorf("%s: %w: %d MB are needed and %d MB are free; free some, or give a directory on another disk", out, ErrDisk, megabytes(p.DiskBytes), r.disk/1e6)
-	}
-	if r.memory >= 0 && p.PeakRSSBytes > r.memory && !force {
-		return fmt.Errorf("%w: about %d MB are needed and %d MB are available; end other programs, calibrate with fewer or shorter samples, or try it all the same with --force",
-			ErrMemory, megabytes(p.PeakRSSBytes), r.memory/1e6)
-	}
-	return nil
-}
-
-// megabytes rounds up.
-func megabytes(n int64) int64 { return (n + 1e6 - 1) / 1e6 }
 
 // freeMemory is what the system says is available, or less if the process's
 // control group (version 2 or 1, as seen from inside a container) allows less.

@@ -10,30 +10,26 @@ import (
 	"testing"
 )
 
-func TestRoom(t *testing.T) {
-	p := Plan{DiskBytes: 900e6, PeakRSSBytes: 3e9}
+func TestMemoryFor(t *testing.T) {
+	p := Plan{PeakRSSBytes: 3e9}
 	for _, x := range []struct {
-		room  room
+		free  int64
 		force bool
 		want  error
 		text  string
 	}{
-		{room{1e9, 4e9}, false, nil, ""},
-		{room{-1, -1}, false, nil, ""},
-		{room{899e6, 4e9}, true, ErrDisk, "900 MB are needed and 899 MB are free"},
-		{room{1e9, 2e9}, false, ErrMemory, "3000 MB are needed and 2000 MB are available"},
-		{room{1e9, 2e9}, true, nil, ""},
+		{4e9, false, nil, ""},
+		{-1, false, nil, ""},
+		{2e9, false, ErrMemory, "3000 MB are needed and 2000 MB are available"},
+		{2e9, true, nil, ""},
 	} {
-		err := x.room.check(p, "out", x.force)
+		err := memoryFor(p, x.free, x.force)
 		if !errors.Is(err, x.want) || err != nil && !strings.Contains(err.Error(), x.text) {
-			t.Errorf("%+v, force %v: %v, want %q", x.room, x.force, err, x.text)
+			t.Errorf("%d bytes, force %v: %v, want %q", x.free, x.force, err, x.text)
 		}
 	}
 	if n := addressSpace(1 << 62); n > 0 {
 		t.Errorf("%d bytes are left of a full address space", n)
-	}
-	if r := roomFor(filepath.Join(t.TempDir(), "not", "there", "yet")); r.disk == 0 {
-		t.Errorf("%+v", r)
 	}
 }
 

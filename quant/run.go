@@ -14,6 +14,7 @@ import (
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/model/jsonnum"
+	"nibble/model/output"
 	rt "nibble/runtime"
 )
 
@@ -98,6 +99,7 @@ type Report struct {
 	Recipe       Recipe         `json:"recipe"`
 	SizeBytes    int64          `json:"size_bytes"`
 	BPW          float64        `json:"bpw"`
+	Weights      string         `json:"weights_crc32c"` // model.Checkpoint's Checksum
 	Modules      []ModuleReport `json:"modules"`
 	Calibration  *Calibration   `json:"calibration,omitempty"`
 
@@ -110,7 +112,8 @@ type Options struct {
 	Engine *kernels.Engine
 	Source *model.Checkpoint
 	Recipe Recipe
-	Out    string // directory to make; it must not exist or be empty
+	Out    string        // directory to make; it must not exist or be empty
+	Claim  *output.Claim // of Out, if the caller has it
 
 	Base *rt.Model // Source, if it is loaded already
 	Made string    // directory; if a run with the same options made it, its tensors are taken
@@ -171,27 +174,36 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 	if err := check(o.Source, o.Recipe); err != nil {
 		return Result{}, err
 	}
-	if o.Restart {
-		if err := model.Discard(o.Out); err != nil {
-			return Result{}, err
-		}
-	}
 	j := job{eng: o.Engine, ck: o.Source, recipe: o.Recipe, calibration: o.Calibration, l: l}
 	if err := j.prepare(); err != nil {
 		return Result{}, err
 	}
-	switch err := model.CheckOutput(o.Out); {
-	case errors.Is(err, model.ErrNotEmpty):
-		if report, ok := finishedBefore(o.Out, j.fingerprint()); ok && !o.Restart {
-			return Result{o.Out, report.SizeBytes, report.BPW, time.Since(start).Seconds(), true, report}, model.Discard(o.Out)
+	at := o.Claim
+	if at == nil {
+		place, err := Place(o.Out, o.Source.Ref)
+		if err != nil {
+			return Result{}, err
 		}
-		return Result{}, err
-	case err != nil:
-		return Result{}, err
+		if place.Occupied != nil {
+			if report, ok := finishedBefore(o.Out, j.fingerprint()); ok && !o.Restart {
+				place.Forget()
+				return Result{o.Out, report.SizeBytes, report.BPW, time.Since(start).Seconds(), true, report}, nil
+			}
+			return Result{}, place.Occupied
+		}
+		if at, err = place.Claim(); err != nil {
+			return Result{}, err
+		}
+		defer at.Release()
+	}
+	if o.Restart {
+		if err := at.Clear(); err != nil {
+			return Result{}, err
+		}
 	}
 	report, made := finishedBefore(o.Made, j.fingerprint())
-	if !made && !begun(o.Out) { // what is there has its room
-		if err := roomFor(o.Out).check(j.plan, o.Out, o.Force); err != nil {
+	if !made && len(readJournal(at.Work())) == 0 { // what is there has its room
+		if err := room(at.Place, j.plan, o.Force); err != nil {
 			return Result{}, err
 		}
 	}
@@ -201,7 +213,7 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 			return Result{}, err
 		}
 	}
-	out, err := openJournal(o.Out, o.Source, Schemes(o.Source.Config, o.Recipe), j.fingerprint())
+	out, err := openJournal(at, o.Source, Schemes(o.Source.Config, o.Recipe), j.fingerprint())
 	if err != nil {
 		return Result{}, err
 	}

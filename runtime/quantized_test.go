@@ -9,6 +9,7 @@ import (
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/model/modeltest"
+	place "nibble/model/output"
 )
 
 // quantized writes a tiny model with random codes for all of its matrices, and
@@ -25,7 +26,12 @@ func quantized(t *testing.T, tiny *modeltest.Model, s kernels.Scheme) string {
 		schemes[mod.Name] = s
 	}
 	dir := filepath.Join(t.TempDir(), "quantized")
-	w, err := model.Create(dir, src, schemes)
+	at, err := place.Take(dir, place.Directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.Release()
+	w, err := model.Create(at, src, schemes)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"nibble/model"
+	"nibble/model/output"
 	"nibble/quant"
 	rt "nibble/runtime"
 )
@@ -298,7 +299,7 @@ func TestFinishedBefore(t *testing.T) {
 		t.Errorf("the journal says %q, %d choices, %v", run.StoppedBy, len(run.Choices), err)
 	}
 	o.Goal = 0.02
-	if _, err := Run(context.Background(), o, nil); !errors.Is(err, model.ErrNotEmpty) {
+	if _, err := Run(context.Background(), o, nil); !errors.Is(err, output.ErrNotEmpty) {
 		t.Errorf("another goal with the same output: %v, want ErrNotEmpty", err)
 	}
 }

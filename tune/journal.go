@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"nibble/model"
+	"nibble/kernels/durable"
 	"nibble/model/jsonnum"
 	"nibble/quant"
 )
@@ -133,7 +133,7 @@ func (j *journal) writeRun() error {
 	if err != nil {
 		return err
 	}
-	return model.ReplaceFile(filepath.Join(j.dir, "run.json"), data, []byte("\n"))
+	return durable.WriteFile(filepath.Join(j.dir, "run.json"), data, []byte("\n"))
 }
 
 // LoadRun reads a run's directory. A last line cut off by a crash is left out.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 
-	"nibble/model"
 	"nibble/model/jsonnum"
 	"nibble/quant"
 )
@@ -51,13 +50,13 @@ func (s *search) finished() (Result, bool, error) {
 	if s.Out == "" {
 		return Result{}, false, nil
 	}
-	occupied := model.CheckOutput(s.Out)
-	if occupied == nil {
-		return Result{}, false, nil
+	place, err := quant.Place(s.Out, s.Source.Ref)
+	if err != nil || place.Occupied == nil {
+		return Result{}, false, err
 	}
 	e, ok := savedBy(s.Out)
 	if !ok || e.Fingerprint != s.asked.Fingerprint {
-		return Result{}, false, occupied
+		return Result{}, false, place.Occupied
 	}
 	res := Result{BasePPL: e.BasePPL, Trials: []Trial{*e.Trial}, Best: e.Trial, Goal: e.Goal, Reached: e.Reached, StoppedBy: e.StoppedBy, Advice: e.Advice,
 		Choices: e.Choices, Notes: append(e.Notes, "this run was finished before and is not searched again: remove the output, or give another, to go on"),

@@ -15,6 +15,7 @@ import (
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/model/gguf"
+	"nibble/model/output"
 )
 
 func open(t testing.TB, ref string) *model.Checkpoint {
@@ -39,7 +40,7 @@ func quantized(t testing.TB, s kernels.Scheme, edit func(m model.Module, q *kern
 		}
 	}
 	dir := filepath.Join(t.TempDir(), "model")
-	w, err := model.Create(dir, src, schemes)
+	w, err := model.Create(take(t, dir), src, schemes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +285,7 @@ func TestMixedRecipe(t *testing.T) {
 	four, eight := kernels.Scheme{Bits: 4, Group: 32, Sym: true}, kernels.Scheme{Bits: 8, Sym: true}
 	src, dir := open(t, "demo"), filepath.Join(t.TempDir(), "q")
 	schemes := map[string]kernels.Scheme{"model.layers.0.mlp.up_proj": four, "model.layers.1.mlp.down_proj": eight, model.EmbedModule: four}
-	w, err := model.Create(dir, src, schemes)
+	w, err := model.Create(take(t, dir), src, schemes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -441,7 +442,7 @@ func ragged(t *testing.T) *model.Checkpoint {
 	src := checkpoint(t, map[string]any{"intermediate_size": 172}, nil)
 	s, name := kernels.Scheme{Bits: 4, Group: 32, Sym: true}, "model.layers.0.mlp.down_proj"
 	dir := filepath.Join(t.TempDir(), "q")
-	w, err := model.Create(dir, src, map[string]kernels.Scheme{name: s})
+	w, err := model.Create(take(t, dir), src, map[string]kernels.Scheme{name: s})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -543,7 +544,7 @@ func TestOutput(t *testing.T) {
 	if err := os.WriteFile(there, []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for out, want := range map[string]error{there: ErrExists, "": model.ErrUnwritable, filepath.Join(dir, "no", "such.gguf"): model.ErrUnwritable, dir: ErrExists} {
+	for out, want := range map[string]error{there: output.ErrExists, "": output.ErrUnwritable, filepath.Join(there, "such.gguf"): output.ErrUnwritable, dir: output.ErrExists, dir + "/new/": output.ErrUnwritable} {
 		if _, err := Run(context.Background(), Options{Source: demo, Out: out}, nil); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", out, err, want)
 		}
@@ -573,4 +574,15 @@ func TestProgress(t *testing.T) {
 	if err != nil || last.Done != last.Total || last.Total == 0 || !stages["writing"] || !stages["checking"] {
 		t.Errorf("last %+v, stages %v (%v)", last, stages, err)
 	}
+}
+
+// take claims a place for as long as the test lasts.
+func take(t testing.TB, path string) *output.Claim {
+	t.Helper()
+	at, err := output.Take(path, output.Directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(at.Release)
+	return at
 }

@@ -3,9 +3,6 @@ package export
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"nibble/kernels"
@@ -15,9 +12,6 @@ import (
 
 // ErrRefused reports a checkpoint that the format cannot hold as asked.
 var ErrRefused = errors.New("cannot be exported")
-
-// ErrExists reports an output file that is there already.
-var ErrExists = errors.New("the output file exists already")
 
 // Auto keeps every matrix in the type that holds it exactly.
 const Auto = "auto"
@@ -231,23 +225,4 @@ func inexactMins(q *kernels.QTensor) int {
 		}
 	}
 	return n
-}
-
-// CheckOutput reports whether path can become an output file: it must not exist
-// and its directory must be writable.
-func CheckOutput(path string) error {
-	if path == "" {
-		return fmt.Errorf("%w: no output file is given", model.ErrUnwritable)
-	}
-	switch _, err := os.Lstat(path); {
-	case err == nil:
-		return fmt.Errorf("%s: %w: give a new name or remove it first", path, ErrExists)
-	case !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s: %w: %v", path, model.ErrUnwritable, err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".nibble-*")
-	if err != nil {
-		return fmt.Errorf("%s: %w: %v", path, model.ErrUnwritable, err)
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
 }

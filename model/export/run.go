@@ -15,6 +15,7 @@ import (
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/model/gguf"
+	"nibble/model/output"
 )
 
 // Event is anything an export reports while it runs.
@@ -37,8 +38,9 @@ func (Progress) EventName() string { return "export_progress" }
 // Options says what to export.
 type Options struct {
 	Source *model.Checkpoint
-	Out    string // the file to write; must not exist
-	Type   string // one of Types; "" is Auto
+	Out    string        // the file to write; must not exist
+	Claim  *output.Claim // of Out, if the caller has it
+	Type   string        // one of Types; "" is Auto
 }
 
 // Result is what was written and how it compares with the source.
@@ -63,16 +65,23 @@ func Run(ctx context.Context, opts Options, listener Listener) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := CheckOutput(opts.Out); err != nil {
+	at := opts.Claim
+	if at == nil {
+		if at, err = output.Take(opts.Out, output.File); err != nil {
+			return Result{}, err
+		}
+		defer at.Release()
+	}
+	if err := errors.Join(at.Clear(), at.Room(plan.SizeBytes)); err != nil {
 		return Result{}, err
 	}
 	r := &run{ctx: ctx, ck: opts.Source, plan: plan, listener: listener}
 	res := Result{Path: opts.Out, Plan: plan, Tensors: len(plan.layout.Tensors)}
-	f, err := os.CreateTemp(filepath.Dir(opts.Out), "."+filepath.Base(opts.Out)+".partial-*")
+	defer at.Clear() //nolint:errcheck // what cannot be removed is, the next time
+	f, err := os.OpenFile(filepath.Join(at.Work(), outputName), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return Result{}, fmt.Errorf("%s: %w: %v", opts.Out, model.ErrUnwritable, err)
+		return Result{}, fmt.Errorf("%s: %w: %v", opts.Out, output.ErrUnwritable, err)
 	}
-	defer os.Remove(f.Name()) // gone after the rename
 	defer f.Close()
 	if err := r.write(f); err != nil {
 		return Result{}, fmt.Errorf("%s: %w", opts.Out, err)
@@ -83,23 +92,18 @@ func Run(ctx context.Context, opts Options, listener Listener) (Result, error) {
 	if err := r.compare(f, &res); err != nil {
 		return Result{}, fmt.Errorf("%s: reading it back: %w", opts.Out, err)
 	}
-	if err := publish(f, opts.Out); err != nil {
-		return Result{}, fmt.Errorf("%s: %w: %v", opts.Out, model.ErrUnwritable, err)
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return Result{}, fmt.Errorf("%s: %w: %v", opts.Out, output.ErrUnwritable, err)
+	}
+	if err := at.Publish(outputName); err != nil {
+		return Result{}, err
 	}
 	res.Seconds = time.Since(start).Seconds()
 	return res, nil
 }
 
-// publish makes a temporary file durable and gives it its name.
-func publish(f *os.File, path string) error {
-	if err := errors.Join(f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return model.SyncDir(filepath.Dir(path))
-}
+// outputName is the file in the work directory that becomes the output.
+const outputName = "output.gguf"
 
 // run is the state of one pass over the tensors at a time.
 type run struct {

@@ -12,7 +12,7 @@ import (
 
 	"nibble/eval"
 	"nibble/eval/report"
-	"nibble/model"
+	"nibble/kernels/durable"
 	"nibble/model/jsonnum"
 	"nibble/ui/term"
 )
@@ -78,10 +78,10 @@ func writeReport(dir string, r report.Report) error {
 	if err != nil {
 		return err
 	}
-	if err := model.ReplaceFile(filepath.Join(dir, reportJSON), data, []byte("\n")); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, reportJSON), data, []byte("\n")); err != nil {
 		return err
 	}
-	return model.ReplaceFile(filepath.Join(dir, reportMarkdown), []byte(markdown(r)))
+	return durable.WriteFile(filepath.Join(dir, reportMarkdown), []byte(markdown(r)))
 }
 
 // worstShown is how much of what is worst the terminal shows.

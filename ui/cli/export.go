@@ -10,6 +10,7 @@ import (
 
 	"nibble/model"
 	"nibble/model/export"
+	"nibble/model/output"
 	"nibble/ui/term"
 )
 
@@ -41,15 +42,17 @@ whatever their zero points; f16 and f32 turn all matrices into floats.`,
 			case !slices.Contains(export.Types(), typ):
 				return usagef("--type %q: there are %s", typ, strings.Join(export.Types(), ", "))
 			}
-			if err := export.CheckOutput(out); err != nil {
+			at, err := output.Take(out, output.File)
+			if err != nil {
 				return err
 			}
+			defer at.Release()
 			ck, err := model.Open(args[0])
 			if err != nil {
 				return err
 			}
 			defer ck.Close()
-			res, err := export.Run(cmd.Context(), export.Options{Source: ck, Out: out, Type: typ}, func(e export.Event) { a.report.event(e) })
+			res, err := export.Run(cmd.Context(), export.Options{Source: ck, Out: out, Claim: at, Type: typ}, func(e export.Event) { a.report.event(e) })
 			if err != nil {
 				return err
 			}

@@ -225,6 +225,11 @@ an interruption, or a crash, the same command goes on from there, to the same by
 			if err != nil {
 				return err
 			}
+			at, err := quant.Claim(out, args[0])
+			if err != nil {
+				return err
+			}
+			defer at.Release()
 			ck, err := model.Open(args[0])
 			if err != nil {
 				return err
@@ -240,7 +245,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 				return err
 			}
 			a.remarkCalibration(cal)
-			res, err := quant.Run(cmd.Context(), quant.Options{Engine: eng, Source: ck, Recipe: r, Out: out, Calibration: cal, Restart: restart, Force: force}, func(e quant.Event) { a.report.event(e) })
+			res, err := quant.Run(cmd.Context(), quant.Options{Engine: eng, Source: ck, Recipe: r, Out: out, Claim: at, Calibration: cal, Restart: restart, Force: force}, func(e quant.Event) { a.report.event(e) })
 			if err != nil {
 				return err
 			}
