@@ -2,13 +2,18 @@ package runtime
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
 
 	"nibble/kernels"
+	"nibble/model"
 	"nibble/model/chat"
+	"nibble/model/modeltest"
 	"nibble/model/tokenizer"
 )
 
@@ -38,6 +43,9 @@ func generate(t *testing.T, m *Model, limit int, prompt []int32, o GenOptions) G
 func TestGenerateEnds(t *testing.T) {
 	m, prompt := story(t)
 	whole := generate(t, m, 0, prompt, GenOptions{MaxTokens: 40})
+	if whole.FirstToken <= 0 || whole.PrefillTPS <= 0 || whole.DecodeTPS <= 0 {
+		t.Errorf("no speeds: %+v", whole)
+	}
 	if whole.StopReason != StopLength || whole.Tokens != 40 || whole.PromptTokens != len(prompt) || len(whole.Text) < 40 {
 		t.Fatalf("%+v", whole)
 	}
@@ -56,7 +64,7 @@ func TestGenerateEnds(t *testing.T) {
 			t.Errorf("%s: %q, ended by %s, want %q", name, res.Text, res.StopReason, c.want)
 		}
 	}
-	for name, stop := range map[string][]string{"none": nil, "empty": {""}, "not in the text": {"nowhere", text[:10] + "~"}} {
+	for name, stop := range map[string][]string{"none": nil, "empty": {""}, "not in the text": {"nowhere", text[:10] + "~"}, "begun at the end": {text[len(text)-2:] + "~"}} {
 		if res := generate(t, m, 0, prompt, GenOptions{MaxTokens: 40, Stop: stop}); res.Text != text || res.StopReason != StopLength {
 			t.Errorf("stop strings, %s: %q, ended by %s, want %q", name, res.Text, res.StopReason, text)
 		}
@@ -204,8 +212,71 @@ func TestChatReusesItsPrefix(t *testing.T) {
 	}
 	c.Reset()
 	again, err := c.Send(ctx, "A story about a dog.", o, nil)
-	if err != nil || len(c.history) != 2 || again.PromptTokens > 4 {
+	if err != nil || len(c.history) != 2 || again.PromptTokens != 1 { // the last, whose logits are wanted
 		t.Errorf("after a reset: %d messages, %d tokens computed, %v", len(c.history), again.PromptTokens, err)
+	}
+	// As long as what the cache holds, and other from the first word on.
+	c.Reset()
+	messages = []chat.Message{{Role: "system", Content: "Tell stories."}, {Role: "user", Content: "The tale about a cat."}}
+	other, err := c.Send(ctx, messages[1].Content, o, nil)
+	ids, encodeErr := EncodeChat(ctx, m, messages)
+	if err != nil || encodeErr != nil {
+		t.Fatal(err, encodeErr)
+	}
+	want, err := m.Generate(ctx, m.NewSession(0), ids, o, nil)
+	if err != nil || other.Text != want.Text || other.PromptTokens < 5 {
+		t.Errorf("another conversation: %+v, afresh %+v, %v", other, want, err)
+	}
+	history := len(c.history)
+	if _, err := c.Send(ctx, "And?", GenOptions{Temp: -1}, nil); !errors.Is(err, ErrOptions) || len(c.history) != history {
+		t.Errorf("a negative temperature: %v, %d messages", err, len(c.history))
+	}
+}
+
+// A conversation is the template's text, in which special tokens are tokens, and
+// has no system message unless one was given.
+func TestChatPrompt(t *testing.T) {
+	m, _ := story(t)
+	ctx := context.Background()
+	ids, err := EncodeChat(ctx, m, []chat.Message{{Role: "user", Content: "Hi"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if start, ok := m.Tok.ID("<|im_start|>"); !ok || ids[0] != start || m.Tok.Decode(ids[1:4]) != "user\n" {
+		t.Errorf("%v, %q", ids, m.Tok.Decode(ids))
+	}
+	c, err := NewChat(m, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if turn, err := c.Send(ctx, "Hi", GenOptions{MaxTokens: 1}, nil); err != nil || turn.PromptTokens != len(ids) {
+		t.Errorf("%d tokens without a system message, want %d, %v", turn.PromptTokens, len(ids), err)
+	}
+	// There must be room for the answer that was asked for, or a usual one.
+	for _, room := range []struct{ most, needs int }{{0, minAnswer}, {8, 8}, {1000, minAnswer}} {
+		for _, short := range []int{0, 1} {
+			c.Reset()
+			c.s = m.NewSession(len(ids) + room.needs - short)
+			_, err := c.Send(ctx, "Hi", GenOptions{MaxTokens: room.most}, nil)
+			if full := errors.Is(err, ErrContextFull); full != (short > 0) {
+				t.Errorf("an answer of %d tokens with %d missing: %v", room.most, short, err)
+			}
+		}
+	}
+	mute := *m
+	mute.Tok = nil
+	if _, err := NewChat(&mute, ""); !errors.Is(err, ErrNoTemplate) {
+		t.Errorf("without a tokenizer: %v", err)
+	}
+	if _, err := EncodeChat(ctx, &mute, nil); !errors.Is(err, ErrNoTemplate) {
+		t.Errorf("encoding without a tokenizer: %v", err)
+	}
+	broken := *m
+	if broken.Template, err = chat.Load([]byte(`{"chat_template": "{{ raise_exception('no') }}"}`), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := EncodeChat(ctx, &broken, nil); err == nil {
+		t.Error("a template's error was dropped")
 	}
 }
 
@@ -248,5 +319,79 @@ func TestChatForgetsTheOldest(t *testing.T) {
 	}
 	if _, err := EncodeChat(ctx, &bare, nil); !errors.Is(err, ErrNoTemplate) {
 		t.Errorf("encoding without a template: %v", err)
+	}
+}
+
+// words is a tokenizer of words, each with the space before it, as SentencePiece
+// has them: the first of a text loses its space.
+func words(t *testing.T, n int) *tokenizer.Tokenizer {
+	t.Helper()
+	vocab := map[string]int{"<s>": 0}
+	for i := 1; i < n; i++ {
+		vocab[fmt.Sprintf("▁w%d", i)] = i
+	}
+	text, err := json.Marshal(map[string]any{
+		"added_tokens": []any{map[string]any{"id": 0, "content": "<s>", "special": true}},
+		"model":        map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}},
+		"decoder": map[string]any{"type": "Sequence", "decoders": []any{
+			map[string]any{"type": "Replace", "pattern": map[string]any{"String": "▁"}, "content": " "},
+			map[string]any{"type": "Fuse"}, map[string]any{"type": "Strip", "content": " ", "start": 1, "stop": 0}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.Load(text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+// What begins a text loses its space, what continues one keeps it.
+func TestGenerateKeepsTheSpace(t *testing.T) {
+	c := modeltest.Small()
+	m := load(t, modeltest.New(1, c).Write(t, nil), kernels.Options{Threads: 1})
+	m.Tok, m.EOS = words(t, c.Vocab), nil
+	ctx, o := context.Background(), GenOptions{MaxTokens: 3}
+	for name, c := range map[string]struct {
+		before, prompt []int32
+		begins         bool
+	}{
+		"from the beginning":          {nil, []int32{0}, true},
+		"after a word":                {nil, []int32{0, 5}, false},
+		"in a text that has words":    {[]int32{0, 5}, []int32{0}, false},
+		"after words, in a new cache": {nil, []int32{5, 6}, false},
+	} {
+		s := m.NewSession(0)
+		if _, err := s.Forward(ctx, c.before); err != nil {
+			t.Fatal(err)
+		}
+		res, err := m.Generate(ctx, s, c.prompt, o, nil)
+		if err != nil || strings.HasPrefix(res.Text, " ") == c.begins || len(res.Text) < 6 {
+			t.Errorf("%s: %q, %v", name, res.Text, err)
+		}
+	}
+}
+
+// Output that is not finite is an error that says why.
+func TestGenerateBroken(t *testing.T) {
+	ctx := context.Background()
+	for value, c := range map[float64]struct {
+		want error
+		says string
+	}{
+		math.NaN():  {model.ErrNotFinite, "model.norm.weight"},
+		math.Inf(1): {model.ErrNotFinite, "model.norm.weight"},
+		3e38:        {ErrBroken, "overflows"},
+	} {
+		tiny := modeltest.New(1, modeltest.Small())
+		for i := range tiny.Tensors["model.norm.weight"].Data {
+			tiny.Tensors["model.norm.weight"].Data[i] = value
+		}
+		m := load(t, tiny.Write(t, nil), kernels.Options{Threads: 1})
+		m.Tok = words(t, m.Config.VocabSize)
+		if _, err := m.Generate(ctx, m.NewSession(0), []int32{1, 2}, GenOptions{}, nil); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("weights of %g: %v", value, err)
+		}
 	}
 }
