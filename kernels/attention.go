@@ -17,6 +17,55 @@ type attentionRoom struct {
 	queries, scores, out, inverse []float32
 }
 
+// AttentionRule is how scores become weights where that differs from plain causal
+// attention, which is the zero value.
+type AttentionRule struct {
+	Scale   float32   // of the scores; 0 means one over the root of the heads' width
+	SoftCap float32   // scores become cap*tanh(score/cap); 0 for none
+	Window  int       // positions a query sees, its own among them; 0 for all before it
+	Slopes  []float32 // of each query head: what scores fall by for each position of distance (ALiBi); nil for none
+	Sinks   []float32 // of each query head: a logit that joins the softmax without a value; nil for none
+}
+
+// scale is what queries of dim elements are multiplied by.
+func (r *AttentionRule) scale(dim int) float32 {
+	if r.Scale != 0 {
+		return r.Scale
+	}
+	return float32(1 / math.Sqrt(float64(dim)))
+}
+
+// first is the first position that a query at pos sees.
+func (r *AttentionRule) first(pos int) int {
+	if r.Window == 0 {
+		return 0
+	}
+	return max(0, pos-r.Window+1)
+}
+
+// softmax turns the scores of a head's query at pos, the first of which is that of
+// position base, into weights that are yet to be multiplied by what it returns.
+func (r *AttentionRule) softmax(ops *vectorOps, scores []float32, head, pos, base int) float32 {
+	seen := scores[:pos-base+1]
+	if r.SoftCap != 0 {
+		for i, v := range seen {
+			seen[i] = r.SoftCap * float32(math.Tanh(float64(v/r.SoftCap)))
+		}
+	}
+	if r.Slopes != nil {
+		for i := range seen {
+			seen[i] -= r.Slopes[head] * float32(len(seen)-1-i)
+		}
+	}
+	for i := range r.first(pos) - base {
+		seen[i] = negativeInf
+	}
+	if r.Sinks == nil {
+		return ops.softmax(scores, len(seen))
+	}
+	return ops.softmaxBeside(scores, len(seen), r.Sinks[head])
+}
+
 var attentionRooms = sync.Pool{New: func() any { return new(attentionRoom) }}
 
 // Attention computes causal grouped-query attention (Ainslie et al., "GQA",
@@ -28,7 +77,7 @@ var attentionRooms = sync.Pool{New: func() any { return new(attentionRoom) }}
 // form a tile: its scores against all keys, softmax, its sums of values. Only the
 // scores of a tile exist at a time on each worker. A query's result does not
 // depend on its tile. When ctx ends, so does Attention, with its error.
-func (e *Engine) Attention(ctx context.Context, dst, q []float32, c *KVCache, heads, m, pos int) error {
+func (e *Engine) Attention(ctx context.Context, dst, q []float32, c *KVCache, heads, m, pos int, rule AttentionRule) error {
 	group := heads / c.heads
 	defer runtime.KeepAlive(c)
 	if m == 1 {
@@ -37,7 +86,7 @@ func (e *Engine) Attention(ctx context.Context, dst, q []float32, c *KVCache, he
 		return e.pool.run(ctx, c.heads, grain, func(_, lo, hi int) {
 			room := attentionRooms.Get().(*attentionRoom)
 			defer attentionRooms.Put(room)
-			e.attendHeads(dst, q, c, group, lo, hi, pos+1, room)
+			e.attendHeads(dst, q, c, group, lo, hi, pos, &rule, room)
 		})
 	}
 	perTile := max(1, attentionRows/group)
@@ -50,7 +99,7 @@ func (e *Engine) Attention(ctx context.Context, dst, q []float32, c *KVCache, he
 			positions := min(perTile, m-t)
 			// A large group takes several tiles for each position.
 			for g := 0; g < group; g += attentionRows {
-				a := attentionTile{e: e, c: c, s: room, head: h, group: min(attentionRows, group-g), dim: c.dim,
+				a := attentionTile{e: e, c: c, s: room, rule: &rule, head: h, group: min(attentionRows, group-g), dim: c.dim,
 					stride: heads * c.dim, first: t*heads*c.dim + (h*group+g)*c.dim, positions: positions, pos: pos + t}
 				a.run(dst, q)
 			}
@@ -62,33 +111,36 @@ func (e *Engine) Attention(ctx context.Context, dst, q []float32, c *KVCache, he
 // from memory, whose chains of multiply-adds hide their latency.
 const streamBlocks = 4
 
-// attendHeads is Attention of one token's queries to key heads lo to hi, over n
-// positions. Memory is read in long streams: one head after the other meets some
+// attendHeads is Attention of one token's queries, at pos, to key heads lo to hi.
+// Memory is read in long streams: one head after the other meets some
 // blocks of keys before the next blocks, and so they do with values, one block at a
 // time or, where queries share them and computing takes longer, a few.
-func (e *Engine) attendHeads(dst, q []float32, c *KVCache, group, lo, hi, n int, s *attentionRoom) {
+func (e *Engine) attendHeads(dst, q []float32, c *KVCache, group, lo, hi, pos int, rule *AttentionRule, s *attentionRoom) {
+	skip := rule.first(pos) / keyBlock // blocks before the window
+	base := skip * keyBlock
+	n := pos + 1 - base
 	ops, rows, blocks := &e.ops, (hi-lo)*group, blocksOf(n)
 	first, ld := lo*group*c.dim, scoresApart(blocks)
 	s.resize(rows, c.dim, ld, c.width)
-	widen(s.queries, q[first:][:rows*c.dim], attentionScale(c.dim))
+	widen(s.queries, q[first:][:rows*c.dim], rule.scale(c.dim))
 	for b := 0; b < blocks; b += streamBlocks {
 		for h := lo; h < hi; h++ {
 			r := (h - lo) * group
-			ops.scores(s.scores[r*ld+b*keyBlock:], ld, s.queries[r*c.dim:], c.keysOf(h, b), c.keyStep, c.dt, min(streamBlocks, blocks-b), c.dim, group)
+			ops.scores(s.scores[r*ld+b*keyBlock:], ld, s.queries[r*c.dim:], c.keysOf(h, skip+b), c.keyStep, c.dt, min(streamBlocks, blocks-b), c.dim, group)
 		}
 	}
 	for r := range rows {
-		s.inverse[r] = ops.softmax(s.scores[r*ld:][:blocks*keyBlock], n)
+		s.inverse[r] = rule.softmax(ops, s.scores[r*ld:][:blocks*keyBlock], lo*group+r, pos, base)
 	}
 	some := min(group, streamBlocks)
 	for b := 0; b < blocks; b += some {
 		if group == 1 {
-			ops.valuesHeads(s.out, s.scores[b*keyBlock:], ld, c.valuesOf(lo, b), c.dt, min(keyBlock, n-b*keyBlock), c.width, rows, b > 0)
+			ops.valuesHeads(s.out, s.scores[b*keyBlock:], ld, c.valuesOf(lo, skip+b), c.dt, min(keyBlock, n-b*keyBlock), c.width, rows, b > 0)
 			continue
 		}
 		for h := lo; h < hi; h++ {
 			r := (h - lo) * group
-			ops.values(s.out[r*c.width:], c.width, s.scores[r*ld+b*keyBlock:], ld, c.valuesOf(h, b), c.valueStep, c.dt, min(some*keyBlock, n-b*keyBlock), c.width, group, b > 0)
+			ops.values(s.out[r*c.width:], c.width, s.scores[r*ld+b*keyBlock:], ld, c.valuesOf(h, skip+b), c.valueStep, c.dt, min(some*keyBlock, n-b*keyBlock), c.width, group, b > 0)
 		}
 	}
 	for r := range rows {
@@ -101,7 +153,8 @@ type attentionTile struct {
 	e                *Engine
 	c                *KVCache
 	s                *attentionRoom
-	head, group, dim int
+	rule             *AttentionRule
+	head, group, dim int // the key head
 	stride           int // between positions in q and dst
 	first            int // place of the first query in q and dst
 	positions, pos   int
@@ -110,21 +163,26 @@ type attentionTile struct {
 // row is the place of query r in q and dst.
 func (a attentionTile) row(r int) int { return a.first + r/a.group*a.stride + r%a.group*a.dim }
 
+// queryHead is the head of query r.
+func (a attentionTile) queryHead(r int) int { return a.first%a.stride/a.dim + r%a.group }
+
 func (a attentionTile) run(dst, q []float32) {
 	c, s, ops := a.c, a.s, &a.e.ops
-	rows, n := a.group*a.positions, a.pos+a.positions
+	skip := a.rule.first(a.pos) / keyBlock // blocks before the window of the first query
+	base := skip * keyBlock
+	rows, n := a.group*a.positions, a.pos+a.positions-base
 	blocks := blocksOf(n)
 	ld := scoresApart(blocks)
 	s.resize(rows, a.dim, ld, c.width)
-	scale := attentionScale(a.dim)
+	scale := a.rule.scale(a.dim)
 	for r := range rows {
 		widen(s.queries[r*a.dim:][:a.dim], q[a.row(r):][:a.dim], scale)
 	}
-	ops.scores(s.scores, ld, s.queries, c.keysOf(a.head, 0), c.keyStep, c.dt, blocks, a.dim, rows)
+	ops.scores(s.scores, ld, s.queries, c.keysOf(a.head, skip), c.keyStep, c.dt, blocks, a.dim, rows)
 	for r := range rows {
-		s.inverse[r] = ops.softmax(s.scores[r*ld:][:blocks*keyBlock], a.pos+r/a.group+1)
+		s.inverse[r] = a.rule.softmax(ops, s.scores[r*ld:][:blocks*keyBlock], a.queryHead(r), a.pos+r/a.group, base)
 	}
-	ops.values(s.out, c.width, s.scores, ld, c.valuesOf(a.head, 0), c.valueStep, c.dt, n, c.width, rows, false)
+	ops.values(s.out, c.width, s.scores, ld, c.valuesOf(a.head, skip), c.valueStep, c.dt, n, c.width, rows, false)
 	for r := range rows {
 		widen(dst[a.row(r):][:a.dim], s.out[r*c.width:][:a.dim], s.inverse[r])
 	}
@@ -133,9 +191,6 @@ func (a attentionTile) run(dst, q []float32) {
 // scoresApart is how far apart the scores of two queries are: not a multiple of a
 // page, or they would collide in the caches.
 func scoresApart(blocks int) int { return blocks*keyBlock + keyBlock }
-
-// attentionScale is what queries of dim elements are multiplied by.
-func attentionScale(dim int) float32 { return float32(1 / math.Sqrt(float64(dim))) }
 
 // resize makes room for queries of dim elements, ld scores of each and sums of width.
 func (s *attentionRoom) resize(rows, dim, ld, width int) {
@@ -152,6 +207,17 @@ func (ops *vectorOps) softmax(scores []float32, seen int) float32 {
 	}
 	clear(scores[len(whole):])
 	return 1 / ops.expSum(whole, whole, ops.maximum(whole))
+}
+
+// softmaxBeside is softmax with another logit in the sum.
+func (ops *vectorOps) softmaxBeside(scores []float32, seen int, other float32) float32 {
+	whole := scores[:roundUp(seen, 8)]
+	for i := range whole[seen:] {
+		whole[seen+i] = negativeInf
+	}
+	clear(scores[len(whole):])
+	most := max(ops.maximum(whole), other)
+	return 1 / (ops.expSum(whole, whole, most) + float32(math.Exp(float64(other-most))))
 }
 
 var negativeInf = float32(math.Inf(-1))

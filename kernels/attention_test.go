@@ -46,6 +46,35 @@ var attentionCases = []attentionCase{
 	{8, 8, 64, 3, 30, F16}, {4, 4, 64, 2, 17, F32}, // blocks a multiple of 16 KiB apart, but for what keeps them from it
 }
 
+// rules gives each case's heads what plain attention lacks, in some combinations.
+func (c attentionCase) rules(rng *rand.Rand) []AttentionRule {
+	return []AttentionRule{
+		{},
+		{Window: 5, Slopes: normals(rng, c.heads)},
+		{Scale: 0.4, SoftCap: 1.5, Window: 19, Sinks: normals(rng, c.heads)},
+		{Sinks: normals(rng, c.heads), Window: 1},
+	}
+}
+
+// weight is what a query at pos gives a key at another position, before all are
+// divided by their sum.
+func (r AttentionRule) weight(dot float64, dim, head, pos, key int) float64 {
+	score := dot / math.Sqrt(float64(dim))
+	if r.Scale != 0 {
+		score = dot * float64(r.Scale)
+	}
+	if r.SoftCap != 0 {
+		score = float64(r.SoftCap) * math.Tanh(score/float64(r.SoftCap))
+	}
+	if r.Slopes != nil {
+		score -= float64(r.Slopes[head]) * float64(pos-key)
+	}
+	if r.Window > 0 && key <= pos-r.Window {
+		return 0
+	}
+	return math.Exp(score)
+}
+
 // Attention against the textbook formula in float64.
 func TestAttention(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -53,29 +82,34 @@ func TestAttention(t *testing.T) {
 		e := testEngine(t, Options{ISA: isa, Threads: 2})
 		for _, c := range attentionCases {
 			cache, keys, values := c.fill(t, e, rng)
-			q := normals(rng, c.m*c.heads*c.dim)
-			got := make([]float32, len(q))
-			must(t, e.Attention(context.Background(), got, q, cache, c.heads, c.m, c.pos))
-			row := c.kv * c.dim
-			for i := range c.m * c.heads {
-				tok, h := i/c.heads, i%c.heads
-				base := h / (c.heads / c.kv) * c.dim
-				weights, total := make([]float64, c.pos+tok+1), 0.0
-				for j := range weights {
-					dot := 0.0
+			for _, rule := range c.rules(rng) {
+				q := normals(rng, c.m*c.heads*c.dim)
+				got := make([]float32, len(q))
+				must(t, e.Attention(context.Background(), got, q, cache, c.heads, c.m, c.pos, rule))
+				row := c.kv * c.dim
+				for i := range c.m * c.heads {
+					tok, h := i/c.heads, i%c.heads
+					base := h / (c.heads / c.kv) * c.dim
+					weights, total := make([]float64, c.pos+tok+1), 0.0
+					if rule.Sinks != nil {
+						total = math.Exp(float64(rule.Sinks[h]))
+					}
+					for j := range weights {
+						dot := 0.0
+						for d := range c.dim {
+							dot += float64(q[i*c.dim+d]) * float64(keys[j*row+base+d])
+						}
+						weights[j] = rule.weight(dot, c.dim, h, c.pos+tok, j)
+						total += weights[j]
+					}
 					for d := range c.dim {
-						dot += float64(q[i*c.dim+d]) * float64(keys[j*row+base+d])
-					}
-					weights[j] = math.Exp(dot / math.Sqrt(float64(c.dim)))
-					total += weights[j]
-				}
-				for d := range c.dim {
-					want := 0.0
-					for j, w := range weights {
-						want += w / total * float64(values[j*row+base+d])
-					}
-					if math.Abs(float64(got[i*c.dim+d])-want) > 1e-5 {
-						t.Fatalf("%s %+v query %d element %d: %g, want %g", isa, c, i, d, got[i*c.dim+d], want)
+						want := 0.0
+						for j, w := range weights {
+							want += w / total * float64(values[j*row+base+d])
+						}
+						if math.Abs(float64(got[i*c.dim+d])-want) > 1e-5 {
+							t.Fatalf("%s %+v %+v query %d element %d: %g, want %g", isa, c, rule, i, d, got[i*c.dim+d], want)
+						}
 					}
 				}
 			}
@@ -92,14 +126,16 @@ func TestAttentionDoesNotDependOnBatch(t *testing.T) {
 		for _, c := range attentionCases {
 			cache, _, _ := c.fill(t, e, rng)
 			width := c.heads * c.dim
-			q := normals(rng, c.m*width)
-			batch, alone := make([]float32, len(q)), make([]float32, width)
-			must(t, e.Attention(context.Background(), batch, q, cache, c.heads, c.m, c.pos))
-			for tok := range c.m {
-				must(t, one.Attention(context.Background(), alone, q[tok*width:(tok+1)*width], cache, c.heads, 1, c.pos+tok))
-				for i, v := range alone {
-					if math.Float32bits(v) != math.Float32bits(batch[tok*width+i]) {
-						t.Fatalf("%s %+v token %d element %d: %g alone, %g in the batch", isa, c, tok, i, v, batch[tok*width+i])
+			for _, rule := range c.rules(rng) {
+				q := normals(rng, c.m*width)
+				batch, alone := make([]float32, len(q)), make([]float32, width)
+				must(t, e.Attention(context.Background(), batch, q, cache, c.heads, c.m, c.pos, rule))
+				for tok := range c.m {
+					must(t, one.Attention(context.Background(), alone, q[tok*width:(tok+1)*width], cache, c.heads, 1, c.pos+tok, rule))
+					for i, v := range alone {
+						if math.Float32bits(v) != math.Float32bits(batch[tok*width+i]) {
+							t.Fatalf("%s %+v %+v token %d element %d: %g alone, %g in the batch", isa, c, rule, tok, i, v, batch[tok*width+i])
+						}
 					}
 				}
 			}
@@ -128,7 +164,9 @@ func BenchmarkAttention(b *testing.B) {
 			q := normals(rand.New(rand.NewPCG(1, 1)), c.m*c.heads*c.dim)
 			dst := make([]float32, len(q))
 			b.Run(fmt.Sprintf("isa=%s/heads=%d-%d/dim=%d/m=%d/pos=%d/%s", isa, c.heads, c.kv, c.dim, c.m, c.pos, c.dt), func(b *testing.B) {
-				ns := bestOf(b, func() { must(b, e.Attention(context.Background(), dst, q, cache, c.heads, c.m, c.pos)) })
+				ns := bestOf(b, func() {
+					must(b, e.Attention(context.Background(), dst, q, cache, c.heads, c.m, c.pos, AttentionRule{}))
+				})
 				seen := float64(c.m) * (float64(c.pos) + float64(c.m+1)/2)
 				b.ReportMetric(4*seen*float64(c.heads*c.dim)/ns, "GFLOPS")
 				if c.m == 1 {
@@ -145,24 +183,28 @@ func TestAttentionGradient(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 9))
 	for _, isa := range Supported() {
 		e := testEngine(t, Options{ISA: isa, Threads: 2})
-		for _, c := range []struct{ heads, kv, dim, n int }{{4, 2, 32, 70}, {2, 2, 6, 1}, {6, 1, 48, 37}, {3, 3, 80, 16}, {8, 4, 8, 150}} {
+		for i, c := range []struct{ heads, kv, dim, n int }{{4, 2, 32, 70}, {2, 2, 6, 1}, {6, 1, 48, 37}, {3, 3, 80, 16}, {8, 4, 8, 150}, {4, 2, 8, 50}, {4, 2, 8, 50}} {
 			matrix := func(heads int) Matrix {
 				return Matrix{c.n, heads * c.dim, heads * c.dim, normals(rng, c.n*heads*c.dim)}
 			}
 			g := AttentionGradient{Dim: c.dim, Q: matrix(c.heads), K: matrix(c.kv), V: matrix(c.kv), DOut: matrix(c.heads),
 				Out: matrix(c.heads), DQ: matrix(c.heads), DK: matrix(c.kv), DV: matrix(c.kv)}
+			g.Rule = attentionCase{heads: c.heads}.rules(rng)[i%4]
 			loss := func() float64 {
 				total := 0.0
 				for i := range c.n {
 					for h := range c.heads {
 						base := h / (c.heads / c.kv) * c.dim
 						weights, sum := make([]float64, i+1), 0.0
+						if g.Rule.Sinks != nil {
+							sum = math.Exp(float64(g.Rule.Sinks[h]))
+						}
 						for j := range weights {
 							dot := 0.0
 							for d := range c.dim {
 								dot += float64(g.Q.Row(i)[h*c.dim+d]) * float64(g.K.Row(j)[base+d])
 							}
-							weights[j] = math.Exp(dot / math.Sqrt(float64(c.dim)))
+							weights[j] = g.Rule.weight(dot, c.dim, h, i, j)
 							sum += weights[j]
 						}
 						for d := range c.dim {

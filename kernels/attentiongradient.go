@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"math"
 	"sync"
 )
 
@@ -8,7 +9,8 @@ import (
 // with what its derivative starts from and where it goes. Queries are a multiple
 // of keys in heads.
 type AttentionGradient struct {
-	Dim        int    // elements of a head
+	Dim        int // elements of a head
+	Rule       AttentionRule
 	Q, K, V    Matrix // what Attention was given
 	Out, DOut  Matrix // what it gave, and the gradient of that
 	DQ, DK, DV Matrix // receive the gradients
@@ -62,15 +64,16 @@ func (e *Engine) AttentionGradient(g AttentionGradient, head int) {
 	group := g.Q.Cols / g.K.Cols
 	for h := head * group; h < (head+1)*group; h++ {
 		for at := 0; at < n; at += gradientRows {
-			e.gradientTile(g, room, h*d, k0, at, min(gradientRows, n-at))
+			e.gradientTile(g, room, h, k0, at, min(gradientRows, n-at))
 		}
 	}
 }
 
-// gradientTile does so for rows queries from at on, whose head begins at column
-// q0 and that of their keys at k0.
-func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, q0, k0, at, rows int) {
+// gradientTile does so for rows queries of a head from at on; that of their keys
+// begins at column k0.
+func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, head, k0, at, rows int) {
 	d, n := g.Dim, at+rows
+	q0 := head * d
 	width, blocks := roundUp(d, keyBlock), blocksOf(n)
 	seen := blocks * keyBlock
 	ld, turnedLD := scoresApart(blocks), gradientRows+keyBlock // that neither is a multiple of a page
@@ -78,7 +81,7 @@ func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, q0, k0, at, 
 	s.wideQ, s.wideOut = grow(s.wideQ, rows*width), grow(s.wideOut, rows*width)
 	s.p, s.dp = grow(s.p, rows*ld), grow(s.dp, rows*ld)
 	s.turned, s.part = grow(s.turned, seen*turnedLD), grow(s.part, seen*width)
-	scale := attentionScale(d)
+	scale := g.Rule.scale(d)
 	for r := range rows {
 		q, dout := s.wideQ[r*width:][:width], g.DOut.Row(at + r)[q0:q0+d]
 		widen(q, g.Q.Row(at + r)[q0:q0+d], scale)
@@ -87,14 +90,18 @@ func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, q0, k0, at, 
 		s.dout[r*(d+1)+d] = -Dot(dout, g.Out.Row(at + r)[q0:q0+d])
 	}
 	e.ops.scores(s.p, ld, s.q, floatBytes(s.keys), d*keyBlock, F32, blocks, d, rows)
+	slope := s.capped(g.Rule.SoftCap, ld, rows)
 	for r := range rows {
-		s.inverse[r] = e.ops.softmax(s.p[r*ld:][:seen], at+r+1)
+		s.inverse[r] = g.Rule.softmax(&e.ops, s.p[r*ld:][:seen], head, at+r, 0)
 		widen(s.wideOut[r*width:][:width], g.DOut.Row(at + r)[q0:q0+d], s.inverse[r])
 	}
 	e.ops.scores(s.dp, ld, s.dout, floatBytes(s.values), (d+1)*keyBlock, F32, blocks, d+1, rows)
 	for r := range rows {
 		dp := s.dp[r*ld:][:seen]
 		e.ops.scaleMul(dp, dp, s.p[r*ld:][:seen], s.inverse[r])
+		if slope != nil {
+			e.ops.scaleMul(dp, dp, slope[r*ld:][:seen], 1)
+		}
 	}
 	// gather adds to dst the products of the columns of weights and the rows of x.
 	gather := func(dst Matrix, weights, x []float32) {
@@ -110,6 +117,20 @@ func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, q0, k0, at, 
 	for r := range rows {
 		widen(g.DQ.Row(at + r)[q0:q0+d], s.part[r*width:][:d], scale)
 	}
+}
+
+// capped returns the slopes of the cap at the scores of rows queries, ld apart: one
+// minus the square of the hyperbolic tangent. It is nil without a cap.
+func (s *gradientRoom) capped(limit float32, ld, rows int) []float32 {
+	if limit == 0 {
+		return nil
+	}
+	slope := make([]float32, rows*ld)
+	for i, v := range s.p[:rows*ld] {
+		t := math.Tanh(float64(v / limit))
+		slope[i] = float32(1 - t*t)
+	}
+	return slope
 }
 
 // interleave stores rows as a KVCache does keys, dim elements each of which x may

@@ -234,7 +234,7 @@ func (r *Rates) measureAttention(ctx context.Context, eng *kernels.Engine, measu
 		}
 		work, scores := attentionWork(tokens, tokens, heads, dim)
 		var rate float64
-		measure(&rate, scores, func() error { return eng.Attention(ctx, out, q, cache, heads, tokens, 0) })
+		measure(&rate, scores, func() error { return eng.Attention(ctx, out, q, cache, heads, tokens, 0, kernels.AttentionRule{}) })
 		each[i], products[i] = 1/rate, work/scores
 	}
 	r.Attend, r.Scores = apart(each, products)

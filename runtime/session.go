@@ -215,7 +215,7 @@ func (s *Session) attend(ctx context.Context, i, n int) error {
 	}
 	pos := len(s.tokens)
 	s.store(i, n, pos)
-	return s.m.Engine.Attention(ctx, b.attn[:n*c.Heads*c.HeadDim], b.q, s.kv[i], c.Heads, n, pos)
+	return s.m.Engine.Attention(ctx, b.attn[:n*c.Heads*c.HeadDim], b.q, s.kv[i], c.Heads, n, pos, kernels.AttentionRule{})
 }
 
 // store rotates the chunk's queries and keys and puts keys and values into the

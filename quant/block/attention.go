@@ -19,7 +19,7 @@ func (r *Run) attend(ctx context.Context) error {
 		b.cache.Reserve(nil, n, 0)
 		r.each(n, func(p int) { r.eng.Store(b.cache, p, r.k.Row(at+p), r.v.Row(at+p)) })
 		q, out := r.q.Sub(at, at+n, 0, r.q.Cols), r.attn.Sub(at, at+n, 0, r.q.Cols)
-		if err := r.eng.Attention(ctx, out.Data, q.Data, b.cache, r.l.Heads, n, 0); err != nil {
+		if err := r.eng.Attention(ctx, out.Data, q.Data, b.cache, r.l.Heads, n, 0, kernels.AttentionRule{}); err != nil {
 			return err
 		}
 		at += n
