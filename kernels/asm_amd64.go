@@ -5,22 +5,29 @@ package kernels
 import "github.com/klauspost/cpuid/v2"
 
 // archTiers lists the tiers of this CPU beyond Generic.
-func archTiers() []ISA {
-	c := cpuid.CPU
-	if !c.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C) {
-		return nil
-	}
-	tiers := []ISA{AVX2}
-	if c.Supports(cpuid.AVXVNNI) || evex && c.Supports(cpuid.AVX512VL, cpuid.AVX512VNNI) {
-		tiers = append(tiers, AVXVNNI)
-	}
-	if c.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.AVX512VNNI) {
-		tiers = append(tiers, AVX512VNNI)
-		if c.Supports(cpuid.AMXTILE, cpuid.AMXINT8) && allowAMX() {
-			tiers = append(tiers, AMX)
+func archTiers() (tiers []ISA) {
+	for _, isa := range []ISA{AVX2, AVXVNNI, AVX512VNNI, AMX} {
+		if cpuid.CPU.Supports(tierNeeds(isa)...) && (isa != AMX || allowAMX()) {
+			tiers = append(tiers, isa)
 		}
 	}
 	return tiers
+}
+
+// tierNeeds lists the features that a CPU must have for a tier: its kernels hold
+// instructions of these alone.
+func tierNeeds(isa ISA) []cpuid.FeatureID {
+	features := []cpuid.FeatureID{cpuid.AVX, cpuid.AVX2, cpuid.FMA3, cpuid.F16C}
+	switch isa {
+	case AVXVNNI:
+		features = append(features, avxvnniFeatures...)
+	case AVX512VNNI, AMX:
+		features = append(features, cpuid.BMI2, cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.AVX512VNNI)
+	}
+	if isa == AMX {
+		features = append(features, cpuid.AMXTILE, cpuid.AMXINT8)
+	}
+	return features
 }
 
 // near and far are how many bytes ahead of one token's codes the stream is fetched;
@@ -215,10 +222,10 @@ func peakOps(isa ISA) float64 {
 // peakFloat runs rounds of the tier's float32 multiply-adds on registers.
 func peakFloat(isa ISA, rounds int) {
 	if isa == AVX512VNNI || isa == AMX {
-		peakFMA512(rounds)
+		peakFMAAVX512(rounds)
 		return
 	}
-	peakFMA256(rounds)
+	peakFMAAVX2(rounds)
 }
 
 // peakFlops is the operations of one round.

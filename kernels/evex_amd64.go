@@ -2,8 +2,10 @@
 
 package kernels
 
-// evex is set in builds whose AVX-VNNI kernels use the AVX-512 encoding of
-// VPDPBUSD, so that a CPU with AVX-512 VNNI can test them:
+import "github.com/klauspost/cpuid/v2"
+
+// avxvnniFeatures are those of AVX-512: in these builds the AVX-VNNI kernels use its
+// encoding of VPDPBUSD, so that a CPU with AVX-512 VNNI can test them:
 //
 //	go test -tags evex '-asmflags=-D EVEX' ./kernels
-const evex = true
+var avxvnniFeatures = []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512VL, cpuid.AVX512VNNI}

@@ -206,15 +206,17 @@ func TestKernelsAtExtremes(t *testing.T) {
 
 func TestQuantizeBlocks(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
-	for kind := range fillers {
-		for _, k := range []int{1, 31, 32, 33, 64, 172, 1024} {
-			a, x := randomActs(rng, kind, 3, k)
-			var v quantActs
-			v.resize(3, k)
-			v.quantize(x, 0, 3, archOps(best()).quantizeBlocks)
-			for i := range a.blocks {
-				if a.blocks[i] != v.blocks[i] {
-					t.Fatalf("%s k=%d block %d: %+v, the reference says %+v", kind, k, i, v.blocks[i], a.blocks[i])
+	for _, isa := range Supported()[1:] {
+		for kind := range fillers {
+			for _, k := range []int{1, 31, 32, 33, 64, 172, 1024} {
+				a, x := randomActs(rng, kind, 3, k)
+				var v quantActs
+				v.resize(3, k)
+				v.quantize(x, 0, 3, archOps(isa).quantizeBlocks)
+				for i := range a.blocks {
+					if a.blocks[i] != v.blocks[i] {
+						t.Fatalf("%s %s k=%d block %d: %+v, the reference says %+v", isa, kind, k, i, v.blocks[i], a.blocks[i])
+					}
 				}
 			}
 		}

@@ -18,8 +18,8 @@ func peakAVXVNNI(n int)
 // peakAVX2 runs n rounds of independent operations: VPMADDUBSW, VPMADDWD and VPADDD on 256 bits.
 func peakAVX2(n int)
 
-// peakFMA512 runs n rounds of independent operations: float32 FMA on 512 bits.
-func peakFMA512(n int)
+// peakFMAAVX512 runs n rounds of independent operations: float32 FMA on 512 bits.
+func peakFMAAVX512(n int)
 
-// peakFMA256 runs n rounds of independent operations: float32 FMA on 256 bits.
-func peakFMA256(n int)
+// peakFMAAVX2 runs n rounds of independent operations: float32 FMA on 256 bits.
+func peakFMAAVX2(n int)

@@ -172,9 +172,9 @@ next:
 	VZEROUPPER
 	RET
 
-// func peakFMA512(n int)
+// func peakFMAAVX512(n int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·peakFMA512(SB), NOSPLIT, $0-8
+TEXT ·peakFMAAVX512(SB), NOSPLIT, $0-8
 	MOVQ   n+0(FP), AX
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
@@ -213,9 +213,9 @@ next:
 	VZEROUPPER
 	RET
 
-// func peakFMA256(n int)
+// func peakFMAAVX2(n int)
 // Requires: AVX, FMA3
-TEXT ·peakFMA256(SB), NOSPLIT, $0-8
+TEXT ·peakFMAAVX2(SB), NOSPLIT, $0-8
 	MOVQ   n+0(FP), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1

@@ -2,4 +2,7 @@
 
 package kernels
 
-const evex = false
+import "github.com/klauspost/cpuid/v2"
+
+// avxvnniFeatures are what the AVX-VNNI tier needs beside those of AVX2.
+var avxvnniFeatures = []cpuid.FeatureID{cpuid.AVXVNNI}

@@ -197,16 +197,12 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 		}
 		h.sum = registers(isa, h.tokens, free)
 	}
-	zero := isa.vec()
-	if k.sum == nil || (!k.single && k.part == nil) {
-		VXORPS(zero, zero, zero)
-	}
 	panels, c := Load(Param("panels"), GP64()), Load(Param("c"), GP64())
 
 	Label(label + "Panel")
 	Load(Param("acts"), k.acts)
 	for _, h := range halves {
-		clearSums(zero, h.sum, h.tokens, h.sumAt)
+		clearSums(isa, h.sum, h.tokens, h.sumAt)
 	}
 	left := Load(Param("blocks"), GP64())
 	step := Load(Param("step"), GP64())
@@ -239,7 +235,7 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	n := GP64()
 	if !k.single {
 		for _, h := range halves {
-			clearSums(zero, h.part, h.tokens, h.partAt)
+			clearSums(isa, h.part, h.tokens, h.partAt)
 		}
 		MOVQ(perGroup, n)
 		CMPQ(n, left)
@@ -308,13 +304,17 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 
 // clearSums generates zeros for the sums of some tokens, in registers or at their
 // places in scratch.
-func clearSums(zero reg.VecVirtual, sums []reg.VecVirtual, tokens int, at func(t int) operand.Mem) {
-	for t := range tokens {
-		if sums == nil {
-			VMOVUPS(zero, at(t))
-		} else {
-			VXORPS(sums[t], sums[t], sums[t])
+func clearSums(isa tier, sums []reg.VecVirtual, tokens int, at func(t int) operand.Mem) {
+	if sums != nil {
+		for _, v := range sums {
+			VXORPS(v, v, v)
 		}
+		return
+	}
+	zero := isa.vec() // not kept: AVX-VNNI's registers are all taken elsewhere
+	VXORPS(zero, zero, zero)
+	for t := range tokens {
+		VMOVUPS(zero, at(t))
 	}
 }
 

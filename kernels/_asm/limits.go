@@ -41,8 +41,8 @@ func limitKernels() {
 		VPMADDWD(b, p, p)
 		VPADDD(p, acc, acc)
 	}, 8)
-	peak("peakFMA512", "float32 FMA on 512 bits", func() reg.VecVirtual { return ZMM() }, func(a, b, acc reg.VecVirtual) { VFMADD231PS(a, b, acc) }, 14)
-	peak("peakFMA256", "float32 FMA on 256 bits", func() reg.VecVirtual { return YMM() }, func(a, b, acc reg.VecVirtual) { VFMADD231PS(a, b, acc) }, 12)
+	peak("peakFMAAVX512", "float32 FMA on 512 bits", func() reg.VecVirtual { return ZMM() }, func(a, b, acc reg.VecVirtual) { VFMADD231PS(a, b, acc) }, 14)
+	peak("peakFMAAVX2", "float32 FMA on 256 bits", func() reg.VecVirtual { return YMM() }, func(a, b, acc reg.VecVirtual) { VFMADD231PS(a, b, acc) }, 12)
 }
 
 // peak runs n rounds of independent operations on zeros.

@@ -15,15 +15,7 @@ import (
 
 func main() {
 	set := flag.String("set", "", "which kernels to generate: int, float, attention, pack, round, vector, limits or amx")
-	spelled := flag.String("spell", "", "spell out the instructions of this file that Go's assembler lacks")
 	flag.Parse()
-	if *spelled != "" {
-		if err := spell(*spelled); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
 	build.ConstraintExpr("amd64,!noasm")
 	switch *set {
 	case "int":
@@ -46,4 +38,8 @@ func main() {
 		panic("unknown -set " + *set)
 	}
 	build.Generate()
+	if err := spell(flag.Lookup("out").Value.String()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strings"
@@ -9,32 +8,70 @@ import (
 
 const include = "#include \"textflag.h\"\n"
 
-// spell replaces the instructions of an assembly file that Go's assembler lacks, or
-// encodes otherwise than meant, by their bytes.
+// spell checks an assembly file and replaces the instructions that Go's assembler
+// lacks, or encodes otherwise than meant, by their bytes.
 func spell(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	out := ymmVPDPBUSD.ReplaceAllStringFunc(string(text), vexLine)
-	if out != string(text) {
-		out = strings.Replace(out, include, include+vexMacro, 1)
+	out, err := spelled(string(text))
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	lines := strings.Split(out, "\n")
+	return os.WriteFile(path, []byte(out), 0o644)
+}
+
+// spelled is the text of an assembly file as spell leaves it.
+func spelled(text string) (string, error) {
+	lines := strings.Split(text, "\n")
+	name, isa, macro := "", "", false
 	for i, line := range lines {
+		if m := function.FindStringSubmatch(line); m != nil {
+			var err error
+			name = m[1]
+			if isa, err = isaOf(name); err != nil {
+				return "", err
+			}
+			continue
+		}
+		if name == "" || !strings.HasPrefix(line, "\t") {
+			continue
+		}
 		op := strings.Join(strings.Fields(line), " ")
+		if err := checkVEX(name, isa, op); err != nil {
+			return "", err
+		}
+		if strings.HasPrefix(op, "VPDPBUSD ") && !strings.Contains(op, "Z") {
+			if isa != "AVXVNNI" {
+				return "", fmt.Errorf("%s: %q is of AVX-VNNI, which %s does not have", name, op, isa)
+			}
+			call, err := vexLine(op)
+			if err != nil {
+				return "", fmt.Errorf("%s: %w", name, err)
+			}
+			lines[i], macro = "\t"+call, true
+			continue
+		}
 		code, err := amxBytes(op)
 		if err != nil {
-			return fmt.Errorf("%s:%d: %w", path, i+1, err)
+			return "", fmt.Errorf("%s: %w", name, err)
 		}
 		if code == nil {
 			continue
 		}
-		var b bytes.Buffer
+		if isa != "AMX" {
+			return "", fmt.Errorf("%s: %q is of AMX, which %s does not have", name, op, isa)
+		}
+		var b strings.Builder
 		for _, c := range code {
 			fmt.Fprintf(&b, "BYTE $0x%02x; ", c)
 		}
 		lines[i] = "\t" + b.String() + "// " + op
 	}
-	return os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o644)
+	out := strings.Join(lines, "\n")
+	if macro {
+		out = strings.Replace(out, include, include+vexMacro, 1)
+	}
+	return out, nil
 }

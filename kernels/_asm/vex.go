@@ -10,7 +10,7 @@ import (
 // faults on CPUs that have AVX-VNNI without AVX-512. Spelled out are the bytes of
 // the VEX form. Assembled with -D EVEX the file keeps the AVX-512 form, so
 // that a CPU with AVX-512 VNNI alone can test everything around the instruction.
-var ymmVPDPBUSD = regexp.MustCompile(`VPDPBUSD\s+Y(\d+), Y(\d+), Y(\d+)`)
+var ymmVPDPBUSD = regexp.MustCompile(`^VPDPBUSD Y(\d+), Y(\d+), Y(\d+)$`)
 
 const vexMacro = `
 // VPDPBUSD_VEX is VPDPBUSD s, u, d in the VEX encoding that the bytes spell.
@@ -22,16 +22,23 @@ const vexMacro = `
 `
 
 // vexLine turns one instruction into its macro call.
-func vexLine(line string) string {
+func vexLine(op string) (string, error) {
+	m := ymmVPDPBUSD.FindStringSubmatch(op)
+	if m == nil {
+		return "", fmt.Errorf("%q: its operands are not three registers", op)
+	}
 	var regs [3]int
-	for i, m := range ymmVPDPBUSD.FindStringSubmatch(line)[1:] {
-		regs[i], _ = strconv.Atoi(m) // digits by the pattern
+	for i := range regs {
+		regs[i], _ = strconv.Atoi(m[i+1]) // digits by the pattern
+		if regs[i] > 15 {
+			return "", fmt.Errorf("%q uses Y%d, which VEX cannot name", op, regs[i])
+		}
 	}
 	out := fmt.Sprintf("VPDPBUSD_VEX(Y%d, Y%d, Y%d", regs[0], regs[1], regs[2])
 	for _, b := range vexVPDPBUSD(regs[0], regs[1], regs[2]) {
 		out += fmt.Sprintf(", 0x%02x", b)
 	}
-	return out + ")"
+	return out + ")", nil
 }
 
 // vexVPDPBUSD encodes VPDPBUSD with signed bytes in register rm, unsigned ones
