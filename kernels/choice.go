@@ -113,7 +113,8 @@ func (e *Engine) Kernels() []string {
 
 // Force makes every quantized product use the named kernel, where it exists for
 // the format; the empty name returns to the selected ones. Results do not
-// change, only speed.
+// change, only speed: a kernel that does not equal the reference is refused with
+// ErrWrong.
 func (e *Engine) Force(kernel string) error {
 	if kernel == "" {
 		e.force.Store(nil)
@@ -121,6 +122,13 @@ func (e *Engine) Force(kernel string) error {
 	}
 	if !slices.Contains(e.Kernels(), kernel) {
 		return fmt.Errorf("no kernel is called %q (there are: %s)", kernel, strings.Join(e.Kernels(), ", "))
+	}
+	for _, k := range e.ints {
+		if k.String() == kernel {
+			if err := k.verdict(); err != nil {
+				return err
+			}
+		}
 	}
 	e.force.Store(&kernel)
 	return nil
@@ -153,14 +161,15 @@ func (e *Engine) wayFor(w *Linear, m int) way {
 	return e.static(bits)
 }
 
-// static is the choice without measurement: the highest tier's largest tile.
+// static is the choice without measurement: the highest tier's largest tile that is
+// right.
 func (e *Engine) static(bits int) way {
 	for i, k := range slices.Backward(e.ints) {
-		if k.Bits == bits {
+		if k.Bits == bits && k.verdict() == nil {
 			return way{i, e.Threads(), panelBlock}
 		}
 	}
-	panic("kernels: no kernel for the format") // New makes sure there is one
+	panic(fmt.Sprintf("kernels: no %d-bit kernel of this engine is right", bits))
 }
 
 // install makes the table's choices those of the engine.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 )
 
 // intKernel is one implementation of the quantized product
@@ -22,7 +23,9 @@ type intKernel struct {
 	tiles []tileShape
 	// run computes panels p0 to p1 for tokens m0, a multiple of actTile, to m1.
 	// dst has ldd floats between rows and holds exactly w.n columns.
-	run func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int)
+	run runFunc
+	// verdict is nil or an ErrWrong: what is not measured for a product must pass it.
+	verdict func() error
 }
 
 // tileShape is what tells a tile from others.
@@ -59,14 +62,19 @@ func (k intKernel) product(dst []float32, a *quantActs, m0, m1 int, w *packed, p
 	}
 }
 
-// intKernels lists the compiled kernels, slowest tier first.
-func intKernels() []intKernel {
+// intKernels lists the compiled kernels, slowest tier first. What one engine has found
+// out about them others know.
+var intKernels = sync.OnceValue(func() []intKernel {
 	ks := []intKernel{
 		{Name: "16x1", ISA: Generic, Bits: 4, run: mulGeneric},
 		{Name: "16x1", ISA: Generic, Bits: 8, run: mulGeneric},
 	}
-	return append(ks, archIntKernels()...)
-}
+	ks = append(ks, archIntKernels()...)
+	for i, k := range ks {
+		ks[i] = checked(k)
+	}
+	return ks
+})
 
 // mulGeneric is the reference.
 func mulGeneric(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {

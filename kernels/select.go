@@ -112,22 +112,7 @@ func (b *selection) weights(s Shape) (*Linear, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, err := NewQTensor(s.N, s.K, scheme)
-	if err != nil {
-		return nil, err
-	}
-	rng := rand.NewChaCha8([32]byte{1})
-	// Random bytes are random codes; the padding of ragged rows stays zero.
-	if s.K*scheme.Bits%32 == 0 {
-		_, _ = rng.Read(q.Codes) // never fails
-	}
-	for i := range q.Scales {
-		q.Scales[i] = 0x2000 + uint16(rng.Uint64())&0x83ff // 2^-7 to 2^-6, either sign
-	}
-	for i := range q.Zeros {
-		q.Zeros[i] = uint8(rng.Uint64()) & uint8(scheme.MaxCode())
-	}
-	if b.w, err = NewQuantLinear(q); err != nil {
+	if b.w, err = randomWeights(s.N, s.K, scheme); err != nil {
 		return nil, err
 	}
 	b.last = s
@@ -140,6 +125,36 @@ func (b *selection) weights(s Shape) (*Linear, error) {
 		b.cold = append(b.cold, &p)
 	}
 	return b.w, nil
+}
+
+// randomWeights makes a matrix to measure and check kernels on.
+func randomWeights(n, k int, scheme Scheme) (*Linear, error) {
+	q, err := NewQTensor(n, k, scheme)
+	if err != nil {
+		return nil, err
+	}
+	rng := rand.NewChaCha8([32]byte{1})
+	// Random bytes are random codes; the padding of ragged rows stays zero.
+	if k*scheme.Bits%32 == 0 {
+		_, _ = rng.Read(q.Codes) // never fails
+	}
+	for i := range q.Scales {
+		q.Scales[i] = 0x2000 + uint16(rng.Uint64())&0x83ff // 2^-7 to 2^-6, either sign
+	}
+	for i := range q.Zeros {
+		q.Zeros[i] = uint8(rng.Uint64()) & uint8(scheme.MaxCode())
+	}
+	return NewQuantLinear(q)
+}
+
+// randomActivations are m tokens of k columns, the same each time.
+func randomActivations(m, k int) []float32 {
+	x := make([]float32, m*k)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	return x
 }
 
 // free gives the memory of the weights back.
@@ -165,13 +180,8 @@ func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 		return Choice{}, err
 	}
 	defer runtime.KeepAlive(w)
-	x := make([]float32, s.M*s.K)
-	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range x {
-		x[i] = float32(rng.NormFloat64())
-	}
 	acts := b.e.NewActs()
-	acts.Set(x, s.M, s.K)
+	acts.Set(randomActivations(s.M, s.K), s.M, s.K)
 	qa, err := acts.quantized(ctx, b.e)
 	if err != nil {
 		return Choice{}, err
@@ -337,29 +347,6 @@ func (r *race) time(w way, d time.Duration) float64 {
 			return float64(took.Nanoseconds()) / float64(n) * float64(panels) / float64(r.panels)
 		}
 	}
-}
-
-// checkTokens bounds what the slow reference has to compute; it has a remainder
-// in every size of tile.
-const checkTokens = 38
-
-// reference computes the first and the last panel.
-func reference(a *quantActs, w *packed) []float32 {
-	return ends(mulGeneric, a, w)
-}
-
-// equal compares a kernel with the reference bit for bit.
-func equal(want []float32, k intKernel, a *quantActs, w *packed) bool {
-	return slices.EqualFunc(want, ends(k.run, a, w), func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
-}
-
-func ends(run func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int), a *quantActs, w *packed) []float32 {
-	m := min(a.m, checkTokens)
-	out := make([]float32, m*w.n)
-	for _, p := range []int{0, w.panels() - 1} {
-		run(out, w.n, a, 0, m, w, p, p+1)
-	}
-	return out
 }
 
 // explain says why the first measurement won and how near it is to the nearer

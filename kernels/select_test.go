@@ -2,6 +2,9 @@ package kernels
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,20 +119,102 @@ func TestSelectOnBusyMachine(t *testing.T) {
 // A kernel that is wrong may not win, however fast it is.
 func TestSelectExcludesWrongKernels(t *testing.T) {
 	e := testEngine(t, Options{Threads: 1})
-	e.ints = append(e.ints, intKernel{Name: "wrong", ISA: AVX2, Bits: 4,
-		run: func([]float32, int, *quantActs, int, int, *packed, int, int) {}})
-	table, err := e.Select(context.Background(), []Shape{{"matmul", "w4 g32 sym", 64, 64, 1, 1}}, SelectOptions{Budget: time.Millisecond}, nil)
+	for name, k := range wrongKernels() {
+		k.Name = name
+		e.ints = append(e.ints, checked(k))
+	}
+	table, err := e.Select(context.Background(), []Shape{{"matmul", "w4 g32 asym", 80, 64, 30, 1}}, SelectOptions{Budget: time.Millisecond}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := table.Choices[0]
-	if c.Kernel == "avx2 wrong" {
-		t.Fatal("the wrong kernel won")
+	if wrongKernels()[strings.TrimPrefix(c.Kernel, "avx2 ")].run != nil {
+		t.Fatalf("the wrong kernel %q won", c.Kernel)
 	}
+	marked := 0
 	for _, m := range c.Candidates {
-		if m.Kernel == "avx2 wrong" && (m.OK || m.Note == "") {
+		if wrongKernels()[strings.TrimPrefix(m.Kernel, "avx2 ")].run == nil {
+			continue
+		}
+		marked++
+		if m.OK || m.Note == "" {
 			t.Errorf("the wrong kernel is not marked: %+v", m)
 		}
+	}
+	if want := len(wrongKernels()); marked != want {
+		t.Errorf("%d of %d wrong kernels were measured", marked, want)
+	}
+}
+
+// wrongKernels are kernels with a fault that shows in some products alone, each of
+// which those of TestSelectExcludesWrongKernels have.
+func wrongKernels() map[string]intKernel {
+	// spoil is the reference with a wrong result, for which if says when.
+	spoil := func(when func(tokens, panels int, s Scheme) bool) intKernel {
+		return intKernel{ISA: AVX2, Bits: 4, run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+			mulGeneric(dst, ldd, a, m0, m1, w, p0, p1)
+			if when(m1-m0, p1-p0, w.scheme) {
+				at := &dst[(m1-1)*ldd+min(p1*panelRows, w.n)-1]
+				*at = math.Nextafter32(*at, 1e30)
+			}
+		}}
+	}
+	return map[string]intKernel{
+		"that computes nothing":   {ISA: AVX2, Bits: 4, run: func([]float32, int, *quantActs, int, int, *packed, int, int) {}},
+		"wrong in the last bit":   spoil(func(int, int, Scheme) bool { return true }),
+		"wrong for pairs":         spoil(func(_, panels int, _ Scheme) bool { return panels == 2 }),
+		"wrong for single panels": spoil(func(_, panels int, _ Scheme) bool { return panels == 1 }),
+		"wrong for many tokens":   spoil(func(tokens, _ int, _ Scheme) bool { return tokens > 24 }),
+		"wrong with zero points":  spoil(func(_, _ int, s Scheme) bool { return !s.Sym }),
+		"wrong for groups of 32":  spoil(func(_, _ int, s Scheme) bool { return s.Group == 32 }),
+	}
+}
+
+// A kernel that is not the reference is neither forced nor taken without being
+// measured.
+func TestForceRefusesWrongKernels(t *testing.T) {
+	wrong := wrongKernels()
+	for _, group := range []int{0, 64, 128} {
+		wrong[fmt.Sprint("wrong for groups of ", group)] = intKernel{ISA: AVX2, Bits: 4, run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+			mulGeneric(dst, ldd, a, m0, m1, w, p0, p1)
+			if w.scheme.Group == group {
+				dst[m0*ldd+p0*panelRows]++
+			}
+		}}
+	}
+	wrong["wrong for one token"] = intKernel{ISA: AVX2, Bits: 4, run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+		mulGeneric(dst, ldd, a, m0, m1, w, p0, p1)
+		if m1-m0 == 1 {
+			dst[m0*ldd+p0*panelRows]++
+		}
+	}}
+	w, err := randomWeights(16, 32, Scheme{Bits: 4, Group: 32, Sym: true})
+	must(t, err)
+	for name, k := range wrong {
+		e := testEngine(t, Options{Threads: 1})
+		before := e.static(4)
+		k.Name = name
+		e.ints = append(e.ints, checked(k))
+		err := e.Force("avx2 " + name)
+		if !errors.Is(err, ErrWrong) || !strings.Contains(err.Error(), name) {
+			t.Errorf("forcing a kernel %s: %v", name, err)
+		}
+		if e.Forced() != "" || e.wayFor(w, 1) != before {
+			t.Errorf("a kernel %s is used", name)
+		}
+	}
+	e := testEngine(t, Options{Threads: 1})
+	runs := 0
+	right := intKernel{Name: "right", ISA: AVX2, Bits: 4, run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+		runs++
+		mulGeneric(dst, ldd, a, m0, m1, w, p0, p1)
+	}}
+	e.ints = append(e.ints, checked(right))
+	must(t, e.Force("avx2 right"))
+	once := runs
+	must(t, e.Force("avx2 right"))
+	if e.wayFor(w, 1).kernel != len(e.ints)-1 || once == 0 || runs != once {
+		t.Errorf("the right kernel is not used, or was checked %d and then %d times", once, runs-once)
 	}
 }
 
