@@ -35,7 +35,7 @@ func noise(rng *rand.Rand, rows, cols int, mean, deviation float64) kernels.Matr
 // tiny is a layer of odd shapes with biases.
 func tiny(rng *rand.Rand, bias bool) Layer {
 	const hidden, heads, keys, dim, inner, positions = 12, 4, 2, 6, 20, 16
-	l := Layer{Heads: heads, KVHeads: keys, HeadDim: dim, Eps: 1e-5,
+	l := Layer{Heads: heads, KVHeads: keys, HeadDim: dim, Eps: 0.3, // large enough to show
 		AttnNorm: noise(rng, 1, hidden, 1, 0.2).Data, MLPNorm: noise(rng, 1, hidden, 1, 0.2).Data}
 	shapes := [Matrices][2]int{{heads * dim, hidden}, {keys * dim, hidden}, {keys * dim, hidden}, {hidden, heads * dim}, {inner, hidden}, {inner, hidden}, {hidden, inner}}
 	for i, s := range shapes {
@@ -118,6 +118,102 @@ func TestGradients(t *testing.T) {
 		if got := grads[Down].Data[0]; math.Abs(float64(got-2*before)) > 1e-5*math.Abs(float64(got)) {
 			t.Errorf("gradient %g twice is %g", before, got)
 		}
+	}
+}
+
+// A normalization's gradient alone is the slope of its output.
+func TestNormBackward(t *testing.T) {
+	const rows, cols, eps = 3, 7, 0.4
+	rng := rand.New(rand.NewPCG(8, 8))
+	eng := engine(t, 2)
+	x, d, w := noise(rng, rows, cols, 0, 1), noise(rng, rows, cols, 0, 1), noise(rng, 1, cols, 1, 0.3).Data
+	loss := func(row, at int, step float64) float64 {
+		v, squares, sum := make([]float64, cols), 0.0, 0.0
+		for i := range v {
+			v[i] = float64(x.Row(row)[i])
+		}
+		v[at] += step
+		for _, e := range v {
+			squares += e * e / cols
+		}
+		for i, e := range v {
+			sum += e / math.Sqrt(squares+eps) * float64(w[i]) * float64(d.Row(row)[i])
+		}
+		return sum
+	}
+	got := kernels.NewMatrix(rows, cols)
+	NormBackward(eng, got, d, x, w, eps)
+	for r := range rows {
+		for i := range cols {
+			if want := (loss(r, i, 1e-5) - loss(r, i, -1e-5)) / 2e-5; math.Abs(float64(got.Row(r)[i])-want) > 1e-4 {
+				t.Errorf("row %d, element %d: gradient %g, slope %g", r, i, got.Row(r)[i], want)
+			}
+		}
+	}
+}
+
+// Runs that share memory, over layers that follow each other, give what runs of
+// their own give, also when they are used again.
+func TestSharedMemory(t *testing.T) {
+	ctx := context.Background()
+	eng := engine(t, 2)
+	rng := rand.New(rand.NewPCG(5, 6))
+	layers := []Layer{tiny(rng, true), tiny(rng, true), tiny(rng, true)}
+	x := noise(rng, 11, 12, 0, 1)
+	pass := func(runs []*Run) (dx []float32, down [3]Gradients) {
+		y := x
+		var err error
+		for i, r := range runs {
+			if y, err = r.Forward(ctx, &layers[i], y, []int{4, 7}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dy := y
+		for i := len(runs) - 1; i >= 0; i-- {
+			w := layers[i].W[Down]
+			down[i][Down] = kernels.NewMatrix(w.Rows, w.Cols) // the first and the only of the pass
+			if dy, err = runs[i].Backward(ctx, dy, &down[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return append([]float32{}, dy.Data...), down
+	}
+	shared := NewRuns(eng, len(layers))
+	for range 2 {
+		wantDX, want := pass([]*Run{NewRun(eng), NewRun(eng), NewRun(eng)})
+		dx, got := pass(shared)
+		if !reflect.DeepEqual(dx, wantDX) || !reflect.DeepEqual(got, want) {
+			t.Fatal("runs that share memory give other gradients")
+		}
+		for i := range x.Data { // other inputs in the same place
+			x.Data[i] = float32(rng.NormFloat64())
+		}
+	}
+}
+
+// What cannot be computed is an error.
+func TestRefuses(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	rng := rand.New(rand.NewPCG(1, 2))
+	l, x, run := tiny(rng, true), noise(rng, 16, 12, 0, 1), NewRun(engine(t, 2))
+	for _, lengths := range [][]int{{0, 16}, {-1, 17}, {17, -1}} {
+		if _, err := run.Forward(ctx, &l, x, lengths); err == nil {
+			t.Errorf("texts of %v tokens were accepted", lengths)
+		}
+	}
+	if _, err := run.Forward(ctx, &l, noise(rng, 17, 12, 0, 1), []int{17}); err == nil {
+		t.Error("a text longer than the rotations was accepted")
+	}
+	y, err := run.Forward(ctx, &l, x, []int{16}) // as long as the rotations
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := run.Backward(ctx, y, new(Gradients)); err == nil {
+		t.Error("a gradient was computed though the context had ended")
+	}
+	if _, err := run.Forward(ctx, &l, x, []int{16}); err == nil {
+		t.Error("a layer was computed though the context had ended")
 	}
 }
 
