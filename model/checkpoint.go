@@ -32,6 +32,9 @@ type Checkpoint struct {
 	Template   *chat.Template       // nil if the model has none
 	Quantized  bool                 // some of its matrices are INT4 or INT8
 
+	// Notes tell what the files say and is not done, or not as one might think.
+	Notes []string
+
 	// TemplateSource is the text of the chat template, or "".
 	TemplateSource string
 
@@ -99,8 +102,8 @@ func (c *Checkpoint) open() error {
 	if c.Config, raw, err = parseConfig(data); err != nil {
 		return fmt.Errorf("%s: %w", c.files.path("config.json"), err)
 	}
-	if c.schemes, err = parseQuantConfig(raw.QuantizationSpecs); err != nil {
-		return fmt.Errorf("%s: quantization_config: %w", c.files.path("config.json"), err)
+	if err := c.openQuantConfig(raw); err != nil {
+		return err
 	}
 	if err := c.openTensors(); err != nil {
 		return err
@@ -111,6 +114,18 @@ func (c *Checkpoint) open() error {
 	c.openGeneration()
 	c.openTokenizer()
 	c.hash = sync.OnceValue(c.computeHash)
+	return nil
+}
+
+func (c *Checkpoint) openQuantConfig(raw rawConfig) (err error) {
+	specs, key := raw.QuantizationSpecs, "quantization_config"
+	if isNull(specs) {
+		specs, key = raw.CompressionSpecs, "compression_config"
+	}
+	if c.schemes, err = parseQuantConfig(specs); err != nil {
+		return fmt.Errorf("%s: %s: %w", c.files.path("config.json"), key, err)
+	}
+	c.Notes = append(c.Notes, c.schemes.notes...)
 	return nil
 }
 
@@ -170,6 +185,9 @@ func (c *Checkpoint) check() error {
 		if err := c.want(name, c.Config.Hidden); err != nil {
 			return err
 		}
+	}
+	if len(c.schemes.groups) > 0 && !c.Quantized {
+		c.Notes = append(c.Notes, "config.json says that matrices are quantized, and none is stored so: they are what they are stored as")
 	}
 	return nil
 }

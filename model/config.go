@@ -78,6 +78,7 @@ type rawConfig struct {
 	DType             string          `json:"torch_dtype"`
 	NewDType          string          `json:"dtype"`
 	QuantizationSpecs json.RawMessage `json:"quantization_config"`
+	CompressionSpecs  json.RawMessage `json:"compression_config"` // its name in 2024
 }
 
 // parseConfig reads config.json. Errors do not name the file: the caller does.

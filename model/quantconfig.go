@@ -1,13 +1,15 @@
 package model
 
 import (
-	"encoding/binary"
+	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
+	"maps"
 	"slices"
 	"strings"
-	"unsafe"
+	"time"
+
+	"github.com/dlclark/regexp2/v2"
 
 	"nibble/kernels"
 )
@@ -15,12 +17,15 @@ import (
 // quantConfig is config.json's quantization_config in the compressed-tensors
 // form (https://github.com/vllm-project/compressed-tensors): groups of modules
 // that share a scheme.
-type quantConfig []quantGroup
+type quantConfig struct {
+	groups []quantGroup // in their order, which decides between targets alike
+	notes  []string     // what it asks for and does not get
+}
 
 type quantGroup struct {
-	targets []string         // module names
-	regexps []*regexp.Regexp // "re:..." targets, matched from the start of the name
-	linear  bool             // the class name "Linear": every matrix but embeddings
+	names   []string          // of modules
+	regexps []*regexp2.Regexp // "re:..." targets, matched from the start of the name
+	classes []string          // of modules, such as "Linear"
 	scheme  kernels.Scheme
 }
 
@@ -33,11 +38,11 @@ type rawQuantConfig struct {
 }
 
 type rawQuantGroup struct {
-	Targets []string    `json:"targets"`
-	Weights *rawWeights `json:"weights"`
-	Format  string      `json:"format,omitempty"`
-	Input   *struct{}   `json:"input_activations"`
-	Output  *struct{}   `json:"output_activations"`
+	Targets []string        `json:"targets"`
+	Weights *rawWeights     `json:"weights"`
+	Format  string          `json:"format,omitempty"`
+	Input   json.RawMessage `json:"input_activations"`
+	Output  json.RawMessage `json:"output_activations"`
 }
 
 type rawWeights struct {
@@ -50,247 +55,274 @@ type rawWeights struct {
 	ActOrder any    `json:"actorder"`
 }
 
+// The keys that nibble reads or that say nothing of what the model computes:
+// others are told of.
+var (
+	quantKeys = []string{"quant_method", "format", "config_groups", "ignore", "quantization_status", "global_compression_ratio", "version",
+		"run_compressed", "kv_cache_scheme", "sparsity_config", "transform_config"}
+	groupKeys  = []string{"targets", "weights", "format", "input_activations", "output_activations"}
+	weightKeys = []string{"num_bits", "type", "symmetric", "strategy", "group_size", "dynamic", "actorder", "block_structure", "observer",
+		"observer_kwargs", "scale_dtype", "zp_dtype"}
+)
+
+// parseQuantConfig reads quantization_config, or compression_config, as it was
+// called in 2024. What would change what the model computes and is not done is
+// refused by name.
 func parseQuantConfig(data json.RawMessage) (quantConfig, error) {
-	if isNull(data) {
-		return nil, nil
-	}
-	var raw rawQuantConfig
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
-	}
-	if raw.Method != "compressed-tensors" || (raw.Format != "pack-quantized" && raw.Format != "mixed-precision") {
-		return nil, fmt.Errorf("%w: method %q, format %q (compressed-tensors pack-quantized is supported)", ErrUnsupported, raw.Method, raw.Format)
-	}
 	var qc quantConfig
-	for name, g := range raw.Groups {
-		group, err := parseQuantGroup(g)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+	if isNull(data) {
+		return qc, nil
+	}
+	fields, err := flatQuantConfig(data)
+	if err != nil {
+		return qc, err
+	}
+	var raw struct {
+		rawQuantConfig
+		Groups json.RawMessage `json:"config_groups"`
+	}
+	flat, err := json.Marshal(fields)
+	if err == nil {
+		err = json.Unmarshal(flat, &raw)
+	}
+	if err != nil {
+		return qc, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	if raw.Method != "compressed-tensors" && (raw.Method != "" || fields["config_groups"] == nil) {
+		return qc, fmt.Errorf("%w: method %q (compressed-tensors is)", ErrUnsupported, raw.Method)
+	}
+	if !packedFormat(raw.Format) && raw.Format != "mixed-precision" && raw.Format != "dense" {
+		return qc, fmt.Errorf("%w: format %q (pack-quantized is)", ErrUnsupported, raw.Format)
+	}
+	for _, key := range []string{"kv_cache_scheme", "transform_config"} {
+		if asksFor(fields[key], "config_groups") {
+			return qc, fmt.Errorf("%w: %s, which changes what the model computes", ErrUnsupported, key)
 		}
-		qc = append(qc, group)
+	}
+	if f := fields["sparsity_config"]; asksFor(f, "") {
+		var sparsity struct{ Format string }
+		if json.Unmarshal(f, &sparsity) != nil || sparsity.Format != "dense" {
+			return qc, fmt.Errorf("%w: sparsity_config of format %q (dense is)", ErrUnsupported, sparsity.Format)
+		}
+	}
+	qc.tellOthers("", fields, quantKeys)
+	names, groups, err := orderedObject(raw.Groups)
+	if err != nil {
+		return qc, fmt.Errorf("%w: config_groups: %v", ErrCorrupt, err)
+	}
+	for i, name := range names {
+		if err := qc.add(name, groups[i]); err != nil {
+			return qc, fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	return qc, nil
 }
 
-func parseQuantGroup(g rawQuantGroup) (quantGroup, error) {
-	w := g.Weights
-	if w == nil || w.Type != "int" || w.Dynamic || g.Input != nil || g.Output != nil {
-		return quantGroup{}, fmt.Errorf("%w: only integer weights with float activations are", ErrUnsupported)
+// flatQuantConfig returns the fields, of which some versions put all but the
+// sparsity into an object of its own.
+func flatQuantConfig(data json.RawMessage) (map[string]json.RawMessage, error) {
+	var fields, inner map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
 	}
-	if s, isString := w.ActOrder.(string); isString && s != "static" && s != "weight" {
-		return quantGroup{}, fmt.Errorf("%w: activation ordering %q needs a group index", ErrUnsupported, s)
+	if nested, ok := fields["quantization_config"]; ok {
+		if err := json.Unmarshal(nested, &inner); err != nil {
+			return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
+		}
+		delete(fields, "quantization_config")
+		maps.Copy(fields, inner)
 	}
-	out := quantGroup{scheme: kernels.Scheme{Bits: w.Bits, Sym: w.Sym}}
-	switch {
-	case w.Strategy == "channel":
-	case w.Strategy == "group" && w.Group != nil && *w.Group > 0:
-		out.scheme.Group = *w.Group
-	default:
-		return quantGroup{}, fmt.Errorf("%w: strategy %q (group and channel are supported)", ErrUnsupported, w.Strategy)
+	return fields, nil
+}
+
+func packedFormat(format string) bool { return format == "" || format == "pack-quantized" }
+
+// asksFor reports whether a field asks for something: it is there and neither
+// empty nor, if it has a part of that name, empty there.
+func asksFor(raw json.RawMessage, part string) bool {
+	if isNull(raw) || string(raw) == "false" {
+		return false
 	}
-	if err := out.scheme.Validate(); err != nil {
-		return quantGroup{}, fmt.Errorf("%w: %v", ErrUnsupported, err)
+	var o map[string]json.RawMessage
+	if json.Unmarshal(raw, &o) != nil {
+		return string(raw) != "[]"
+	}
+	if inner, ok := o[part]; ok {
+		return asksFor(inner, "")
+	}
+	return len(o) > 0
+}
+
+// orderedObject returns the keys of a JSON object in their order and the values.
+func orderedObject(data json.RawMessage) (keys []string, values []json.RawMessage, err error) {
+	if isNull(data) {
+		return nil, nil, nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, nil, fmt.Errorf("no object")
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return nil, nil, err
+		}
+		var v json.RawMessage
+		if err := dec.Decode(&v); err != nil {
+			return nil, nil, err
+		}
+		keys, values = append(keys, key.(string)), append(values, v)
+	}
+	return keys, values, nil
+}
+
+// tellOthers tells of fields that have a value and are not among the known keys.
+func (qc *quantConfig) tellOthers(where string, fields map[string]json.RawMessage, known []string) {
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		if !slices.Contains(known, key) && asksFor(fields[key], "") {
+			qc.notes = append(qc.notes, fmt.Sprintf("quantization_config: %s%s is not known to nibble and is ignored", where, key))
+		}
+	}
+}
+
+// add reads one group.
+func (qc *quantConfig) add(name string, data json.RawMessage) error {
+	var fields, weights map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	// What compressed-tensors takes for what is left out.
+	g := rawQuantGroup{Weights: &rawWeights{Bits: 8, Type: "int", Sym: true}}
+	if err := json.Unmarshal(data, &g); err != nil {
+		return fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	qc.tellOthers(name+".", fields, groupKeys)
+	if g.Weights == nil || isNull(fields["weights"]) {
+		return fmt.Errorf("%w: activations alone are quantized", ErrUnsupported)
+	}
+	if err := json.Unmarshal(fields["weights"], &weights); err == nil {
+		qc.tellOthers(name+".weights.", weights, weightKeys)
+	}
+	if !packedFormat(g.Format) {
+		return fmt.Errorf("%w: format %q (pack-quantized is)", ErrUnsupported, g.Format)
+	}
+	if err := qc.checkActivations(name, g); err != nil {
+		return err
+	}
+	group := quantGroup{}
+	var err error
+	if group.scheme, err = g.Weights.kernelScheme(); err != nil {
+		return err
 	}
 	for _, t := range g.Targets {
 		expr, isRegexp := strings.CutPrefix(t, "re:")
 		switch {
 		case isRegexp:
-			re, err := regexp.Compile("^(?:" + expr + ")")
+			re, err := regexp2.Compile(`\A(?:` + expr + ")")
 			if err != nil {
-				return quantGroup{}, fmt.Errorf("%w: target %q: %v", ErrCorrupt, t, err)
+				return fmt.Errorf("%w: target %q: %v", ErrCorrupt, t, err)
 			}
-			out.regexps = append(out.regexps, re)
-		case t == "Linear":
-			out.linear = true
+			re.MatchTimeout = matchTimeout
+			group.regexps = append(group.regexps, re)
+		case slices.Contains(classNames, t):
+			group.classes = append(group.classes, t)
 		default:
-			out.targets = append(out.targets, t)
+			group.names = append(group.names, t)
 		}
 	}
-	return out, nil
+	qc.groups = append(qc.groups, group)
+	return nil
 }
 
+// checkActivations tells of activations that are quantized as they come, with
+// more than four bits, and refuses others. Without that the model is nearer to
+// the one that was quantized.
+func (qc *quantConfig) checkActivations(name string, g rawQuantGroup) error {
+	if asksFor(g.Output, "") {
+		return fmt.Errorf("%w: output_activations are quantized", ErrUnsupported)
+	}
+	if !asksFor(g.Input, "") {
+		return nil
+	}
+	in := struct {
+		Bits    int             `json:"num_bits"`
+		Dynamic json.RawMessage `json:"dynamic"`
+	}{Bits: 8}
+	if err := json.Unmarshal(g.Input, &in); err != nil {
+		return fmt.Errorf("%w: input_activations: %v", ErrCorrupt, err)
+	}
+	if string(in.Dynamic) != "true" || in.Bits < 8 {
+		return fmt.Errorf("%w: input_activations of %d bits, dynamic: %s (dynamic ones of 8 bits are left as floats)", ErrUnsupported, in.Bits, in.Dynamic)
+	}
+	qc.notes = append(qc.notes, fmt.Sprintf("quantization_config: %s asks for inputs of %d bits, which nibble quantizes in its own way", name, in.Bits))
+	return nil
+}
+
+// kernelScheme returns what the kernels know it as.
+func (w rawWeights) kernelScheme() (kernels.Scheme, error) {
+	s := kernels.Scheme{Bits: w.Bits, Sym: w.Sym}
+	if w.Type != "int" || w.Dynamic {
+		return s, fmt.Errorf("%w: weights of type %q, dynamic: %v (stored integers are)", ErrUnsupported, w.Type, w.Dynamic)
+	}
+	switch order := w.ActOrder.(type) {
+	case nil:
+	case bool: // true is "group", whose index is looked at with the tensors
+	case string:
+		if !slices.Contains([]string{"static", "weight", "group", "dynamic"}, order) {
+			return s, fmt.Errorf("%w: activation ordering %q", ErrUnsupported, order)
+		}
+	default:
+		return s, fmt.Errorf("%w: actorder is %v", ErrCorrupt, order)
+	}
+	size := 0
+	if w.Group != nil {
+		size = *w.Group
+	}
+	switch {
+	case w.Strategy == "channel", w.Strategy == "" && size == -1:
+	case (w.Strategy == "group" || w.Strategy == "") && size > 0:
+		s.Group = size
+	default:
+		return s, fmt.Errorf("%w: strategy %q with groups of %d (group and channel are supported)", ErrUnsupported, w.Strategy, size)
+	}
+	if err := s.Validate(); err != nil {
+		return s, fmt.Errorf("%w: %v", ErrUnsupported, err)
+	}
+	return s, nil
+}
+
+// matchTimeout bounds one match of a regular expression from a hostile file.
+const matchTimeout = 20 * time.Millisecond
+
+// classNames are the classes of modules that a target may name.
+var classNames = []string{linearClass, embeddingClass}
+
+const (
+	linearClass    = "Linear" // every matrix but embeddings
+	embeddingClass = "Embedding"
+)
+
 // find returns the scheme of a module, by the most specific kind of target.
+// Whether a matrix is quantized at all, as ignore says in other words, its tensors
+// show.
 func (qc quantConfig) find(module string) (kernels.Scheme, bool) {
-	for _, g := range qc {
-		if slices.Contains(g.targets, module) {
-			return g.scheme, true
-		}
+	class := linearClass
+	if module == EmbedModule {
+		class = embeddingClass
 	}
-	for _, g := range qc {
-		for _, re := range g.regexps {
-			if re.MatchString(module) {
-				return g.scheme, true
-			}
-		}
-	}
-	for _, g := range qc {
-		if g.linear && module != EmbedModule {
-			return g.scheme, true
+	for _, matches := range []func(quantGroup) bool{
+		func(g quantGroup) bool { return slices.Contains(g.names, module) },
+		func(g quantGroup) bool {
+			return slices.ContainsFunc(g.regexps, func(re *regexp2.Regexp) bool {
+				ok, err := re.MatchString(module)
+				return ok && err == nil
+			})
+		},
+		func(g quantGroup) bool { return slices.Contains(g.classes, class) },
+	} {
+		if i := slices.IndexFunc(qc.groups, matches); i >= 0 {
+			return qc.groups[i].scheme, true
 		}
 	}
 	return kernels.Scheme{}, false
-}
-
-// quantWeight reads a packed matrix. Codes stay in the mapped file; scales and
-// zero points are small and are converted.
-func (c *Checkpoint) quantWeight(m Module) (*kernels.QTensor, error) {
-	scheme, ok := c.schemes.find(m.Name)
-	if !ok {
-		return nil, fmt.Errorf("tensor %s.weight_packed: %w: quantization_config does not mention it", m.Name, ErrCorrupt)
-	}
-	if _, ok := c.tensors[m.Name+".weight_g_idx"]; ok {
-		return nil, fmt.Errorf("tensor %s.weight_g_idx: %w: group indices of activation ordering", m.Name, ErrUnsupported)
-	}
-	q := &kernels.QTensor{Rows: m.Rows, Cols: m.Cols, Scheme: scheme}
-	groups, per := q.Groups(), 32/scheme.Bits
-	packed, err := c.ints(m.Name+".weight_packed", m.Rows, (m.Cols+per-1)/per)
-	if err != nil {
-		return nil, err
-	}
-	q.Codes = packed
-	if q.Scales, err = c.scales(m.Name+".weight_scale", m.Rows, groups); err != nil {
-		return nil, err
-	}
-	if !scheme.Sym {
-		zeros, err := c.ints(m.Name+".weight_zero_point", (m.Rows+per-1)/per, groups)
-		if err != nil {
-			return nil, err
-		}
-		q.Zeros = unpackZeros(zeros, m.Rows, groups, scheme.Bits)
-	}
-	if q.Scheme.Top, err = c.topShare(m, scheme); err != nil {
-		return nil, err
-	}
-	if n := q.Scheme.TopCount(m.Rows); n > 0 {
-		if q.TopCodes, err = c.ints(m.Name+topPacked, n, (m.Cols+per-1)/per); err != nil {
-			return nil, err
-		}
-		q.TopRows = unpackRows(c.tensors[m.Name+topRows].data)
-	}
-	if err := q.Validate(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %v", m.Name, ErrCorrupt, err)
-	}
-	return q, nil
-}
-
-// Rows that have eight bits are stored beside the four bits of all rows, which
-// other readers of the format see: their further codes, packed alike, and which
-// rows they are.
-const (
-	topPacked = ".weight_top_packed" // I32 [rows with eight bits, as of weight_packed]
-	topRows   = ".weight_top_rows"   // I32 [rows with eight bits], ascending
-)
-
-// topShare returns the Top of a matrix's scheme, from how many rows are stored with
-// eight bits.
-func (c *Checkpoint) topShare(m Module, s kernels.Scheme) (int, error) {
-	t, ok := c.tensors[m.Name+topRows]
-	if !ok {
-		return 0, nil
-	}
-	if t.dtype == "I32" && len(t.shape) == 1 && t.shape[0] > 0 {
-		for s.Top = 1; s.Validate() == nil; s.Top++ {
-			if s.TopCount(m.Rows) == t.shape[0] {
-				return s.Top, nil
-			}
-		}
-	}
-	return 0, fmt.Errorf("tensor %s: %w: %s %v are no whole per cent of the %d rows, or their codes do not have 4 bits", m.Name+topRows, ErrCorrupt, t.dtype, t.shape, m.Rows)
-}
-
-func unpackRows(data []byte) []int32 {
-	var rows []int32
-	for ; len(data) >= 4; data = data[4:] {
-		rows = append(rows, int32(binary.LittleEndian.Uint32(data)))
-	}
-	return rows
-}
-
-// ints returns the bytes of an I32 matrix.
-func (c *Checkpoint) ints(name string, rows, cols int) ([]byte, error) {
-	t, ok := c.tensors[name]
-	if !ok {
-		return nil, fmt.Errorf("tensor %s: %w", name, ErrNotFound)
-	}
-	if t.dtype != "I32" || !slices.Equal(t.shape, []int{rows, cols}) {
-		return nil, fmt.Errorf("tensor %s: %w: it is %s %v, not I32 [%d %d]", name, ErrCorrupt, t.dtype, t.shape, rows, cols)
-	}
-	return t.data, nil
-}
-
-// scales returns a float matrix as F16 bits. Scales of another type must have
-// exact F16 values, because the kernels hold F16.
-func (c *Checkpoint) scales(name string, rows, groups int) ([]uint16, error) {
-	t, err := c.Tensor(name)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Equal(t.Shape, []int{rows, groups}) {
-		return nil, fmt.Errorf("tensor %s: %w: it is %v, not [%d %d]", name, ErrCorrupt, t.Shape, rows, groups)
-	}
-	if t.DType == kernels.F16 && uintptr(unsafe.Pointer(unsafe.SliceData(t.Data)))%2 == 0 {
-		return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(t.Data))), rows*groups), nil // as it is mapped
-	}
-	out := make([]uint16, rows*groups)
-	for i, v := range t.Floats() {
-		out[i] = kernels.F32ToF16(v)
-		if kernels.F16ToF32(out[i]) != v {
-			return nil, fmt.Errorf("tensor %s: %w: scale %g has no exact F16 value", name, ErrUnsupported, v)
-		}
-	}
-	return out, nil
-}
-
-// unpackZeros spreads zero points, which compressed-tensors packs along the
-// rows: row r is field r%per of word [r/per][group].
-func unpackZeros(data []byte, rows, groups, bits int) []uint8 {
-	per, out := 32/bits, make([]uint8, rows*groups)
-	for r := range rows {
-		for g := range groups {
-			word := binary.LittleEndian.Uint32(data[4*(r/per*groups+g):])
-			out[r*groups+g] = uint8(word >> (bits * (r % per)) & (1<<bits - 1))
-		}
-	}
-	return out
-}
-
-func packZeros(zeros []uint8, rows, groups, bits int) []byte {
-	per := 32 / bits
-	out := make([]byte, (rows+per-1)/per*groups*4)
-	for r := range rows {
-		for g := range groups {
-			at := out[4*(r/per*groups+g):]
-			word := binary.LittleEndian.Uint32(at) | uint32(zeros[r*groups+g])<<(bits*(r%per))
-			binary.LittleEndian.PutUint32(at, word)
-		}
-	}
-	return out
-}
-
-// newQuantConfig describes schemes for config.json: one group for each scheme,
-// its modules named by regular expressions, the rest of the matrices ignored.
-func newQuantConfig(modules []Module, schemes map[string]kernels.Scheme) rawQuantConfig {
-	raw := rawQuantConfig{Method: "compressed-tensors", Format: "pack-quantized",
-		Status: "compressed", Groups: make(map[string]rawQuantGroup), Ignore: []string{}}
-	var order []kernels.Scheme
-	targets := make(map[kernels.Scheme][]string)
-	for _, m := range modules {
-		s, ok := schemes[m.Name]
-		if !ok {
-			raw.Ignore = append(raw.Ignore, m.Name)
-			continue
-		}
-		if len(targets[s]) == 0 {
-			order = append(order, s)
-		}
-		targets[s] = append(targets[s], "re:"+regexp.QuoteMeta(m.Name)+"$")
-	}
-	for i, s := range order {
-		w := &rawWeights{Bits: s.Bits, Type: "int", Sym: s.Sym, Strategy: "channel"}
-		if s.Group > 0 {
-			w.Strategy, w.Group = "group", &s.Group
-		}
-		raw.Groups[fmt.Sprintf("group_%d", i)] = rawQuantGroup{Targets: targets[s], Weights: w, Format: "pack-quantized"}
-	}
-	return raw
 }

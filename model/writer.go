@@ -493,6 +493,7 @@ func (w *Writer) config() ([]byte, error) {
 		return nil, err
 	}
 	delete(fields, "quantization_config")
+	delete(fields, "compression_config")
 	if len(w.Layout.schemes) > 0 {
 		qc, err := json.Marshal(newQuantConfig(w.src.Config.Modules(), w.Layout.schemes))
 		if err != nil {

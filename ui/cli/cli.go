@@ -224,9 +224,21 @@ func (l *loaded) close() {
 	l.ck.Close()
 }
 
+// open opens a model and tells what of its files is not done as they say.
+func (a *app) open(ref string) (*model.Checkpoint, error) {
+	ck, err := model.Open(ref)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range ck.Notes {
+		a.note("%s: %s", ck.Name, n)
+	}
+	return ck, nil
+}
+
 // load opens a model, prepares its weights and selects kernels for it.
 func (a *app) load(ctx context.Context, ref string) (*loaded, error) {
-	ck, err := model.Open(ref)
+	ck, err := a.open(ref)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"nibble/model"
 	"nibble/model/export"
 	"nibble/model/output"
 	"nibble/ui/term"
@@ -47,7 +46,7 @@ whatever their zero points; f16 and f32 turn all matrices into floats.`,
 				return err
 			}
 			defer at.Release()
-			ck, err := model.Open(args[0])
+			ck, err := a.open(args[0])
 			if err != nil {
 				return err
 			}

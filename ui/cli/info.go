@@ -76,6 +76,7 @@ func describe(ck *model.Checkpoint) infoResult {
 	if ck.TemplateErr != nil {
 		r.Notes = append(r.Notes, ck.TemplateErr.Error())
 	}
+	r.Notes = append(r.Notes, ck.Notes...)
 	_, notes := rt.DefaultOptions(ck.Generation)
 	r.Notes = append(r.Notes, notes...)
 	for _, name := range ck.Names() {

@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"nibble/model"
 	"nibble/model/tokenizer"
 	rt "nibble/runtime"
 	"nibble/ui/term"
@@ -62,7 +61,7 @@ func (a *app) logits(ctx context.Context, ref, idsText, positionsText string) er
 	if err != nil {
 		return err
 	}
-	ck, err := model.Open(ref)
+	ck, err := a.open(ref)
 	if err != nil {
 		return err
 	}

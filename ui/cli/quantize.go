@@ -40,7 +40,7 @@ some seconds, how fast that does each kind of work; --refresh measures again.`,
 			if err != nil {
 				return err
 			}
-			ck, err := model.Open(args[0])
+			ck, err := a.open(args[0])
 			if err != nil {
 				return err
 			}
@@ -230,7 +230,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 				return err
 			}
 			defer at.Release()
-			ck, err := model.Open(args[0])
+			ck, err := a.open(args[0])
 			if err != nil {
 				return err
 			}

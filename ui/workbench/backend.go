@@ -143,7 +143,7 @@ func (b *backend) doLoad(ctx context.Context) error {
 		m.notes = append(m.notes, term.CleanLine(ck.TemplateErr.Error()))
 	}
 	_, notes := rt.DefaultOptions(ck.Generation)
-	for _, n := range notes {
+	for _, n := range append(slices.Clone(ck.Notes), notes...) {
 		m.notes = append(m.notes, term.CleanLine(n))
 	}
 	b.mail.fact(func(s *state) {
