@@ -138,7 +138,7 @@ func TestOlderCheckpoint(t *testing.T) {
 		q.Zeros[i] = uint8(i % 16)
 	}
 	dir := filepath.Join(t.TempDir(), "q")
-	w, err := Create(dir, src, map[string]kernels.Scheme{m.Name: scheme})
+	w, err := Create(take(t, dir), src, map[string]kernels.Scheme{m.Name: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestOlderCheckpoint(t *testing.T) {
 		change("model.safetensors", func([]byte) []byte { return before })
 	}
 	again := filepath.Join(t.TempDir(), "again")
-	if w, err = Create(again, ck, nil); err != nil {
+	if w, err = Create(take(t, again), ck, nil); err != nil {
 		t.Fatal(err)
 	}
 	defer w.Abort()
