@@ -159,6 +159,15 @@ func TestForwardCancelled(t *testing.T) {
 	if _, err := s.Forward(ctx, make([]int32, 700)); err == nil || s.Len() != 2 {
 		t.Errorf("%v, %d tokens", err, s.Len())
 	}
+	ctx, cancel = context.WithCancel(context.Background())
+	s.SetTap(func(_ string, _ []float32, rows, _ int) {
+		if rows < chunkTokens { // the first chunk is done
+			cancel()
+		}
+	})
+	if _, err := s.Forward(ctx, make([]int32, 700)); err == nil || s.Len() != 2 {
+		t.Errorf("in the second chunk: %v, %d tokens", err, s.Len())
+	}
 	stack, err := m.NewStack([][]int32{{1, 2}})
 	if err != nil {
 		t.Fatal(err)

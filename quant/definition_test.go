@@ -1,0 +1,208 @@
+package quant
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+
+	"nibble/kernels"
+	"nibble/model"
+	"nibble/model/modeltest"
+	rt "nibble/runtime"
+)
+
+// biased is a tiny model of what the demo lacks: biases, an untied head, three
+// query heads to a key-value head, heads apart from the stream.
+func biased(t *testing.T) (*modeltest.Model, *model.Checkpoint, *rt.Model, *Calibration) {
+	t.Helper()
+	c := modeltest.Small()
+	c.AttentionBias, c.MLPBias = true, true
+	tiny := modeltest.New(21, c)
+	ck := open(t, tiny.Write(t, nil))
+	cal := &Calibration{Name: "random tokens", Length: 40, Samples: 4}
+	text := c.Text(cal.Samples * cal.Length)
+	for at := 0; at < len(text); at += cal.Length {
+		cal.Tokens = append(cal.Tokens, text[at:at+cal.Length])
+	}
+	return tiny, ck, load(t, 2, ck), cal
+}
+
+// dequantized is the tiny model with what quantized matrices stand for.
+func dequantized(tiny *modeltest.Model, made map[string]*kernels.QTensor) *modeltest.Model {
+	m := &modeltest.Model{Config: tiny.Config, Tensors: map[string]modeltest.Tensor{}}
+	for name, w := range tiny.Tensors {
+		if q := made[strings.TrimSuffix(name, ".weight")]; q != nil {
+			w = modeltest.Tensor{Rows: q.Rows, Cols: q.Cols}
+			row := make([]float32, q.Cols)
+			for r := range q.Rows {
+				q.DequantRow(row, r)
+				for _, v := range row {
+					w.Data = append(w.Data, float64(v))
+				}
+			}
+		}
+		m.Tensors[name] = w
+	}
+	return m
+}
+
+// quantized runs a recipe and returns the matrices and the trainings' last words.
+func quantized(t *testing.T, ck *model.Checkpoint, base *rt.Model, cal *Calibration, recipe string) (heldSink, map[int]Trained) {
+	t.Helper()
+	last, out := map[int]Trained{}, newHeldSink()
+	j := job{eng: base.Engine, ck: ck, base: base, recipe: parse(t, recipe), calibration: cal, l: func(e Event) {
+		if e, ok := e.(Trained); ok {
+			last[e.Layer] = e
+		}
+	}}
+	if err := j.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.run(context.Background(), out); err != nil {
+		t.Fatal(err)
+	}
+	return out, last
+}
+
+// AWQ's scales change norms and matrices, but not what a layer with biases
+// computes; where a bias stands in the way, there are none and the plan says so.
+func TestAWQWithBiases(t *testing.T) {
+	ctx := context.Background()
+	tiny, ck, base, cal := biased(t)
+	plan, err := NewPlan(ck, parse(t, "w4 g32 sym awq"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := strings.Join(plan.Substitutions, "\n")
+	if !strings.Contains(notes, "v_proj, which makes the inputs, has a bias") || !strings.Contains(notes, "up_proj, which makes the inputs, has a bias") {
+		t.Errorf("the plan notes %s", notes)
+	}
+	p, err := newPass(ck, plan, base, cal, base.Engine, newHeldSink(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := stages(ck.Config, plan.Modules)[1]
+	if err := p.enter(ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	if err := awqTransform(ctx, p, s, s.of(AWQ)); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.vectors) != 2 || len(p.weights) != 5 { // q, k, v and gate, up after their norms
+		t.Fatalf("%d norms and %d matrices were scaled", len(p.vectors), len(p.weights))
+	}
+	if err := p.seq.stack.Advance(ctx, p.seq.cur); err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range cal.Tokens {
+		for j, want := range tiny.Forward(text).States[1] {
+			h := len(want)
+			if d := modeltest.Distance(p.seq.stack.States()[i][j*h:(j+1)*h], want); !(d < 1e-4) {
+				t.Fatalf("text %d, token %d: off by %.2g deviations", i, j, d)
+			}
+		}
+	}
+}
+
+// What training says is lost is what the trained codes lose, computed in float64:
+// the squared distance of a layer's outputs, and the divergence of the model's.
+func TestTrainedLossIsAsDefined(t *testing.T) {
+	shortTraining(t, 3)
+	tiny, ck, base, cal := biased(t)
+	made, last := quantized(t, ck, base, cal, "w4 g32 sym autoround; *.1.* keep; embed_tokens keep; lm_head keep")
+	off := dequantized(tiny, made.matrices)
+	sum, n := 0.0, 0.0
+	for _, text := range cal.Tokens {
+		got, want := off.Forward(text).States[1], tiny.Forward(text).States[1]
+		for i := range want {
+			for j := range want[i] {
+				sum, n = sum+(got[i][j]-want[i][j])*(got[i][j]-want[i][j]), n+1
+			}
+		}
+	}
+	if e := last[0]; len(last) != 1 || math.Abs(e.Loss*n/sum-1) > 1e-3 || e.Iteration != 3 {
+		t.Errorf("the layer's loss is said to be %g, it is %g", e.Loss, sum/n)
+	}
+
+	made, last = quantized(t, ck, base, cal, "w4 g32 sym autoround-best; *.1.mlp.* keep; embed_tokens keep")
+	off = dequantized(tiny, made.matrices)
+	sum, n = 0.0, 0.0
+	for _, text := range cal.Tokens {
+		got, want := off.Forward(text).Logits, tiny.Forward(text).Logits
+		for i := range want {
+			sum, n = sum+divergenceOf(want[i], got[i]), n+1
+		}
+	}
+	if e := last[-1]; math.Abs(e.Loss*n/sum-1) > 1e-3 {
+		t.Errorf("the model's loss is said to be %g, it is %g", e.Loss, sum/n)
+	}
+}
+
+// divergenceOf is the KL divergence of the distributions of logits.
+func divergenceOf(p, q []float64) float64 {
+	sum := func(x []float64) (s float64) {
+		for _, v := range x {
+			s += math.Exp(v)
+		}
+		return s
+	}
+	zp, zq, kld := math.Log(sum(p)), math.Log(sum(q)), 0.0
+	for i := range p {
+		kld += math.Exp(p[i]-zp) * (p[i] - zp - q[i] + zq)
+	}
+	return kld
+}
+
+// The inputs that a matrix is quantized for are those of the layers before it,
+// quantized, with their biases.
+func TestInputsAreAsDefined(t *testing.T) {
+	ctx := context.Background()
+	tiny, ck, base, cal := biased(t)
+	seq, err := newSequence(ck, base, cal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := map[string]*kernels.QTensor{}
+	for _, mod := range ck.Config.Modules() {
+		if mod.Layer < 0 {
+			continue
+		}
+		if err := seq.enter(ctx, mod.Layer); err != nil {
+			t.Fatal(err)
+		}
+		off, text := dequantized(tiny, made), 0
+		if err := seq.input(ctx, mod, func(x []float32, rows, cols int) error {
+			for i, want := range off.Forward(cal.Tokens[text]).Inputs[mod.Name] {
+				if d := modeltest.Distance(x[i*cols:(i+1)*cols], want); !(d < 1e-4) {
+					t.Fatalf("%s, text %d, token %d: off by %.2g deviations", mod.Name, text, i, d)
+				}
+			}
+			text++
+			return nil
+		}); err != nil || text != len(cal.Tokens) {
+			t.Fatalf("%s: %d texts, %v", mod.Name, text, err)
+		}
+		if mod.Kind != "k" && mod.Kind != "down" {
+			continue
+		}
+		// Quantized matrices are put as floats, as they stand for: activations of eight
+		// bits would blur what is compared.
+		q, _, err := One(ctx, base.Engine, ck, mod, Spec{Bits: 4, Group: 32, Sym: true, Method: RTN})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[mod.Name] = q
+		values := kernels.NewMatrix(mod.Rows, mod.Cols)
+		for r := range mod.Rows {
+			q.DequantRow(values.Row(r), r)
+		}
+		l, err := kernels.NewMatrixLinear(values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := seq.put(mod, l); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
