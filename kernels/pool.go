@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -200,6 +201,7 @@ func (j *job) drain(worker int) {
 
 func (p *pool) work() {
 	defer p.done.Done()
+	debug.SetPanicOnFault(true) // weights may be mapped from a file that is cut: for the caller to recover
 	var last *job
 	for {
 		j := p.await(last)

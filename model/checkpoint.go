@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +17,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model/chat"
+	"nibble/model/source"
 	"nibble/model/tokenizer"
 )
 
@@ -46,9 +46,8 @@ type Checkpoint struct {
 	files   files
 	tensors map[string]stored
 	schemes quantConfig
-	unmap   []func() error
-	regions [][]byte // mapped files
 	hash    func() string
+	hashed  atomic.Bool // hash was asked for
 }
 
 // Tensor is a floating-point tensor; Data is mapped and read-only.
@@ -84,7 +83,7 @@ func Open(ref string) (*Checkpoint, error) {
 		return nil, err
 	}
 	c := &Checkpoint{Name: name, Ref: ref, files: src, tensors: make(map[string]stored)}
-	if err := c.open(); err != nil {
+	if err := source.Guard(c.open); err != nil {
 		c.Close()
 		return nil, err
 	}
@@ -113,6 +112,9 @@ func (c *Checkpoint) open() error {
 	}
 	c.openGeneration()
 	c.openTokenizer()
+	if d, ok := c.files.(*dirFiles); ok {
+		d.settle()
+	}
 	c.hash = sync.OnceValue(c.computeHash)
 	return nil
 }
@@ -126,41 +128,6 @@ func (c *Checkpoint) openQuantConfig(raw rawConfig) (err error) {
 		return fmt.Errorf("%s: %s: %w", c.files.path("config.json"), key, err)
 	}
 	c.Notes = append(c.Notes, c.schemes.notes...)
-	return nil
-}
-
-// openTensors maps the single file or every shard of the index.
-func (c *Checkpoint) openTensors() error {
-	names := []string{"model.safetensors"}
-	index, err := c.files.read("model.safetensors.index.json")
-	switch {
-	case err == nil:
-		var idx struct {
-			WeightMap map[string]string `json:"weight_map"`
-		}
-		if err := json.Unmarshal(index, &idx); err != nil || len(idx.WeightMap) == 0 {
-			return fmt.Errorf("%s: %w: no weight_map", c.files.path("model.safetensors.index.json"), ErrCorrupt)
-		}
-		names = slices.Sorted(maps.Values(idx.WeightMap))
-		names = slices.Compact(names)
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	for _, name := range names {
-		data, unmap, err := c.files.mapped(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s: %w: the directory has no weights in safetensors form", c.files.path(name), ErrNotFound)
-		} else if err != nil {
-			return fmt.Errorf("%s: %w", c.files.path(name), err)
-		}
-		c.unmap = append(c.unmap, unmap)
-		if _, ok := c.files.(dirFiles); ok {
-			c.regions = append(c.regions, data)
-		}
-		if err := parseSafetensors(data, c.tensors); err != nil {
-			return fmt.Errorf("%s: %w", c.files.path(name), err)
-		}
-	}
 	return nil
 }
 
@@ -206,30 +173,60 @@ func (c *Checkpoint) want(name string, shape ...int) error {
 func (c *Checkpoint) openTokenizer() {
 	data, err := c.files.read("tokenizer.json")
 	if err != nil {
-		c.TokenizerErr = fmt.Errorf("%s: no usable tokenizer: %w", c.files.path("tokenizer.json"), err)
+		c.TokenizerErr = fmt.Errorf("no usable tokenizer: %w", err)
 		return
 	}
 	config, err := c.files.read("tokenizer_config.json")
-	if err != nil {
-		config = nil // optional
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.TokenizerErr = err
+		return
 	}
 	if c.Tokenizer, err = tokenizer.Load(data, config); err != nil {
 		c.TokenizerErr = fmt.Errorf("%s: %w", c.files.path("tokenizer.json"), err)
 		return
 	}
-	jinja, _ := c.files.read("chat_template.jinja")
+	jinja, err := c.files.read("chat_template.jinja")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.TemplateErr = err
+		return
+	}
 	c.TemplateSource = chat.Source(config, jinja)
 	c.Template, c.TemplateErr = chat.Load(config, jinja)
 }
 
 // Close unmaps the files. Tensors must not be used afterwards.
 func (c *Checkpoint) Close() error {
-	var errs []error
-	for _, unmap := range c.unmap {
-		errs = append(errs, unmap())
+	c.tensors = nil
+	return c.files.close()
+}
+
+// Unchanged returns an error, a [source.Change], that says which file of the model
+// is not what it was when it was opened. A result that must not mix two states of a
+// model asks before it counts.
+func (c *Checkpoint) Unchanged() error {
+	return c.files.unchanged(func() (same bool, err error) {
+		if !c.hashed.Load() {
+			return false, nil // there is nothing to compare with
+		}
+		err = source.Guard(func() error {
+			same = c.computeHash() == c.hash()
+			return nil
+		})
+		return same, err
+	})
+}
+
+// Guard runs f, which reads the model, and reports why its files could not be read
+// or that they are not what they were. Such an error stands for whatever f found.
+func (c *Checkpoint) Guard(f func() error) error {
+	err := source.Guard(f)
+	if errors.Is(err, source.ErrChanged) {
+		return err
 	}
-	c.unmap, c.regions, c.tensors = nil, nil, nil
-	return errors.Join(errs...)
+	if changed := c.Unchanged(); changed != nil {
+		return changed
+	}
+	return err
 }
 
 // Names lists the stored tensors in order.
@@ -289,7 +286,7 @@ func (c *Checkpoint) Bytes() int64 {
 }
 
 // Mapped reports whether the tensors are mapped from files, not read into memory.
-func (c *Checkpoint) Mapped() bool { return len(c.regions) > 0 }
+func (c *Checkpoint) Mapped() bool { return c.files.mappings() }
 
 // Params returns the number of parameters, tied matrices counted once.
 func (c *Checkpoint) Params() int64 {
@@ -321,8 +318,12 @@ func (c *Checkpoint) DType() string {
 }
 
 // Hash returns a SHA-256 over the configuration and the SHA-256 of every tensor,
-// in hexadecimal: the identity of the model. It reads all weights, once.
-func (c *Checkpoint) Hash() string { return c.hash() }
+// in hexadecimal: the identity of the model. It reads all weights, once, and must be
+// called under [source.Guard], or a Guard of the checkpoint or of an engine.
+func (c *Checkpoint) Hash() string {
+	c.hashed.Store(true)
+	return c.hash()
+}
 
 // Release says that a tensor's mapped pages are not needed soon, so that a pass
 // over a checkpoint does not end up with all of it in memory. Reading the tensor
@@ -341,9 +342,7 @@ func (c *Checkpoint) ReleaseWeight(m Module) {
 }
 
 func (c *Checkpoint) release(part []byte) {
-	for _, region := range c.regions {
-		releasePages(region, part)
-	}
+	c.files.release(part)
 }
 
 // hashChunk bounds the pages that hashing holds at once.
@@ -353,20 +352,30 @@ func (c *Checkpoint) computeHash() string {
 	names := c.Names()
 	sums := make([][]byte, len(names))
 	var next atomic.Int64
+	var failed atomic.Pointer[error]
 	var done sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		done.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(names); i = int(next.Add(1)) - 1 {
-				h := sha256.New()
-				for part := range slices.Chunk(c.tensors[names[i]].data, hashChunk) {
-					h.Write(part)
-					c.release(part)
+			err := source.Guard(func() error {
+				for i := int(next.Add(1)) - 1; i < len(names); i = int(next.Add(1)) - 1 {
+					h := sha256.New()
+					for part := range slices.Chunk(c.tensors[names[i]].data, hashChunk) {
+						h.Write(part)
+						c.release(part)
+					}
+					sums[i] = h.Sum(nil)
 				}
-				sums[i] = h.Sum(nil)
+				return nil
+			})
+			if err != nil {
+				failed.Store(&err)
 			}
 		})
 	}
 	done.Wait()
+	if err := failed.Load(); err != nil {
+		panic(*err) // for the guard of the caller
+	}
 	h := sha256.New()
 	h.Write(c.Config.Raw)
 	for i, name := range names {

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"nibble/model/source"
 )
 
 // Architectures lists the values of config.json's "architectures" that nibble
@@ -94,10 +96,10 @@ func parseConfig(data []byte) (Config, rawConfig, error) {
 		arch = Architectures()[0]
 	}
 	if !slices.Contains(Architectures(), arch) {
-		return Config{}, r, fmt.Errorf("%w: %q (supported: %s)", ErrArch, arch, strings.Join(Architectures(), ", "))
+		return Config{}, r, fmt.Errorf("%w: %s (supported: %s)", ErrArch, source.Quote(arch), strings.Join(Architectures(), ", "))
 	}
 	if r.HiddenAct != "" && r.HiddenAct != "silu" && r.HiddenAct != "swish" {
-		return Config{}, r, fmt.Errorf("%w: hidden_act %q (silu is supported)", ErrUnsupported, r.HiddenAct)
+		return Config{}, r, fmt.Errorf("%w: hidden_act %s (silu is supported)", ErrUnsupported, source.Quote(r.HiddenAct))
 	}
 	c := Config{
 		Arch: arch, VocabSize: r.VocabSize, Hidden: r.HiddenSize, Layers: r.Layers, Heads: r.Heads,
@@ -178,7 +180,7 @@ func (c *Config) parseRope(scaling, parameters json.RawMessage) error {
 			return fmt.Errorf("%w: rope_scaling of type llama3 needs factor, low_freq_factor < high_freq_factor and original_max_position_embeddings", ErrCorrupt)
 		}
 	default:
-		return fmt.Errorf("%w: rope_scaling type %q (default, linear and llama3 are supported)", ErrUnsupported, r.Type)
+		return fmt.Errorf("%w: rope_scaling type %s (default, linear and llama3 are supported)", ErrUnsupported, source.Quote(r.Type))
 	}
 	c.RopeScaling = &RopeScaling{Type: r.Type, Factor: r.Factor, LowFreqFactor: r.Low, HighFreqFactor: r.High, OriginalContext: r.Original}
 	return nil

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"crypto/sha256"
 	"embed"
 	"errors"
 	"fmt"
@@ -8,8 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"nibble/model/demo"
+	"nibble/model/source"
 )
 
 // files is where a checkpoint's files come from: a directory or the program
@@ -18,48 +21,164 @@ type files interface {
 	// read returns a small file whole; a missing one is fs.ErrNotExist.
 	read(name string) ([]byte, error)
 	// mapped returns a large file without reading it.
-	mapped(name string) ([]byte, func() error, error)
+	mapped(name string) ([]byte, error)
+	// mappings reports whether mapped files are mapped, not in memory.
+	mappings() bool
+	// release gives pages of mapped files back.
+	release(part []byte)
+	// unchanged reports what became of the files that were used since. whole, which
+	// reads the mapped ones again, is asked about those whose status alone differs.
+	unchanged(whole func() (same bool, err error)) error
 	// path names a file for messages.
 	path(name string) string
+	close() error
 }
 
-// maxSmallFile bounds configuration and tokenizer files.
-const maxSmallFile = 256 << 20
+// limitOf bounds the small files, well above what any model has.
+func limitOf(name string) int64 {
+	switch name {
+	case "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", indexName:
+		return 64 << 20
+	}
+	return 4 << 20
+}
 
-type dirFiles string
+// dirFiles are the files of a directory. It remembers the state in which each was
+// first used.
+type dirFiles struct {
+	dir string
 
-func (d dirFiles) path(name string) string { return filepath.Join(string(d), name) }
+	mu   sync.Mutex
+	seen map[string]seenFile // small ones, by name
+	maps []*source.Mapping
+}
 
-func (d dirFiles) read(name string) ([]byte, error) {
-	info, err := os.Stat(d.path(name))
-	if err != nil {
+type seenFile struct {
+	stamp source.Stamp
+	sum   [sha256.Size]byte
+}
+
+func (d *dirFiles) path(name string) string { return filepath.Join(d.dir, name) }
+
+func (d *dirFiles) read(name string) ([]byte, error) {
+	data, stamp, err := source.Read(d.path(name), limitOf(name))
+	if errors.Is(err, source.ErrTooLarge) || errors.Is(err, source.ErrSpecial) {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	} else if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxSmallFile {
-		return nil, fmt.Errorf("%s: %w: no regular file of at most %d MiB", d.path(name), ErrCorrupt, maxSmallFile>>20)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sum := sha256.Sum256(data)
+	if before, ok := d.seen[name]; ok && before.sum != sum {
+		return nil, rewritten(d.path(name))
+	} else if !ok {
+		d.seen[name] = seenFile{stamp, sum}
 	}
-	return os.ReadFile(d.path(name))
+	return data, nil
 }
 
-func (d dirFiles) mapped(name string) ([]byte, func() error, error) {
+func rewritten(path string) error {
+	return &source.Change{Path: path, What: "was rewritten while it was in use"}
+}
+
+func (d *dirFiles) mapped(name string) ([]byte, error) {
 	// A name from an index file must stay inside the directory. Symbolic links are
 	// followed: the Hugging Face cache is made of them.
 	if !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) {
-		return nil, nil, fmt.Errorf("%w: file name %q leaves the model directory", ErrCorrupt, name)
+		return nil, fmt.Errorf("%s: %w: file name %s leaves the model directory", d.dir, ErrCorrupt, source.Quote(name))
 	}
-	return mapFile(d.path(name))
+	m, err := source.Map(d.path(name))
+	if errors.Is(err, source.ErrSpecial) {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	} else if err != nil {
+		return nil, err
+	}
+	d.maps = append(d.maps, m)
+	return m.Data, nil
 }
 
+func (d *dirFiles) mappings() bool { return len(d.maps) > 0 }
+
+func (d *dirFiles) release(part []byte) {
+	for _, m := range d.maps {
+		m.Release(part)
+	}
+}
+
+// settle waits until any change from now on can be told by its time.
+func (d *dirFiles) settle() {
+	var stamps []source.Stamp
+	for _, s := range d.seen {
+		stamps = append(stamps, s.stamp)
+	}
+	for _, m := range d.maps {
+		stamps = append(stamps, m.Stamp)
+	}
+	source.Settle(stamps)
+}
+
+func (d *dirFiles) unchanged(whole func() (bool, error)) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, s := range d.seen {
+		touched, err := s.stamp.Check()
+		if err != nil {
+			return err
+		}
+		if !touched {
+			continue
+		}
+		data, now, err := source.Read(d.path(name), limitOf(name))
+		if err != nil {
+			return err
+		}
+		if sha256.Sum256(data) != s.sum {
+			return rewritten(d.path(name))
+		}
+		d.seen[name] = seenFile{now, s.sum}
+	}
+	for _, m := range d.maps {
+		touched, err := m.Stamp.Check()
+		if err != nil {
+			return err
+		}
+		if !touched {
+			continue
+		}
+		now, err := m.Restamp()
+		if err != nil {
+			return err
+		}
+		if same, err := whole(); err != nil {
+			return err
+		} else if !same {
+			return rewritten(m.Stamp.Path())
+		}
+		m.Stamp = now
+	}
+	return nil
+}
+
+func (d *dirFiles) close() error {
+	var errs []error
+	for _, m := range d.maps {
+		errs = append(errs, m.Close())
+	}
+	d.maps = nil
+	return errors.Join(errs...)
+}
+
+// embedFiles are part of the program.
 type embedFiles struct{ fs embed.FS }
 
-func (e embedFiles) path(name string) string { return "demo/" + name }
-
-func (e embedFiles) read(name string) ([]byte, error) { return e.fs.ReadFile(name) }
-
-func (e embedFiles) mapped(name string) ([]byte, func() error, error) {
-	data, err := e.fs.ReadFile(name)
-	return data, func() error { return nil }, err
-}
+func (e embedFiles) path(name string) string            { return "demo/" + name }
+func (e embedFiles) read(name string) ([]byte, error)   { return e.fs.ReadFile(name) }
+func (e embedFiles) mapped(name string) ([]byte, error) { return e.fs.ReadFile(name) }
+func (embedFiles) mappings() bool                       { return false }
+func (embedFiles) release([]byte)                       {}
+func (embedFiles) unchanged(func() (bool, error)) error { return nil }
+func (embedFiles) close() error                         { return nil }
 
 // locate resolves a model reference.
 func locate(ref string) (files, string, error) {
@@ -81,5 +200,5 @@ func locate(ref string) (files, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return dirFiles(ref), filepath.Base(abs), nil
+	return &dirFiles{dir: ref, seen: make(map[string]seenFile)}, filepath.Base(abs), nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/dlclark/regexp2/v2"
 
 	"nibble/kernels"
+	"nibble/model/source"
 )
 
 // quantConfig is config.json's quantization_config in the compressed-tensors
@@ -89,10 +90,10 @@ func parseQuantConfig(data json.RawMessage) (quantConfig, error) {
 		return qc, fmt.Errorf("%w: %v", ErrCorrupt, err)
 	}
 	if raw.Method != "compressed-tensors" && (raw.Method != "" || fields["config_groups"] == nil) {
-		return qc, fmt.Errorf("%w: method %q (compressed-tensors is)", ErrUnsupported, raw.Method)
+		return qc, fmt.Errorf("%w: method %s (compressed-tensors is)", ErrUnsupported, source.Quote(raw.Method))
 	}
 	if !packedFormat(raw.Format) && raw.Format != "mixed-precision" && raw.Format != "dense" {
-		return qc, fmt.Errorf("%w: format %q (pack-quantized is)", ErrUnsupported, raw.Format)
+		return qc, fmt.Errorf("%w: format %s (pack-quantized is)", ErrUnsupported, source.Quote(raw.Format))
 	}
 	for _, key := range []string{"kv_cache_scheme", "transform_config"} {
 		if asksFor(fields[key], "config_groups") {
@@ -102,7 +103,7 @@ func parseQuantConfig(data json.RawMessage) (quantConfig, error) {
 	if f := fields["sparsity_config"]; asksFor(f, "") {
 		var sparsity struct{ Format string }
 		if json.Unmarshal(f, &sparsity) != nil || sparsity.Format != "dense" {
-			return qc, fmt.Errorf("%w: sparsity_config of format %q (dense is)", ErrUnsupported, sparsity.Format)
+			return qc, fmt.Errorf("%w: sparsity_config of format %s (dense is)", ErrUnsupported, source.Quote(sparsity.Format))
 		}
 	}
 	qc.tellOthers("", fields, quantKeys)
@@ -112,7 +113,7 @@ func parseQuantConfig(data json.RawMessage) (quantConfig, error) {
 	}
 	for i, name := range names {
 		if err := qc.add(name, groups[i]); err != nil {
-			return qc, fmt.Errorf("%s: %w", name, err)
+			return qc, fmt.Errorf("%s: %w", source.Quote(name), err)
 		}
 	}
 	return qc, nil
@@ -204,7 +205,7 @@ func (qc *quantConfig) add(name string, data json.RawMessage) error {
 		qc.tellOthers(name+".weights.", weights, weightKeys)
 	}
 	if !packedFormat(g.Format) {
-		return fmt.Errorf("%w: format %q (pack-quantized is)", ErrUnsupported, g.Format)
+		return fmt.Errorf("%w: format %s (pack-quantized is)", ErrUnsupported, source.Quote(g.Format))
 	}
 	if err := qc.checkActivations(name, g); err != nil {
 		return err
@@ -220,7 +221,7 @@ func (qc *quantConfig) add(name string, data json.RawMessage) error {
 		case isRegexp:
 			re, err := regexp2.Compile(`\A(?:` + expr + ")")
 			if err != nil {
-				return fmt.Errorf("%w: target %q: %v", ErrCorrupt, t, err)
+				return fmt.Errorf("%w: target %s: %v", ErrCorrupt, source.Quote(t), err)
 			}
 			re.MatchTimeout = matchTimeout
 			group.regexps = append(group.regexps, re)
@@ -262,14 +263,14 @@ func (qc *quantConfig) checkActivations(name string, g rawQuantGroup) error {
 func (w rawWeights) kernelScheme() (kernels.Scheme, error) {
 	s := kernels.Scheme{Bits: w.Bits, Sym: w.Sym}
 	if w.Type != "int" || w.Dynamic {
-		return s, fmt.Errorf("%w: weights of type %q, dynamic: %v (stored integers are)", ErrUnsupported, w.Type, w.Dynamic)
+		return s, fmt.Errorf("%w: weights of type %s, dynamic: %v (stored integers are)", ErrUnsupported, source.Quote(w.Type), w.Dynamic)
 	}
 	switch order := w.ActOrder.(type) {
 	case nil:
 	case bool: // true is "group", whose index is looked at with the tensors
 	case string:
 		if !slices.Contains([]string{"static", "weight", "group", "dynamic"}, order) {
-			return s, fmt.Errorf("%w: activation ordering %q", ErrUnsupported, order)
+			return s, fmt.Errorf("%w: activation ordering %s", ErrUnsupported, source.Quote(order))
 		}
 	default:
 		return s, fmt.Errorf("%w: actorder is %v", ErrCorrupt, order)
@@ -283,7 +284,7 @@ func (w rawWeights) kernelScheme() (kernels.Scheme, error) {
 	case (w.Strategy == "group" || w.Strategy == "") && size > 0:
 		s.Group = size
 	default:
-		return s, fmt.Errorf("%w: strategy %q with groups of %d (group and channel are supported)", ErrUnsupported, w.Strategy, size)
+		return s, fmt.Errorf("%w: strategy %s with groups of %d (group and channel are supported)", ErrUnsupported, source.Quote(w.Strategy), size)
 	}
 	if err := s.Validate(); err != nil {
 		return s, fmt.Errorf("%w: %v", ErrUnsupported, err)

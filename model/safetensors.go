@@ -11,6 +11,7 @@ import (
 	"sort"
 
 	"nibble/kernels"
+	"nibble/model/source"
 )
 
 // maxHeader bounds a safetensors header, as the reference implementation does.
@@ -69,18 +70,18 @@ func parseSafetensors(file []byte, into map[string]stored) error {
 	at := int64(0)
 	for _, e := range entries {
 		if e.begin != at || e.end < e.begin {
-			return fmt.Errorf("%w: tensor %q lies at %d to %d where %d was expected (overlap or hole)", ErrCorrupt, e.name, e.begin, e.end, at)
+			return fmt.Errorf("%w: tensor %s lies at %d to %d where %d was expected (overlap or hole)", ErrCorrupt, source.Quote(e.name), e.begin, e.end, at)
 		}
 		if e.end > int64(len(data)) {
-			return fmt.Errorf("%w: tensor %q ends at byte %d of %d; download it again", ErrTruncated, e.name, e.end, len(data))
+			return fmt.Errorf("%w: tensor %s ends at byte %d of %d; download it again", ErrTruncated, source.Quote(e.name), e.end, len(data))
 		}
 		if size, known := dtypeSizes[e.dtype]; known {
 			if want, ok := byteSize(e.shape, size); !ok || want != e.end-e.begin {
-				return fmt.Errorf("%w: tensor %q of %s %v does not fill its %d bytes", ErrCorrupt, e.name, e.dtype, e.shape, e.end-e.begin)
+				return fmt.Errorf("%w: tensor %s of %s %v does not fill its %d bytes", ErrCorrupt, source.Quote(e.name), source.Quote(e.dtype), e.shape, e.end-e.begin)
 			}
 		}
 		if _, twice := into[e.name]; twice {
-			return fmt.Errorf("%w: tensor %q appears twice", ErrCorrupt, e.name)
+			return fmt.Errorf("%w: tensor %s appears twice", ErrCorrupt, source.Quote(e.name))
 		}
 		into[e.name] = stored{e.dtype, e.shape, data[e.begin:e.end:e.end]}
 		at = e.end
@@ -138,7 +139,7 @@ func parseHeader(header []byte) ([]headerEntry, error) {
 			return nil, headerError(err)
 		}
 		if len(v.Offsets) != 2 || v.Offsets[0] < 0 || v.DType == "" {
-			return nil, fmt.Errorf("%w: tensor %q has no dtype or no offsets", ErrCorrupt, name)
+			return nil, fmt.Errorf("%w: tensor %s has no dtype or no offsets", ErrCorrupt, source.Quote(name))
 		}
 		entries = append(entries, headerEntry{name, v.DType, v.Shape, v.Offsets[0], v.Offsets[1]})
 	}

@@ -138,6 +138,9 @@ func Create(at *output.Claim, src *Checkpoint, schemes map[string]kernels.Scheme
 	if err != nil {
 		return nil, err
 	}
+	if err := src.copied(func(string, []byte) error { return nil }); err != nil {
+		return nil, err // now, not after the work
+	}
 	w := &Writer{Layout: layout, at: at, src: src, put: make(map[string]uint32)}
 	if err := os.MkdirAll(w.output(), 0o755); err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", at.Path, output.ErrUnwritable, err)
@@ -175,11 +178,12 @@ func (w *Writer) writeAt(name string, data []byte) error {
 	if !ok || p.size != int64(len(data)) {
 		return fmt.Errorf("tensor %s: %d bytes do not fit the planned layout", name, len(data))
 	}
+	sum := crc32.Checksum(data, castagnoli) // first: of a source that was cut, writing would only say "bad address"
 	if _, err := w.file.WriteAt(data, int64(len(w.Layout.Header))+p.offset); err != nil {
 		return fmt.Errorf("%s: %w: %v", w.at.Path, output.ErrUnwritable, err)
 	}
 	w.mu.Lock()
-	w.put[name] = crc32.Checksum(data, castagnoli)
+	w.put[name] = sum
 	w.mu.Unlock()
 	return nil
 }
@@ -437,7 +441,7 @@ func checksum(sums map[string]uint32) string {
 }
 
 // Commit completes the output, makes everything durable and gives the directory its
-// name.
+// name, unless the source has changed since it was opened.
 func (w *Writer) Commit() error {
 	if err := w.Complete(); err != nil {
 		return err
@@ -449,16 +453,8 @@ func (w *Writer) Commit() error {
 	if err := w.PutFile("config.json", config); err != nil {
 		return err
 	}
-	for _, name := range copiedFiles {
-		data, err := w.src.files.read(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
-			return err
-		}
-		if err := w.PutFile(name, data); err != nil {
-			return err
-		}
+	if err := w.src.copied(w.PutFile); err != nil {
+		return err
 	}
 	if err := errors.Join(w.file.Sync(), w.file.Close()); err != nil {
 		return fmt.Errorf("%s: %w: %v", w.at.Path, output.ErrUnwritable, err)
@@ -467,6 +463,9 @@ func (w *Writer) Commit() error {
 	if err := durable.SyncDir(w.output()); err != nil {
 		return fmt.Errorf("%s: %w: %v", w.at.Path, output.ErrUnwritable, err)
 	}
+	if err := w.src.Unchanged(); err != nil {
+		return err
+	}
 	if err := w.at.Publish(outputName); err != nil {
 		return err
 	}
@@ -474,15 +473,30 @@ func (w *Writer) Commit() error {
 	return nil
 }
 
+// copied hands over the small files that a quantized checkpoint takes over.
+func (c *Checkpoint) copied(put func(name string, data []byte) error) error {
+	for _, name := range copiedFiles {
+		data, err := c.files.read(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		if err := put(name, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // CopiedBytes is the size of the small files that a quantized checkpoint takes
 // over from its source.
 func (c *Checkpoint) CopiedBytes() int64 {
 	n := int64(len(c.Config.Raw))
-	for _, name := range copiedFiles {
-		if data, err := c.files.read(name); err == nil {
-			n += int64(len(data))
-		}
-	}
+	_ = c.copied(func(_ string, data []byte) error { // what cannot be read, Create refuses
+		n += int64(len(data))
+		return nil
+	})
 	return n
 }
 

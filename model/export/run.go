@@ -83,16 +83,25 @@ func Run(ctx context.Context, opts Options, listener Listener) (Result, error) {
 		return Result{}, fmt.Errorf("%s: %w: %v", opts.Out, output.ErrUnwritable, err)
 	}
 	defer f.Close()
-	if err := r.write(f); err != nil {
-		return Result{}, fmt.Errorf("%s: %w", opts.Out, err)
+	err = opts.Source.Guard(func() error {
+		if err := r.write(f); err != nil {
+			return fmt.Errorf("%s: %w", opts.Out, err)
+		}
+		if err := r.compare(f, &res); err != nil {
+			return fmt.Errorf("%s: reading it back: %w", opts.Out, err)
+		}
+		if err := f.Sync(); err != nil {
+			return fmt.Errorf("%s: %w: %v", opts.Out, output.ErrUnwritable, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return Result{}, err
 	}
 	if r.extreme > 0 {
 		plan.Notes = append(plan.Notes, fmt.Sprintf("%d rows of Q8_0 hold the code -128, which GGUF's own quantizer never writes and not every program reads right: check its output", r.extreme))
 	}
-	if err := r.compare(f, &res); err != nil {
-		return Result{}, fmt.Errorf("%s: reading it back: %w", opts.Out, err)
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err := f.Close(); err != nil {
 		return Result{}, fmt.Errorf("%s: %w: %v", opts.Out, output.ErrUnwritable, err)
 	}
 	if err := at.Publish(outputName); err != nil {
