@@ -37,7 +37,15 @@ func (BenchProgress) EventName() string { return "bench_progress" }
 // a fresh context for each repetition, one unmeasured warm-up, logits of the last
 // token only for the prompt, one token at a time from an empty context for
 // generation. Tests longer than the context are cut to it.
-func Bench(ctx context.Context, m *Model, o BenchOptions, on func(BenchProgress)) (BenchResult, error) {
+func Bench(ctx context.Context, m *Model, o BenchOptions, on func(BenchProgress)) (res BenchResult, err error) {
+	err = m.Guard(func() error {
+		res, err = bench(ctx, m, o, on)
+		return err
+	})
+	return res, err
+}
+
+func bench(ctx context.Context, m *Model, o BenchOptions, on func(BenchProgress)) (BenchResult, error) {
 	if o.Reps <= 0 {
 		o.Reps = 5
 	}

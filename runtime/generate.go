@@ -52,7 +52,12 @@ func (m *Model) Generate(ctx context.Context, s *Session, prompt []int32, o GenO
 	if s.Len() == 0 && onlySpecial(m, prompt) {
 		g.stream = m.Tok.NewStream()
 	}
-	return g.run(ctx, prompt)
+	var res GenResult
+	err := m.Guard(func() (err error) {
+		res, err = g.run(ctx, prompt)
+		return err
+	})
+	return res, err
 }
 
 // onlySpecial reports whether the text begins with what is generated.

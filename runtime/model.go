@@ -34,7 +34,13 @@ type Model struct {
 	shared  *weights
 	check   func(ctx context.Context) error // looks for weights that are not finite
 	hash    func() string                   // nil if the weights are not a checkpoint's
+	guard   func(func() error) error        // the checkpoint's, which also variants read
 }
+
+// Guard runs f, which computes with the model, and reports why the checkpoint's
+// files could not be read or that they are not what they were: see
+// [model.Checkpoint.Guard].
+func (m *Model) Guard(f func() error) error { return m.guard(f) }
 
 // Hash returns the hash of the checkpoint the model runs, which reads all
 // weights once; it is empty for a model with matrices of its own, see With.
@@ -92,8 +98,19 @@ func LoadFloat(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint) (
 // preparer makes one matrix ready for the kernels.
 type preparer func(ck *model.Checkpoint, mod model.Module, arena *kernels.Arena) (*kernels.Linear, error)
 
-func loadWith(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, prepare preparer) (*Model, error) {
-	m := &Model{Name: ck.Name, Config: ck.Config, Tok: ck.Tokenizer, Template: ck.Template, Engine: eng, hash: ck.Hash,
+func loadWith(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, prepare preparer) (m *Model, err error) {
+	err = ck.Guard(func() error {
+		m, err = prepareAll(ctx, eng, ck, prepare)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func prepareAll(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, prepare preparer) (*Model, error) {
+	m := &Model{Name: ck.Name, Config: ck.Config, Tok: ck.Tokenizer, Template: ck.Template, Engine: eng, hash: ck.Hash, guard: ck.Guard,
 		linears: make(map[string]*kernels.Linear), rope: newRope(ck.Config),
 		shared: &weights{norms: make(map[string][]float32), biases: make(map[string][]float32)}}
 	m.check = func(ctx context.Context) error {
