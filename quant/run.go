@@ -15,6 +15,7 @@ import (
 	"nibble/model"
 	"nibble/model/jsonnum"
 	"nibble/model/output"
+	"nibble/model/source"
 	rt "nibble/runtime"
 )
 
@@ -168,7 +169,15 @@ const garbage = 25
 // Run with the same options does what is left and gives the same bytes as a run
 // in one go; what is finished as a whole it leaves alone. Any other error leaves
 // nothing behind.
-func Run(ctx context.Context, o Options, l Listener) (Result, error) {
+func Run(ctx context.Context, o Options, l Listener) (res Result, err error) {
+	err = source.Guard(func() error {
+		res, err = run(ctx, o, l)
+		return err
+	})
+	return res, err
+}
+
+func run(ctx context.Context, o Options, l Listener) (Result, error) {
 	start := time.Now()
 	defer debug.SetGCPercent(debug.SetGCPercent(garbage))
 	if err := check(o.Source, o.Recipe); err != nil {
@@ -220,16 +229,18 @@ func Run(ctx context.Context, o Options, l Listener) (Result, error) {
 	if out.before > 0 || out.lost > 0 {
 		l.send(Resumed{out.before, out.lost})
 	}
-	if made {
-		err = out.w.Copy(o.Made)
-	} else {
+	err = o.Source.Guard(func() error {
+		if made {
+			return out.w.Copy(o.Made)
+		}
 		report, err = j.run(ctx, out)
+		return err
+	})
+	if err == nil {
+		report.Evaluation = o.Evaluation
+		err = source.Guard(func() error { return out.commit(o.Recipe, report) })
 	}
 	if err != nil {
-		return Result{}, out.leave(err, j.plan.Quantized)
-	}
-	report.Evaluation = o.Evaluation
-	if err := out.commit(o.Recipe, report); err != nil {
 		return Result{}, out.leave(err, j.plan.Quantized)
 	}
 	return Result{Path: o.Out, SizeBytes: report.SizeBytes, BPW: report.BPW, Seconds: time.Since(start).Seconds(), Report: report}, nil
@@ -251,7 +262,11 @@ func ApplyCalibrated(ctx context.Context, base *rt.Model, ck *model.Checkpoint, 
 	if err := j.prepare(); err != nil {
 		return nil, Report{}, err
 	}
-	report, err := j.run(ctx, out)
+	var report Report
+	err := ck.Guard(func() (err error) {
+		report, err = j.run(ctx, out)
+		return err
+	})
 	if err != nil {
 		return nil, Report{}, err
 	}
