@@ -33,7 +33,11 @@ func (ref *Reference) answers(ctx context.Context, s *scorer, set TaskSet, l Lis
 			return answers, nil
 		}
 	}
-	answers, err := ask(ctx, s, set, l)
+	var answers taskAnswers
+	err := ref.Model.Guard(func() (err error) {
+		answers, err = ask(ctx, s, set, l)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

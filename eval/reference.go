@@ -38,28 +38,35 @@ func (ReferenceStates) EventName() string { return "eval_reference" }
 // NewReference measures the base model, or recalls what it answered before.
 func NewReference(ctx context.Context, base *rt.Model, o Options, l Listener) (*Reference, error) {
 	ref := &Reference{Model: base, options: o, states: &states{}}
-	windows, err := o.chunks(base)
-	if err != nil {
+	if err := base.Guard(func() error { return ref.measure(ctx, l) }); err != nil {
+		ref.Close()
 		return nil, err
 	}
+	return ref, nil
+}
+
+func (ref *Reference) measure(ctx context.Context, l Listener) error {
+	windows, err := ref.options.chunks(ref.Model)
+	if err != nil {
+		return err
+	}
 	ref.windows = windows
-	ref.Result.describe(o, windows)
-	s := newScorer(base)
+	ref.Result.describe(ref.options, windows)
+	s := newScorer(ref.Model)
 	if len(windows) > 0 {
 		if err := ref.prepare(ctx, s, l); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	for _, set := range o.Tasks {
+	for _, set := range ref.options.Tasks {
 		answers, err := ref.answers(ctx, s, set, l)
 		if err != nil {
-			ref.Close()
-			return nil, err
+			return err
 		}
 		ref.tasks = append(ref.tasks, answers)
 		ref.Result.Tasks = append(ref.Result.Tasks, set.results(answers, nil)...)
 	}
-	return ref, nil
+	return nil
 }
 
 // Close releases the reference's file.
@@ -106,7 +113,8 @@ func (ref *Reference) record(ctx context.Context, s *scorer, l Listener, c cache
 	if err != nil {
 		return errKeeping(err)
 	}
-	if err := ref.compute(ctx, s, l, w.add); err != nil {
+	// What another state of the model's files answered must not stay.
+	if err := ref.Model.Guard(func() error { return ref.compute(ctx, s, l, w.add) }); err != nil {
 		return err
 	}
 	h.PPL, h.PPLSE, h.Tokens = ref.Result.PPL, ref.Result.PPLSE, ref.Result.Tokens

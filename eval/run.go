@@ -91,7 +91,20 @@ func (r *Result) setPerplexity(nll moments) {
 // questions of the reference. stop, which may be nil, is asked after every
 // window with the result so far, percentiles excepted, and ends the run by
 // returning true.
-func Run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener, stop func(Result) bool) (Result, error) {
+func Run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener, stop func(Result) bool) (res Result, err error) {
+	measured := func() error {
+		res, err = run(ctx, m, ref, o, l, stop)
+		return err
+	}
+	if ref == nil {
+		err = m.Guard(measured)
+	} else {
+		err = m.Guard(func() error { return ref.Model.Guard(measured) })
+	}
+	return res, err
+}
+
+func run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener, stop func(Result) bool) (Result, error) {
 	var res Result
 	var windows [][]int32
 	var err error

@@ -83,7 +83,17 @@ func SubjectOf(ck *model.Checkpoint) Subject {
 }
 
 // Run measures what a report tells beyond the evaluation that it is given.
-func Run(ctx context.Context, o Options, l eval.Listener) (Report, error) {
+func Run(ctx context.Context, o Options, l eval.Listener) (r Report, err error) {
+	err = o.Base.Guard(func() error {
+		return o.Running.Guard(func() error {
+			r, err = run(ctx, o, l)
+			return err
+		})
+	})
+	return r, err
+}
+
+func run(ctx context.Context, o Options, l eval.Listener) (Report, error) {
 	if o.Continuations == 0 {
 		o.Continuations = DefaultContinuations
 	}
