@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nibble/eval"
+	"nibble/model/source"
 	"nibble/quant"
 	rt "nibble/runtime"
 )
@@ -326,7 +327,7 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 			if errors.Is(err, errBudget) {
 				return nil, err
 			}
-			if errors.Is(err, quant.ErrNotFinite) {
+			if errors.Is(err, quant.ErrNotFinite) || errors.Is(err, source.ErrChanged) {
 				return nil, err // every trial would fail
 			}
 			t.State, t.Note = Failed, err.Error()

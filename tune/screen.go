@@ -138,7 +138,9 @@ func (w *screening) module(ctx context.Context, i int, m model.Module, specs []q
 			return nil, err
 		}
 		if k := keyOf(m, s); math.IsNaN(w.scores.get(k).Err) {
-			w.scores.add(w.scoresKey, k, &e, nil)
+			if err := w.keep(k, &e, nil); err != nil {
+				return nil, err
+			}
 		}
 		if size += q.Bytes(); size <= heldBytes {
 			held[s] = q
@@ -188,12 +190,24 @@ func (w *screening) module(ctx context.Context, i int, m model.Module, specs []q
 			if klds[j], err = w.measure(ctx, m, q); err != nil {
 				return nil, err
 			}
-			w.scores.add(w.scoresKey, k, nil, &klds[j])
+			if err := w.keep(k, nil, &klds[j]); err != nil {
+				return nil, err
+			}
 		}
 		w.l.send(Score{Module: m.Name, Spec: specs[j].String(), KLD: klds[j], Bytes: bytes[j], Cached: cached, Done: w.done, Total: w.total})
 	}
 	w.estimate(m, specs, errs, klds)
 	return klds, nil
+}
+
+// keep keeps a score, for later runs as well: it must be of the model as it was
+// when it was opened.
+func (w *screening) keep(k scoreKey, err, kld *float64) error {
+	if err := w.Source.Unchanged(); err != nil {
+		return err
+	}
+	w.scores.add(w.scoresKey, k, err, kld)
+	return nil
 }
 
 // measure is the KL divergence of the model with only this matrix quantized.

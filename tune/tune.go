@@ -13,6 +13,7 @@ import (
 	"nibble/eval"
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/source"
 	"nibble/quant"
 	rt "nibble/runtime"
 )
@@ -60,12 +61,16 @@ var (
 // the best so far; it is an error only if there is none.
 // A run whose result is saved already, but which was killed before it could say
 // so, or is asked for again, returns that result.
-func Run(ctx context.Context, o Options, l Listener) (Result, error) {
-	s, err := newSearch(o, l)
-	if err != nil {
-		return Result{}, err
-	}
-	return s.run(ctx)
+func Run(ctx context.Context, o Options, l Listener) (res Result, err error) {
+	err = source.Guard(func() error {
+		s, err := newSearch(o, l)
+		if err != nil {
+			return err
+		}
+		res, err = s.run(ctx)
+		return err
+	})
+	return res, err
 }
 
 func newSearch(o Options, l Listener) (*search, error) {
@@ -153,7 +158,7 @@ func (s *search) run(ctx context.Context) (Result, error) {
 	if s.j, s.known, err = openJournal(s.RunDir, s.asked); err != nil {
 		return Result{}, err
 	}
-	err = s.search(ctx)
+	err = s.Source.Guard(func() error { return s.search(ctx) })
 	if s.ref != nil {
 		defer s.ref.Close()
 	}
@@ -162,6 +167,8 @@ func (s *search) run(ctx context.Context) (Result, error) {
 	}
 	stoppedBy := "done"
 	switch {
+	case errors.Is(err, source.ErrChanged):
+		return Result{}, errors.Join(err, s.j.finish("error", nil))
 	case ctx.Err() != nil:
 		stoppedBy = "cancelled"
 	case errors.Is(err, errBudget):
