@@ -24,6 +24,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/source"
 	"nibble/quant"
 	rt "nibble/runtime"
 	"nibble/ui/term"
@@ -91,7 +92,7 @@ func (a *app) main(ctx context.Context, args []string) int {
 	root.SetArgs(args)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	err := root.ExecuteContext(ctx)
+	err := source.Guard(func() error { return root.ExecuteContext(ctx) })
 	if err == nil {
 		return ExitOK
 	}

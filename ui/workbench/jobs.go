@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"nibble/model/source"
 )
 
 // jobs runs one engine at a time in the background: they share the compute
@@ -52,7 +54,7 @@ func guarded(ctx context.Context, f func(context.Context) error) (err error) {
 			err = fmt.Errorf("internal error: %v\n%s", v, debug.Stack())
 		}
 	}()
-	return f(ctx)
+	return source.Guard(func() error { return f(ctx) })
 }
 
 // running returns the name of the running job, or "".
