@@ -3,6 +3,7 @@ package eval
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -132,9 +133,12 @@ func randomText(n int) string {
 func TestRunIsAsDefined(t *testing.T) {
 	ctx := context.Background()
 	base, off := pairOfModels()
-	text := randomText(3*33 + 20)
-	for _, bos := range []bool{false, true} {
-		const window, count = 33, 3
+	for _, c := range []struct {
+		bos           bool
+		window, count int
+	}{{false, 33, 3}, {true, 32, 3}, {true, 601, 1}} { // the last has more positions than are scored at once
+		bos, window, count := c.bos, c.window, c.count
+		text := randomText(window*count + 20)
 		ids := tokens(text)
 		if bos {
 			ids = append([]int32{begin}, ids...)
@@ -202,6 +206,35 @@ func TestRunIsAsDefined(t *testing.T) {
 	}
 }
 
+// Models that cut a text into other tokens are not compared token by token, and
+// those that cut it alike are, whoever loaded their tokenizers.
+func TestOtherTokensAreRefused(t *testing.T) {
+	ctx := context.Background()
+	base, off := pairOfModels()
+	ref, err := NewReference(ctx, letters(t, base, true), Options{Text: NewText("text", []byte(randomText(40))), Ctx: 16}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(ctx, letters(t, off, false), ref, Options{}, nil, nil); !errors.Is(err, ErrMismatch) {
+		t.Errorf("other tokens: %v, want ErrMismatch", err)
+	}
+	if _, err := Run(ctx, letters(t, off, true), ref, Options{}, nil, nil); err != nil {
+		t.Errorf("the same tokens: %v", err)
+	}
+}
+
+// What is kept of a text is known by all of its tokens and by its windows.
+func TestWindowsHash(t *testing.T) {
+	seen := map[string][][]int32{}
+	for _, w := range [][][]int32{{{1, 2, 3, 4}}, {{1, 2, 3, 5}}, {{2, 2, 3, 4}}, {{1, 2}, {3, 4}}, {{1, 2, 3, 4}, {1, 2, 3, 4}}, {{3, 4}, {1, 2}}} {
+		h := hashWindows(w)
+		if same, ok := seen[h]; ok {
+			t.Errorf("%v and %v have one hash", w, same)
+		}
+		seen[h] = w
+	}
+}
+
 // Questions are answered as the definitions say: summed log-probabilities of each
 // choice's tokens after its context, the highest and the highest per character.
 func TestTasksAreAsDefined(t *testing.T) {
@@ -215,31 +248,25 @@ func TestTasksAreAsDefined(t *testing.T) {
 			context := "Examples " + word(5) + ":" // which questions share, in part
 			context = strings.ReplaceAll(context, ":", ",") + " " + word(2+rng.IntN(6))
 			for range 3 {
-				item.Choices = append(item.Choices, Choice{context, " " + word(1+rng.IntN(6))})
+				c := Choice{context, " " + word(1+rng.IntN(6))}
+				item.Choices, item.Alone = append(item.Choices, c), append(item.Alone, Choice{"Answer,", c.Continuation})
 			}
 			set.Items = append(set.Items, item)
 		}
-		judged := func(tiny *modeltest.Model) (acc, norm []bool) {
+		judged := func(tiny *modeltest.Model) (acc, norm, uncond []bool) {
 			for _, item := range set.Items {
-				var sums, per []float64
-				for _, c := range item.Choices {
-					ids := tokens(c.Context + c.Continuation)
-					split := len(c.Context)
-					if bos {
-						ids, split = append([]int32{begin}, ids...), split+1
-					}
-					logits, sum := tiny.Forward(ids).Logits, 0.0
-					for j := split; j < len(ids); j++ {
-						sum += logSoftmax(logits[j-1])[ids[j]]
-					}
+				var sums, per, more []float64
+				for i, c := range item.Choices {
+					sum := logProbOf(tiny, c, bos)
 					sums, per = append(sums, sum), append(per, sum/float64(len(c.Continuation)-1))
+					more = append(more, sum-logProbOf(tiny, item.Alone[i], bos))
 				}
-				acc, norm = append(acc, highest(sums) == item.Gold), append(norm, highest(per) == item.Gold)
+				acc, norm, uncond = append(acc, highest(sums) == item.Gold), append(norm, highest(per) == item.Gold), append(uncond, highest(more) == item.Gold)
 			}
-			return acc, norm
+			return acc, norm, uncond
 		}
-		acc, norm := judged(off)
-		baseAcc, baseNorm := judged(base)
+		acc, norm, uncond := judged(off)
+		baseAcc, baseNorm, _ := judged(base)
 		share := func(right []bool, task int) (mean, se float64) {
 			var values []float64
 			for i, r := range right {
@@ -267,8 +294,12 @@ func TestTasksAreAsDefined(t *testing.T) {
 			n, nSE := share(norm, task)
 			ba, _ := share(baseAcc, task)
 			bn, _ := share(baseNorm, task)
-			got := [...]float64{r.Acc, r.AccSE, r.AccNorm, r.AccNormSE, r.BaseAcc, r.BaseAccNorm, reference.Result.Tasks[i].Acc}
-			if want := [...]float64{a, aSE, n, nSE, ba, bn, ba}; r.Name != name || !slices.EqualFunc(got[:], want[:], func(x, y float64) bool { return math.Abs(x-y) < 1e-12 }) {
+			u, uSE := share(uncond, task)
+			if r.Unconditioned == nil || r.LastWord != nil {
+				t.Fatalf("%s: %+v", name, r)
+			}
+			got := [...]float64{r.Acc, r.AccSE, r.AccNorm, r.AccNormSE, r.AccUncond, r.AccUncondSE, r.BaseAcc, r.BaseAccNorm, reference.Result.Tasks[i].Acc}
+			if want := [...]float64{a, aSE, n, nSE, u, uSE, ba, bn, ba}; r.Name != name || !slices.EqualFunc(got[:], want[:], func(x, y float64) bool { return math.Abs(x-y) < 1e-12 }) {
 				t.Errorf("bos %v, %s: %v, want %v", bos, name, got, want)
 			}
 			worse, better := 0, 0
@@ -285,5 +316,60 @@ func TestTasksAreAsDefined(t *testing.T) {
 		if slices.Equal(acc, norm) || slices.Equal(acc, baseAcc) {
 			t.Error("the questions tell nothing apart")
 		}
+	}
+}
+
+// logProbOf is the log-probability of a choice's continuation.
+func logProbOf(tiny *modeltest.Model, c Choice, bos bool) (sum float64) {
+	ids, split := tokens(c.Context+c.Continuation), len(c.Context)
+	if bos {
+		ids, split = append([]int32{begin}, ids...), split+1
+	}
+	logits := tiny.Forward(ids).Logits
+	for j := split; j < len(ids); j++ {
+		sum += logSoftmax(logits[j-1])[ids[j]]
+	}
+	return sum
+}
+
+// A question of one answer is right when greedy decoding gives it, and the
+// perplexity is that of whole answers.
+func TestLastWordIsAsDefined(t *testing.T) {
+	ctx := context.Background()
+	_, tiny := pairOfModels()
+	m := letters(t, tiny, false)
+	set := TaskSet{Name: "last words"}
+	var right, loss []float64
+	for i := 0; len(right) < 8; i++ {
+		c := Choice{Context: strings.ReplaceAll(randomText(9 + i)[i:], " ", "x")}
+		likeliest := func() int {
+			logits := tiny.Forward(tokens(c.Context + c.Continuation)).Logits
+			return highest(logits[len(logits)-1])
+		}
+		first := likeliest()
+		if first >= len(alphabet) {
+			continue // no character
+		}
+		c.Continuation = alphabet[first : first+1]
+		second := likeliest()
+		if second >= len(alphabet) {
+			continue
+		}
+		greedy := len(right)%2 == 0
+		if !greedy {
+			second = (second + 1) % len(alphabet)
+		}
+		c.Continuation += alphabet[second : second+1]
+		right, loss = append(right, bit(greedy)), append(loss, -logProbOf(tiny, c, false))
+		set.Items = append(set.Items, Item{Task: "last words", Choices: []Choice{c}, Greedy: true})
+	}
+	res, err := Run(ctx, m, nil, Options{Tasks: []TaskSet{set}}, nil, nil)
+	if err != nil || len(res.Tasks) != 1 || res.Tasks[0].LastWord == nil || res.Tasks[0].Unconditioned != nil {
+		t.Fatalf("%+v, %v", res.Tasks, err)
+	}
+	acc, _ := meanAndError(right)
+	ln, lnSE := meanAndError(loss)
+	if r := res.Tasks[0]; r.Acc != acc || math.Abs(r.PPL/math.Exp(ln)-1) > 1e-4 || math.Abs(r.PPLSE/(math.Exp(ln)*lnSE)-1) > 1e-3 {
+		t.Errorf("%+v, %+v, want accuracy %g, perplexity %g ± %g", r, *r.LastWord, acc, math.Exp(ln), math.Exp(ln)*lnSE)
 	}
 }

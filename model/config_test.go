@@ -1,0 +1,221 @@
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+
+	"nibble/model/modeltest"
+)
+
+type object = map[string]any
+
+// parsed reads a small config.json with some values set, or removed where nil.
+func parsed(t *testing.T, change object) (Config, error) {
+	t.Helper()
+	j := modeltest.Small().JSON()
+	for k, v := range change {
+		if j[k] = v; v == nil {
+			delete(j, k)
+		}
+	}
+	data, err := json.Marshal(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := parseConfig(data)
+	if err == nil && string(c.Raw) != string(data) {
+		t.Errorf("%v: the config is not kept as read", change)
+	}
+	c.Raw = nil
+	return c, err
+}
+
+// Every field of config.json has its effect, and what is left out its default.
+func TestConfig(t *testing.T) {
+	small := Config{Arch: "LlamaForCausalLM", VocabSize: 70, Hidden: 48, Layers: 2, Heads: 6, KVHeads: 2, HeadDim: 10, Intermediate: 56, MaxPositions: 1024,
+		RMSEps: 1e-5, RopeTheta: 10000, BOS: 1, EOS: []int{2}}
+	llama3 := object{"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 64}
+	for name, c := range map[string]struct {
+		change object
+		want   func(c *Config)
+	}{
+		"as it is":                     {nil, func(*Config) {}},
+		"no architectures, model_type": {object{"architectures": nil}, func(*Config) {}},
+		"no head_dim":                  {object{"head_dim": nil}, func(c *Config) { c.HeadDim = 8 }},
+		"no num_key_value_heads":       {object{"num_key_value_heads": nil}, func(c *Config) { c.KVHeads = 6 }},
+		"no max_position_embeddings":   {object{"max_position_embeddings": nil}, func(c *Config) { c.MaxPositions = 2048 }},
+		"no rms_norm_eps":              {object{"rms_norm_eps": nil}, func(c *Config) { c.RMSEps = 1e-6 }},
+		"rms_norm_eps 0":               {object{"rms_norm_eps": 0}, func(c *Config) { c.RMSEps = 0 }},
+		"no rope_theta":                {object{"rope_theta": nil}, func(*Config) {}},
+		"rope_theta":                   {object{"rope_theta": 500000}, func(c *Config) { c.RopeTheta = 500000 }},
+		"rope_parameters": {object{"rope_theta": nil, "rope_parameters": object{"rope_type": "default", "rope_theta": 500000}},
+			func(c *Config) { c.RopeTheta = 500000 }},
+		"rope_parameters without rope_type": {object{"rope_theta": nil, "rope_parameters": object{"rope_theta": 500000}},
+			func(c *Config) { c.RopeTheta = 500000 }},
+		"rope_parameters beside rope_scaling null": {object{"rope_theta": nil, "rope_scaling": json.RawMessage("null"), "rope_parameters": object{"rope_theta": 500000}},
+			func(c *Config) { c.RopeTheta = 500000 }},
+		"rope_parameters without rope_theta": {object{"rope_theta": 500000, "rope_parameters": llama3},
+			func(c *Config) { c.RopeTheta, c.RopeScaling = 500000, &RopeScaling{"llama3", 8, 1, 4, 64} }},
+		"rope_scaling, type for rope_type": {object{"rope_scaling": object{"type": "linear", "factor": 2.5}},
+			func(c *Config) { c.RopeScaling = &RopeScaling{Type: "linear", Factor: 2.5} }},
+		"rope_scaling of factor 1": {object{"rope_scaling": object{"rope_type": "linear", "factor": 1}},
+			func(c *Config) { c.RopeScaling = &RopeScaling{Type: "linear", Factor: 1} }},
+		"rope_scaling llama3":     {object{"rope_scaling": llama3}, func(c *Config) { c.RopeScaling = &RopeScaling{"llama3", 8, 1, 4, 64} }},
+		"rope_scaling default":    {object{"rope_scaling": object{"rope_type": "default"}}, func(*Config) {}},
+		"attention_bias":          {object{"attention_bias": true}, func(c *Config) { c.AttentionBias = true }},
+		"mlp_bias":                {object{"mlp_bias": true}, func(c *Config) { c.MLPBias = true }},
+		"tie_word_embeddings":     {object{"tie_word_embeddings": true}, func(c *Config) { c.TieEmbeddings = true }},
+		"torch_dtype":             {object{"torch_dtype": "float16"}, func(c *Config) { c.DType = "float16" }},
+		"dtype":                   {object{"dtype": "bfloat16"}, func(c *Config) { c.DType = "bfloat16" }},
+		"no bos_token_id":         {object{"bos_token_id": nil}, func(c *Config) { c.BOS = -1 }},
+		"several ends":            {object{"eos_token_id": []int{3, 4}}, func(c *Config) { c.EOS = []int{3, 4} }},
+		"no end":                  {object{"eos_token_id": nil}, func(c *Config) { c.EOS = nil }},
+		"hidden_act swish":        {object{"hidden_act": "swish"}, func(*Config) {}},
+		"no hidden_act":           {object{"hidden_act": nil}, func(*Config) {}},
+		"the longest context":     {object{"max_position_embeddings": maxContext}, func(c *Config) { c.MaxPositions = maxContext }},
+		"the largest vocabulary":  {object{"vocab_size": maxDim * 4}, func(c *Config) { c.VocabSize = maxDim * 4 }},
+		"the most layers":         {object{"num_hidden_layers": maxLayers}, func(c *Config) { c.Layers = maxLayers }},
+		"one of each":             {object{"num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 2}, func(c *Config) { c.Heads, c.KVHeads, c.HeadDim = 1, 1, 2 }},
+		"as many heads as may be": {object{"num_attention_heads": maxDim / 2, "head_dim": 2}, func(c *Config) { c.Heads, c.HeadDim = maxDim/2, 2 }},
+	} {
+		want := small
+		c.want(&want)
+		if got, err := parsed(t, c.change); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v, %v", name, got, want, err)
+		}
+	}
+}
+
+// A config that no model can have is refused as damaged, one that asks for what
+// nibble lacks as unsupported.
+func TestConfigRefuses(t *testing.T) {
+	llama3 := func(change object) object {
+		r := object{"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 64}
+		for k, v := range change {
+			r[k] = v
+		}
+		return object{"rope_scaling": r}
+	}
+	for _, c := range []struct {
+		change object
+		want   error
+	}{
+		{object{"architectures": []string{"BertModel"}}, ErrArch},
+		{object{"architectures": nil, "model_type": "bert"}, ErrArch},
+		{object{"hidden_act": "gelu"}, ErrUnsupported},
+		{object{"rope_scaling": object{"rope_type": "mystery", "factor": 2}}, ErrUnsupported},
+		{object{"rope_scaling": object{"rope_type": "linear"}}, ErrCorrupt},
+		{object{"rope_scaling": object{"rope_type": "linear", "factor": 0.9}}, ErrCorrupt},
+		{object{"rope_scaling": "linear"}, ErrCorrupt},
+		{llama3(object{"factor": 0.9}), ErrCorrupt},
+		{llama3(object{"low_freq_factor": 0}), ErrCorrupt},
+		{llama3(object{"high_freq_factor": 1}), ErrCorrupt},
+		{llama3(object{"original_max_position_embeddings": 0}), ErrCorrupt},
+		{object{"vocab_size": 0}, ErrCorrupt},
+		{object{"vocab_size": maxDim*4 + 1}, ErrCorrupt},
+		{object{"hidden_size": 0, "head_dim": 8}, ErrCorrupt},
+		{object{"hidden_size": maxDim + 1}, ErrCorrupt},
+		{object{"num_hidden_layers": maxLayers + 1}, ErrCorrupt},
+		{object{"num_attention_heads": 0}, ErrCorrupt},
+		{object{"num_attention_heads": maxDim, "head_dim": 2}, ErrCorrupt},
+		{object{"num_key_value_heads": 0}, ErrCorrupt},
+		{object{"num_key_value_heads": 4}, ErrCorrupt},
+		{object{"intermediate_size": 0}, ErrCorrupt},
+		{object{"max_position_embeddings": 0}, ErrCorrupt},
+		{object{"max_position_embeddings": maxContext + 1}, ErrCorrupt},
+		{object{"head_dim": 0}, ErrCorrupt},
+		{object{"head_dim": 9}, ErrUnsupported},
+		{object{"rope_theta": 0}, ErrCorrupt},
+		{object{"rms_norm_eps": -1e-9}, ErrCorrupt},
+		{object{"bos_token_id": "one"}, ErrCorrupt},
+		{object{"eos_token_id": []string{"two"}}, ErrCorrupt},
+	} {
+		if _, err := parsed(t, c.change); !errors.Is(err, c.want) {
+			t.Errorf("%v: %v, want %v", c.change, err, c.want)
+		}
+	}
+}
+
+// The matrices, norms and biases of a config, and how many parameters they are.
+func TestModules(t *testing.T) {
+	for _, tied := range []bool{false, true} {
+		c := modeltest.Small()
+		c.Tied, c.AttentionBias, c.MLPBias = tied, true, true
+		tiny := modeltest.New(1, c)
+		ck, err := Open(tiny.Write(t, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ck.Close()
+		want := object{}
+		params := int64(0)
+		for name, x := range tiny.Tensors {
+			want[name] = true
+			params += int64(len(x.Data))
+		}
+		for _, name := range ck.Config.Norms() {
+			delete(want, name)
+		}
+		kinds := map[string]int{}
+		for _, m := range ck.Config.Modules() {
+			w := tiny.Tensors[m.Name+".weight"]
+			if m.Rows != w.Rows || m.Cols != w.Cols || m.Tied != (tied && m.Kind == "embed") {
+				t.Errorf("%+v, the tensor is %d x %d", m, w.Rows, w.Cols)
+			}
+			kinds[m.Kind]++
+			delete(want, m.Name+".weight")
+			if ck.Config.HasBias(m.Kind) {
+				delete(want, m.Name+".bias")
+			}
+		}
+		if len(want) > 0 || ck.Params() != params {
+			t.Errorf("%v are no part of the model; it has %d parameters, want %d", want, ck.Params(), params)
+		}
+		if kinds["q"] != c.Layers || kinds["embed"] != 1 || (kinds["head"] == 1) == tied {
+			t.Errorf("matrices by kind: %v", kinds)
+		}
+	}
+	for kind, want := range map[string][2]bool{"q": {true, false}, "k": {true, false}, "v": {true, false}, "o": {true, false},
+		"gate": {false, true}, "up": {false, true}, "down": {false, true}, "embed": {}, "head": {}} {
+		if got := [2]bool{Config{AttentionBias: true}.HasBias(kind), Config{MLPBias: true}.HasBias(kind)}; got != want {
+			t.Errorf("%s has a bias with attention_bias and with mlp_bias: %v, want %v", kind, got, want)
+		}
+	}
+}
+
+// A quantized copy keeps every tensor that is not quantized, biases among them.
+func TestWriterKeepsTheRest(t *testing.T) {
+	c := modeltest.Small()
+	c.AttentionBias, c.MLPBias, c.DType = true, true, "BF16"
+	src, err := Open(modeltest.New(1, c).Write(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	dir := t.TempDir() + "/out"
+	w, err := Create(take(t, dir), src, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	ck, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ck.Close()
+	if !slices.Equal(ck.Names(), src.Names()) || ck.Quantized || ck.DType() != "BF16" {
+		t.Errorf("%s: %v, want %v", ck.DType(), ck.Names(), src.Names())
+	}
+	for _, name := range src.Names() {
+		a, errA := src.Tensor(name)
+		b, errB := ck.Tensor(name)
+		if errA != nil || errB != nil || !reflect.DeepEqual(a, b) {
+			t.Errorf("%s is not as it was", name)
+		}
+	}
+}
