@@ -66,6 +66,7 @@ func (ref *Reference) measure(ctx context.Context, l Listener) error {
 		ref.tasks = append(ref.tasks, answers)
 		ref.Result.Tasks = append(ref.Result.Tasks, set.results(answers, nil)...)
 	}
+	ref.Result.Notes = slices.Concat(ref.Result.Notes, s.notes())
 	return nil
 }
 

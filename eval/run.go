@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	rt "nibble/runtime"
@@ -173,6 +174,7 @@ func run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener
 		}
 		res.Tasks = append(res.Tasks, set.results(answers, base)...)
 	}
+	res.Notes = slices.Concat(res.Notes, s.notes())
 	return res, nil
 }
 

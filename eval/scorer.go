@@ -29,6 +29,14 @@ func newScorer(m *rt.Model) *scorer {
 	return &scorer{m: m, session: m.NewExactSession(0), acts: m.Engine.NewActs()}
 }
 
+// notes tells what is not as usual of how the model runs.
+func (s *scorer) notes() []string {
+	if s.session.BeyondF16() {
+		return []string{s.m.Name + ": " + rt.BeyondF16Note}
+	}
+	return nil
+}
+
 // batch is how many positions fit in one batch of logits.
 func (s *scorer) batch() int {
 	return max(1, min(256, batchLogits/s.m.Config.VocabSize))

@@ -59,6 +59,9 @@ func (c *KVCache) Bytes() int64 {
 	return c.ReserveBytes(c.cap)
 }
 
+// DType returns the type of the cache.
+func (c *KVCache) DType() DType { return c.dt }
+
 // Cap returns how many positions the cache has room for.
 func (c *KVCache) Cap() int { return c.cap }
 
@@ -102,8 +105,10 @@ func (c *KVCache) valuesOf(head, block int) []byte {
 }
 
 // Store puts the keys and values of one position, heads x dim each, into the
-// cache. Positions may be stored concurrently.
-func (e *Engine) Store(c *KVCache, pos int, key, value []float32) {
+// cache and reports whether F16 holds them, be the cache's type F16 or not.
+// Positions may be stored concurrently.
+func (e *Engine) Store(c *KVCache, pos int, key, value []float32) (fitF16 bool) {
+	fitF16 = e.fitsF16(key) && e.fitsF16(value)
 	var buf [256]uint16
 	block, at := pos/keyBlock, pos%keyBlock
 	for h := range c.heads {
@@ -127,6 +132,16 @@ func (e *Engine) Store(c *KVCache, pos int, key, value []float32) {
 		}
 	}
 	runtime.KeepAlive(c)
+	return fitF16
+}
+
+// fitsF16 reports whether the largest of some values neither becomes infinite in
+// F16 nor is left with fewer than eight bits.
+func (e *Engine) fitsF16(x []float32) bool {
+	const least, beyond = 1.0 / (1 << 17), 65520 // which rounds to infinity
+	lo, hi := e.ops.extent(x)
+	most := max(hi, -lo)
+	return most < beyond && (most >= least || most == 0)
 }
 
 // elements views bytes, which are aligned, as numbers; every platform that

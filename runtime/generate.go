@@ -96,7 +96,7 @@ func (g *generation) limit() int {
 }
 
 func (g *generation) run(ctx context.Context, prompt []int32) (GenResult, error) {
-	start := time.Now()
+	start, beyond := time.Now(), g.s.BeyondF16()
 	g.res.PromptTokens, g.res.Seed = len(prompt), g.o.Seed
 	hidden, err := g.s.Forward(ctx, prompt)
 	if err != nil {
@@ -148,6 +148,9 @@ func (g *generation) run(ctx context.Context, prompt []int32) (GenResult, error)
 	}
 	if g.res.StopReason != StopString && !g.emit(g.stream.Flush()) {
 		g.give(g.held.take(g.held.len()))
+	}
+	if g.s.BeyondF16() && !beyond {
+		g.res.Notes = append(g.res.Notes, BeyondF16Note)
 	}
 	if steps > 0 {
 		g.res.DecodeTPS = float64(steps) / time.Since(decodeStart).Seconds()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"nibble/kernels"
 )
@@ -24,6 +25,7 @@ type Session struct {
 	cache  *kernels.Arena     // their memory
 	buf    buffers
 	tap    Tap
+	beyond atomic.Bool // F16 does not hold some keys or values
 }
 
 // buffers are the activations of one chunk.
@@ -38,11 +40,12 @@ const chunkTokens = 512
 
 // NewSession starts an empty text of at most ctxLen tokens; 0 and anything
 // beyond the model's own limit mean that limit. Memory grows with use. Keys and
-// values are kept in F16, as is usual; see NewExactSession.
+// values are kept in F16, as is usual, until a text has some that F16 does not
+// hold; see [Session.BeyondF16].
 func (m *Model) NewSession(ctxLen int) *Session { return m.newSession(ctxLen, kernels.F16) }
 
-// NewExactSession is NewSession with keys and values in float32: for measuring
-// what the weights lose and nothing else.
+// NewExactSession is NewSession with keys and values in float32 from the start:
+// for measuring what the weights lose and nothing else.
 func (m *Model) NewExactSession(ctxLen int) *Session { return m.newSession(ctxLen, kernels.F32) }
 
 func (m *Model) newSession(ctxLen int, dt kernels.DType) *Session {
@@ -50,16 +53,22 @@ func (m *Model) newSession(ctxLen int, dt kernels.DType) *Session {
 	if ctxLen <= 0 || ctxLen > c.MaxPositions {
 		ctxLen = c.MaxPositions
 	}
-	s := &Session{m: m, limit: ctxLen, kv: make([]*kernels.KVCache, c.Layers)}
-	for i := range s.kv {
-		kv, err := kernels.NewKVCache(c.KVHeads, c.HeadDim, dt)
+	s := &Session{m: m, limit: ctxLen, kv: m.newCaches(dt)}
+	s.buf.acts = m.Engine.NewActs()
+	return s
+}
+
+// newCaches returns empty caches for all layers.
+func (m *Model) newCaches(dt kernels.DType) []*kernels.KVCache {
+	kvs := make([]*kernels.KVCache, m.Config.Layers)
+	for i := range kvs {
+		kv, err := kernels.NewKVCache(m.Config.KVHeads, m.Config.HeadDim, dt)
 		if err != nil {
 			panic(err) // a Config is validated
 		}
-		s.kv[i] = kv
+		kvs[i] = kv
 	}
-	s.buf.acts = m.Engine.NewActs()
-	return s
+	return kvs
 }
 
 // SetTap installs a tap, or removes it when nil.
@@ -106,7 +115,14 @@ func (s *Session) Forward(ctx context.Context, tokens []int32) ([]float32, error
 	s.buf.hidden = resize(s.buf.hidden, len(tokens)*h)
 	for at := 0; at < len(tokens); at += chunkTokens {
 		chunk := tokens[at:min(at+chunkTokens, len(tokens))]
-		if err := s.chunk(ctx, chunk, s.buf.hidden[at*h:(at+len(chunk))*h]); err != nil {
+		out := s.buf.hidden[at*h : (at+len(chunk))*h]
+		err := s.chunk(ctx, chunk, out)
+		if errors.Is(err, errBeyondF16) {
+			if err = s.widen(ctx, start+len(tokens)); err == nil {
+				err = s.chunk(ctx, chunk, out)
+			}
+		}
+		if err != nil {
 			s.Truncate(start)
 			return nil, err
 		}
@@ -214,7 +230,9 @@ func (s *Session) attend(ctx context.Context, i, n int) error {
 		return err
 	}
 	pos := len(s.tokens)
-	s.store(i, n, pos)
+	if s.store(i, n, pos); s.beyond.Load() && s.kv[i].DType() == kernels.F16 {
+		return errBeyondF16
+	}
 	return s.m.Engine.Attention(ctx, b.attn[:n*c.Heads*c.HeadDim], b.q, s.kv[i], c.Heads, n, pos, kernels.AttentionRule{})
 }
 
@@ -234,7 +252,9 @@ func (s *Session) store(i, n, pos int) {
 		for k := keys; len(k) > 0; k = k[d:] {
 			e.Rotate(k[:half], k[half:d], pc, ps)
 		}
-		e.Store(s.kv[i], p, keys, values)
+		if !e.Store(s.kv[i], p, keys, values) {
+			s.beyond.Store(true)
+		}
 	})
 }
 

@@ -1,0 +1,44 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+
+	"nibble/kernels"
+)
+
+// BeyondF16Note tells of keys or values that F16 does not hold.
+const BeyondF16Note = "keys or values are beyond what F16 holds: run and chat keep them in float32, which takes twice the memory"
+
+// errBeyondF16 reports keys or values that do not fit an F16 cache.
+var errBeyondF16 = errors.New("keys or values are beyond F16")
+
+// BeyondF16 reports whether F16 does not hold some of the keys and values that the
+// session had. Its cache is in float32 then: the text was computed anew, as if that
+// had been so from its start, and the session stays as it is.
+func (s *Session) BeyondF16() bool { return s.beyond.Load() }
+
+// widen replaces the caches by float32 ones with room for n positions and computes
+// again what is in them. When ctx ends the session is as it was.
+func (s *Session) widen(ctx context.Context, n int) error {
+	kv, cache, tokens, tap := s.kv, s.cache, s.tokens, s.tap
+	s.kv, s.cache, s.tokens, s.tap = s.m.newCaches(kernels.F32), nil, nil, nil // a tap saw these tokens
+	s.reserve(n)
+	out := make([]float32, min(len(tokens), chunkTokens)*s.m.Config.Hidden)
+	var err error
+	for at := 0; at < len(tokens) && err == nil; at += chunkTokens {
+		chunk := tokens[at:min(at+chunkTokens, len(tokens))]
+		err = s.chunk(ctx, chunk, out[:len(chunk)*s.m.Config.Hidden])
+	}
+	s.tap = tap
+	if err != nil {
+		s.cache.Free()
+		s.kv, s.cache, s.tokens = kv, cache, tokens
+		s.beyond.Store(false)
+		return err
+	}
+	if cache != nil {
+		cache.Free()
+	}
+	return nil
+}
