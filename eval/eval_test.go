@@ -94,7 +94,7 @@ func TestStoriesExpected(t *testing.T) {
 	}
 	_, m := load(t, filepath.Join(dir, "models/stories260K"))
 	o := Options{Text: text, Ctx: want.Ctx, Chunks: want.Chunks}
-	windows, err := o.chunks(m)
+	windows, _, err := o.chunks(m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,6 +122,9 @@ func TestCompareQuantized(t *testing.T) {
 	self, err := Run(ctx, base, ref, Options{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if self.Windows != 4 || self.WindowsInText != 78 || ref.Result.Windows != 4 || ref.Result.WindowsInText != 78 {
+		t.Errorf("%d of %d windows, the base %d of %d; want 4 of 78", self.Windows, self.WindowsInText, ref.Result.Windows, ref.Result.WindowsInText)
 	}
 	if self.KLDMean != 0 || self.PPLRatio != 1 || self.SameTop != 1 {
 		t.Errorf("a model differs from itself: %+v", *self.Comparison)

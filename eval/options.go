@@ -95,30 +95,30 @@ func (o Options) window(m *rt.Model) int {
 
 // chunks cuts the text into windows: not overlapping, the rest at the end left
 // out, the first token of each replaced by BOS when the tokenizer begins texts
-// with it.
-func (o Options) chunks(m *rt.Model) ([][]int32, error) {
+// with it. inText counts those that Chunks leaves out as well.
+func (o Options) chunks(m *rt.Model) (windows [][]int32, inText int, err error) {
 	if len(o.Text.Data) == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if o.Ctx < 0 || o.Chunks < 0 {
-		return nil, fmt.Errorf("%w: windows of %d tokens, %d of them: neither may be negative", ErrOptions, o.Ctx, o.Chunks)
+		return nil, 0, fmt.Errorf("%w: windows of %d tokens, %d of them: neither may be negative", ErrOptions, o.Ctx, o.Chunks)
 	}
 	if m.Tok == nil {
-		return nil, errNoTokenizer(m)
+		return nil, 0, errNoTokenizer(m)
 	}
 	n := o.window(m)
 	if n < 4 {
-		return nil, fmt.Errorf("%w: windows of %d tokens are too short (4 at least)", ErrText, n)
+		return nil, 0, fmt.Errorf("%w: windows of %d tokens are too short (4 at least)", ErrText, n)
 	}
 	ids := append(m.Tok.Prefix(), m.Tok.Encode(string(o.Text.Data), tokenizer.EncodeOptions{})...)
 	count := len(ids) / n
-	if count == 0 {
-		return nil, fmt.Errorf("%w: %s has %d tokens, a window takes %d: give a longer text or a smaller --ctx", ErrText, o.Text.Name, len(ids), n)
+	if inText = count; count == 0 {
+		return nil, 0, fmt.Errorf("%w: %s has %d tokens, a window takes %d: give a longer text or a smaller --ctx", ErrText, o.Text.Name, len(ids), n)
 	}
 	if o.Chunks > 0 {
 		count = min(count, o.Chunks)
 	}
-	windows := make([][]int32, count)
+	windows = make([][]int32, count)
 	for i := range windows {
 		w := append([]int32(nil), ids[i*n:(i+1)*n]...)
 		if bos, ok := m.Tok.BOS(); ok && m.Tok.AddBOS() {
@@ -126,5 +126,5 @@ func (o Options) chunks(m *rt.Model) ([][]int32, error) {
 		}
 		windows[i] = w
 	}
-	return windows, nil
+	return windows, inText, nil
 }

@@ -19,6 +19,7 @@ type Reference struct {
 	Model   *rt.Model
 	options Options
 	windows [][]int32
+	inText  int // windows that the whole text has
 	states  *states
 	tasks   []taskAnswers
 	Result  Result // the reference model's own figures
@@ -45,15 +46,14 @@ func NewReference(ctx context.Context, base *rt.Model, o Options, l Listener) (*
 	return ref, nil
 }
 
-func (ref *Reference) measure(ctx context.Context, l Listener) error {
-	windows, err := ref.options.chunks(ref.Model)
-	if err != nil {
+func (ref *Reference) measure(ctx context.Context, l Listener) (err error) {
+	if ref.windows, ref.inText, err = ref.options.chunks(ref.Model); err != nil {
 		return err
 	}
-	ref.windows = windows
-	ref.Result.describe(ref.options, windows)
+	ref.Result.describe(ref.options, ref.windows, ref.inText)
+	ref.Result.Windows = len(ref.windows)
 	s := newScorer(ref.Model)
-	if len(windows) > 0 {
+	if len(ref.windows) > 0 {
 		if err := ref.prepare(ctx, s, l); err != nil {
 			return err
 		}
@@ -206,7 +206,7 @@ func (ref *Reference) accepts(m *rt.Model) error {
 	}
 	o := ref.options
 	o.Ctx = len(ref.windows[0])
-	windows, err := o.chunks(m)
+	windows, _, err := o.chunks(m)
 	if err != nil {
 		return err
 	}

@@ -60,13 +60,16 @@ func (TaskProgress) EventName() string { return "eval_task_progress" }
 // Result is an evaluation. Without a reference only the first part and the
 // tasks are set.
 type Result struct {
-	PPL        float64  `json:"ppl"`
-	PPLSE      float64  `json:"ppl_se"`
-	Tokens     int      `json:"tokens"` // scored
-	Ctx        int      `json:"ctx"`
-	Text       string   `json:"text,omitempty"`
-	TextSHA256 string   `json:"text_sha256,omitempty"`
-	Notes      []string `json:"notes,omitempty"` // where it differs from what was asked
+	PPL     float64 `json:"ppl"`
+	PPLSE   float64 `json:"ppl_se"`
+	Tokens  int     `json:"tokens"` // scored
+	Ctx     int     `json:"ctx"`
+	Windows int     `json:"windows"` // measured
+
+	WindowsInText int      `json:"windows_in_text"`
+	Text          string   `json:"text,omitempty"`
+	TextSHA256    string   `json:"text_sha256,omitempty"`
+	Notes         []string `json:"notes,omitempty"` // where it differs from what was asked
 
 	*Comparison
 	WorstTokens []WorstToken `json:"worst_tokens,omitempty"` // the largest divergence first
@@ -77,9 +80,9 @@ type Result struct {
 func (r Result) Compared() bool { return r.Comparison != nil }
 
 // describe says what is about to be measured.
-func (r *Result) describe(o Options, windows [][]int32) {
+func (r *Result) describe(o Options, windows [][]int32, inText int) {
 	if len(windows) > 0 {
-		r.Ctx, r.Text, r.TextSHA256, r.Notes = len(windows[0]), o.Text.Name, o.Text.SHA256, o.notes(windows)
+		r.Ctx, r.Text, r.TextSHA256, r.Notes, r.WindowsInText = len(windows[0]), o.Text.Name, o.Text.SHA256, o.notes(windows), inText
 	}
 }
 
@@ -108,16 +111,17 @@ func Run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener
 func run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener, stop func(Result) bool) (Result, error) {
 	var res Result
 	var windows [][]int32
+	var inText int
 	var err error
 	if ref == nil {
-		windows, err = o.chunks(m)
+		windows, inText, err = o.chunks(m)
 	} else {
-		windows, o, err = ref.windows, ref.options, ref.accepts(m)
+		windows, inText, o, err = ref.windows, ref.inText, ref.options, ref.accepts(m)
 	}
 	if err != nil {
 		return res, err
 	}
-	res.describe(o, windows)
+	res.describe(o, windows, inText)
 	if ref != nil {
 		res.Notes = ref.Result.Notes
 	}
@@ -153,6 +157,7 @@ func run(ctx context.Context, m *rt.Model, ref *Reference, o Options, l Listener
 			return res, fmt.Errorf("%s, window %d: %w", m.Name, i+1, explain(ctx, m, err))
 		}
 		res.setPerplexity(nll)
+		res.Windows = i + 1
 		p.step(nll, paired.kld)
 		if stop != nil && stop(res) {
 			paired.percentiles(res.Comparison)

@@ -56,7 +56,7 @@ func (s *search) firstly(ctx context.Context) error {
 func (s *search) reach(ctx context.Context, refined bool, tries int) error {
 	var pass, miss []int // picks
 	for range tries {
-		sum := s.predictorOf(refined).sum(s.Goal)
+		sum := s.aim(refined)
 		low, high := s.sum(pass), s.sum(miss)
 		switch {
 		case pass != nil && miss != nil:
@@ -92,7 +92,7 @@ func (s *search) reach(ctx context.Context, refined bool, tries int) error {
 		if err != nil {
 			return err
 		}
-		if t.State == Passed {
+		if t.State == Reached {
 			pass = c.pick
 		} else {
 			miss = c.pick
@@ -105,6 +105,12 @@ func (s *search) reach(ctx context.Context, refined bool, tries int) error {
 		}
 	}
 	return nil
+}
+
+// aim is the sum of divergences at which the goal is predicted to be reached for
+// sure, refined or not.
+func (s *search) aim(refined bool) float64 {
+	return s.predictorOf(refined).provable(s.Goal, s.ref.Result.Tokens)
 }
 
 // hopeful is how far beyond the goal a uniform recipe may be predicted and still be
@@ -129,7 +135,7 @@ func (s *search) compare(ctx context.Context) error {
 			return err
 		}
 		best := Best(s.trials)
-		if _, done := s.tried[c.recipe.String()]; done || !s.within(c) || best != nil && best.State == Passed && c.plan.SizeBytes >= best.SizeBytes || s.predictor.loss(c.sum) > hopeful*s.Goal {
+		if _, done := s.tried[c.recipe.String()]; done || !s.within(c) || best != nil && best.State == Reached && c.plan.SizeBytes >= best.SizeBytes || s.predictor.loss(c.sum) > hopeful*s.Goal {
 			continue
 		}
 		if _, err := s.try(ctx, "uniform", c); err != nil {
@@ -144,14 +150,14 @@ func (s *search) compare(ctx context.Context) error {
 func (s *search) descend(ctx context.Context) error {
 	for n, share := 0, 1.0; n < maxDescend; n++ {
 		best := Best(s.trials)
-		if best == nil || best.State != Passed {
+		if best == nil || best.State != Reached {
 			return nil
 		}
 		pick, ok := s.pickOf(best.Recipe)
 		if !ok {
 			return nil
 		}
-		more := 0.8 * (math.Log1p(s.Goal) - math.Log(best.PPLRatio)) / s.predictor.slope
+		more := 0.8 * (math.Log1p(s.Goal) - math.Log(best.PPLRatio+eval.SureErrors*best.PPLRatioSE)) / s.predictor.slope
 		c, err := s.smaller(pick, s.predictor.inverse(s.predictor.kld(s.sum(pick))+more), 0)
 		if err == nil && share < 1 {
 			saved := float64(s.bytes(pick) - s.bytes(c.pick))
@@ -167,7 +173,7 @@ func (s *search) descend(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if t.State != Passed {
+		if t.State != Reached {
 			share /= 4
 		}
 	}
@@ -284,7 +290,7 @@ func (s *search) left() time.Duration {
 	if s.Budget == 0 {
 		return math.MaxInt64
 	}
-	return s.Budget - s.elapsed() - s.saving - s.reserve
+	return s.Budget - s.elapsed() - s.saving - s.reserve - s.deciding
 }
 
 // try measures a candidate, or recalls it. It is not begun when it cannot end in
@@ -301,7 +307,7 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 	p := s.predict(c)
 	t := Trial{ID: len(s.trials) + 1, Phase: phase, Recipe: c.recipe, State: Running, SizeBytes: c.plan.SizeBytes, BPW: c.plan.BPW, DecodeTPS: p.DecodeTPS, Predicted: &p}
 	old, recalled := s.known[c.recipe.String()]
-	recalled = recalled && (old.State == Stopped || old.Windows == s.ref.Windows())
+	recalled = recalled && (old.State == Stopped || old.Windows >= s.ref.Windows())
 	switch {
 	case s.MaxTrials > 0 && len(s.trials) >= s.MaxTrials:
 		return nil, errTrials
@@ -345,7 +351,7 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 
 // record takes a trial in and learns from it.
 func (s *search) record(t Trial, c candidate) {
-	s.tried[c.recipe.String()] = len(s.trials)
+	s.tried[c.recipe.String()], s.built[c.recipe.String()] = len(s.trials), c
 	s.trials = append(s.trials, t)
 	if t.KLD > 0 && t.State != Failed && t.State != Untested {
 		s.evidence = append(s.evidence, evidence{sum: c.sum, kld: t.KLD, ln: math.Log(t.PPLRatio), lnSE: t.PPLRatioSE / t.PPLRatio, refined: c.refined})
@@ -410,8 +416,7 @@ func (s *search) measure(ctx context.Context, t *Trial, c candidate) error {
 	if err != nil && !stopped {
 		return err
 	}
-	t.PPL, t.PPLRatio, t.PPLRatioSE = res.PPL, res.PPLRatio, res.PPLRatioSE
-	t.KLD, t.KLDSE, t.SameTop = res.KLDMean, res.KLDSE, res.SameTop
+	t.take(res)
 	if stopped {
 		t.State, t.Note = Stopped, fmt.Sprintf("stopped after %d of %d windows: %d standard errors beyond the goal", t.Windows, total, hopeless)
 		if late {
@@ -441,7 +446,7 @@ func (s *search) savingOf(c candidate, took time.Duration) time.Duration {
 // tooSlow tells of trials that are recalled: what is solved for keeps the limit.
 func (s *search) tooSlow(t Trial) bool { return t.DecodeTPS < (1-1e-9)*s.MinTPS }
 
-// judged says whether a trial measured in full passes.
+// judged says whether a trial measured in full reaches the goal.
 func (s *search) judged(t Trial) Trial {
 	if t.State == Stopped || t.State == Failed {
 		return t
@@ -452,22 +457,14 @@ func (s *search) judged(t Trial) Trial {
 		t.State, t.Note = Missed, fmt.Sprintf("decodes about %.4g tokens a second, %.4g are asked", t.DecodeTPS, s.MinTPS)
 	case s.Goal == 0:
 		t.State = Measured
-	case t.PPLRatio <= 1+s.Goal:
-		t.State = Passed
 	default:
-		t.State = Missed
+		t.State = State(t.evidence().Judge(s.Goal).Word)
 	}
 	return t
 }
 
 // advice says what would reach what was missed.
 func (s *search) advice(best Trial) string {
-	switch best.State {
-	case Untested:
-		return "nothing was measured in the time; allow more"
-	case Stopped:
-		return "no trial was measured in full; allow more time"
-	}
 	if s.tooSlow(best) {
 		return fmt.Sprintf("the best decodes about %.4g tokens a second, %.4g are asked; fewer bits or a lower speed would do", best.DecodeTPS, s.MinTPS)
 	}
@@ -477,7 +474,7 @@ func (s *search) advice(best Trial) string {
 	}
 	free := *s
 	free.MaxBPW, free.MaxBytes, free.MinTPS, free.MaxRSS = 0, 0, 0, 0
-	c, err := free.smallest(s.predictorOf(len(s.refiners) > 0).sum(s.Goal))
+	c, err := free.smallest(s.aim(len(s.refiners) > 0))
 	if err != nil {
 		return text + ": nothing that is offered is predicted to reach it"
 	}

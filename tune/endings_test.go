@@ -90,7 +90,7 @@ func TestFailingTrial(t *testing.T) {
 	if x := res.Trials[0]; x.State != Failed || x.Note != "out of luck" {
 		t.Errorf("first trial %s, %q", x.State, x.Note)
 	}
-	if !res.Reached || res.Best.State != Passed {
+	if !res.Reached || res.Best.State != Reached {
 		t.Errorf("best %+v", res.Best)
 	}
 	s, _ = newSearch(o, nil)
@@ -116,8 +116,8 @@ func TestBudget(t *testing.T) {
 		if budget == time.Millisecond && res.StoppedBy != "budget" {
 			t.Errorf("%v: stopped by %s", budget, res.StoppedBy)
 		}
-		if budget == time.Millisecond && (res.Best.State != Untested || res.Reached || !strings.Contains(res.Advice, "allow more")) {
-			t.Errorf("%v: best %s, advice %q", budget, res.Best.State, res.Advice)
+		if budget == time.Millisecond && (res.Best.State != Untested || res.Reached || res.Word != "undecided" || !strings.Contains(res.Decide, "more time")) {
+			t.Errorf("%v: best %s, %s, %q", budget, res.Best.State, res.Word, res.Decide)
 		}
 		ck, err := model.Open(res.Path)
 		if err != nil {

@@ -150,13 +150,20 @@ func LoadRun(dir string) (Record, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return run, err
 	}
+	at := map[string]int{} // a recipe that was measured again is there twice
 	sc := bufio.NewScanner(bytes.NewReader(lines))
 	sc.Buffer(nil, 16<<20)
 	for sc.Scan() {
 		var t Trial
-		if jsonnum.Unmarshal(sc.Bytes(), &t) == nil {
-			run.Trials = append(run.Trials, t)
+		if jsonnum.Unmarshal(sc.Bytes(), &t) != nil {
+			continue
 		}
+		if i, ok := at[t.Recipe.String()]; ok {
+			run.Trials[i] = t
+			continue
+		}
+		at[t.Recipe.String()] = len(run.Trials)
+		run.Trials = append(run.Trials, t)
 	}
 	return run, sc.Err()
 }
@@ -195,7 +202,7 @@ func RunDir(root, model string, now time.Time) string {
 func newRecord(o Options) Record {
 	c := o.Calibration
 	return Record{ID: filepath.Base(o.RunDir), Model: o.Source.Ref, Started: time.Now(), Goal: o.Goal, Out: o.Out, Request: o.Request,
-		Fingerprint: fingerprint("run 3", quant.MethodsVersion, o.Source.Hash(), o.Eval.Text.SHA256, o.Eval.Ctx, o.Eval.Chunks, c.SHA256, c.Seed, c.Samples, c.Length,
+		Fingerprint: fingerprint("run 4", quant.MethodsVersion, o.Source.Hash(), o.Eval.Text.SHA256, o.Eval.Ctx, o.Eval.Chunks, c.SHA256, c.Seed, c.Samples, c.Length,
 			o.Space, o.Fused, o.Goal, o.MaxBPW, o.MaxBytes, o.MinTPS, o.MaxRSS)}
 }
 

@@ -84,12 +84,16 @@ func (o *Options) limited() bool {
 
 // Result is a finished run.
 type Result struct {
+	eval.Verdict // about the goal, 0 if there was none, and what it rests on
+
+	Windows       int `json:"windows"` // measured of the best
+	WindowsInText int `json:"windows_in_text"`
+
 	BasePPL   float64  `json:"base_ppl"`
 	Trials    []Trial  `json:"trials"`
 	Front     []Point  `json:"front"`
 	Best      *Trial   `json:"best"`
-	Goal      float64  `json:"goal"` // 0 if there was none
-	Reached   bool     `json:"reached"`
+	Reached   bool     `json:"reached"`    // for sure
 	StoppedBy string   `json:"stopped_by"` // "done", "budget", "trials" or "cancelled"
 	Advice    string   `json:"advice,omitempty"`
 	Choices   []Choice `json:"choices"` // of the best

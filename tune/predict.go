@@ -1,6 +1,10 @@
 package tune
 
-import "math"
+import (
+	"math"
+
+	"nibble/eval"
+)
 
 // predictor turns the sum of what the matrices' choices lose, each alone, into
 // what a recipe loses. The sum is nearly right for small errors, which add up; a
@@ -72,5 +76,12 @@ func (p predictor) loss(sum float64) float64 { return math.Expm1(p.slope * p.kld
 // inverse returns the sum of a predicted KL divergence.
 func (p predictor) inverse(kld float64) float64 { return math.Pow(kld/p.scale, 1/p.exponent) }
 
-// sum returns the sum that is predicted to lose as much.
-func (p predictor) sum(loss float64) float64 { return p.inverse(math.Log1p(loss) / p.slope) }
+// provable returns the sum that is predicted to lose so little that so many tokens
+// show it to be within a loss. Where two models differ little, the variance of the
+// difference of a token's losses is twice the divergence d, so that what is wanted is
+// slope d + sure sqrt(2 d / tokens) = ln(1 + loss): a quadratic equation in sqrt(d).
+func (p predictor) provable(loss float64, tokens int) float64 {
+	b := eval.SureErrors * math.Sqrt(2/float64(max(1, tokens)))
+	root := (math.Sqrt(b*b+4*p.slope*math.Log1p(loss)) - b) / (2 * p.slope)
+	return p.inverse(root * root)
+}

@@ -3,6 +3,8 @@ package tune
 import (
 	"math"
 	"testing"
+
+	"nibble/eval"
 )
 
 func TestFit(t *testing.T) {
@@ -28,8 +30,13 @@ func TestFit(t *testing.T) {
 	for _, sum := range []float64{0.001, 0.02, 0.2} {
 		near("divergence", all.kld(sum), truth.kld(sum), 0.03)
 		near("loss", all.loss(sum), truth.loss(sum), 0.15)
-		near("inverse of the loss", all.sum(all.loss(sum)), sum, 1e-9)
 		near("inverse of the divergence", all.inverse(all.kld(sum)), sum, 1e-9)
+	}
+	// What is aimed at is within the goal by as many standard errors as are asked, of so
+	// many tokens.
+	for _, tokens := range []int{255, 20_000} {
+		sum := all.provable(0.01, tokens)
+		near("what is provable", all.slope*all.kld(sum)+eval.SureErrors*math.Sqrt(2*all.kld(sum)/float64(tokens)), math.Log1p(0.01), 1e-9)
 	}
 	// Trials that failed to measure anything teach nothing.
 	if got := fit([]evidence{{}, {sum: 0, kld: 1}, {sum: 1}}); got != none {

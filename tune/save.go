@@ -5,17 +5,19 @@ import (
 	"errors"
 	"io/fs"
 
+	"nibble/eval"
 	"nibble/model/jsonnum"
 	"nibble/quant"
 )
 
 // evaluation is what the report of a saved model tells of the search.
 type evaluation struct {
+	eval.Verdict
+
 	Fingerprint string   `json:"fingerprint"` // of the run, as Record has it
 	Text        string   `json:"text"`
 	TextSHA256  string   `json:"text_sha256"`
 	Ctx         int      `json:"ctx"`
-	Goal        float64  `json:"goal"`
 	Reached     bool     `json:"reached"`
 	Advice      string   `json:"advice,omitempty"`
 	StoppedBy   string   `json:"stopped_by"`
@@ -30,7 +32,7 @@ type evaluation struct {
 // cancelling is to keep what was found.
 func (s *search) save(res *Result) error {
 	s.l.send(Phase{"saving", "writing the best model"})
-	e := evaluation{Fingerprint: s.asked.Fingerprint, Text: s.Eval.Text.Name, TextSHA256: s.Eval.Text.SHA256, Ctx: s.ref.Result.Ctx, Goal: s.Goal,
+	e := evaluation{Fingerprint: s.asked.Fingerprint, Text: s.Eval.Text.Name, TextSHA256: s.Eval.Text.SHA256, Ctx: s.ref.Result.Ctx, Verdict: res.Verdict,
 		Reached: res.Reached, Advice: res.Advice, StoppedBy: res.StoppedBy, Trial: res.Best, BasePPL: res.BasePPL, Choices: res.Choices, Notes: res.Notes,
 		Seconds: s.elapsed().Seconds()}
 	o := s.quantization(res.Best.Recipe, s.Out)
@@ -58,7 +60,7 @@ func (s *search) finished() (Result, bool, error) {
 	if !ok || e.Fingerprint != s.asked.Fingerprint {
 		return Result{}, false, place.Occupied
 	}
-	res := Result{BasePPL: e.BasePPL, Trials: []Trial{*e.Trial}, Best: e.Trial, Goal: e.Goal, Reached: e.Reached, StoppedBy: e.StoppedBy, Advice: e.Advice,
+	res := Result{BasePPL: e.BasePPL, Trials: []Trial{*e.Trial}, Best: e.Trial, Verdict: e.Verdict, Windows: e.Trial.Windows, WindowsInText: e.Trial.WindowsInText, Reached: e.Reached, StoppedBy: e.StoppedBy, Advice: e.Advice,
 		Choices: e.Choices, Notes: append(e.Notes, "this run was finished before and is not searched again: remove the output, or give another, to go on"),
 		Path: s.Out, Seconds: e.Seconds}
 	if err := s.catchUp(&res); err != nil {

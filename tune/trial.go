@@ -2,8 +2,10 @@ package tune
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
+	"nibble/eval"
 	"nibble/quant"
 )
 
@@ -13,10 +15,12 @@ type State string
 // The states.
 const (
 	Running State = "running"
-	Passed  State = "passed"  // within the goal
-	Missed  State = "missed"  // measured in full, beyond the goal
-	Stopped State = "stopped" // stopped early: it could not pass any more
-	Failed  State = "failed"  // an error, in Note
+	Reached State = eval.Reached // measured in full, within the goal for sure
+	Missed  State = eval.Missed  // measured in full, beyond the goal or a limit for sure
+	Stopped State = "stopped"    // before all was measured, which Note explains
+	Failed  State = "failed"     // an error, in Note
+
+	Undecided State = eval.Undecided // measured in full, which does not tell
 
 	Measured State = "measured" // in full, where there is no goal to pass or miss
 	Untested State = "untested" // there was no time to measure it
@@ -37,18 +41,55 @@ type Trial struct {
 	KLDSE      float64      `json:"kld_se"`
 	SameTop    float64      `json:"same_top"`
 	Windows    int          `json:"windows"` // measured; fewer than all when stopped
+	Tokens     int          `json:"tokens"`  // scored in them
 	DecodeTPS  float64      `json:"decode_tps"`
 	Predicted  *Prediction  `json:"predicted,omitempty"` // before it was measured
 	Seconds    float64      `json:"seconds"`
 	Note       string       `json:"note,omitempty"`
+
+	WindowsInText int `json:"windows_in_text"`
 }
 
 // Loss is the relative increase of perplexity.
 func (t Trial) Loss() float64 { return t.PPLRatio - 1 }
 
-// measured reports whether the trial's figures cover the whole text.
+// measured reports whether the trial's figures cover all that was to be measured.
 func (t Trial) measured() bool {
-	return t.State == Passed || t.State == Missed || t.State == Measured
+	return t.State == Reached || t.State == Undecided || t.State == Missed || t.State == Measured
+}
+
+// take sets the trial's figures.
+func (t *Trial) take(r eval.Result) {
+	t.PPL, t.PPLRatio, t.PPLRatioSE = r.PPL, r.PPLRatio, r.PPLRatioSE
+	t.KLD, t.KLDSE, t.SameTop = r.KLDMean, r.KLDSE, r.SameTop
+	t.Windows, t.WindowsInText, t.Tokens = r.Windows, r.WindowsInText, r.Tokens
+}
+
+// evidence is what a verdict about the trial rests on.
+func (t Trial) evidence() eval.Evidence {
+	return eval.Evidence{Loss: t.Loss(), LossSE: t.PPLRatioSE, Tokens: t.Tokens, Windows: t.Windows, WindowsInText: t.WindowsInText}
+}
+
+// Verdict says whether the trial reached a goal; 0 is none beside the limits, which
+// every trial that was measured keeps unless it says so. What was not measured in
+// full can have missed a goal for sure, but not have reached one.
+func (t Trial) Verdict(goal float64) eval.Verdict {
+	v := eval.Verdict{Word: eval.Undecided, Goal: goal, Loss: t.Loss(), LossSE: t.PPLRatioSE, Decide: "more time: it was not measured"}
+	switch {
+	case t.State == Untested || t.State == Failed || t.State == Running:
+	case t.State == Missed:
+		v.Word, v.Decide = eval.Missed, ""
+	case t.State == Measured:
+		v.Word, v.Decide = eval.Reached, ""
+	case goal > 0:
+		v = t.evidence().Judge(goal)
+		if t.State == Stopped && v.Word == eval.Reached {
+			v.Word, v.Decide = eval.Undecided, fmt.Sprintf("it was not measured in full: %d more windows of %d would be", t.WindowsInText-t.Windows, t.WindowsInText)
+		}
+	case t.State == Stopped:
+		v.Decide = "more time: it was not measured in full"
+	}
+	return v
 }
 
 // Prediction is what a recipe is expected to give.
@@ -105,8 +146,8 @@ func Front(trials []Trial) []Point {
 	return front
 }
 
-// Best returns the smallest trial that passed, or else the most accurate one, of
-// those measured in full if there are any; nil if there is none at all.
+// Best returns the smallest trial that reached the goal, or else the most accurate
+// one, of those measured in full if there are any; nil if there is none at all.
 func Best(trials []Trial) *Trial {
 	var best *Trial
 	for i := range trials {
@@ -119,16 +160,16 @@ func Best(trials []Trial) *Trial {
 }
 
 // rank is how much an ending is worth.
-var rank = map[State]int{Untested: 1, Stopped: 2, Missed: 3, Measured: 4, Passed: 5}
+var rank = map[State]int{Untested: 1, Stopped: 2, Missed: 3, Undecided: 4, Measured: 5, Reached: 6}
 
 func better(a, b Trial) bool {
 	if a.State != b.State {
 		return rank[a.State] > rank[b.State]
 	}
 	switch a.State {
-	case Passed:
+	case Reached:
 		return a.SizeBytes < b.SizeBytes || a.SizeBytes == b.SizeBytes && a.Loss() < b.Loss()
-	case Missed:
+	case Missed, Undecided:
 		return a.Loss() < b.Loss()
 	}
 	return a.KLD < b.KLD

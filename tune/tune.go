@@ -30,6 +30,7 @@ type search struct {
 	known  map[string]Trial // journaled before, by recipe
 	tried  map[string]int   // recipes of this run: index into trials
 	trials []Trial
+	built  map[string]candidate // of the trials, by recipe
 
 	screened []quant.Spec // of the space, with stand-ins
 	refiners []quant.Spec // of the space, the strongest first
@@ -48,6 +49,7 @@ type search struct {
 	apply      func(context.Context, *rt.Model, *model.Checkpoint, quant.Recipe, *quant.Calibration, quant.Listener) (*rt.Model, quant.Report, error)
 	trying     time.Duration // a trial
 	reserve    time.Duration // for refining
+	deciding   time.Duration // for measuring more of the text in the end
 	evaluation time.Duration // of the whole text
 }
 
@@ -80,7 +82,7 @@ func newSearch(o Options, l Listener) (*search, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	s := &search{Options: o, asked: newRecord(o), clock: &clock{start: o.Started}, tried: map[string]int{}, predictor: fit(nil), slowness: 1, apply: quant.ApplyCalibrated}
+	s := &search{Options: o, asked: newRecord(o), clock: &clock{start: o.Started}, tried: map[string]int{}, built: map[string]candidate{}, predictor: fit(nil), slowness: 1, apply: quant.ApplyCalibrated}
 	s.l = s.listen(l)
 	return s, s.prepare()
 }
@@ -238,7 +240,12 @@ func (s *search) search(ctx context.Context) error {
 		return err
 	}
 	s.l.send(Predicted{s.front()})
-	return s.confirm(ctx)
+	s.deciding = s.forDeciding()
+	err := s.confirm(ctx)
+	if err != nil && !errors.Is(err, errBudget) && !errors.Is(err, errTrials) {
+		return err
+	}
+	return errors.Join(err, s.decide(ctx))
 }
 
 // referenceShare is the part of the budget that one evaluation of the whole text
@@ -301,9 +308,25 @@ func (s *search) reference(ctx context.Context) error {
 	return nil
 }
 
+// judge gives the verdict about the best trial and says what would help. A search
+// that was ended before it was done has not shown that nothing reaches the goal.
+func (s *search) judge(res *Result) {
+	best := *res.Best
+	res.Verdict, res.Windows, res.WindowsInText = best.Verdict(s.Goal), best.Windows, best.WindowsInText
+	res.Reached = res.Word == eval.Reached
+	if res.Word != eval.Missed {
+		return
+	}
+	res.Advice = s.advice(best)
+	if more, ended := map[string]string{"budget": "more time", "trials": "more trials", "cancelled": "going on"}[res.StoppedBy]; ended {
+		res.Word, res.Decide = eval.Undecided, more+" would decide: the search was not done, and the best so far misses the goal"
+	}
+}
+
 // conclude reports, explains and saves what was found.
 func (s *search) conclude(ctx context.Context, stoppedBy string) (Result, error) {
-	res := Result{Trials: s.trials, Goal: s.Goal, StoppedBy: stoppedBy, Notes: s.notes}
+	res := Result{Trials: s.trials, StoppedBy: stoppedBy, Notes: s.notes}
+	res.Goal = s.Goal
 	if s.ref != nil {
 		res.BasePPL = s.ref.Result.PPL
 	}
@@ -314,10 +337,7 @@ func (s *search) conclude(ctx context.Context, stoppedBy string) (Result, error)
 	if res.Best == nil {
 		return res, errors.Join(fmt.Errorf("every trial failed; the last: %s", s.trials[len(s.trials)-1].Note), s.j.finish("error", nil))
 	}
-	res.Reached = res.Best.State == Passed || s.Goal == 0 && res.Best.State == Measured
-	if !res.Reached {
-		res.Advice = s.advice(*res.Best)
-	}
+	s.judge(&res)
 	res.Choices = s.explain(*res.Best)
 	s.l.send(Explained{res.Best.ID, res.Choices})
 	if s.Out != "" {

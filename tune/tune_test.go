@@ -163,9 +163,9 @@ func TestLimits(t *testing.T) {
 
 func TestFront(t *testing.T) {
 	trials := []Trial{
-		{ID: 1, State: Missed, SizeBytes: 10, PPLRatio: 1.05}, {ID: 2, State: Passed, SizeBytes: 20, PPLRatio: 1.01},
+		{ID: 1, State: Missed, SizeBytes: 10, PPLRatio: 1.05}, {ID: 2, State: Reached, SizeBytes: 20, PPLRatio: 1.01},
 		{ID: 3, State: Missed, SizeBytes: 15, PPLRatio: 1.06}, {ID: 4, State: Stopped, SizeBytes: 5, PPLRatio: 1.00},
-		{ID: 5, State: Passed, SizeBytes: 30, PPLRatio: 1.001},
+		{ID: 5, State: Reached, SizeBytes: 30, PPLRatio: 1.001},
 	}
 	var ids []int
 	for _, p := range Front(trials) {

@@ -52,17 +52,16 @@ type candidate struct {
 	bytes int64   // that it would take more
 }
 
-// sure is how many standard errors within the goal the advice aims, as the verdict
-// has it.
-const sure = 2
-
-// within reports whether a model of a divergence is expected to be within the goal
-// for sure. Where one model was measured as it is, perplexity and divergence
-// shrink together, and the standard error with the root of them.
-func (a *adviser) within(kld float64) bool {
-	r := kld / a.damage.KLD
-	return a.loss()*r+sure*a.o.Result.PPLRatioSE*math.Sqrt(r) <= a.o.Goal
+// verdict is what is expected of a model of a divergence. Where one model was
+// measured as it is, perplexity and divergence shrink together, and the standard
+// error with the root of them.
+func (a *adviser) verdict(kld float64) string {
+	r, e := kld/a.damage.KLD, a.o.Result
+	return eval.Evidence{Loss: a.loss() * r, LossSE: e.PPLRatioSE * math.Sqrt(r), Tokens: e.Tokens, Windows: e.Windows, WindowsInText: e.WindowsInText}.Judge(a.o.Goal).Word
 }
+
+// within reports whether the goal is expected to be reached for sure.
+func (a *adviser) within(kld float64) bool { return a.verdict(kld) == eval.Reached }
 
 func (a *adviser) loss() float64 { return a.o.Result.PPLRatio - 1 }
 
@@ -198,8 +197,8 @@ func (a *adviser) try(ctx context.Context, chosen []candidate) (Advice, error) {
 	if err != nil {
 		return adv, err
 	}
-	adv.Text = fmt.Sprintf("%s cause %.0f %% of the damage; giving them 8 bits%s would cost %.2f bpw and bring the KL divergence from %.5f to %.5f (measured on %d windows), a loss of about %+.2f %%, %s",
-		places(modules), 100*share, a.also(), adv.BPWChange, adv.KLDBefore, adv.KLD, a.damage.Windows, 100*adv.Loss, a.judged(adv))
+	adv.Text = fmt.Sprintf("%s cause %.0f %% of the damage; giving them 8 bits%s would cost %.2f bpw and bring the KL divergence from %.5f to %.5f (measured on %d windows), a loss of about %+.2f %%: %s",
+		places(modules), 100*share, a.also(), adv.BPWChange, adv.KLDBefore, adv.KLD, a.damage.Windows, 100*adv.Loss, a.verdict(adv.KLD))
 	return adv, nil
 }
 
@@ -209,17 +208,6 @@ func (a *adviser) also() string {
 		return ""
 	}
 	return " and all others " + a.better
-}
-
-// judged says where advice leads.
-func (a *adviser) judged(adv Advice) string {
-	switch {
-	case a.within(adv.KLD):
-		return "within the goal"
-	case adv.Loss <= a.o.Goal:
-		return "within the goal, but not for sure"
-	}
-	return "still beyond the goal"
 }
 
 // measure works out what the model is with matrices at 8 bits.

@@ -144,7 +144,7 @@ func TestAdviseBits(t *testing.T) {
 	}
 	n := eights(t, a, got)
 	t.Logf("%d of %d: %s", n, len(all), got.Text)
-	if !a.within(got.KLD) || !strings.Contains(got.Text, "within the goal") || n == 0 || n == len(all) {
+	if !a.within(got.KLD) || !strings.Contains(got.Text, ": reached") || n == 0 || n == len(all) {
 		t.Errorf("%d of %d matrices: %+v", n, len(all), got)
 	}
 	if kld := really(t, a, got); math.Abs(kld-got.KLD) > 0.1*got.KLD {
@@ -159,7 +159,7 @@ func TestAdviseBits(t *testing.T) {
 	// Where nothing suffices, that is said.
 	a.o.Goal = 1e-6
 	got, err = a.bits(context.Background(), all, nil)
-	if err != nil || eights(t, a, got) != len(all) || !strings.Contains(got.Text, "still beyond the goal") {
+	if err != nil || eights(t, a, got) != len(all) || !strings.Contains(got.Text, ": missed") {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -87,8 +87,8 @@ func (a *adviser) method(ctx context.Context) (*Advice, error) {
 		return nil, err
 	}
 	adv.Loss = a.loss() * adv.KLD / a.damage.KLD
-	adv.Text = fmt.Sprintf("%s instead of %s costs no bits and would bring the KL divergence from %.5f to %.5f (measured on %d windows, with the default calibration), a loss of about %+.2f %%, %s",
-		to, from, adv.KLDBefore, adv.KLD, a.damage.Windows, 100*adv.Loss, a.judged(adv))
+	adv.Text = fmt.Sprintf("%s instead of %s costs no bits and would bring the KL divergence from %.5f to %.5f (measured on %d windows, with the default calibration), a loss of about %+.2f %%: %s",
+		to, from, adv.KLDBefore, adv.KLD, a.damage.Windows, 100*adv.Loss, a.verdict(adv.KLD))
 	a.recipe, a.running, a.better = &r, m, to
 	return &adv, nil
 }

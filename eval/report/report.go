@@ -26,12 +26,11 @@ type Report struct {
 	Nibble string `json:"nibble"` // version of the program
 	ISA    string `json:"isa"`    // instruction set of the kernels
 
-	Model       string  `json:"model"`
-	ModelSHA256 string  `json:"model_sha256"`
-	Base        string  `json:"base"`
-	BaseSHA256  string  `json:"base_sha256"`
-	Goal        float64 `json:"goal"`
-	Verdict     string  `json:"verdict"`
+	Model       string `json:"model"`
+	ModelSHA256 string `json:"model_sha256"`
+	Base        string `json:"base"`
+	BaseSHA256  string `json:"base_sha256"`
+	eval.Verdict
 
 	SizeBytes   int64              `json:"size_bytes"` // of the model's tensors
 	BPW         float64            `json:"bpw"`
@@ -104,7 +103,7 @@ func run(ctx context.Context, o Options, l eval.Listener) (Report, error) {
 		o.Clean = func(s string) string { return s }
 	}
 	r := Report{Kind: Kind, Nibble: o.Version, ISA: string(o.Running.Engine.ISA()), Model: o.Subject.Name, ModelSHA256: o.Subject.SHA256,
-		Base: o.Base.Ref, BaseSHA256: o.Base.Hash(), Goal: o.Goal, Verdict: o.Result.Verdict(o.Goal), Result: o.Result,
+		Base: o.Base.Ref, BaseSHA256: o.Base.Hash(), Verdict: o.Result.Verdict(o.Goal), Result: o.Result,
 		SizeBytes: o.Subject.Bytes, BPW: o.Subject.BPW}
 	recipe, remark := knownRecipe(o)
 	if remark != "" {
@@ -148,7 +147,7 @@ func (r *Report) clean(f func(string) string) {
 		return out
 	}
 	guess := func(g *eval.Guess) { g.Text = f(g.Text) }
-	for _, t := range []*string{&r.Model, &r.Base, &r.Verdict, &r.Recipe, &r.Text} {
+	for _, t := range []*string{&r.Model, &r.Base, &r.Recipe, &r.Text} {
 		*t = f(*t)
 	}
 	if r.Calibration != nil {

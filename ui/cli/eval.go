@@ -81,7 +81,7 @@ type evalResult struct {
 	Base       string `json:"base,omitempty"`
 	Text       string `json:"text"`
 	TextSHA256 string `json:"text_sha256"`
-	Verdict    string `json:"verdict,omitempty"`
+	*eval.Verdict
 	eval.Result
 }
 
@@ -179,12 +179,15 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f ev
 			return err
 		}
 		a.report.result(reportResult{r, dir}, func(w io.Writer) {
-			evalText(w, evalResult{ref, base, o.Text.Name, o.Text.SHA256, r.Verdict, res})
+			evalText(w, evalResult{ref, base, o.Text.Name, o.Text.SHA256, &r.Verdict, res})
 			reportText(w, r, dir)
 		})
 		return nil
 	}
-	full := evalResult{ref, base, o.Text.Name, o.Text.SHA256, res.Verdict(goal), res}
+	full := evalResult{Model: ref, Base: base, Text: o.Text.Name, TextSHA256: o.Text.SHA256, Result: res}
+	if v := res.Verdict(goal); res.Compared() {
+		full.Verdict = &v
+	}
 	a.report.result(full, func(w io.Writer) { evalText(w, full) })
 	return nil
 }
@@ -204,7 +207,7 @@ func evalText(w io.Writer, r evalResult) {
 		fmt.Fprintf(w, "%-16s %s\n", label, term.CleanLine(fmt.Sprintf(format, args...)))
 	}
 	line("model", "%s", r.Model)
-	line("text", "%s, %d tokens scored, windows of %d", r.Text, r.Tokens, r.Ctx)
+	line("text", "%s, %d tokens scored, %d of its %d windows of %d", r.Text, r.Tokens, r.Windows, r.WindowsInText, r.Ctx)
 	line("perplexity", "%s", term.Measured(r.PPL, r.PPLSE))
 	if r.Compared() {
 		line("base", "%s, perplexity %s", r.Base, term.Measured(r.BasePPL, r.BasePPLSE))
@@ -214,7 +217,7 @@ func evalText(w io.Writer, r evalResult) {
 		line("same top token", "%.2f ± %.2f %%", 100*r.SameTop, 100*r.SameTopSE)
 		line("Δp", "RMS %.3f ± %.3f %%, mean %+.3f ± %.3f %%", 100*r.RMSDP, 100*r.RMSDPSE, 100*r.DPMean, 100*r.DPMeanSE)
 		percentilesText(w, r.Comparison)
-		fmt.Fprintf(w, "\n%s\n", r.Verdict)
+		fmt.Fprintf(w, "\n%s\n", r.Sentence())
 		worstText(w, r.WorstTokens)
 	}
 	for _, note := range r.Notes {

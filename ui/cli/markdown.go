@@ -48,7 +48,7 @@ func (d *document) head(cells ...string) {
 func markdown(r report.Report) string {
 	d := &document{}
 	d.line("# Evaluation of %s\n", md(r.Model))
-	d.line("**%s**\n", md(r.Verdict))
+	d.line("**%s**\n", md(r.Sentence()))
 	if len(r.Advice)+len(r.Remarks)+len(r.Notes) > 0 {
 		d.line("## What to do\n")
 		for _, a := range r.Advice {
@@ -185,7 +185,7 @@ func (d *document) provenance(r report.Report) {
 		}
 	}
 	d.row("text", fmt.Sprintf("%s, SHA-256 %s", md(r.Text), r.TextSHA256))
-	d.row("windows", fmt.Sprintf("%d tokens, the second half scored: %d tokens", r.Ctx, r.Tokens))
+	d.row("windows", fmt.Sprintf("%d of the text's %d, of %d tokens, the second half scored: %d tokens", r.Windows, r.WindowsInText, r.Ctx, r.Tokens))
 	d.row("goal", fmt.Sprintf("%+.2f %% of the perplexity", 100*r.Goal))
 	d.row("nibble", fmt.Sprintf("%s, %s", md(r.Nibble), md(r.ISA)))
 }

@@ -233,6 +233,6 @@ func trialLine(t tune.Trial) string {
 	if n := len(t.Recipe.Rules); n > 1 {
 		name += fmt.Sprintf(" + %d rules", n)
 	}
-	return fmt.Sprintf("%3d  %-8s %-26s %9s %6.3f bpw  loss %s  KLD %.5f", t.ID, t.State, name, term.Bytes(t.SizeBytes), t.BPW,
+	return fmt.Sprintf("%3d  %-9s %-26s %9s %6.3f bpw  loss %s  KLD %.5f", t.ID, t.State, name, term.Bytes(t.SizeBytes), t.BPW,
 		term.PercentSE(t.Loss(), t.PPLRatioSE), t.KLD)
 }

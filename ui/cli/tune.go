@@ -197,11 +197,8 @@ func tuneText(w io.Writer, r tune.Result) {
 		fmt.Fprintf(w, "  %s trial %-3d %9s %6.3f bpw  loss %9s  %s tokens/s  %s\n", mark, p.Trial, term.Bytes(p.SizeBytes), p.BPW, term.Percent(p.Loss), term.Digits(p.DecodeTPS), short(p.Recipe))
 	}
 	b := r.Best
-	switch {
-	case !r.Reached:
-		fmt.Fprintf(w, "%-12s %s: missed: %s\n", "goal", goalText(r.Goal), r.Advice)
-	case r.Goal > 0:
-		fmt.Fprintf(w, "%-12s %s: reached\n", "goal", goalText(r.Goal))
+	if r.Goal > 0 || !r.Reached {
+		fmt.Fprintf(w, "%-12s %s: %s\n", "goal", goalText(r.Goal), verdictText(r))
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "%-12s %s\n", "note", n)
@@ -215,6 +212,17 @@ func tuneText(w io.Writer, r tune.Result) {
 	if r.Path != "" {
 		fmt.Fprintf(w, "%-12s %s\n", "saved", term.CleanLine(r.Path))
 	}
+}
+
+// verdictText is the verdict with what would decide or help.
+func verdictText(r tune.Result) string {
+	text := r.Word
+	for _, more := range []string{r.Decide, r.Advice} {
+		if more != "" {
+			text += "; " + more
+		}
+	}
+	return text
 }
 
 // goalText is the goal in words.
@@ -285,7 +293,7 @@ func (a *app) runsCmd() *cobra.Command {
 					fmt.Fprintln(w, trialLine(t))
 				}
 				if best != nil {
-					fmt.Fprintf(w, "best         trial %d: %s\n", best.ID, term.CleanLine(best.Recipe.String()))
+					fmt.Fprintf(w, "best         trial %d, %s: %s\n", best.ID, best.Verdict(r.Goal).Word, term.CleanLine(best.Recipe.String()))
 				}
 				if why {
 					whyText(w, r.Choices)
@@ -381,7 +389,7 @@ func runsText(w io.Writer, res runsResult) {
 			ended = unfinished
 		}
 		if r.Best != nil {
-			best = fmt.Sprintf("%.3f bpw, loss %s", r.Best.BPW, term.Percent(r.Best.Loss()))
+			best = fmt.Sprintf("%.3f bpw, loss %s, %s", r.Best.BPW, term.PercentSE(r.Best.Loss(), r.Best.PPLRatioSE), r.Best.Verdict(r.Goal).Word)
 		}
 		fmt.Fprintf(w, "%-36s %-10s %7d %-11s %s\n", term.CleanLine(r.ID), goalText(r.Goal), r.Trials, term.CleanLine(ended), best)
 	}

@@ -230,7 +230,7 @@ func TestLowScreens(t *testing.T) {
 		screen string
 		at     int
 		want   string
-	}{{"tuned", onTune, "▸  7 ✓ passed"}, {"evaluated", onEvaluate, "▸  0.53"}, {"quantized", onModel, "▸layer 1 v"}, {"kernels", onKernels, "▸"}} {
+	}{{"tuned", onTune, "▸  7 ✓ reached"}, {"evaluated", onEvaluate, "▸  0.53"}, {"quantized", onModel, "▸layer 1 v"}, {"kernels", onKernels, "▸"}} {
 		a, _ := testApp(c.screen)
 		a.at = c.at
 		a.Update(tea.WindowSizeMsg{Width: 60, Height: 15})

@@ -573,7 +573,12 @@ func (b *backend) tuneListener() tune.Listener {
 			b.mail.sample("trial", func(s *state) { s.tune.progress = e })
 		case tune.TrialDone:
 			b.mail.fact(func(s *state) {
-				s.tune.trials, s.tune.best, s.tune.front, s.tune.current = append(s.tune.trials, e.Trial), e.Best, e.Front, nil
+				s.tune.best, s.tune.front, s.tune.current = e.Best, e.Front, nil
+				if n := len(s.tune.trials); e.Trial.ID <= n { // measured once more, on more text
+					s.tune.trials[e.Trial.ID-1] = e.Trial
+				} else {
+					s.tune.trials = append(s.tune.trials, e.Trial)
+				}
 			})
 		case tune.Screening:
 			step("screening", float64(e.Done)/float64(max(1, e.Total)), term.CleanLine(e.Module))

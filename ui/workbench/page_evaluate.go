@@ -152,7 +152,7 @@ func (p *evaluatePage) summary(w, h int) []string {
 			" nothing to compare it with: this is the model as it was opened"}
 	}
 	verdict := e.Verdict(s.eval.goal)
-	lines := wrapped(verdictMark(verdict)+" "+verdict, w, 2)
+	lines := wrapped(verdictMarks[verdict.Word]+" "+verdict.Sentence(), w, 2)
 	for i, line := range lines {
 		lines[i] = th.title.Render(line)
 	}
@@ -187,11 +187,8 @@ func (p *evaluatePage) summary(w, h int) []string {
 	return lines
 }
 
-// verdictMark tells the verdict without colour or words.
-func verdictMark(verdict string) string {
-	word, _, _ := strings.Cut(verdict, " ")
-	return map[string]string{"within": "✓", "beyond": "✗", "undecided:": "?"}[word]
-}
+// verdictMarks tell a verdict without colour.
+var verdictMarks = map[string]string{eval.Reached: "✓", eval.Missed: "✗", eval.Undecided: "?"}
 
 // wrapped is foreign text in at most n lines of w columns.
 func wrapped(text string, w, n int) []string {

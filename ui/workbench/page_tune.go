@@ -231,11 +231,12 @@ func (p *tunePage) header(w int) []string {
 	best := "best —"
 	if b := t.best; b != nil {
 		best = fmt.Sprintf("best trial %d: %s, %.3f bpw, %s", b.ID, term.Bytes(b.SizeBytes), b.BPW, lossText(*b))
-		switch {
-		case b.State == tune.Passed:
-			best += ", ✓ within the goal"
-		case t.goal > 0:
-			best += ", ✗ misses the goal"
+		verdict := b.Verdict(t.goal)
+		if t.result != nil {
+			verdict = t.result.Verdict
+		}
+		if t.goal > 0 {
+			best += fmt.Sprintf(", %s %s", verdictMarks[verdict.Word], verdict.Word)
 		}
 	}
 	phase, outcome := t.phase, []string(nil)
@@ -244,8 +245,10 @@ func (p *tunePage) header(w int) []string {
 		phase = "‖ PAUSED, p goes on"
 	case !t.running && t.result != nil:
 		phase = "ended: " + t.result.StoppedBy
-		if t.result.Advice != "" {
-			outcome = append(outcome, term.CleanLine(t.result.Advice))
+		for _, text := range []string{t.result.Decide, t.result.Advice} {
+			if text != "" {
+				outcome = append(outcome, term.CleanLine(text))
+			}
 		}
 		if t.result.Path != "" {
 			outcome = append(outcome, "saved to "+term.CleanLine(t.result.Path))
@@ -410,7 +413,7 @@ func (p *tunePage) table(w, h int) []string {
 	t := p.a.s.tune
 	rows := p.rows()
 	wide := w >= 100
-	head := fmt.Sprintf(" %3s %-10s %9s %6s %18s %8s %9s %8s", "#", "state", "size", "bpw", "loss", "expected", "KLD", "tokens/s")
+	head := fmt.Sprintf(" %3s %-11s %9s %6s %18s %8s %9s %8s", "#", "state", "size", "bpw", "loss", "expected", "KLD", "tokens/s")
 	if wide {
 		head += fmt.Sprintf(" %8s  %-8s  by %s", "time", "phase", tuneSorts[p.sort].name)
 	}
@@ -426,7 +429,7 @@ func (p *tunePage) table(w, h int) []string {
 }
 
 // stateMarks tell how trials ended, without colour.
-var stateMarks = map[tune.State]string{tune.Running: "●", tune.Passed: "✓", tune.Measured: "✓", tune.Missed: "✗", tune.Stopped: "↯", tune.Failed: "!", tune.Untested: "?"}
+var stateMarks = map[tune.State]string{tune.Running: "●", tune.Reached: "✓", tune.Undecided: "?", tune.Measured: "✓", tune.Missed: "✗", tune.Stopped: "↯", tune.Failed: "!", tune.Untested: "?"}
 
 func trialRow(t tune.Trial, wide bool) string {
 	expected, tps, seconds := "—", "—", "—"
@@ -439,7 +442,7 @@ func trialRow(t tune.Trial, wide bool) string {
 	if t.Seconds > 0 {
 		seconds = term.Seconds(t.Seconds)
 	}
-	row := fmt.Sprintf(" %3d %s %-8s %9s %6.3f %18s %8s %9s %8s", t.ID, stateMarks[t.State], t.State, term.Bytes(t.SizeBytes), t.BPW, lossText(t), expected, kldText(t), tps)
+	row := fmt.Sprintf(" %3d %s %-9s %9s %6.3f %18s %8s %9s %8s", t.ID, stateMarks[t.State], t.State, term.Bytes(t.SizeBytes), t.BPW, lossText(t), expected, kldText(t), tps)
 	if wide {
 		row += fmt.Sprintf(" %8s  %-8s  %s", seconds, t.Phase, term.CleanLine(t.Note))
 	}

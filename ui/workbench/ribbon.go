@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"nibble/eval"
 	"nibble/ui/chart"
 	"nibble/ui/term"
 )
@@ -55,6 +56,9 @@ func (a *app) stages() []stage {
 		tuned = stage{name: "tune", state: fmt.Sprintf("● trial %d", len(s.tune.trials)+1), running: true}
 	case s.tune.best != nil:
 		tuned = done("tune", term.Percent(s.tune.best.Loss()))
+		if v := s.tune.best.Verdict(s.tune.goal); s.tune.goal > 0 && v.Word != eval.Reached {
+			tuned.state = verdictMarks[v.Word] + " " + term.Percent(v.Loss)
+		}
 	}
 	int4 := waiting("INT4 model")
 	switch {
