@@ -168,6 +168,21 @@ func TestForwardCancelled(t *testing.T) {
 	if _, err := s.Forward(ctx, make([]int32, 700)); err == nil || s.Len() != 2 {
 		t.Errorf("in the second chunk: %v, %d tokens", err, s.Len())
 	}
+	// Whichever product is the first to be missing.
+	for _, mod := range m.Config.Modules() {
+		if mod.Layer != m.Config.Layers-1 {
+			continue
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		s.SetTap(func(module string, _ []float32, _, _ int) {
+			if module == mod.Name {
+				cancel()
+			}
+		})
+		if _, err := s.Forward(ctx, []int32{3}); !errors.Is(err, context.Canceled) || s.Len() != 2 {
+			t.Errorf("before %s: %v, %d tokens", mod.Name, err, s.Len())
+		}
+	}
 	stack, err := m.NewStack([][]int32{{1, 2}})
 	if err != nil {
 		t.Fatal(err)
@@ -216,6 +231,23 @@ func TestStackClone(t *testing.T) {
 	}
 	if !slices.Equal(stack.States()[0], before) || stack.Layer() != 1 || slices.Equal(clone.States()[0], before) || clone.Layer() != 2 {
 		t.Error("the copy and the original go the same way")
+	}
+}
+
+// What stops the one who is given inputs stops the stack.
+func TestStackInputStops(t *testing.T) {
+	ctx, stop := context.Background(), errors.New("stop")
+	m := load(t, modeltest.New(1, modeltest.Small()).Write(t, nil), kernels.Options{Threads: 1})
+	stack, err := m.NewStack([][]int32{make([]int32, m.Config.MaxPositions), {1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"q", "o", "gate", "down", "head"} {
+		texts := 0
+		err := stack.Input(ctx, m, kind, func([]float32, int, int) error { texts++; return stop })
+		if !errors.Is(err, stop) || texts != 1 {
+			t.Errorf("%s: %v after %d texts", kind, err, texts)
+		}
 	}
 }
 
