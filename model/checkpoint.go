@@ -107,6 +107,7 @@ func (c *Checkpoint) open() error {
 	if err := c.openTensors(); err != nil {
 		return err
 	}
+	c.resolveTied()
 	if err := c.check(); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 
 	"nibble/kernels"
@@ -508,6 +509,12 @@ func (w *Writer) config() ([]byte, error) {
 	}
 	delete(fields, "quantization_config")
 	delete(fields, "compression_config")
+	var said struct {
+		Tie bool `json:"tie_word_embeddings"`
+	}
+	if tied := w.src.Config.TieEmbeddings; json.Unmarshal(w.src.Config.Raw, &said) != nil || said.Tie != tied {
+		fields["tie_word_embeddings"] = json.RawMessage(strconv.FormatBool(tied)) // as it is stored
+	}
 	if len(w.Layout.schemes) > 0 {
 		qc, err := json.Marshal(newQuantConfig(w.src.Config.Modules(), w.Layout.schemes))
 		if err != nil {
