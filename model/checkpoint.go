@@ -171,30 +171,6 @@ func (c *Checkpoint) want(name string, shape ...int) error {
 	return nil
 }
 
-func (c *Checkpoint) openTokenizer() {
-	data, err := c.files.read("tokenizer.json")
-	if err != nil {
-		c.TokenizerErr = fmt.Errorf("no usable tokenizer: %w", err)
-		return
-	}
-	config, err := c.files.read("tokenizer_config.json")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.TokenizerErr = err
-		return
-	}
-	if c.Tokenizer, err = tokenizer.Load(data, config); err != nil {
-		c.TokenizerErr = fmt.Errorf("%s: %w", c.files.path("tokenizer.json"), err)
-		return
-	}
-	jinja, err := c.files.read("chat_template.jinja")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.TemplateErr = err
-		return
-	}
-	c.TemplateSource = chat.Source(config, jinja)
-	c.Template, c.TemplateErr = chat.Load(config, jinja)
-}
-
 // Close unmaps the files. Tensors must not be used afterwards.
 func (c *Checkpoint) Close() error {
 	c.tensors = nil
