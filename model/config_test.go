@@ -3,8 +3,12 @@ package model
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
+	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"nibble/model/modeltest"
@@ -216,6 +220,107 @@ func TestWriterKeepsTheRest(t *testing.T) {
 		b, errB := ck.Tensor(name)
 		if errA != nil || errB != nil || !reflect.DeepEqual(a, b) {
 			t.Errorf("%s is not as it was", name)
+		}
+	}
+}
+
+// End tokens are generation_config.json's, and config.json's where it has none.
+func TestGenerationEOS(t *testing.T) {
+	for name, c := range map[string]struct {
+		generation string // "" for no such file
+		want       []int
+		notes      int
+	}{
+		"none":           {"", []int{1023}, 0},
+		"without ends":   {`{"temperature": 1}`, []int{1023}, 0},
+		"one":            {`{"eos_token_id": 5}`, []int{5}, 0},
+		"several":        {`{"eos_token_id": [5, 6]}`, []int{5, 6}, 0},
+		"null":           {`{"eos_token_id": null}`, []int{1023}, 0},
+		"no token":       {`{"eos_token_id": "end"}`, []int{1023}, 1},
+		"no JSON object": {`[`, []int{1023}, 1},
+	} {
+		dir := directory(t, map[string]func([]byte) []byte{
+			"generation_config.json": func([]byte) []byte {
+				if c.generation == "" {
+					return nil
+				}
+				return []byte(c.generation)
+			},
+			"config.json": config("eos_token_id", 1023),
+		})
+		ck, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ck.Close()
+		if g := ck.Generation; !slices.Equal(g.EOS, c.want) || len(g.Notes) != c.notes {
+			t.Errorf("%s: texts end with %v, notes %q; want %v", name, g.EOS, g.Notes, c.want)
+		}
+	}
+}
+
+// Tensors of other types are listed, and refused when they are asked for.
+func TestOtherTypes(t *testing.T) {
+	tiny := modeltest.New(1, modeltest.Small())
+	dir := tiny.Write(t, nil)
+	file := dir + "/model.safetensors"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	extra := rewrite(func(h map[string]any) {
+		end := 0.0
+		for _, e := range h {
+			end = max(end, e.(map[string]any)["data_offsets"].([]any)[1].(float64))
+		}
+		h["counts"] = map[string]any{"dtype": "I64", "shape": []int{2}, "data_offsets": []float64{end, end + 16}}
+	})
+	if err := os.WriteFile(file, append(extra(data), make([]byte, 16)...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ck, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ck.Close()
+	if dtype, shape, bytes := ck.Stored("counts"); dtype != "I64" || !slices.Equal(shape, []int{2}) || bytes != 16 {
+		t.Errorf("counts are listed as %s %v, %d bytes", dtype, shape, bytes)
+	}
+	if _, err := ck.Tensor("counts"); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("counts as floats: %v, want ErrUnsupported", err)
+	}
+	if _, err := ck.Tensor("nothing"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a tensor that is not there: %v, want ErrNotFound", err)
+	}
+	if ck.DType() != "F32 + I64" || ck.Mapped() != true {
+		t.Errorf("stored as %q", ck.DType())
+	}
+}
+
+// The first element that is not finite is found in every type, wherever it is.
+func TestCheckFinite(t *testing.T) {
+	for _, dtype := range []string{"F32", "BF16", "F16"} {
+		for _, at := range []int{-1, 0, 5, 47} {
+			for _, bad := range []float64{math.NaN(), math.Inf(-1)} {
+				c := modeltest.Small()
+				c.DType = dtype
+				tiny := modeltest.New(1, c)
+				if at >= 0 {
+					tiny.Tensors[norm].Data[at] = bad
+				}
+				ck, err := Open(tiny.Write(t, nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = ck.CheckFinite(t.Context(), norm)
+				if at < 0 && err != nil || at >= 0 && (!errors.Is(err, ErrNotFinite) || !strings.Contains(err.Error(), fmt.Sprintf("element %d is", at))) {
+					t.Errorf("%s with %g at %d: %v", dtype, bad, at, err)
+				}
+				if err := ck.CheckFinite(t.Context(), "model.layers.0.mlp.up_proj.weight"); err != nil {
+					t.Errorf("%s: %v", dtype, err)
+				}
+				ck.Close()
+			}
 		}
 	}
 }

@@ -178,10 +178,16 @@ func (m *Model) safetensors() ([]byte, error) {
 	return slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text, data), nil
 }
 
-// half encodes a number that F16 holds exactly and that is no subnormal.
+// half encodes a number that F16 holds exactly and that is no subnormal, or one
+// that is not finite.
 func half(v float64) uint16 {
-	if v == 0 {
+	switch {
+	case v == 0:
 		return 0
+	case math.IsNaN(v):
+		return 0x7e00
+	case math.IsInf(v, 0):
+		return 0x7c00
 	}
 	frac, exp := math.Frexp(math.Abs(v)) // 0.5 <= frac < 1
 	bits := uint16(exp+14)<<10 | uint16(frac*2048)&0x3ff
