@@ -70,6 +70,9 @@ func quantized(t *testing.T, ck *model.Checkpoint, base *rt.Model, cal *Calibrat
 func TestAWQWithBiases(t *testing.T) {
 	ctx := context.Background()
 	tiny, ck, base, cal := biased(t)
+	tiny.Tensors["model.layers.0.input_layernorm.weight"].Data[3] = 0 // which no scale divides
+	ck = open(t, tiny.Write(t, nil))
+	base = load(t, 2, ck)
 	plan, err := NewPlan(ck, parse(t, "w4 g32 sym awq"))
 	if err != nil {
 		t.Fatal(err)
@@ -91,6 +94,17 @@ func TestAWQWithBiases(t *testing.T) {
 	}
 	if len(p.vectors) != 2 || len(p.weights) != 5 { // q, k, v and gate, up after their norms
 		t.Fatalf("%d norms and %d matrices were scaled", len(p.vectors), len(p.weights))
+	}
+	for name, v := range p.vectors {
+		moved := 0
+		for i, stored := range tiny.Tensors[name].Data {
+			if math.Abs(float64(v[i])-stored) > 1e-3 {
+				moved++
+			}
+		}
+		if moved < len(v)/2 {
+			t.Errorf("%s: %d of %d scales are not 1", name, moved, len(v))
+		}
 	}
 	if err := p.seq.stack.Advance(ctx, p.seq.cur); err != nil {
 		t.Fatal(err)
@@ -203,6 +217,110 @@ func TestInputsAreAsDefined(t *testing.T) {
 		}
 		if err := seq.put(mod, l); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// What AWQ measures of a place to scale, and what it says is lost with scales, is
+// what the inputs and the rounded weights give in float64.
+func TestScalingIsAsDefined(t *testing.T) {
+	ctx := context.Background()
+	tiny, ck, base, cal := biased(t)
+	plan, err := NewPlan(ck, parse(t, "w4 g32 sym awq; *.v_proj w8 g32 asym awq"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPass(ck, plan, base, cal, base.Engine, newHeldSink(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := stages(ck.Config, plan.Modules)[1]
+	if err := p.enter(ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	fs, _ := folds(ck.Config, s)
+	for _, f := range fs {
+		at, err := newScaling(ctx, p, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := f.readers[0].Module.Cols
+		var inputs [][]float64
+		for _, text := range cal.Tokens {
+			inputs = append(inputs, tiny.Forward(text).Inputs[f.readers[0].Module.Name]...)
+		}
+		for c := range n {
+			squares, size := 0.0, 0.0
+			for _, x := range inputs {
+				squares, size = squares+x[c]*x[c], size+math.Abs(x[c])
+			}
+			if math.Abs(at.squares[c]/squares-1) > 1e-4 || math.Abs(at.input[c]/size-1) > 1e-4 {
+				t.Errorf("column %d: squares of %g and a size of %g, want %g and %g", c, at.squares[c], at.input[c], squares, size)
+			}
+		}
+		scales := make([]float32, n)
+		for c := range scales {
+			scales[c] = float32(math.Exp(float64(c%5-2) / 2))
+		}
+		for _, s := range [][]float32{nil, scales} {
+			scale := func(c int) float64 {
+				if s == nil {
+					return 1
+				}
+				return float64(s[c])
+			}
+			sums := make([]float64, n)
+			for c := range sums {
+				sums[c] = at.squares[c] / (scale(c) * scale(c))
+			}
+			want := 0.0
+			for _, m := range f.readers {
+				w := tiny.Tensors[m.Module.Name+".weight"]
+				scaled := make([]float32, len(w.Data))
+				for i, v := range w.Data {
+					scaled[i] = float32(v * scale(i%n))
+				}
+				q, _, err := quantize(ctx, base.Engine, w.Rows, n, m.Spec, importance(sums), func(_ []float32, r int) []float32 { return scaled[r*n : (r+1)*n] }, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				off, energy, row := 0.0, 0.0, make([]float32, n)
+				for r := range w.Rows {
+					q.DequantRow(row, r)
+					for _, x := range inputs {
+						d, y := 0.0, 0.0
+						for c, v := range row {
+							d += (float64(v)/scale(c) - w.Data[r*n+c]) * x[c]
+							y += w.Data[r*n+c] * x[c]
+						}
+						off, energy = off+d*d, energy+y*y
+					}
+				}
+				want += off / energy
+			}
+			if got, err := at.loss(ctx, s); err != nil || math.Abs(got/want-1) > 1e-3 {
+				t.Errorf("%s, scaled: %v: a loss of %g, want %g, %v", f.norm, s != nil, got, want, err)
+			}
+		}
+		// The scales that are taken lose least of those tried, none among them.
+		best, err := at.search(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		least, err := at.loss(ctx, best)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range awqSteps + 1 {
+			for _, duo := range []bool{false, true} {
+				s := at.scales(float64(i)/awqSteps, duo)
+				if i == 0 {
+					s = nil
+				}
+				if lost, err := at.loss(ctx, s); err != nil || lost < least {
+					t.Errorf("%s: scales of exponent %d lose %g, those taken %g, %v", f.norm, i, lost, least, err)
+				}
+			}
 		}
 	}
 }
