@@ -132,9 +132,9 @@ func (a *app) limits() (kernels.Limits, error) {
 }
 
 func kernelsText(w io.Writer, r kernelsResult) {
-	fmt.Fprintf(w, "CPU          %s, %d cores: %s\n", r.CPU.Name, r.CPU.Cores, strings.Join(r.CPU.Features, " "))
+	fmt.Fprintf(w, "CPU          %s, %d cores: %s\n", term.CleanLine(r.CPU.Name), r.CPU.Cores, strings.Join(r.CPU.Features, " "))
 	fmt.Fprintf(w, "limits       %.1f GB/s memory read, %.0f GOP/s integer, %.0f GFLOP/s float32, on %d threads\n", r.BandwidthGBs, r.PeakGOPS, r.PeakGFLOPS, r.Threads)
-	fmt.Fprintf(w, "floats       %s\n\n", r.Floats)
+	fmt.Fprintf(w, "floats       %s\n\n", term.CleanLine(r.Floats))
 	fmt.Fprintf(w, "  %-12s %12s %5s  %-24s %10s %8s %8s\n", "format", "N x K", "M", "kernel", "µs", "GOP/s", "GB/s")
 	for i, row := range r.Rows {
 		if row.Chosen && i > 0 {
@@ -144,14 +144,15 @@ func kernelsText(w io.Writer, r kernelsResult) {
 		if row.Chosen {
 			mark = "►"
 		}
-		fmt.Fprintf(w, "%s %-12s %12s %5d  %-24s %10.1f %8.1f %8.1f  %s\n", mark, row.Format, fmt.Sprintf("%d x %d", row.N, row.K), row.M, row.Kernel, row.NS/1e3, row.GOPS, row.GBs, row.Reason)
+		line := fmt.Sprintf("%s %-12s %12s %5d  %-24s %10.1f %8.1f %8.1f  %s", mark, row.Format, fmt.Sprintf("%d x %d", row.N, row.K), row.M, row.Kernel, row.NS/1e3, row.GOPS, row.GBs, row.Reason)
+		fmt.Fprintln(w, term.CleanLine(line)) // a cached table is a file like others
 	}
 	fmt.Fprintf(w, "\nThe choices are %.2fx as fast as the highest instruction set's largest tile and %.2fx as the slowest candidates (geometric means).\n", r.OverStatic, r.OverWorst)
 }
 
 func kernelsBenchstat(w io.Writer, r kernelsResult) {
 	for _, row := range r.Rows {
-		name := strings.NewReplacer(" ", "-").Replace(fmt.Sprintf("format=%s/N=%d/K=%d/M=%d/kernel=%s", row.Format, row.N, row.K, row.M, row.Kernel))
+		name := strings.NewReplacer(" ", "-").Replace(term.CleanLine(fmt.Sprintf("format=%s/N=%d/K=%d/M=%d/kernel=%s", row.Format, row.N, row.K, row.M, row.Kernel)))
 		fmt.Fprintf(w, "BenchmarkKernel/%s-%d 1 %.1f ns/op %.2f GOPS %.2f GB/s\n", name, row.Threads, row.NS, row.GOPS, row.GBs)
 	}
 }

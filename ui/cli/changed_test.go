@@ -16,7 +16,7 @@ func TestModelCut(t *testing.T) {
 	dir := demoDir(t, func([]byte) {})
 	weights := filepath.Join(dir, "model.safetensors")
 	var out, errs bytes.Buffer
-	a := &app{out: &out, err: &errs, in: &cutter{weights, []string{"Hello\n", "Again\n"}}}
+	a := newApp(&cutter{weights, []string{"Hello\n", "Again\n"}}, &out, &errs)
 	code := a.main(context.Background(), []string{"chat", dir, "-n", "3", "--seed", "1"})
 	_, says, _ := strings.Cut(errs.String(), "nibble: ")
 	if code != ExitFailed || !strings.HasPrefix(says, weights+" was truncated while it was read") || strings.Count(says, "\n") != 1 {

@@ -7,7 +7,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +47,7 @@ func usagef(format string, args ...any) error {
 
 // app is what every command shares.
 type app struct {
-	out, err io.Writer
+	out, err *term.Writer // stdout and stderr
 	in       io.Reader
 	tty      bool // stdout is a terminal
 	errTTY   bool // stderr is a terminal
@@ -63,8 +62,13 @@ type app struct {
 func Main(args []string) int {
 	ctx, stop := interruptible()
 	defer stop()
-	a := &app{out: os.Stdout, err: os.Stderr, in: os.Stdin, tty: isTerminal(os.Stdout), errTTY: isTerminal(os.Stderr)}
+	a := newApp(os.Stdin, os.Stdout, os.Stderr)
+	a.tty, a.errTTY = isTerminal(os.Stdout), isTerminal(os.Stderr)
 	return a.main(ctx, args)
+}
+
+func newApp(in io.Reader, out, err io.Writer) *app {
+	return &app{in: in, out: term.NewWriter(out), err: term.NewWriter(err)}
 }
 
 // interruptible ends the context at the first Ctrl-C; the second ends the
@@ -93,6 +97,9 @@ func (a *app) main(ctx context.Context, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	err := source.Guard(func() error { return root.ExecuteContext(ctx) })
+	if lost := a.out.Err(); err == nil && lost != nil {
+		err = fmt.Errorf("standard output: %w", lost)
+	}
 	if err == nil {
 		return ExitOK
 	}
@@ -111,10 +118,9 @@ func (a *app) main(ctx context.Context, args []string) int {
 	}
 	text := strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
 	if a.json || slices.Contains(args, "--json") { // a mistake before it stops the parsing
-		line, _ := json.Marshal(map[string]string{"type": "error", "error": text}) // strings always marshal
-		fmt.Fprintf(a.out, "%s\n", line)
+		(&jsonReporter{a}).print("error", map[string]string{"error": text})
 	}
-	fmt.Fprintf(a.err, "nibble: %s\n", term.Clean(text))
+	fmt.Fprintf(a.err, "nibble: %s\n", term.CleanLine(strings.ReplaceAll(text, "\n", "; "))) // joined errors have a line each
 	if code == ExitUsage {
 		fmt.Fprintln(a.err, "nibble: see 'nibble --help'")
 	}

@@ -16,7 +16,7 @@ import (
 // nibble runs the command line and returns the exit code, stdout and stderr.
 func nibble(stdin string, args ...string) (int, string, string) {
 	var out, err bytes.Buffer
-	a := &app{out: &out, err: &err, in: strings.NewReader(stdin)}
+	a := newApp(strings.NewReader(stdin), &out, &err)
 	code := a.main(context.Background(), args)
 	return code, out.String(), err.String()
 }

@@ -13,7 +13,7 @@ import (
 // runExport runs 'nibble export' and returns the exit code, stdout and stderr.
 func runExport(args ...string) (int, string, string) {
 	var out, err bytes.Buffer
-	a := &app{out: &out, err: &err, in: strings.NewReader("")}
+	a := newApp(strings.NewReader(""), &out, &err)
 	code := a.main(context.Background(), append([]string{"export"}, args...))
 	return code, out.String(), err.String()
 }

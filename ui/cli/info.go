@@ -111,6 +111,6 @@ func (r infoResult) text(w io.Writer, tensors bool) {
 	}
 	fmt.Fprintln(w)
 	for _, t := range r.Tensors {
-		fmt.Fprintf(w, "%-50s %-5s %-16s %10s\n", term.CleanLine(t.Name), t.DType, strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Shape), " ", " x "), "[]"), term.Bytes(t.Bytes))
+		fmt.Fprintf(w, "%-50s %-5s %-16s %10s\n", term.CleanLine(t.Name), term.CleanLine(t.DType), strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Shape), " ", " x "), "[]"), term.Bytes(t.Bytes))
 	}
 }

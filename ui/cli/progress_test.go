@@ -23,7 +23,9 @@ func TestQuantizingIsShown(t *testing.T) {
 		{[]event{quant.Trained{Layer: -1, Iteration: 600, Iterations: 600, Before: 0.02, Loss: 0.01, Seconds: 5}}, []string{"all layers   trained: loss 0.01, 0.02 at first, in 5.0 s\n"}, "left"},
 	} {
 		var out bytes.Buffer
-		r := newReporter(&app{err: &out, errTTY: true})
+		a := newApp(nil, nil, &out)
+		a.errTTY = true
+		r := newReporter(a)
 		for _, e := range x.events {
 			r.event(e)
 		}

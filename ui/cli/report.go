@@ -89,7 +89,7 @@ func (r *jsonReporter) print(kind string, v any) {
 	if rest != "}" {
 		rest = "," + rest
 	}
-	fmt.Fprintf(r.app.out, "{\"type\":%q%s\n", kind, rest)
+	fmt.Fprintln(r.app.out, term.EscapeJSON(fmt.Sprintf("{\"type\":%q%s", kind, rest)))
 }
 
 // textReporter prints labelled lines and keeps one progress line on stderr when
@@ -110,7 +110,7 @@ func (r *textReporter) result(_ any, text func(io.Writer)) {
 
 func (r *textReporter) clear() {
 	if r.shown {
-		fmt.Fprint(r.app.err, "\r\x1b[K")
+		r.app.err.ClearLine()
 		r.shown = false
 	}
 }
@@ -149,7 +149,8 @@ func (r *textReporter) show(stage string, share float64, left time.Duration, for
 		text += "  " + term.Duration(left) + " left"
 	}
 	if r.app.errTTY {
-		fmt.Fprintf(r.app.err, "\r\x1b[K%s", text)
+		r.app.err.ClearLine()
+		fmt.Fprint(r.app.err, text)
 		r.shown = true
 	} else {
 		fmt.Fprintln(r.app.err, text)
@@ -209,7 +210,7 @@ func (r *textReporter) event(e event) {
 	case eval.TaskProgress:
 		r.progress("questions", float64(e.Done), float64(e.Total), "%s %d of %d", term.CleanLine(e.Task), e.Done, e.Total)
 	case kernels.ShapeMeasured:
-		r.progress("kernels", float64(e.Done), float64(e.Total), "%s %dx%d M=%d: %s", e.Choice.Format, e.Choice.N, e.Choice.K, e.Choice.M, e.Choice.Reason)
+		r.progress("kernels", float64(e.Done), float64(e.Total), "%s %dx%d M=%d: %s", term.CleanLine(e.Choice.Format), e.Choice.N, e.Choice.K, e.Choice.M, term.CleanLine(e.Choice.Reason))
 	case rt.BenchProgress:
 		r.progress("bench "+e.Test, float64(e.Rep), float64(e.Reps), "%s tokens/s", term.Digits(e.TPS))
 	case tune.Phase:
@@ -219,7 +220,7 @@ func (r *textReporter) event(e event) {
 	case tune.TrialProgress:
 		r.progress(fmt.Sprintf("trial %d", e.ID), float64(e.Done), float64(e.Total), "perplexity %s", term.PercentSE(e.PPLRatio-1, e.PPLRatioSE))
 	case tune.Score:
-		r.progress("screening", float64(e.Done), float64(e.Total), "%s %s KLD %.2g", term.CleanLine(e.Module), e.Spec, e.KLD)
+		r.progress("screening", float64(e.Done), float64(e.Total), "%s %s KLD %.2g", term.CleanLine(e.Module), term.CleanLine(e.Spec), e.KLD)
 	case tune.TrialDone:
 		r.line("%s", trialLine(e.Trial))
 	case tune.Saved:
@@ -233,6 +234,6 @@ func trialLine(t tune.Trial) string {
 	if n := len(t.Recipe.Rules); n > 1 {
 		name += fmt.Sprintf(" + %d rules", n)
 	}
-	return fmt.Sprintf("%3d  %-9s %-26s %9s %6.3f bpw  loss %s  KLD %.5f", t.ID, t.State, name, term.Bytes(t.SizeBytes), t.BPW,
-		term.PercentSE(t.Loss(), t.PPLRatioSE), t.KLD)
+	return term.CleanLine(fmt.Sprintf("%3d  %-9s %-26s %9s %6.3f bpw  loss %s  KLD %.5f", t.ID, t.State, name, term.Bytes(t.SizeBytes), t.BPW,
+		term.PercentSE(t.Loss(), t.PPLRatioSE), t.KLD))
 }

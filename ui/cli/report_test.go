@@ -12,7 +12,7 @@ import (
 // An infinite perplexity is a measurement: there is a result, which says so.
 func TestInfiniteResult(t *testing.T) {
 	var out bytes.Buffer
-	r := &jsonReporter{&app{out: &out}}
+	r := &jsonReporter{newApp(nil, &out, nil)}
 	r.result(evalResult{Result: eval.Result{PPL: math.Inf(1), Comparison: &eval.Comparison{PPLDiffSE: math.NaN()}}}, nil)
 	var line map[string]any
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil {

@@ -194,14 +194,14 @@ func tuneText(w io.Writer, r tune.Result) {
 		if p.Trial == r.Best.ID {
 			mark = "★"
 		}
-		fmt.Fprintf(w, "  %s trial %-3d %9s %6.3f bpw  loss %9s  %s tokens/s  %s\n", mark, p.Trial, term.Bytes(p.SizeBytes), p.BPW, term.Percent(p.Loss), term.Digits(p.DecodeTPS), short(p.Recipe))
+		fmt.Fprintf(w, "  %s trial %-3d %9s %6.3f bpw  loss %9s  %s tokens/s  %s\n", mark, p.Trial, term.Bytes(p.SizeBytes), p.BPW, term.Percent(p.Loss), term.Digits(p.DecodeTPS), term.CleanLine(short(p.Recipe)))
 	}
 	b := r.Best
 	if r.Goal > 0 || !r.Reached {
-		fmt.Fprintf(w, "%-12s %s: %s\n", "goal", goalText(r.Goal), verdictText(r))
+		fmt.Fprintf(w, "%-12s %s: %s\n", "goal", goalText(r.Goal), term.CleanLine(verdictText(r)))
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintf(w, "%-12s %s\n", "note", n)
+		fmt.Fprintf(w, "%-12s %s\n", "note", term.CleanLine(n))
 	}
 	if b.State == tune.Untested {
 		fmt.Fprintf(w, "%-12s not measured; expected: %s over the float model's perplexity of %.4f, KL divergence %.5f\n", "best", term.Percent(b.Loss()), r.BasePPL, b.KLD)
@@ -343,7 +343,7 @@ func whyText(w io.Writer, choices []tune.Choice) {
 		fmt.Fprintln(w, "why          known when the run has ended: 'nibble runs resume ID' goes on with it")
 	}
 	for _, c := range choices {
-		fmt.Fprintf(w, "%s  %s\n    %s\n", term.CleanLine(c.Module), c.Spec, c.Why)
+		fmt.Fprintf(w, "%s  %s\n    %s\n", term.CleanLine(c.Module), term.CleanLine(c.Spec), term.CleanLine(c.Why))
 	}
 }
 
