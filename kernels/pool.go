@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"nibble/kernels/panics"
 )
 
 // cores is how many threads the program may run at once, as it was at the start:
@@ -33,7 +35,7 @@ type pool struct {
 	wakeMu  sync.Mutex
 	parked  int
 	closed  atomic.Bool
-	done    sync.WaitGroup
+	workers []*panics.Goroutine
 }
 
 // job is one parallel loop over [0, n), in chunks of grain from one counter or, if it
@@ -46,7 +48,7 @@ type job struct {
 	next     atomic.Int64
 	ids      atomic.Int32
 	active   atomic.Int32 // workers inside; the caller waits for zero
-	panicked atomic.Pointer[any]
+	panicked atomic.Pointer[panics.Carried]
 }
 
 // span is what is left of a worker's part of a loop that streams through memory, two
@@ -89,8 +91,7 @@ func newPool(threads int) *pool {
 	p := &pool{threads: threads, spans: make([]span, threads)}
 	p.wake = sync.NewCond(&p.wakeMu)
 	for range threads - 1 {
-		p.done.Add(1)
-		go p.work()
+		p.workers = append(p.workers, panics.Go(p.work))
 	}
 	return p
 }
@@ -100,7 +101,9 @@ func (p *pool) close() {
 	p.wakeMu.Lock()
 	p.wake.Broadcast()
 	p.wakeMu.Unlock()
-	p.done.Wait()
+	for _, w := range p.workers {
+		w.Wait()
+	}
 }
 
 // run executes f over [0, n), at most grain indices a call. When ctx ends, calls
@@ -142,8 +145,8 @@ func (p *pool) loop(ctx context.Context, j *job) error {
 			runtime.Gosched()
 		}
 	}
-	if v := j.panicked.Load(); v != nil {
-		panic(*v)
+	if c := j.panicked.Load(); c != nil {
+		panic(c)
 	}
 	return ctx.Err()
 }
@@ -176,31 +179,30 @@ func serial(ctx context.Context, n, grain int, f func(worker, lo, hi int)) error
 // drain takes chunks until none is left. A panic ends the loop and is raised
 // again in the caller of run.
 func (j *job) drain(worker int) {
-	defer func() {
-		if v := recover(); v != nil {
-			j.panicked.Store(&v)
-			j.next.Store(int64(j.n))
-			for i := range j.spans {
-				j.spans[i].set(0, 0)
+	c := panics.Catch(func() {
+		for {
+			lo, hi := j.take(worker)
+			if lo >= j.n {
+				return
 			}
+			select {
+			case <-j.done:
+				return
+			default:
+			}
+			j.f(worker, lo, min(hi, j.n))
 		}
-	}()
-	for {
-		lo, hi := j.take(worker)
-		if lo >= j.n {
-			return
+	})
+	if c != nil {
+		j.panicked.Store(c)
+		j.next.Store(int64(j.n))
+		for i := range j.spans {
+			j.spans[i].set(0, 0)
 		}
-		select {
-		case <-j.done:
-			return
-		default:
-		}
-		j.f(worker, lo, min(hi, j.n))
 	}
 }
 
 func (p *pool) work() {
-	defer p.done.Done()
 	debug.SetPanicOnFault(true) // weights may be mapped from a file that is cut: for the caller to recover
 	var last *job
 	for {

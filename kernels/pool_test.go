@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+
+	"nibble/kernels/panics"
 )
 
 // Every index of a loop runs once, on a thread there is; panics of workers reach
@@ -33,16 +35,16 @@ func TestPool(t *testing.T) {
 			}
 		}
 		func() {
-			defer func() {
-				if recover() == nil {
-					t.Error("a panic in a worker was lost")
-				}
-			}()
-			_ = p.run(context.Background(), 100, 1, func(_, lo, _ int) {
-				if lo == 50 {
-					panic("boom")
-				}
+			caught := panics.Catch(func() {
+				_ = p.run(context.Background(), 100, 1, func(_, lo, _ int) {
+					if lo == 50 {
+						panic("boom")
+					}
+				})
 			})
+			if caught == nil || caught.Value != "boom" {
+				t.Errorf("a panic in a worker became %v", caught)
+			}
 		}()
 		p.close()
 	}

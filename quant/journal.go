@@ -14,6 +14,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/kernels/durable"
+	"nibble/kernels/panics"
 	"nibble/model"
 	"nibble/model/jsonnum"
 	"nibble/model/output"
@@ -119,7 +120,7 @@ type journal struct {
 	wake    *sync.Cond
 	pending []record
 	closing bool
-	ended   chan struct{}
+	follow  *panics.Goroutine
 	err     error
 	done    int // matrices that are durable
 	states  bool
@@ -165,13 +166,13 @@ func openJournal(at *output.Claim, src *model.Checkpoint, schemes map[string]ker
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{w: w, known: map[string]record{}, stages: map[int]stageRecord{}, ended: make(chan struct{})}
+	j := &journal{w: w, known: map[string]record{}, stages: map[int]stageRecord{}}
 	j.wake = sync.NewCond(&j.mu)
 	if err := j.start(there, now); err != nil {
 		w.Abort()
 		return nil, fmt.Errorf("%s: %w: %v", at.Path, output.ErrUnwritable, err)
 	}
-	go j.follow()
+	j.follow = panics.Go(j.persist)
 	return j, nil
 }
 
@@ -251,9 +252,8 @@ func readJournal(work string) []record {
 	return out
 }
 
-// follow makes what is pending durable, first the tensors, then their lines.
-func (j *journal) follow() {
-	defer close(j.ended)
+// persist makes what is pending durable, first the tensors, then their lines.
+func (j *journal) persist() {
 	for {
 		j.mu.Lock()
 		for len(j.pending) == 0 && !j.closing {
@@ -299,7 +299,7 @@ func (j *journal) close() error {
 	j.closing = true
 	j.wake.Signal()
 	j.mu.Unlock()
-	<-j.ended
+	j.follow.Wait()
 	if !again {
 		j.err = errors.Join(j.err, j.log.Close())
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"nibble/kernels/panics"
 )
 
 // clock counts the time that a run works. What its listener takes is not counted:
@@ -48,11 +50,11 @@ func (c *clock) beat(now time.Time) {
 }
 
 // watch lets the heart beat until ctx ends.
-func (c *clock) watch(ctx context.Context) {
+func (c *clock) watch(ctx context.Context) *panics.Goroutine {
 	c.mu.Lock()
 	c.beaten, c.heldThen = time.Now(), c.held
 	c.mu.Unlock()
-	go func() {
+	return panics.Go(func() {
 		tick := time.NewTicker(heartbeat)
 		defer tick.Stop()
 		for {
@@ -68,7 +70,7 @@ func (c *clock) watch(ctx context.Context) {
 				c.mu.Unlock()
 			}
 		}
-	}()
+	})
 }
 
 // listen wraps a listener so that its time is not counted.

@@ -151,8 +151,8 @@ func (s *search) afford(ctx context.Context) error {
 
 func (s *search) run(ctx context.Context) (Result, error) {
 	alive, end := context.WithCancel(context.Background()) // also while saving what a cancelled search found
-	defer end()
-	s.watch(alive)
+	heart := s.watch(alive)
+	defer func() { end(); heart.Wait() }()
 	if res, ok, err := s.finished(); ok || err != nil {
 		return res, err
 	}

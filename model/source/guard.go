@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"nibble/kernels/panics"
 )
 
 // Guard runs f, which reads mappings, and returns as an error that one could not
@@ -29,7 +31,9 @@ func Guard(f func() error) (err error) {
 // changeOf returns what a panic tells of a mapping, nil for any other panic.
 func changeOf(v any) *Change {
 	switch v := v.(type) {
-	case *Change: // of a goroutine that was guarded itself
+	case *panics.Carried: // of a goroutine
+		return changeOf(v.Value)
+	case *Change: // of one that was guarded itself
 		return v
 	case interface {
 		runtime.Error
