@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,7 +16,7 @@ func TestModelCut(t *testing.T) {
 	weights := filepath.Join(dir, "model.safetensors")
 	var out, errs bytes.Buffer
 	a := newApp(&cutter{weights, []string{"Hello\n", "Again\n"}}, &out, &errs)
-	code := a.main(context.Background(), []string{"chat", dir, "-n", "3", "--seed", "1"})
+	code := a.main([]string{"chat", dir, "-n", "3", "--seed", "1"})
 	_, says, _ := strings.Cut(errs.String(), "nibble: ")
 	if code != ExitFailed || !strings.HasPrefix(says, weights+" was truncated while it was read") || strings.Count(says, "\n") != 1 {
 		t.Errorf("exit code %d: %s", code, errs.String())

@@ -11,21 +11,22 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/adrg/xdg"
 	"github.com/spf13/cobra"
 
 	"nibble/kernels"
+	"nibble/kernels/panics"
 	"nibble/model"
 	"nibble/model/source"
 	"nibble/quant"
 	rt "nibble/runtime"
+	"nibble/ui/exit"
+	"nibble/ui/probe"
 	"nibble/ui/term"
 	"nibble/ui/workbench"
 )
@@ -33,9 +34,9 @@ import (
 // The exit codes.
 const (
 	ExitOK          = 0
-	ExitFailed      = 1
+	ExitFailed      = exit.Failed
 	ExitUsage       = 2
-	ExitInterrupted = 130
+	ExitInterrupted = exit.Interrupted
 )
 
 // errUsage marks mistakes in the arguments.
@@ -55,35 +56,23 @@ type app struct {
 	threads  int
 	refresh  bool // measure kernels again
 	report   reporter
-	notes    []string // told so far
+	notes    []string    // told so far
+	owner    *exit.Owner // of endings
 }
 
 // Main runs nibble and returns its exit code.
 func Main(args []string) int {
-	ctx, stop := interruptible()
-	defer stop()
+	probe.Started()
 	a := newApp(os.Stdin, os.Stdout, os.Stderr)
 	a.tty, a.errTTY = isTerminal(os.Stdout), isTerminal(os.Stderr)
-	return a.main(ctx, args)
+	a.owner.Listen()
+	return a.main(args)
 }
 
 func newApp(in io.Reader, out, err io.Writer) *app {
-	return &app{in: in, out: term.NewWriter(out), err: term.NewWriter(err)}
-}
-
-// interruptible ends the context at the first Ctrl-C; the second ends the
-// process.
-func interruptible() (context.Context, func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
-		cancel()
-		<-signals
-		os.Exit(ExitInterrupted)
-	}()
-	return ctx, func() { signal.Stop(signals); cancel() }
+	a := &app{in: in, out: term.NewWriter(out), err: term.NewWriter(err)}
+	a.owner = exit.New(a.err)
+	return a
 }
 
 func isTerminal(f *os.File) bool {
@@ -91,16 +80,18 @@ func isTerminal(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }
 
-func (a *app) main(ctx context.Context, args []string) int {
+func (a *app) main(args []string) int {
+	ctx := a.owner.Context()
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	err := source.Guard(func() error { return root.ExecuteContext(ctx) })
-	if lost := a.out.Err(); err == nil && lost != nil {
-		err = fmt.Errorf("standard output: %w", lost)
+	var err error
+	if c := panics.Catch(func() { err = source.Guard(func() error { return root.ExecuteContext(ctx) }) }); c != nil {
+		a.owner.End(c)
 	}
-	if err == nil {
+	lost := a.out.Err()
+	if err == nil && lost == nil && ctx.Err() == nil {
 		return ExitOK
 	}
 	if a.report != nil {
@@ -109,10 +100,10 @@ func (a *app) main(ctx context.Context, args []string) int {
 	code := ExitFailed
 	switch {
 	case ctx.Err() != nil:
-		if unfinished := (*quant.Unfinished)(nil); !errors.As(err, &unfinished) { // which says how to go on
-			err = errors.New("interrupted")
-		}
-		code = ExitInterrupted
+		code = exit.Code(context.Cause(ctx))
+		err = a.ended(context.Cause(ctx), err)
+	case err == nil:
+		err = fmt.Errorf("standard output: %w", lost)
 	case errors.Is(err, errUsage):
 		code = ExitUsage
 	}
@@ -125,6 +116,18 @@ func (a *app) main(ctx context.Context, args []string) int {
 		fmt.Fprintln(a.err, "nibble: see 'nibble --help'")
 	}
 	return code
+}
+
+// ended is what is told at the end of a program that something else than err ended.
+func (a *app) ended(cause, err error) error {
+	if c := exit.Panicked(cause); c != nil {
+		return a.owner.Crash(c, stateDir())
+	}
+	told := a.owner.Interruption()
+	if unfinished := (*quant.Unfinished)(nil); errors.As(err, &unfinished) {
+		return unfinished // which says how to go on
+	}
+	return told
 }
 
 func (a *app) root() *cobra.Command {
@@ -201,14 +204,17 @@ func (a *app) workbench(ctx context.Context, ref string) error {
 	if !a.tty || a.json {
 		return usagef("the workbench needs a terminal; give a command, such as 'nibble info %s'", ref)
 	}
-	return workbench.Run(ctx, workbench.Options{Model: ref, Threads: a.threads, CacheDir: cacheDir(), RunsDir: runsDir()})
+	return workbench.Run(ctx, workbench.Options{Model: ref, Threads: a.threads, CacheDir: cacheDir(), RunsDir: runsDir(), Owner: a.owner})
 }
 
 // cacheDir holds kernel measurements.
 func cacheDir() string { return filepath.Join(xdg.CacheHome, "nibble") }
 
+// stateDir holds what is worth keeping: runs, and what is known of crashes.
+func stateDir() string { return filepath.Join(xdg.StateHome, "nibble") }
+
 // runsDir holds tuning runs.
-func runsDir() string { return filepath.Join(xdg.StateHome, "nibble", "runs") }
+func runsDir() string { return filepath.Join(stateDir(), "runs") }
 
 // engine starts the compute threads.
 func (a *app) engine() (*kernels.Engine, error) {

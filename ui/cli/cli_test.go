@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"os"
@@ -17,7 +16,7 @@ import (
 func nibble(stdin string, args ...string) (int, string, string) {
 	var out, err bytes.Buffer
 	a := newApp(strings.NewReader(stdin), &out, &err)
-	code := a.main(context.Background(), args)
+	code := a.main(args)
 	return code, out.String(), err.String()
 }
 

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -14,7 +13,7 @@ import (
 func runExport(args ...string) (int, string, string) {
 	var out, err bytes.Buffer
 	a := newApp(strings.NewReader(""), &out, &err)
-	code := a.main(context.Background(), append([]string{"export"}, args...))
+	code := a.main(append([]string{"export"}, args...))
 	return code, out.String(), err.String()
 }
 

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -22,7 +21,7 @@ func TestLostOutput(t *testing.T) {
 	for _, args := range []string{"--help", "info --help", "info demo", "info demo --json", "runs", "run demo Hello -n 2", "chat demo"} {
 		var errs bytes.Buffer
 		a := newApp(strings.NewReader("Hello\n"), fullDisk{}, &errs)
-		code := a.main(context.Background(), strings.Fields(args))
+		code := a.main(strings.Fields(args))
 		if lines := strings.Split(strings.TrimSpace(errs.String()), "\n"); code != ExitFailed || lines[len(lines)-1] != "nibble: standard output: no space left on device" {
 			t.Errorf("nibble %s: code %d, %q", args, code, errs.String())
 		}

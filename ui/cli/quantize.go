@@ -245,6 +245,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 				return err
 			}
 			a.remarkCalibration(cal)
+			a.owner.Hint("the same command goes on from what is finished")
 			res, err := quant.Run(cmd.Context(), quant.Options{Engine: eng, Source: ck, Recipe: r, Out: out, Claim: at, Calibration: cal, Restart: restart, Force: force}, func(e quant.Event) { a.report.event(e) })
 			if err != nil {
 				return err

@@ -70,7 +70,10 @@ func withNotes(body []byte, notes []string) []byte {
 // jsonReporter prints one object a line.
 type jsonReporter struct{ app *app }
 
-func (r *jsonReporter) event(e event) { r.print(e.EventName(), e) }
+func (r *jsonReporter) event(e event) {
+	r.app.owner.Alive()
+	r.print(e.EventName(), e)
+}
 
 func (r *jsonReporter) result(v any, _ func(io.Writer)) { r.print("result", v) }
 
@@ -158,6 +161,7 @@ func (r *textReporter) show(stage string, share float64, left time.Duration, for
 }
 
 func (r *textReporter) event(e event) {
+	r.app.owner.Alive()
 	switch e := e.(type) {
 	case quant.Measuring:
 		r.line("measuring how fast this machine quantizes: some seconds, once")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nibble/kernels/panics"
 	"nibble/model"
 	"nibble/model/chat"
 	"nibble/model/tokenizer"
@@ -216,8 +217,9 @@ func (turnResult) EventName() string { return "turn" }
 // converse answers lines until the input ends or says /exit.
 func (a *app) converse(ctx context.Context, c *rt.Chat, o rt.GenOptions) error {
 	lines := make(chan string)
-	scanErr := make(chan error, 1)
-	go func() {
+	var scanErr error
+	scanning := panics.Go(func() {
+		defer close(lines)
 		sc := bufio.NewScanner(a.in)
 		sc.Buffer(nil, 1<<20)
 		for sc.Scan() {
@@ -227,9 +229,8 @@ func (a *app) converse(ctx context.Context, c *rt.Chat, o rt.GenOptions) error {
 				return
 			}
 		}
-		scanErr <- sc.Err()
-		close(lines)
-	}()
+		scanErr = sc.Err()
+	})
 	if a.tty && !a.json {
 		fmt.Fprintln(a.err, "/reset forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops")
 	}
@@ -249,8 +250,9 @@ func (a *app) converse(ctx context.Context, c *rt.Chat, o rt.GenOptions) error {
 			return ctx.Err()
 		}
 		if !ok {
-			if err := <-scanErr; err != nil {
-				return err
+			scanning.Wait()
+			if scanErr != nil {
+				return scanErr
 			}
 			break
 		}

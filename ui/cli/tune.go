@@ -169,20 +169,16 @@ func (a *app) tune(ctx context.Context, r tuneRequest, resume bool) error {
 	default:
 		o.RunDir = tune.RunDir(runsDir(), l.ck.Name, time.Now())
 	}
+	a.owner.Hint(fmt.Sprintf("what was measured is kept: 'nibble runs resume %s' goes on", filepath.Base(o.RunDir)))
 	res, err := tune.Run(ctx, o, func(e tune.Event) { a.report.event(e) })
 	if err != nil {
 		if ctx.Err() == nil && errors.Is(err, tune.ErrOptions) {
 			return usagef("%w", err)
 		}
-		if ctx.Err() != nil {
-			fmt.Fprintf(a.err, "note: what was measured is kept; 'nibble runs resume %s' goes on\n", filepath.Base(o.RunDir))
-		}
 		return err
 	}
+	a.owner.Hint("the best so far was saved to " + res.Path)
 	a.report.result(res, func(w io.Writer) { tuneText(w, res) })
-	if ctx.Err() != nil {
-		return ctx.Err() // the best was saved; the exit code still tells of Ctrl-C
-	}
 	return nil
 }
 

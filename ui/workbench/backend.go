@@ -14,6 +14,7 @@ import (
 	"nibble/eval"
 	"nibble/eval/report"
 	"nibble/kernels"
+	"nibble/kernels/panics"
 	"nibble/model"
 	"nibble/quant"
 	rt "nibble/runtime"
@@ -73,7 +74,7 @@ type backend struct {
 
 func newBackend(ctx context.Context, o Options) *backend {
 	mail := newMailbox()
-	return &backend{o: o, mail: mail, jobs: &jobs{ctx: ctx, box: mail}}
+	return &backend{o: o, mail: mail, jobs: &jobs{ctx: ctx, box: mail, crash: func(c *panics.Carried) { o.Owner.End(c) }}}
 }
 
 func (b *backend) box() *mailbox { return b.mail }
@@ -516,6 +517,8 @@ func (b *backend) tune(order tuneOrder) {
 				s.say("going on with run " + filepath.Base(dir))
 			}
 		})
+		kept := filepath.Base(dir)
+		b.o.Owner.Hint(fmt.Sprintf("what was measured is kept: 'nibble runs resume %s' goes on", kept))
 		listen := b.tuneListener()
 		res, err := tune.Run(ctx, o, func(e tune.Event) {
 			listen(e)
@@ -525,6 +528,10 @@ func (b *backend) tune(order tuneOrder) {
 			return err
 		}
 		b.tuned = res
+		b.o.Owner.Hint("")
+		if res.Path == "" {
+			b.o.Owner.Hint(fmt.Sprintf("the tuned model was in memory alone: 'nibble runs show %s' tells its recipe", kept))
+		}
 		b.mail.fact(func(s *state) { s.tune.ended(res) })
 		if ctx.Err() != nil {
 			return errCancelled // at once; the trials stay, to use or to go on with

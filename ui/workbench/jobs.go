@@ -2,11 +2,10 @@ package workbench
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
+	"nibble/kernels/panics"
 	"nibble/model/source"
 )
 
@@ -15,6 +14,7 @@ import (
 type jobs struct {
 	ctx    context.Context
 	box    *mailbox
+	crash  func(*panics.Carried) // takes the panic of a job
 	mu     sync.Mutex
 	cancel context.CancelFunc
 	name   string
@@ -33,28 +33,20 @@ func (j *jobs) start(name string, f func(ctx context.Context) error) bool {
 	j.done.Add(1)
 	started := time.Now()
 	j.box.fact(func(s *state) { s.jobStarted(name, started) })
-	go func() {
+	panics.Go(func() {
 		defer j.done.Done()
-		err := guarded(ctx, f)
+		var err error
+		if c := panics.Catch(func() { err = source.Guard(func() error { return f(ctx) }) }); c != nil {
+			j.crash(c)
+		}
 		cancelled := ctx.Err() != nil
 		cancel()
 		j.mu.Lock()
 		j.cancel, j.name = nil, ""
 		j.mu.Unlock()
 		j.box.fact(func(s *state) { s.jobEnded(err, cancelled) })
-	}()
+	})
 	return true
-}
-
-// guarded turns a panic of a job into an error: one outside the update loop
-// would leave the terminal raw.
-func guarded(ctx context.Context, f func(context.Context) error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("internal error: %v\n%s", v, debug.Stack())
-		}
-	}()
-	return source.Guard(func() error { return f(ctx) })
 }
 
 // running returns the name of the running job, or "".
@@ -75,13 +67,14 @@ func (j *jobs) interrupt() bool {
 	return true
 }
 
-// stop ends the running job and waits for it, at most the given time.
-func (j *jobs) stop(timeout time.Duration) {
+// stop ends the running job, waits for it, at most the given time, and reports
+// whether it has ended.
+func (j *jobs) stop(timeout time.Duration) bool {
 	j.interrupt()
-	finished := make(chan struct{})
-	go func() { j.done.Wait(); close(finished) }()
 	select {
-	case <-finished:
+	case <-panics.Go(j.done.Wait).Done():
+		return true
 	case <-time.After(timeout):
+		return false
 	}
 }

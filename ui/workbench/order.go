@@ -98,10 +98,12 @@ func (b *backend) quantize(o order) {
 
 // write quantizes into a directory and makes the result the INT4 model.
 func (b *backend) write(ctx context.Context, o quant.Options) error {
+	b.o.Owner.Hint(fmt.Sprintf("quantizing to %s again goes on from what is finished", o.Out))
 	res, err := quantizing(b, func(l quant.Listener) (quant.Result, error) { return quant.Run(ctx, o, l) })
 	if err != nil {
 		return err
 	}
+	b.o.Owner.Hint("")
 	return b.open(ctx, res.Path, fmt.Sprintf("written to %s: ", term.CleanLine(res.Path)))
 }
 

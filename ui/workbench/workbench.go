@@ -12,13 +12,14 @@ package workbench
 
 import (
 	"context"
-	"errors"
 	"os"
 	"runtime"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"nibble/kernels/panics"
+	"nibble/ui/exit"
 	"nibble/ui/term"
 )
 
@@ -28,6 +29,7 @@ type Options struct {
 	Threads  int    // compute threads; 0 is one per core
 	CacheDir string // kernel measurements
 	RunsDir  string // tuning runs
+	Owner    *exit.Owner
 }
 
 // framesPerSecond limits how often the terminal is written to. The renderer wakes
@@ -47,15 +49,29 @@ func Run(ctx context.Context, o Options) error {
 	// threads, a key would wait for one to come free; with two more the kernel of
 	// the operating system finds it time at once.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), o.Threads+2)))
+	t, err := openTerminal(o.Owner.End)
+	if err != nil {
+		return err
+	}
+	o.Owner.Terminal(t.restore)
+	defer t.restore()
+	t.askBackground(ctx)
 	b := newBackend(ctx, o)
 	app := newApp(b)
 	app.ascii = !term.UTF8(os.Getenv)
-	p := tea.NewProgram(app, tea.WithAltScreen(), tea.WithContext(ctx), tea.WithFPS(framesPerSecond))
-	_, err := p.Run()
-	b.jobs.stop(stopTimeout)
-	b.close()
-	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
-		return nil // ended from outside
+	crash := func(c *panics.Carried) { o.Owner.End(c) }
+	p := tea.NewProgram(guard{app, crash}, tea.WithContext(ctx), tea.WithAltScreen(), tea.WithFPS(framesPerSecond), tea.WithInput(t.input()), tea.WithOutput(t.output()),
+		tea.WithFilter(t.suspending(o.Owner)), tea.WithoutSignalHandler(), tea.WithoutCatchPanics())
+	o.Owner.OnSuspend(func() { p.Send(tea.SuspendMsg{}) })
+	if c := panics.Catch(func() { _, err = p.Run() }); c != nil {
+		crash(c)
+	}
+	t.restore()
+	if b.jobs.stop(stopTimeout) { // what a job still uses stays open
+		b.close()
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return err
 }
