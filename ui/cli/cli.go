@@ -81,6 +81,7 @@ func isTerminal(f *os.File) bool {
 }
 
 func (a *app) main(args []string) int {
+	defer a.owner.Done()
 	ctx := a.owner.Context()
 	root := a.root()
 	root.SetArgs(args)

@@ -75,7 +75,6 @@ type Owner struct {
 	hint     string
 	told     bool
 	restore  func()
-	suspend  func()
 	watchdog *time.Timer
 }
 
@@ -106,13 +105,9 @@ func (o *Owner) Listen() {
 
 func (o *Owner) signal(s os.Signal) {
 	o.mu.Lock()
-	cause, suspend := o.cause, o.suspend
+	cause := o.cause
 	o.mu.Unlock()
 	switch {
-	case s == suspendSignal:
-		if suspend != nil {
-			panics.Go(suspend) // whatever it waits for, the next signal is heard
-		}
 	case cause == nil:
 		o.End(Signal{s})
 	case s == syscall.SIGHUP: // shells pass on a hangup that the terminal told of already
@@ -151,6 +146,15 @@ func Code(cause error) int {
 		return Failed
 	}
 	return Interrupted
+}
+
+// Done tells that the program has ended in order: nothing is left to watch.
+func (o *Owner) Done() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.watchdog != nil {
+		o.watchdog.Stop()
+	}
 }
 
 // reason is a cause in one line.

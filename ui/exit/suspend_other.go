@@ -2,17 +2,9 @@
 
 package exit
 
-import "os"
-
-// suspendSignal is none: there is no job control.
-var suspendSignal os.Signal
-
 func ignoreBackground() {}
 
-// OnSuspend does nothing: nobody asks to stop.
-func (o *Owner) OnSuspend(func()) {}
-
-// Suspend does nothing.
+// Suspend does nothing: there is no job control.
 func (o *Owner) Suspend(uintptr) {}
 
 // Foreground is always true.

@@ -11,24 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// suspendSignal asks to stop until SIGCONT.
-var suspendSignal os.Signal = syscall.SIGTSTP
-
 // ignoreBackground lets a process that ends set the terminal back although it is
 // in the background: it would be stopped instead.
 func ignoreBackground() { signal.Ignore(syscall.SIGTTOU) }
-
-// OnSuspend has f called when another process asks to stop (SIGTSTP): f is to give
-// the terminal back and then to call Suspend.
-func (o *Owner) OnSuspend(f func()) {
-	if o == nil || signal.Ignored(suspendSignal) {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.suspend = f
-	signal.Notify(o.signals, suspendSignal)
-}
 
 // Suspend stops the process group as Ctrl-Z does, and returns when it goes on with
 // the terminal in its hands.
@@ -39,8 +24,6 @@ func (o *Owner) Suspend(terminal uintptr) {
 	cont := make(chan os.Signal, 1)
 	signal.Notify(cont, syscall.SIGCONT)
 	defer signal.Stop(cont)
-	signal.Reset(suspendSignal)
-	defer signal.Notify(o.signals, suspendSignal)
 	_ = syscall.Kill(0, syscall.SIGTSTP)
 	select {
 	case <-cont:

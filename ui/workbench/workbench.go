@@ -49,26 +49,33 @@ func Run(ctx context.Context, o Options) error {
 	// threads, a key would wait for one to come free; with two more the kernel of
 	// the operating system finds it time at once.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), o.Threads+2)))
-	t, err := openTerminal(o.Owner.End)
+	b := newBackend(ctx, o)
+	err := show(ctx, o.Owner, func() tea.Model {
+		app := newApp(b)
+		app.ascii = !term.UTF8(os.Getenv)
+		return app
+	})
+	if b.jobs.stop(stopTimeout) { // what a job still uses stays open
+		b.close()
+	}
+	return err
+}
+
+// show runs a model on the terminal until it quits or ctx ends, whose cause is the
+// error then. Whatever happens the terminal is as before.
+func show(ctx context.Context, owner *exit.Owner, model func() tea.Model) error {
+	t, err := openTerminal(owner.End)
 	if err != nil {
 		return err
 	}
-	o.Owner.Terminal(t.restore)
+	owner.Terminal(t.restore)
 	defer t.restore()
-	t.askBackground(ctx)
-	b := newBackend(ctx, o)
-	app := newApp(b)
-	app.ascii = !term.UTF8(os.Getenv)
-	crash := func(c *panics.Carried) { o.Owner.End(c) }
-	p := tea.NewProgram(guard{app, crash}, tea.WithContext(ctx), tea.WithAltScreen(), tea.WithFPS(framesPerSecond), tea.WithInput(t.input()), tea.WithOutput(t.output()),
-		tea.WithFilter(t.suspending(o.Owner)), tea.WithoutSignalHandler(), tea.WithoutCatchPanics())
-	o.Owner.OnSuspend(func() { p.Send(tea.SuspendMsg{}) })
+	t.askBackground(ctx) // before styles are made
+	crash := func(c *panics.Carried) { owner.End(c) }
+	p := tea.NewProgram(guard{model(), crash}, tea.WithContext(ctx), tea.WithAltScreen(), tea.WithFPS(framesPerSecond), tea.WithInput(t.input()), tea.WithOutput(t.output()),
+		tea.WithFilter(t.suspending(owner)), tea.WithoutSignalHandler(), tea.WithoutCatchPanics())
 	if c := panics.Catch(func() { _, err = p.Run() }); c != nil {
 		crash(c)
-	}
-	t.restore()
-	if b.jobs.stop(stopTimeout) { // what a job still uses stays open
-		b.close()
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
