@@ -103,7 +103,7 @@ func TestLogitsRefuses(t *testing.T) {
 		{[]string{huge.Write(t, nil), "--ids", "1,2"}, ExitFailed, "not finite"},
 	} {
 		code, out, errs := nibble("", append([]string{"logits", "--json"}, c.args...)...)
-		if code != c.code || !strings.Contains(errs, c.says) || !strings.HasPrefix(out, `{"error":`) || strings.Count(out, "\n") != 1 {
+		if code != c.code || !strings.Contains(errs, c.says) || !strings.HasPrefix(out, `{"type":"error",`) || strings.Count(out, "\n") != 1 {
 			t.Errorf("nibble logits %s: code %d, want %d and %q:\n%s%s", strings.Join(c.args, " "), code, c.code, c.says, out, errs)
 		}
 	}
