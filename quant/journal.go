@@ -140,12 +140,19 @@ func finishedBefore(out string, now fingerprint) (Report, bool) {
 	if len(there.differences(now)) > 0 {
 		return report, false
 	}
-	ck, err := model.Open(out)
+	return report, report.Holds(out)
+}
+
+// Holds reports whether the weights in a directory are those that the report is of.
+func (r Report) Holds(dir string) bool {
+	ck, err := model.Open(dir)
 	if err != nil {
-		return report, false
+		return false
 	}
 	defer ck.Close()
-	return report, ck.Checksum() == report.Weights
+	sum := ""
+	err = ck.Guard(func() error { sum = ck.Checksum(); return nil })
+	return err == nil && sum == r.Weights
 }
 
 const journalName = "journal.jsonl"

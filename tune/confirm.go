@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nibble/eval"
+	"nibble/model/output"
 	"nibble/model/source"
 	"nibble/quant"
 	rt "nibble/runtime"
@@ -341,9 +342,7 @@ func (s *search) try(ctx context.Context, phase string, c candidate) (*Trial, er
 		took := s.elapsed() - begun
 		t.Seconds = took.Seconds()
 		s.trying = took * 11 / 10
-		if err := s.j.add(t); err != nil {
-			return nil, fmt.Errorf("journal: %w", err)
-		}
+		s.journaled(s.j.add(t))
 	}
 	s.record(t, c)
 	return &s.trials[len(s.trials)-1], nil
@@ -379,9 +378,14 @@ func (s *search) applied(ctx context.Context, c candidate) (m *rt.Model, done fu
 			cancel(errBudget)
 		}
 	}
-	if s.keeps(c) {
+	kept := s.keeps(c)
+	if kept {
 		m, done, err = s.make(limited, c.recipe, listen)
-	} else {
+		if kept = !errors.Is(err, output.ErrDisk) && !errors.Is(err, output.ErrUnwritable); !kept {
+			s.journaled(err)
+		}
+	}
+	if !kept {
 		done = func() {}
 		m, _, err = s.apply(limited, s.Base, s.Source, c.recipe, s.Calibration, listen)
 	}

@@ -13,6 +13,20 @@ func (l Listener) send(e Event) {
 	}
 }
 
+// RunOpened reports which run keeps the journal.
+type RunOpened struct {
+	ID  string `json:"id"`
+	Dir string `json:"dir"`
+
+	Resumed bool `json:"resumed"` // it was begun before
+	Known   int  `json:"known"`   // trials that are in it
+}
+
+// Noted reports what the result's notes will tell.
+type Noted struct {
+	Text string `json:"text"`
+}
+
 // Phase opens a part of the run.
 type Phase struct {
 	Name  string `json:"name"` // "reference", "screening", "speed", "uniform", "tuned", "front" or "saving"
@@ -85,6 +99,12 @@ type Explained struct {
 type Saved struct {
 	Path string `json:"path"`
 }
+
+// EventName implements Event.
+func (RunOpened) EventName() string { return "tune_run" }
+
+// EventName implements Event.
+func (Noted) EventName() string { return "tune_note" }
 
 // EventName implements Event.
 func (Phase) EventName() string { return "tune_phase" }

@@ -1,12 +1,14 @@
 package tune
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
 
 	"nibble/eval"
 	"nibble/model"
+	"nibble/model/output"
 	"nibble/quant"
 	rt "nibble/runtime"
 )
@@ -33,7 +35,10 @@ type Options struct {
 	Started   time.Time     // since when the budget runs; the call of Run if zero
 	MaxTrials int           // 0: until the search is done
 	Out       string        // directory for the best model; "" saves none
-	RunDir    string        // journal, whose trials are taken over if there are some; "" keeps none
+	Claim     *output.Claim // of Out, if the caller has it
+	Runs      string        // directory of runs: the one with the same options goes on, its time, its output and the number of trials aside, or a new one begins; "" keeps none
+	Resume    bool          // ErrNoRun if none goes on
+	RunDir    string        // the run's own directory, instead of Runs
 	CacheDir  string        // scores and kernel measurements; "" keeps none
 	Request   []byte        // JSON that is kept with the run, for the caller to resume it by
 
@@ -58,6 +63,7 @@ func (o *Options) validate() error {
 		return fmt.Errorf("%s: %w: give the float model it was made from", o.Source.Ref, quant.ErrQuantized)
 	}
 	o.Eval.Tasks = nil
+	o.Eval.Ctx = cmp.Or(o.Eval.Ctx, eval.DefaultCtx)
 	if len(o.Space) == 0 {
 		o.defaulted = true
 		var err error

@@ -2,8 +2,6 @@ package tune
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 
 	"nibble/eval"
 	"nibble/model/jsonnum"
@@ -36,7 +34,7 @@ func (s *search) save(res *Result) error {
 		Reached: res.Reached, Advice: res.Advice, StoppedBy: res.StoppedBy, Trial: res.Best, BasePPL: res.BasePPL, Choices: res.Choices, Notes: res.Notes,
 		Seconds: s.elapsed().Seconds()}
 	o := s.quantization(res.Best.Recipe, s.Out)
-	o.Evaluation, o.Restart, o.Made = e, true, s.madeOf(res.Best.Recipe)
+	o.Evaluation, o.Claim, o.Restart, o.Made = e, s.Claim, true, s.madeOf(res.Best.Recipe)
 	if _, err := quant.Run(context.Background(), o, func(e quant.Event) { s.l.send(e) }); err != nil {
 		return err
 	}
@@ -46,26 +44,26 @@ func (s *search) save(res *Result) error {
 	return nil
 }
 
-// finished returns the result of this very run if its model is saved already. An
-// output directory with anything else in it is an error.
-func (s *search) finished() (Result, bool, error) {
-	if s.Out == "" {
-		return Result{}, false, nil
-	}
+// claim claims the output, or returns the result of this very run if its model is
+// saved there already. A directory with anything else in it is an error.
+func (s *search) claim() (res Result, found bool, err error) {
 	place, err := quant.Place(s.Out, s.Source.Ref)
-	if err != nil || place.Occupied == nil {
-		return Result{}, false, err
+	if err != nil {
+		return res, false, err
+	}
+	if place.Occupied == nil {
+		s.Claim, err = place.Claim()
+		return res, false, err
 	}
 	e, ok := savedBy(s.Out)
 	if !ok || e.Fingerprint != s.asked.Fingerprint {
-		return Result{}, false, place.Occupied
+		return res, false, place.Occupied
 	}
-	res := Result{BasePPL: e.BasePPL, Trials: []Trial{*e.Trial}, Best: e.Trial, Verdict: e.Verdict, Windows: e.Trial.Windows, WindowsInText: e.Trial.WindowsInText, Reached: e.Reached, StoppedBy: e.StoppedBy, Advice: e.Advice,
+	place.Forget()
+	res = Result{BasePPL: e.BasePPL, Trials: []Trial{*e.Trial}, Best: e.Trial, Verdict: e.Verdict, Windows: e.Trial.Windows, WindowsInText: e.Trial.WindowsInText, Reached: e.Reached, StoppedBy: e.StoppedBy, Advice: e.Advice,
 		Choices: e.Choices, Notes: append(e.Notes, "this run was finished before and is not searched again: remove the output, or give another, to go on"),
 		Path: s.Out, Seconds: e.Seconds}
-	if err := s.catchUp(&res); err != nil {
-		return Result{}, false, err
-	}
+	s.catchUp(&res)
 	res.Front = Front(res.Trials)
 	s.l.send(Saved{s.Out})
 	return res, true, nil
@@ -73,34 +71,35 @@ func (s *search) finished() (Result, bool, error) {
 
 // catchUp takes the trials of a finished run from its journal, which it closes if
 // the run was killed before it could.
-func (s *search) catchUp(res *Result) error {
-	if s.RunDir == "" {
-		return nil
+func (s *search) catchUp(res *Result) {
+	dir := s.RunDir
+	if dir == "" && s.Runs != "" {
+		dir, _ = findRun(s.Runs, s.asked.Fingerprint)
 	}
-	run, err := LoadRun(s.RunDir)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && run.Fingerprint != s.asked.Fingerprint {
-		return nil
-	} else if err != nil {
-		return err
+	if dir == "" {
+		return
+	}
+	run, err := LoadRun(dir)
+	if err != nil || run.Fingerprint != s.asked.Fingerprint {
+		return
 	}
 	if len(run.Trials) > 0 {
 		res.Trials = run.Trials
 	}
 	if run.StoppedBy != "" {
-		return nil
+		return
 	}
-	j, _, err := openJournal(s.RunDir, run)
-	if err != nil {
-		return err
+	if j, _, err := openJournal(dir, run); err == nil {
+		defer j.close()
+		s.journaled(j.finish(res.StoppedBy, res.Choices))
 	}
-	return j.finish(res.StoppedBy, res.Choices)
 }
 
 // savedBy reads what a directory's report tells of a search; ok is false if that
 // is nothing.
 func savedBy(dir string) (e evaluation, ok bool) {
 	report, err := quant.ReadReport(dir)
-	if err != nil {
+	if err != nil || !report.Holds(dir) {
 		return e, false
 	}
 	data, err := jsonnum.Marshal(report.Evaluation)

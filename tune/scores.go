@@ -1,15 +1,14 @@
 package tune
 
 import (
-	"bufio"
 	"encoding/json"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"nibble/kernels/durable"
 	"nibble/model"
 	"nibble/quant"
 )
@@ -24,8 +23,9 @@ type score struct {
 // line in a file for each model, text and calibration. A line that cannot be read
 // is a score that is measured again.
 type scores struct {
-	known map[scoreKey]score
-	f     *os.File // nil keeps nothing
+	known  map[scoreKey]score
+	log    *durable.Log // nil keeps nothing
+	failed error        // why nothing is kept any more
 }
 
 type scoreKey struct {
@@ -50,34 +50,24 @@ const (
 // that cannot be used costs measurements, not an error.
 func openScores(dir, key string) *scores {
 	s := &scores{known: map[scoreKey]score{}}
-	if dir == "" || os.MkdirAll(dir, 0o755) != nil {
+	if dir == "" {
+		return s
+	}
+	if s.failed = os.MkdirAll(dir, 0o755); s.failed != nil {
 		return s
 	}
 	path := filepath.Join(dir, "scores-"+key[:16]+".jsonl")
 	trimScores(dir, path)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
-	if err != nil {
-		return s
-	}
-	lines := bufio.NewScanner(io.LimitReader(f, maxScores))
-	lines.Buffer(nil, 1<<20)
-	torn := false
-	for lines.Scan() {
+	lines, _ := durable.ReadLog(path, maxScores) // without a file there are none
+	for _, line := range lines {
 		var l scoreLine
-		// A line that a crash cut off has the next one glued to it.
-		if json.Unmarshal(lines.Bytes(), &l) == nil && l.Key == key && valid(l.Err) && valid(l.KLD) {
+		if json.Unmarshal(line, &l) == nil && l.Key == key && valid(l.Err) && valid(l.KLD) {
 			s.set(l.scoreKey, l.Err, l.KLD)
-			torn = false
-		} else {
-			torn = true
 		}
 	}
 	now := time.Now()
 	_ = os.Chtimes(path, now, now) // the least recently used go first
-	if torn {
-		_, _ = f.Write([]byte("\n"))
-	}
-	s.f = f
+	s.log, s.failed = durable.OpenLog(path)
 	return s
 }
 
@@ -129,19 +119,19 @@ func (s *scores) get(k scoreKey) score {
 // add keeps a score; nil is not known.
 func (s *scores) add(key string, k scoreKey, err, kld *float64) {
 	s.set(k, err, kld)
-	if s.f == nil {
+	if s.log == nil || !valid(err) || !valid(kld) {
 		return
 	}
 	line, _ := json.Marshal(scoreLine{key, k, err, kld}) // numbers and strings always marshal
-	if _, err := s.f.Write(append(line, '\n')); err != nil {
+	if s.failed = s.log.Add(line); s.failed != nil {
 		s.close() // a full disk
 	}
 }
 
 func (s *scores) close() {
-	if s.f != nil {
-		s.f.Close()
-		s.f = nil
+	if s.log != nil {
+		s.log.Close()
+		s.log = nil
 	}
 }
 

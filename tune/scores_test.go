@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nibble/kernels/durable"
 )
 
 func TestScores(t *testing.T) {
@@ -27,8 +29,14 @@ func TestScores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(f, `{"key":"%s","module":"other","spec":"x","err":1}`+"\n", strings.Repeat("b", 64))
-	fmt.Fprintf(f, `{"key":"%s","module":"negative","spec":"x","err":-1}`+"\n", key)
+	for _, line := range []string{`{"key":"` + strings.Repeat("b", 64) + `","module":"other","spec":"x","err":1}`, `{"key":"` + key + `","module":"negative","spec":"x","err":-1}`} {
+		sealed, err := durable.Seal([]byte(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(f, "%s\n", sealed)
+	}
+	fmt.Fprintf(f, `{"key":"%s","module":"unsealed","spec":"x","err":1}`+"\n", key)
 	fmt.Fprint(f, "\x00\xff nonsense\n"+`{"key":"`+key+`","module":"torn","sp`)
 	f.Close()
 	s = openScores(dir, key)
@@ -48,8 +56,17 @@ func TestScores(t *testing.T) {
 	// A file in the place of the directory costs measurements, not an error.
 	s = openScores(path, key)
 	s.add(key, k, &one, nil)
-	if s.get(k).Err != one {
-		t.Error("a score is not known without a file")
+	if s.get(k).Err != one || s.failed == nil {
+		t.Errorf("without a file the score is %v, %v is told", s.get(k), s.failed)
+	}
+	// What is no number is not kept.
+	s = openScores(dir, key)
+	defer s.close()
+	if none := math.Inf(1); s.failed == nil {
+		s.add(key, k, &none, &two)
+	}
+	if again := openScores(dir, key); s.failed != nil || again.get(k) != (score{0.25, 0.5}) {
+		t.Errorf("%v is kept, %v", again.get(k), s.failed)
 	}
 }
 

@@ -119,7 +119,8 @@ func (s *search) setPace(ctx context.Context) error {
 	}
 	s.pace = newPace(small, smallNS, large, largeNS)
 	s.j.run.Pace = &s.pace
-	return s.j.keep()
+	s.journaled(s.j.writeRun())
+	return nil
 }
 
 // newPace fits the time of two models, of which the products take the times named

@@ -26,6 +26,7 @@ type search struct {
 	*clock
 	ref    *eval.Reference
 	notes  []string
+	unkept bool // that the journal failed was told
 	j      *journal
 	known  map[string]Trial // journaled before, by recipe
 	tried  map[string]int   // recipes of this run: index into trials
@@ -41,6 +42,7 @@ type search struct {
 	scoresKey  string
 	fixed      int64 // bytes of the tensors that are not matrices
 	header     int64 // of the weights file, about
+	needs      int64 // bytes on disk of the smallest recipe, at least
 	predictor  predictor
 	pace       Pace       // of decoding
 	evidence   []evidence // of the trials
@@ -140,7 +142,7 @@ func (s *search) afford(ctx context.Context) error {
 		if s.Budget == 0 {
 			note = fmt.Sprintf("%s is left out: a quantization would take about %.0f s; offer it by name, or allow so much time, to have it tried", m, out[m])
 		}
-		s.notes = append(s.notes, note)
+		s.note(note)
 	}
 	if len(space) == len(s.Space) {
 		return nil
@@ -153,14 +155,23 @@ func (s *search) run(ctx context.Context) (Result, error) {
 	alive, end := context.WithCancel(context.Background()) // also while saving what a cancelled search found
 	heart := s.watch(alive)
 	defer func() { end(); heart.Wait() }()
-	if res, ok, err := s.finished(); ok || err != nil {
-		return res, err
+	if s.Out != "" && s.Claim == nil {
+		res, found, err := s.claim()
+		if found || err != nil {
+			return res, err
+		}
+		defer s.Claim.Release()
 	}
-	var err error
-	if s.j, s.known, err = openJournal(s.RunDir, s.asked); err != nil {
+	if s.Out != "" {
+		if err := s.Claim.Room(s.needs); err != nil {
+			return Result{}, err
+		}
+	}
+	if err := s.openRun(); err != nil {
 		return Result{}, err
 	}
-	err = s.Source.Guard(func() error { return s.search(ctx) })
+	defer s.j.close()
+	err := s.Source.Guard(func() error { return s.search(ctx) })
 	if s.ref != nil {
 		defer s.ref.Close()
 	}
@@ -178,7 +189,8 @@ func (s *search) run(ctx context.Context) (Result, error) {
 	case errors.Is(err, errTrials):
 		stoppedBy = "trials"
 	case err != nil:
-		return Result{}, errors.Join(err, s.j.finish("error", nil))
+		s.journaled(s.j.finish("error", nil))
+		return Result{}, err
 	}
 	return s.conclude(ctx, stoppedBy)
 }
@@ -203,6 +215,7 @@ func (s *search) prepare() error {
 	if err != nil {
 		return err
 	}
+	s.needs = smallest.plan.DiskBytes
 	s.header = smallest.plan.SizeBytes - tensorBytes(smallest.plan, s.Source.Params())
 	if !s.allowed(smallest.plan) {
 		return fmt.Errorf("%w: no recipe keeps the limits: the smallest that is offered takes %.3f bits per weight, %d bytes", ErrOptions, smallest.plan.BPW, smallest.plan.SizeBytes)
@@ -229,19 +242,23 @@ func (s *search) search(ctx context.Context) error {
 	if err := s.speed(ctx); err != nil {
 		return err
 	}
-	s.scoresKey = fingerprint("scores 3", quant.MethodsVersion, s.Source.Hash(), s.Eval.Text.SHA256, s.ref.Result.Ctx, spread(screenWindows, s.ref.Windows()),
+	s.scoresKey = fingerprint("scores 4", quant.MethodsVersion, s.Source.Hash(), s.Eval.Text.SHA256, s.ref.Result.Ctx, spread(screenWindows, s.ref.Windows()),
 		s.Calibration.SHA256, s.Calibration.Seed, s.Calibration.Samples, s.Calibration.Length)
 	dir := s.CacheDir
 	if dir != "" {
 		dir = filepath.Join(dir, "scores")
 	}
 	s.scores = openScores(dir, s.scoresKey)
-	if err := s.screen(ctx); err != nil {
+	err := s.screen(ctx)
+	if s.scores.failed != nil {
+		s.note(fmt.Sprintf("what screening measured is not kept for other runs: %v", s.scores.failed))
+	}
+	if err != nil {
 		return err
 	}
 	s.l.send(Predicted{s.front()})
 	s.deciding = s.forDeciding()
-	err := s.confirm(ctx)
+	err = s.confirm(ctx)
 	if err != nil && !errors.Is(err, errBudget) && !errors.Is(err, errTrials) {
 		return err
 	}
@@ -301,7 +318,7 @@ func (s *search) reference(ctx context.Context) error {
 	}
 	s.evaluation = max(s.elapsed()-begun, pace*time.Duration(ref.Windows()))
 	if s.Budget > 0 && ref.Windows() == judge.Chunks && judge.Chunks != s.Eval.Chunks {
-		s.notes = append(s.notes, fmt.Sprintf("judged by %d of the text's windows, from the first on: more do not fit the budget", judge.Chunks))
+		s.note(fmt.Sprintf("judged by %d of the text's windows, from the first on: more do not fit the budget", judge.Chunks))
 	}
 	s.ref = ref
 	s.l.send(ReferenceDone{ref.Result.PPL, ref.Result.PPLSE, s.Source.Bytes(), s.Goal})
@@ -331,18 +348,21 @@ func (s *search) conclude(ctx context.Context, stoppedBy string) (Result, error)
 		res.BasePPL = s.ref.Result.PPL
 	}
 	if len(s.trials) == 0 && ctx.Err() != nil {
-		return res, errors.Join(ctx.Err(), s.j.finish(stoppedBy, nil))
+		s.journaled(s.j.finish(stoppedBy, nil))
+		return res, ctx.Err()
 	}
 	res.Front, res.Best = Front(s.trials), Best(s.trials)
 	if res.Best == nil {
-		return res, errors.Join(fmt.Errorf("every trial failed; the last: %s", s.trials[len(s.trials)-1].Note), s.j.finish("error", nil))
+		s.journaled(s.j.finish("error", nil))
+		return res, fmt.Errorf("every trial failed; the last: %s", s.trials[len(s.trials)-1].Note)
 	}
 	s.judge(&res)
 	res.Choices = s.explain(*res.Best)
 	s.l.send(Explained{res.Best.ID, res.Choices})
 	if s.Out != "" {
 		if err := s.save(&res); err != nil {
-			return res, errors.Join(err, s.j.finish("error", res.Choices))
+			s.journaled(s.j.finish("error", res.Choices))
+			return res, err
 		}
 	} else if dir := s.madeOf(res.Best.Recipe); dir != "" {
 		if _, err := quant.ReadReport(dir); err == nil {
@@ -350,5 +370,7 @@ func (s *search) conclude(ctx context.Context, stoppedBy string) (Result, error)
 		}
 	}
 	res.Seconds = s.elapsed().Seconds()
-	return res, s.j.finish(stoppedBy, res.Choices)
+	s.journaled(s.j.finish(stoppedBy, res.Choices))
+	res.Notes = s.notes
+	return res, nil
 }

@@ -13,6 +13,7 @@ import (
 	"nibble/model"
 	"nibble/model/demo"
 	"nibble/quant"
+	"nibble/ui/request"
 	"nibble/ui/term"
 )
 
@@ -33,13 +34,10 @@ func (f *evalFlags) add(cmd *cobra.Command) {
 
 // options resolves the flags for a model.
 func (f *evalFlags) options(a *app, demoQuestions bool) (eval.Options, error) {
-	o := eval.Options{Text: eval.DemoText(), Ctx: f.ctx, Chunks: f.chunks, CacheDir: cacheDir(), Refresh: a.refresh}
-	if f.text != "" {
-		text, err := eval.ReadText(f.text)
-		if err != nil {
-			return o, err
-		}
-		o.Text = text
+	o := eval.Options{Ctx: f.ctx, Chunks: f.chunks, CacheDir: cacheDir(), Refresh: a.refresh}
+	var err error
+	if o.Text, err = request.Text(f.text); err != nil {
+		return o, err
 	}
 	for _, path := range f.tasks {
 		set, err := eval.LoadTask(path)

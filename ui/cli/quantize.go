@@ -1,16 +1,15 @@
 package cli
 
 import (
-	"cmp"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"nibble/model"
 	"nibble/quant"
+	"nibble/ui/request"
 	"nibble/ui/term"
 )
 
@@ -111,12 +110,7 @@ type quantizeResult struct {
 }
 
 // calibFlags are the flags that choose what methods calibrate with.
-type calibFlags struct {
-	Path    string `json:"path,omitempty"`
-	Samples int    `json:"samples"`
-	Length  int    `json:"length"`
-	Seed    uint64 `json:"seed"`
-}
+type calibFlags struct{ request.Calibration }
 
 func (f *calibFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON lines (\"text\", \"messages\" or \"conversations\") to calibrate imatrix, awq, gptq and autoround with (default: a built-in text)")
@@ -185,20 +179,7 @@ func (f *calibFlags) calibration(ck *model.Checkpoint, r quant.Recipe) (*quant.C
 		}
 		return nil, nil
 	}
-	return f.read(ck, r.Samples(ck.Config))
-}
-
-// read draws the samples, so many unless told otherwise.
-func (f *calibFlags) read(ck *model.Checkpoint, samples int) (*quant.Calibration, error) {
-	o := quant.CalibrationOptions{Samples: cmp.Or(f.Samples, samples), Length: f.Length, Seed: f.Seed}
-	if f.Path != "" {
-		text, err := os.ReadFile(f.Path)
-		if err != nil {
-			return nil, err
-		}
-		o.Name, o.Text = f.Path, text
-	}
-	return quant.NewCalibration(ck, o)
+	return f.Read(ck, r.Samples(ck.Config))
 }
 
 // remarkCalibration says what could surprise about a calibration, before work.

@@ -1,8 +1,8 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,33 +13,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nibble/model/output"
+	"nibble/quant"
 	"nibble/tune"
+	"nibble/ui/request"
 	"nibble/ui/term"
 )
 
-// tuneRequest is what 'nibble tune' was asked for; it is kept with the run, so
-// that 'nibble runs resume' can ask again.
-type tuneRequest struct {
-	Model   string        `json:"model"`
-	Out     string        `json:"out"`
-	Text    string        `json:"text,omitempty"`
-	Ctx     int           `json:"ctx"`
-	Chunks  int           `json:"chunks,omitempty"`
-	Calib   calibFlags    `json:"calibration"`
-	Goal    string        `json:"goal,omitempty"`
-	BPW     float64       `json:"bpw,omitempty"`
-	Size    string        `json:"size,omitempty"`
-	MinTPS  float64       `json:"min_tps,omitempty"`
-	MaxRSS  string        `json:"max_rss,omitempty"`
-	Options string        `json:"options,omitempty"`
-	Fused   bool          `json:"fused,omitempty"`
-	Budget  time.Duration `json:"budget,omitempty"`
-	Trials  int           `json:"trials,omitempty"`
-}
-
 func (a *app) tuneCmd() *cobra.Command {
-	var r tuneRequest
+	var r request.Tune
 	var f evalFlags
+	var calib calibFlags
 	var resume bool
 	cmd := &cobra.Command{
 		Use: "tune MODEL -o DIR", Short: "search for the smallest recipe within an accuracy goal and save the model", Args: args(1, 1),
@@ -51,7 +35,7 @@ perplexity is within the goal; with limits alone (--bpw, --size, --min-tps,
 Scores are kept: another goal for the same model starts from them. A run that was
 interrupted goes on where it stopped when the same command is given again.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r.Model, r.Text, r.Ctx, r.Chunks = args[0], f.text, f.ctx, f.chunks
+			r.Model, r.Text, r.Ctx, r.Chunks, r.Calibration = args[0], f.text, f.ctx, f.chunks, calib.Calibration
 			if r.Out == "" {
 				return usagef("tune needs an output directory: -o DIR")
 			}
@@ -59,7 +43,7 @@ interrupted goes on where it stopped when the same command is given again.`,
 		},
 	}
 	f.add(cmd)
-	r.Calib.add(cmd)
+	calib.add(cmd)
 	cmd.Flags().StringVarP(&r.Out, "output", "o", "", "directory to write; must not exist or be empty")
 	cmd.Flags().StringVar(&r.Goal, "goal", "", "largest increase of perplexity over the float model (default 1%, or none with --bpw, --size, --min-tps or --max-rss)")
 	cmd.Flags().Var(parsed[float64]{&r.BPW, "number", term.ParsePositive}, "bpw", "most bits per weight, over everything stored")
@@ -74,28 +58,6 @@ interrupted goes on where it stopped when the same command is given again.`,
 	return cmd
 }
 
-// options checks the request, without the model.
-func (r tuneRequest) options() (o tune.Options, err error) {
-	if r.Goal != "" {
-		if o.Goal, err = parsePercent(r.Goal); err != nil {
-			return o, err
-		}
-	}
-	if o.MaxBytes, err = parseSize("--size", r.Size); err != nil {
-		return o, err
-	}
-	if o.MaxRSS, err = parseSize("--max-rss", r.MaxRSS); err != nil {
-		return o, err
-	}
-	if r.Options != "" {
-		if o.Space, err = tune.ParseSpace(r.Options); err != nil {
-			return o, usagef("--options: %w", err)
-		}
-	}
-	o.MaxBPW, o.MinTPS, o.Fused, o.Budget, o.MaxTrials, o.Out = r.BPW, r.MinTPS, r.Fused, r.Budget, r.Trials, r.Out
-	return o, nil
-}
-
 // parsePercent reads --goal.
 func parsePercent(s string) (float64, error) {
 	v, err := term.ParsePercent(s)
@@ -105,24 +67,19 @@ func parsePercent(s string) (float64, error) {
 	return v, nil
 }
 
-// parseSize reads a flag's bytes; "" is 0.
-func parseSize(flag, s string) (int64, error) {
-	if s == "" {
-		return 0, nil
+func (a *app) tune(ctx context.Context, r request.Tune, resume bool) error {
+	begun := time.Now()
+	if _, err := r.Limits(); err != nil {
+		return usagef("%w", err)
 	}
-	v, err := term.ParseBytes(s)
-	if err != nil {
-		return 0, usagef("%s %w", flag, err)
+	var at *output.Claim
+	var err error
+	if r.Out != "" { // else the trials alone are wanted
+		if at, err = quant.Claim(r.Out, r.Model); err != nil {
+			return err
+		}
+		defer at.Release()
 	}
-	return v, nil
-}
-
-func (a *app) tune(ctx context.Context, r tuneRequest, resume bool) error {
-	o, err := r.options()
-	if err != nil {
-		return err
-	}
-	o.Started = time.Now()
 	l, err := a.load(ctx, r.Model)
 	if err != nil {
 		return err
@@ -132,45 +89,29 @@ func (a *app) tune(ctx context.Context, r tuneRequest, resume bool) error {
 		return err
 	}
 	f := evalFlags{text: r.Text, ctx: r.Ctx, chunks: r.Chunks}
-	if o.Eval, err = f.options(a, false); err != nil {
+	o, err := r.For(l.ck)
+	if err != nil {
 		return err
 	}
 	a.remarkText(f, l.ck, o.Eval)
-	if o.Calibration, err = r.Calib.read(l.ck, 0); err != nil {
-		return err
-	}
 	a.remarkCalibration(o.Calibration)
 	if note := o.Calibration.SeenNote(o.Eval.Text.Data); note != "" {
 		a.note("%s", note)
 	}
-	o.Source, o.Base, o.CacheDir = l.ck, l.m, cacheDir()
-	for _, path := range []*string{&r.Out, &r.Text, &r.Calib.Path} {
-		if *path != "" {
-			if *path, err = filepath.Abs(*path); err != nil {
-				return err
+	o.Started, o.Base, o.Claim, o.Runs, o.Resume = begun, l.m, at, runsDir(), resume
+	o.CacheDir, o.Eval.CacheDir = cacheDir(), cacheDir()
+	res, err := tune.Run(ctx, o, func(e tune.Event) {
+		switch e := e.(type) {
+		case tune.RunOpened:
+			if e.Resumed {
+				a.note("going on with run %s, which has the same options", e.ID)
 			}
+			a.owner.Hint(fmt.Sprintf("what was measured is kept: 'nibble runs resume %s' goes on", e.ID))
+		case tune.Noted:
+			a.note("%s", e.Text)
 		}
-	}
-	if _, err := os.Stat(r.Model); err == nil {
-		if r.Model, err = filepath.Abs(r.Model); err != nil {
-			return err
-		}
-	}
-	if o.Request, err = json.Marshal(r); err != nil {
-		return err
-	}
-	dir, found := tune.FindRun(runsDir(), o)
-	switch {
-	case found:
-		o.RunDir = dir
-		a.note("going on with run %s, which has the same options", filepath.Base(dir))
-	case resume:
-		return fmt.Errorf("there is no run of this model with these options to resume; 'nibble runs' lists the runs")
-	default:
-		o.RunDir = tune.RunDir(runsDir(), l.ck.Name, time.Now())
-	}
-	a.owner.Hint(fmt.Sprintf("what was measured is kept: 'nibble runs resume %s' goes on", filepath.Base(o.RunDir)))
-	res, err := tune.Run(ctx, o, func(e tune.Event) { a.report.event(e) })
+		a.report.event(e)
+	})
 	if err != nil {
 		if ctx.Err() == nil && errors.Is(err, tune.ErrOptions) {
 			return usagef("%w", err)
@@ -298,8 +239,8 @@ func (a *app) runsCmd() *cobra.Command {
 			return nil
 		},
 	}
-	show.Flags().BoolVar(&why, "why", false, "also why every matrix of the best is stored as it is")
-	cmd.AddCommand(show, &cobra.Command{
+	resumed := ""
+	resume := &cobra.Command{
 		Use: "resume ID", Short: "go on with a run where it stopped", Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := runDir(args[0])
@@ -310,20 +251,23 @@ func (a *app) runsCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var r tuneRequest
-			if err := json.Unmarshal(run.Request, &r); err != nil {
-				return fmt.Errorf("run %s does not say how it was begun; give its command again", args[0])
-			}
-			return a.tune(cmd.Context(), r, true)
-		},
-	}, &cobra.Command{
-		Use: "delete ID", Short: "remove a run's record", Args: args(1, 1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			dir, err := runDir(args[0])
+			r, err := request.Asked(run)
 			if err != nil {
 				return err
 			}
-			if err := os.RemoveAll(dir); err != nil {
+			r.Out = cmp.Or(resumed, r.Out)
+			return a.tune(cmd.Context(), r, true)
+		},
+	}
+	resume.Flags().StringVarP(&resumed, "output", "o", "", "directory to write, instead of the one that was asked for, or none")
+	show.Flags().BoolVar(&why, "why", false, "also why every matrix of the best is stored as it is")
+	cmd.AddCommand(show, resume, &cobra.Command{
+		Use: "delete ID", Short: "remove a run's record", Args: args(1, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if _, err := runDir(args[0]); err != nil {
+				return err
+			}
+			if err := tune.DeleteRun(runsDir(), args[0]); err != nil {
 				return err
 			}
 			a.report.result(map[string]string{"deleted": args[0]}, func(w io.Writer) { fmt.Fprintf(w, "deleted      %s\n", term.CleanLine(args[0])) })
@@ -346,10 +290,10 @@ func whyText(w io.Writer, choices []tune.Choice) {
 // runDir resolves a run's id to its directory.
 func runDir(id string) (string, error) {
 	dir := filepath.Join(runsDir(), id)
-	if filepath.Base(id) != id || id == "." || id == ".." {
+	if filepath.Base(id) != id || strings.HasPrefix(id, ".") {
 		return "", usagef("%q is no run's id; 'nibble runs' lists them", id)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "run.json")); err != nil {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return "", fmt.Errorf("there is no run %s; 'nibble runs' lists them", id)
 	}
 	return dir, nil
@@ -359,16 +303,16 @@ func summarizeRun(r tune.Record) runSummary {
 	return runSummary{Record: r, Dir: filepath.Join(runsDir(), r.ID), Trials: len(r.Trials), Best: tune.Best(r.Trials)}
 }
 
-// unfinished is what ended a run of which that is not known.
-const unfinished = "unfinished"
-
 // endedText says how a run ended, and what can be done if it did not.
 func endedText(r tune.Record) string {
+	resume := "'nibble runs resume " + term.CleanLine(r.ID) + "' goes on"
 	switch {
+	case r.State == tune.Live:
+		return "live: " + term.CleanLine(r.Owner.String())
 	case r.StoppedBy == "":
-		return unfinished + ": it runs, or was killed; 'nibble runs resume " + term.CleanLine(r.ID) + "' goes on"
-	case r.StoppedBy == "cancelled" || r.StoppedBy == "error":
-		return term.CleanLine(r.StoppedBy) + "; 'nibble runs resume " + term.CleanLine(r.ID) + "' goes on"
+		return "killed; " + resume
+	case r.State == tune.Dead:
+		return term.CleanLine(r.StoppedBy) + "; " + resume
 	}
 	return term.CleanLine(r.StoppedBy)
 }
@@ -378,15 +322,18 @@ func runsText(w io.Writer, res runsResult) {
 		fmt.Fprintln(w, "no runs yet: 'nibble tune demo -o DIR' makes one")
 		return
 	}
-	fmt.Fprintf(w, "%-36s %-10s %-7s %-11s %s\n", "id", "goal", "trials", "ended by", "best")
+	fmt.Fprintf(w, "%-36s %-10s %-7s %-7s %-11s %s\n", "id", "goal", "trials", "state", "ended by", "best")
 	for _, r := range res.Runs {
 		ended, best := r.StoppedBy, "none"
-		if ended == "" {
-			ended = unfinished
+		switch {
+		case r.State == tune.Live || r.State == tune.Damaged:
+			ended = "-"
+		case ended == "":
+			ended = "killed"
 		}
 		if r.Best != nil {
 			best = fmt.Sprintf("%.3f bpw, loss %s, %s", r.Best.BPW, term.PercentSE(r.Best.Loss(), r.Best.PPLRatioSE), r.Best.Verdict(r.Goal).Word)
 		}
-		fmt.Fprintf(w, "%-36s %-10s %7d %-11s %s\n", term.CleanLine(r.ID), goalText(r.Goal), r.Trials, term.CleanLine(ended), best)
+		fmt.Fprintf(w, "%-36s %-10s %7d %-7s %-11s %s\n", term.CleanLine(r.ID), goalText(r.Goal), r.Trials, r.State, term.CleanLine(ended), best)
 	}
 }

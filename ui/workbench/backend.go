@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -479,48 +478,31 @@ func (b *backend) doEvaluate(ctx context.Context) (evaluation, error) {
 
 func (b *backend) tune(order tuneOrder) {
 	b.start("tuning", func(ctx context.Context) error {
-		o := order.Options
-		o.Started = time.Now()
+		begun := time.Now()
 		if err := b.floatReady(); err != nil {
 			return err
 		}
 		if b.ck.Tokenizer == nil {
 			return b.ck.TokenizerErr
 		}
-		o.Source, o.Base, o.CacheDir, o.Eval.Text = b.ck, b.base, b.o.CacheDir, eval.DemoText()
-		if order.text != "" {
-			text, err := eval.ReadText(order.text)
-			if err != nil {
-				return err
-			}
-			o.Eval.Text = text
+		order.ask.Model = b.o.Model
+		o, err := order.ask.For(b.ck)
+		if err != nil {
+			return err
 		}
-		if order.calib != "" {
-			text, err := os.ReadFile(order.calib)
-			if err != nil {
-				return err
-			}
-			if o.Calibration, err = quant.NewCalibration(b.ck, quant.CalibrationOptions{Name: order.calib, Text: text}); err != nil {
-				return err
-			}
-		}
-		dir, found := tune.FindRun(b.o.RunsDir, o)
-		if !found {
-			dir = tune.RunDir(b.o.RunsDir, b.ck.Name, time.Now())
-		}
+		o.Started, o.Base, o.CacheDir, o.Eval.CacheDir, o.Runs = begun, b.base, b.o.CacheDir, b.o.CacheDir, b.o.RunsDir
 		b.tuneOn, b.tuned = o.Calibration, tune.Result{}
-		o.RunDir = dir
 		b.gate.open()
 		b.mail.fact(func(s *state) {
 			s.tune = tuneState{started: true, running: true, goal: order.aim(), limits: order.limits(), scores: map[string]map[string]tune.Score{}}
-			if found {
-				s.say("going on with run " + filepath.Base(dir))
-			}
 		})
-		kept := filepath.Base(dir)
-		b.o.Owner.Hint(fmt.Sprintf("what was measured is kept: 'nibble runs resume %s' goes on", kept))
+		kept := "" // the run's id, if there is a journal
 		listen := b.tuneListener()
 		res, err := tune.Run(ctx, o, func(e tune.Event) {
+			if run, ok := e.(tune.RunOpened); ok {
+				kept = run.ID
+				b.o.Owner.Hint(fmt.Sprintf("what was measured is kept: 'nibble runs resume %s' goes on", kept))
+			}
 			listen(e)
 			b.gate.wait(ctx)
 		})
@@ -529,7 +511,7 @@ func (b *backend) tune(order tuneOrder) {
 		}
 		b.tuned = res
 		b.o.Owner.Hint("")
-		if res.Path == "" {
+		if res.Path == "" && kept != "" {
 			b.o.Owner.Hint(fmt.Sprintf("the tuned model was in memory alone: 'nibble runs show %s' tells its recipe", kept))
 		}
 		b.mail.fact(func(s *state) { s.tune.ended(res) })
@@ -566,6 +548,12 @@ func (b *backend) tuneListener() tune.Listener {
 	}
 	return func(e tune.Event) {
 		switch e := e.(type) {
+		case tune.RunOpened:
+			if e.Resumed {
+				b.mail.fact(func(s *state) { s.say("going on with run " + e.ID) })
+			}
+		case tune.Noted:
+			b.mail.fact(func(s *state) { s.say(e.Text) })
 		case tune.Phase:
 			b.mail.fact(func(s *state) { s.tune.phase = e.About })
 		case tune.ReferenceDone:

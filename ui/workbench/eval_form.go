@@ -10,6 +10,7 @@ import (
 	"nibble/eval"
 	"nibble/eval/report"
 	"nibble/tune"
+	"nibble/ui/request"
 	"nibble/ui/term"
 )
 
@@ -30,13 +31,10 @@ func (o evalOrder) aim() float64 { return cmp.Or(o.goal, tune.DefaultGoal) }
 
 // options reads what the order names.
 func (o evalOrder) options(cacheDir string) (eval.Options, error) {
-	e := eval.Options{Text: eval.DemoText(), Ctx: o.ctx, Chunks: o.chunk, Worst: report.DefaultWorst, CacheDir: cacheDir}
-	if o.text != "" {
-		text, err := eval.ReadText(o.text)
-		if err != nil {
-			return e, err
-		}
-		e.Text = text
+	e := eval.Options{Ctx: o.ctx, Chunks: o.chunk, Worst: report.DefaultWorst, CacheDir: cacheDir}
+	var err error
+	if e.Text, err = request.Text(o.text); err != nil {
+		return e, err
 	}
 	for _, name := range o.tasks {
 		set, err := loadTask(name)

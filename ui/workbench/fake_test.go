@@ -40,7 +40,7 @@ func (f *fake) load() { f.note("load") }
 func (f *fake) evaluate(o evalOrder) {
 	f.note("%s", strings.TrimSpace("evaluate "+strings.Join(o.tasks, " ")))
 }
-func (f *fake) tune(o tuneOrder)             { f.note("%s", strings.TrimSpace("tune "+o.limits()+o.text)) }
+func (f *fake) tune(o tuneOrder)             { f.note("%s", strings.TrimSpace("tune "+o.limits()+o.ask.Text)) }
 func (f *fake) pause()                       { f.note("pause") }
 func (f *fake) use(t tune.Trial)             { f.note("use %d", t.ID) }
 func (f *fake) measureKernels()              { f.note("measure") }

@@ -1,15 +1,14 @@
 package workbench
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"nibble/model"
 	"nibble/quant"
 	rt "nibble/runtime"
+	"nibble/ui/request"
 	"nibble/ui/term"
 )
 
@@ -40,14 +39,8 @@ func (b *backend) options(o order) (quant.Options, error) {
 	if q.Recipe, err = quant.ParseRecipe(o.recipe); err != nil || !q.Recipe.Calibrated(b.ck.Config) {
 		return q, err
 	}
-	c := quant.CalibrationOptions{Samples: cmp.Or(o.samples, q.Recipe.Samples(b.ck.Config)), Length: o.length}
-	if o.calib != "" {
-		if c.Text, err = os.ReadFile(o.calib); err != nil {
-			return q, err
-		}
-		c.Name = o.calib
-	}
-	q.Calibration, err = quant.NewCalibration(b.ck, c)
+	c := request.Calibration{Path: o.calib, Samples: o.samples, Length: o.length}
+	q.Calibration, err = c.Read(b.ck, q.Recipe.Samples(b.ck.Config))
 	return q, err
 }
 

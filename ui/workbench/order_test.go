@@ -12,9 +12,8 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
-	"nibble/eval"
 	"nibble/quant"
-	"nibble/tune"
+	"nibble/ui/request"
 )
 
 // What stands against a plan is on the screen, and is not done by enter.
@@ -109,14 +108,7 @@ func realBackend(t *testing.T) (b *backend, s *state, run func(start func(), sto
 func TestTunedIsUsed(t *testing.T) {
 	b, s, run := realBackend(t)
 	run(b.load, nil)
-	o := tuneOrder{Options: tune.Options{MaxBPW: 16, MaxTrials: 1, Eval: eval.Options{Chunks: 2}}}
-	var err error
-	if o.Space, err = tune.ParseSpace("w4 channel sym autoround-light"); err != nil {
-		t.Fatal(err)
-	}
-	if o.Calibration, err = quant.NewCalibration(b.ck, quant.CalibrationOptions{Samples: 4, Length: 64}); err != nil {
-		t.Fatal(err)
-	}
+	o := tuneOrder{ask: request.Tune{BPW: 16, Trials: 1, Chunks: 2, Options: "w4 channel sym autoround-light", Calibration: request.Calibration{Samples: 4, Length: 64}}}
 	run(func() { b.tune(o) }, nil)
 	best := s.tune.best
 	if best == nil || s.tune.result.Made == "" || b.written == nil || s.model.report.SizeBytes != best.SizeBytes || b.made.Recipe.String() != best.Recipe.String() {

@@ -10,13 +10,14 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"nibble/tune"
+	"nibble/ui/request"
 	"nibble/ui/term"
 )
 
 // tuneOrder is what a search is asked for.
 type tuneOrder struct {
-	tune.Options        // goal, limits, budget and where to save
-	text, calib  string // files; "" is what is built in
+	ask          request.Tune
+	tune.Options // goal and limits that are asked for
 }
 
 // aim is the goal that the search will have; 0 is none.
@@ -81,14 +82,13 @@ func (f *tuneForm) order() (tuneOrder, error) {
 	if err := f.err(); err != nil {
 		return tuneOrder{}, err
 	}
-	o := tuneOrder{Options: tune.Options{Out: f.out.path()}, text: f.text.path(), calib: f.calib.path()}
+	ask := request.Tune{Out: f.out.path(), Text: f.text.path(), Calibration: request.Calibration{Path: f.calib.path()}, Goal: f.goal.text(), Size: f.size.text()}
 	// What is empty stays 0, and the rest was checked.
-	o.Goal, _ = term.ParsePercent(f.goal.text())
-	o.MaxBytes, _ = term.ParseBytes(f.size.text())
-	o.MaxBPW, _ = term.ParsePositive(f.bpw.text())
-	o.MinTPS, _ = term.ParsePositive(f.tps.text())
-	o.Budget, _ = term.ParseDuration(f.budget.text())
-	return o, nil
+	ask.BPW, _ = term.ParsePositive(f.bpw.text())
+	ask.MinTPS, _ = term.ParsePositive(f.tps.text())
+	ask.Budget, _ = term.ParseDuration(f.budget.text())
+	limits, err := ask.Limits()
+	return tuneOrder{ask, limits}, err
 }
 
 // checks makes a field's check of what reads its value.

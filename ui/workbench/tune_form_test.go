@@ -38,7 +38,7 @@ func TestTuneForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Goal != 0.005 || o.MaxBytes != 1_500_000_000 || o.MaxBPW != 4.25 || o.MinTPS != 1000 || o.Budget != 90*time.Second || o.text != text || o.calib != text || o.Out != "/models/new" {
+	if o.Goal != 0.005 || o.MaxBytes != 1_500_000_000 || o.MaxBPW != 4.25 || o.MinTPS != 1000 || o.Budget != 90*time.Second || o.ask.Text != text || o.ask.Calibration.Path != text || o.Out != "/models/new" {
 		t.Errorf("the order is %+v", o)
 	}
 	if o.aim() != 0.005 || (tuneOrder{}).aim() != tune.DefaultGoal || (tuneOrder{Options: tune.Options{MaxBPW: 4}}).aim() != 0 {

@@ -1,0 +1,125 @@
+// Package request says in one place what a long command is asked for and what that means
+// for its engine, so that the command line and the workbench begin the same runs and
+// go on with each other's.
+package request
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"nibble/eval"
+	"nibble/model"
+	"nibble/quant"
+	"nibble/tune"
+	"nibble/ui/term"
+)
+
+// Tune is what a search is asked for, in the words of the flags of 'nibble tune'. It
+// is kept with the run, to ask again.
+type Tune struct {
+	Model       string        `json:"model"`
+	Out         string        `json:"out"`
+	Text        string        `json:"text,omitempty"` // file; "" is what is built in
+	Ctx         int           `json:"ctx"`
+	Chunks      int           `json:"chunks,omitempty"`
+	Calibration Calibration   `json:"calibration"`
+	Goal        string        `json:"goal,omitempty"`
+	BPW         float64       `json:"bpw,omitempty"`
+	Size        string        `json:"size,omitempty"`
+	MinTPS      float64       `json:"min_tps,omitempty"`
+	MaxRSS      string        `json:"max_rss,omitempty"`
+	Options     string        `json:"options,omitempty"`
+	Fused       bool          `json:"fused,omitempty"`
+	Budget      time.Duration `json:"budget,omitempty"`
+	Trials      int           `json:"trials,omitempty"`
+}
+
+// Calibration is what methods are asked to learn from.
+type Calibration struct {
+	Path    string `json:"path,omitempty"` // file; "" is what is built in
+	Samples int    `json:"samples"`        // 0 is the usual number
+	Length  int    `json:"length"`         // 0 is the usual one
+	Seed    uint64 `json:"seed"`
+}
+
+// Read draws the samples, so many unless told otherwise.
+func (c Calibration) Read(ck *model.Checkpoint, samples int) (*quant.Calibration, error) {
+	o := quant.CalibrationOptions{Samples: cmp.Or(c.Samples, samples), Length: c.Length, Seed: c.Seed}
+	if c.Path != "" {
+		text, err := os.ReadFile(c.Path)
+		if err != nil {
+			return nil, err
+		}
+		o.Name, o.Text = c.Path, text
+	}
+	return quant.NewCalibration(ck, o)
+}
+
+// Text is the text of a file, or the one that is built in.
+func Text(path string) (eval.Text, error) {
+	if path == "" {
+		return eval.DemoText(), nil
+	}
+	return eval.ReadText(path)
+}
+
+// Limits is the goal and the limits of the search, which need no model. Its errors
+// name the flag.
+func (t Tune) Limits() (o tune.Options, err error) {
+	read := func(flag, value string, parse func(string) error) {
+		if value != "" && err == nil {
+			if bad := parse(value); bad != nil {
+				err = fmt.Errorf("%s %w", flag, bad)
+			}
+		}
+	}
+	read("--goal", t.Goal, func(s string) (err error) { o.Goal, err = term.ParsePercent(s); return err })
+	read("--size", t.Size, func(s string) (err error) { o.MaxBytes, err = term.ParseBytes(s); return err })
+	read("--max-rss", t.MaxRSS, func(s string) (err error) { o.MaxRSS, err = term.ParseBytes(s); return err })
+	read("--options:", t.Options, func(s string) (err error) { o.Space, err = tune.ParseSpace(s); return err })
+	o.MaxBPW, o.MinTPS, o.Fused, o.Budget, o.MaxTrials, o.Out = t.BPW, t.MinTPS, t.Fused, t.Budget, t.Trials, t.Out
+	o.Eval.Ctx, o.Eval.Chunks = t.Ctx, t.Chunks
+	return o, err
+}
+
+// For reads what the search is asked for on a model: Limits, texts, and the request
+// to keep, in which paths are absolute.
+func (t Tune) For(ck *model.Checkpoint) (tune.Options, error) {
+	o, err := t.Limits()
+	if err != nil {
+		return o, err
+	}
+	o.Source = ck
+	if o.Eval.Text, err = Text(t.Text); err != nil {
+		return o, err
+	}
+	if o.Calibration, err = t.Calibration.Read(ck, 0); err != nil {
+		return o, err
+	}
+	for _, path := range []*string{&t.Out, &t.Text, &t.Calibration.Path} {
+		if *path != "" {
+			if *path, err = filepath.Abs(*path); err != nil {
+				return o, err
+			}
+		}
+	}
+	if _, err := os.Stat(t.Model); err == nil {
+		if t.Model, err = filepath.Abs(t.Model); err != nil {
+			return o, err
+		}
+	}
+	o.Request, err = json.Marshal(t)
+	return o, err
+}
+
+// Asked is what a run was asked for.
+func Asked(run tune.Record) (t Tune, err error) {
+	if err := json.Unmarshal(run.Request, &t); err != nil {
+		return t, fmt.Errorf("run %s does not say how it was begun; give its command again", run.ID)
+	}
+	return t, nil
+}
