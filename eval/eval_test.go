@@ -88,7 +88,7 @@ func TestStoriesExpected(t *testing.T) {
 	if err := json.Unmarshal(raw, &want); err != nil {
 		t.Fatal(err)
 	}
-	text, err := ReadText(filepath.Join(dir, want.Text))
+	text, err := ReadText(filepath.Join(dir, want.Text), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestOptions(t *testing.T) {
 	if res, err = Run(context.Background(), m, nil, Options{Text: DemoText(), Ctx: 4096, Chunks: 1}, nil, nil); err != nil || res.Ctx != m.Config.MaxPositions || len(res.Notes) != 1 {
 		t.Errorf("%v: ctx %d, %v: a window beyond the context is cut, with a note", err, res.Ctx, res.Notes)
 	}
-	if _, err := ReadText(filepath.Join(t.TempDir(), "none")); !errors.Is(err, ErrText) {
+	if _, err := ReadText(filepath.Join(t.TempDir(), "none"), nil); !errors.Is(err, ErrText) {
 		t.Errorf("%v, want ErrText", err)
 	}
 }

@@ -58,7 +58,7 @@ func TestLlamaPerplexity(t *testing.T) {
 			if _, err := os.Stat(c.model); err != nil && c.model != "demo" {
 				t.Skip("needs models that are not part of the project")
 			}
-			text, err := ReadText(c.text)
+			text, err := ReadText(c.text, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

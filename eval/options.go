@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
+	"io"
+	"slices"
 
 	"nibble/model/demo"
+	"nibble/model/text"
 	"nibble/model/tokenizer"
 	rt "nibble/runtime"
 )
@@ -23,26 +25,33 @@ var (
 // Text is a text to measure perplexity on.
 type Text struct {
 	Name   string
-	Data   []byte
+	Data   []byte // as text.Parse reads it
 	SHA256 string
+	Notes  []string // on how it is read
 }
 
 // NewText names and hashes a text.
 func NewText(name string, data []byte) Text {
 	sum := sha256.Sum256(data)
-	return Text{name, data, hex.EncodeToString(sum[:])}
+	return Text{Name: name, Data: data, SHA256: hex.EncodeToString(sum[:])}
 }
 
-// ReadText reads a text file.
-func ReadText(path string) (Text, error) {
-	data, err := os.ReadFile(path)
+// ReadText reads a text file, or standard input, as text.Read does.
+func ReadText(path string, stdin io.Reader) (Text, error) {
+	data, err := text.Read(path, stdin)
 	if err != nil {
-		return Text{}, fmt.Errorf("%w: %v", ErrText, err)
+		return Text{}, fmt.Errorf("%w: %w", ErrText, err)
 	}
-	if len(data) == 0 {
-		return Text{}, fmt.Errorf("%w: %s is empty", ErrText, path)
+	if path == text.Stdin {
+		path = "standard input"
 	}
-	return NewText(path, data), nil
+	said, err := text.Parse(data, nil) // now, not when models are loaded
+	if err != nil {
+		return Text{}, fmt.Errorf("%w: %s: %w", ErrText, path, err)
+	}
+	t := NewText(path, data)
+	t.Notes = said.Notes
+	return t, nil
 }
 
 // DemoText is the demo's story text, held out of its training.
@@ -65,10 +74,10 @@ const DefaultCtx = 512
 
 // notes says where an evaluation differs from what was asked.
 func (o Options) notes(windows [][]int32) []string {
-	var notes []string
 	if len(windows) == 0 {
 		return nil
 	}
+	notes := slices.Clone(o.Text.Notes)
 	if n := len(windows[0]); n < max(o.Ctx, 1) {
 		notes = append(notes, fmt.Sprintf("windows have %d tokens, the model's whole context, not %d", n, o.Ctx))
 	} else if o.Ctx == 0 && n < DefaultCtx {
@@ -110,7 +119,14 @@ func (o Options) chunks(m *rt.Model) (windows [][]int32, inText int, err error) 
 	if n < 4 {
 		return nil, 0, fmt.Errorf("%w: windows of %d tokens are too short (4 at least)", ErrText, n)
 	}
-	ids := append(m.Tok.Prefix(), m.Tok.Encode(string(o.Text.Data), tokenizer.EncodeOptions{})...)
+	said, err := text.Parse(o.Text.Data, m.Template)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %s: %w", ErrText, o.Text.Name, err)
+	}
+	ids := append(m.Tok.Prefix(), m.Tok.Encode(said.Text, tokenizer.EncodeOptions{ParseSpecial: said.Chats})...)
+	if err := m.Config.CheckTokens(ids); err != nil {
+		return nil, 0, fmt.Errorf("%w: %s: %w", ErrText, o.Text.Name, err)
+	}
 	count := len(ids) / n
 	if inText = count; count == 0 {
 		return nil, 0, fmt.Errorf("%w: %s has %d tokens, a window takes %d: give a longer text or a smaller --ctx", ErrText, o.Text.Name, len(ids), n)

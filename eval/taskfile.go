@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"nibble/model/demo"
+	"nibble/model/source"
+	"nibble/model/text"
 )
 
 // ErrTask reports a task file that cannot be read.
@@ -50,7 +52,7 @@ func LoadTask(path string) (TaskSet, error) {
 	}
 	data, err := readTask(path)
 	if err != nil {
-		return TaskSet{}, fmt.Errorf("%w: %s: %v", ErrTask, path, err)
+		return TaskSet{}, err
 	}
 	base := strings.TrimSuffix(strings.TrimSuffix(path, ".gz"), ".jsonl")
 	if name == "" {
@@ -62,7 +64,7 @@ func LoadTask(path string) (TaskSet, error) {
 	var labels []byte
 	if file := base + "-labels.lst"; fileExists(file) {
 		if labels, err = readTask(file); err != nil {
-			return TaskSet{}, fmt.Errorf("%w: %s: %v", ErrTask, file, err)
+			return TaskSet{}, err
 		}
 	}
 	set, err := parseTask(name, data, labels)
@@ -77,19 +79,34 @@ func fileExists(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// readTask reads a file, unpacked, within maxTaskBytes.
+// readTask reads a file of text, unpacked, within maxTaskBytes.
 func readTask(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := source.Open(path)
 	if err != nil {
-		return nil, errors.Unwrap(err) // without the path, which the caller adds
+		return nil, fmt.Errorf("%w: %w", ErrTask, err)
 	}
 	defer f.Close()
+	data, err := unpacked(f)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrTask, path, err)
+	}
+	plain, _, err := text.Decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrTask, path, err)
+	}
+	return []byte(plain), nil
+}
+
+// unpacked reads a file that gzip may have compressed.
+func unpacked(f io.Reader) ([]byte, error) {
 	r := bufio.NewReader(f)
 	var src io.Reader = r
 	if magic, _ := r.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		if src, err = gzip.NewReader(r); err != nil {
+		packed, err := gzip.NewReader(r)
+		if err != nil {
 			return nil, err
 		}
+		src = packed
 	}
 	data, err := io.ReadAll(io.LimitReader(src, maxTaskBytes+1))
 	if err == nil && len(data) > maxTaskBytes {
@@ -134,24 +151,15 @@ type taskReader struct {
 
 func parseTask(name string, data, labels []byte) (TaskSet, error) {
 	r := taskReader{set: TaskSet{Name: name, SHA256: demo.SHA256(append(data[:len(data):len(data)], labels...))}, docs: make(map[int]int), labels: strings.Fields(string(labels))}
-	sc := bufio.NewScanner(bytes.NewReader(data))
-	sc.Buffer(nil, 16<<20)
-	line := 1
-	for ; sc.Scan(); line++ {
-		if len(bytes.TrimSpace(sc.Bytes())) == 0 {
-			continue
-		}
+	for _, record := range text.Records(string(data)) {
 		var l taskLine
-		err := json.Unmarshal(sc.Bytes(), &l)
+		err := json.Unmarshal(record.JSON, &l)
 		if err == nil {
-			err = r.add(l, line)
+			err = r.add(l, record.Line)
 		}
 		if err != nil {
-			return TaskSet{}, fmt.Errorf("line %d: %v", line, err)
+			return TaskSet{}, fmt.Errorf("line %d: %v", record.Line, err)
 		}
-	}
-	if err := sc.Err(); err != nil {
-		return TaskSet{}, fmt.Errorf("line %d: %v", line, err)
 	}
 	if len(r.set.Items) == 0 {
 		return TaskSet{}, errors.New("it has no questions")

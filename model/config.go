@@ -236,6 +236,17 @@ func tokenIDs(raw json.RawMessage) ([]int, error) {
 	return ids, nil
 }
 
+// CheckTokens reports the first token that the model has no row for, as where a
+// tokenizer got tokens that the embedding did not.
+func (c Config) CheckTokens(ids []int32) error {
+	for _, id := range ids {
+		if id < 0 || int(id) >= c.VocabSize {
+			return fmt.Errorf("%w: token %d is outside the vocabulary of %d that config.json gives", ErrTokens, id, c.VocabSize)
+		}
+	}
+	return nil
+}
+
 // Module is one matrix of the model that can be quantized.
 type Module struct {
 	Name       string // "model.layers.0.self_attn.q_proj"

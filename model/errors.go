@@ -11,5 +11,6 @@ var (
 	ErrCorrupt     = errors.New("file is corrupt")
 	ErrArch        = errors.New("architecture not supported")
 	ErrUnsupported = errors.New("not supported")
+	ErrTokens      = errors.New("the tokenizer does not fit the model")
 	ErrNotFinite   = errors.New("weights are not finite")
 )

@@ -33,6 +33,9 @@ func (c *Checkpoint) openTokenizer() {
 		return
 	}
 	c.addTokens(data, config)
+	if n := c.Tokenizer.VocabSize(); n > c.Config.VocabSize {
+		c.Notes = append(c.Notes, fmt.Sprintf("the tokenizer has %d tokens, the model a vocabulary of %d: texts with the others are refused", n, c.Config.VocabSize))
+	}
 	jinja, err := c.files.read("chat_template.jinja")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.TemplateErr = err

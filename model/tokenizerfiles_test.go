@@ -31,7 +31,7 @@ func TestTokensBesideTheTokenizer(t *testing.T) {
 		"a broken map": {map[string]string{"tokenizer_config.json": `{"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", ` + template + `}`,
 			"special_tokens_map.json": `{"bos_token": `}, "<|im_start|>", "<|im_end|>", nil, "", "special_tokens_map.json cannot be read"},
 		"added": {map[string]string{"tokenizer_config.json": `{"bos_token": "<|im_start|>", "eos_token": "<|tool|>", "added_tokens_decoder": {"1025": {"content": "<|tool|>", "special": true}}, ` + template + `}`,
-			"added_tokens.json": `{"<|new|>": 1024, "<|tool|>": 1025, "<|im_end|>": 1023}`}, "<|im_start|>", "<|tool|>", map[string]int32{"<|new|>": 1024, "<|tool|>": 1025}, "<|tool|>", ""},
+			"added_tokens.json": `{"<|new|>": 1024, "<|tool|>": 1025, "<|im_end|>": 1023}`}, "<|im_start|>", "<|tool|>", map[string]int32{"<|new|>": 1024, "<|tool|>": 1025}, "<|tool|>", "1026 tokens, the model a vocabulary of 1024"},
 		"of another's id": {map[string]string{"tokenizer_config.json": `{"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", ` + template + `}`,
 			"added_tokens.json": `{"<|new|>": 5}`}, "<|im_start|>", "<|im_end|>", nil, "", `"<|new|>" is ignored: its id 5`},
 		"of two ids": {map[string]string{"tokenizer_config.json": `{"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", ` + template + `}`,

@@ -1,19 +1,13 @@
 package quant
 
 import (
-	"bytes"
-	"cmp"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
-	"unicode/utf8"
 
 	"nibble/model"
-	"nibble/model/chat"
 	"nibble/model/demo"
+	"nibble/model/text"
 	"nibble/model/tokenizer"
 )
 
@@ -35,7 +29,7 @@ type Calibration struct {
 // CalibrationOptions configures NewCalibration.
 type CalibrationOptions struct {
 	Name    string
-	Text    []byte // plain, or JSON lines with "text", "messages" or "conversations"; nil is a built-in text
+	Text    []byte // as text.Parse reads it; nil is a built-in text
 	Samples int    // 32 if 0; see Recipe.Samples. Fewer if the text gives no more, which a note tells
 	Length  int    // tokens of a sample, 2 at least; 512 if 0; the model's context if that is less
 	Seed    uint64
@@ -70,13 +64,17 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 	}
 	c.Length = min(c.Length, ck.ContextLen())
 	c.SHA256 = demo.SHA256(o.Text)
-	text, chats, err := calibrationText(o.Text, ck.Template)
+	said, err := text.Parse(o.Text, ck.Template)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
+		return nil, fmt.Errorf("%s: %w: %w", c.Name, ErrCalibration, err)
 	}
-	ids := ck.Tokenizer.Encode(text, tokenizer.EncodeOptions{ParseSpecial: chats}) // a template writes special tokens
+	c.Notes = append(c.Notes, said.Notes...)
+	ids := ck.Tokenizer.Encode(said.Text, tokenizer.EncodeOptions{ParseSpecial: said.Chats}) // a template writes special tokens
 	prefix := ck.Tokenizer.Prefix()
 	prefix = prefix[:min(len(prefix), 1)]
+	if err := errors.Join(ck.Config.CheckTokens(prefix), ck.Config.CheckTokens(ids)); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", ck.Ref, ErrCalibration, err)
+	}
 	body := c.Length - len(prefix)
 	if body < 1 || len(ids) < body {
 		return nil, fmt.Errorf("%s: %w: %d tokens are less than a sample of %d: give more text or a shorter --length", c.Name, ErrCalibration, len(ids), body)
@@ -100,63 +98,4 @@ func (r Recipe) Samples(c model.Config) int {
 		return 4 * defaultSamples
 	}
 	return defaultSamples
-}
-
-// calibrationText joins the texts of JSON lines, chats as the model's template
-// renders them; anything else is the text. It reports whether there were such chats.
-func calibrationText(data []byte, template *chat.Template) (text string, chats bool, err error) {
-	switch {
-	case len(bytes.TrimSpace(data)) == 0:
-		return "", false, fmt.Errorf("%w: the text is empty", ErrCalibration)
-	case bytes.IndexByte(data, 0) >= 0:
-		return "", false, fmt.Errorf("%w: it is binary: give a text, or JSON lines", ErrCalibration)
-	case !utf8.Valid(data):
-		return "", false, fmt.Errorf("%w: the text is not UTF-8: convert it first (iconv -t UTF-8)", ErrCalibration)
-	case !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")):
-		return string(data), false, nil
-	}
-	var parts []string
-	for n, line := range bytes.Split(data, []byte("\n")) {
-		if len(bytes.TrimSpace(line)) == 0 {
-			continue
-		}
-		part, rendered, err := lineText(line, template)
-		if err != nil {
-			return "", false, fmt.Errorf("%w: line %d: %v", ErrCalibration, n+1, err)
-		}
-		parts, chats = append(parts, part), chats || rendered
-	}
-	return strings.Join(parts, "\n"), chats, nil
-}
-
-// lineText is the text of a JSON line: a text, or a chat with "messages" as OpenAI
-// writes them or "conversations" as ShareGPT does, rendered if there is a template.
-func lineText(line []byte, template *chat.Template) (text string, rendered bool, err error) {
-	var l struct {
-		Text          *string
-		Messages      []chat.Message
-		Conversations []struct{ From, Value string }
-	}
-	if err := json.Unmarshal(line, &l); err != nil {
-		return "", false, fmt.Errorf("it is not such JSON: %v", err)
-	}
-	if l.Text != nil {
-		return *l.Text, false, nil
-	}
-	roles := map[string]string{"human": "user", "gpt": "assistant"}
-	for _, c := range l.Conversations {
-		l.Messages = append(l.Messages, chat.Message{Role: cmp.Or(roles[c.From], c.From), Content: c.Value})
-	}
-	if len(l.Messages) == 0 {
-		return "", false, errors.New("there is neither \"text\" nor \"messages\" nor \"conversations\"")
-	}
-	if template != nil {
-		text, err = template.Render(context.Background(), l.Messages, false)
-		return text, true, err
-	}
-	var turns []string
-	for _, m := range l.Messages {
-		turns = append(turns, m.Content)
-	}
-	return strings.Join(turns, "\n"), false, nil
 }

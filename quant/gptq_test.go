@@ -11,7 +11,6 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
-	"nibble/model/chat"
 )
 
 func newEngine(t testing.TB, threads int) *kernels.Engine {
@@ -356,23 +355,10 @@ func TestCalibration(t *testing.T) {
 	if err != nil || most.Samples >= 1000 || most.Samples != len(most.Tokens) || len(most.Notes) != 1 || !strings.Contains(most.Notes[0], "not 1000") {
 		t.Errorf("a short text: %+v, %v", most, err)
 	}
-	lines := "{\"text\": \"Once upon a time there was a dog.\"}\n\n{\"messages\": [{\"role\": \"user\", \"content\": \"And a cat?\"}]}\n"
-	got, _, err := calibrationText([]byte(lines), nil)
-	if err != nil || got != "Once upon a time there was a dog.\nAnd a cat?" {
-		t.Errorf("%q, %v", got, err)
-	}
-	template, err := chat.Parse("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line, want := range map[string]string{
-		`{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}`: "<user>Hi<assistant>Hello",
-		`{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}`:     "<user>Hi<assistant>Hello",
-		`{"text": "Hi"}`: "Hi",
-	} {
-		if got, chats, err := calibrationText([]byte(line), template); err != nil || got != want || chats != (want != "Hi") {
-			t.Errorf("%s is rendered as %q, %v", line, got, err)
-		}
+	said := "{\"text\": \"A dog and a cat. \"}\n"
+	lines, err := NewCalibration(ck, CalibrationOptions{Name: "t", Text: []byte(strings.Repeat(said, 100)), Samples: 1, Length: 64})
+	if err != nil || strings.Contains(ck.Tokenizer.Decode(lines.Tokens[0]), "text") {
+		t.Errorf("JSON lines: %+v, %v", lines, err)
 	}
 	for what, o := range map[string]CalibrationOptions{
 		"too short":        {Name: "t", Text: []byte("hi")},

@@ -4,16 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/source"
+	"nibble/model/text"
 )
 
 // ErrRecipe reports a recipe that cannot be read or names what does not exist.
@@ -135,8 +134,7 @@ func (r Rule) matches(name string) bool {
 	if !strings.Contains(r.Match, ".") {
 		name = lastPart(name)
 	}
-	ok, err := path.Match(r.Match, name)
-	return ok && err == nil
+	return matches(r.Match, name)
 }
 
 // Validate checks every spec and pattern.
@@ -144,12 +142,15 @@ func (r Recipe) Validate() error {
 	if err := r.Default.Validate(); err != nil {
 		return err
 	}
+	if n := len(r.Rules); n > maxRules {
+		return fmt.Errorf("%w: %d rules are too many (at most %d)", ErrRecipe, n, maxRules)
+	}
 	for _, rule := range r.Rules {
-		if _, err := path.Match(rule.Match, ""); err != nil || rule.Match == "" {
-			return fmt.Errorf("%w: pattern %q is malformed", ErrRecipe, rule.Match)
+		if !wellFormed(rule.Match) {
+			return fmt.Errorf("%w: pattern %s is malformed", ErrRecipe, source.Quote(rule.Match))
 		}
 		if err := rule.Validate(); err != nil {
-			return fmt.Errorf("%q: %w", rule.Match, err)
+			return fmt.Errorf("%s: %w", source.Quote(rule.Match), err)
 		}
 	}
 	return nil
@@ -168,7 +169,7 @@ func (r Recipe) CheckFor(c model.Config) error {
 			continue
 		}
 		if !slices.ContainsFunc(c.Modules(), func(m model.Module) bool { return rule.matches(m.Name) }) {
-			return fmt.Errorf("%w: pattern %q matches none of the model's matrices (for example %s)", ErrRecipe, rule.Match, c.Modules()[1].Name)
+			return fmt.Errorf("%w: pattern %s matches none of the model's matrices (for example %s)", ErrRecipe, source.Quote(rule.Match), c.Modules()[1].Name)
 		}
 	}
 	return nil
@@ -340,19 +341,26 @@ func parseSpec(words []string) (Spec, error) {
 
 func isDigits(s string) bool { return strings.Trim(s, "0123456789") == "" && len(s) < 9 }
 
-// maxRecipe bounds a recipe file; the largest models need a few hundred rules.
-const maxRecipe = 16 << 20
+// Bounds of a recipe: its file, and its rules, of which the largest models need a
+// thousand.
+const (
+	maxRecipe = 4 << 20
+	maxRules  = 10_000
+)
 
 func readRecipe(file string) (Recipe, error) {
-	f, err := os.Open(file)
+	data, _, err := source.Read(file, maxRecipe)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Recipe{}, fmt.Errorf("%w: %s: there is no such file", ErrRecipe, file)
 	} else if err != nil {
-		return Recipe{}, fmt.Errorf("%w: %v", ErrRecipe, err)
+		return Recipe{}, fmt.Errorf("%w: %w", ErrRecipe, err)
 	}
-	defer f.Close()
+	plain, _, err := text.Decode(data)
+	if err != nil {
+		return Recipe{}, fmt.Errorf("%w: %s: %w", ErrRecipe, file, err)
+	}
 	var r Recipe
-	d := json.NewDecoder(io.LimitReader(f, maxRecipe))
+	d := json.NewDecoder(strings.NewReader(plain))
 	d.DisallowUnknownFields() // a misspelt field would silently be left out
 	if err := d.Decode(&r); err != nil {
 		return Recipe{}, fmt.Errorf("%w: %s: %v", ErrRecipe, file, err)

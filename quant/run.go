@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -361,20 +359,20 @@ func (j *job) run(ctx context.Context, out sink) (Report, error) {
 	return report, err
 }
 
+// maxReport bounds a report, which has a line for each matrix and, of a search, its
+// choices.
+const maxReport = 64 << 20
+
 // ReadReport reads the report that Run left in a model's directory.
 func ReadReport(dir string) (Report, error) {
 	var r Report
-	f, err := os.Open(filepath.Join(dir, "report.json"))
+	path := filepath.Join(dir, "report.json")
+	data, _, err := source.Read(path, maxReport)
 	if err != nil {
 		return r, err
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxRecipe))
-	if err == nil {
-		err = jsonnum.Unmarshal(data, &r)
-	}
-	if err != nil {
-		return r, fmt.Errorf("%s: %w", f.Name(), err)
+	if err := jsonnum.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("%s: %w", path, err)
 	}
 	return r, nil
 }

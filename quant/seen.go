@@ -2,9 +2,9 @@ package quant
 
 import (
 	"fmt"
-	"os"
 
 	"nibble/model/demo"
+	"nibble/model/text"
 )
 
 // seenBlock is the length of the pieces that texts are compared by, in bytes:
@@ -13,9 +13,6 @@ const seenBlock = 128
 
 // seenShare is the share of a text from which on it is worth a note.
 const seenShare = 0.01
-
-// seenMost is the largest file that is read again.
-const seenMost = 64 << 20
 
 // SeenNote says that a text to evaluate with is, or overlaps, the one that a model
 // was calibrated with: a method fits its errors to that, and looks better on it
@@ -39,10 +36,7 @@ func (c *Calibration) text() []byte {
 		}
 	}
 	// The name comes from a model's directory and may be of anything.
-	if i, err := os.Stat(c.Name); err != nil || !i.Mode().IsRegular() || i.Size() > seenMost {
-		return nil
-	}
-	if t, err := os.ReadFile(c.Name); err == nil && c.SHA256 == demo.SHA256(t) {
+	if t, err := text.Read(c.Name, nil); err == nil && c.SHA256 == demo.SHA256(t) {
 		return t
 	}
 	return nil
@@ -71,9 +65,9 @@ func seen(text, in []byte) float64 {
 }
 
 // spoken is the text of JSON lines, or the text.
-func spoken(text []byte) []byte {
-	if t, _, err := calibrationText(text, nil); err == nil {
-		return []byte(t)
+func spoken(data []byte) []byte {
+	if said, err := text.Parse(data, nil); err == nil {
+		return []byte(said.Text)
 	}
-	return text
+	return data
 }

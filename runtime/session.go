@@ -105,10 +105,8 @@ func (s *Session) Forward(ctx context.Context, tokens []int32) ([]float32, error
 	if start+len(tokens) > s.limit {
 		return nil, fmt.Errorf("%w: %d tokens and %d more exceed %d", ErrContextFull, start, len(tokens), s.limit)
 	}
-	for _, t := range tokens {
-		if t < 0 || int(t) >= s.m.Config.VocabSize {
-			return nil, fmt.Errorf("token %d is outside the vocabulary of %d", t, s.m.Config.VocabSize)
-		}
+	if err := s.m.Config.CheckTokens(tokens); err != nil {
+		return nil, err
 	}
 	s.reserve(start + len(tokens))
 	h := s.m.Config.Hidden

@@ -26,11 +26,11 @@ func (m *Model) NewStack(texts [][]int32) (*Stack, error) {
 		if len(text) == 0 || len(text) > m.Config.MaxPositions {
 			return nil, fmt.Errorf("text %d has %d tokens; 1 to %d fit the model", i, len(text), m.Config.MaxPositions)
 		}
+		if err := m.Config.CheckTokens(text); err != nil {
+			return nil, err
+		}
 		x := make([]float32, len(text)*h)
 		for j, t := range text {
-			if t < 0 || int(t) >= m.Config.VocabSize {
-				return nil, fmt.Errorf("token %d is outside the vocabulary of %d", t, m.Config.VocabSize)
-			}
 			m.embed.Row(x[j*h:(j+1)*h], int(t))
 		}
 		s.x = append(s.x, x)

@@ -33,7 +33,7 @@ func TestCompare(t *testing.T) {
 		t.Skip("takes minutes: -compare runs it")
 	}
 	stories, tiny := eval.DemoText().Data, []byte(nil)
-	if text, err := eval.ReadText("../../shared/data/text/tinystories_197k.txt"); err == nil {
+	if text, err := eval.ReadText("../../shared/data/text/tinystories_197k.txt", nil); err == nil {
 		tiny = text.Data
 	}
 	for _, c := range []struct {

@@ -26,7 +26,7 @@ type evalFlags struct {
 }
 
 func (f *evalFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.text, "text", "", "text to measure perplexity on (default: stories that come with the demo model)")
+	cmd.Flags().StringVar(&f.text, "text", "", "text or JSON texts to measure perplexity on; - is standard input (default: stories that come with the demo model)")
 	f.ctx = eval.DefaultCtx
 	cmd.Flags().Var(atLeast{&f.ctx, 4}, "ctx", "tokens of a window")
 	cmd.Flags().Var(atLeast{&f.chunks, 0}, "chunks", "windows to score (default: all)")
@@ -36,7 +36,7 @@ func (f *evalFlags) add(cmd *cobra.Command) {
 func (f *evalFlags) options(a *app, demoQuestions bool) (eval.Options, error) {
 	o := eval.Options{Ctx: f.ctx, Chunks: f.chunks, CacheDir: cacheDir(), Refresh: a.refresh}
 	var err error
-	if o.Text, err = request.Text(f.text); err != nil {
+	if o.Text, err = request.Text(f.text, a.in); err != nil {
 		return o, err
 	}
 	for _, path := range f.tasks {

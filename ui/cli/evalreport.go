@@ -14,6 +14,7 @@ import (
 	"nibble/eval/report"
 	"nibble/kernels/durable"
 	"nibble/model/jsonnum"
+	"nibble/model/source"
 	"nibble/ui/term"
 )
 
@@ -22,6 +23,9 @@ type reportResult struct {
 	report.Report
 	Path string `json:"path"`
 }
+
+// maxReport bounds a report that is there already, in bytes.
+const maxReport = 64 << 20
 
 // The files of a report.
 const (
@@ -45,7 +49,7 @@ func version() string {
 // checkReportDir reports why a report cannot go to a directory. An older report
 // there gives way.
 func checkReportDir(dir string) error {
-	data, err := os.ReadFile(filepath.Join(dir, reportJSON))
+	data, _, err := source.Read(filepath.Join(dir, reportJSON), maxReport)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Lstat(filepath.Join(dir, reportMarkdown)); err == nil {

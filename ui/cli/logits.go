@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nibble/model/tokenizer"
+	"nibble/model/source"
 	rt "nibble/runtime"
 	"nibble/ui/term"
 )
@@ -149,16 +149,11 @@ func (a *app) readIDs(arg string) ([]int32, error) {
 	}
 	from, in := "standard input", a.in
 	if arg != "-" {
-		info, err := os.Stat(arg)
-		if err != nil {
+		f, err := source.Open(arg)
+		if errors.Is(err, source.ErrSpecial) {
+			return nil, fmt.Errorf("--ids: %w; give a file of ids, or - for standard input", err)
+		} else if err != nil {
 			return nil, fmt.Errorf("--ids: neither a list of ids nor a file: %w", err)
-		}
-		if !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("--ids: %s is no regular file; give a file of ids, or - for standard input", arg)
-		}
-		f, err := os.Open(arg)
-		if err != nil {
-			return nil, fmt.Errorf("--ids: %w", err)
 		}
 		defer f.Close()
 		from, in = arg, f

@@ -93,7 +93,7 @@ func TestLogitsRefuses(t *testing.T) {
 		{[]string{dir, "--ids", "99999999999"}, ExitUsage, "no token id"},
 		{[]string{dir, "--ids", "[1,"}, ExitUsage, "JSON array"},
 		{[]string{dir, "--ids", "no/such/file"}, ExitFailed, "no/such/file"},
-		{[]string{dir, "--ids", os.DevNull}, ExitFailed, "no regular file"},
+		{[]string{dir, "--ids", os.DevNull}, ExitFailed, "not a regular file"},
 		{[]string{dir, "--ids", file}, ExitFailed, `ids: "two" is no token id`},
 		{[]string{dir, "--ids", "1,70"}, ExitFailed, "70 is outside the vocabulary"},
 		{[]string{dir, "--ids", "1,2,3,4,5"}, ExitFailed, "5 ids are more than"},

@@ -49,7 +49,7 @@ some seconds, how fast that does each kind of work; --refresh measures again.`,
 				return err
 			}
 			defer eng.Close()
-			cal, err := calib.calibration(ck, r)
+			cal, err := calib.calibration(ck, r, a.in)
 			if err != nil {
 				return err
 			}
@@ -113,7 +113,7 @@ type quantizeResult struct {
 type calibFlags struct{ request.Calibration }
 
 func (f *calibFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON lines (\"text\", \"messages\" or \"conversations\") to calibrate imatrix, awq, gptq and autoround with (default: a built-in text)")
+	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON (texts, \"text\", \"messages\" or \"conversations\"; - is standard input) to calibrate imatrix, awq, gptq and autoround with (default: a built-in text)")
 	cmd.Flags().Var(atLeast{&f.Samples, 1}, "samples", "stretches of the calibration text to use (default: 32, and 128 for autoround-best)")
 	cmd.Flags().Var(atLeast{&f.Length, 2}, "length", "tokens of a stretch, at most the model's context (default: 512)")
 	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "which stretches")
@@ -171,15 +171,15 @@ func (f atLeast) Set(s string) (err error) {
 // Type implements pflag.Value.
 func (f atLeast) Type() string { return "int" }
 
-// calibration reads the text if the recipe needs one.
-func (f *calibFlags) calibration(ck *model.Checkpoint, r quant.Recipe) (*quant.Calibration, error) {
+// calibration reads the text, which may come from stdin, if the recipe needs one.
+func (f *calibFlags) calibration(ck *model.Checkpoint, r quant.Recipe, stdin io.Reader) (*quant.Calibration, error) {
 	if !r.Calibrated(ck.Config) {
 		if f.Path != "" {
 			return nil, usagef("--calib has no use: no matrix of this recipe is quantized by a method that calibrates (imatrix, awq, gptq, autoround)")
 		}
 		return nil, nil
 	}
-	return f.Read(ck, r.Samples(ck.Config))
+	return f.Read(ck, r.Samples(ck.Config), stdin)
 }
 
 // remarkCalibration says what could surprise about a calibration, before work.
@@ -221,7 +221,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 				return err
 			}
 			defer eng.Close()
-			cal, err := calib.calibration(ck, r)
+			cal, err := calib.calibration(ck, r, a.in)
 			if err != nil {
 				return err
 			}

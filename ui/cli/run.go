@@ -13,6 +13,7 @@ import (
 	"nibble/kernels/panics"
 	"nibble/model"
 	"nibble/model/chat"
+	"nibble/model/text"
 	"nibble/model/tokenizer"
 	rt "nibble/runtime"
 	"nibble/ui/term"
@@ -104,11 +105,15 @@ func (a *app) generate(cmd *cobra.Command, ref, prompt string, raw bool, f genFl
 		return err
 	}
 	if prompt == "-" {
-		data, err := io.ReadAll(a.in)
+		data, err := text.All(a.in)
 		if err != nil {
 			return err
 		}
-		prompt = string(data)
+		if prompt = string(data); strings.TrimSpace(prompt) != "" {
+			if prompt, _, err = text.Decode(data); err != nil {
+				return fmt.Errorf("the prompt: %w", err)
+			}
+		}
 	}
 	l, err := a.load(ctx, ref)
 	if err != nil {

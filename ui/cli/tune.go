@@ -39,6 +39,9 @@ interrupted goes on where it stopped when the same command is given again.`,
 			if r.Out == "" {
 				return usagef("tune needs an output directory: -o DIR")
 			}
+			if f := cmd.Flags(); f.Changed("budget") && r.Budget == 0 || f.Changed("trials") && r.Trials == 0 {
+				return usagef("--budget and --trials must be above 0; without them the search ends when it is done")
+			}
 			return a.tune(cmd.Context(), r, resume)
 		},
 	}

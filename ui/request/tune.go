@@ -6,13 +6,16 @@ package request
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
 
 	"nibble/eval"
 	"nibble/model"
+	"nibble/model/text"
 	"nibble/quant"
 	"nibble/tune"
 	"nibble/ui/term"
@@ -46,25 +49,27 @@ type Calibration struct {
 	Seed    uint64 `json:"seed"`
 }
 
-// Read draws the samples, so many unless told otherwise.
-func (c Calibration) Read(ck *model.Checkpoint, samples int) (*quant.Calibration, error) {
+// Read draws the samples, so many unless told otherwise. stdin, where text.Stdin is
+// read from, may be nil.
+func (c Calibration) Read(ck *model.Checkpoint, samples int, stdin io.Reader) (*quant.Calibration, error) {
 	o := quant.CalibrationOptions{Samples: cmp.Or(c.Samples, samples), Length: c.Length, Seed: c.Seed}
 	if c.Path != "" {
-		text, err := os.ReadFile(c.Path)
+		data, err := text.Read(c.Path, stdin)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("calibration text: %w", err)
 		}
-		o.Name, o.Text = c.Path, text
+		o.Name, o.Text = c.Path, data
 	}
 	return quant.NewCalibration(ck, o)
 }
 
-// Text is the text of a file, or the one that is built in.
-func Text(path string) (eval.Text, error) {
+// Text is the text of a file, of standard input as in Calibration.Read, or the one
+// that is built in.
+func Text(path string, stdin io.Reader) (eval.Text, error) {
 	if path == "" {
 		return eval.DemoText(), nil
 	}
-	return eval.ReadText(path)
+	return eval.ReadText(path, stdin)
 }
 
 // Limits is the goal and the limits of the search, which need no model. Its errors
@@ -76,6 +81,9 @@ func (t Tune) Limits() (o tune.Options, err error) {
 				err = fmt.Errorf("%s %w", flag, bad)
 			}
 		}
+	}
+	if t.Text == text.Stdin || t.Calibration.Path == text.Stdin {
+		return o, errors.New("--text and --calib of a search are files, so that it can go on later: standard input is gone by then")
 	}
 	read("--goal", t.Goal, func(s string) (err error) { o.Goal, err = term.ParsePercent(s); return err })
 	read("--size", t.Size, func(s string) (err error) { o.MaxBytes, err = term.ParseBytes(s); return err })
@@ -94,10 +102,10 @@ func (t Tune) For(ck *model.Checkpoint) (tune.Options, error) {
 		return o, err
 	}
 	o.Source = ck
-	if o.Eval.Text, err = Text(t.Text); err != nil {
+	if o.Eval.Text, err = Text(t.Text, nil); err != nil {
 		return o, err
 	}
-	if o.Calibration, err = t.Calibration.Read(ck, 0); err != nil {
+	if o.Calibration, err = t.Calibration.Read(ck, 0, nil); err != nil {
 		return o, err
 	}
 	for _, path := range []*string{&t.Out, &t.Text, &t.Calibration.Path} {

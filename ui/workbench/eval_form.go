@@ -33,7 +33,7 @@ func (o evalOrder) aim() float64 { return cmp.Or(o.goal, tune.DefaultGoal) }
 func (o evalOrder) options(cacheDir string) (eval.Options, error) {
 	e := eval.Options{Ctx: o.ctx, Chunks: o.chunk, Worst: report.DefaultWorst, CacheDir: cacheDir}
 	var err error
-	if e.Text, err = request.Text(o.text); err != nil {
+	if e.Text, err = request.Text(o.text, nil); err != nil {
 		return e, err
 	}
 	for _, name := range o.tasks {

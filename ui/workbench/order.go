@@ -40,7 +40,7 @@ func (b *backend) options(o order) (quant.Options, error) {
 		return q, err
 	}
 	c := request.Calibration{Path: o.calib, Samples: o.samples, Length: o.length}
-	q.Calibration, err = c.Read(b.ck, q.Recipe.Samples(b.ck.Config))
+	q.Calibration, err = c.Read(b.ck, q.Recipe.Samples(b.ck.Config), nil)
 	return q, err
 }
 
