@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"nibble/model/tokenizer"
 	"nibble/model/source"
+	"nibble/model/tokenizer"
 	rt "nibble/runtime"
 	"nibble/ui/term"
 )
