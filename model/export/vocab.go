@@ -42,6 +42,9 @@ func vocabulary(ck *model.Checkpoint) (kvs []gguf.KV, notes []string, err error)
 		return kvs, []string{"the model has no tokenizer.json: the file serves programs that feed token ids, such as benchmarks"}, nil
 	}
 	v := ck.Tokenizer.Vocabulary()
+	if v.Affixes {
+		return nil, nil, fmt.Errorf("%w: llama.cpp has no tokenizer whose pieces are marked by where in a word they stand, as this one's are", gguf.ErrLayout)
+	}
 	if v.Pieces, notes, err = fitPieces(v.Pieces, ck.Config.VocabSize); err != nil {
 		return nil, nil, err
 	}

@@ -303,8 +303,11 @@ func TestVocabularyRefusals(t *testing.T) {
 			m["merges"] = []string{"a b", "▁ ab", "▁ a", "▁a b"}
 		}), 0, "do not follow each other"},
 		{"text twice", byteLevelFile(func(f map[string]any) {
-			f["added_tokens"] = []any{map[string]any{"id": 4, "content": "ab", "special": true}}
-		}), 0, `both "ab"`},
+			f["added_tokens"] = []any{map[string]any{"id": 4, "content": "[PAD5]", "special": true}}
+		}), 6, `both "[PAD5]"`},
+		{"marked pieces", byteLevelFile(func(f map[string]any) {
+			f["model"].(map[string]any)["end_of_word_suffix"] = "</w>"
+		}), 0, "marked by where in a word"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, _, err := vocabulary(bare(t, c.file, nil, c.rows))

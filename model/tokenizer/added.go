@@ -22,105 +22,172 @@ type addedToken struct {
 // them at every byte of a text.
 const maxAdded = 256
 
-// addedTokens finds added tokens, the longest first.
+// addedTokens finds added tokens: first those that are matched in the text as it
+// is, then, in what lies between them, once it is normalized, the others.
 type addedTokens struct {
-	all        []addedToken
-	raw        tokenTree // matched in the text as given
-	normalized tokenTree // matched after normalization
+	all        []addedToken // one for each id
+	sought     []soughtText
+	raw        tokenTree
+	normalized tokenTree
 }
 
-func newAddedTokens(tokens []addedToken, normalize func(string) string) (addedTokens, error) {
-	a := addedTokens{all: tokens}
+// soughtText says that a token, one of all, is looked for.
+type soughtText struct {
+	token      int
+	normalized bool
+}
+
+// newAddedTokens takes the tokens as the library adds them, one after the other. A
+// text that the vocabulary has keeps its id; others are numbered from the end of
+// the vocabulary, whatever the file says. A text that comes again with other flags
+// replaces those of the one before: a special one is then looked for as the first
+// that was special, another one as each of them.
+func newAddedTokens(tokens []addedToken, vocab map[string]int32) (addedTokens, error) {
+	var a addedTokens
+	place := make(map[string]int) // in all
+	special := make(map[string]bool)
+	seen := make(map[addedToken]bool)
+	next := int32(len(vocab))
 	for _, t := range tokens {
-		tree := &a.raw
-		if t.Normalized {
-			// Tokenizers that prepend a space do so to texts, not to added tokens.
-			if n := strings.TrimPrefix(normalize(t.Content), "▁"); n != "" {
-				t.Content = n
+		special[t.Content] = special[t.Content] || t.Special
+	}
+	for _, t := range tokens {
+		if t.Content == "" {
+			return a, fmt.Errorf("%w: added token %d is empty", ErrCorrupt, t.ID)
+		}
+		t.ID = 0
+		if seen[t] {
+			continue
+		}
+		seen[t] = true
+		at, again := place[t.Content]
+		if !again {
+			at = len(a.all)
+			place[t.Content] = at
+			id, known := vocab[t.Content]
+			if !known {
+				id, next = next, next+1
 			}
-			tree = &a.normalized
+			a.all = append(a.all, addedToken{ID: id})
 		}
-		if len(t.Content) > maxAdded {
-			return a, fmt.Errorf("%w: added token %d has %d bytes (at most %d)", ErrUnsupported, t.ID, len(t.Content), maxAdded)
+		if t.Special && !a.all[at].Special || !special[t.Content] {
+			a.sought = append(a.sought, soughtText{at, t.Normalized})
 		}
-		tree.add(t)
+		t.ID, t.Special = a.all[at].ID, t.Special || a.all[at].Special
+		a.all[at] = t
 	}
 	return a, nil
 }
 
+// plant makes the tokens findable.
+func (a *addedTokens) plant(normalize func(string) string) error {
+	for _, s := range a.sought {
+		t := a.all[s.token]
+		tree, text := &a.raw, t.Content
+		if s.normalized {
+			tree, text = &a.normalized, normalize(t.Content)
+		}
+		switch {
+		case len(text) > maxAdded:
+			return fmt.Errorf("%w: added token %d has %d bytes (at most %d)", ErrUnsupported, t.ID, len(text), maxAdded)
+		case text == "":
+			return fmt.Errorf("%w: nothing is left of added token %q once it is normalized", ErrUnsupported, t.Content)
+		}
+		tree.add(text, t)
+	}
+	return nil
+}
+
 // tokenTree finds the tokens that a text begins with, byte by byte.
 type tokenTree struct {
-	next   map[byte]*tokenTree
-	tokens []addedToken // that end here
+	first [256]*treeNode
 }
 
-func (n *tokenTree) add(t addedToken) {
-	for i := range len(t.Content) {
-		if n.next == nil {
-			n.next = make(map[byte]*tokenTree)
-		}
-		child := n.next[t.Content[i]]
-		if child == nil {
-			child = &tokenTree{}
-			n.next[t.Content[i]] = child
-		}
-		n = child
+type treeNode struct {
+	next  map[byte]*treeNode
+	token *addedToken // that ends here
+}
+
+func (t *tokenTree) add(text string, token addedToken) {
+	node := t.first[text[0]]
+	if node == nil {
+		node = &treeNode{}
+		t.first[text[0]] = node
 	}
-	n.tokens = append(n.tokens, t)
+	for i := 1; i < len(text); i++ {
+		if node.next == nil {
+			node.next = make(map[byte]*treeNode)
+		}
+		child := node.next[text[i]]
+		if child == nil {
+			child = &treeNode{}
+			node.next[text[i]] = child
+		}
+		node = child
+	}
+	// Of those that normalization makes equal, special ones and then the first count.
+	if node.token == nil || token.Special && !node.token.Special {
+		node.token = &token
+	}
 }
 
-// match returns the longest token at a place of the text.
-func (n *tokenTree) match(text string, at int, special bool) (found addedToken, ok bool) {
-	for i := at; ; i++ {
-		for _, t := range n.tokens {
-			if (special || !t.Special) && (!t.SingleWord || wordBoundary(text, at, i)) {
-				found, ok = t, true
-				break
-			}
+// match returns the longest token at a place of the text, nil if there is none, and
+// where it ends.
+func (t *tokenTree) match(text string, at int) (token *addedToken, end int) {
+	node := t.first[text[at]]
+	for i := at + 1; node != nil; i++ {
+		if node.token != nil {
+			token, end = node.token, i
 		}
 		if i == len(text) {
-			return found, ok
+			break
 		}
-		if n = n.next[text[i]]; n == nil {
-			return found, ok
-		}
+		node = node.next[text[i]]
 	}
+	return token, end
 }
 
 // walk cuts text at added tokens, calling token for each and plain for the
-// normalized text between them.
+// normalized text between them. Special tokens are text unless special is set.
 func (a *addedTokens) walk(text string, special bool, normalize func(string) string, plain func(string), token func(int32)) {
-	cut(text, &a.raw, special, func(s string) {
-		if s != "" {
-			cut(normalize(s), &a.normalized, special, plain, token)
-		}
+	a.raw.cut(text, special, func(s string) {
+		a.normalized.cut(normalize(s), special, plain, token)
 	}, token)
 }
 
-func cut(text string, tree *tokenTree, special bool, plain func(string), token func(int32)) {
-	if tree.next == nil {
-		plain(text)
-		return
-	}
+// cut passes on the tokens in a text and what lies between them. The longest token
+// at a place is the one that is there: where it does not count, neither does a
+// shorter one inside it.
+func (t *tokenTree) cut(text string, special bool, plain func(string), token func(int32)) {
 	start := 0
 	for i := 0; i < len(text); {
-		t, ok := tree.match(text, i, special)
-		if !ok {
+		found, end := t.match(text, i)
+		if found == nil {
 			i++
 			continue
 		}
-		before, end := text[start:i], i+len(t.Content)
-		if t.LStrip {
-			before = strings.TrimRightFunc(before, unicode.IsSpace)
+		at := i
+		i = end
+		if found.Special && !special || found.SingleWord && !wordBoundary(text, at, end) {
+			continue
 		}
-		plain(before)
-		token(t.ID)
-		if t.RStrip {
-			end += len(text[end:]) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
+		if found.LStrip {
+			at = max(start, len(strings.TrimRightFunc(text[:at], unicode.IsSpace)))
 		}
-		start, i = end, end
+		if found.RStrip {
+			end = len(text) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
+		}
+		if start < at {
+			plain(text[start:at])
+		}
+		if at < end { // an earlier token may have swallowed the white space that this one is
+			token(found.ID)
+		}
+		start = end
 	}
-	plain(text[start:])
+	if start < len(text) {
+		plain(text[start:])
+	}
 }
 
 func wordBoundary(text string, begin, end int) bool {
@@ -129,4 +196,11 @@ func wordBoundary(text string, begin, end int) bool {
 	return (begin == 0 || !isWord(before)) && (end == len(text) || !isWord(after))
 }
 
-func isWord(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsNumber(r) }
+// isWord is \w of Rust's regular expressions: what is alphabetic, marks, digits,
+// connectors and joiners.
+func isWord(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r == '_' || isLetter(r) || isNumber(r)
+	}
+	return unicode.In(r, unicode.L, unicode.Nl, unicode.Other_Alphabetic, unicode.M, unicode.Nd, unicode.Pc, unicode.Join_Control)
+}

@@ -17,6 +17,8 @@ type bpe struct {
 	fuseUnknown  bool
 	ignoreMerges bool // a word that is a token is that token
 	byteFallback bool
+	prefix       string     // of pieces that do not begin a word
+	suffix       string     // of pieces that end one
 	bytes        [256]int32 // "<0x00>"...; -1 where missing
 }
 
@@ -35,6 +37,7 @@ type bpeFile struct {
 	IgnoreMerges bool              `json:"ignore_merges"`
 	Prefix       *string           `json:"continuing_subword_prefix"`
 	Suffix       *string           `json:"end_of_word_suffix"`
+	Dropout      *float64          `json:"dropout"`
 }
 
 func newBPE(f bpeFile) (bpe, error) {
@@ -42,28 +45,20 @@ func newBPE(f bpeFile) (bpe, error) {
 	if f.Type != "BPE" && (f.Type != "" || len(f.Merges) == 0) {
 		return b, fmt.Errorf("%w: model type %q (BPE is)", ErrUnsupported, f.Type)
 	}
-	if f.Prefix != nil && *f.Prefix != "" || f.Suffix != nil && *f.Suffix != "" {
-		return b, fmt.Errorf("%w: BPE with subword prefixes or suffixes", ErrUnsupported)
+	if f.Dropout != nil && *f.Dropout != 0 {
+		return b, fmt.Errorf("%w: BPE with a dropout of %g, which encodes a text differently each time", ErrUnsupported, *f.Dropout)
+	}
+	if f.Prefix != nil {
+		b.prefix = *f.Prefix
+	}
+	if f.Suffix != nil {
+		b.suffix = *f.Suffix
 	}
 	if err := json.Unmarshal(f.Vocab, &b.vocab); err != nil {
 		return b, fmt.Errorf("%w: vocab: %v", ErrCorrupt, err)
 	}
-	b.ranks = make(map[uint64]int32, len(f.Merges))
-	for i, raw := range f.Merges {
-		left, right, err := parseMerge(raw)
-		if err != nil {
-			return b, fmt.Errorf("%w: merge %d: %v", ErrCorrupt, i, err)
-		}
-		l, ok1 := b.vocab[left]
-		r, ok2 := b.vocab[right]
-		id, ok3 := b.vocab[left+right]
-		if !ok1 || !ok2 || !ok3 {
-			return b, fmt.Errorf("%w: merge %d of %q and %q is not in the vocabulary", ErrCorrupt, i, left, right)
-		}
-		if _, twice := b.ranks[pairKey(l, r)]; !twice {
-			b.ranks[pairKey(l, r)] = int32(len(b.rules))
-			b.rules = append(b.rules, rule{l, r, id})
-		}
+	if err := b.addMerges(f.Merges); err != nil {
+		return b, err
 	}
 	if f.Unknown != nil {
 		if id, ok := b.vocab[*f.Unknown]; ok {
@@ -79,6 +74,36 @@ func newBPE(f bpeFile) (bpe, error) {
 	return b, nil
 }
 
+// addMerges reads the rules. Of a pair that is there twice, the last counts.
+func (b *bpe) addMerges(merges []json.RawMessage) error {
+	all := make([]rule, 0, len(merges))
+	b.ranks = make(map[uint64]int32, len(merges))
+	for i, raw := range merges {
+		left, right, err := parseMerge(raw)
+		if err != nil {
+			return fmt.Errorf("%w: merge %d: %v", ErrCorrupt, i, err)
+		}
+		if left == "#version:" {
+			continue
+		}
+		l, ok1 := b.vocab[left]
+		r, ok2 := b.vocab[right]
+		id, ok3 := b.vocab[left+right[min(len(b.prefix), len(right)):]]
+		if !ok1 || !ok2 || !ok3 {
+			return fmt.Errorf("%w: merge %d of %q and %q is not in the vocabulary", ErrCorrupt, i, left, right)
+		}
+		b.ranks[pairKey(l, r)] = int32(len(all))
+		all = append(all, rule{l, r, id})
+	}
+	for i, r := range all {
+		if key := pairKey(r.left, r.right); b.ranks[key] == int32(i) {
+			b.ranks[key] = int32(len(b.rules))
+			b.rules = append(b.rules, r)
+		}
+	}
+	return nil
+}
+
 // parseMerge reads a merge as "left right" or as ["left", "right"].
 func parseMerge(raw json.RawMessage) (left, right string, err error) {
 	var both []string
@@ -90,7 +115,7 @@ func parseMerge(raw json.RawMessage) (left, right string, err error) {
 		return "", "", err
 	}
 	left, right, ok := strings.Cut(joined, " ")
-	if !ok {
+	if !ok || strings.Contains(right, " ") {
 		return "", "", fmt.Errorf("%q is no pair", joined)
 	}
 	return left, right, nil
@@ -106,14 +131,26 @@ func (b *bpe) encode(word string) []int32 {
 	return b.merge(b.symbols(word))
 }
 
-// symbols maps characters to tokens, falling back to bytes or the unknown token.
+// symbols maps characters to tokens, falling back to bytes or the unknown token. As
+// in the library, an unknown token comes once the next known character does: after
+// the bytes that stand for characters between the two.
 func (b *bpe) symbols(word string) []int32 {
 	out := make([]int32, 0, len(word))
+	unknown := false // one is to come
 	for i := 0; i < len(word); {
 		_, size := utf8.DecodeRuneInString(word[i:])
 		char := word[i : i+size]
+		if b.prefix != "" && i > 0 {
+			char = b.prefix + char
+		}
 		i += size
+		if b.suffix != "" && i == len(word) {
+			char += b.suffix
+		}
 		if id, ok := b.vocab[char]; ok {
+			if unknown {
+				out, unknown = append(out, b.unknown), false
+			}
 			out = append(out, id)
 			continue
 		}
@@ -121,9 +158,14 @@ func (b *bpe) symbols(word string) []int32 {
 			out = append(out, fallback...)
 			continue
 		}
-		if b.unknown < 0 || b.fuseUnknown && len(out) > 0 && out[len(out)-1] == b.unknown {
-			continue
+		if b.unknown >= 0 {
+			if unknown && !b.fuseUnknown {
+				out = append(out, b.unknown)
+			}
+			unknown = true
 		}
+	}
+	if unknown {
 		out = append(out, b.unknown)
 	}
 	return out

@@ -31,16 +31,16 @@ func spellBytes(s string) string {
 	return b.String()
 }
 
-// unspellBytes is the inverse; characters outside the alphabet stay.
+// unspellBytes is the inverse; a text with characters outside the alphabet stays.
 func unspellBytes(s string) string {
 	var b strings.Builder
 	b.Grow(len(s))
 	for _, r := range s {
-		if c, ok := runeToByte[r]; ok {
-			b.WriteByte(c)
-		} else {
-			b.WriteRune(r)
+		c, ok := runeToByte[r]
+		if !ok {
+			return s
 		}
+		b.WriteByte(c)
 	}
 	return b.String()
 }

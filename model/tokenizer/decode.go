@@ -4,26 +4,38 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
-// decoder is how pieces become text. The decoders of BPE models are all
-// combinations of these steps.
+// decoder is how pieces become text: steps on each piece, then the pieces that are
+// bytes become characters, then steps on what there is, then it is joined.
 type decoder struct {
-	byteLevel    bool // pieces are spelled in GPT-2's byte alphabet
-	byteFallback bool // "<0x0A>" is a byte
-	replace      []func(string) string
-	stripLeft    int // spaces to take from the start of a text
+	pieces       []decodeStep
+	byteFallback bool         // "<0x0A>" is a byte
+	texts        []decodeStep // after that
+	byteLevel    bool         // pieces are spelled in GPT-2's byte alphabet
+	joined       bool         // what comes next is about the whole text
+	strip        string       // a character to take from the start of a text
+	stripCount   int          // so many times
+	wordEnd      string       // stands for a space, or for nothing at the end of a text
+	none         bool         // there is no decoder: spaces between pieces
 }
 
+// decodeStep changes a piece; first says that it begins the text.
+type decodeStep func(piece string, first bool) string
+
 func newDecoder(c *component) (decoder, error) {
-	var d decoder
+	d := decoder{none: c == nil}
+	if c == nil {
+		return d, nil
+	}
 	return d, d.add(c)
 }
 
 func (d *decoder) add(c *component) error {
-	if c == nil {
-		return nil
+	if d.wordEnd != "" {
+		return fmt.Errorf("%w: decoder %q after BPEDecoder", ErrUnsupported, c.Type)
 	}
 	switch c.Type {
 	case "Sequence":
@@ -33,68 +45,123 @@ func (d *decoder) add(c *component) error {
 			}
 		}
 	case "ByteLevel":
-		d.byteLevel = true
+		if d.byteFallback || d.joined {
+			return fmt.Errorf("%w: decoder ByteLevel after others that make bytes or whole texts", ErrUnsupported)
+		}
+		d.byteLevel, d.joined = true, true
 	case "ByteFallback":
+		if d.byteFallback || d.joined {
+			return fmt.Errorf("%w: decoder ByteFallback after others that make bytes or whole texts", ErrUnsupported)
+		}
 		d.byteFallback = true
-	case "Fuse": // pieces are concatenated anyway
+	case "Fuse":
+		d.joined = true
 	case "Replace":
 		r, err := replacer(c)
 		if err != nil {
 			return err
 		}
-		d.replace = append(d.replace, r)
+		// Only what replaces single characters is the same on pieces and on whole texts.
+		if d.joined && (d.byteLevel || d.stripCount > 0 || c.Pattern.String == nil || utf8.RuneCountInString(*c.Pattern.String) != 1) {
+			return fmt.Errorf("%w: decoder Replace of %q on whole texts", ErrUnsupported, spellPattern(c.Pattern))
+		}
+		d.step(func(s string, _ bool) string { return r(s) })
 	case "Metaspace":
-		space := c.Replacement
-		if space == "" {
-			space = "▁"
+		if d.joined {
+			return fmt.Errorf("%w: decoder Metaspace on whole texts", ErrUnsupported)
 		}
-		d.replace = append(d.replace, func(s string) string { return strings.ReplaceAll(s, space, " ") })
-		if c.PrependScheme != "never" && (c.AddPrefixSpace == nil || *c.AddPrefixSpace) {
-			d.stripLeft = 1
-		}
+		space, scheme := metaspaceScheme(c)
+		d.step(func(s string, first bool) string {
+			if first && scheme != "never" {
+				return strings.ReplaceAll(s, space, "")
+			}
+			return strings.ReplaceAll(s, space, " ")
+		})
 	case "Strip":
-		if c.Content != " " || c.Stop != 0 || c.Start < 0 || c.Start > 1 {
-			return fmt.Errorf("%w: Strip of %q, %d and %d", ErrUnsupported, c.Content, c.Start, c.Stop)
+		return d.addStrip(c)
+	case "BPEDecoder":
+		if c.Suffix == "" || d.byteFallback || d.joined || len(d.pieces) > 0 {
+			return fmt.Errorf("%w: decoder BPEDecoder with other decoders or without a suffix", ErrUnsupported)
 		}
-		d.stripLeft = c.Start
+		d.wordEnd = c.Suffix
 	default:
 		return fmt.Errorf("%w: decoder %q", ErrUnsupported, c.Type)
 	}
 	return nil
 }
 
-// piece returns the bytes a token stands for.
-func (d *decoder) piece(p string) string {
-	if d.byteFallback && len(p) == 6 && strings.HasPrefix(p, "<0x") && p[5] == '>' {
-		if b, err := strconv.ParseUint(p[3:5], 16, 8); err == nil {
-			return string([]byte{byte(b)})
-		}
+func (d *decoder) step(s decodeStep) {
+	if d.byteFallback {
+		d.texts = append(d.texts, s)
+	} else {
+		d.pieces = append(d.pieces, s)
 	}
-	for _, r := range d.replace {
-		p = r(p)
-	}
-	if d.byteLevel {
-		p = unspellBytes(p)
-	}
-	return p
 }
 
-// Piece returns the bytes of a token, which may be part of a character. An id
-// outside the vocabulary has none.
+// addStrip reads Strip, which is about each piece or, once they are joined, about
+// the whole text.
+func (d *decoder) addStrip(c *component) error {
+	if utf8.RuneCountInString(c.Content) != 1 || c.Start < 0 || c.Stop < 0 || d.joined && (c.Stop > 0 || d.stripCount > 0) {
+		return fmt.Errorf("%w: Strip of %q, %d and %d", ErrUnsupported, c.Content, c.Start, c.Stop)
+	}
+	if d.joined {
+		d.strip, d.stripCount = c.Content, c.Start
+		return nil
+	}
+	d.step(func(s string, _ bool) string {
+		for i := 0; i < c.Start && strings.HasPrefix(s, c.Content); i++ {
+			s = s[len(c.Content):]
+		}
+		for i := 0; i < c.Stop && strings.HasSuffix(s, c.Content); i++ {
+			s = s[:len(s)-len(c.Content)]
+		}
+		return s
+	})
+	return nil
+}
+
+// asByte returns the byte that a piece such as "<0x0A>" stands for.
+func (d *decoder) asByte(piece string) (b byte, ok bool) {
+	if !d.byteFallback || len(piece) != len("<0x0A>") || !strings.HasPrefix(piece, "<0x") || piece[5] != '>' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(piece[3:5], 16, 8)
+	return byte(n), err == nil
+}
+
+// Piece returns the bytes of a token in the middle of a text, which may be part of a
+// character. An id outside the vocabulary has none.
 func (t *Tokenizer) Piece(id int32) string {
+	if id < 0 || int(id) >= len(t.pieces) || t.special[id] {
+		return t.spelling(id)
+	}
+	piece := apply(t.decode.pieces, t.pieces[id], false)
+	if b, ok := t.decode.asByte(piece); ok {
+		return string([]byte{b})
+	}
+	piece = apply(t.decode.texts, piece, false)
+	switch d := t.decode; {
+	case d.byteLevel:
+		return unspellBytes(piece)
+	case d.wordEnd != "":
+		return strings.ReplaceAll(piece, d.wordEnd, " ")
+	}
+	return piece
+}
+
+// spelling returns a piece as the vocabulary has it.
+func (t *Tokenizer) spelling(id int32) string {
 	if id < 0 || int(id) >= len(t.pieces) {
 		return ""
 	}
-	if _, inVocab := t.model.vocab[t.pieces[id]]; !inVocab || t.special[id] {
-		return t.pieces[id] // added tokens are spelled as they are
-	}
-	return t.decode.piece(t.pieces[id])
+	return t.pieces[id]
 }
 
 // Decode returns the text of ids without special tokens. Bytes that are no
 // UTF-8 become U+FFFD.
 func (t *Tokenizer) Decode(ids []int32) string {
 	s := t.NewStream()
+	s.whole = true
 	var b strings.Builder
 	for _, id := range ids {
 		b.WriteString(s.Push(id))
@@ -105,56 +172,163 @@ func (t *Tokenizer) Decode(ids []int32) string {
 
 // Stream decodes a text token by token, holding back incomplete characters.
 type Stream struct {
-	t       *Tokenizer
-	pending string
-	started bool
+	t     *Tokenizer
+	whole bool // nobody waits: a run of bytes is judged as one
+	begun bool // a piece came
+	shown bool // so did a text, once bytes were characters
+	strip int  // characters still to take from the start
+	run   []byte
+	text  string // of a byte-level tokenizer, the end of a character missing
+	word  string // held back: its end may be that of the text
 }
 
 // NewStream starts at the beginning of a text.
-func (t *Tokenizer) NewStream() *Stream { return &Stream{t: t} }
+func (t *Tokenizer) NewStream() *Stream { return &Stream{t: t, strip: t.decode.stripCount} }
 
 // Continue starts a stream in the middle of a text, where a leading space is
 // kept.
-func (t *Tokenizer) Continue() *Stream { return &Stream{t: t, started: true} }
+func (t *Tokenizer) Continue() *Stream { return &Stream{t: t, begun: true, shown: true} }
 
 // Push adds a token and returns the text that is complete. Special tokens add
 // nothing.
 func (s *Stream) Push(id int32) string {
-	if s.t.special[id] {
+	d := &s.t.decode
+	if s.t.special[id] || s.t.spelling(id) == "" {
 		return ""
 	}
-	piece := s.t.Piece(id)
-	if !s.started && piece != "" {
-		for range s.t.decode.stripLeft {
-			piece = strings.TrimPrefix(piece, " ")
-		}
-		s.started = true
+	first := !s.begun
+	s.begun = true
+	piece := apply(d.pieces, s.t.pieces[id], first)
+	if b, ok := d.asByte(piece); ok {
+		s.run = append(s.run, b)
+		return s.bytes()
 	}
-	s.pending += piece
-	n := completeUTF8(s.pending)
-	out := s.pending[:n]
-	s.pending = s.pending[n:]
-	return strings.ToValidUTF8(out, "\uFFFD")
+	switch {
+	case d.byteLevel:
+		return s.spelled(piece)
+	case d.wordEnd != "":
+		return s.hold(piece)
+	case d.none && !first:
+		piece = " " + piece
+	}
+	return s.endRun() + s.show(piece)
 }
 
 // Flush returns what was held back.
 func (s *Stream) Flush() string {
-	out := strings.ToValidUTF8(s.pending, "\uFFFD")
-	s.pending = ""
+	out := s.endRun() + s.start(replaceInvalid(s.text)) + strings.ReplaceAll(s.word, s.t.decode.wordEnd, "")
+	s.text, s.word = "", ""
 	return out
 }
 
-// completeUTF8 returns the length of s without a character that its end cuts
+func apply(steps []decodeStep, piece string, first bool) string {
+	for _, step := range steps {
+		piece = step(piece, first)
+	}
+	return piece
+}
+
+// show passes a text on that needs no more bytes.
+func (s *Stream) show(text string) string {
+	text = apply(s.t.decode.texts, text, !s.shown)
+	s.shown = true
+	return s.start(text)
+}
+
+// start takes from the beginning of a text what Strip takes.
+func (s *Stream) start(text string) string {
+	for s.strip > 0 && text != "" {
+		rest, found := strings.CutPrefix(text, s.t.decode.strip)
+		if !found {
+			s.strip = 0
+			break
+		}
+		text = rest
+		s.strip--
+	}
+	return text
+}
+
+// bytes returns the characters that a run of bytes has made.
+func (s *Stream) bytes() string {
+	if s.whole {
+		return ""
+	}
+	n := len(s.run) - incomplete(string(s.run))
+	complete := s.run[:n]
+	s.run = s.run[n:]
+	if n == 0 {
+		return ""
+	}
+	return s.show(byteRun(complete))
+}
+
+// endRun ends a run of bytes.
+func (s *Stream) endRun() string {
+	if len(s.run) == 0 {
+		return ""
+	}
+	text := byteRun(s.run)
+	s.run = nil
+	return s.show(text)
+}
+
+// byteRun is the text of a run of bytes: a replacement character for each if the
+// run is no UTF-8.
+func byteRun(run []byte) string {
+	if utf8.Valid(run) {
+		return string(run)
+	}
+	return strings.Repeat(string(utf8.RuneError), len(run))
+}
+
+// spelled adds a piece of a byte-level tokenizer.
+func (s *Stream) spelled(piece string) string {
+	s.text += unspellBytes(piece)
+	n := len(s.text) - incomplete(s.text)
+	out := s.text[:n]
+	s.text = s.text[n:]
+	return s.start(replaceInvalid(out))
+}
+
+// hold returns the word before, which is not the last one.
+func (s *Stream) hold(word string) string {
+	out := strings.ReplaceAll(s.word, s.t.decode.wordEnd, " ")
+	s.word = word
+	return out
+}
+
+// incomplete returns how many bytes at the end of s begin a character that is cut
 // off.
-func completeUTF8(s string) int {
+func incomplete(s string) int {
 	for back := 1; back <= min(utf8.UTFMax-1, len(s)); back++ {
 		c := s[len(s)-back]
 		if utf8.RuneStart(c) {
 			if c >= utf8.RuneSelf && !utf8.FullRuneInString(s[len(s)-back:]) {
-				return len(s) - back
+				return back
 			}
 			break
 		}
 	}
-	return len(s)
+	return 0
+}
+
+// replaceInvalid puts a replacement character in the place of bytes that are no
+// UTF-8: one for as many as could have begun a character.
+func replaceInvalid(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == unicode.ReplacementChar && n == 1 {
+			for n < min(utf8.UTFMax-1, len(s)) && !utf8.FullRuneInString(s[:n+1]) {
+				n++
+			}
+		}
+		b.WriteRune(r)
+		s = s[n:]
+	}
+	return b.String()
 }

@@ -36,6 +36,8 @@ func (c *component) growth() float64 {
 		return 3
 	case "NFKC", "NFKD":
 		return 11
+	case "BertNormalizer": // spaces around a character, and its accents apart
+		return 3 * 3
 	case "Lowercase":
 		return 2
 	case "Prepend":

@@ -2,10 +2,13 @@ package tokenizer
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/dlclark/regexp2/v2"
+
+	"nibble/model/tokenizer/oniguruma"
 )
 
 // matchTimeout bounds one match of a regular expression from a hostile file.
@@ -20,7 +23,11 @@ type expression struct {
 }
 
 func compile(expr string) (*expression, error) {
-	re, err := regexp2.Compile(expr)
+	translated, err := oniguruma.Translate(expr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: pattern %q: %w", ErrUnsupported, expr, err)
+	}
+	re, err := regexp2.Compile(translated)
 	if err != nil {
 		return nil, fmt.Errorf("%w: pattern %q: %v", ErrUnsupported, expr, err)
 	}
@@ -28,9 +35,9 @@ func compile(expr string) (*expression, error) {
 	return &expression{re: re}, nil
 }
 
-// find appends the matches in s, but for empty ones.
+// find appends the matches in s. An empty one stands between two characters.
 func (e *expression) find(s string, spans []span) []span {
-	if e.gaveUp.Load() {
+	if s == "" || e.gaveUp.Load() { // in nothing, not even nothing is found
 		return spans
 	}
 	matches, err := e.re.FindAllStringIndex(s, -1)
@@ -39,22 +46,20 @@ func (e *expression) find(s string, spans []span) []span {
 		return spans
 	}
 	for _, m := range matches {
-		if m[1] > m[0] {
-			spans = append(spans, span{m[0], m[1]})
-		}
+		spans = append(spans, span{m[0], m[1]})
 	}
 	return spans
 }
 
 // replace puts a text in the place of all matches.
 func (e *expression) replace(s, with string) string {
-	if e.gaveUp.Load() {
-		return s
+	var b strings.Builder
+	at := 0
+	for _, m := range e.find(s, nil) {
+		b.WriteString(s[at:m.begin])
+		b.WriteString(with)
+		at = m.end
 	}
-	out, err := e.re.ReplaceFunc(s, func(regexp2.Match) string { return with }, -1, -1)
-	if err != nil {
-		e.gaveUp.Store(true)
-		return s
-	}
-	return out
+	b.WriteString(s[at:])
+	return b.String()
 }

@@ -68,13 +68,32 @@ type component struct {
 	Replacement      string      `json:"replacement"`
 	PrependScheme    string      `json:"prepend_scheme"`
 	Split            *bool       `json:"split"`
+	Delimiter        string      `json:"delimiter"`
+	Suffix           string      `json:"suffix"`
 	Start            int         `json:"start"`
 	Stop             int         `json:"stop"`
-	Single           []struct {
-		SpecialToken *struct{ ID string } `json:"SpecialToken"`
-		Sequence     *struct{ ID string } `json:"Sequence"`
-	} `json:"single"`
-	SpecialTokens map[string]struct{ IDs []int32 } `json:"special_tokens"`
+	StripLeft        bool        `json:"strip_left"`
+	StripRight       bool        `json:"strip_right"`
+	CleanText        bool        `json:"clean_text"`
+	Ideographs       bool        `json:"handle_chinese_chars"`
+	StripAccents     *bool       `json:"strip_accents"`
+	Lowercase        bool        `json:"lowercase"`
+	template
+}
+
+// has reports whether a component, or one in a sequence, is of a kind.
+func (c *component) has(is func(*component) bool) bool {
+	if c == nil {
+		return false
+	}
+	for _, list := range [][]component{c.Normalizers, c.Pretokenizers} {
+		for i := range list {
+			if list[i].has(is) {
+				return true
+			}
+		}
+	}
+	return is(c)
 }
 
 type pattern struct {
@@ -146,7 +165,10 @@ func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
 	if t.model, err = newBPE(f.Model); err != nil {
 		return nil, err
 	}
-	if err := t.indexPieces(f); err != nil {
+	if t.added, err = newAddedTokens(f.Added, t.model.vocab); err != nil {
+		return nil, err
+	}
+	if err := t.indexPieces(); err != nil {
 		return nil, err
 	}
 	if t.normalize, err = newNormalizers(f.Normalizer); err != nil {
@@ -155,7 +177,10 @@ func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
 	if t.split, err = newSplitters(f.PreTokenizer); err != nil {
 		return nil, err
 	}
-	if t.added, err = newAddedTokens(f.Added, t.normalizeText); err != nil {
+	if err := checkFirst(f.Normalizer, f.PreTokenizer); err != nil {
+		return nil, err
+	}
+	if err := t.added.plant(t.normalizeText); err != nil {
 		return nil, err
 	}
 	if t.decode, err = newDecoder(f.Decoder); err != nil {
@@ -179,7 +204,7 @@ func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
 }
 
 // indexPieces fills the table from id to piece.
-func (t *Tokenizer) indexPieces(f tokenizerFile) error {
+func (t *Tokenizer) indexPieces() error {
 	size := int32(0)
 	check := func(id int32, piece string) error {
 		if id < 0 || id >= maxID {
@@ -193,62 +218,18 @@ func (t *Tokenizer) indexPieces(f tokenizerFile) error {
 			return err
 		}
 	}
-	for _, a := range f.Added {
+	for _, a := range t.added.all {
 		if err := check(a.ID, a.Content); err != nil {
 			return err
-		}
-		if a.Content == "" {
-			return fmt.Errorf("%w: added token %d is empty", ErrCorrupt, a.ID)
 		}
 	}
 	t.pieces = make([]string, size)
 	for piece, id := range t.model.vocab {
 		t.pieces[id] = piece
 	}
-	for _, a := range f.Added {
+	for _, a := range t.added.all {
 		t.pieces[a.ID] = a.Content
-		t.special[a.ID] = t.special[a.ID] || a.Special
-	}
-	return nil
-}
-
-// postProcess reads which tokens AddSpecial puts around a text.
-func (t *Tokenizer) postProcess(c *component) error {
-	if c == nil {
-		return nil
-	}
-	switch c.Type {
-	case "Sequence":
-		for i := range c.Processors {
-			if err := t.postProcess(&c.Processors[i]); err != nil {
-				return err
-			}
-		}
-	case "ByteLevel": // only trims offsets
-	case "TemplateProcessing":
-		seen := false
-		for _, e := range c.Single {
-			if e.Sequence != nil {
-				seen = true
-				continue
-			}
-			if e.SpecialToken == nil {
-				continue
-			}
-			ids := c.SpecialTokens[e.SpecialToken.ID].IDs
-			for _, id := range ids {
-				if id < 0 || int(id) >= len(t.pieces) {
-					return fmt.Errorf("%w: the template names token %d", ErrCorrupt, id)
-				}
-			}
-			if seen {
-				t.suffix = append(t.suffix, ids...)
-			} else {
-				t.prefix = append(t.prefix, ids...)
-			}
-		}
-	default:
-		return fmt.Errorf("%w: post-processor %q", ErrUnsupported, c.Type)
+		t.special[a.ID] = a.Special
 	}
 	return nil
 }
@@ -322,9 +303,9 @@ func (e *encoder) plain(text string) {
 	if text == "" {
 		return
 	}
-	words := []string{text}
+	words, first := []string{text}, !e.later
 	for _, split := range e.t.split {
-		words = split(words, !e.later)
+		words, first = split(words, first)
 	}
 	e.later = true
 	for _, w := range words {

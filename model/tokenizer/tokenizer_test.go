@@ -118,7 +118,8 @@ func TestTiny(t *testing.T) {
 		}
 	}
 	// A text that spells the beginning out has one, whatever ends whole texts.
-	ends, err := Load([]byte(strings.Replace(tiny, `{"Sequence": {"id": "A"}}]`, `{"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "<end>"}}]`, 1)), []byte(`{"bos_token": "<s>", "add_eos_token": true, "eos_token": "<end>"}`))
+	closing := strings.NewReplacer(`{"Sequence": {"id": "A"}}]`, `{"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "<end>"}}]`, `{"ids": [9]}}`, `{"ids": [9]}, "<end>": {"ids": [10]}}`).Replace(tiny)
+	ends, err := Load([]byte(closing), []byte(`{"bos_token": "<s>", "add_eos_token": true, "eos_token": "<end>"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,17 +182,42 @@ func TestRefuses(t *testing.T) {
 		json string
 		want error
 	}{
-		"no JSON":               {"{", ErrCorrupt},
-		"other model":           {with(`"BPE"`, `"Unigram"`), ErrUnsupported},
-		"unknown splitter":      {with(`"type": "ByteLevel", "add`, `"type": "Whisper", "add`), ErrUnsupported},
-		"unknown decoder":       {with(`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "CTC"}`), ErrUnsupported},
-		"merge out of vocab":    {with(`"a b"`, `"a x"`), ErrCorrupt},
-		"merge without a space": {with(`"a b"`, `"ab"`), ErrCorrupt},
-		"negative id":           {with(`"c": 8`, `"c": -8`), ErrCorrupt},
-		"huge id":               {with(`"c": 8`, `"c": 2000000000`), ErrCorrupt},
-		"template beyond vocab": {with(`"ids": [9]`, `"ids": [99]`), ErrCorrupt},
-		"empty added token":     {with(`"content": "<end>"`, `"content": ""`), ErrCorrupt},
-		"long added token":      {with(`"content": "<end>"`, `"content": "`+strings.Repeat("x", maxAdded+1)+`"`), ErrUnsupported},
+		"no JSON":                 {"{", ErrCorrupt},
+		"other model":             {with(`"BPE"`, `"Unigram"`), ErrUnsupported},
+		"unknown splitter":        {with(`"type": "ByteLevel", "add`, `"type": "Whisper", "add`), ErrUnsupported},
+		"unknown decoder":         {with(`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "CTC"}`), ErrUnsupported},
+		"merge out of vocab":      {with(`"a b"`, `"a x"`), ErrCorrupt},
+		"merge without a space":   {with(`"a b"`, `"ab"`), ErrCorrupt},
+		"negative id":             {with(`"c": 8`, `"c": -8`), ErrCorrupt},
+		"huge id":                 {with(`"c": 8`, `"c": 2000000000`), ErrCorrupt},
+		"unknown normalizer":      {with(`"pre_tokenizer"`, `"normalizer": {"type": "Precompiled"}, "pre_tokenizer"`), ErrUnsupported},
+		"unknown post-processor":  {with(`"TemplateProcessing"`, `"Whisper"`), ErrUnsupported},
+		"template without token":  {with(`{"<s>": {"ids": [9]}}`, `{}`), ErrCorrupt},
+		"template without text":   {with(`, {"Sequence": {"id": "A"}}`, ``), ErrUnsupported},
+		"template with two texts": {with(`{"Sequence": {"id": "A"}}`, `{"Sequence": {"id": "A"}}, {"Sequence": {"id": "A"}}`), ErrUnsupported},
+		"huge template":           {with(`[9]`, `[`+strings.Repeat("9,", maxAround)+`9]`), ErrUnsupported},
+		"two templates": {strings.NewReplacer(`"post_processor": {`, `"post_processor": {"type": "Sequence", "processors": [{"type": "BertProcessing", "sep": ["a", 0], "cls": ["b", 1]}, {`,
+			`[9]}}},`, `[9]}}}]},`).Replace(tiny), ErrUnsupported},
+		"separator beyond vocab": {with(`"post_processor": {"type": "TemplateProcessing"`, `"post_processor": {"type": "BertProcessing", "sep": ["a", 0], "cls": ["b", -1]`), ErrCorrupt},
+		"dropout":                {with(`"type": "BPE"`, `"type": "BPE", "dropout": 0.1`), ErrUnsupported},
+		"token of nothing once normalized": {strings.NewReplacer(`"content": "<end>"`, `"content": " ", "normalized": true`,
+			`"pre_tokenizer"`, `"normalizer": {"type": "Strip", "strip_left": true}, "pre_tokenizer"`).Replace(tiny), ErrUnsupported},
+		"first word, unknown which": {strings.NewReplacer(`"type": "ByteLevel", "add_prefix_space": false`, `"type": "Metaspace", "prepend_scheme": "first"`,
+			`"pre_tokenizer"`, `"normalizer": {"type": "Strip", "strip_left": true}, "pre_tokenizer"`).Replace(tiny), ErrUnsupported},
+		"replacement of nothing":     {with(`"pre_tokenizer"`, `"normalizer": {"type": "Replace", "pattern": {"String": ""}, "content": "a"}, "pre_tokenizer"`), ErrUnsupported},
+		"delimiter of two":           {with(`"type": "ByteLevel", "add`, `"type": "CharDelimiterSplit", "delimiter": "ab", "add`), ErrCorrupt},
+		"prefix space and scheme":    {with(`"type": "ByteLevel", "add`, `"type": "Metaspace", "prepend_scheme": "first", "add`), ErrCorrupt},
+		"space of two":               {with(`"type": "ByteLevel", "add_prefix_space": false`, `"type": "Metaspace", "replacement": "ab"`), ErrCorrupt},
+		"unknown scheme":             {with(`"type": "ByteLevel", "add_prefix_space": false`, `"type": "Metaspace", "prepend_scheme": "last"`), ErrUnsupported},
+		"decoder after words joined": {with(`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "Sequence", "decoders": [{"type": "ByteLevel"}, {"type": "Metaspace"}]}`), ErrUnsupported},
+		"bytes after words joined":   {with(`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "ByteFallback"}]}`), ErrUnsupported},
+		"spelling twice":             {with(`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "ByteLevel"}]}`), ErrUnsupported},
+		"long replacement of all":    {with(`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "Replace", "pattern": {"String": "ab"}, "content": "c"}]}`), ErrUnsupported},
+		"strip at the end of all":    {with(`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "Strip", "content": "a", "stop": 1}]}`), ErrUnsupported},
+		"step after ends of words":   {with(`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "Sequence", "decoders": [{"type": "BPEDecoder", "suffix": "b"}, {"type": "Fuse"}]}`), ErrUnsupported},
+		"template beyond vocab":      {with(`"ids": [9]`, `"ids": [99]`), ErrCorrupt},
+		"empty added token":          {with(`"content": "<end>"`, `"content": ""`), ErrCorrupt},
+		"long added token":           {with(`"content": "<end>"`, `"content": "`+strings.Repeat("x", maxAdded+1)+`"`), ErrUnsupported},
 		"exploding normalizer": {with(`"pre_tokenizer"`, `"normalizer": {"type": "Sequence", "normalizers": [`+
 			strings.Repeat(`{"type": "Replace", "pattern": {"String": "a"}, "content": "aaaa"},`, 20)+`{"type": "NFC"}]}, "pre_tokenizer"`), ErrUnsupported},
 		"exploding splitter": {with(`"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true}`, `"pre_tokenizer": {"type": "Sequence", "pretokenizers": [`+

@@ -32,6 +32,7 @@ type Vocabulary struct {
 	ByteLevel    bool
 	ByteFallback bool        // every byte has a piece and serves for unknown characters
 	IgnoreMerges bool        // a word that is a piece is that token
+	Affixes      bool        // pieces inside a word, or at its end, are marked as such
 	Pieces       []Piece     // by id
 	Merges       [][2]string // by rank
 	Normalizers  []string    // the steps before splitting
@@ -45,7 +46,7 @@ type Vocabulary struct {
 
 // Vocabulary describes the tokenizer.
 func (t *Tokenizer) Vocabulary() Vocabulary {
-	v := Vocabulary{ByteLevel: t.decode.byteLevel, IgnoreMerges: t.model.ignoreMerges, ByteFallback: t.model.byteFallback && !slices.Contains(t.model.bytes[:], -1),
+	v := Vocabulary{ByteLevel: t.decode.byteLevel, IgnoreMerges: t.model.ignoreMerges, Affixes: t.model.prefix+t.model.suffix != "", ByteFallback: t.model.byteFallback && !slices.Contains(t.model.bytes[:], -1),
 		Normalizers: t.normalizers, Splitters: t.splitters, Prefix: slices.Clone(t.prefix), Suffix: slices.Clone(t.suffix),
 		BOS: t.bos, EOS: t.eos, Unknown: t.model.unknown, Pad: -1}
 	if id, ok := t.ID(t.padText); ok {
