@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
-	"os"
 
 	"nibble/model/jsonnum"
 )
@@ -49,17 +48,8 @@ func (ref *Reference) answers(ctx context.Context, s *scorer, set TaskSet, l Lis
 	if err != nil {
 		return nil, err
 	}
-	f, err := c.create()
-	if err != nil {
-		return answers, nil // prepare has said so, or they are asked again
-	}
-	defer os.Remove(f.Name()) // gone once it has its name
-	if _, err := f.Write(data); err != nil {
-		f.Close()
-		return nil, errKeeping(err)
-	}
-	if err := c.publish(f, path); err != nil {
-		return nil, errKeeping(err)
+	if err := c.put(path, data); err != nil {
+		ref.unkept(err)
 	}
 	return answers, nil
 }

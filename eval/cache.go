@@ -85,6 +85,20 @@ func (c cache) publish(f *os.File, path string) error {
 	return nil
 }
 
+// put keeps a small file.
+func (c cache) put(path string, data []byte) error {
+	f, err := c.create()
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // gone once it has its name
+	if _, err := f.Write(data); err != nil {
+		f.Close()
+		return err
+	}
+	return c.publish(f, path)
+}
+
 // abandoned is the age at which a partial file has no writer any more.
 const abandoned = 24 * time.Hour
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
 
+	"nibble/kernels/durable/durabletest"
 	rt "nibble/runtime"
 )
 
@@ -110,6 +112,47 @@ func TestReferenceCacheDamaged(t *testing.T) {
 		if _, known := cachedReference(t, m, o); !known {
 			t.Errorf("%s: the file was not replaced", name)
 		}
+	}
+}
+
+// Whatever happens to a file of the cache, what it gives is what was kept, or nothing.
+func TestDamagedCache(t *testing.T) {
+	_, m := load(t, "demo")
+	questions, err := DemoTask()
+	if err != nil {
+		t.Fatal(err)
+	}
+	questions.Items = questions.Items[:2]
+	o := Options{Text: DemoText(), Ctx: 16, Chunks: 2, CacheDir: t.TempDir(), Tasks: []TaskSet{questions}}
+	want, _ := cachedReference(t, m, o)
+	c := newCache(o.CacheDir)
+	keys := map[string]string{".states": c.key(m, "states", hashWindows(want.windows)), ".answers": c.key(m, "answers", questions.SHA256)}
+	h := statesHeader{Key: keys[".states"], Windows: 2, Size: want.states.size}
+	for ext, key := range keys {
+		path := c.path(key, ext)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		durabletest.Damage(data, 60, func(how string, bad []byte) {
+			if err := os.WriteFile(path, bad, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if ext == ".answers" {
+				if got, ok := loadAnswers(c, path, key, questions); ok && !reflect.DeepEqual(got, want.tasks[0]) {
+					t.Errorf("%s, %s: %+v", ext, how, got)
+				}
+				return
+			}
+			f, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, got, err := openStates(f, h); err == nil {
+				t.Errorf("%s, %s: %+v", ext, how, got)
+			}
+		})
 	}
 }
 

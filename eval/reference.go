@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -21,6 +22,7 @@ type Reference struct {
 	windows [][]int32
 	inText  int // windows that the whole text has
 	states  *states
+	noted   bool // that they are not kept
 	tasks   []taskAnswers
 	Result  Result // the reference model's own figures
 }
@@ -93,50 +95,94 @@ func (ref *Reference) prepare(ctx context.Context, s *scorer, l Listener) error 
 		return nil
 	}
 	f, err := c.create()
-	if err != nil { // a home that cannot be written is no reason to measure nothing
-		ref.Result.Notes = append(ref.Result.Notes, fmt.Sprintf("the base model's answers are not kept for later: %v", err))
-		ref.options.CacheDir = ""
-		return ref.prepare(ctx, s, l)
+	if err != nil {
+		return ref.withoutCache(ctx, s, l, err)
 	}
 	defer os.Remove(f.Name()) // gone once it has its name
 	l.send(ReferenceStates{statesBytes(h), path, false})
 	if err := ref.record(ctx, s, l, c, f, path, h); err != nil {
 		f.Close()
+		if errors.Is(err, errKeeping) {
+			return ref.withoutCache(ctx, s, l, err)
+		}
 		return err
+	}
+	if ref.states.file != f {
+		f.Close()
 	}
 	return nil
 }
 
+// withoutCache computes the hidden states and keeps them in memory.
+func (ref *Reference) withoutCache(ctx context.Context, s *scorer, l Listener, why error) error {
+	ref.unkept(why)
+	ref.options.CacheDir, ref.states = "", &states{}
+	return ref.prepare(ctx, s, l)
+}
+
+// unkept notes, once, that the cache is of no use: a disk that is full, or cannot be
+// written, is no reason to measure nothing.
+func (ref *Reference) unkept(why error) {
+	if !ref.noted {
+		ref.noted = true
+		ref.Result.Notes = append(ref.Result.Notes, fmt.Sprintf("the base model's answers are not kept for later: %v", why))
+	}
+}
+
+// errKeeping reports that hidden states can be neither kept nor read back.
+var errKeeping = errors.New("keeping the base model's hidden states")
+
 // record computes the hidden states into f and publishes it. What is larger than
-// the whole cache may be is used once, without a name.
+// the whole cache may be is used once, without a name. If the disk fills up on the
+// way, what is in f moves to memory and the rest stays there.
 func (ref *Reference) record(ctx context.Context, s *scorer, l Listener, c cache, f *os.File, path string, h statesHeader) error {
 	w, err := newStatesWriter(f)
 	if err != nil {
-		return errKeeping(err)
+		return fmt.Errorf("%w: %v", errKeeping, err)
+	}
+	var full error
+	rescue := func(why error) error {
+		if full = why; full == nil {
+			return nil
+		}
+		if ref.states, err = w.read(h.Size); err != nil {
+			return fmt.Errorf("%w: %v", errKeeping, full)
+		}
+		ref.unkept(full)
+		return nil
+	}
+	keep := func(window []float32) error {
+		if full == nil {
+			if err := rescue(w.add(window)); err != nil || full == nil {
+				return err
+			}
+		}
+		ref.states.memory = append(ref.states.memory, slices.Clone(window))
+		return nil
 	}
 	// What another state of the model's files answered must not stay.
-	if err := ref.Model.Guard(func() error { return ref.compute(ctx, s, l, w.add) }); err != nil {
+	if err := ref.Model.Guard(func() error { return ref.compute(ctx, s, l, keep) }); err != nil || full != nil {
 		return err
 	}
 	h.PPL, h.PPLSE, h.Tokens = ref.Result.PPL, ref.Result.PPLSE, ref.Result.Tokens
-	if err := w.finish(h); err != nil {
-		return errKeeping(err)
-	}
 	if statesBytes(h) > c.limit {
 		ref.states = &states{size: h.Size, file: f, start: statesStart}
 		return nil
 	}
-	if err := c.publish(f, path); err != nil {
-		return errKeeping(err)
+	if err := rescue(w.finish(h)); err != nil || full != nil {
+		return err
+	}
+	if why := c.publish(f, path); why != nil {
+		if w.f, err = os.Open(f.Name()); err != nil {
+			return fmt.Errorf("%w: %v", errKeeping, why)
+		}
+		defer w.f.Close()
+		return rescue(why)
 	}
 	if !ref.recall(c, path, h) {
-		return fmt.Errorf("%w: %s was damaged while it was written", errStates, path)
+		return fmt.Errorf("%w: %s was damaged while it was written", errKeeping, path)
 	}
 	return nil
-}
-
-func errKeeping(err error) error {
-	return fmt.Errorf("keeping the base model's hidden states: %w", err)
 }
 
 // recall takes over a file if it is whole and what is wanted.
@@ -170,7 +216,7 @@ func (ref *Reference) compute(ctx context.Context, s *scorer, l Listener, keep f
 			return fmt.Errorf("%s, window %d: %w", s.m.Name, i+1, explain(ctx, s.m, err))
 		}
 		if err := keep(scored); err != nil {
-			return errKeeping(err)
+			return err
 		}
 		p.step(nll, moments{})
 	}

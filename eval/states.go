@@ -127,6 +127,7 @@ func statesBytes(h statesHeader) int64 { return int64(h.Windows) * (4*int64(h.Si
 type statesWriter struct {
 	f   *os.File
 	raw []byte
+	n   int // windows that are written
 }
 
 // headerRoom is what a header may take; the rest of the room is spaces, which
@@ -148,7 +149,24 @@ func (w *statesWriter) add(window []float32) error {
 	}
 	w.raw = binary.LittleEndian.AppendUint32(w.raw, crc32.Checksum(w.raw, castagnoli))
 	_, err := w.f.Write(w.raw)
+	if err == nil {
+		w.n++
+	}
 	return err
+}
+
+// read returns the windows that are written, in memory.
+func (w *statesWriter) read(size int) (*states, error) {
+	r := (&states{size: size, file: w.f, start: statesStart}).reader()
+	all := &states{}
+	for i := range w.n {
+		window, err := r.window(i)
+		if err != nil {
+			return nil, err
+		}
+		all.memory = append(all.memory, slices.Clone(window))
+	}
+	return all, nil
 }
 
 func (w *statesWriter) finish(h statesHeader) error {

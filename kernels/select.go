@@ -42,6 +42,14 @@ type ShapeMeasured struct {
 // EventName implements Event.
 func (SelectStarted) EventName() string { return "select_started" }
 
+// Unkept reports that what was measured could not be kept for the next time.
+type Unkept struct {
+	Why string `json:"why"`
+}
+
+// EventName implements Event.
+func (Unkept) EventName() string { return "kernels_unkept" }
+
 // EventName implements Event.
 func (ShapeMeasured) EventName() string { return "kernel_choice" }
 
@@ -86,7 +94,9 @@ func (e *Engine) Select(ctx context.Context, shapes []Shape, o SelectOptions, l 
 		l.send(ShapeMeasured{c, i + 1, len(missing)})
 	}
 	if len(missing) > 0 {
-		saveTable(t, o)
+		if err := saveTable(t, o); err != nil {
+			l.send(Unkept{err.Error()})
+		}
 	}
 	e.install(t)
 	return t, nil

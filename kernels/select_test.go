@@ -7,9 +7,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"nibble/kernels/durable/durabletest"
 )
 
 func testEngine(t testing.TB, o Options) *Engine {
@@ -65,6 +68,51 @@ func TestSelect(t *testing.T) {
 	o.Refresh = false
 	if _, err := e.Select(context.Background(), shapes, o, count); err != nil || measured != 6 {
 		t.Errorf("%d measured with a damaged cache, %v", measured, err)
+	}
+}
+
+// A table that is damaged is measured again: it never gives other choices.
+func TestDamagedTable(t *testing.T) {
+	e := testEngine(t, Options{Threads: 1})
+	want := &Table{CPU: ThisCPU().Name, Build: e.build(), ISA: e.ISA(), Threads: 1}
+	for _, k := range e.Kernels()[:2] {
+		want.Choices = append(want.Choices, Choice{Shape: Shape{"matmul", "w4 g32 sym", 64, 64, 1, 1}, Kernel: k, Workers: 1, Block: 1, Reason: "a test"})
+	}
+	o := SelectOptions{CacheDir: t.TempDir()}
+	if err := saveTable(want, o); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.loadTable(o); !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v, want %+v", got, want)
+	}
+	data, err := os.ReadFile(want.path(o.CacheDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	durabletest.Damage(data, 60, func(how string, bad []byte) {
+		if err := os.WriteFile(want.path(o.CacheDir), bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := e.loadTable(o); len(got.Choices) > 0 && !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v", how, got)
+		}
+	})
+}
+
+// Measurements that cannot be kept are used and told of.
+func TestUnkeptTable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e, told := testEngine(t, Options{Threads: 1}), 0
+	table, err := e.Select(context.Background(), []Shape{{"matmul", "w4 g32 sym", 64, 64, 1, 1}}, SelectOptions{Budget: time.Millisecond, CacheDir: filepath.Join(file, "cache")}, func(ev Event) {
+		if _, ok := ev.(Unkept); ok {
+			told++
+		}
+	})
+	if err != nil || len(table.Choices) != 1 || told != 1 {
+		t.Errorf("%+v, told %d times, %v", table, told, err)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"nibble/kernels/durable"
 )
 
 // build identifies the set of kernels a table was measured with.
@@ -20,7 +22,7 @@ func (e *Engine) build() string {
 
 // layoutVersion changes with the packed layout or the kernels' code, which makes
 // older tables void.
-const layoutVersion = "10"
+const layoutVersion = "9"
 
 // path is one file per CPU, kernels, tier and thread count.
 func (t *Table) path(dir string) string {
@@ -39,7 +41,7 @@ func (e *Engine) loadTable(o SelectOptions) *Table {
 		return empty
 	}
 	var t Table
-	if json.Unmarshal(data, &t) != nil || t.CPU != empty.CPU || t.Build != empty.Build || t.ISA != e.isa || t.Threads != e.Threads() {
+	if data, err = durable.Unseal(data); err != nil || json.Unmarshal(data, &t) != nil || t.CPU != empty.CPU || t.Build != empty.Build || t.ISA != e.isa || t.Threads != e.Threads() {
 		return empty
 	}
 	names := e.Kernels()
@@ -55,22 +57,17 @@ func (e *Engine) loadTable(o SelectOptions) *Table {
 	return &t
 }
 
-// saveTable writes the table in one step; see Select for why it does not fail.
-func saveTable(t *Table, o SelectOptions) {
+// saveTable keeps the table for other processes.
+func saveTable(t *Table, o SelectOptions) error {
 	if o.CacheDir == "" {
-		return
+		return nil
 	}
-	data, err := json.MarshalIndent(t, "", " ")
-	if err != nil || os.MkdirAll(o.CacheDir, 0o755) != nil {
-		return
+	data, err := json.Marshal(t)
+	if err == nil {
+		data, err = durable.SealIndent(data)
 	}
-	f, err := os.CreateTemp(o.CacheDir, ".kernels-*")
 	if err != nil {
-		return
+		return err
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if f.Close() == nil && err == nil {
-		_ = os.Rename(f.Name(), t.path(o.CacheDir))
-	}
+	return durable.WriteFile(t.path(o.CacheDir), data)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"nibble/kernels"
+	"nibble/kernels/durable"
 )
 
 // Rates says how fast a machine does each kind of work that quantizing is made
@@ -62,6 +63,14 @@ type Measuring struct{}
 // EventName implements Event.
 func (Measuring) EventName() string { return "quantize_measuring" }
 
+// Unkept reports that what was measured could not be kept for the next time.
+type Unkept struct {
+	Why string `json:"why"`
+}
+
+// EventName implements Event.
+func (Unkept) EventName() string { return "quantize_unkept" }
+
 // MeasureRates measures this machine in some seconds, or recalls from dir what the
 // same program measured before with the same CPU, tier and threads: another build
 // may do the same work faster, and begins anew. Without a dir nothing is kept.
@@ -70,9 +79,8 @@ func MeasureRates(ctx context.Context, eng *kernels.Engine, dir string, refresh 
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %d", r.CPU, r.ISA, r.Threads))
 	path := filepath.Join(dir, "rates-"+hex.EncodeToString(sum[:8])+".json")
 	if dir != "" && !refresh {
-		var old Rates
-		if data, err := os.ReadFile(path); err == nil && json.Unmarshal(data, &old) == nil && old.valid() &&
-			old.CPU == r.CPU && old.Program == r.Program && r.Program != "" && old.ISA == r.ISA && old.Threads == r.Threads {
+		old, ok := readRates(path)
+		if ok && old.CPU == r.CPU && old.Program == r.Program && r.Program != "" && old.ISA == r.ISA && old.Threads == r.Threads {
 			return old, nil
 		}
 	}
@@ -81,7 +89,9 @@ func MeasureRates(ctx context.Context, eng *kernels.Engine, dir string, refresh 
 		return Rates{}, err
 	}
 	if dir != "" {
-		r.save(dir, path) // a cache that cannot be written costs seconds, the next time
+		if err := r.save(path); err != nil { // costs seconds, the next time
+			l.send(Unkept{err.Error()})
+		}
 	}
 	return r, nil
 }
@@ -96,20 +106,25 @@ func (r Rates) valid() bool {
 	return true
 }
 
-func (r Rates) save(dir, path string) {
-	data, err := json.MarshalIndent(r, "", " ")
-	if err != nil || os.MkdirAll(dir, 0o755) != nil {
-		return
+// readRates reads what save wrote; ok is false if that is damaged or not there.
+func readRates(path string) (r Rates, ok bool) {
+	data, err := os.ReadFile(path)
+	if err == nil {
+		data, err = durable.Unseal(data)
 	}
-	f, err := os.CreateTemp(dir, ".rates-*")
+	ok = err == nil && json.Unmarshal(data, &r) == nil && r.valid()
+	return r, ok
+}
+
+func (r Rates) save(path string) error {
+	data, err := json.Marshal(r)
+	if err == nil {
+		data, err = durable.SealIndent(data)
+	}
 	if err != nil {
-		return
+		return err
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if f.Close() == nil && err == nil {
-		_ = os.Rename(f.Name(), path)
-	}
+	return durable.WriteFile(path, data)
 }
 
 // perSecond returns how much of work, of which f does amount, is done a second.
@@ -184,8 +199,11 @@ func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) er
 		// Once: a virtual disk takes the same blocks three times as fast again.
 		const times = 2
 		start := time.Now()
-		err = writeDurably(dir, stored, times)
-		r.Write = float64(times*len(stored)) / time.Since(start).Seconds()
+		if writeDurably(dir, stored, times) == nil {
+			r.Write = float64(times*len(stored)) / time.Since(start).Seconds()
+		} else { // a disk that is full there need not be so for the output
+			r.Write = typicalRates(eng.Threads()).Write
+		}
 	}
 	product := kernels.NewMatrix(rows, rows)
 	measure(&r.Float, 2*rows*rows*cols, func() error { return eng.MulTransposed(ctx, product, w, w) })

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"nibble/kernels/durable/durabletest"
 )
 
 func TestMemoryFor(t *testing.T) {
@@ -81,7 +83,9 @@ func TestRatesAreKept(t *testing.T) {
 	}
 	other := first // what another build measured
 	other.Program, other.RTN = "another", 1
-	other.save(dir, files[0])
+	if err := other.save(files[0]); err != nil {
+		t.Fatal(err)
+	}
 	if again, err := MeasureRates(ctx, eng, dir, false, nil); err != nil || again.RTN == 1 || again.Program != first.Program {
 		t.Errorf("after another build measured: %+v, %v", again, err)
 	}
@@ -99,6 +103,30 @@ func TestRatesAreKept(t *testing.T) {
 	if _, err := MeasureRates(cancelled, eng, dir, true, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+}
+
+// Rates that are damaged are measured again.
+func TestDamagedRates(t *testing.T) {
+	want := typicalRates(3)
+	path := filepath.Join(t.TempDir(), "rates.json")
+	if err := want.save(path); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := readRates(path); !ok || got != want {
+		t.Fatalf("%+v, %v", got, ok)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	durabletest.Damage(data, 60, func(how string, bad []byte) {
+		if err := os.WriteFile(path, bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := readRates(path); ok && got != want {
+			t.Errorf("%s: %+v", how, got)
+		}
+	})
 }
 
 // Two kinds of work are told apart by how much of the first a unit of the second has,

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"nibble/kernels/durable/durabletest"
 	"nibble/model/output"
 )
 
@@ -127,33 +128,24 @@ func TestDamagedRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		damage := func(how string, i int, bad []byte) {
+		durabletest.Damage(data, 40, func(how string, bad []byte) {
 			if err := os.WriteFile(path, bad, 0o644); err != nil {
 				t.Fatal(err)
 			}
 			got, err := LoadRun(s.RunDir)
 			for _, x := range got.Trials {
 				if !slices.ContainsFunc(trials, func(y Trial) bool { return reflect.DeepEqual(x, y) }) {
-					t.Errorf("%s, %s at byte %d: trial %+v", name, how, i, x)
+					t.Errorf("%s, %s: trial %+v", name, how, x)
 				}
 			}
 			got.Trials = want.Trials
 			if err == nil && !reflect.DeepEqual(got, want) || err != nil && !errors.Is(err, ErrRun) {
-				t.Errorf("%s, %s at byte %d: %+v, %v", name, how, i, got, err)
+				t.Errorf("%s, %s: %+v, %v", name, how, got, err)
 			}
 			if runs, err := Runs(o.Runs); err != nil || len(runs) != 1 || runs[0].ID != want.ID {
-				t.Errorf("%s, %s at byte %d: listed as %+v, %v", name, how, i, runs, err)
+				t.Errorf("%s, %s: listed as %+v, %v", name, how, runs, err)
 			}
-		}
-		for i := 0; i < len(data); i += 1 + len(data)/40 {
-			flipped, zeroed := slices.Clone(data), slices.Clone(data)
-			flipped[i] ^= 1 << (i % 8)
-			clear(zeroed[i:min(len(data), i+50)])
-			damage("a bit", i, flipped)
-			damage("zeros", i, zeroed)
-			damage("the end", i, data[:i])
-			damage("twice", i, slices.Concat(data[:min(len(data), i+60)], data[i:]))
-		}
+		})
 		if err := os.WriteFile(path, data, 0o644); err != nil {
 			t.Fatal(err)
 		}

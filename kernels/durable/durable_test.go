@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nibble/kernels/durable/durabletest"
 )
 
 func TestWriteFile(t *testing.T) {
@@ -60,22 +62,6 @@ func sample(n int) []byte {
 	return fmt.Appendf(nil, `{"name":"<%d> \u00e9\n","number":%v,"list":[%d,-3]}`, n, 1/float64(n+3), n)
 }
 
-// damages returns ways to damage data, each with a name.
-func damages(data []byte) map[string][]byte {
-	out := map[string][]byte{}
-	for i := 0; i < len(data); i += 1 + len(data)/80 {
-		flipped := slices.Clone(data)
-		flipped[i] ^= 1 << (i % 8)
-		out[fmt.Sprintf("bit %d of byte %d", i%8, i)] = flipped
-		out[fmt.Sprintf("the first %d bytes", i)] = data[:i]
-		zeroed := slices.Clone(data)
-		clear(zeroed[i:min(len(data), i+64)])
-		out[fmt.Sprintf("zeros from byte %d", i)] = zeroed
-		out[fmt.Sprintf("byte %d and on twice", i)] = slices.Concat(data[:min(len(data), i+40)], data[i:])
-	}
-	return out
-}
-
 // Damaged content is refused or, where it means the same, read as it was.
 func TestSealed(t *testing.T) {
 	want := sample(7)
@@ -87,11 +73,11 @@ func TestSealed(t *testing.T) {
 		if got, err := Unseal(data); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s: %s, %v", name, got, err)
 		}
-		for how, bad := range damages(data) {
+		durabletest.Damage(data, 80, func(how string, bad []byte) {
 			if got, err := Unseal(bad); err == nil && !bytes.Equal(got, want) || err != nil && !errors.Is(err, ErrDamaged) {
 				t.Errorf("%s, %s: %s, %v", name, how, got, err)
 			}
-		}
+		})
 		if _, err := seal([]byte("no JSON")); err == nil {
 			t.Errorf("%s: what is no JSON was sealed", name)
 		}
@@ -138,7 +124,7 @@ func TestLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for how, bad := range damages(data) {
+	durabletest.Damage(data, 80, func(how string, bad []byte) {
 		if err := os.WriteFile(path, bad, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +142,7 @@ func TestLog(t *testing.T) {
 		if more := read(); len(more) != len(got)+1 || !bytes.Equal(more[len(got)], sample(99)) {
 			t.Errorf("%s: %d values, and after one more %d", how, len(got), len(more))
 		}
-	}
+	})
 	if got, err := ReadLog(path, 10); err != nil || len(got) > 0 {
 		t.Errorf("ten bytes give %+v, %v", got, err)
 	}

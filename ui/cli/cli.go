@@ -281,8 +281,11 @@ func (a *app) selectKernels(ctx context.Context, l *loaded) error {
 	}
 	measured := false
 	_, err := l.eng.Select(ctx, shapes, kernels.SelectOptions{CacheDir: cacheDir(), Refresh: a.refresh}, func(e kernels.Event) {
-		if _, ok := e.(kernels.ShapeMeasured); ok {
+		switch e := e.(type) {
+		case kernels.ShapeMeasured:
 			measured = true
+		case kernels.Unkept:
+			a.note("%s%s", unkept, e.Why)
 		}
 	})
 	if measured {

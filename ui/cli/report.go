@@ -160,9 +160,16 @@ func (r *textReporter) show(stage string, share float64, left time.Duration, for
 	}
 }
 
+// unkept begins the note of a cache that cannot be written.
+const unkept = "what was measured of this machine is not kept for the next time: "
+
 func (r *textReporter) event(e event) {
 	r.app.owner.Alive()
 	switch e := e.(type) {
+	case quant.Unkept:
+		r.app.note("%s%s", unkept, e.Why)
+	case kernels.Unkept:
+		r.app.note("%s%s", unkept, e.Why)
 	case quant.Measuring:
 		r.line("measuring how fast this machine quantizes: some seconds, once")
 	case quant.Resumed:

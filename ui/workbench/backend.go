@@ -196,6 +196,8 @@ func (b *backend) selectShapes(ctx context.Context, shapes []kernels.Shape, refr
 					s.kernel.choices = nil
 				}
 			})
+		case kernels.Unkept:
+			b.mail.fact(func(s *state) { s.say("the measurements are not kept for the next time: " + e.Why) })
 		case kernels.ShapeMeasured:
 			b.progress(eta, float64(e.Done)/float64(e.Total), e.Choice.Reason)
 			b.mail.fact(func(s *state) { s.kernel.choices, s.kernel.done = append(s.kernel.choices, e.Choice), e.Done })
