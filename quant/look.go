@@ -18,7 +18,8 @@ type Earlier struct {
 // Look works out what Run would meet, for a machine with these rates; without a
 // directory, what ApplyCalibrated would. It writes nothing.
 func Look(o Options, rates Rates) (Prospect, error) {
-	if err := check(o.Source, o.Recipe); err != nil {
+	var err error
+	if o.Recipe, err = check(o.Source, o.Recipe); err != nil {
 		return Prospect{}, err
 	}
 	j := job{eng: o.Engine, ck: o.Source, recipe: o.Recipe, calibration: o.Calibration}

@@ -47,7 +47,8 @@ func NewPlan(ck *model.Checkpoint, r Recipe) (Plan, error) { return PlanFor(ck, 
 
 // PlanFor works out the plan; it reads no weights.
 func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
-	if err := check(ck, r); err != nil {
+	r, err := check(ck, r)
+	if err != nil {
 		return Plan{}, err
 	}
 	layout, err := model.PlanLayout(ck, Schemes(ck.Config, r))
@@ -123,9 +124,11 @@ func (r Recipe) substitutions(c model.Config) []string {
 	whole := r.trainsWhole(c)
 	for _, m := range c.Modules() {
 		spec := r.For(m)
-		named := slices.ContainsFunc(r.Rules, func(rule Rule) bool { return rule.matches(m.Name) })
+		if slices.Contains(r.raised, m.Name) {
+			of.add(m.Name, fmt.Sprintf("more than %.0f %% of the model: stored with 8 bits; name it in a rule to store it otherwise", 100*largeShare))
+		}
 		if spec.Kept() {
-			if m.Layer < 0 && !r.Default.Kept() && !named {
+			if m.Layer < 0 && !r.Default.Kept() && !r.names(m) {
 				of.add(m.Name, "kept as stored; name it in a rule to quantize it")
 			}
 			continue

@@ -100,11 +100,14 @@ type Rule struct {
 }
 
 // Recipe says how every matrix of a model is stored. Later rules win. The
-// embedding and the output head are kept unless a rule names them.
+// embedding and the output head are kept unless a rule names them; but see Fitted.
 type Recipe struct {
 	Name    string `json:"name"`
 	Default Spec   `json:"default"`
 	Rules   []Rule `json:"rules,omitempty"`
+
+	named  bool     // one of Named
+	raised []string // matrices that Fitted gave a rule
 }
 
 // For returns the spec of a module. Top is 0 where rows are not tokens.
@@ -135,6 +138,39 @@ func (r Rule) matches(name string) bool {
 		name = lastPart(name)
 	}
 	return matches(r.Match, name)
+}
+
+// largeShare is the share of a model's weights above which an embedding or output
+// head is not kept by the recipes that have names: at 16 bits it would outweigh what
+// they save, and who asks for q4 does not mean 7 bits a weight.
+const largeShare = 0.1
+
+// largeSpec is how it is stored then.
+var largeSpec = Spec{Bits: 8, Group: 32, Sym: true, Method: RTN}
+
+// Fitted returns the recipe with what it does to a model made explicit. Those that
+// have names give an embedding or output head that is a large part of the model 8
+// bits, unless they name it themselves; any other recipe means what it says.
+func (r Recipe) Fitted(c model.Config) Recipe {
+	if !r.named || r.raised != nil {
+		return r
+	}
+	all := 0
+	for _, m := range c.Modules() {
+		all += m.Rows * m.Cols
+	}
+	r.Rules = slices.Clone(r.Rules)
+	for _, m := range c.Modules() {
+		if m.Layer < 0 && !r.names(m) && float64(m.Rows*m.Cols) > largeShare*float64(all) {
+			r.Rules, r.raised = append(r.Rules, Rule{lastPart(m.Name), largeSpec}), append(r.raised, m.Name)
+		}
+	}
+	return r
+}
+
+// names reports whether a rule is for a module.
+func (r Recipe) names(m model.Module) bool {
+	return slices.ContainsFunc(r.Rules, func(rule Rule) bool { return rule.matches(m.Name) })
 }
 
 // Validate checks every spec and pattern.
@@ -231,7 +267,9 @@ func Named() []Recipe {
 	spec := func(bits, group int, sym bool, method string) Spec {
 		return Spec{Bits: bits, Group: group, Sym: sym, Method: method}
 	}
-	mk := func(name string, s Spec, rules ...Rule) Recipe { return Recipe{Name: name, Default: s, Rules: rules} }
+	mk := func(name string, s Spec, rules ...Rule) Recipe {
+		return Recipe{Name: name, Default: s, Rules: rules, named: true}
+	}
 	return []Recipe{
 		mk("q4", spec(4, 32, true, MSE)),
 		mk("q4-small", spec(4, 128, true, MSE), Rule{"embed_tokens", spec(8, 128, true, MSE)}),

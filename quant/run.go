@@ -134,15 +134,16 @@ type Result struct {
 	Report    Report  `json:"-"`
 }
 
-// check refuses what cannot be quantized.
-func check(ck *model.Checkpoint, r Recipe) error {
+// check refuses what cannot be quantized, and fits the recipe to the model.
+func check(ck *model.Checkpoint, r Recipe) (Recipe, error) {
 	if ck.Quantized {
-		return fmt.Errorf("%s: %w: give the float model it was made from", ck.Ref, ErrQuantized)
+		return r, fmt.Errorf("%s: %w: give the float model it was made from", ck.Ref, ErrQuantized)
 	}
 	if err := r.Validate(); err != nil {
-		return err
+		return r, err
 	}
-	return r.CheckFor(ck.Config)
+	r = r.Fitted(ck.Config)
+	return r, r.CheckFor(ck.Config)
 }
 
 // Schemes returns the storage schemes a recipe gives the matrices of a model;
@@ -178,7 +179,8 @@ func Run(ctx context.Context, o Options, l Listener) (res Result, err error) {
 func run(ctx context.Context, o Options, l Listener) (Result, error) {
 	start := time.Now()
 	defer debug.SetGCPercent(debug.SetGCPercent(garbage))
-	if err := check(o.Source, o.Recipe); err != nil {
+	var err error
+	if o.Recipe, err = check(o.Source, o.Recipe); err != nil {
 		return Result{}, err
 	}
 	j := job{eng: o.Engine, ck: o.Source, recipe: o.Recipe, calibration: o.Calibration, l: l}
@@ -215,7 +217,6 @@ func run(ctx context.Context, o Options, l Listener) (Result, error) {
 		}
 	}
 	if j.base = o.Base; j.base == nil && j.recipe.measures(j.ck.Config) && !made {
-		var err error
 		if j.base, err = rt.Load(ctx, j.eng, j.ck); err != nil {
 			return Result{}, err
 		}
@@ -252,7 +253,8 @@ func Apply(ctx context.Context, base *rt.Model, ck *model.Checkpoint, r Recipe, 
 
 // ApplyCalibrated is Apply with a calibration.
 func ApplyCalibrated(ctx context.Context, base *rt.Model, ck *model.Checkpoint, r Recipe, c *Calibration, l Listener) (*rt.Model, Report, error) {
-	if err := check(ck, r); err != nil {
+	r, err := check(ck, r)
+	if err != nil {
 		return nil, Report{}, err
 	}
 	out := &memorySink{config: ck.Config, over: map[string]*kernels.Linear{}, vectors: map[string][]float32{}}
@@ -261,7 +263,7 @@ func ApplyCalibrated(ctx context.Context, base *rt.Model, ck *model.Checkpoint, 
 		return nil, Report{}, err
 	}
 	var report Report
-	err := ck.Guard(func() (err error) {
+	err = ck.Guard(func() (err error) {
 		report, err = j.run(ctx, out)
 		return err
 	})

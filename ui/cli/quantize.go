@@ -72,7 +72,7 @@ some seconds, how fast that does each kind of work; --refresh measures again.`,
 }
 
 func planText(w io.Writer, ck *model.Checkpoint, r quant.Recipe, p quant.Plan) {
-	fmt.Fprintf(w, "recipe          %s\n", term.CleanLine(r.String()))
+	fmt.Fprintf(w, "recipe          %s\n", term.CleanLine(r.Fitted(ck.Config).String()))
 	fmt.Fprintf(w, "size            %s, %.3f bits per weight, from %s\n", term.Bytes(p.SizeBytes), p.BPW, term.Bytes(ck.Bytes()))
 	fmt.Fprintf(w, "quantizes       %d of %d matrices, %s weights\n", p.Quantized, len(p.Modules), term.Count(p.QuantizedParams))
 	fmt.Fprintf(w, "disk            %s\n", term.Bytes(p.DiskBytes))
@@ -238,7 +238,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 				} else {
 					fmt.Fprintf(w, "wrote           %s\n", term.CleanLine(res.Path))
 				}
-				fmt.Fprintf(w, "recipe          %s\n", term.CleanLine(r.String()))
+				fmt.Fprintf(w, "recipe          %s\n", term.CleanLine(res.Report.Recipe.String()))
 				fmt.Fprintf(w, "size            %s, %.3f bits per weight, from %s\n", term.Bytes(res.SizeBytes), res.BPW, term.Bytes(ck.Bytes()))
 				if cal != nil {
 					fmt.Fprintf(w, "calibrated      %d samples of %d tokens of %s\n", cal.Samples, cal.Length, term.CleanLine(cal.Name))

@@ -174,7 +174,7 @@ func storage(ck *model.Checkpoint) map[string]string {
 
 // plannedShapes lists the products the model would run under the default recipe.
 func (b *backend) plannedShapes() []kernels.Shape {
-	r := quant.DefaultRecipe()
+	r := quant.DefaultRecipe().Fitted(b.ck.Config)
 	return rt.Shapes(b.ck.Config.Modules(), b.eng.Threads(), func(m model.Module) (kernels.Scheme, bool) {
 		return r.For(m).Scheme(), !r.For(m).Kept()
 	})
