@@ -46,8 +46,10 @@ type Checkpoint struct {
 	files   files
 	tensors map[string]stored
 	schemes quantConfig
-	hash    func() string
-	hashed  atomic.Bool // hash was asked for
+
+	magnitudes sync.Map // what Magnitudes found, by module
+	hash       func() string
+	hashed     atomic.Bool // hash was asked for
 }
 
 // Tensor is a floating-point tensor; Data is mapped and read-only.

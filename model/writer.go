@@ -382,6 +382,9 @@ func (w *Writer) PutFloats(name string, v []float32) error {
 	}
 	data := make([]byte, len(v)*t.DType.Size())
 	kernels.EncodeFloats(data, v, t.DType)
+	if t.Data = data; firstNotFinite(t) >= 0 {
+		return fmt.Errorf("tensor %s: %w: %s does not hold %g", name, ErrUnsupported, t.DType, v[firstNotFinite(t)])
+	}
 	return w.writeAt(name, data)
 }
 

@@ -396,6 +396,11 @@ func (p *pass) finish(m PlannedModule, done Quantized) error {
 		return err
 	}
 	line := m.line(done)
+	row, err := p.rows(m.Module)
+	if err != nil {
+		return err
+	}
+	line.Coarse = coarseRows(done.Q, row)
 	if err := p.out.putQ(m.Module, done.Q, line); err != nil {
 		return err
 	}
@@ -406,7 +411,11 @@ func (p *pass) finish(m PlannedModule, done Quantized) error {
 // usable refuses what a method made of weights or inputs that are finite, but too
 // large to calculate with.
 func (p *pass) usable(m PlannedModule, q *kernels.QTensor) error {
-	if err := q.Validate(); err != nil {
+	err := q.Validate()
+	if err == nil && slices.ContainsFunc(q.Scales, func(s uint16) bool { return s&0x7fff == 0x7bff }) {
+		err = errors.New("scales beyond F16")
+	}
+	if err != nil {
 		return fmt.Errorf("%s: tensor %s.weight: %w: %s gives %v; is a weight far too large? Else keep it, by the rule %q",
 			p.ck.Ref, m.Module.Name, ErrTooLarge, m.Spec.Method, err, m.Module.Name+" keep")
 	}

@@ -19,6 +19,8 @@ type Plan struct {
 	PeakRSSBytes    int64           `json:"peak_rss_bytes"`
 	Seconds         float64         `json:"seconds"`       // on all threads
 	Substitutions   []string        `json:"substitutions"` // what differs from the letter of the recipe
+
+	recipe Recipe // with a rule for each matrix that cannot be quantized
 }
 
 // PlannedModule is one matrix with what becomes of it.
@@ -42,12 +44,16 @@ type PlanOptions struct {
 	Calibration *Calibration // NewCalibration's defaults if nil
 }
 
-// NewPlan works out the plan for a typical machine; it reads no weights.
+// NewPlan works out the plan for a typical machine; it reads a few weights.
 func NewPlan(ck *model.Checkpoint, r Recipe) (Plan, error) { return PlanFor(ck, r, PlanOptions{}) }
 
-// PlanFor works out the plan; it reads no weights.
+// PlanFor works out the plan; it reads a few weights.
 func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 	r, err := check(ck, r)
+	if err != nil {
+		return Plan{}, err
+	}
+	r, beyond, err := r.fitted(ck)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -56,7 +62,7 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 		return Plan{}, err
 	}
 	modules := ck.Config.Modules()
-	p := Plan{SizeBytes: layout.Size, Substitutions: r.substitutions(ck.Config),
+	p := Plan{recipe: r, SizeBytes: layout.Size, Substitutions: slices.Concat(beyond, r.substitutions(ck.Config)),
 		DiskBytes: layout.Size + ck.CopiedBytes() + smallFiles + int64(len(modules))*reportLine,
 		BPW:       8 * float64(layout.TensorBytes()) / float64(ck.Params())}
 	if o.Rates.Threads == 0 {

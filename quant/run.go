@@ -86,6 +86,7 @@ type ModuleReport struct {
 	Bytes  int64  `json:"bytes"`
 	Note   string `json:"note,omitempty"`
 	Silent int    `json:"silent_inputs,omitempty"` // 0 for the whole calibration
+	Coarse int    `json:"coarse_rows,omitempty"`   // whose weights are too small for the scales
 	Stats
 }
 
@@ -221,7 +222,7 @@ func run(ctx context.Context, o Options, l Listener) (Result, error) {
 			return Result{}, err
 		}
 	}
-	out, err := openJournal(at, o.Source, Schemes(o.Source.Config, o.Recipe), j.fingerprint())
+	out, err := openJournal(at, o.Source, Schemes(o.Source.Config, j.recipe), j.fingerprint())
 	if err != nil {
 		return Result{}, err
 	}
@@ -237,7 +238,7 @@ func run(ctx context.Context, o Options, l Listener) (Result, error) {
 	})
 	if err == nil {
 		report.Evaluation = o.Evaluation
-		err = source.Guard(func() error { return out.commit(o.Recipe, report) })
+		err = source.Guard(func() error { return out.commit(j.recipe, report) })
 	}
 	if err != nil {
 		return Result{}, out.leave(err, j.plan.Quantized)
@@ -331,6 +332,7 @@ func (j *job) prepare() (err error) {
 		}
 	}
 	j.plan, err = PlanFor(j.ck, j.recipe, PlanOptions{Calibration: j.calibration})
+	j.recipe = j.plan.recipe
 	return err
 }
 
@@ -357,7 +359,7 @@ func (j *job) run(ctx context.Context, out sink) (Report, error) {
 		return Report{}, err
 	}
 	report.Modules, err = p.run(ctx)
-	report.Substitutions = slices.Concat(j.plan.Substitutions, silentNotes(j.plan.Modules, report.Modules))
+	report.Substitutions = slices.Concat(j.plan.Substitutions, silentNotes(j.plan.Modules, report.Modules), coarseNotes(j.plan.Modules, report.Modules))
 	return report, err
 }
 

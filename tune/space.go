@@ -124,7 +124,7 @@ func newClasses(ck *model.Checkpoint, space []quant.Spec, fused bool) ([]class, 
 			i = len(classes)
 			at[key] = i
 			classes = append(classes, class{})
-			for _, s := range offered(m, space) {
+			for _, s := range offered(m, reachable(ck, m, space)) {
 				classes[i].options = append(classes[i].options, option{spec: s})
 			}
 		}
@@ -151,6 +151,21 @@ func newClasses(ck *model.Checkpoint, space []quant.Spec, fused bool) ([]class, 
 		}
 	}
 	return classes, nil
+}
+
+// reachable leaves out specs whose scales do not hold a matrix's weights, if there
+// are others: it would be kept by them all.
+func reachable(ck *model.Checkpoint, m model.Module, space []quant.Spec) []quant.Spec {
+	var out []quant.Spec
+	for _, s := range space {
+		if beyond, err := s.Beyond(ck, m); err != nil || !beyond { // the plan has the error
+			out = append(out, s)
+		}
+	}
+	if len(out) == 0 {
+		return space
+	}
+	return out
 }
 
 // offered lists the specs that differ for a matrix.

@@ -538,6 +538,35 @@ func TestBadValues(t *testing.T) {
 	}
 }
 
+// What F16 does not hold is refused before anything is written.
+func TestBeyondF16(t *testing.T) {
+	scaled := func(by float32) *model.Checkpoint {
+		return checkpoint(t, nil, func(name string, i int) (float32, bool) {
+			return float32(i%7-3) * by, name == "model.layers.0.mlp.up_proj.weight"
+		})
+	}
+	for _, c := range []struct {
+		by      float32
+		typ     string
+		refused bool
+	}{{1e6, "f16", true}, {1e-7, "f16", true}, {1e-3, "f16", false}, {0, "f16", false}, {1e6, Auto, false}, {1e-7, "f32", false}} {
+		_, err := NewPlan(scaled(c.by), c.typ)
+		if refused := errors.Is(err, ErrRefused) && strings.Contains(err.Error(), "up_proj"); refused != c.refused || err != nil && !refused {
+			t.Errorf("weights of %g as %s: %v", c.by, c.typ, err)
+		}
+	}
+	for zero, refused := range map[uint8]bool{1: false, 3: true} {
+		ck := quantized(t, kernels.Scheme{Bits: 4, Group: 32}, func(m model.Module, q *kernels.QTensor) {
+			if m.Name == "model.layers.3.mlp.up_proj" {
+				q.Scales[5], q.Zeros[5] = kernels.F32ToF16(60000), zero
+			}
+		})
+		if _, err := NewPlan(ck, Rounded); (err != nil) != refused || refused && !strings.Contains(err.Error(), "layers.3.mlp.up_proj") {
+			t.Errorf("a minimum of %d x 60000: %v", zero, err)
+		}
+	}
+}
+
 func TestOutput(t *testing.T) {
 	demo, dir := open(t, "demo"), t.TempDir()
 	there := filepath.Join(dir, "there.gguf")

@@ -98,6 +98,9 @@ func (p *Plan) tensors(ck *model.Checkpoint, typ string) ([]gguf.Tensor, error) 
 			return nil, err
 		}
 		t, err := matrixType(m, w, typ)
+		if err == nil {
+			err = checkRange(ck, m, w, t)
+		}
 		if err != nil {
 			return nil, err
 		}
