@@ -3,7 +3,9 @@ package tune
 import (
 	"context"
 	"errors"
+	"flag"
 	"math"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -194,6 +196,8 @@ func TestSpeedAndMemory(t *testing.T) {
 	}
 }
 
+var killRounds = flag.Int("kill-rounds", 1, "how often TestKilled kills a search until it completes")
+
 // Killed at any time, a run goes on where it stopped, and ends as one that was
 // never killed. The test runs itself as the victim.
 func TestKilled(t *testing.T) {
@@ -211,8 +215,21 @@ func TestKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	killed, wait := 0, 400*time.Millisecond
+	for round := range *killRounds {
+		first := 400 * time.Millisecond
+		if round > 0 {
+			first = time.Duration(50+rand.IntN(1000)) * time.Millisecond
+		}
+		killed(t, want, first)
+	}
+}
+
+// killed runs a victim that is killed after some time, and then lives twice as long
+// each time, until it completes.
+func killed(t *testing.T, want Result, wait time.Duration) {
+	t.Helper()
+	dir, killed := t.TempDir(), 0
+	var err error
 	for {
 		cmd := exec.Command(os.Args[0], "-test.run", "^TestKilled$")
 		cmd.Env = append(os.Environ(), "NIBBLE_TUNE_VICTIM="+dir)

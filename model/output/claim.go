@@ -95,8 +95,14 @@ func (c *Claim) Release() {
 // Take finds a place that must be free and claims it.
 func Take(path string, kind Kind) (*Claim, error) {
 	p, err := Find(path, kind)
-	if err = errors.Join(err, p.Occupied); err != nil {
+	if err != nil {
 		return nil, err
+	}
+	if p.Occupied != nil {
+		if kind == File { // of which nothing goes on
+			p.Forget()
+		}
+		return nil, p.Occupied
 	}
 	return p.Claim()
 }
