@@ -43,6 +43,7 @@ GLOBL amxConfig<>(SB), RODATA|NOPTR, $64
 // func unpack4symAMX(codes *byte, scales *byte, zeros *byte, panel *byte, blocks int, perGroup int)
 // Requires: AVX, AVX512BW, AVX512F, CMOV
 TEXT ·unpack4symAMX(SB), NOSPLIT, $0-48
+	PCALIGN $64
 	MOVQ         codes+0(FP), AX
 	MOVQ         scales+8(FP), CX
 	MOVQ         panel+24(FP), DX
@@ -124,6 +125,7 @@ done:
 // func unpack4asymAMX(codes *byte, scales *byte, zeros *byte, panel *byte, blocks int, perGroup int)
 // Requires: AVX, AVX512BW, AVX512F, CMOV
 TEXT ·unpack4asymAMX(SB), NOSPLIT, $0-48
+	PCALIGN $64
 	MOVQ         codes+0(FP), AX
 	MOVQ         scales+8(FP), CX
 	MOVQ         panel+24(FP), DX
@@ -208,6 +210,7 @@ done:
 // func unpack8symAMX(codes *byte, scales *byte, zeros *byte, panel *byte, blocks int, perGroup int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·unpack8symAMX(SB), NOSPLIT, $0-48
+	PCALIGN $64
 	MOVQ         codes+0(FP), AX
 	MOVQ         scales+8(FP), CX
 	MOVQ         panel+24(FP), DX
@@ -278,6 +281,7 @@ done:
 // func unpack8asymAMX(codes *byte, scales *byte, zeros *byte, panel *byte, blocks int, perGroup int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·unpack8asymAMX(SB), NOSPLIT, $0-48
+	PCALIGN $64
 	MOVQ         codes+0(FP), AX
 	MOVQ         scales+8(FP), CX
 	MOVQ         panel+24(FP), DX
@@ -358,6 +362,7 @@ done:
 // func mulAMX(c *float32, ldc int, codes *byte, scales *byte, zeros *byte, acts *byte, step int, blocks int, perGroup int, panels int, more int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
 TEXT ·mulAMX(SB), NOSPLIT, $0-96
+	PCALIGN $64
 	MOVQ      codes+16(FP), AX
 	MOVQ      scales+24(FP), CX
 	MOVQ      scratch+88(FP), R8
@@ -1219,6 +1224,7 @@ singleDone:
 // func mulZerosAMX(c *float32, ldc int, codes *byte, scales *byte, zeros *byte, acts *byte, step int, blocks int, perGroup int, panels int, more int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mulZerosAMX(SB), NOSPLIT, $0-96
+	PCALIGN $64
 	MOVQ      codes+16(FP), AX
 	MOVQ      scales+24(FP), CX
 	MOVQ      scratch+88(FP), R8
@@ -2351,6 +2357,7 @@ singleDone:
 
 // func peakAMX(n int)
 TEXT ·peakAMX(SB), NOSPLIT, $0-8
+	PCALIGN $64
 	MOVQ      n+0(FP), AX
 	LEAQ      amxWhole<>+0(SB), CX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x84; BYTE $0x21; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; // LDTILECFG (CX)

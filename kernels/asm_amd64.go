@@ -99,24 +99,24 @@ func archOps(isa ISA) vectorOps {
 
 func archFloatKernels() []floatKernel {
 	avx2 := perDType[dotsSet]{
-		F32:  {8, []dotsTile{{2, dotsF32AVX2x4x2, dotsF32AVX2x1x2}}, rowDotsF32AVX2},
-		F16:  {8, []dotsTile{{2, dotsF16AVX2x4x2, dotsF16AVX2x1x2}}, rowDotsF16AVX2},
-		BF16: {8, []dotsTile{{2, dotsBF16AVX2x4x2, dotsBF16AVX2x1x2}}, rowDotsBF16AVX2},
+		F32:  {[]dotsTile{{2, dotsF32AVX2x4x2, dotsF32AVX2x1x2}}, rowDotsF32AVX2},
+		F16:  {[]dotsTile{{2, dotsF16AVX2x4x2, dotsF16AVX2x1x2}}, rowDotsF16AVX2},
+		BF16: {[]dotsTile{{2, dotsBF16AVX2x4x2, dotsBF16AVX2x1x2}}, rowDotsBF16AVX2},
 	}
 	avx512 := perDType[dotsSet]{
-		F32:  {1, []dotsTile{{6, dotsF32AVX512x4x6, dotsF32AVX512x1x6}, {4, dotsF32AVX512x4x4, dotsF32AVX512x1x4}, {2, dotsF32AVX512x4x2, dotsF32AVX512x1x2}}, rowDotsF32AVX512},
-		F16:  {1, []dotsTile{{6, dotsF16AVX512x4x6, dotsF16AVX512x1x6}, {4, dotsF16AVX512x4x4, dotsF16AVX512x1x4}, {2, dotsF16AVX512x4x2, dotsF16AVX512x1x2}}, rowDotsF16AVX512},
-		BF16: {1, []dotsTile{{6, dotsBF16AVX512x4x6, dotsBF16AVX512x1x6}, {4, dotsBF16AVX512x4x4, dotsBF16AVX512x1x4}, {2, dotsBF16AVX512x4x2, dotsBF16AVX512x1x2}}, rowDotsBF16AVX512},
+		F32:  {[]dotsTile{{6, dotsF32AVX512x4x6, dotsF32AVX512x1x6}, {4, dotsF32AVX512x4x4, dotsF32AVX512x1x4}, {2, dotsF32AVX512x4x2, dotsF32AVX512x1x2}}, rowDotsF32AVX512},
+		F16:  {[]dotsTile{{6, dotsF16AVX512x4x6, dotsF16AVX512x1x6}, {4, dotsF16AVX512x4x4, dotsF16AVX512x1x4}, {2, dotsF16AVX512x4x2, dotsF16AVX512x1x2}}, rowDotsF16AVX512},
+		BF16: {[]dotsTile{{6, dotsBF16AVX512x4x6, dotsBF16AVX512x1x6}, {4, dotsBF16AVX512x4x4, dotsBF16AVX512x1x4}, {2, dotsBF16AVX512x4x2, dotsBF16AVX512x1x2}}, rowDotsBF16AVX512},
 	}
 	decodes := perDType[func(*float32, int, *byte, int, int, int, int)]{F32: decodeF32AVX2, F16: decodeF16AVX2, BF16: decodeBF16AVX2}
 	decode, ahead := decodeAsm(decodes, false), decodeAsm(decodes, true) // tiles of outer products fetch by themselves
 	return []floatKernel{
-		{Name: "4x2", ISA: AVX2, dots: tiledDots(avx2), row: tiledRow(avx2), decode: ahead},
-		{Name: "4x24", ISA: AVX2, dots: tiledDots(avx2), row: tiledRow(avx2), decode: decode,
-			outer: outerSet{8, 4, 8, []outerTile{{24, outerAVX2x4x24}, {16, outerAVX2x4x16}}, transposeAsm}},
+		{Name: "4x2", ISA: AVX2, whole: true, dots: tiledDots(avx2), row: tiledRow(avx2), decode: ahead},
+		{Name: "4x24", ISA: AVX2, whole: true, dots: tiledDots(avx2), row: tiledRow(avx2), decode: decode,
+			outer: outerSet{8, 4, []outerTile{{24, outerAVX2x4x24}, {16, outerAVX2x4x16}}, transposeAsm}},
 		{Name: "4x6", ISA: AVX512VNNI, dots: tiledDots(avx512), row: tiledRow(avx512), decode: ahead},
 		{Name: "8x48", ISA: AVX512VNNI, dots: tiledDots(avx512), row: tiledRow(avx512), decode: decode,
-			outer: outerSet{16, 8, 1, []outerTile{{48, outerAVX512x8x48}, {32, outerAVX512x8x32}, {16, outerAVX512x8x16}}, transposeAsm16}},
+			outer: outerSet{16, 8, []outerTile{{48, outerAVX512x8x48}, {32, outerAVX512x8x32}, {16, outerAVX512x8x16}}, transposeAsm16}},
 	}
 }
 

@@ -35,10 +35,10 @@ func archIntKernels() []intKernel {
 }
 
 func archFloatKernels() []floatKernel {
-	return []floatKernel{{Name: "4x4", ISA: NEON, dots: tiledDots(perDType[dotsSet]{
-		F32:  {multiple: 8, tiles: []dotsTile{{4, dotsF32NEON4x4, dotsF32NEON1x4}, {1, dotsF32NEON4x1, dotsF32NEON1x1}}},
-		F16:  {multiple: 8, tiles: []dotsTile{{4, dotsF16NEON4x4, dotsF16NEON1x4}, {1, dotsF16NEON4x1, dotsF16NEON1x1}}},
-		BF16: {multiple: 8, tiles: []dotsTile{{4, dotsBF16NEON4x4, dotsBF16NEON1x4}, {1, dotsBF16NEON4x1, dotsBF16NEON1x1}}},
+	return []floatKernel{{Name: "4x4", ISA: NEON, whole: true, dots: tiledDots(perDType[dotsSet]{
+		F32:  {tiles: []dotsTile{{4, dotsF32NEON4x4, dotsF32NEON1x4}, {1, dotsF32NEON4x1, dotsF32NEON1x1}}},
+		F16:  {tiles: []dotsTile{{4, dotsF16NEON4x4, dotsF16NEON1x4}, {1, dotsF16NEON4x1, dotsF16NEON1x1}}},
+		BF16: {tiles: []dotsTile{{4, dotsBF16NEON4x4, dotsBF16NEON1x4}, {1, dotsBF16NEON4x1, dotsBF16NEON1x1}}},
 	}), decode: decodeAsm(perDType[func(*float32, int, *byte, int, int, int, int)]{F32: decodeF32NEON, F16: decodeF16NEON, BF16: decodeBF16NEON}, true)}}
 }
 

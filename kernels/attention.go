@@ -54,7 +54,7 @@ func (r *AttentionRule) softmax(ops *vectorOps, scores []float32, head, pos, bas
 	}
 	if r.Slopes != nil {
 		for i := range seen {
-			seen[i] -= r.Slopes[head] * float32(len(seen)-1-i)
+			seen[i] -= float32(r.Slopes[head] * float32(len(seen)-1-i)) // not fused, on any CPU
 		}
 	}
 	for i := range r.first(pos) - base {
@@ -217,7 +217,7 @@ func (ops *vectorOps) softmaxBeside(scores []float32, seen int, other float32) f
 	}
 	clear(scores[len(whole):])
 	most := max(ops.maximum(whole), other)
-	return 1 / (ops.expSum(whole, whole, most) + float32(math.Exp(float64(other-most))))
+	return 1 / (ops.expSum(whole, whole, most) + exp32(other-most))
 }
 
 var negativeInf = float32(math.Inf(-1))
@@ -230,7 +230,7 @@ func scoresGeneric(dst []float32, ldd int, q []float32, keys []byte, step int, d
 			var acc [keyBlock]float32
 			for d, x := range q[r*dim : (r+1)*dim] {
 				for lane := range acc {
-					acc[lane] += x * floatAt(keys, dt, b*step+d*keyBlock+lane)
+					acc[lane] = fma32(x, floatAt(keys, dt, b*step+d*keyBlock+lane), acc[lane])
 				}
 			}
 			copy(dst[r*ldd+b*keyBlock:], acc[:])
@@ -249,7 +249,7 @@ func valuesGeneric(dst []float32, ldd int, weights []float32, ldw int, values []
 		}
 		for p, w := range weights[r*ldw:][:n] {
 			for i := range out {
-				out[i] += w * floatAt(values, dt, p/keyBlock*step+p%keyBlock*width+i)
+				out[i] = fma32(w, floatAt(values, dt, p/keyBlock*step+p%keyBlock*width+i), out[i])
 			}
 		}
 	}

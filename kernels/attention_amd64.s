@@ -7,6 +7,7 @@
 // func scoresF32AVX512x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·scoresF32AVX512x1(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), CX
@@ -91,6 +92,7 @@ oneDone:
 // func scoresF32AVX512x2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·scoresF32AVX512x2(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), DX
@@ -191,6 +193,7 @@ oneDone:
 // func scoresF32AVX512x4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·scoresF32AVX512x4(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), DX
@@ -303,6 +306,7 @@ oneDone:
 // func scoresF32AVX512x8(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·scoresF32AVX512x8(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), DX
@@ -380,6 +384,7 @@ oneDone:
 // func scoresF32AVX2x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, FMA3
 TEXT ·scoresF32AVX2x1(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), CX
@@ -463,6 +468,7 @@ oneDone:
 // func scoresF32AVX2x2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, FMA3
 TEXT ·scoresF32AVX2x2(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), DX
@@ -566,6 +572,7 @@ oneDone:
 // func scoresF32AVX2x4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, FMA3
 TEXT ·scoresF32AVX2x4(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), DX
@@ -639,6 +646,7 @@ oneDone:
 // func valuesF32AVX512x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
 TEXT ·valuesF32AVX512x1(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000004, AX, CX
 	MOVQ   rows+32(FP), DX
@@ -783,6 +791,7 @@ narrowDone:
 // func valuesF32AVX512x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
 TEXT ·valuesF32AVX512x2(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000004, AX, CX
 	MOVQ   rows+32(FP), DX
@@ -958,6 +967,7 @@ narrowDone:
 // func valuesF32AVX512x4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
 TEXT ·valuesF32AVX512x4(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000004, AX, CX
 	MOVQ   rows+32(FP), DX
@@ -1213,6 +1223,7 @@ narrowDone:
 // func valuesF32AVX2x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 // Requires: AVX, CMOV, FMA3
 TEXT ·valuesF32AVX2x1(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000004, AX, CX
 	MOVQ   rows+32(FP), DX
@@ -1320,6 +1331,7 @@ narrowDone:
 // func valuesF32AVX2x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 // Requires: AVX, CMOV, FMA3
 TEXT ·valuesF32AVX2x2(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000004, AX, CX
 	MOVQ   rows+32(FP), DX
@@ -1453,6 +1465,7 @@ narrowDone:
 // func valuesHeadsF32AVX512(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·valuesHeadsF32AVX512(SB), NOSPLIT, $0-64
+	PCALIGN $64
 	MOVQ   dst+0(FP), AX
 	MOVQ   weights+8(FP), CX
 	MOVQ   rows+24(FP), DX
@@ -1541,6 +1554,7 @@ narrowDone:
 // func valuesHeadsF32AVX2(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)
 // Requires: AVX, FMA3
 TEXT ·valuesHeadsF32AVX2(SB), NOSPLIT, $0-64
+	PCALIGN $64
 	MOVQ   dst+0(FP), AX
 	MOVQ   weights+8(FP), CX
 	MOVQ   rows+24(FP), DX
@@ -1654,6 +1668,7 @@ narrowDone:
 // func scoresF16AVX512x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·scoresF16AVX512x1(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), CX
@@ -1738,6 +1753,7 @@ oneDone:
 // func scoresF16AVX512x2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·scoresF16AVX512x2(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), DX
@@ -1838,6 +1854,7 @@ oneDone:
 // func scoresF16AVX512x4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·scoresF16AVX512x4(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), DX
@@ -1950,6 +1967,7 @@ oneDone:
 // func scoresF16AVX512x8(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·scoresF16AVX512x8(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), DX
@@ -2027,6 +2045,7 @@ oneDone:
 // func scoresF16AVX2x1(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, F16C, FMA3
 TEXT ·scoresF16AVX2x1(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), CX
@@ -2110,6 +2129,7 @@ oneDone:
 // func scoresF16AVX2x2(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, F16C, FMA3
 TEXT ·scoresF16AVX2x2(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), DX
@@ -2213,6 +2233,7 @@ oneDone:
 // func scoresF16AVX2x4(dst *float32, ldd int, q *float32, keys *byte, step int, blocks int, dim int)
 // Requires: AVX, F16C, FMA3
 TEXT ·scoresF16AVX2x4(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ dim+48(FP), DX
@@ -2286,6 +2307,7 @@ oneDone:
 // func valuesF16AVX512x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
 TEXT ·valuesF16AVX512x1(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000002, AX, CX
 	MOVQ   rows+32(FP), DX
@@ -2430,6 +2452,7 @@ narrowDone:
 // func valuesF16AVX512x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
 TEXT ·valuesF16AVX512x2(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000002, AX, CX
 	MOVQ   rows+32(FP), DX
@@ -2605,6 +2628,7 @@ narrowDone:
 // func valuesF16AVX512x4(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
 TEXT ·valuesF16AVX512x4(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000002, AX, CX
 	MOVQ   rows+32(FP), DX
@@ -2860,6 +2884,7 @@ narrowDone:
 // func valuesF16AVX2x1(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 // Requires: AVX, CMOV, F16C, FMA3
 TEXT ·valuesF16AVX2x1(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000002, AX, CX
 	MOVQ   rows+32(FP), DX
@@ -2967,6 +2992,7 @@ narrowDone:
 // func valuesF16AVX2x2(dst *float32, ldd int, weights *float32, ldw int, rows *byte, step int, n int, width int, add int)
 // Requires: AVX, CMOV, F16C, FMA3
 TEXT ·valuesF16AVX2x2(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ   width+56(FP), AX
 	IMUL3Q $0x00000002, AX, CX
 	MOVQ   rows+32(FP), DX
@@ -3100,6 +3126,7 @@ narrowDone:
 // func valuesHeadsF16AVX512(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·valuesHeadsF16AVX512(SB), NOSPLIT, $0-64
+	PCALIGN $64
 	MOVQ   dst+0(FP), AX
 	MOVQ   weights+8(FP), CX
 	MOVQ   rows+24(FP), DX
@@ -3188,6 +3215,7 @@ narrowDone:
 // func valuesHeadsF16AVX2(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)
 // Requires: AVX, F16C, FMA3
 TEXT ·valuesHeadsF16AVX2(SB), NOSPLIT, $0-64
+	PCALIGN $64
 	MOVQ   dst+0(FP), AX
 	MOVQ   weights+8(FP), CX
 	MOVQ   rows+24(FP), DX

@@ -132,7 +132,7 @@ func decodeLegacy(code []byte) (i instruction, err error) {
 		switch {
 		case op&0xf0 == 0x80: // Jcc
 			modrm, immediate = false, 4
-		case op == 0x18, op&0xf0 == 0x40, op == 0xaf, op == 0xb6, op == 0xb7: // PREFETCH, CMOVcc, IMUL, MOVZX
+		case op == 0x18, op == 0x1f, op&0xf0 == 0x40, op == 0xaf, op == 0xb6, op == 0xb7: // PREFETCH, NOP, CMOVcc, IMUL, MOVZX
 		case i.prefix == 0xf3 && (op == 0x10 || op == 0x11): // MOVSS
 		default:
 			return i, fmt.Errorf("opcode 0f %02x is unknown: % x", op, code[:min(len(code), 15)])
@@ -164,7 +164,7 @@ func decodeLegacy(code []byte) (i instruction, err error) {
 		modrm, immediate = false, 1
 	case op == 0xa9:
 		modrm, immediate = false, 4
-	case op == 0xc3, op == 0x90: // RET, NOP
+	case op == 0xc3, op == 0x90, op&0xf0 == 0x50: // RET, NOP, PUSH, POP
 		modrm = false
 	default:
 		return i, fmt.Errorf("opcode %02x is unknown: % x", op, code[:min(len(code), 15)])

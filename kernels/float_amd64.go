@@ -19,7 +19,7 @@ func dotsF32AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx in
 //go:noescape
 func dotsF32AVX512x1x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF32AVX2x1x2 is dotsGeneric for times 1 F32 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 8.
+// dotsF32AVX2x1x2 is dotsGeneric for times 1 F32 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 16.
 //
 //go:noescape
 func dotsF32AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
@@ -39,7 +39,7 @@ func dotsF32AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx in
 //go:noescape
 func dotsF32AVX512x4x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF32AVX2x4x2 is dotsGeneric for times 4 F32 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 8.
+// dotsF32AVX2x4x2 is dotsGeneric for times 4 F32 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 16.
 //
 //go:noescape
 func dotsF32AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
@@ -49,7 +49,7 @@ func dotsF32AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int,
 //go:noescape
 func rowDotsF32AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 
-// rowDotsF32AVX2 is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, k is a positive multiple of 8.
+// rowDotsF32AVX2 is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, k is a positive multiple of 16.
 //
 //go:noescape
 func rowDotsF32AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
@@ -69,7 +69,7 @@ func dotsF16AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx in
 //go:noescape
 func dotsF16AVX512x1x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF16AVX2x1x2 is dotsGeneric for times 1 F16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 8.
+// dotsF16AVX2x1x2 is dotsGeneric for times 1 F16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 16.
 //
 //go:noescape
 func dotsF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
@@ -89,7 +89,7 @@ func dotsF16AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx in
 //go:noescape
 func dotsF16AVX512x4x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF16AVX2x4x2 is dotsGeneric for times 4 F16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 8.
+// dotsF16AVX2x4x2 is dotsGeneric for times 4 F16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 16.
 //
 //go:noescape
 func dotsF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
@@ -99,7 +99,7 @@ func dotsF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int,
 //go:noescape
 func rowDotsF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 
-// rowDotsF16AVX2 is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, k is a positive multiple of 8.
+// rowDotsF16AVX2 is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, k is a positive multiple of 16.
 //
 //go:noescape
 func rowDotsF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
@@ -119,7 +119,7 @@ func dotsBF16AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx i
 //go:noescape
 func dotsBF16AVX512x1x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsBF16AVX2x1x2 is dotsGeneric for times 1 BF16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 8.
+// dotsBF16AVX2x1x2 is dotsGeneric for times 1 BF16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 16.
 //
 //go:noescape
 func dotsBF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
@@ -139,7 +139,7 @@ func dotsBF16AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx i
 //go:noescape
 func dotsBF16AVX512x4x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsBF16AVX2x4x2 is dotsGeneric for times 4 BF16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 8.
+// dotsBF16AVX2x4x2 is dotsGeneric for times 4 BF16 rows and 2 tokens; ldc, ldw and ldx count bytes, add is 0 or 1; k is a positive multiple of 16.
 //
 //go:noescape
 func dotsBF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
@@ -149,7 +149,7 @@ func dotsBF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int
 //go:noescape
 func rowDotsBF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 
-// rowDotsBF16AVX2 is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, k is a positive multiple of 8.
+// rowDotsBF16AVX2 is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, k is a positive multiple of 16.
 //
 //go:noescape
 func rowDotsBF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
@@ -175,16 +175,16 @@ func outerAVX512x8x32(c *float32, w *float32, ldw int, x *float32, steps int, st
 //go:noescape
 func outerAVX512x8x48(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)
 
-// outerAVX2x4x16 is dotsGeneric for 4 F32 rows and 16 tokens of 8 times steps columns; ldw and ldn count bytes, add is 0 or 1.
+// outerAVX2x4x16 is dotsGeneric for 4 F32 rows and 16 tokens of 16 times steps columns; ldw and ldn count bytes, add is 0 or 1.
 // x has the tokens of a column side by side, chains of columns one after the other, see packChains; c has the tokens of a row.
-// It fetches some lines of the cache of each of 8 rows at next.
+// It fetches some lines of the cache of each of 16 rows at next.
 //
 //go:noescape
 func outerAVX2x4x16(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)
 
-// outerAVX2x4x24 is dotsGeneric for 4 F32 rows and 24 tokens of 8 times steps columns; ldw and ldn count bytes, add is 0 or 1.
+// outerAVX2x4x24 is dotsGeneric for 4 F32 rows and 24 tokens of 16 times steps columns; ldw and ldn count bytes, add is 0 or 1.
 // x has the tokens of a column side by side, chains of columns one after the other, see packChains; c has the tokens of a row.
-// It fetches some lines of the cache of each of 8 rows at next.
+// It fetches some lines of the cache of each of 16 rows at next.
 //
 //go:noescape
 func outerAVX2x4x24(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)

@@ -7,6 +7,7 @@
 // func dotsF32AVX512x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF32AVX512x1x2(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -25,9 +26,9 @@ rows:
 	VXORPS Z1, Z1, Z1
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VMOVUPS     (R8), Z2
 	VMOVUPS     (R9), Z3
 	VFMADD231PS Z3, Z2, Z0
@@ -36,18 +37,18 @@ next:
 	ADDQ        $0x00000040, R8
 	ADDQ        $0x00000040, R9
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VMOVUPS.Z   (R8), K1, Z2
 	VMOVUPS.Z   (R9), K1, Z3
 	VFMADD231PS Z3, Z2, Z0
 	VMOVUPS.Z   (R9)(DX*1), K1, Z3
 	VFMADD231PS Z3, Z2, Z1
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -89,6 +90,7 @@ store1:
 // func dotsF32AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF32AVX512x1x4(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -112,9 +114,9 @@ rows:
 	VXORPS Z3, Z3, Z3
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VMOVUPS     (R8), Z4
 	VMOVUPS     (R9), Z5
 	VFMADD231PS Z5, Z4, Z0
@@ -128,11 +130,11 @@ next:
 	ADDQ        $0x00000040, R9
 	ADDQ        $0x00000040, R10
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VMOVUPS.Z   (R8), K1, Z4
 	VMOVUPS.Z   (R9), K1, Z5
 	VFMADD231PS Z5, Z4, Z0
@@ -143,7 +145,7 @@ nextTail:
 	VMOVUPS.Z   (R10), K1, Z5
 	VFMADD231PS Z5, Z4, Z3
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -215,6 +217,7 @@ store3:
 // func dotsF32AVX512x1x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF32AVX512x1x6(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -240,9 +243,9 @@ rows:
 	VXORPS Z5, Z5, Z5
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VMOVUPS     (R8), Z6
 	VMOVUPS     (R9), Z7
 	VFMADD231PS Z7, Z6, Z0
@@ -260,11 +263,11 @@ next:
 	ADDQ        $0x00000040, R9
 	ADDQ        $0x00000040, R10
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VMOVUPS.Z   (R8), K1, Z6
 	VMOVUPS.Z   (R9), K1, Z7
 	VFMADD231PS Z7, Z6, Z0
@@ -279,7 +282,7 @@ nextTail:
 	VMOVUPS.Z   (R10)(DX*2), K1, Z7
 	VFMADD231PS Z7, Z6, Z5
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -380,7 +383,8 @@ store5:
 
 // func dotsF32AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, FMA3
-TEXT ·dotsF32AVX2x1x2(SB), NOSPLIT, $0-72
+TEXT ·dotsF32AVX2x1x2(SB), NOSPLIT, $64-72
+	PCALIGN $64
 	MOVQ w+16(FP), AX
 	MOVQ ldw+24(FP), CX
 	MOVQ ldx+40(FP), DX
@@ -393,18 +397,39 @@ rows:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   BX, DI
-	SHRQ   $0x03, DI
+	SHRQ   $0x04, DI
 
-next:
-	VMOVUPS      (R8), Y2
-	VMOVUPS      (R9), Y3
+next0:
+	VMOVUPS     (R8), Y2
+	VMOVUPS     (R9), Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMOVUPS     (R9)(DX*1), Y3
+	VFMADD231PS Y3, Y2, Y1
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R9
+	DECQ        DI
+	JNZ         next0
+	VMOVUPS     Y0, (SP)
+	VMOVUPS     Y1, 32(SP)
+	MOVQ        AX, R8
+	MOVQ        x+32(FP), R9
+	VXORPS      Y0, Y0, Y0
+	VXORPS      Y1, Y1, Y1
+	MOVQ        BX, DI
+	SHRQ        $0x04, DI
+
+next8:
+	VMOVUPS      32(R8), Y2
+	VMOVUPS      32(R9), Y3
 	VFMADD231PS  Y3, Y2, Y0
-	VMOVUPS      (R9)(DX*1), Y3
+	VMOVUPS      32(R9)(DX*1), Y3
 	VFMADD231PS  Y3, Y2, Y1
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, R9
 	DECQ         DI
-	JNZ          next
+	JNZ          next8
+	VADDPS       (SP), Y0, Y0
+	VADDPS       32(SP), Y1, Y1
 	MOVQ         c+0(FP), DI
 	MOVQ         add+64(FP), R8
 	TESTQ        R8, R8
@@ -442,6 +467,7 @@ store1:
 // func dotsF32AVX512x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF32AVX512x4x2(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -469,9 +495,9 @@ rows:
 	VXORPS Z7, Z7, Z7
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VMOVUPS     (R8), Z8
 	VMOVUPS     (R8)(CX*1), Z9
 	VMOVUPS     (R8)(CX*2), Z10
@@ -490,11 +516,11 @@ next:
 	ADDQ        $0x00000040, R10
 	ADDQ        $0x00000040, R9
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VMOVUPS.Z   (R8), K1, Z8
 	VMOVUPS.Z   (R8)(CX*1), K1, Z9
 	VMOVUPS.Z   (R8)(CX*2), K1, Z10
@@ -510,7 +536,7 @@ nextTail:
 	VFMADD231PS Z12, Z10, Z6
 	VFMADD231PS Z12, Z11, Z7
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -586,6 +612,7 @@ store1:
 // func dotsF32AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF32AVX512x4x4(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -624,9 +651,9 @@ rows:
 	VXORPS Z15, Z15, Z15
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VMOVUPS     (R8), Z16
 	VMOVUPS     (R8)(CX*1), Z17
 	VMOVUPS     (R8)(CX*2), Z18
@@ -656,11 +683,11 @@ next:
 	ADDQ        $0x00000040, R9
 	ADDQ        $0x00000040, R11
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VMOVUPS.Z   (R8), K1, Z16
 	VMOVUPS.Z   (R8)(CX*1), K1, Z17
 	VMOVUPS.Z   (R8)(CX*2), K1, Z18
@@ -686,7 +713,7 @@ nextTail:
 	VFMADD231PS Z20, Z18, Z14
 	VFMADD231PS Z20, Z19, Z15
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -826,6 +853,7 @@ store3:
 // func dotsF32AVX512x4x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF32AVX512x4x6(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -872,9 +900,9 @@ rows:
 	VXORPS Z23, Z23, Z23
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VMOVUPS     (R8), Z24
 	VMOVUPS     (R8)(CX*1), Z25
 	VMOVUPS     (R8)(CX*2), Z26
@@ -914,11 +942,11 @@ next:
 	ADDQ        $0x00000040, R9
 	ADDQ        $0x00000040, R11
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VMOVUPS.Z   (R8), K1, Z24
 	VMOVUPS.Z   (R8)(CX*1), K1, Z25
 	VMOVUPS.Z   (R8)(CX*2), K1, Z26
@@ -954,7 +982,7 @@ nextTail:
 	VFMADD231PS Z28, Z26, Z22
 	VFMADD231PS Z28, Z27, Z23
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -1157,7 +1185,8 @@ store5:
 
 // func dotsF32AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, FMA3
-TEXT ·dotsF32AVX2x4x2(SB), NOSPLIT, $0-72
+TEXT ·dotsF32AVX2x4x2(SB), NOSPLIT, $256-72
+	PCALIGN $64
 	MOVQ w+16(FP), AX
 	MOVQ ldw+24(FP), CX
 	MOVQ ldx+40(FP), DX
@@ -1179,28 +1208,80 @@ rows:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	MOVQ   BX, DI
-	SHRQ   $0x03, DI
+	SHRQ   $0x04, DI
 
-next:
-	VMOVUPS      (R8), Y8
-	VMOVUPS      (R8)(CX*1), Y9
-	VMOVUPS      (R8)(CX*2), Y10
-	VMOVUPS      (R10), Y11
-	VMOVUPS      (R9), Y12
+next0:
+	VMOVUPS     (R8), Y8
+	VMOVUPS     (R8)(CX*1), Y9
+	VMOVUPS     (R8)(CX*2), Y10
+	VMOVUPS     (R10), Y11
+	VMOVUPS     (R9), Y12
+	VFMADD231PS Y12, Y8, Y0
+	VFMADD231PS Y12, Y9, Y1
+	VFMADD231PS Y12, Y10, Y2
+	VFMADD231PS Y12, Y11, Y3
+	VMOVUPS     (R9)(DX*1), Y12
+	VFMADD231PS Y12, Y8, Y4
+	VFMADD231PS Y12, Y9, Y5
+	VFMADD231PS Y12, Y10, Y6
+	VFMADD231PS Y12, Y11, Y7
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	ADDQ        $0x00000040, R9
+	DECQ        DI
+	JNZ         next0
+	VMOVUPS     Y0, (SP)
+	VMOVUPS     Y1, 32(SP)
+	VMOVUPS     Y2, 64(SP)
+	VMOVUPS     Y3, 96(SP)
+	VMOVUPS     Y4, 128(SP)
+	VMOVUPS     Y5, 160(SP)
+	VMOVUPS     Y6, 192(SP)
+	VMOVUPS     Y7, 224(SP)
+	MOVQ        AX, R8
+	MOVQ        x+32(FP), R9
+	MOVQ        R8, R10
+	LEAQ        (R10)(CX*2), R10
+	ADDQ        CX, R10
+	VXORPS      Y0, Y0, Y0
+	VXORPS      Y1, Y1, Y1
+	VXORPS      Y2, Y2, Y2
+	VXORPS      Y3, Y3, Y3
+	VXORPS      Y4, Y4, Y4
+	VXORPS      Y5, Y5, Y5
+	VXORPS      Y6, Y6, Y6
+	VXORPS      Y7, Y7, Y7
+	MOVQ        BX, DI
+	SHRQ        $0x04, DI
+
+next8:
+	VMOVUPS      32(R8), Y8
+	VMOVUPS      32(R8)(CX*1), Y9
+	VMOVUPS      32(R8)(CX*2), Y10
+	VMOVUPS      32(R10), Y11
+	VMOVUPS      32(R9), Y12
 	VFMADD231PS  Y12, Y8, Y0
 	VFMADD231PS  Y12, Y9, Y1
 	VFMADD231PS  Y12, Y10, Y2
 	VFMADD231PS  Y12, Y11, Y3
-	VMOVUPS      (R9)(DX*1), Y12
+	VMOVUPS      32(R9)(DX*1), Y12
 	VFMADD231PS  Y12, Y8, Y4
 	VFMADD231PS  Y12, Y9, Y5
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x00000020, R10
-	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x00000040, R9
 	DECQ         DI
-	JNZ          next
+	JNZ          next8
+	VADDPS       (SP), Y0, Y0
+	VADDPS       32(SP), Y1, Y1
+	VADDPS       64(SP), Y2, Y2
+	VADDPS       96(SP), Y3, Y3
+	VADDPS       128(SP), Y4, Y4
+	VADDPS       160(SP), Y5, Y5
+	VADDPS       192(SP), Y6, Y6
+	VADDPS       224(SP), Y7, Y7
 	MOVQ         c+0(FP), DI
 	MOVQ         add+64(FP), R8
 	TESTQ        R8, R8
@@ -1260,6 +1341,7 @@ store1:
 // func rowDotsF32AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV
 TEXT ·rowDotsF32AVX512(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ  c+0(FP), AX
 	MOVQ  w+8(FP), CX
 	MOVQ  ldw+16(FP), DX
@@ -1326,6 +1408,7 @@ nextWhole:
 // func rowDotsF32AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 // Requires: AVX, CMOV, FMA3
 TEXT ·rowDotsF32AVX2(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ c+0(FP), AX
 	MOVQ w+8(FP), CX
 	MOVQ ldw+16(FP), DX
@@ -1337,34 +1420,39 @@ row:
 	MOVQ   CX, R8
 	MOVQ   x+24(FP), R9
 	MOVQ   SI, R11
-	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
 
 stretch:
 	MOVQ    DI, R12
 	CMPQ    R12, R11
 	CMOVQGT R11, R12
 	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
 	MOVQ    R12, R10
-	SHRQ    $0x03, R10
+	SHRQ    $0x04, R10
 
 next:
-	VMOVUPS      (R8), Y2
-	VMOVUPS      (R9), Y3
-	VFMADD231PS  Y3, Y2, Y0
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x00000020, R9
+	VMOVUPS      (R8), Y3
+	VMOVUPS      (R9), Y4
+	VFMADD231PS  Y4, Y3, Y0
+	VMOVUPS      32(R8), Y3
+	VMOVUPS      32(R9), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, R9
 	DECQ         R10
 	JNZ          next
-	VEXTRACTF128 $0x01, Y0, X2
-	VADDPS       X0, X2, X2
-	VPSRLDQ      $0x08, X2, X0
-	VADDPS       X0, X2, X2
-	VPSRLDQ      $0x04, X2, X0
-	VADDSS       X0, X2, X2
-	VADDSS       X2, X1, X1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPSRLDQ      $0x08, X1, X0
+	VADDPS       X0, X1, X1
+	VPSRLDQ      $0x04, X1, X0
+	VADDSS       X0, X1, X1
+	VADDSS       X1, X2, X2
 	SUBQ         R12, R11
 	JNZ          stretch
-	VMOVSS       X1, (AX)
+	VMOVSS       X2, (AX)
 	ADDQ         $0x04, AX
 	ADDQ         DX, CX
 	DECQ         BX
@@ -1375,6 +1463,7 @@ next:
 // func dotsF16AVX512x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF16AVX512x1x2(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -1393,9 +1482,9 @@ rows:
 	VXORPS Z1, Z1, Z1
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VCVTPH2PS   (R8), Z2
 	VMOVUPS     (R9), Z3
 	VFMADD231PS Z3, Z2, Z0
@@ -1404,18 +1493,18 @@ next:
 	ADDQ        $0x00000020, R8
 	ADDQ        $0x00000040, R9
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VCVTPH2PS.Z (R8), K1, Z2
 	VMOVUPS.Z   (R9), K1, Z3
 	VFMADD231PS Z3, Z2, Z0
 	VMOVUPS.Z   (R9)(DX*1), K1, Z3
 	VFMADD231PS Z3, Z2, Z1
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -1457,6 +1546,7 @@ store1:
 // func dotsF16AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF16AVX512x1x4(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -1480,9 +1570,9 @@ rows:
 	VXORPS Z3, Z3, Z3
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VCVTPH2PS   (R8), Z4
 	VMOVUPS     (R9), Z5
 	VFMADD231PS Z5, Z4, Z0
@@ -1496,11 +1586,11 @@ next:
 	ADDQ        $0x00000040, R9
 	ADDQ        $0x00000040, R10
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VCVTPH2PS.Z (R8), K1, Z4
 	VMOVUPS.Z   (R9), K1, Z5
 	VFMADD231PS Z5, Z4, Z0
@@ -1511,7 +1601,7 @@ nextTail:
 	VMOVUPS.Z   (R10), K1, Z5
 	VFMADD231PS Z5, Z4, Z3
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -1583,6 +1673,7 @@ store3:
 // func dotsF16AVX512x1x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF16AVX512x1x6(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -1608,9 +1699,9 @@ rows:
 	VXORPS Z5, Z5, Z5
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VCVTPH2PS   (R8), Z6
 	VMOVUPS     (R9), Z7
 	VFMADD231PS Z7, Z6, Z0
@@ -1628,11 +1719,11 @@ next:
 	ADDQ        $0x00000040, R9
 	ADDQ        $0x00000040, R10
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VCVTPH2PS.Z (R8), K1, Z6
 	VMOVUPS.Z   (R9), K1, Z7
 	VFMADD231PS Z7, Z6, Z0
@@ -1647,7 +1738,7 @@ nextTail:
 	VMOVUPS.Z   (R10)(DX*2), K1, Z7
 	VFMADD231PS Z7, Z6, Z5
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -1748,7 +1839,8 @@ store5:
 
 // func dotsF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, F16C, FMA3
-TEXT ·dotsF16AVX2x1x2(SB), NOSPLIT, $0-72
+TEXT ·dotsF16AVX2x1x2(SB), NOSPLIT, $64-72
+	PCALIGN $64
 	MOVQ w+16(FP), AX
 	MOVQ ldw+24(FP), CX
 	MOVQ ldx+40(FP), DX
@@ -1761,18 +1853,39 @@ rows:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   BX, DI
-	SHRQ   $0x03, DI
+	SHRQ   $0x04, DI
 
-next:
-	VCVTPH2PS    (R8), Y2
-	VMOVUPS      (R9), Y3
+next0:
+	VCVTPH2PS   (R8), Y2
+	VMOVUPS     (R9), Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMOVUPS     (R9)(DX*1), Y3
+	VFMADD231PS Y3, Y2, Y1
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R9
+	DECQ        DI
+	JNZ         next0
+	VMOVUPS     Y0, (SP)
+	VMOVUPS     Y1, 32(SP)
+	MOVQ        AX, R8
+	MOVQ        x+32(FP), R9
+	VXORPS      Y0, Y0, Y0
+	VXORPS      Y1, Y1, Y1
+	MOVQ        BX, DI
+	SHRQ        $0x04, DI
+
+next8:
+	VCVTPH2PS    16(R8), Y2
+	VMOVUPS      32(R9), Y3
 	VFMADD231PS  Y3, Y2, Y0
-	VMOVUPS      (R9)(DX*1), Y3
+	VMOVUPS      32(R9)(DX*1), Y3
 	VFMADD231PS  Y3, Y2, Y1
-	ADDQ         $0x00000010, R8
-	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000040, R9
 	DECQ         DI
-	JNZ          next
+	JNZ          next8
+	VADDPS       (SP), Y0, Y0
+	VADDPS       32(SP), Y1, Y1
 	MOVQ         c+0(FP), DI
 	MOVQ         add+64(FP), R8
 	TESTQ        R8, R8
@@ -1810,6 +1923,7 @@ store1:
 // func dotsF16AVX512x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF16AVX512x4x2(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -1837,9 +1951,9 @@ rows:
 	VXORPS Z7, Z7, Z7
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VCVTPH2PS   (R8), Z8
 	VCVTPH2PS   (R8)(CX*1), Z9
 	VCVTPH2PS   (R8)(CX*2), Z10
@@ -1858,11 +1972,11 @@ next:
 	ADDQ        $0x00000020, R10
 	ADDQ        $0x00000040, R9
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VCVTPH2PS.Z (R8), K1, Z8
 	VCVTPH2PS.Z (R8)(CX*1), K1, Z9
 	VCVTPH2PS.Z (R8)(CX*2), K1, Z10
@@ -1878,7 +1992,7 @@ nextTail:
 	VFMADD231PS Z12, Z10, Z6
 	VFMADD231PS Z12, Z11, Z7
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -1954,6 +2068,7 @@ store1:
 // func dotsF16AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF16AVX512x4x4(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -1992,9 +2107,9 @@ rows:
 	VXORPS Z15, Z15, Z15
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VCVTPH2PS   (R8), Z16
 	VCVTPH2PS   (R8)(CX*1), Z17
 	VCVTPH2PS   (R8)(CX*2), Z18
@@ -2024,11 +2139,11 @@ next:
 	ADDQ        $0x00000040, R9
 	ADDQ        $0x00000040, R11
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VCVTPH2PS.Z (R8), K1, Z16
 	VCVTPH2PS.Z (R8)(CX*1), K1, Z17
 	VCVTPH2PS.Z (R8)(CX*2), K1, Z18
@@ -2054,7 +2169,7 @@ nextTail:
 	VFMADD231PS Z20, Z18, Z14
 	VFMADD231PS Z20, Z19, Z15
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -2194,6 +2309,7 @@ store3:
 // func dotsF16AVX512x4x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsF16AVX512x4x6(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -2240,9 +2356,9 @@ rows:
 	VXORPS Z23, Z23, Z23
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VCVTPH2PS   (R8), Z24
 	VCVTPH2PS   (R8)(CX*1), Z25
 	VCVTPH2PS   (R8)(CX*2), Z26
@@ -2282,11 +2398,11 @@ next:
 	ADDQ        $0x00000040, R9
 	ADDQ        $0x00000040, R11
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VCVTPH2PS.Z (R8), K1, Z24
 	VCVTPH2PS.Z (R8)(CX*1), K1, Z25
 	VCVTPH2PS.Z (R8)(CX*2), K1, Z26
@@ -2322,7 +2438,7 @@ nextTail:
 	VFMADD231PS Z28, Z26, Z22
 	VFMADD231PS Z28, Z27, Z23
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -2525,7 +2641,8 @@ store5:
 
 // func dotsF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, F16C, FMA3
-TEXT ·dotsF16AVX2x4x2(SB), NOSPLIT, $0-72
+TEXT ·dotsF16AVX2x4x2(SB), NOSPLIT, $256-72
+	PCALIGN $64
 	MOVQ w+16(FP), AX
 	MOVQ ldw+24(FP), CX
 	MOVQ ldx+40(FP), DX
@@ -2547,28 +2664,80 @@ rows:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	MOVQ   BX, DI
-	SHRQ   $0x03, DI
+	SHRQ   $0x04, DI
 
-next:
-	VCVTPH2PS    (R8), Y8
-	VCVTPH2PS    (R8)(CX*1), Y9
-	VCVTPH2PS    (R8)(CX*2), Y10
-	VCVTPH2PS    (R10), Y11
-	VMOVUPS      (R9), Y12
+next0:
+	VCVTPH2PS   (R8), Y8
+	VCVTPH2PS   (R8)(CX*1), Y9
+	VCVTPH2PS   (R8)(CX*2), Y10
+	VCVTPH2PS   (R10), Y11
+	VMOVUPS     (R9), Y12
+	VFMADD231PS Y12, Y8, Y0
+	VFMADD231PS Y12, Y9, Y1
+	VFMADD231PS Y12, Y10, Y2
+	VFMADD231PS Y12, Y11, Y3
+	VMOVUPS     (R9)(DX*1), Y12
+	VFMADD231PS Y12, Y8, Y4
+	VFMADD231PS Y12, Y9, Y5
+	VFMADD231PS Y12, Y10, Y6
+	VFMADD231PS Y12, Y11, Y7
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000020, R10
+	ADDQ        $0x00000040, R9
+	DECQ        DI
+	JNZ         next0
+	VMOVUPS     Y0, (SP)
+	VMOVUPS     Y1, 32(SP)
+	VMOVUPS     Y2, 64(SP)
+	VMOVUPS     Y3, 96(SP)
+	VMOVUPS     Y4, 128(SP)
+	VMOVUPS     Y5, 160(SP)
+	VMOVUPS     Y6, 192(SP)
+	VMOVUPS     Y7, 224(SP)
+	MOVQ        AX, R8
+	MOVQ        x+32(FP), R9
+	MOVQ        R8, R10
+	LEAQ        (R10)(CX*2), R10
+	ADDQ        CX, R10
+	VXORPS      Y0, Y0, Y0
+	VXORPS      Y1, Y1, Y1
+	VXORPS      Y2, Y2, Y2
+	VXORPS      Y3, Y3, Y3
+	VXORPS      Y4, Y4, Y4
+	VXORPS      Y5, Y5, Y5
+	VXORPS      Y6, Y6, Y6
+	VXORPS      Y7, Y7, Y7
+	MOVQ        BX, DI
+	SHRQ        $0x04, DI
+
+next8:
+	VCVTPH2PS    16(R8), Y8
+	VCVTPH2PS    16(R8)(CX*1), Y9
+	VCVTPH2PS    16(R8)(CX*2), Y10
+	VCVTPH2PS    16(R10), Y11
+	VMOVUPS      32(R9), Y12
 	VFMADD231PS  Y12, Y8, Y0
 	VFMADD231PS  Y12, Y9, Y1
 	VFMADD231PS  Y12, Y10, Y2
 	VFMADD231PS  Y12, Y11, Y3
-	VMOVUPS      (R9)(DX*1), Y12
+	VMOVUPS      32(R9)(DX*1), Y12
 	VFMADD231PS  Y12, Y8, Y4
 	VFMADD231PS  Y12, Y9, Y5
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	ADDQ         $0x00000010, R8
-	ADDQ         $0x00000010, R10
-	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000020, R10
+	ADDQ         $0x00000040, R9
 	DECQ         DI
-	JNZ          next
+	JNZ          next8
+	VADDPS       (SP), Y0, Y0
+	VADDPS       32(SP), Y1, Y1
+	VADDPS       64(SP), Y2, Y2
+	VADDPS       96(SP), Y3, Y3
+	VADDPS       128(SP), Y4, Y4
+	VADDPS       160(SP), Y5, Y5
+	VADDPS       192(SP), Y6, Y6
+	VADDPS       224(SP), Y7, Y7
 	MOVQ         c+0(FP), DI
 	MOVQ         add+64(FP), R8
 	TESTQ        R8, R8
@@ -2628,6 +2797,7 @@ store1:
 // func rowDotsF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV
 TEXT ·rowDotsF16AVX512(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ  c+0(FP), AX
 	MOVQ  w+8(FP), CX
 	MOVQ  ldw+16(FP), DX
@@ -2694,6 +2864,7 @@ nextWhole:
 // func rowDotsF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 // Requires: AVX, CMOV, F16C, FMA3
 TEXT ·rowDotsF16AVX2(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ c+0(FP), AX
 	MOVQ w+8(FP), CX
 	MOVQ ldw+16(FP), DX
@@ -2705,34 +2876,39 @@ row:
 	MOVQ   CX, R8
 	MOVQ   x+24(FP), R9
 	MOVQ   SI, R11
-	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
 
 stretch:
 	MOVQ    DI, R12
 	CMPQ    R12, R11
 	CMOVQGT R11, R12
 	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
 	MOVQ    R12, R10
-	SHRQ    $0x03, R10
+	SHRQ    $0x04, R10
 
 next:
-	VCVTPH2PS    (R8), Y2
-	VMOVUPS      (R9), Y3
-	VFMADD231PS  Y3, Y2, Y0
-	ADDQ         $0x00000010, R8
-	ADDQ         $0x00000020, R9
+	VCVTPH2PS    (R8), Y3
+	VMOVUPS      (R9), Y4
+	VFMADD231PS  Y4, Y3, Y0
+	VCVTPH2PS    16(R8), Y3
+	VMOVUPS      32(R9), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000040, R9
 	DECQ         R10
 	JNZ          next
-	VEXTRACTF128 $0x01, Y0, X2
-	VADDPS       X0, X2, X2
-	VPSRLDQ      $0x08, X2, X0
-	VADDPS       X0, X2, X2
-	VPSRLDQ      $0x04, X2, X0
-	VADDSS       X0, X2, X2
-	VADDSS       X2, X1, X1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPSRLDQ      $0x08, X1, X0
+	VADDPS       X0, X1, X1
+	VPSRLDQ      $0x04, X1, X0
+	VADDSS       X0, X1, X1
+	VADDSS       X1, X2, X2
 	SUBQ         R12, R11
 	JNZ          stretch
-	VMOVSS       X1, (AX)
+	VMOVSS       X2, (AX)
 	ADDQ         $0x04, AX
 	ADDQ         DX, CX
 	DECQ         BX
@@ -2743,6 +2919,7 @@ next:
 // func dotsBF16AVX512x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsBF16AVX512x1x2(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -2761,9 +2938,9 @@ rows:
 	VXORPS Z1, Z1, Z1
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VPMOVZXWD   (R8), Z2
 	VPSLLD      $0x10, Z2, Z2
 	VMOVUPS     (R9), Z3
@@ -2773,11 +2950,11 @@ next:
 	ADDQ        $0x00000020, R8
 	ADDQ        $0x00000040, R9
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VPMOVZXWD.Z (R8), K1, Z2
 	VPSLLD      $0x10, Z2, Z2
 	VMOVUPS.Z   (R9), K1, Z3
@@ -2785,7 +2962,7 @@ nextTail:
 	VMOVUPS.Z   (R9)(DX*1), K1, Z3
 	VFMADD231PS Z3, Z2, Z1
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -2827,6 +3004,7 @@ store1:
 // func dotsBF16AVX512x1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsBF16AVX512x1x4(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -2850,9 +3028,9 @@ rows:
 	VXORPS Z3, Z3, Z3
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VPMOVZXWD   (R8), Z4
 	VPSLLD      $0x10, Z4, Z4
 	VMOVUPS     (R9), Z5
@@ -2867,11 +3045,11 @@ next:
 	ADDQ        $0x00000040, R9
 	ADDQ        $0x00000040, R10
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VPMOVZXWD.Z (R8), K1, Z4
 	VPSLLD      $0x10, Z4, Z4
 	VMOVUPS.Z   (R9), K1, Z5
@@ -2883,7 +3061,7 @@ nextTail:
 	VMOVUPS.Z   (R10), K1, Z5
 	VFMADD231PS Z5, Z4, Z3
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -2955,6 +3133,7 @@ store3:
 // func dotsBF16AVX512x1x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsBF16AVX512x1x6(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -2980,9 +3159,9 @@ rows:
 	VXORPS Z5, Z5, Z5
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VPMOVZXWD   (R8), Z6
 	VPSLLD      $0x10, Z6, Z6
 	VMOVUPS     (R9), Z7
@@ -3001,11 +3180,11 @@ next:
 	ADDQ        $0x00000040, R9
 	ADDQ        $0x00000040, R10
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VPMOVZXWD.Z (R8), K1, Z6
 	VPSLLD      $0x10, Z6, Z6
 	VMOVUPS.Z   (R9), K1, Z7
@@ -3021,7 +3200,7 @@ nextTail:
 	VMOVUPS.Z   (R10)(DX*2), K1, Z7
 	VFMADD231PS Z7, Z6, Z5
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -3122,7 +3301,8 @@ store5:
 
 // func dotsBF16AVX2x1x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·dotsBF16AVX2x1x2(SB), NOSPLIT, $0-72
+TEXT ·dotsBF16AVX2x1x2(SB), NOSPLIT, $64-72
+	PCALIGN $64
 	MOVQ w+16(FP), AX
 	MOVQ ldw+24(FP), CX
 	MOVQ ldx+40(FP), DX
@@ -3135,19 +3315,41 @@ rows:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   BX, DI
-	SHRQ   $0x03, DI
+	SHRQ   $0x04, DI
 
-next:
-	VPMOVZXWD    (R8), Y2
+next0:
+	VPMOVZXWD   (R8), Y2
+	VPSLLD      $0x10, Y2, Y2
+	VMOVUPS     (R9), Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMOVUPS     (R9)(DX*1), Y3
+	VFMADD231PS Y3, Y2, Y1
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R9
+	DECQ        DI
+	JNZ         next0
+	VMOVUPS     Y0, (SP)
+	VMOVUPS     Y1, 32(SP)
+	MOVQ        AX, R8
+	MOVQ        x+32(FP), R9
+	VXORPS      Y0, Y0, Y0
+	VXORPS      Y1, Y1, Y1
+	MOVQ        BX, DI
+	SHRQ        $0x04, DI
+
+next8:
+	VPMOVZXWD    16(R8), Y2
 	VPSLLD       $0x10, Y2, Y2
-	VMOVUPS      (R9), Y3
+	VMOVUPS      32(R9), Y3
 	VFMADD231PS  Y3, Y2, Y0
-	VMOVUPS      (R9)(DX*1), Y3
+	VMOVUPS      32(R9)(DX*1), Y3
 	VFMADD231PS  Y3, Y2, Y1
-	ADDQ         $0x00000010, R8
-	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000040, R9
 	DECQ         DI
-	JNZ          next
+	JNZ          next8
+	VADDPS       (SP), Y0, Y0
+	VADDPS       32(SP), Y1, Y1
 	MOVQ         c+0(FP), DI
 	MOVQ         add+64(FP), R8
 	TESTQ        R8, R8
@@ -3185,6 +3387,7 @@ store1:
 // func dotsBF16AVX512x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsBF16AVX512x4x2(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -3212,9 +3415,9 @@ rows:
 	VXORPS Z7, Z7, Z7
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VPMOVZXWD   (R8), Z8
 	VPSLLD      $0x10, Z8, Z8
 	VPMOVZXWD   (R8)(CX*1), Z9
@@ -3237,11 +3440,11 @@ next:
 	ADDQ        $0x00000020, R10
 	ADDQ        $0x00000040, R9
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VPMOVZXWD.Z (R8), K1, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VPMOVZXWD.Z (R8)(CX*1), K1, Z9
@@ -3261,7 +3464,7 @@ nextTail:
 	VFMADD231PS Z12, Z10, Z6
 	VFMADD231PS Z12, Z11, Z7
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -3337,6 +3540,7 @@ store1:
 // func dotsBF16AVX512x4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsBF16AVX512x4x4(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -3375,9 +3579,9 @@ rows:
 	VXORPS Z15, Z15, Z15
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VPMOVZXWD   (R8), Z16
 	VPSLLD      $0x10, Z16, Z16
 	VPMOVZXWD   (R8)(CX*1), Z17
@@ -3411,11 +3615,11 @@ next:
 	ADDQ        $0x00000040, R9
 	ADDQ        $0x00000040, R11
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VPMOVZXWD.Z (R8), K1, Z16
 	VPSLLD      $0x10, Z16, Z16
 	VPMOVZXWD.Z (R8)(CX*1), K1, Z17
@@ -3445,7 +3649,7 @@ nextTail:
 	VFMADD231PS Z20, Z18, Z14
 	VFMADD231PS Z20, Z19, Z15
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -3585,6 +3789,7 @@ store3:
 // func dotsBF16AVX512x4x6(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotsBF16AVX512x4x6(SB), NOSPLIT, $0-72
+	PCALIGN $64
 	MOVQ  w+16(FP), AX
 	MOVQ  ldw+24(FP), CX
 	MOVQ  ldx+40(FP), DX
@@ -3631,9 +3836,9 @@ rows:
 	VXORPS Z23, Z23, Z23
 	MOVQ   BX, DI
 	SHRQ   $0x04, DI
-	JZ     nextTail
+	JZ     next0Tail
 
-next:
+next0:
 	VPMOVZXWD   (R8), Z24
 	VPSLLD      $0x10, Z24, Z24
 	VPMOVZXWD   (R8)(CX*1), Z25
@@ -3677,11 +3882,11 @@ next:
 	ADDQ        $0x00000040, R9
 	ADDQ        $0x00000040, R11
 	DECQ        DI
-	JNZ         next
+	JNZ         next0
 
-nextTail:
+next0Tail:
 	TESTQ       $0x0000000f, BX
-	JZ          nextWhole
+	JZ          next0Whole
 	VPMOVZXWD.Z (R8), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VPMOVZXWD.Z (R8)(CX*1), K1, Z25
@@ -3721,7 +3926,7 @@ nextTail:
 	VFMADD231PS Z28, Z26, Z22
 	VFMADD231PS Z28, Z27, Z23
 
-nextWhole:
+next0Whole:
 	MOVQ          c+0(FP), DI
 	MOVQ          add+64(FP), R8
 	TESTQ         R8, R8
@@ -3924,7 +4129,8 @@ store5:
 
 // func dotsBF16AVX2x4x2(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·dotsBF16AVX2x4x2(SB), NOSPLIT, $0-72
+TEXT ·dotsBF16AVX2x4x2(SB), NOSPLIT, $256-72
+	PCALIGN $64
 	MOVQ w+16(FP), AX
 	MOVQ ldw+24(FP), CX
 	MOVQ ldx+40(FP), DX
@@ -3946,32 +4152,88 @@ rows:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	MOVQ   BX, DI
-	SHRQ   $0x03, DI
+	SHRQ   $0x04, DI
 
-next:
-	VPMOVZXWD    (R8), Y8
+next0:
+	VPMOVZXWD   (R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPMOVZXWD   (R8)(CX*1), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VPMOVZXWD   (R8)(CX*2), Y10
+	VPSLLD      $0x10, Y10, Y10
+	VPMOVZXWD   (R10), Y11
+	VPSLLD      $0x10, Y11, Y11
+	VMOVUPS     (R9), Y12
+	VFMADD231PS Y12, Y8, Y0
+	VFMADD231PS Y12, Y9, Y1
+	VFMADD231PS Y12, Y10, Y2
+	VFMADD231PS Y12, Y11, Y3
+	VMOVUPS     (R9)(DX*1), Y12
+	VFMADD231PS Y12, Y8, Y4
+	VFMADD231PS Y12, Y9, Y5
+	VFMADD231PS Y12, Y10, Y6
+	VFMADD231PS Y12, Y11, Y7
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000020, R10
+	ADDQ        $0x00000040, R9
+	DECQ        DI
+	JNZ         next0
+	VMOVUPS     Y0, (SP)
+	VMOVUPS     Y1, 32(SP)
+	VMOVUPS     Y2, 64(SP)
+	VMOVUPS     Y3, 96(SP)
+	VMOVUPS     Y4, 128(SP)
+	VMOVUPS     Y5, 160(SP)
+	VMOVUPS     Y6, 192(SP)
+	VMOVUPS     Y7, 224(SP)
+	MOVQ        AX, R8
+	MOVQ        x+32(FP), R9
+	MOVQ        R8, R10
+	LEAQ        (R10)(CX*2), R10
+	ADDQ        CX, R10
+	VXORPS      Y0, Y0, Y0
+	VXORPS      Y1, Y1, Y1
+	VXORPS      Y2, Y2, Y2
+	VXORPS      Y3, Y3, Y3
+	VXORPS      Y4, Y4, Y4
+	VXORPS      Y5, Y5, Y5
+	VXORPS      Y6, Y6, Y6
+	VXORPS      Y7, Y7, Y7
+	MOVQ        BX, DI
+	SHRQ        $0x04, DI
+
+next8:
+	VPMOVZXWD    16(R8), Y8
 	VPSLLD       $0x10, Y8, Y8
-	VPMOVZXWD    (R8)(CX*1), Y9
+	VPMOVZXWD    16(R8)(CX*1), Y9
 	VPSLLD       $0x10, Y9, Y9
-	VPMOVZXWD    (R8)(CX*2), Y10
+	VPMOVZXWD    16(R8)(CX*2), Y10
 	VPSLLD       $0x10, Y10, Y10
-	VPMOVZXWD    (R10), Y11
+	VPMOVZXWD    16(R10), Y11
 	VPSLLD       $0x10, Y11, Y11
-	VMOVUPS      (R9), Y12
+	VMOVUPS      32(R9), Y12
 	VFMADD231PS  Y12, Y8, Y0
 	VFMADD231PS  Y12, Y9, Y1
 	VFMADD231PS  Y12, Y10, Y2
 	VFMADD231PS  Y12, Y11, Y3
-	VMOVUPS      (R9)(DX*1), Y12
+	VMOVUPS      32(R9)(DX*1), Y12
 	VFMADD231PS  Y12, Y8, Y4
 	VFMADD231PS  Y12, Y9, Y5
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	ADDQ         $0x00000010, R8
-	ADDQ         $0x00000010, R10
-	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000020, R10
+	ADDQ         $0x00000040, R9
 	DECQ         DI
-	JNZ          next
+	JNZ          next8
+	VADDPS       (SP), Y0, Y0
+	VADDPS       32(SP), Y1, Y1
+	VADDPS       64(SP), Y2, Y2
+	VADDPS       96(SP), Y3, Y3
+	VADDPS       128(SP), Y4, Y4
+	VADDPS       160(SP), Y5, Y5
+	VADDPS       192(SP), Y6, Y6
+	VADDPS       224(SP), Y7, Y7
 	MOVQ         c+0(FP), DI
 	MOVQ         add+64(FP), R8
 	TESTQ        R8, R8
@@ -4031,6 +4293,7 @@ store1:
 // func rowDotsBF16AVX512(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV
 TEXT ·rowDotsBF16AVX512(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ  c+0(FP), AX
 	MOVQ  w+8(FP), CX
 	MOVQ  ldw+16(FP), DX
@@ -4099,6 +4362,7 @@ nextWhole:
 // func rowDotsBF16AVX2(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·rowDotsBF16AVX2(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ c+0(FP), AX
 	MOVQ w+8(FP), CX
 	MOVQ ldw+16(FP), DX
@@ -4110,35 +4374,41 @@ row:
 	MOVQ   CX, R8
 	MOVQ   x+24(FP), R9
 	MOVQ   SI, R11
-	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
 
 stretch:
 	MOVQ    DI, R12
 	CMPQ    R12, R11
 	CMOVQGT R11, R12
 	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
 	MOVQ    R12, R10
-	SHRQ    $0x03, R10
+	SHRQ    $0x04, R10
 
 next:
-	VPMOVZXWD    (R8), Y2
-	VPSLLD       $0x10, Y2, Y2
-	VMOVUPS      (R9), Y3
-	VFMADD231PS  Y3, Y2, Y0
-	ADDQ         $0x00000010, R8
-	ADDQ         $0x00000020, R9
+	VPMOVZXWD    (R8), Y3
+	VPSLLD       $0x10, Y3, Y3
+	VMOVUPS      (R9), Y4
+	VFMADD231PS  Y4, Y3, Y0
+	VPMOVZXWD    16(R8), Y3
+	VPSLLD       $0x10, Y3, Y3
+	VMOVUPS      32(R9), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000040, R9
 	DECQ         R10
 	JNZ          next
-	VEXTRACTF128 $0x01, Y0, X2
-	VADDPS       X0, X2, X2
-	VPSRLDQ      $0x08, X2, X0
-	VADDPS       X0, X2, X2
-	VPSRLDQ      $0x04, X2, X0
-	VADDSS       X0, X2, X2
-	VADDSS       X2, X1, X1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPSRLDQ      $0x08, X1, X0
+	VADDPS       X0, X1, X1
+	VPSRLDQ      $0x04, X1, X0
+	VADDSS       X0, X1, X1
+	VADDSS       X1, X2, X2
 	SUBQ         R12, R11
 	JNZ          stretch
-	VMOVSS       X1, (AX)
+	VMOVSS       X2, (AX)
 	ADDQ         $0x04, AX
 	ADDQ         DX, CX
 	DECQ         BX
@@ -4149,11 +4419,12 @@ next:
 // func outerAVX512x8x16(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·outerAVX512x8x16(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ w+8(FP), AX
 	MOVQ ldw+16(FP), CX
 	MOVQ steps+32(FP), DX
 	MOVQ stack+40(FP), BX
-	LEAQ chains16<>+0(SB), SI
+	LEAQ chains<>+0(SB), SI
 	XORQ DI, DI
 
 chain:
@@ -4324,32 +4595,33 @@ sums:
 	VZEROUPPER
 	RET
 
-DATA chains16<>+0(SB)/1, $0x00
-DATA chains16<>+1(SB)/1, $0x08
-DATA chains16<>+2(SB)/1, $0x04
-DATA chains16<>+3(SB)/1, $0x0c
-DATA chains16<>+4(SB)/1, $0x02
-DATA chains16<>+5(SB)/1, $0x0a
-DATA chains16<>+6(SB)/1, $0x06
-DATA chains16<>+7(SB)/1, $0x0e
-DATA chains16<>+8(SB)/1, $0x01
-DATA chains16<>+9(SB)/1, $0x09
-DATA chains16<>+10(SB)/1, $0x05
-DATA chains16<>+11(SB)/1, $0x0d
-DATA chains16<>+12(SB)/1, $0x03
-DATA chains16<>+13(SB)/1, $0x0b
-DATA chains16<>+14(SB)/1, $0x07
-DATA chains16<>+15(SB)/1, $0x0f
-GLOBL chains16<>(SB), RODATA|NOPTR, $16
+DATA chains<>+0(SB)/1, $0x00
+DATA chains<>+1(SB)/1, $0x08
+DATA chains<>+2(SB)/1, $0x04
+DATA chains<>+3(SB)/1, $0x0c
+DATA chains<>+4(SB)/1, $0x02
+DATA chains<>+5(SB)/1, $0x0a
+DATA chains<>+6(SB)/1, $0x06
+DATA chains<>+7(SB)/1, $0x0e
+DATA chains<>+8(SB)/1, $0x01
+DATA chains<>+9(SB)/1, $0x09
+DATA chains<>+10(SB)/1, $0x05
+DATA chains<>+11(SB)/1, $0x0d
+DATA chains<>+12(SB)/1, $0x03
+DATA chains<>+13(SB)/1, $0x0b
+DATA chains<>+14(SB)/1, $0x07
+DATA chains<>+15(SB)/1, $0x0f
+GLOBL chains<>(SB), RODATA|NOPTR, $16
 
 // func outerAVX512x8x32(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·outerAVX512x8x32(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ w+8(FP), AX
 	MOVQ ldw+16(FP), CX
 	MOVQ steps+32(FP), DX
 	MOVQ stack+40(FP), BX
-	LEAQ chains16<>+0(SB), SI
+	LEAQ chains<>+0(SB), SI
 	XORQ DI, DI
 
 chain:
@@ -4593,11 +4865,12 @@ sums:
 // func outerAVX512x8x48(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·outerAVX512x8x48(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ w+8(FP), AX
 	MOVQ ldw+16(FP), CX
 	MOVQ steps+32(FP), DX
 	MOVQ stack+40(FP), BX
-	LEAQ chains16<>+0(SB), SI
+	LEAQ chains<>+0(SB), SI
 	XORQ DI, DI
 
 chain:
@@ -4911,11 +5184,12 @@ sums:
 // func outerAVX2x4x16(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·outerAVX2x4x16(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ w+8(FP), AX
 	MOVQ ldw+16(FP), CX
 	MOVQ steps+32(FP), DX
 	MOVQ stack+40(FP), BX
-	LEAQ chains8<>+0(SB), SI
+	LEAQ chains<>+0(SB), SI
 	XORQ DI, DI
 
 chain:
@@ -4970,8 +5244,8 @@ fetched:
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         $0x00000040, R8
-	ADDQ         $0x00000020, R9
-	ADDQ         $0x00000020, R11
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, R11
 
 even:
 	SHRQ $0x01, R10
@@ -4998,21 +5272,21 @@ two:
 	PREFETCHT0   352(R8)
 	VMOVUPS      64(R8), Y8
 	VMOVUPS      96(R8), Y9
-	VBROADCASTSS 32(R9), Y10
+	VBROADCASTSS 64(R9), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS 32(R9)(CX*1), Y10
+	VBROADCASTSS 64(R9)(CX*1), Y10
 	VFMADD231PS  Y8, Y10, Y2
 	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS 32(R9)(CX*2), Y10
+	VBROADCASTSS 64(R9)(CX*2), Y10
 	VFMADD231PS  Y8, Y10, Y4
 	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS 32(R11), Y10
+	VBROADCASTSS 64(R11), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         $0x00000080, R8
-	ADDQ         $0x00000040, R9
-	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000080, R11
 	DECQ         R10
 	JNZ          two
 
@@ -5036,7 +5310,7 @@ halves:
 	JMP    halves
 
 whole:
-	CMPQ    DI, $0x00000008
+	CMPQ    DI, $0x00000010
 	JEQ     store
 	VMOVUPS Y0, (BX)
 	VMOVUPS Y1, 32(BX)
@@ -5075,24 +5349,15 @@ sums:
 	VZEROUPPER
 	RET
 
-DATA chains8<>+0(SB)/1, $0x00
-DATA chains8<>+1(SB)/1, $0x04
-DATA chains8<>+2(SB)/1, $0x02
-DATA chains8<>+3(SB)/1, $0x06
-DATA chains8<>+4(SB)/1, $0x01
-DATA chains8<>+5(SB)/1, $0x05
-DATA chains8<>+6(SB)/1, $0x03
-DATA chains8<>+7(SB)/1, $0x07
-GLOBL chains8<>(SB), RODATA|NOPTR, $8
-
 // func outerAVX2x4x24(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·outerAVX2x4x24(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ w+8(FP), AX
 	MOVQ ldw+16(FP), CX
 	MOVQ steps+32(FP), DX
 	MOVQ stack+40(FP), BX
-	LEAQ chains8<>+0(SB), SI
+	LEAQ chains<>+0(SB), SI
 	XORQ DI, DI
 
 chain:
@@ -5157,8 +5422,8 @@ fetched:
 	VFMADD231PS  Y13, Y15, Y10
 	VFMADD231PS  Y14, Y15, Y11
 	ADDQ         $0x00000060, R8
-	ADDQ         $0x00000020, R9
-	ADDQ         $0x00000020, R11
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, R11
 
 even:
 	SHRQ $0x01, R10
@@ -5193,25 +5458,25 @@ two:
 	VMOVUPS      96(R8), Y12
 	VMOVUPS      128(R8), Y13
 	VMOVUPS      160(R8), Y14
-	VBROADCASTSS 32(R9), Y15
+	VBROADCASTSS 64(R9), Y15
 	VFMADD231PS  Y12, Y15, Y0
 	VFMADD231PS  Y13, Y15, Y1
 	VFMADD231PS  Y14, Y15, Y2
-	VBROADCASTSS 32(R9)(CX*1), Y15
+	VBROADCASTSS 64(R9)(CX*1), Y15
 	VFMADD231PS  Y12, Y15, Y3
 	VFMADD231PS  Y13, Y15, Y4
 	VFMADD231PS  Y14, Y15, Y5
-	VBROADCASTSS 32(R9)(CX*2), Y15
+	VBROADCASTSS 64(R9)(CX*2), Y15
 	VFMADD231PS  Y12, Y15, Y6
 	VFMADD231PS  Y13, Y15, Y7
 	VFMADD231PS  Y14, Y15, Y8
-	VBROADCASTSS 32(R11), Y15
+	VBROADCASTSS 64(R11), Y15
 	VFMADD231PS  Y12, Y15, Y9
 	VFMADD231PS  Y13, Y15, Y10
 	VFMADD231PS  Y14, Y15, Y11
 	ADDQ         $0x000000c0, R8
-	ADDQ         $0x00000040, R9
-	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000080, R11
 	DECQ         R10
 	JNZ          two
 
@@ -5239,7 +5504,7 @@ halves:
 	JMP    halves
 
 whole:
-	CMPQ    DI, $0x00000008
+	CMPQ    DI, $0x00000010
 	JEQ     store
 	VMOVUPS Y0, (BX)
 	VMOVUPS Y1, 32(BX)
@@ -5293,6 +5558,7 @@ sums:
 // func expSumAVX2(dst *float32, x *float32, shift float32, n int) float32
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·expSumAVX2(SB), NOSPLIT, $0-36
+	PCALIGN $64
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	VBROADCASTSS shift+16(FP), Y0
@@ -5413,6 +5679,7 @@ GLOBL expCoefficients<>(SB), RODATA|NOPTR, $224
 // func swiGLUAVX2(dst *float32, gate *float32, up *float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·swiGLUAVX2(SB), NOSPLIT, $0-32
+	PCALIGN $64
 	MOVQ         dst+0(FP), AX
 	MOVQ         gate+8(FP), CX
 	MOVQ         up+16(FP), DX

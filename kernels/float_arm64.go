@@ -4,62 +4,62 @@
 
 package kernels
 
-// dotsF32NEON1x1 is dotsGeneric for times 1 F32 rows and 1 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.
+// dotsF32NEON1x1 is dotsGeneric for times 1 F32 rows and 1 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 16.
 //
 //go:noescape
 func dotsF32NEON1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF32NEON1x4 is dotsGeneric for times 1 F32 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.
+// dotsF32NEON1x4 is dotsGeneric for times 1 F32 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 16.
 //
 //go:noescape
 func dotsF32NEON1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF32NEON4x1 is dotsGeneric for times 4 F32 rows and 1 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.
+// dotsF32NEON4x1 is dotsGeneric for times 4 F32 rows and 1 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 16.
 //
 //go:noescape
 func dotsF32NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF32NEON4x4 is dotsGeneric for times 4 F32 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.
+// dotsF32NEON4x4 is dotsGeneric for times 4 F32 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 16.
 //
 //go:noescape
 func dotsF32NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF16NEON1x1 is dotsGeneric for times 1 F16 rows and 1 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.
+// dotsF16NEON1x1 is dotsGeneric for times 1 F16 rows and 1 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 16.
 //
 //go:noescape
 func dotsF16NEON1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF16NEON1x4 is dotsGeneric for times 1 F16 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.
+// dotsF16NEON1x4 is dotsGeneric for times 1 F16 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 16.
 //
 //go:noescape
 func dotsF16NEON1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF16NEON4x1 is dotsGeneric for times 4 F16 rows and 1 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.
+// dotsF16NEON4x1 is dotsGeneric for times 4 F16 rows and 1 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 16.
 //
 //go:noescape
 func dotsF16NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsF16NEON4x4 is dotsGeneric for times 4 F16 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.
+// dotsF16NEON4x4 is dotsGeneric for times 4 F16 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 16.
 //
 //go:noescape
 func dotsF16NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsBF16NEON1x1 is dotsGeneric for times 1 BF16 rows and 1 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.
+// dotsBF16NEON1x1 is dotsGeneric for times 1 BF16 rows and 1 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 16.
 //
 //go:noescape
 func dotsBF16NEON1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsBF16NEON1x4 is dotsGeneric for times 1 BF16 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.
+// dotsBF16NEON1x4 is dotsGeneric for times 1 BF16 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 16.
 //
 //go:noescape
 func dotsBF16NEON1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsBF16NEON4x1 is dotsGeneric for times 4 BF16 rows and 1 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.
+// dotsBF16NEON4x1 is dotsGeneric for times 4 BF16 rows and 1 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 16.
 //
 //go:noescape
 func dotsBF16NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
 
-// dotsBF16NEON4x4 is dotsGeneric for times 4 BF16 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 8.
+// dotsBF16NEON4x4 is dotsGeneric for times 4 BF16 rows and 4 tokens; ldc, ldw and ldx count bytes, add is 0 or 1. k is a positive multiple of 16.
 //
 //go:noescape
 func dotsBF16NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)

@@ -5,219 +5,505 @@
 #include "textflag.h"
 
 // func dotsF32NEON1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
-TEXT ·dotsF32NEON1x1(SB), NOSPLIT, $0-72
-
-rows:
+TEXT ·dotsF32NEON1x1(SB), NOSPLIT, $40-72
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	MOVD x+32(FP), R2
 	MOVD ldx+40(FP), R3
-	MOVD k+48(FP), R4
-	WORD $0x4f00e400 // movi v0.16b, #0
 
-next:
-	FMOVQ.P 16(R0), F3
-	FMOVQ.P 16(R0), F4
-	FMOVQ.P 16(R2), F1
-	FMOVQ.P 16(R2), F2
-	WORD $0x4e21cc60 // fmla v0.4s, v3.4s, v1.4s
-	WORD $0x4e22cc80 // fmla v0.4s, v4.4s, v2.4s
-	SUBS $8, R4
-	BNE next
-	MOVD c+0(FP), R0
+rows:
+	ADD $0, R0, R5
+	ADD $0, R2, R6
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD k+48(FP), R4
+
+next0:
+	FMOVQ 0(R5), F1
+	ADD $64, R5
+	FMOVQ 0(R6), F2
+	ADD $64, R6
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	SUBS $16, R4
+	BNE next0
+	FMOVQ F0, 16(RSP)
+	ADD $32, R0, R5
+	ADD $32, R2, R6
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD k+48(FP), R4
+
+next2:
+	FMOVQ 0(R5), F1
+	ADD $64, R5
+	FMOVQ 0(R6), F2
+	ADD $64, R6
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	SUBS $16, R4
+	BNE next2
+	FMOVQ 16(RSP), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVQ F0, 16(RSP)
+	ADD $16, R0, R5
+	ADD $16, R2, R6
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD k+48(FP), R4
+
+next1:
+	FMOVQ 0(R5), F1
+	ADD $64, R5
+	FMOVQ 0(R6), F2
+	ADD $64, R6
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	SUBS $16, R4
+	BNE next1
+	FMOVQ F0, 32(RSP)
+	ADD $48, R0, R5
+	ADD $48, R2, R6
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD k+48(FP), R4
+
+next3:
+	FMOVQ 0(R5), F1
+	ADD $64, R5
+	FMOVQ 0(R6), F2
+	ADD $64, R6
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	SUBS $16, R4
+	BNE next3
+	FMOVQ 32(RSP), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVQ 16(RSP), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	MOVD c+0(FP), R5
 	MOVD ldc+8(FP), R4
-	MOVD add+64(FP), R2
+	MOVD add+64(FP), R6
+	WORD $0x4e180402 // dup v2.2d, v0.d[1]
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	CBZ R2, store0
-	FMOVS (R0), F1
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	CBZ R6, store0
+	FMOVS (R5), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 
 store0:
-	FMOVS F0, (R0)
-	MOVD c+0(FP), R0
-	ADD $4, R0
-	MOVD R0, c+0(FP)
-	MOVD w+16(FP), R0
-	MOVD ldw+24(FP), R4
-	ADD R4, R0
-	MOVD R0, w+16(FP)
-	MOVD times+56(FP), R0
-	SUBS $1, R0
-	MOVD R0, times+56(FP)
-	BNE rows
+	FMOVS F0, (R5)
+	MOVD c+0(FP), R5
+	ADD $4, R5
+	MOVD R5, c+0(FP)
+	ADD R1, R0
+	MOVD times+56(FP), R5
+	SUB $1, R5
+	MOVD R5, times+56(FP)
+	CBNZ R5, rows
 	RET
 
 // func dotsF32NEON1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
-TEXT ·dotsF32NEON1x4(SB), NOSPLIT, $0-72
-
-rows:
+TEXT ·dotsF32NEON1x4(SB), NOSPLIT, $136-72
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	MOVD x+32(FP), R2
 	MOVD ldx+40(FP), R3
-	ADD R3, R2, R4
-	ADD R3, R4, R5
-	ADD R3, R5, R6
-	MOVD k+48(FP), R7
+
+rows:
+	ADD $0, R0, R5
+	ADD $0, R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
 	WORD $0x4f00e400 // movi v0.16b, #0
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
 
-next:
-	FMOVQ.P 16(R0), F6
-	FMOVQ.P 16(R0), F7
-	FMOVQ.P 16(R2), F4
-	FMOVQ.P 16(R2), F5
-	WORD $0x4e24ccc0 // fmla v0.4s, v6.4s, v4.4s
-	WORD $0x4e25cce0 // fmla v0.4s, v7.4s, v5.4s
-	FMOVQ.P 16(R4), F4
-	FMOVQ.P 16(R4), F5
-	WORD $0x4e24ccc1 // fmla v1.4s, v6.4s, v4.4s
-	WORD $0x4e25cce1 // fmla v1.4s, v7.4s, v5.4s
-	FMOVQ.P 16(R5), F4
-	FMOVQ.P 16(R5), F5
-	WORD $0x4e24ccc2 // fmla v2.4s, v6.4s, v4.4s
-	WORD $0x4e25cce2 // fmla v2.4s, v7.4s, v5.4s
-	FMOVQ.P 16(R6), F4
-	FMOVQ.P 16(R6), F5
-	WORD $0x4e24ccc3 // fmla v3.4s, v6.4s, v4.4s
-	WORD $0x4e25cce3 // fmla v3.4s, v7.4s, v5.4s
-	SUBS $8, R7
-	BNE next
-	MOVD c+0(FP), R0
-	MOVD ldc+8(FP), R7
-	MOVD add+64(FP), R2
+next0:
+	FMOVQ 0(R5), F4
+	ADD $64, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	WORD $0x4e25cc80 // fmla v0.4s, v4.4s, v5.4s
+	FMOVQ 0(R7), F5
+	ADD $64, R7
+	WORD $0x4e25cc81 // fmla v1.4s, v4.4s, v5.4s
+	FMOVQ 0(R8), F5
+	ADD $64, R8
+	WORD $0x4e25cc82 // fmla v2.4s, v4.4s, v5.4s
+	FMOVQ 0(R9), F5
+	ADD $64, R9
+	WORD $0x4e25cc83 // fmla v3.4s, v4.4s, v5.4s
+	SUBS $16, R4
+	BNE next0
+	FMOVQ F0, 16(RSP)
+	FMOVQ F1, 32(RSP)
+	FMOVQ F2, 48(RSP)
+	FMOVQ F3, 64(RSP)
+	ADD $32, R0, R5
+	ADD $32, R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next2:
+	FMOVQ 0(R5), F4
+	ADD $64, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	WORD $0x4e25cc80 // fmla v0.4s, v4.4s, v5.4s
+	FMOVQ 0(R7), F5
+	ADD $64, R7
+	WORD $0x4e25cc81 // fmla v1.4s, v4.4s, v5.4s
+	FMOVQ 0(R8), F5
+	ADD $64, R8
+	WORD $0x4e25cc82 // fmla v2.4s, v4.4s, v5.4s
+	FMOVQ 0(R9), F5
+	ADD $64, R9
+	WORD $0x4e25cc83 // fmla v3.4s, v4.4s, v5.4s
+	SUBS $16, R4
+	BNE next2
+	FMOVQ 16(RSP), F5
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	FMOVQ F0, 16(RSP)
+	FMOVQ 32(RSP), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FMOVQ F1, 32(RSP)
+	FMOVQ 48(RSP), F5
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	FMOVQ F2, 48(RSP)
+	FMOVQ 64(RSP), F5
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	FMOVQ F3, 64(RSP)
+	ADD $16, R0, R5
+	ADD $16, R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next1:
+	FMOVQ 0(R5), F4
+	ADD $64, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	WORD $0x4e25cc80 // fmla v0.4s, v4.4s, v5.4s
+	FMOVQ 0(R7), F5
+	ADD $64, R7
+	WORD $0x4e25cc81 // fmla v1.4s, v4.4s, v5.4s
+	FMOVQ 0(R8), F5
+	ADD $64, R8
+	WORD $0x4e25cc82 // fmla v2.4s, v4.4s, v5.4s
+	FMOVQ 0(R9), F5
+	ADD $64, R9
+	WORD $0x4e25cc83 // fmla v3.4s, v4.4s, v5.4s
+	SUBS $16, R4
+	BNE next1
+	FMOVQ F0, 80(RSP)
+	FMOVQ F1, 96(RSP)
+	FMOVQ F2, 112(RSP)
+	FMOVQ F3, 128(RSP)
+	ADD $48, R0, R5
+	ADD $48, R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next3:
+	FMOVQ 0(R5), F4
+	ADD $64, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	WORD $0x4e25cc80 // fmla v0.4s, v4.4s, v5.4s
+	FMOVQ 0(R7), F5
+	ADD $64, R7
+	WORD $0x4e25cc81 // fmla v1.4s, v4.4s, v5.4s
+	FMOVQ 0(R8), F5
+	ADD $64, R8
+	WORD $0x4e25cc82 // fmla v2.4s, v4.4s, v5.4s
+	FMOVQ 0(R9), F5
+	ADD $64, R9
+	WORD $0x4e25cc83 // fmla v3.4s, v4.4s, v5.4s
+	SUBS $16, R4
+	BNE next3
+	FMOVQ 80(RSP), F5
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	FMOVQ 16(RSP), F5
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	FMOVQ 96(RSP), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FMOVQ 32(RSP), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FMOVQ 112(RSP), F5
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	FMOVQ 48(RSP), F5
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	FMOVQ 128(RSP), F5
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	FMOVQ 64(RSP), F5
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	MOVD c+0(FP), R5
+	MOVD ldc+8(FP), R4
+	MOVD add+64(FP), R6
+	WORD $0x4e180405 // dup v5.2d, v0.d[1]
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	CBZ R2, store0
-	FMOVS (R0), F4
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	CBZ R6, store0
+	FMOVS (R5), F5
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
 
 store0:
-	FMOVS F0, (R0)
-	ADD R7, R0
+	FMOVS F0, (R5)
+	ADD R4, R5
+	WORD $0x4e180425 // dup v5.2d, v1.d[1]
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
-	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
-	CBZ R2, store1
-	FMOVS (R0), F4
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	CBZ R6, store1
+	FMOVS (R5), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 
 store1:
-	FMOVS F1, (R0)
-	ADD R7, R0
+	FMOVS F1, (R5)
+	ADD R4, R5
+	WORD $0x4e180445 // dup v5.2d, v2.d[1]
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
 	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
-	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
-	CBZ R2, store2
-	FMOVS (R0), F4
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	CBZ R6, store2
+	FMOVS (R5), F5
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
 
 store2:
-	FMOVS F2, (R0)
-	ADD R7, R0
+	FMOVS F2, (R5)
+	ADD R4, R5
+	WORD $0x4e180465 // dup v5.2d, v3.d[1]
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
 	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
-	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
-	CBZ R2, store3
-	FMOVS (R0), F4
-	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	CBZ R6, store3
+	FMOVS (R5), F5
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
 
 store3:
-	FMOVS F3, (R0)
-	MOVD c+0(FP), R0
-	ADD $4, R0
-	MOVD R0, c+0(FP)
-	MOVD w+16(FP), R0
-	MOVD ldw+24(FP), R7
-	ADD R7, R0
-	MOVD R0, w+16(FP)
-	MOVD times+56(FP), R0
-	SUBS $1, R0
-	MOVD R0, times+56(FP)
-	BNE rows
+	FMOVS F3, (R5)
+	MOVD c+0(FP), R5
+	ADD $4, R5
+	MOVD R5, c+0(FP)
+	ADD R1, R0
+	MOVD times+56(FP), R5
+	SUB $1, R5
+	MOVD R5, times+56(FP)
+	CBNZ R5, rows
 	RET
 
 // func dotsF32NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
-TEXT ·dotsF32NEON4x1(SB), NOSPLIT, $0-72
-
-rows:
+TEXT ·dotsF32NEON4x1(SB), NOSPLIT, $136-72
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
-	ADD R1, R0, R2
-	ADD R1, R2, R3
-	ADD R1, R3, R4
-	MOVD x+32(FP), R5
-	MOVD ldx+40(FP), R6
-	MOVD k+48(FP), R7
+	MOVD x+32(FP), R2
+	MOVD ldx+40(FP), R3
+
+rows:
+	ADD $0, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $0, R2, R9
 	WORD $0x4f00e400 // movi v0.16b, #0
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
 
-next:
-	FMOVQ.P 16(R0), F6
-	FMOVQ.P 16(R0), F7
-	FMOVQ.P 16(R2), F8
-	FMOVQ.P 16(R2), F9
-	FMOVQ.P 16(R3), F10
-	FMOVQ.P 16(R3), F11
-	FMOVQ.P 16(R4), F12
-	FMOVQ.P 16(R4), F13
-	FMOVQ.P 16(R5), F4
-	FMOVQ.P 16(R5), F5
-	WORD $0x4e24ccc0 // fmla v0.4s, v6.4s, v4.4s
-	WORD $0x4e24cd01 // fmla v1.4s, v8.4s, v4.4s
-	WORD $0x4e24cd42 // fmla v2.4s, v10.4s, v4.4s
-	WORD $0x4e24cd83 // fmla v3.4s, v12.4s, v4.4s
-	WORD $0x4e25cce0 // fmla v0.4s, v7.4s, v5.4s
-	WORD $0x4e25cd21 // fmla v1.4s, v9.4s, v5.4s
-	WORD $0x4e25cd62 // fmla v2.4s, v11.4s, v5.4s
-	WORD $0x4e25cda3 // fmla v3.4s, v13.4s, v5.4s
-	SUBS $8, R7
-	BNE next
-	MOVD c+0(FP), R0
-	MOVD ldc+8(FP), R7
-	MOVD add+64(FP), R5
-	WORD $0x6e21d400 // faddp v0.4s, v0.4s, v1.4s
-	WORD $0x6e23d442 // faddp v2.4s, v2.4s, v3.4s
+next0:
+	FMOVQ 0(R5), F4
+	ADD $64, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	FMOVQ 0(R7), F6
+	ADD $64, R7
+	FMOVQ 0(R8), F7
+	ADD $64, R8
+	FMOVQ 0(R9), F8
+	ADD $64, R9
+	WORD $0x4e28cc80 // fmla v0.4s, v4.4s, v8.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e28ccc2 // fmla v2.4s, v6.4s, v8.4s
+	WORD $0x4e28cce3 // fmla v3.4s, v7.4s, v8.4s
+	SUBS $16, R4
+	BNE next0
+	FMOVQ F0, 16(RSP)
+	FMOVQ F1, 32(RSP)
+	FMOVQ F2, 48(RSP)
+	FMOVQ F3, 64(RSP)
+	ADD $32, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $32, R2, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next2:
+	FMOVQ 0(R5), F4
+	ADD $64, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	FMOVQ 0(R7), F6
+	ADD $64, R7
+	FMOVQ 0(R8), F7
+	ADD $64, R8
+	FMOVQ 0(R9), F8
+	ADD $64, R9
+	WORD $0x4e28cc80 // fmla v0.4s, v4.4s, v8.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e28ccc2 // fmla v2.4s, v6.4s, v8.4s
+	WORD $0x4e28cce3 // fmla v3.4s, v7.4s, v8.4s
+	SUBS $16, R4
+	BNE next2
+	FMOVQ 16(RSP), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ F0, 16(RSP)
+	FMOVQ 32(RSP), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ F1, 32(RSP)
+	FMOVQ 48(RSP), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ F2, 48(RSP)
+	FMOVQ 64(RSP), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ F3, 64(RSP)
+	ADD $16, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $16, R2, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next1:
+	FMOVQ 0(R5), F4
+	ADD $64, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	FMOVQ 0(R7), F6
+	ADD $64, R7
+	FMOVQ 0(R8), F7
+	ADD $64, R8
+	FMOVQ 0(R9), F8
+	ADD $64, R9
+	WORD $0x4e28cc80 // fmla v0.4s, v4.4s, v8.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e28ccc2 // fmla v2.4s, v6.4s, v8.4s
+	WORD $0x4e28cce3 // fmla v3.4s, v7.4s, v8.4s
+	SUBS $16, R4
+	BNE next1
+	FMOVQ F0, 80(RSP)
+	FMOVQ F1, 96(RSP)
+	FMOVQ F2, 112(RSP)
+	FMOVQ F3, 128(RSP)
+	ADD $48, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $48, R2, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next3:
+	FMOVQ 0(R5), F4
+	ADD $64, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	FMOVQ 0(R7), F6
+	ADD $64, R7
+	FMOVQ 0(R8), F7
+	ADD $64, R8
+	FMOVQ 0(R9), F8
+	ADD $64, R9
+	WORD $0x4e28cc80 // fmla v0.4s, v4.4s, v8.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e28ccc2 // fmla v2.4s, v6.4s, v8.4s
+	WORD $0x4e28cce3 // fmla v3.4s, v7.4s, v8.4s
+	SUBS $16, R4
+	BNE next3
+	FMOVQ 80(RSP), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(RSP), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 96(RSP), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(RSP), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 112(RSP), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(RSP), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 128(RSP), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(RSP), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	MOVD c+0(FP), R5
+	MOVD ldc+8(FP), R4
+	MOVD add+64(FP), R9
+	WORD $0x4ec17808 // zip2 v8.2d, v0.2d, v1.2d
+	WORD $0x4ec13800 // zip1 v0.2d, v0.2d, v1.2d
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	WORD $0x4ec37848 // zip2 v8.2d, v2.2d, v3.2d
+	WORD $0x4ec33842 // zip1 v2.2d, v2.2d, v3.2d
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
-	CBZ R5, store0
-	FMOVQ 0(R0), F4
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	CBZ R9, store0
+	FMOVQ 0(R5), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
 
 store0:
-	FMOVQ F0, 0(R0)
-	MOVD c+0(FP), R0
-	ADD $16, R0
-	MOVD R0, c+0(FP)
-	MOVD w+16(FP), R0
-	MOVD ldw+24(FP), R7
-	ADD R7, R0
-	ADD R7, R0
-	ADD R7, R0
-	ADD R7, R0
-	MOVD R0, w+16(FP)
-	MOVD times+56(FP), R0
-	SUBS $1, R0
-	MOVD R0, times+56(FP)
-	BNE rows
+	FMOVQ F0, 0(R5)
+	MOVD c+0(FP), R5
+	ADD $16, R5
+	MOVD R5, c+0(FP)
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	MOVD times+56(FP), R5
+	SUB $1, R5
+	MOVD R5, times+56(FP)
+	CBNZ R5, rows
 	RET
 
 // func dotsF32NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
-TEXT ·dotsF32NEON4x4(SB), NOSPLIT, $0-72
-
-rows:
+TEXT ·dotsF32NEON4x4(SB), NOSPLIT, $520-72
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
-	ADD R1, R0, R2
-	ADD R1, R2, R3
-	ADD R1, R3, R4
-	MOVD x+32(FP), R5
-	MOVD ldx+40(FP), R6
-	ADD R6, R5, R7
-	ADD R6, R7, R8
-	ADD R6, R8, R9
-	MOVD k+48(FP), R10
+	MOVD x+32(FP), R2
+	MOVD ldx+40(FP), R3
+
+rows:
+	ADD $0, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $0, R2, R9
+	ADD R3, R9, R10
+	ADD R3, R10, R11
+	ADD R3, R11, R12
 	WORD $0x4f00e400 // movi v0.16b, #0
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
@@ -234,336 +520,965 @@ rows:
 	WORD $0x4f00e40d // movi v13.16b, #0
 	WORD $0x4f00e40e // movi v14.16b, #0
 	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD k+48(FP), R4
 
-next:
-	FMOVQ.P 16(R0), F18
-	FMOVQ.P 16(R0), F19
-	FMOVQ.P 16(R2), F20
-	FMOVQ.P 16(R2), F21
-	FMOVQ.P 16(R3), F22
-	FMOVQ.P 16(R3), F23
-	FMOVQ.P 16(R4), F24
-	FMOVQ.P 16(R4), F25
-	FMOVQ.P 16(R5), F16
-	FMOVQ.P 16(R5), F17
-	WORD $0x4e30ce40 // fmla v0.4s, v18.4s, v16.4s
-	WORD $0x4e30ce81 // fmla v1.4s, v20.4s, v16.4s
-	WORD $0x4e30cec2 // fmla v2.4s, v22.4s, v16.4s
-	WORD $0x4e30cf03 // fmla v3.4s, v24.4s, v16.4s
-	WORD $0x4e31ce60 // fmla v0.4s, v19.4s, v17.4s
-	WORD $0x4e31cea1 // fmla v1.4s, v21.4s, v17.4s
-	WORD $0x4e31cee2 // fmla v2.4s, v23.4s, v17.4s
-	WORD $0x4e31cf23 // fmla v3.4s, v25.4s, v17.4s
-	FMOVQ.P 16(R7), F16
-	FMOVQ.P 16(R7), F17
-	WORD $0x4e30ce44 // fmla v4.4s, v18.4s, v16.4s
-	WORD $0x4e30ce85 // fmla v5.4s, v20.4s, v16.4s
-	WORD $0x4e30cec6 // fmla v6.4s, v22.4s, v16.4s
-	WORD $0x4e30cf07 // fmla v7.4s, v24.4s, v16.4s
-	WORD $0x4e31ce64 // fmla v4.4s, v19.4s, v17.4s
-	WORD $0x4e31cea5 // fmla v5.4s, v21.4s, v17.4s
-	WORD $0x4e31cee6 // fmla v6.4s, v23.4s, v17.4s
-	WORD $0x4e31cf27 // fmla v7.4s, v25.4s, v17.4s
-	FMOVQ.P 16(R8), F16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4e30ce48 // fmla v8.4s, v18.4s, v16.4s
-	WORD $0x4e30ce89 // fmla v9.4s, v20.4s, v16.4s
-	WORD $0x4e30ceca // fmla v10.4s, v22.4s, v16.4s
-	WORD $0x4e30cf0b // fmla v11.4s, v24.4s, v16.4s
-	WORD $0x4e31ce68 // fmla v8.4s, v19.4s, v17.4s
-	WORD $0x4e31cea9 // fmla v9.4s, v21.4s, v17.4s
-	WORD $0x4e31ceea // fmla v10.4s, v23.4s, v17.4s
-	WORD $0x4e31cf2b // fmla v11.4s, v25.4s, v17.4s
-	FMOVQ.P 16(R9), F16
-	FMOVQ.P 16(R9), F17
-	WORD $0x4e30ce4c // fmla v12.4s, v18.4s, v16.4s
-	WORD $0x4e30ce8d // fmla v13.4s, v20.4s, v16.4s
-	WORD $0x4e30cece // fmla v14.4s, v22.4s, v16.4s
-	WORD $0x4e30cf0f // fmla v15.4s, v24.4s, v16.4s
-	WORD $0x4e31ce6c // fmla v12.4s, v19.4s, v17.4s
-	WORD $0x4e31cead // fmla v13.4s, v21.4s, v17.4s
-	WORD $0x4e31ceee // fmla v14.4s, v23.4s, v17.4s
-	WORD $0x4e31cf2f // fmla v15.4s, v25.4s, v17.4s
-	SUBS $8, R10
-	BNE next
-	MOVD c+0(FP), R0
-	MOVD ldc+8(FP), R10
-	MOVD add+64(FP), R5
-	WORD $0x6e21d400 // faddp v0.4s, v0.4s, v1.4s
-	WORD $0x6e23d442 // faddp v2.4s, v2.4s, v3.4s
+next0:
+	FMOVQ 0(R5), F16
+	ADD $64, R5
+	FMOVQ 0(R6), F17
+	ADD $64, R6
+	FMOVQ 0(R7), F18
+	ADD $64, R7
+	FMOVQ 0(R8), F19
+	ADD $64, R8
+	FMOVQ 0(R9), F20
+	ADD $64, R9
+	WORD $0x4e34ce00 // fmla v0.4s, v16.4s, v20.4s
+	WORD $0x4e34ce21 // fmla v1.4s, v17.4s, v20.4s
+	WORD $0x4e34ce42 // fmla v2.4s, v18.4s, v20.4s
+	WORD $0x4e34ce63 // fmla v3.4s, v19.4s, v20.4s
+	FMOVQ 0(R10), F20
+	ADD $64, R10
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
+	FMOVQ 0(R11), F20
+	ADD $64, R11
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e34ce29 // fmla v9.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4a // fmla v10.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6b // fmla v11.4s, v19.4s, v20.4s
+	FMOVQ 0(R12), F20
+	ADD $64, R12
+	WORD $0x4e34ce0c // fmla v12.4s, v16.4s, v20.4s
+	WORD $0x4e34ce2d // fmla v13.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4e // fmla v14.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6f // fmla v15.4s, v19.4s, v20.4s
+	SUBS $16, R4
+	BNE next0
+	FMOVQ F0, 16(RSP)
+	FMOVQ F1, 32(RSP)
+	FMOVQ F2, 48(RSP)
+	FMOVQ F3, 64(RSP)
+	FMOVQ F4, 80(RSP)
+	FMOVQ F5, 96(RSP)
+	FMOVQ F6, 112(RSP)
+	FMOVQ F7, 128(RSP)
+	FMOVQ F8, 144(RSP)
+	FMOVQ F9, 160(RSP)
+	FMOVQ F10, 176(RSP)
+	FMOVQ F11, 192(RSP)
+	FMOVQ F12, 208(RSP)
+	FMOVQ F13, 224(RSP)
+	FMOVQ F14, 240(RSP)
+	FMOVQ F15, 256(RSP)
+	ADD $32, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $32, R2, R9
+	ADD R3, R9, R10
+	ADD R3, R10, R11
+	ADD R3, R11, R12
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	WORD $0x4f00e404 // movi v4.16b, #0
+	WORD $0x4f00e405 // movi v5.16b, #0
+	WORD $0x4f00e406 // movi v6.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x4f00e409 // movi v9.16b, #0
+	WORD $0x4f00e40a // movi v10.16b, #0
+	WORD $0x4f00e40b // movi v11.16b, #0
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD k+48(FP), R4
+
+next2:
+	FMOVQ 0(R5), F16
+	ADD $64, R5
+	FMOVQ 0(R6), F17
+	ADD $64, R6
+	FMOVQ 0(R7), F18
+	ADD $64, R7
+	FMOVQ 0(R8), F19
+	ADD $64, R8
+	FMOVQ 0(R9), F20
+	ADD $64, R9
+	WORD $0x4e34ce00 // fmla v0.4s, v16.4s, v20.4s
+	WORD $0x4e34ce21 // fmla v1.4s, v17.4s, v20.4s
+	WORD $0x4e34ce42 // fmla v2.4s, v18.4s, v20.4s
+	WORD $0x4e34ce63 // fmla v3.4s, v19.4s, v20.4s
+	FMOVQ 0(R10), F20
+	ADD $64, R10
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
+	FMOVQ 0(R11), F20
+	ADD $64, R11
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e34ce29 // fmla v9.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4a // fmla v10.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6b // fmla v11.4s, v19.4s, v20.4s
+	FMOVQ 0(R12), F20
+	ADD $64, R12
+	WORD $0x4e34ce0c // fmla v12.4s, v16.4s, v20.4s
+	WORD $0x4e34ce2d // fmla v13.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4e // fmla v14.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6f // fmla v15.4s, v19.4s, v20.4s
+	SUBS $16, R4
+	BNE next2
+	FMOVQ 16(RSP), F20
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	FMOVQ F0, 16(RSP)
+	FMOVQ 32(RSP), F20
+	WORD $0x4e34d421 // fadd v1.4s, v1.4s, v20.4s
+	FMOVQ F1, 32(RSP)
+	FMOVQ 48(RSP), F20
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
+	FMOVQ F2, 48(RSP)
+	FMOVQ 64(RSP), F20
+	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
+	FMOVQ F3, 64(RSP)
+	FMOVQ 80(RSP), F20
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	FMOVQ F4, 80(RSP)
+	FMOVQ 96(RSP), F20
+	WORD $0x4e34d4a5 // fadd v5.4s, v5.4s, v20.4s
+	FMOVQ F5, 96(RSP)
+	FMOVQ 112(RSP), F20
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
+	FMOVQ F6, 112(RSP)
+	FMOVQ 128(RSP), F20
+	WORD $0x4e34d4e7 // fadd v7.4s, v7.4s, v20.4s
+	FMOVQ F7, 128(RSP)
+	FMOVQ 144(RSP), F20
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	FMOVQ F8, 144(RSP)
+	FMOVQ 160(RSP), F20
+	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
+	FMOVQ F9, 160(RSP)
+	FMOVQ 176(RSP), F20
+	WORD $0x4e34d54a // fadd v10.4s, v10.4s, v20.4s
+	FMOVQ F10, 176(RSP)
+	FMOVQ 192(RSP), F20
+	WORD $0x4e34d56b // fadd v11.4s, v11.4s, v20.4s
+	FMOVQ F11, 192(RSP)
+	FMOVQ 208(RSP), F20
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	FMOVQ F12, 208(RSP)
+	FMOVQ 224(RSP), F20
+	WORD $0x4e34d5ad // fadd v13.4s, v13.4s, v20.4s
+	FMOVQ F13, 224(RSP)
+	FMOVQ 240(RSP), F20
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
+	FMOVQ F14, 240(RSP)
+	FMOVQ 256(RSP), F20
+	WORD $0x4e34d5ef // fadd v15.4s, v15.4s, v20.4s
+	FMOVQ F15, 256(RSP)
+	ADD $16, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $16, R2, R9
+	ADD R3, R9, R10
+	ADD R3, R10, R11
+	ADD R3, R11, R12
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	WORD $0x4f00e404 // movi v4.16b, #0
+	WORD $0x4f00e405 // movi v5.16b, #0
+	WORD $0x4f00e406 // movi v6.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x4f00e409 // movi v9.16b, #0
+	WORD $0x4f00e40a // movi v10.16b, #0
+	WORD $0x4f00e40b // movi v11.16b, #0
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD k+48(FP), R4
+
+next1:
+	FMOVQ 0(R5), F16
+	ADD $64, R5
+	FMOVQ 0(R6), F17
+	ADD $64, R6
+	FMOVQ 0(R7), F18
+	ADD $64, R7
+	FMOVQ 0(R8), F19
+	ADD $64, R8
+	FMOVQ 0(R9), F20
+	ADD $64, R9
+	WORD $0x4e34ce00 // fmla v0.4s, v16.4s, v20.4s
+	WORD $0x4e34ce21 // fmla v1.4s, v17.4s, v20.4s
+	WORD $0x4e34ce42 // fmla v2.4s, v18.4s, v20.4s
+	WORD $0x4e34ce63 // fmla v3.4s, v19.4s, v20.4s
+	FMOVQ 0(R10), F20
+	ADD $64, R10
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
+	FMOVQ 0(R11), F20
+	ADD $64, R11
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e34ce29 // fmla v9.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4a // fmla v10.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6b // fmla v11.4s, v19.4s, v20.4s
+	FMOVQ 0(R12), F20
+	ADD $64, R12
+	WORD $0x4e34ce0c // fmla v12.4s, v16.4s, v20.4s
+	WORD $0x4e34ce2d // fmla v13.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4e // fmla v14.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6f // fmla v15.4s, v19.4s, v20.4s
+	SUBS $16, R4
+	BNE next1
+	FMOVQ F0, 272(RSP)
+	FMOVQ F1, 288(RSP)
+	FMOVQ F2, 304(RSP)
+	FMOVQ F3, 320(RSP)
+	FMOVQ F4, 336(RSP)
+	FMOVQ F5, 352(RSP)
+	FMOVQ F6, 368(RSP)
+	FMOVQ F7, 384(RSP)
+	FMOVQ F8, 400(RSP)
+	FMOVQ F9, 416(RSP)
+	FMOVQ F10, 432(RSP)
+	FMOVQ F11, 448(RSP)
+	FMOVQ F12, 464(RSP)
+	FMOVQ F13, 480(RSP)
+	FMOVQ F14, 496(RSP)
+	FMOVQ F15, 512(RSP)
+	ADD $48, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $48, R2, R9
+	ADD R3, R9, R10
+	ADD R3, R10, R11
+	ADD R3, R11, R12
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	WORD $0x4f00e404 // movi v4.16b, #0
+	WORD $0x4f00e405 // movi v5.16b, #0
+	WORD $0x4f00e406 // movi v6.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x4f00e409 // movi v9.16b, #0
+	WORD $0x4f00e40a // movi v10.16b, #0
+	WORD $0x4f00e40b // movi v11.16b, #0
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD k+48(FP), R4
+
+next3:
+	FMOVQ 0(R5), F16
+	ADD $64, R5
+	FMOVQ 0(R6), F17
+	ADD $64, R6
+	FMOVQ 0(R7), F18
+	ADD $64, R7
+	FMOVQ 0(R8), F19
+	ADD $64, R8
+	FMOVQ 0(R9), F20
+	ADD $64, R9
+	WORD $0x4e34ce00 // fmla v0.4s, v16.4s, v20.4s
+	WORD $0x4e34ce21 // fmla v1.4s, v17.4s, v20.4s
+	WORD $0x4e34ce42 // fmla v2.4s, v18.4s, v20.4s
+	WORD $0x4e34ce63 // fmla v3.4s, v19.4s, v20.4s
+	FMOVQ 0(R10), F20
+	ADD $64, R10
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
+	FMOVQ 0(R11), F20
+	ADD $64, R11
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e34ce29 // fmla v9.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4a // fmla v10.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6b // fmla v11.4s, v19.4s, v20.4s
+	FMOVQ 0(R12), F20
+	ADD $64, R12
+	WORD $0x4e34ce0c // fmla v12.4s, v16.4s, v20.4s
+	WORD $0x4e34ce2d // fmla v13.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4e // fmla v14.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6f // fmla v15.4s, v19.4s, v20.4s
+	SUBS $16, R4
+	BNE next3
+	FMOVQ 272(RSP), F20
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	FMOVQ 16(RSP), F20
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	FMOVQ 288(RSP), F20
+	WORD $0x4e34d421 // fadd v1.4s, v1.4s, v20.4s
+	FMOVQ 32(RSP), F20
+	WORD $0x4e34d421 // fadd v1.4s, v1.4s, v20.4s
+	FMOVQ 304(RSP), F20
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
+	FMOVQ 48(RSP), F20
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
+	FMOVQ 320(RSP), F20
+	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
+	FMOVQ 64(RSP), F20
+	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
+	FMOVQ 336(RSP), F20
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	FMOVQ 80(RSP), F20
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	FMOVQ 352(RSP), F20
+	WORD $0x4e34d4a5 // fadd v5.4s, v5.4s, v20.4s
+	FMOVQ 96(RSP), F20
+	WORD $0x4e34d4a5 // fadd v5.4s, v5.4s, v20.4s
+	FMOVQ 368(RSP), F20
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
+	FMOVQ 112(RSP), F20
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
+	FMOVQ 384(RSP), F20
+	WORD $0x4e34d4e7 // fadd v7.4s, v7.4s, v20.4s
+	FMOVQ 128(RSP), F20
+	WORD $0x4e34d4e7 // fadd v7.4s, v7.4s, v20.4s
+	FMOVQ 400(RSP), F20
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	FMOVQ 144(RSP), F20
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	FMOVQ 416(RSP), F20
+	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
+	FMOVQ 160(RSP), F20
+	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
+	FMOVQ 432(RSP), F20
+	WORD $0x4e34d54a // fadd v10.4s, v10.4s, v20.4s
+	FMOVQ 176(RSP), F20
+	WORD $0x4e34d54a // fadd v10.4s, v10.4s, v20.4s
+	FMOVQ 448(RSP), F20
+	WORD $0x4e34d56b // fadd v11.4s, v11.4s, v20.4s
+	FMOVQ 192(RSP), F20
+	WORD $0x4e34d56b // fadd v11.4s, v11.4s, v20.4s
+	FMOVQ 464(RSP), F20
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	FMOVQ 208(RSP), F20
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	FMOVQ 480(RSP), F20
+	WORD $0x4e34d5ad // fadd v13.4s, v13.4s, v20.4s
+	FMOVQ 224(RSP), F20
+	WORD $0x4e34d5ad // fadd v13.4s, v13.4s, v20.4s
+	FMOVQ 496(RSP), F20
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
+	FMOVQ 240(RSP), F20
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
+	FMOVQ 512(RSP), F20
+	WORD $0x4e34d5ef // fadd v15.4s, v15.4s, v20.4s
+	FMOVQ 256(RSP), F20
+	WORD $0x4e34d5ef // fadd v15.4s, v15.4s, v20.4s
+	MOVD c+0(FP), R5
+	MOVD ldc+8(FP), R4
+	MOVD add+64(FP), R9
+	WORD $0x4ec17814 // zip2 v20.2d, v0.2d, v1.2d
+	WORD $0x4ec13800 // zip1 v0.2d, v0.2d, v1.2d
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	WORD $0x4ec37854 // zip2 v20.2d, v2.2d, v3.2d
+	WORD $0x4ec33842 // zip1 v2.2d, v2.2d, v3.2d
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
-	CBZ R5, store0
-	FMOVQ 0(R0), F16
-	WORD $0x4e30d400 // fadd v0.4s, v0.4s, v16.4s
+	CBZ R9, store0
+	FMOVQ 0(R5), F20
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
 
 store0:
-	FMOVQ F0, 0(R0)
-	ADD R10, R0
-	WORD $0x6e25d484 // faddp v4.4s, v4.4s, v5.4s
-	WORD $0x6e27d4c6 // faddp v6.4s, v6.4s, v7.4s
+	FMOVQ F0, 0(R5)
+	ADD R4, R5
+	WORD $0x4ec57894 // zip2 v20.2d, v4.2d, v5.2d
+	WORD $0x4ec53884 // zip1 v4.2d, v4.2d, v5.2d
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	WORD $0x4ec778d4 // zip2 v20.2d, v6.2d, v7.2d
+	WORD $0x4ec738c6 // zip1 v6.2d, v6.2d, v7.2d
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
 	WORD $0x6e26d484 // faddp v4.4s, v4.4s, v6.4s
-	CBZ R5, store1
-	FMOVQ 0(R0), F16
-	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
+	CBZ R9, store1
+	FMOVQ 0(R5), F20
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
 
 store1:
-	FMOVQ F4, 0(R0)
-	ADD R10, R0
-	WORD $0x6e29d508 // faddp v8.4s, v8.4s, v9.4s
-	WORD $0x6e2bd54a // faddp v10.4s, v10.4s, v11.4s
+	FMOVQ F4, 0(R5)
+	ADD R4, R5
+	WORD $0x4ec97914 // zip2 v20.2d, v8.2d, v9.2d
+	WORD $0x4ec93908 // zip1 v8.2d, v8.2d, v9.2d
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	WORD $0x4ecb7954 // zip2 v20.2d, v10.2d, v11.2d
+	WORD $0x4ecb394a // zip1 v10.2d, v10.2d, v11.2d
+	WORD $0x4e34d54a // fadd v10.4s, v10.4s, v20.4s
 	WORD $0x6e2ad508 // faddp v8.4s, v8.4s, v10.4s
-	CBZ R5, store2
-	FMOVQ 0(R0), F16
-	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
+	CBZ R9, store2
+	FMOVQ 0(R5), F20
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
 
 store2:
-	FMOVQ F8, 0(R0)
-	ADD R10, R0
-	WORD $0x6e2dd58c // faddp v12.4s, v12.4s, v13.4s
-	WORD $0x6e2fd5ce // faddp v14.4s, v14.4s, v15.4s
+	FMOVQ F8, 0(R5)
+	ADD R4, R5
+	WORD $0x4ecd7994 // zip2 v20.2d, v12.2d, v13.2d
+	WORD $0x4ecd398c // zip1 v12.2d, v12.2d, v13.2d
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	WORD $0x4ecf79d4 // zip2 v20.2d, v14.2d, v15.2d
+	WORD $0x4ecf39ce // zip1 v14.2d, v14.2d, v15.2d
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
 	WORD $0x6e2ed58c // faddp v12.4s, v12.4s, v14.4s
-	CBZ R5, store3
-	FMOVQ 0(R0), F16
-	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	CBZ R9, store3
+	FMOVQ 0(R5), F20
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
 
 store3:
-	FMOVQ F12, 0(R0)
-	MOVD c+0(FP), R0
-	ADD $16, R0
-	MOVD R0, c+0(FP)
-	MOVD w+16(FP), R0
-	MOVD ldw+24(FP), R10
-	ADD R10, R0
-	ADD R10, R0
-	ADD R10, R0
-	ADD R10, R0
-	MOVD R0, w+16(FP)
-	MOVD times+56(FP), R0
-	SUBS $1, R0
-	MOVD R0, times+56(FP)
-	BNE rows
+	FMOVQ F12, 0(R5)
+	MOVD c+0(FP), R5
+	ADD $16, R5
+	MOVD R5, c+0(FP)
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	MOVD times+56(FP), R5
+	SUB $1, R5
+	MOVD R5, times+56(FP)
+	CBNZ R5, rows
 	RET
 
 // func dotsF16NEON1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
-TEXT ·dotsF16NEON1x1(SB), NOSPLIT, $0-72
-
-rows:
+TEXT ·dotsF16NEON1x1(SB), NOSPLIT, $40-72
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	MOVD x+32(FP), R2
 	MOVD ldx+40(FP), R3
-	MOVD k+48(FP), R4
-	WORD $0x4f00e400 // movi v0.16b, #0
 
-next:
-	FMOVQ.P 16(R0), F3
-	WORD $0x4e217864 // fcvtl2 v4.4s, v3.8h
-	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
-	FMOVQ.P 16(R2), F1
-	FMOVQ.P 16(R2), F2
-	WORD $0x4e21cc60 // fmla v0.4s, v3.4s, v1.4s
-	WORD $0x4e22cc80 // fmla v0.4s, v4.4s, v2.4s
-	SUBS $8, R4
-	BNE next
-	MOVD c+0(FP), R0
+rows:
+	ADD $0, R0, R5
+	ADD $0, R2, R6
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD k+48(FP), R4
+
+next0:
+	FMOVD (R5), F1
+	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
+	ADD $32, R5
+	FMOVQ 0(R6), F2
+	ADD $64, R6
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	SUBS $16, R4
+	BNE next0
+	FMOVQ F0, 16(RSP)
+	ADD $16, R0, R5
+	ADD $32, R2, R6
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD k+48(FP), R4
+
+next2:
+	FMOVD (R5), F1
+	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
+	ADD $32, R5
+	FMOVQ 0(R6), F2
+	ADD $64, R6
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	SUBS $16, R4
+	BNE next2
+	FMOVQ 16(RSP), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVQ F0, 16(RSP)
+	ADD $8, R0, R5
+	ADD $16, R2, R6
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD k+48(FP), R4
+
+next1:
+	FMOVD (R5), F1
+	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
+	ADD $32, R5
+	FMOVQ 0(R6), F2
+	ADD $64, R6
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	SUBS $16, R4
+	BNE next1
+	FMOVQ F0, 32(RSP)
+	ADD $24, R0, R5
+	ADD $48, R2, R6
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD k+48(FP), R4
+
+next3:
+	FMOVD (R5), F1
+	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
+	ADD $32, R5
+	FMOVQ 0(R6), F2
+	ADD $64, R6
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	SUBS $16, R4
+	BNE next3
+	FMOVQ 32(RSP), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVQ 16(RSP), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	MOVD c+0(FP), R5
 	MOVD ldc+8(FP), R4
-	MOVD add+64(FP), R2
+	MOVD add+64(FP), R6
+	WORD $0x4e180402 // dup v2.2d, v0.d[1]
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	CBZ R2, store0
-	FMOVS (R0), F1
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	CBZ R6, store0
+	FMOVS (R5), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 
 store0:
-	FMOVS F0, (R0)
-	MOVD c+0(FP), R0
-	ADD $4, R0
-	MOVD R0, c+0(FP)
-	MOVD w+16(FP), R0
-	MOVD ldw+24(FP), R4
-	ADD R4, R0
-	MOVD R0, w+16(FP)
-	MOVD times+56(FP), R0
-	SUBS $1, R0
-	MOVD R0, times+56(FP)
-	BNE rows
+	FMOVS F0, (R5)
+	MOVD c+0(FP), R5
+	ADD $4, R5
+	MOVD R5, c+0(FP)
+	ADD R1, R0
+	MOVD times+56(FP), R5
+	SUB $1, R5
+	MOVD R5, times+56(FP)
+	CBNZ R5, rows
 	RET
 
 // func dotsF16NEON1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
-TEXT ·dotsF16NEON1x4(SB), NOSPLIT, $0-72
-
-rows:
+TEXT ·dotsF16NEON1x4(SB), NOSPLIT, $136-72
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	MOVD x+32(FP), R2
 	MOVD ldx+40(FP), R3
-	ADD R3, R2, R4
-	ADD R3, R4, R5
-	ADD R3, R5, R6
-	MOVD k+48(FP), R7
+
+rows:
+	ADD $0, R0, R5
+	ADD $0, R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
 	WORD $0x4f00e400 // movi v0.16b, #0
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
 
-next:
-	FMOVQ.P 16(R0), F6
-	WORD $0x4e2178c7 // fcvtl2 v7.4s, v6.8h
-	WORD $0x0e2178c6 // fcvtl v6.4s, v6.4h
-	FMOVQ.P 16(R2), F4
-	FMOVQ.P 16(R2), F5
-	WORD $0x4e24ccc0 // fmla v0.4s, v6.4s, v4.4s
-	WORD $0x4e25cce0 // fmla v0.4s, v7.4s, v5.4s
-	FMOVQ.P 16(R4), F4
-	FMOVQ.P 16(R4), F5
-	WORD $0x4e24ccc1 // fmla v1.4s, v6.4s, v4.4s
-	WORD $0x4e25cce1 // fmla v1.4s, v7.4s, v5.4s
-	FMOVQ.P 16(R5), F4
-	FMOVQ.P 16(R5), F5
-	WORD $0x4e24ccc2 // fmla v2.4s, v6.4s, v4.4s
-	WORD $0x4e25cce2 // fmla v2.4s, v7.4s, v5.4s
-	FMOVQ.P 16(R6), F4
-	FMOVQ.P 16(R6), F5
-	WORD $0x4e24ccc3 // fmla v3.4s, v6.4s, v4.4s
-	WORD $0x4e25cce3 // fmla v3.4s, v7.4s, v5.4s
-	SUBS $8, R7
-	BNE next
-	MOVD c+0(FP), R0
-	MOVD ldc+8(FP), R7
-	MOVD add+64(FP), R2
+next0:
+	FMOVD (R5), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	ADD $32, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	WORD $0x4e25cc80 // fmla v0.4s, v4.4s, v5.4s
+	FMOVQ 0(R7), F5
+	ADD $64, R7
+	WORD $0x4e25cc81 // fmla v1.4s, v4.4s, v5.4s
+	FMOVQ 0(R8), F5
+	ADD $64, R8
+	WORD $0x4e25cc82 // fmla v2.4s, v4.4s, v5.4s
+	FMOVQ 0(R9), F5
+	ADD $64, R9
+	WORD $0x4e25cc83 // fmla v3.4s, v4.4s, v5.4s
+	SUBS $16, R4
+	BNE next0
+	FMOVQ F0, 16(RSP)
+	FMOVQ F1, 32(RSP)
+	FMOVQ F2, 48(RSP)
+	FMOVQ F3, 64(RSP)
+	ADD $16, R0, R5
+	ADD $32, R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next2:
+	FMOVD (R5), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	ADD $32, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	WORD $0x4e25cc80 // fmla v0.4s, v4.4s, v5.4s
+	FMOVQ 0(R7), F5
+	ADD $64, R7
+	WORD $0x4e25cc81 // fmla v1.4s, v4.4s, v5.4s
+	FMOVQ 0(R8), F5
+	ADD $64, R8
+	WORD $0x4e25cc82 // fmla v2.4s, v4.4s, v5.4s
+	FMOVQ 0(R9), F5
+	ADD $64, R9
+	WORD $0x4e25cc83 // fmla v3.4s, v4.4s, v5.4s
+	SUBS $16, R4
+	BNE next2
+	FMOVQ 16(RSP), F5
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	FMOVQ F0, 16(RSP)
+	FMOVQ 32(RSP), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FMOVQ F1, 32(RSP)
+	FMOVQ 48(RSP), F5
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	FMOVQ F2, 48(RSP)
+	FMOVQ 64(RSP), F5
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	FMOVQ F3, 64(RSP)
+	ADD $8, R0, R5
+	ADD $16, R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next1:
+	FMOVD (R5), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	ADD $32, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	WORD $0x4e25cc80 // fmla v0.4s, v4.4s, v5.4s
+	FMOVQ 0(R7), F5
+	ADD $64, R7
+	WORD $0x4e25cc81 // fmla v1.4s, v4.4s, v5.4s
+	FMOVQ 0(R8), F5
+	ADD $64, R8
+	WORD $0x4e25cc82 // fmla v2.4s, v4.4s, v5.4s
+	FMOVQ 0(R9), F5
+	ADD $64, R9
+	WORD $0x4e25cc83 // fmla v3.4s, v4.4s, v5.4s
+	SUBS $16, R4
+	BNE next1
+	FMOVQ F0, 80(RSP)
+	FMOVQ F1, 96(RSP)
+	FMOVQ F2, 112(RSP)
+	FMOVQ F3, 128(RSP)
+	ADD $24, R0, R5
+	ADD $48, R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next3:
+	FMOVD (R5), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	ADD $32, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	WORD $0x4e25cc80 // fmla v0.4s, v4.4s, v5.4s
+	FMOVQ 0(R7), F5
+	ADD $64, R7
+	WORD $0x4e25cc81 // fmla v1.4s, v4.4s, v5.4s
+	FMOVQ 0(R8), F5
+	ADD $64, R8
+	WORD $0x4e25cc82 // fmla v2.4s, v4.4s, v5.4s
+	FMOVQ 0(R9), F5
+	ADD $64, R9
+	WORD $0x4e25cc83 // fmla v3.4s, v4.4s, v5.4s
+	SUBS $16, R4
+	BNE next3
+	FMOVQ 80(RSP), F5
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	FMOVQ 16(RSP), F5
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	FMOVQ 96(RSP), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FMOVQ 32(RSP), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FMOVQ 112(RSP), F5
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	FMOVQ 48(RSP), F5
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	FMOVQ 128(RSP), F5
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	FMOVQ 64(RSP), F5
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	MOVD c+0(FP), R5
+	MOVD ldc+8(FP), R4
+	MOVD add+64(FP), R6
+	WORD $0x4e180405 // dup v5.2d, v0.d[1]
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	CBZ R2, store0
-	FMOVS (R0), F4
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	CBZ R6, store0
+	FMOVS (R5), F5
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
 
 store0:
-	FMOVS F0, (R0)
-	ADD R7, R0
+	FMOVS F0, (R5)
+	ADD R4, R5
+	WORD $0x4e180425 // dup v5.2d, v1.d[1]
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
-	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
-	CBZ R2, store1
-	FMOVS (R0), F4
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	CBZ R6, store1
+	FMOVS (R5), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 
 store1:
-	FMOVS F1, (R0)
-	ADD R7, R0
+	FMOVS F1, (R5)
+	ADD R4, R5
+	WORD $0x4e180445 // dup v5.2d, v2.d[1]
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
 	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
-	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
-	CBZ R2, store2
-	FMOVS (R0), F4
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	CBZ R6, store2
+	FMOVS (R5), F5
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
 
 store2:
-	FMOVS F2, (R0)
-	ADD R7, R0
+	FMOVS F2, (R5)
+	ADD R4, R5
+	WORD $0x4e180465 // dup v5.2d, v3.d[1]
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
 	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
-	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
-	CBZ R2, store3
-	FMOVS (R0), F4
-	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	CBZ R6, store3
+	FMOVS (R5), F5
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
 
 store3:
-	FMOVS F3, (R0)
-	MOVD c+0(FP), R0
-	ADD $4, R0
-	MOVD R0, c+0(FP)
-	MOVD w+16(FP), R0
-	MOVD ldw+24(FP), R7
-	ADD R7, R0
-	MOVD R0, w+16(FP)
-	MOVD times+56(FP), R0
-	SUBS $1, R0
-	MOVD R0, times+56(FP)
-	BNE rows
+	FMOVS F3, (R5)
+	MOVD c+0(FP), R5
+	ADD $4, R5
+	MOVD R5, c+0(FP)
+	ADD R1, R0
+	MOVD times+56(FP), R5
+	SUB $1, R5
+	MOVD R5, times+56(FP)
+	CBNZ R5, rows
 	RET
 
 // func dotsF16NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
-TEXT ·dotsF16NEON4x1(SB), NOSPLIT, $0-72
-
-rows:
+TEXT ·dotsF16NEON4x1(SB), NOSPLIT, $136-72
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
-	ADD R1, R0, R2
-	ADD R1, R2, R3
-	ADD R1, R3, R4
-	MOVD x+32(FP), R5
-	MOVD ldx+40(FP), R6
-	MOVD k+48(FP), R7
+	MOVD x+32(FP), R2
+	MOVD ldx+40(FP), R3
+
+rows:
+	ADD $0, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $0, R2, R9
 	WORD $0x4f00e400 // movi v0.16b, #0
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
 
-next:
-	FMOVQ.P 16(R0), F6
-	WORD $0x4e2178c7 // fcvtl2 v7.4s, v6.8h
+next0:
+	FMOVD (R5), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	ADD $32, R5
+	FMOVD (R6), F5
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	ADD $32, R6
+	FMOVD (R7), F6
 	WORD $0x0e2178c6 // fcvtl v6.4s, v6.4h
-	FMOVQ.P 16(R2), F8
-	WORD $0x4e217909 // fcvtl2 v9.4s, v8.8h
-	WORD $0x0e217908 // fcvtl v8.4s, v8.4h
-	FMOVQ.P 16(R3), F10
-	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
-	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
-	FMOVQ.P 16(R4), F12
-	WORD $0x4e21798d // fcvtl2 v13.4s, v12.8h
-	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
-	FMOVQ.P 16(R5), F4
-	FMOVQ.P 16(R5), F5
-	WORD $0x4e24ccc0 // fmla v0.4s, v6.4s, v4.4s
-	WORD $0x4e24cd01 // fmla v1.4s, v8.4s, v4.4s
-	WORD $0x4e24cd42 // fmla v2.4s, v10.4s, v4.4s
-	WORD $0x4e24cd83 // fmla v3.4s, v12.4s, v4.4s
-	WORD $0x4e25cce0 // fmla v0.4s, v7.4s, v5.4s
-	WORD $0x4e25cd21 // fmla v1.4s, v9.4s, v5.4s
-	WORD $0x4e25cd62 // fmla v2.4s, v11.4s, v5.4s
-	WORD $0x4e25cda3 // fmla v3.4s, v13.4s, v5.4s
-	SUBS $8, R7
-	BNE next
-	MOVD c+0(FP), R0
-	MOVD ldc+8(FP), R7
-	MOVD add+64(FP), R5
-	WORD $0x6e21d400 // faddp v0.4s, v0.4s, v1.4s
-	WORD $0x6e23d442 // faddp v2.4s, v2.4s, v3.4s
+	ADD $32, R7
+	FMOVD (R8), F7
+	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
+	ADD $32, R8
+	FMOVQ 0(R9), F8
+	ADD $64, R9
+	WORD $0x4e28cc80 // fmla v0.4s, v4.4s, v8.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e28ccc2 // fmla v2.4s, v6.4s, v8.4s
+	WORD $0x4e28cce3 // fmla v3.4s, v7.4s, v8.4s
+	SUBS $16, R4
+	BNE next0
+	FMOVQ F0, 16(RSP)
+	FMOVQ F1, 32(RSP)
+	FMOVQ F2, 48(RSP)
+	FMOVQ F3, 64(RSP)
+	ADD $16, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $32, R2, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next2:
+	FMOVD (R5), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	ADD $32, R5
+	FMOVD (R6), F5
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	ADD $32, R6
+	FMOVD (R7), F6
+	WORD $0x0e2178c6 // fcvtl v6.4s, v6.4h
+	ADD $32, R7
+	FMOVD (R8), F7
+	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
+	ADD $32, R8
+	FMOVQ 0(R9), F8
+	ADD $64, R9
+	WORD $0x4e28cc80 // fmla v0.4s, v4.4s, v8.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e28ccc2 // fmla v2.4s, v6.4s, v8.4s
+	WORD $0x4e28cce3 // fmla v3.4s, v7.4s, v8.4s
+	SUBS $16, R4
+	BNE next2
+	FMOVQ 16(RSP), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ F0, 16(RSP)
+	FMOVQ 32(RSP), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ F1, 32(RSP)
+	FMOVQ 48(RSP), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ F2, 48(RSP)
+	FMOVQ 64(RSP), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ F3, 64(RSP)
+	ADD $8, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $16, R2, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next1:
+	FMOVD (R5), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	ADD $32, R5
+	FMOVD (R6), F5
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	ADD $32, R6
+	FMOVD (R7), F6
+	WORD $0x0e2178c6 // fcvtl v6.4s, v6.4h
+	ADD $32, R7
+	FMOVD (R8), F7
+	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
+	ADD $32, R8
+	FMOVQ 0(R9), F8
+	ADD $64, R9
+	WORD $0x4e28cc80 // fmla v0.4s, v4.4s, v8.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e28ccc2 // fmla v2.4s, v6.4s, v8.4s
+	WORD $0x4e28cce3 // fmla v3.4s, v7.4s, v8.4s
+	SUBS $16, R4
+	BNE next1
+	FMOVQ F0, 80(RSP)
+	FMOVQ F1, 96(RSP)
+	FMOVQ F2, 112(RSP)
+	FMOVQ F3, 128(RSP)
+	ADD $24, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $48, R2, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next3:
+	FMOVD (R5), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	ADD $32, R5
+	FMOVD (R6), F5
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	ADD $32, R6
+	FMOVD (R7), F6
+	WORD $0x0e2178c6 // fcvtl v6.4s, v6.4h
+	ADD $32, R7
+	FMOVD (R8), F7
+	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
+	ADD $32, R8
+	FMOVQ 0(R9), F8
+	ADD $64, R9
+	WORD $0x4e28cc80 // fmla v0.4s, v4.4s, v8.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e28ccc2 // fmla v2.4s, v6.4s, v8.4s
+	WORD $0x4e28cce3 // fmla v3.4s, v7.4s, v8.4s
+	SUBS $16, R4
+	BNE next3
+	FMOVQ 80(RSP), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(RSP), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 96(RSP), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(RSP), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 112(RSP), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(RSP), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 128(RSP), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(RSP), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	MOVD c+0(FP), R5
+	MOVD ldc+8(FP), R4
+	MOVD add+64(FP), R9
+	WORD $0x4ec17808 // zip2 v8.2d, v0.2d, v1.2d
+	WORD $0x4ec13800 // zip1 v0.2d, v0.2d, v1.2d
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	WORD $0x4ec37848 // zip2 v8.2d, v2.2d, v3.2d
+	WORD $0x4ec33842 // zip1 v2.2d, v2.2d, v3.2d
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
-	CBZ R5, store0
-	FMOVQ 0(R0), F4
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	CBZ R9, store0
+	FMOVQ 0(R5), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
 
 store0:
-	FMOVQ F0, 0(R0)
-	MOVD c+0(FP), R0
-	ADD $16, R0
-	MOVD R0, c+0(FP)
-	MOVD w+16(FP), R0
-	MOVD ldw+24(FP), R7
-	ADD R7, R0
-	ADD R7, R0
-	ADD R7, R0
-	ADD R7, R0
-	MOVD R0, w+16(FP)
-	MOVD times+56(FP), R0
-	SUBS $1, R0
-	MOVD R0, times+56(FP)
-	BNE rows
+	FMOVQ F0, 0(R5)
+	MOVD c+0(FP), R5
+	ADD $16, R5
+	MOVD R5, c+0(FP)
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	MOVD times+56(FP), R5
+	SUB $1, R5
+	MOVD R5, times+56(FP)
+	CBNZ R5, rows
 	RET
 
 // func dotsF16NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
-TEXT ·dotsF16NEON4x4(SB), NOSPLIT, $0-72
-
-rows:
+TEXT ·dotsF16NEON4x4(SB), NOSPLIT, $520-72
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
-	ADD R1, R0, R2
-	ADD R1, R2, R3
-	ADD R1, R3, R4
-	MOVD x+32(FP), R5
-	MOVD ldx+40(FP), R6
-	ADD R6, R5, R7
-	ADD R6, R7, R8
-	ADD R6, R8, R9
-	MOVD k+48(FP), R10
+	MOVD x+32(FP), R2
+	MOVD ldx+40(FP), R3
+
+rows:
+	ADD $0, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $0, R2, R9
+	ADD R3, R9, R10
+	ADD R3, R10, R11
+	ADD R3, R11, R12
 	WORD $0x4f00e400 // movi v0.16b, #0
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
@@ -580,340 +1495,981 @@ rows:
 	WORD $0x4f00e40d // movi v13.16b, #0
 	WORD $0x4f00e40e // movi v14.16b, #0
 	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD k+48(FP), R4
 
-next:
-	FMOVQ.P 16(R0), F18
-	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
+next0:
+	FMOVD (R5), F16
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	ADD $32, R5
+	FMOVD (R6), F17
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	ADD $32, R6
+	FMOVD (R7), F18
 	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
-	FMOVQ.P 16(R2), F20
-	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
-	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
-	FMOVQ.P 16(R3), F22
-	WORD $0x4e217ad7 // fcvtl2 v23.4s, v22.8h
-	WORD $0x0e217ad6 // fcvtl v22.4s, v22.4h
-	FMOVQ.P 16(R4), F24
-	WORD $0x4e217b19 // fcvtl2 v25.4s, v24.8h
-	WORD $0x0e217b18 // fcvtl v24.4s, v24.4h
-	FMOVQ.P 16(R5), F16
-	FMOVQ.P 16(R5), F17
-	WORD $0x4e30ce40 // fmla v0.4s, v18.4s, v16.4s
-	WORD $0x4e30ce81 // fmla v1.4s, v20.4s, v16.4s
-	WORD $0x4e30cec2 // fmla v2.4s, v22.4s, v16.4s
-	WORD $0x4e30cf03 // fmla v3.4s, v24.4s, v16.4s
-	WORD $0x4e31ce60 // fmla v0.4s, v19.4s, v17.4s
-	WORD $0x4e31cea1 // fmla v1.4s, v21.4s, v17.4s
-	WORD $0x4e31cee2 // fmla v2.4s, v23.4s, v17.4s
-	WORD $0x4e31cf23 // fmla v3.4s, v25.4s, v17.4s
-	FMOVQ.P 16(R7), F16
-	FMOVQ.P 16(R7), F17
-	WORD $0x4e30ce44 // fmla v4.4s, v18.4s, v16.4s
-	WORD $0x4e30ce85 // fmla v5.4s, v20.4s, v16.4s
-	WORD $0x4e30cec6 // fmla v6.4s, v22.4s, v16.4s
-	WORD $0x4e30cf07 // fmla v7.4s, v24.4s, v16.4s
-	WORD $0x4e31ce64 // fmla v4.4s, v19.4s, v17.4s
-	WORD $0x4e31cea5 // fmla v5.4s, v21.4s, v17.4s
-	WORD $0x4e31cee6 // fmla v6.4s, v23.4s, v17.4s
-	WORD $0x4e31cf27 // fmla v7.4s, v25.4s, v17.4s
-	FMOVQ.P 16(R8), F16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4e30ce48 // fmla v8.4s, v18.4s, v16.4s
-	WORD $0x4e30ce89 // fmla v9.4s, v20.4s, v16.4s
-	WORD $0x4e30ceca // fmla v10.4s, v22.4s, v16.4s
-	WORD $0x4e30cf0b // fmla v11.4s, v24.4s, v16.4s
-	WORD $0x4e31ce68 // fmla v8.4s, v19.4s, v17.4s
-	WORD $0x4e31cea9 // fmla v9.4s, v21.4s, v17.4s
-	WORD $0x4e31ceea // fmla v10.4s, v23.4s, v17.4s
-	WORD $0x4e31cf2b // fmla v11.4s, v25.4s, v17.4s
-	FMOVQ.P 16(R9), F16
-	FMOVQ.P 16(R9), F17
-	WORD $0x4e30ce4c // fmla v12.4s, v18.4s, v16.4s
-	WORD $0x4e30ce8d // fmla v13.4s, v20.4s, v16.4s
-	WORD $0x4e30cece // fmla v14.4s, v22.4s, v16.4s
-	WORD $0x4e30cf0f // fmla v15.4s, v24.4s, v16.4s
-	WORD $0x4e31ce6c // fmla v12.4s, v19.4s, v17.4s
-	WORD $0x4e31cead // fmla v13.4s, v21.4s, v17.4s
-	WORD $0x4e31ceee // fmla v14.4s, v23.4s, v17.4s
-	WORD $0x4e31cf2f // fmla v15.4s, v25.4s, v17.4s
-	SUBS $8, R10
-	BNE next
-	MOVD c+0(FP), R0
-	MOVD ldc+8(FP), R10
-	MOVD add+64(FP), R5
-	WORD $0x6e21d400 // faddp v0.4s, v0.4s, v1.4s
-	WORD $0x6e23d442 // faddp v2.4s, v2.4s, v3.4s
+	ADD $32, R7
+	FMOVD (R8), F19
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	ADD $32, R8
+	FMOVQ 0(R9), F20
+	ADD $64, R9
+	WORD $0x4e34ce00 // fmla v0.4s, v16.4s, v20.4s
+	WORD $0x4e34ce21 // fmla v1.4s, v17.4s, v20.4s
+	WORD $0x4e34ce42 // fmla v2.4s, v18.4s, v20.4s
+	WORD $0x4e34ce63 // fmla v3.4s, v19.4s, v20.4s
+	FMOVQ 0(R10), F20
+	ADD $64, R10
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
+	FMOVQ 0(R11), F20
+	ADD $64, R11
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e34ce29 // fmla v9.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4a // fmla v10.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6b // fmla v11.4s, v19.4s, v20.4s
+	FMOVQ 0(R12), F20
+	ADD $64, R12
+	WORD $0x4e34ce0c // fmla v12.4s, v16.4s, v20.4s
+	WORD $0x4e34ce2d // fmla v13.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4e // fmla v14.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6f // fmla v15.4s, v19.4s, v20.4s
+	SUBS $16, R4
+	BNE next0
+	FMOVQ F0, 16(RSP)
+	FMOVQ F1, 32(RSP)
+	FMOVQ F2, 48(RSP)
+	FMOVQ F3, 64(RSP)
+	FMOVQ F4, 80(RSP)
+	FMOVQ F5, 96(RSP)
+	FMOVQ F6, 112(RSP)
+	FMOVQ F7, 128(RSP)
+	FMOVQ F8, 144(RSP)
+	FMOVQ F9, 160(RSP)
+	FMOVQ F10, 176(RSP)
+	FMOVQ F11, 192(RSP)
+	FMOVQ F12, 208(RSP)
+	FMOVQ F13, 224(RSP)
+	FMOVQ F14, 240(RSP)
+	FMOVQ F15, 256(RSP)
+	ADD $16, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $32, R2, R9
+	ADD R3, R9, R10
+	ADD R3, R10, R11
+	ADD R3, R11, R12
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	WORD $0x4f00e404 // movi v4.16b, #0
+	WORD $0x4f00e405 // movi v5.16b, #0
+	WORD $0x4f00e406 // movi v6.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x4f00e409 // movi v9.16b, #0
+	WORD $0x4f00e40a // movi v10.16b, #0
+	WORD $0x4f00e40b // movi v11.16b, #0
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD k+48(FP), R4
+
+next2:
+	FMOVD (R5), F16
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	ADD $32, R5
+	FMOVD (R6), F17
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	ADD $32, R6
+	FMOVD (R7), F18
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	ADD $32, R7
+	FMOVD (R8), F19
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	ADD $32, R8
+	FMOVQ 0(R9), F20
+	ADD $64, R9
+	WORD $0x4e34ce00 // fmla v0.4s, v16.4s, v20.4s
+	WORD $0x4e34ce21 // fmla v1.4s, v17.4s, v20.4s
+	WORD $0x4e34ce42 // fmla v2.4s, v18.4s, v20.4s
+	WORD $0x4e34ce63 // fmla v3.4s, v19.4s, v20.4s
+	FMOVQ 0(R10), F20
+	ADD $64, R10
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
+	FMOVQ 0(R11), F20
+	ADD $64, R11
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e34ce29 // fmla v9.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4a // fmla v10.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6b // fmla v11.4s, v19.4s, v20.4s
+	FMOVQ 0(R12), F20
+	ADD $64, R12
+	WORD $0x4e34ce0c // fmla v12.4s, v16.4s, v20.4s
+	WORD $0x4e34ce2d // fmla v13.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4e // fmla v14.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6f // fmla v15.4s, v19.4s, v20.4s
+	SUBS $16, R4
+	BNE next2
+	FMOVQ 16(RSP), F20
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	FMOVQ F0, 16(RSP)
+	FMOVQ 32(RSP), F20
+	WORD $0x4e34d421 // fadd v1.4s, v1.4s, v20.4s
+	FMOVQ F1, 32(RSP)
+	FMOVQ 48(RSP), F20
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
+	FMOVQ F2, 48(RSP)
+	FMOVQ 64(RSP), F20
+	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
+	FMOVQ F3, 64(RSP)
+	FMOVQ 80(RSP), F20
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	FMOVQ F4, 80(RSP)
+	FMOVQ 96(RSP), F20
+	WORD $0x4e34d4a5 // fadd v5.4s, v5.4s, v20.4s
+	FMOVQ F5, 96(RSP)
+	FMOVQ 112(RSP), F20
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
+	FMOVQ F6, 112(RSP)
+	FMOVQ 128(RSP), F20
+	WORD $0x4e34d4e7 // fadd v7.4s, v7.4s, v20.4s
+	FMOVQ F7, 128(RSP)
+	FMOVQ 144(RSP), F20
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	FMOVQ F8, 144(RSP)
+	FMOVQ 160(RSP), F20
+	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
+	FMOVQ F9, 160(RSP)
+	FMOVQ 176(RSP), F20
+	WORD $0x4e34d54a // fadd v10.4s, v10.4s, v20.4s
+	FMOVQ F10, 176(RSP)
+	FMOVQ 192(RSP), F20
+	WORD $0x4e34d56b // fadd v11.4s, v11.4s, v20.4s
+	FMOVQ F11, 192(RSP)
+	FMOVQ 208(RSP), F20
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	FMOVQ F12, 208(RSP)
+	FMOVQ 224(RSP), F20
+	WORD $0x4e34d5ad // fadd v13.4s, v13.4s, v20.4s
+	FMOVQ F13, 224(RSP)
+	FMOVQ 240(RSP), F20
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
+	FMOVQ F14, 240(RSP)
+	FMOVQ 256(RSP), F20
+	WORD $0x4e34d5ef // fadd v15.4s, v15.4s, v20.4s
+	FMOVQ F15, 256(RSP)
+	ADD $8, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $16, R2, R9
+	ADD R3, R9, R10
+	ADD R3, R10, R11
+	ADD R3, R11, R12
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	WORD $0x4f00e404 // movi v4.16b, #0
+	WORD $0x4f00e405 // movi v5.16b, #0
+	WORD $0x4f00e406 // movi v6.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x4f00e409 // movi v9.16b, #0
+	WORD $0x4f00e40a // movi v10.16b, #0
+	WORD $0x4f00e40b // movi v11.16b, #0
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD k+48(FP), R4
+
+next1:
+	FMOVD (R5), F16
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	ADD $32, R5
+	FMOVD (R6), F17
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	ADD $32, R6
+	FMOVD (R7), F18
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	ADD $32, R7
+	FMOVD (R8), F19
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	ADD $32, R8
+	FMOVQ 0(R9), F20
+	ADD $64, R9
+	WORD $0x4e34ce00 // fmla v0.4s, v16.4s, v20.4s
+	WORD $0x4e34ce21 // fmla v1.4s, v17.4s, v20.4s
+	WORD $0x4e34ce42 // fmla v2.4s, v18.4s, v20.4s
+	WORD $0x4e34ce63 // fmla v3.4s, v19.4s, v20.4s
+	FMOVQ 0(R10), F20
+	ADD $64, R10
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
+	FMOVQ 0(R11), F20
+	ADD $64, R11
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e34ce29 // fmla v9.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4a // fmla v10.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6b // fmla v11.4s, v19.4s, v20.4s
+	FMOVQ 0(R12), F20
+	ADD $64, R12
+	WORD $0x4e34ce0c // fmla v12.4s, v16.4s, v20.4s
+	WORD $0x4e34ce2d // fmla v13.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4e // fmla v14.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6f // fmla v15.4s, v19.4s, v20.4s
+	SUBS $16, R4
+	BNE next1
+	FMOVQ F0, 272(RSP)
+	FMOVQ F1, 288(RSP)
+	FMOVQ F2, 304(RSP)
+	FMOVQ F3, 320(RSP)
+	FMOVQ F4, 336(RSP)
+	FMOVQ F5, 352(RSP)
+	FMOVQ F6, 368(RSP)
+	FMOVQ F7, 384(RSP)
+	FMOVQ F8, 400(RSP)
+	FMOVQ F9, 416(RSP)
+	FMOVQ F10, 432(RSP)
+	FMOVQ F11, 448(RSP)
+	FMOVQ F12, 464(RSP)
+	FMOVQ F13, 480(RSP)
+	FMOVQ F14, 496(RSP)
+	FMOVQ F15, 512(RSP)
+	ADD $24, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $48, R2, R9
+	ADD R3, R9, R10
+	ADD R3, R10, R11
+	ADD R3, R11, R12
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	WORD $0x4f00e404 // movi v4.16b, #0
+	WORD $0x4f00e405 // movi v5.16b, #0
+	WORD $0x4f00e406 // movi v6.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x4f00e409 // movi v9.16b, #0
+	WORD $0x4f00e40a // movi v10.16b, #0
+	WORD $0x4f00e40b // movi v11.16b, #0
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD k+48(FP), R4
+
+next3:
+	FMOVD (R5), F16
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	ADD $32, R5
+	FMOVD (R6), F17
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	ADD $32, R6
+	FMOVD (R7), F18
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	ADD $32, R7
+	FMOVD (R8), F19
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	ADD $32, R8
+	FMOVQ 0(R9), F20
+	ADD $64, R9
+	WORD $0x4e34ce00 // fmla v0.4s, v16.4s, v20.4s
+	WORD $0x4e34ce21 // fmla v1.4s, v17.4s, v20.4s
+	WORD $0x4e34ce42 // fmla v2.4s, v18.4s, v20.4s
+	WORD $0x4e34ce63 // fmla v3.4s, v19.4s, v20.4s
+	FMOVQ 0(R10), F20
+	ADD $64, R10
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
+	FMOVQ 0(R11), F20
+	ADD $64, R11
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e34ce29 // fmla v9.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4a // fmla v10.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6b // fmla v11.4s, v19.4s, v20.4s
+	FMOVQ 0(R12), F20
+	ADD $64, R12
+	WORD $0x4e34ce0c // fmla v12.4s, v16.4s, v20.4s
+	WORD $0x4e34ce2d // fmla v13.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4e // fmla v14.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6f // fmla v15.4s, v19.4s, v20.4s
+	SUBS $16, R4
+	BNE next3
+	FMOVQ 272(RSP), F20
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	FMOVQ 16(RSP), F20
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	FMOVQ 288(RSP), F20
+	WORD $0x4e34d421 // fadd v1.4s, v1.4s, v20.4s
+	FMOVQ 32(RSP), F20
+	WORD $0x4e34d421 // fadd v1.4s, v1.4s, v20.4s
+	FMOVQ 304(RSP), F20
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
+	FMOVQ 48(RSP), F20
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
+	FMOVQ 320(RSP), F20
+	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
+	FMOVQ 64(RSP), F20
+	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
+	FMOVQ 336(RSP), F20
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	FMOVQ 80(RSP), F20
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	FMOVQ 352(RSP), F20
+	WORD $0x4e34d4a5 // fadd v5.4s, v5.4s, v20.4s
+	FMOVQ 96(RSP), F20
+	WORD $0x4e34d4a5 // fadd v5.4s, v5.4s, v20.4s
+	FMOVQ 368(RSP), F20
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
+	FMOVQ 112(RSP), F20
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
+	FMOVQ 384(RSP), F20
+	WORD $0x4e34d4e7 // fadd v7.4s, v7.4s, v20.4s
+	FMOVQ 128(RSP), F20
+	WORD $0x4e34d4e7 // fadd v7.4s, v7.4s, v20.4s
+	FMOVQ 400(RSP), F20
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	FMOVQ 144(RSP), F20
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	FMOVQ 416(RSP), F20
+	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
+	FMOVQ 160(RSP), F20
+	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
+	FMOVQ 432(RSP), F20
+	WORD $0x4e34d54a // fadd v10.4s, v10.4s, v20.4s
+	FMOVQ 176(RSP), F20
+	WORD $0x4e34d54a // fadd v10.4s, v10.4s, v20.4s
+	FMOVQ 448(RSP), F20
+	WORD $0x4e34d56b // fadd v11.4s, v11.4s, v20.4s
+	FMOVQ 192(RSP), F20
+	WORD $0x4e34d56b // fadd v11.4s, v11.4s, v20.4s
+	FMOVQ 464(RSP), F20
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	FMOVQ 208(RSP), F20
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	FMOVQ 480(RSP), F20
+	WORD $0x4e34d5ad // fadd v13.4s, v13.4s, v20.4s
+	FMOVQ 224(RSP), F20
+	WORD $0x4e34d5ad // fadd v13.4s, v13.4s, v20.4s
+	FMOVQ 496(RSP), F20
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
+	FMOVQ 240(RSP), F20
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
+	FMOVQ 512(RSP), F20
+	WORD $0x4e34d5ef // fadd v15.4s, v15.4s, v20.4s
+	FMOVQ 256(RSP), F20
+	WORD $0x4e34d5ef // fadd v15.4s, v15.4s, v20.4s
+	MOVD c+0(FP), R5
+	MOVD ldc+8(FP), R4
+	MOVD add+64(FP), R9
+	WORD $0x4ec17814 // zip2 v20.2d, v0.2d, v1.2d
+	WORD $0x4ec13800 // zip1 v0.2d, v0.2d, v1.2d
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	WORD $0x4ec37854 // zip2 v20.2d, v2.2d, v3.2d
+	WORD $0x4ec33842 // zip1 v2.2d, v2.2d, v3.2d
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
-	CBZ R5, store0
-	FMOVQ 0(R0), F16
-	WORD $0x4e30d400 // fadd v0.4s, v0.4s, v16.4s
+	CBZ R9, store0
+	FMOVQ 0(R5), F20
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
 
 store0:
-	FMOVQ F0, 0(R0)
-	ADD R10, R0
-	WORD $0x6e25d484 // faddp v4.4s, v4.4s, v5.4s
-	WORD $0x6e27d4c6 // faddp v6.4s, v6.4s, v7.4s
+	FMOVQ F0, 0(R5)
+	ADD R4, R5
+	WORD $0x4ec57894 // zip2 v20.2d, v4.2d, v5.2d
+	WORD $0x4ec53884 // zip1 v4.2d, v4.2d, v5.2d
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	WORD $0x4ec778d4 // zip2 v20.2d, v6.2d, v7.2d
+	WORD $0x4ec738c6 // zip1 v6.2d, v6.2d, v7.2d
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
 	WORD $0x6e26d484 // faddp v4.4s, v4.4s, v6.4s
-	CBZ R5, store1
-	FMOVQ 0(R0), F16
-	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
+	CBZ R9, store1
+	FMOVQ 0(R5), F20
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
 
 store1:
-	FMOVQ F4, 0(R0)
-	ADD R10, R0
-	WORD $0x6e29d508 // faddp v8.4s, v8.4s, v9.4s
-	WORD $0x6e2bd54a // faddp v10.4s, v10.4s, v11.4s
+	FMOVQ F4, 0(R5)
+	ADD R4, R5
+	WORD $0x4ec97914 // zip2 v20.2d, v8.2d, v9.2d
+	WORD $0x4ec93908 // zip1 v8.2d, v8.2d, v9.2d
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	WORD $0x4ecb7954 // zip2 v20.2d, v10.2d, v11.2d
+	WORD $0x4ecb394a // zip1 v10.2d, v10.2d, v11.2d
+	WORD $0x4e34d54a // fadd v10.4s, v10.4s, v20.4s
 	WORD $0x6e2ad508 // faddp v8.4s, v8.4s, v10.4s
-	CBZ R5, store2
-	FMOVQ 0(R0), F16
-	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
+	CBZ R9, store2
+	FMOVQ 0(R5), F20
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
 
 store2:
-	FMOVQ F8, 0(R0)
-	ADD R10, R0
-	WORD $0x6e2dd58c // faddp v12.4s, v12.4s, v13.4s
-	WORD $0x6e2fd5ce // faddp v14.4s, v14.4s, v15.4s
+	FMOVQ F8, 0(R5)
+	ADD R4, R5
+	WORD $0x4ecd7994 // zip2 v20.2d, v12.2d, v13.2d
+	WORD $0x4ecd398c // zip1 v12.2d, v12.2d, v13.2d
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	WORD $0x4ecf79d4 // zip2 v20.2d, v14.2d, v15.2d
+	WORD $0x4ecf39ce // zip1 v14.2d, v14.2d, v15.2d
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
 	WORD $0x6e2ed58c // faddp v12.4s, v12.4s, v14.4s
-	CBZ R5, store3
-	FMOVQ 0(R0), F16
-	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	CBZ R9, store3
+	FMOVQ 0(R5), F20
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
 
 store3:
-	FMOVQ F12, 0(R0)
-	MOVD c+0(FP), R0
-	ADD $16, R0
-	MOVD R0, c+0(FP)
-	MOVD w+16(FP), R0
-	MOVD ldw+24(FP), R10
-	ADD R10, R0
-	ADD R10, R0
-	ADD R10, R0
-	ADD R10, R0
-	MOVD R0, w+16(FP)
-	MOVD times+56(FP), R0
-	SUBS $1, R0
-	MOVD R0, times+56(FP)
-	BNE rows
+	FMOVQ F12, 0(R5)
+	MOVD c+0(FP), R5
+	ADD $16, R5
+	MOVD R5, c+0(FP)
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	MOVD times+56(FP), R5
+	SUB $1, R5
+	MOVD R5, times+56(FP)
+	CBNZ R5, rows
 	RET
 
 // func dotsBF16NEON1x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
-TEXT ·dotsBF16NEON1x1(SB), NOSPLIT, $0-72
-
-rows:
+TEXT ·dotsBF16NEON1x1(SB), NOSPLIT, $40-72
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	MOVD x+32(FP), R2
 	MOVD ldx+40(FP), R3
-	MOVD k+48(FP), R4
-	WORD $0x4f00e400 // movi v0.16b, #0
 
-next:
-	FMOVQ.P 16(R0), F3
-	WORD $0x6e613864 // shll2 v4.4s, v3.8h, #16
-	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
-	FMOVQ.P 16(R2), F1
-	FMOVQ.P 16(R2), F2
-	WORD $0x4e21cc60 // fmla v0.4s, v3.4s, v1.4s
-	WORD $0x4e22cc80 // fmla v0.4s, v4.4s, v2.4s
-	SUBS $8, R4
-	BNE next
-	MOVD c+0(FP), R0
+rows:
+	ADD $0, R0, R5
+	ADD $0, R2, R6
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD k+48(FP), R4
+
+next0:
+	FMOVD (R5), F1
+	WORD $0x2e613821 // shll v1.4s, v1.4h, #16
+	ADD $32, R5
+	FMOVQ 0(R6), F2
+	ADD $64, R6
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	SUBS $16, R4
+	BNE next0
+	FMOVQ F0, 16(RSP)
+	ADD $16, R0, R5
+	ADD $32, R2, R6
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD k+48(FP), R4
+
+next2:
+	FMOVD (R5), F1
+	WORD $0x2e613821 // shll v1.4s, v1.4h, #16
+	ADD $32, R5
+	FMOVQ 0(R6), F2
+	ADD $64, R6
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	SUBS $16, R4
+	BNE next2
+	FMOVQ 16(RSP), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVQ F0, 16(RSP)
+	ADD $8, R0, R5
+	ADD $16, R2, R6
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD k+48(FP), R4
+
+next1:
+	FMOVD (R5), F1
+	WORD $0x2e613821 // shll v1.4s, v1.4h, #16
+	ADD $32, R5
+	FMOVQ 0(R6), F2
+	ADD $64, R6
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	SUBS $16, R4
+	BNE next1
+	FMOVQ F0, 32(RSP)
+	ADD $24, R0, R5
+	ADD $48, R2, R6
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD k+48(FP), R4
+
+next3:
+	FMOVD (R5), F1
+	WORD $0x2e613821 // shll v1.4s, v1.4h, #16
+	ADD $32, R5
+	FMOVQ 0(R6), F2
+	ADD $64, R6
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	SUBS $16, R4
+	BNE next3
+	FMOVQ 32(RSP), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVQ 16(RSP), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	MOVD c+0(FP), R5
 	MOVD ldc+8(FP), R4
-	MOVD add+64(FP), R2
+	MOVD add+64(FP), R6
+	WORD $0x4e180402 // dup v2.2d, v0.d[1]
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	CBZ R2, store0
-	FMOVS (R0), F1
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	CBZ R6, store0
+	FMOVS (R5), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 
 store0:
-	FMOVS F0, (R0)
-	MOVD c+0(FP), R0
-	ADD $4, R0
-	MOVD R0, c+0(FP)
-	MOVD w+16(FP), R0
-	MOVD ldw+24(FP), R4
-	ADD R4, R0
-	MOVD R0, w+16(FP)
-	MOVD times+56(FP), R0
-	SUBS $1, R0
-	MOVD R0, times+56(FP)
-	BNE rows
+	FMOVS F0, (R5)
+	MOVD c+0(FP), R5
+	ADD $4, R5
+	MOVD R5, c+0(FP)
+	ADD R1, R0
+	MOVD times+56(FP), R5
+	SUB $1, R5
+	MOVD R5, times+56(FP)
+	CBNZ R5, rows
 	RET
 
 // func dotsBF16NEON1x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
-TEXT ·dotsBF16NEON1x4(SB), NOSPLIT, $0-72
-
-rows:
+TEXT ·dotsBF16NEON1x4(SB), NOSPLIT, $136-72
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
 	MOVD x+32(FP), R2
 	MOVD ldx+40(FP), R3
-	ADD R3, R2, R4
-	ADD R3, R4, R5
-	ADD R3, R5, R6
-	MOVD k+48(FP), R7
+
+rows:
+	ADD $0, R0, R5
+	ADD $0, R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
 	WORD $0x4f00e400 // movi v0.16b, #0
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
 
-next:
-	FMOVQ.P 16(R0), F6
-	WORD $0x6e6138c7 // shll2 v7.4s, v6.8h, #16
-	WORD $0x2e6138c6 // shll v6.4s, v6.4h, #16
-	FMOVQ.P 16(R2), F4
-	FMOVQ.P 16(R2), F5
-	WORD $0x4e24ccc0 // fmla v0.4s, v6.4s, v4.4s
-	WORD $0x4e25cce0 // fmla v0.4s, v7.4s, v5.4s
-	FMOVQ.P 16(R4), F4
-	FMOVQ.P 16(R4), F5
-	WORD $0x4e24ccc1 // fmla v1.4s, v6.4s, v4.4s
-	WORD $0x4e25cce1 // fmla v1.4s, v7.4s, v5.4s
-	FMOVQ.P 16(R5), F4
-	FMOVQ.P 16(R5), F5
-	WORD $0x4e24ccc2 // fmla v2.4s, v6.4s, v4.4s
-	WORD $0x4e25cce2 // fmla v2.4s, v7.4s, v5.4s
-	FMOVQ.P 16(R6), F4
-	FMOVQ.P 16(R6), F5
-	WORD $0x4e24ccc3 // fmla v3.4s, v6.4s, v4.4s
-	WORD $0x4e25cce3 // fmla v3.4s, v7.4s, v5.4s
-	SUBS $8, R7
-	BNE next
-	MOVD c+0(FP), R0
-	MOVD ldc+8(FP), R7
-	MOVD add+64(FP), R2
+next0:
+	FMOVD (R5), F4
+	WORD $0x2e613884 // shll v4.4s, v4.4h, #16
+	ADD $32, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	WORD $0x4e25cc80 // fmla v0.4s, v4.4s, v5.4s
+	FMOVQ 0(R7), F5
+	ADD $64, R7
+	WORD $0x4e25cc81 // fmla v1.4s, v4.4s, v5.4s
+	FMOVQ 0(R8), F5
+	ADD $64, R8
+	WORD $0x4e25cc82 // fmla v2.4s, v4.4s, v5.4s
+	FMOVQ 0(R9), F5
+	ADD $64, R9
+	WORD $0x4e25cc83 // fmla v3.4s, v4.4s, v5.4s
+	SUBS $16, R4
+	BNE next0
+	FMOVQ F0, 16(RSP)
+	FMOVQ F1, 32(RSP)
+	FMOVQ F2, 48(RSP)
+	FMOVQ F3, 64(RSP)
+	ADD $16, R0, R5
+	ADD $32, R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next2:
+	FMOVD (R5), F4
+	WORD $0x2e613884 // shll v4.4s, v4.4h, #16
+	ADD $32, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	WORD $0x4e25cc80 // fmla v0.4s, v4.4s, v5.4s
+	FMOVQ 0(R7), F5
+	ADD $64, R7
+	WORD $0x4e25cc81 // fmla v1.4s, v4.4s, v5.4s
+	FMOVQ 0(R8), F5
+	ADD $64, R8
+	WORD $0x4e25cc82 // fmla v2.4s, v4.4s, v5.4s
+	FMOVQ 0(R9), F5
+	ADD $64, R9
+	WORD $0x4e25cc83 // fmla v3.4s, v4.4s, v5.4s
+	SUBS $16, R4
+	BNE next2
+	FMOVQ 16(RSP), F5
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	FMOVQ F0, 16(RSP)
+	FMOVQ 32(RSP), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FMOVQ F1, 32(RSP)
+	FMOVQ 48(RSP), F5
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	FMOVQ F2, 48(RSP)
+	FMOVQ 64(RSP), F5
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	FMOVQ F3, 64(RSP)
+	ADD $8, R0, R5
+	ADD $16, R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next1:
+	FMOVD (R5), F4
+	WORD $0x2e613884 // shll v4.4s, v4.4h, #16
+	ADD $32, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	WORD $0x4e25cc80 // fmla v0.4s, v4.4s, v5.4s
+	FMOVQ 0(R7), F5
+	ADD $64, R7
+	WORD $0x4e25cc81 // fmla v1.4s, v4.4s, v5.4s
+	FMOVQ 0(R8), F5
+	ADD $64, R8
+	WORD $0x4e25cc82 // fmla v2.4s, v4.4s, v5.4s
+	FMOVQ 0(R9), F5
+	ADD $64, R9
+	WORD $0x4e25cc83 // fmla v3.4s, v4.4s, v5.4s
+	SUBS $16, R4
+	BNE next1
+	FMOVQ F0, 80(RSP)
+	FMOVQ F1, 96(RSP)
+	FMOVQ F2, 112(RSP)
+	FMOVQ F3, 128(RSP)
+	ADD $24, R0, R5
+	ADD $48, R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next3:
+	FMOVD (R5), F4
+	WORD $0x2e613884 // shll v4.4s, v4.4h, #16
+	ADD $32, R5
+	FMOVQ 0(R6), F5
+	ADD $64, R6
+	WORD $0x4e25cc80 // fmla v0.4s, v4.4s, v5.4s
+	FMOVQ 0(R7), F5
+	ADD $64, R7
+	WORD $0x4e25cc81 // fmla v1.4s, v4.4s, v5.4s
+	FMOVQ 0(R8), F5
+	ADD $64, R8
+	WORD $0x4e25cc82 // fmla v2.4s, v4.4s, v5.4s
+	FMOVQ 0(R9), F5
+	ADD $64, R9
+	WORD $0x4e25cc83 // fmla v3.4s, v4.4s, v5.4s
+	SUBS $16, R4
+	BNE next3
+	FMOVQ 80(RSP), F5
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	FMOVQ 16(RSP), F5
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
+	FMOVQ 96(RSP), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FMOVQ 32(RSP), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FMOVQ 112(RSP), F5
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	FMOVQ 48(RSP), F5
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
+	FMOVQ 128(RSP), F5
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	FMOVQ 64(RSP), F5
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	MOVD c+0(FP), R5
+	MOVD ldc+8(FP), R4
+	MOVD add+64(FP), R6
+	WORD $0x4e180405 // dup v5.2d, v0.d[1]
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	CBZ R2, store0
-	FMOVS (R0), F4
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	CBZ R6, store0
+	FMOVS (R5), F5
+	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
 
 store0:
-	FMOVS F0, (R0)
-	ADD R7, R0
+	FMOVS F0, (R5)
+	ADD R4, R5
+	WORD $0x4e180425 // dup v5.2d, v1.d[1]
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
-	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
-	CBZ R2, store1
-	FMOVS (R0), F4
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	CBZ R6, store1
+	FMOVS (R5), F5
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 
 store1:
-	FMOVS F1, (R0)
-	ADD R7, R0
+	FMOVS F1, (R5)
+	ADD R4, R5
+	WORD $0x4e180445 // dup v5.2d, v2.d[1]
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
 	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
-	WORD $0x6e22d442 // faddp v2.4s, v2.4s, v2.4s
-	CBZ R2, store2
-	FMOVS (R0), F4
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	CBZ R6, store2
+	FMOVS (R5), F5
+	WORD $0x4e25d442 // fadd v2.4s, v2.4s, v5.4s
 
 store2:
-	FMOVS F2, (R0)
-	ADD R7, R0
+	FMOVS F2, (R5)
+	ADD R4, R5
+	WORD $0x4e180465 // dup v5.2d, v3.d[1]
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
 	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
-	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
-	CBZ R2, store3
-	FMOVS (R0), F4
-	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	CBZ R6, store3
+	FMOVS (R5), F5
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
 
 store3:
-	FMOVS F3, (R0)
-	MOVD c+0(FP), R0
-	ADD $4, R0
-	MOVD R0, c+0(FP)
-	MOVD w+16(FP), R0
-	MOVD ldw+24(FP), R7
-	ADD R7, R0
-	MOVD R0, w+16(FP)
-	MOVD times+56(FP), R0
-	SUBS $1, R0
-	MOVD R0, times+56(FP)
-	BNE rows
+	FMOVS F3, (R5)
+	MOVD c+0(FP), R5
+	ADD $4, R5
+	MOVD R5, c+0(FP)
+	ADD R1, R0
+	MOVD times+56(FP), R5
+	SUB $1, R5
+	MOVD R5, times+56(FP)
+	CBNZ R5, rows
 	RET
 
 // func dotsBF16NEON4x1(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
-TEXT ·dotsBF16NEON4x1(SB), NOSPLIT, $0-72
-
-rows:
+TEXT ·dotsBF16NEON4x1(SB), NOSPLIT, $136-72
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
-	ADD R1, R0, R2
-	ADD R1, R2, R3
-	ADD R1, R3, R4
-	MOVD x+32(FP), R5
-	MOVD ldx+40(FP), R6
-	MOVD k+48(FP), R7
+	MOVD x+32(FP), R2
+	MOVD ldx+40(FP), R3
+
+rows:
+	ADD $0, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $0, R2, R9
 	WORD $0x4f00e400 // movi v0.16b, #0
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
 	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
 
-next:
-	FMOVQ.P 16(R0), F6
-	WORD $0x6e6138c7 // shll2 v7.4s, v6.8h, #16
+next0:
+	FMOVD (R5), F4
+	WORD $0x2e613884 // shll v4.4s, v4.4h, #16
+	ADD $32, R5
+	FMOVD (R6), F5
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	ADD $32, R6
+	FMOVD (R7), F6
 	WORD $0x2e6138c6 // shll v6.4s, v6.4h, #16
-	FMOVQ.P 16(R2), F8
-	WORD $0x6e613909 // shll2 v9.4s, v8.8h, #16
-	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
-	FMOVQ.P 16(R3), F10
-	WORD $0x6e61394b // shll2 v11.4s, v10.8h, #16
-	WORD $0x2e61394a // shll v10.4s, v10.4h, #16
-	FMOVQ.P 16(R4), F12
-	WORD $0x6e61398d // shll2 v13.4s, v12.8h, #16
-	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
-	FMOVQ.P 16(R5), F4
-	FMOVQ.P 16(R5), F5
-	WORD $0x4e24ccc0 // fmla v0.4s, v6.4s, v4.4s
-	WORD $0x4e24cd01 // fmla v1.4s, v8.4s, v4.4s
-	WORD $0x4e24cd42 // fmla v2.4s, v10.4s, v4.4s
-	WORD $0x4e24cd83 // fmla v3.4s, v12.4s, v4.4s
-	WORD $0x4e25cce0 // fmla v0.4s, v7.4s, v5.4s
-	WORD $0x4e25cd21 // fmla v1.4s, v9.4s, v5.4s
-	WORD $0x4e25cd62 // fmla v2.4s, v11.4s, v5.4s
-	WORD $0x4e25cda3 // fmla v3.4s, v13.4s, v5.4s
-	SUBS $8, R7
-	BNE next
-	MOVD c+0(FP), R0
-	MOVD ldc+8(FP), R7
-	MOVD add+64(FP), R5
-	WORD $0x6e21d400 // faddp v0.4s, v0.4s, v1.4s
-	WORD $0x6e23d442 // faddp v2.4s, v2.4s, v3.4s
+	ADD $32, R7
+	FMOVD (R8), F7
+	WORD $0x2e6138e7 // shll v7.4s, v7.4h, #16
+	ADD $32, R8
+	FMOVQ 0(R9), F8
+	ADD $64, R9
+	WORD $0x4e28cc80 // fmla v0.4s, v4.4s, v8.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e28ccc2 // fmla v2.4s, v6.4s, v8.4s
+	WORD $0x4e28cce3 // fmla v3.4s, v7.4s, v8.4s
+	SUBS $16, R4
+	BNE next0
+	FMOVQ F0, 16(RSP)
+	FMOVQ F1, 32(RSP)
+	FMOVQ F2, 48(RSP)
+	FMOVQ F3, 64(RSP)
+	ADD $16, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $32, R2, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next2:
+	FMOVD (R5), F4
+	WORD $0x2e613884 // shll v4.4s, v4.4h, #16
+	ADD $32, R5
+	FMOVD (R6), F5
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	ADD $32, R6
+	FMOVD (R7), F6
+	WORD $0x2e6138c6 // shll v6.4s, v6.4h, #16
+	ADD $32, R7
+	FMOVD (R8), F7
+	WORD $0x2e6138e7 // shll v7.4s, v7.4h, #16
+	ADD $32, R8
+	FMOVQ 0(R9), F8
+	ADD $64, R9
+	WORD $0x4e28cc80 // fmla v0.4s, v4.4s, v8.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e28ccc2 // fmla v2.4s, v6.4s, v8.4s
+	WORD $0x4e28cce3 // fmla v3.4s, v7.4s, v8.4s
+	SUBS $16, R4
+	BNE next2
+	FMOVQ 16(RSP), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ F0, 16(RSP)
+	FMOVQ 32(RSP), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ F1, 32(RSP)
+	FMOVQ 48(RSP), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ F2, 48(RSP)
+	FMOVQ 64(RSP), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ F3, 64(RSP)
+	ADD $8, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $16, R2, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next1:
+	FMOVD (R5), F4
+	WORD $0x2e613884 // shll v4.4s, v4.4h, #16
+	ADD $32, R5
+	FMOVD (R6), F5
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	ADD $32, R6
+	FMOVD (R7), F6
+	WORD $0x2e6138c6 // shll v6.4s, v6.4h, #16
+	ADD $32, R7
+	FMOVD (R8), F7
+	WORD $0x2e6138e7 // shll v7.4s, v7.4h, #16
+	ADD $32, R8
+	FMOVQ 0(R9), F8
+	ADD $64, R9
+	WORD $0x4e28cc80 // fmla v0.4s, v4.4s, v8.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e28ccc2 // fmla v2.4s, v6.4s, v8.4s
+	WORD $0x4e28cce3 // fmla v3.4s, v7.4s, v8.4s
+	SUBS $16, R4
+	BNE next1
+	FMOVQ F0, 80(RSP)
+	FMOVQ F1, 96(RSP)
+	FMOVQ F2, 112(RSP)
+	FMOVQ F3, 128(RSP)
+	ADD $24, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $48, R2, R9
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	MOVD k+48(FP), R4
+
+next3:
+	FMOVD (R5), F4
+	WORD $0x2e613884 // shll v4.4s, v4.4h, #16
+	ADD $32, R5
+	FMOVD (R6), F5
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	ADD $32, R6
+	FMOVD (R7), F6
+	WORD $0x2e6138c6 // shll v6.4s, v6.4h, #16
+	ADD $32, R7
+	FMOVD (R8), F7
+	WORD $0x2e6138e7 // shll v7.4s, v7.4h, #16
+	ADD $32, R8
+	FMOVQ 0(R9), F8
+	ADD $64, R9
+	WORD $0x4e28cc80 // fmla v0.4s, v4.4s, v8.4s
+	WORD $0x4e28cca1 // fmla v1.4s, v5.4s, v8.4s
+	WORD $0x4e28ccc2 // fmla v2.4s, v6.4s, v8.4s
+	WORD $0x4e28cce3 // fmla v3.4s, v7.4s, v8.4s
+	SUBS $16, R4
+	BNE next3
+	FMOVQ 80(RSP), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(RSP), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 96(RSP), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(RSP), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 112(RSP), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(RSP), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 128(RSP), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(RSP), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	MOVD c+0(FP), R5
+	MOVD ldc+8(FP), R4
+	MOVD add+64(FP), R9
+	WORD $0x4ec17808 // zip2 v8.2d, v0.2d, v1.2d
+	WORD $0x4ec13800 // zip1 v0.2d, v0.2d, v1.2d
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	WORD $0x4ec37848 // zip2 v8.2d, v2.2d, v3.2d
+	WORD $0x4ec33842 // zip1 v2.2d, v2.2d, v3.2d
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
-	CBZ R5, store0
-	FMOVQ 0(R0), F4
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	CBZ R9, store0
+	FMOVQ 0(R5), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
 
 store0:
-	FMOVQ F0, 0(R0)
-	MOVD c+0(FP), R0
-	ADD $16, R0
-	MOVD R0, c+0(FP)
-	MOVD w+16(FP), R0
-	MOVD ldw+24(FP), R7
-	ADD R7, R0
-	ADD R7, R0
-	ADD R7, R0
-	ADD R7, R0
-	MOVD R0, w+16(FP)
-	MOVD times+56(FP), R0
-	SUBS $1, R0
-	MOVD R0, times+56(FP)
-	BNE rows
+	FMOVQ F0, 0(R5)
+	MOVD c+0(FP), R5
+	ADD $16, R5
+	MOVD R5, c+0(FP)
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	MOVD times+56(FP), R5
+	SUB $1, R5
+	MOVD R5, times+56(FP)
+	CBNZ R5, rows
 	RET
 
 // func dotsBF16NEON4x4(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)
-TEXT ·dotsBF16NEON4x4(SB), NOSPLIT, $0-72
-
-rows:
+TEXT ·dotsBF16NEON4x4(SB), NOSPLIT, $520-72
 	MOVD w+16(FP), R0
 	MOVD ldw+24(FP), R1
-	ADD R1, R0, R2
-	ADD R1, R2, R3
-	ADD R1, R3, R4
-	MOVD x+32(FP), R5
-	MOVD ldx+40(FP), R6
-	ADD R6, R5, R7
-	ADD R6, R7, R8
-	ADD R6, R8, R9
-	MOVD k+48(FP), R10
+	MOVD x+32(FP), R2
+	MOVD ldx+40(FP), R3
+
+rows:
+	ADD $0, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $0, R2, R9
+	ADD R3, R9, R10
+	ADD R3, R10, R11
+	ADD R3, R11, R12
 	WORD $0x4f00e400 // movi v0.16b, #0
 	WORD $0x4f00e401 // movi v1.16b, #0
 	WORD $0x4f00e402 // movi v2.16b, #0
@@ -930,116 +2486,453 @@ rows:
 	WORD $0x4f00e40d // movi v13.16b, #0
 	WORD $0x4f00e40e // movi v14.16b, #0
 	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD k+48(FP), R4
 
-next:
-	FMOVQ.P 16(R0), F18
-	WORD $0x6e613a53 // shll2 v19.4s, v18.8h, #16
+next0:
+	FMOVD (R5), F16
+	WORD $0x2e613a10 // shll v16.4s, v16.4h, #16
+	ADD $32, R5
+	FMOVD (R6), F17
+	WORD $0x2e613a31 // shll v17.4s, v17.4h, #16
+	ADD $32, R6
+	FMOVD (R7), F18
 	WORD $0x2e613a52 // shll v18.4s, v18.4h, #16
-	FMOVQ.P 16(R2), F20
-	WORD $0x6e613a95 // shll2 v21.4s, v20.8h, #16
-	WORD $0x2e613a94 // shll v20.4s, v20.4h, #16
-	FMOVQ.P 16(R3), F22
-	WORD $0x6e613ad7 // shll2 v23.4s, v22.8h, #16
-	WORD $0x2e613ad6 // shll v22.4s, v22.4h, #16
-	FMOVQ.P 16(R4), F24
-	WORD $0x6e613b19 // shll2 v25.4s, v24.8h, #16
-	WORD $0x2e613b18 // shll v24.4s, v24.4h, #16
-	FMOVQ.P 16(R5), F16
-	FMOVQ.P 16(R5), F17
-	WORD $0x4e30ce40 // fmla v0.4s, v18.4s, v16.4s
-	WORD $0x4e30ce81 // fmla v1.4s, v20.4s, v16.4s
-	WORD $0x4e30cec2 // fmla v2.4s, v22.4s, v16.4s
-	WORD $0x4e30cf03 // fmla v3.4s, v24.4s, v16.4s
-	WORD $0x4e31ce60 // fmla v0.4s, v19.4s, v17.4s
-	WORD $0x4e31cea1 // fmla v1.4s, v21.4s, v17.4s
-	WORD $0x4e31cee2 // fmla v2.4s, v23.4s, v17.4s
-	WORD $0x4e31cf23 // fmla v3.4s, v25.4s, v17.4s
-	FMOVQ.P 16(R7), F16
-	FMOVQ.P 16(R7), F17
-	WORD $0x4e30ce44 // fmla v4.4s, v18.4s, v16.4s
-	WORD $0x4e30ce85 // fmla v5.4s, v20.4s, v16.4s
-	WORD $0x4e30cec6 // fmla v6.4s, v22.4s, v16.4s
-	WORD $0x4e30cf07 // fmla v7.4s, v24.4s, v16.4s
-	WORD $0x4e31ce64 // fmla v4.4s, v19.4s, v17.4s
-	WORD $0x4e31cea5 // fmla v5.4s, v21.4s, v17.4s
-	WORD $0x4e31cee6 // fmla v6.4s, v23.4s, v17.4s
-	WORD $0x4e31cf27 // fmla v7.4s, v25.4s, v17.4s
-	FMOVQ.P 16(R8), F16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4e30ce48 // fmla v8.4s, v18.4s, v16.4s
-	WORD $0x4e30ce89 // fmla v9.4s, v20.4s, v16.4s
-	WORD $0x4e30ceca // fmla v10.4s, v22.4s, v16.4s
-	WORD $0x4e30cf0b // fmla v11.4s, v24.4s, v16.4s
-	WORD $0x4e31ce68 // fmla v8.4s, v19.4s, v17.4s
-	WORD $0x4e31cea9 // fmla v9.4s, v21.4s, v17.4s
-	WORD $0x4e31ceea // fmla v10.4s, v23.4s, v17.4s
-	WORD $0x4e31cf2b // fmla v11.4s, v25.4s, v17.4s
-	FMOVQ.P 16(R9), F16
-	FMOVQ.P 16(R9), F17
-	WORD $0x4e30ce4c // fmla v12.4s, v18.4s, v16.4s
-	WORD $0x4e30ce8d // fmla v13.4s, v20.4s, v16.4s
-	WORD $0x4e30cece // fmla v14.4s, v22.4s, v16.4s
-	WORD $0x4e30cf0f // fmla v15.4s, v24.4s, v16.4s
-	WORD $0x4e31ce6c // fmla v12.4s, v19.4s, v17.4s
-	WORD $0x4e31cead // fmla v13.4s, v21.4s, v17.4s
-	WORD $0x4e31ceee // fmla v14.4s, v23.4s, v17.4s
-	WORD $0x4e31cf2f // fmla v15.4s, v25.4s, v17.4s
-	SUBS $8, R10
-	BNE next
-	MOVD c+0(FP), R0
-	MOVD ldc+8(FP), R10
-	MOVD add+64(FP), R5
-	WORD $0x6e21d400 // faddp v0.4s, v0.4s, v1.4s
-	WORD $0x6e23d442 // faddp v2.4s, v2.4s, v3.4s
+	ADD $32, R7
+	FMOVD (R8), F19
+	WORD $0x2e613a73 // shll v19.4s, v19.4h, #16
+	ADD $32, R8
+	FMOVQ 0(R9), F20
+	ADD $64, R9
+	WORD $0x4e34ce00 // fmla v0.4s, v16.4s, v20.4s
+	WORD $0x4e34ce21 // fmla v1.4s, v17.4s, v20.4s
+	WORD $0x4e34ce42 // fmla v2.4s, v18.4s, v20.4s
+	WORD $0x4e34ce63 // fmla v3.4s, v19.4s, v20.4s
+	FMOVQ 0(R10), F20
+	ADD $64, R10
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
+	FMOVQ 0(R11), F20
+	ADD $64, R11
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e34ce29 // fmla v9.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4a // fmla v10.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6b // fmla v11.4s, v19.4s, v20.4s
+	FMOVQ 0(R12), F20
+	ADD $64, R12
+	WORD $0x4e34ce0c // fmla v12.4s, v16.4s, v20.4s
+	WORD $0x4e34ce2d // fmla v13.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4e // fmla v14.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6f // fmla v15.4s, v19.4s, v20.4s
+	SUBS $16, R4
+	BNE next0
+	FMOVQ F0, 16(RSP)
+	FMOVQ F1, 32(RSP)
+	FMOVQ F2, 48(RSP)
+	FMOVQ F3, 64(RSP)
+	FMOVQ F4, 80(RSP)
+	FMOVQ F5, 96(RSP)
+	FMOVQ F6, 112(RSP)
+	FMOVQ F7, 128(RSP)
+	FMOVQ F8, 144(RSP)
+	FMOVQ F9, 160(RSP)
+	FMOVQ F10, 176(RSP)
+	FMOVQ F11, 192(RSP)
+	FMOVQ F12, 208(RSP)
+	FMOVQ F13, 224(RSP)
+	FMOVQ F14, 240(RSP)
+	FMOVQ F15, 256(RSP)
+	ADD $16, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $32, R2, R9
+	ADD R3, R9, R10
+	ADD R3, R10, R11
+	ADD R3, R11, R12
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	WORD $0x4f00e404 // movi v4.16b, #0
+	WORD $0x4f00e405 // movi v5.16b, #0
+	WORD $0x4f00e406 // movi v6.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x4f00e409 // movi v9.16b, #0
+	WORD $0x4f00e40a // movi v10.16b, #0
+	WORD $0x4f00e40b // movi v11.16b, #0
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD k+48(FP), R4
+
+next2:
+	FMOVD (R5), F16
+	WORD $0x2e613a10 // shll v16.4s, v16.4h, #16
+	ADD $32, R5
+	FMOVD (R6), F17
+	WORD $0x2e613a31 // shll v17.4s, v17.4h, #16
+	ADD $32, R6
+	FMOVD (R7), F18
+	WORD $0x2e613a52 // shll v18.4s, v18.4h, #16
+	ADD $32, R7
+	FMOVD (R8), F19
+	WORD $0x2e613a73 // shll v19.4s, v19.4h, #16
+	ADD $32, R8
+	FMOVQ 0(R9), F20
+	ADD $64, R9
+	WORD $0x4e34ce00 // fmla v0.4s, v16.4s, v20.4s
+	WORD $0x4e34ce21 // fmla v1.4s, v17.4s, v20.4s
+	WORD $0x4e34ce42 // fmla v2.4s, v18.4s, v20.4s
+	WORD $0x4e34ce63 // fmla v3.4s, v19.4s, v20.4s
+	FMOVQ 0(R10), F20
+	ADD $64, R10
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
+	FMOVQ 0(R11), F20
+	ADD $64, R11
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e34ce29 // fmla v9.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4a // fmla v10.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6b // fmla v11.4s, v19.4s, v20.4s
+	FMOVQ 0(R12), F20
+	ADD $64, R12
+	WORD $0x4e34ce0c // fmla v12.4s, v16.4s, v20.4s
+	WORD $0x4e34ce2d // fmla v13.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4e // fmla v14.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6f // fmla v15.4s, v19.4s, v20.4s
+	SUBS $16, R4
+	BNE next2
+	FMOVQ 16(RSP), F20
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	FMOVQ F0, 16(RSP)
+	FMOVQ 32(RSP), F20
+	WORD $0x4e34d421 // fadd v1.4s, v1.4s, v20.4s
+	FMOVQ F1, 32(RSP)
+	FMOVQ 48(RSP), F20
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
+	FMOVQ F2, 48(RSP)
+	FMOVQ 64(RSP), F20
+	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
+	FMOVQ F3, 64(RSP)
+	FMOVQ 80(RSP), F20
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	FMOVQ F4, 80(RSP)
+	FMOVQ 96(RSP), F20
+	WORD $0x4e34d4a5 // fadd v5.4s, v5.4s, v20.4s
+	FMOVQ F5, 96(RSP)
+	FMOVQ 112(RSP), F20
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
+	FMOVQ F6, 112(RSP)
+	FMOVQ 128(RSP), F20
+	WORD $0x4e34d4e7 // fadd v7.4s, v7.4s, v20.4s
+	FMOVQ F7, 128(RSP)
+	FMOVQ 144(RSP), F20
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	FMOVQ F8, 144(RSP)
+	FMOVQ 160(RSP), F20
+	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
+	FMOVQ F9, 160(RSP)
+	FMOVQ 176(RSP), F20
+	WORD $0x4e34d54a // fadd v10.4s, v10.4s, v20.4s
+	FMOVQ F10, 176(RSP)
+	FMOVQ 192(RSP), F20
+	WORD $0x4e34d56b // fadd v11.4s, v11.4s, v20.4s
+	FMOVQ F11, 192(RSP)
+	FMOVQ 208(RSP), F20
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	FMOVQ F12, 208(RSP)
+	FMOVQ 224(RSP), F20
+	WORD $0x4e34d5ad // fadd v13.4s, v13.4s, v20.4s
+	FMOVQ F13, 224(RSP)
+	FMOVQ 240(RSP), F20
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
+	FMOVQ F14, 240(RSP)
+	FMOVQ 256(RSP), F20
+	WORD $0x4e34d5ef // fadd v15.4s, v15.4s, v20.4s
+	FMOVQ F15, 256(RSP)
+	ADD $8, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $16, R2, R9
+	ADD R3, R9, R10
+	ADD R3, R10, R11
+	ADD R3, R11, R12
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	WORD $0x4f00e404 // movi v4.16b, #0
+	WORD $0x4f00e405 // movi v5.16b, #0
+	WORD $0x4f00e406 // movi v6.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x4f00e409 // movi v9.16b, #0
+	WORD $0x4f00e40a // movi v10.16b, #0
+	WORD $0x4f00e40b // movi v11.16b, #0
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD k+48(FP), R4
+
+next1:
+	FMOVD (R5), F16
+	WORD $0x2e613a10 // shll v16.4s, v16.4h, #16
+	ADD $32, R5
+	FMOVD (R6), F17
+	WORD $0x2e613a31 // shll v17.4s, v17.4h, #16
+	ADD $32, R6
+	FMOVD (R7), F18
+	WORD $0x2e613a52 // shll v18.4s, v18.4h, #16
+	ADD $32, R7
+	FMOVD (R8), F19
+	WORD $0x2e613a73 // shll v19.4s, v19.4h, #16
+	ADD $32, R8
+	FMOVQ 0(R9), F20
+	ADD $64, R9
+	WORD $0x4e34ce00 // fmla v0.4s, v16.4s, v20.4s
+	WORD $0x4e34ce21 // fmla v1.4s, v17.4s, v20.4s
+	WORD $0x4e34ce42 // fmla v2.4s, v18.4s, v20.4s
+	WORD $0x4e34ce63 // fmla v3.4s, v19.4s, v20.4s
+	FMOVQ 0(R10), F20
+	ADD $64, R10
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
+	FMOVQ 0(R11), F20
+	ADD $64, R11
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e34ce29 // fmla v9.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4a // fmla v10.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6b // fmla v11.4s, v19.4s, v20.4s
+	FMOVQ 0(R12), F20
+	ADD $64, R12
+	WORD $0x4e34ce0c // fmla v12.4s, v16.4s, v20.4s
+	WORD $0x4e34ce2d // fmla v13.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4e // fmla v14.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6f // fmla v15.4s, v19.4s, v20.4s
+	SUBS $16, R4
+	BNE next1
+	FMOVQ F0, 272(RSP)
+	FMOVQ F1, 288(RSP)
+	FMOVQ F2, 304(RSP)
+	FMOVQ F3, 320(RSP)
+	FMOVQ F4, 336(RSP)
+	FMOVQ F5, 352(RSP)
+	FMOVQ F6, 368(RSP)
+	FMOVQ F7, 384(RSP)
+	FMOVQ F8, 400(RSP)
+	FMOVQ F9, 416(RSP)
+	FMOVQ F10, 432(RSP)
+	FMOVQ F11, 448(RSP)
+	FMOVQ F12, 464(RSP)
+	FMOVQ F13, 480(RSP)
+	FMOVQ F14, 496(RSP)
+	FMOVQ F15, 512(RSP)
+	ADD $24, R0, R5
+	ADD R1, R5, R6
+	ADD R1, R6, R7
+	ADD R1, R7, R8
+	ADD $48, R2, R9
+	ADD R3, R9, R10
+	ADD R3, R10, R11
+	ADD R3, R11, R12
+	WORD $0x4f00e400 // movi v0.16b, #0
+	WORD $0x4f00e401 // movi v1.16b, #0
+	WORD $0x4f00e402 // movi v2.16b, #0
+	WORD $0x4f00e403 // movi v3.16b, #0
+	WORD $0x4f00e404 // movi v4.16b, #0
+	WORD $0x4f00e405 // movi v5.16b, #0
+	WORD $0x4f00e406 // movi v6.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x4f00e409 // movi v9.16b, #0
+	WORD $0x4f00e40a // movi v10.16b, #0
+	WORD $0x4f00e40b // movi v11.16b, #0
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD k+48(FP), R4
+
+next3:
+	FMOVD (R5), F16
+	WORD $0x2e613a10 // shll v16.4s, v16.4h, #16
+	ADD $32, R5
+	FMOVD (R6), F17
+	WORD $0x2e613a31 // shll v17.4s, v17.4h, #16
+	ADD $32, R6
+	FMOVD (R7), F18
+	WORD $0x2e613a52 // shll v18.4s, v18.4h, #16
+	ADD $32, R7
+	FMOVD (R8), F19
+	WORD $0x2e613a73 // shll v19.4s, v19.4h, #16
+	ADD $32, R8
+	FMOVQ 0(R9), F20
+	ADD $64, R9
+	WORD $0x4e34ce00 // fmla v0.4s, v16.4s, v20.4s
+	WORD $0x4e34ce21 // fmla v1.4s, v17.4s, v20.4s
+	WORD $0x4e34ce42 // fmla v2.4s, v18.4s, v20.4s
+	WORD $0x4e34ce63 // fmla v3.4s, v19.4s, v20.4s
+	FMOVQ 0(R10), F20
+	ADD $64, R10
+	WORD $0x4e34ce04 // fmla v4.4s, v16.4s, v20.4s
+	WORD $0x4e34ce25 // fmla v5.4s, v17.4s, v20.4s
+	WORD $0x4e34ce46 // fmla v6.4s, v18.4s, v20.4s
+	WORD $0x4e34ce67 // fmla v7.4s, v19.4s, v20.4s
+	FMOVQ 0(R11), F20
+	ADD $64, R11
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e34ce29 // fmla v9.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4a // fmla v10.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6b // fmla v11.4s, v19.4s, v20.4s
+	FMOVQ 0(R12), F20
+	ADD $64, R12
+	WORD $0x4e34ce0c // fmla v12.4s, v16.4s, v20.4s
+	WORD $0x4e34ce2d // fmla v13.4s, v17.4s, v20.4s
+	WORD $0x4e34ce4e // fmla v14.4s, v18.4s, v20.4s
+	WORD $0x4e34ce6f // fmla v15.4s, v19.4s, v20.4s
+	SUBS $16, R4
+	BNE next3
+	FMOVQ 272(RSP), F20
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	FMOVQ 16(RSP), F20
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	FMOVQ 288(RSP), F20
+	WORD $0x4e34d421 // fadd v1.4s, v1.4s, v20.4s
+	FMOVQ 32(RSP), F20
+	WORD $0x4e34d421 // fadd v1.4s, v1.4s, v20.4s
+	FMOVQ 304(RSP), F20
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
+	FMOVQ 48(RSP), F20
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
+	FMOVQ 320(RSP), F20
+	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
+	FMOVQ 64(RSP), F20
+	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
+	FMOVQ 336(RSP), F20
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	FMOVQ 80(RSP), F20
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	FMOVQ 352(RSP), F20
+	WORD $0x4e34d4a5 // fadd v5.4s, v5.4s, v20.4s
+	FMOVQ 96(RSP), F20
+	WORD $0x4e34d4a5 // fadd v5.4s, v5.4s, v20.4s
+	FMOVQ 368(RSP), F20
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
+	FMOVQ 112(RSP), F20
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
+	FMOVQ 384(RSP), F20
+	WORD $0x4e34d4e7 // fadd v7.4s, v7.4s, v20.4s
+	FMOVQ 128(RSP), F20
+	WORD $0x4e34d4e7 // fadd v7.4s, v7.4s, v20.4s
+	FMOVQ 400(RSP), F20
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	FMOVQ 144(RSP), F20
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	FMOVQ 416(RSP), F20
+	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
+	FMOVQ 160(RSP), F20
+	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
+	FMOVQ 432(RSP), F20
+	WORD $0x4e34d54a // fadd v10.4s, v10.4s, v20.4s
+	FMOVQ 176(RSP), F20
+	WORD $0x4e34d54a // fadd v10.4s, v10.4s, v20.4s
+	FMOVQ 448(RSP), F20
+	WORD $0x4e34d56b // fadd v11.4s, v11.4s, v20.4s
+	FMOVQ 192(RSP), F20
+	WORD $0x4e34d56b // fadd v11.4s, v11.4s, v20.4s
+	FMOVQ 464(RSP), F20
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	FMOVQ 208(RSP), F20
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	FMOVQ 480(RSP), F20
+	WORD $0x4e34d5ad // fadd v13.4s, v13.4s, v20.4s
+	FMOVQ 224(RSP), F20
+	WORD $0x4e34d5ad // fadd v13.4s, v13.4s, v20.4s
+	FMOVQ 496(RSP), F20
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
+	FMOVQ 240(RSP), F20
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
+	FMOVQ 512(RSP), F20
+	WORD $0x4e34d5ef // fadd v15.4s, v15.4s, v20.4s
+	FMOVQ 256(RSP), F20
+	WORD $0x4e34d5ef // fadd v15.4s, v15.4s, v20.4s
+	MOVD c+0(FP), R5
+	MOVD ldc+8(FP), R4
+	MOVD add+64(FP), R9
+	WORD $0x4ec17814 // zip2 v20.2d, v0.2d, v1.2d
+	WORD $0x4ec13800 // zip1 v0.2d, v0.2d, v1.2d
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	WORD $0x4ec37854 // zip2 v20.2d, v2.2d, v3.2d
+	WORD $0x4ec33842 // zip1 v2.2d, v2.2d, v3.2d
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
 	WORD $0x6e22d400 // faddp v0.4s, v0.4s, v2.4s
-	CBZ R5, store0
-	FMOVQ 0(R0), F16
-	WORD $0x4e30d400 // fadd v0.4s, v0.4s, v16.4s
+	CBZ R9, store0
+	FMOVQ 0(R5), F20
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
 
 store0:
-	FMOVQ F0, 0(R0)
-	ADD R10, R0
-	WORD $0x6e25d484 // faddp v4.4s, v4.4s, v5.4s
-	WORD $0x6e27d4c6 // faddp v6.4s, v6.4s, v7.4s
+	FMOVQ F0, 0(R5)
+	ADD R4, R5
+	WORD $0x4ec57894 // zip2 v20.2d, v4.2d, v5.2d
+	WORD $0x4ec53884 // zip1 v4.2d, v4.2d, v5.2d
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
+	WORD $0x4ec778d4 // zip2 v20.2d, v6.2d, v7.2d
+	WORD $0x4ec738c6 // zip1 v6.2d, v6.2d, v7.2d
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
 	WORD $0x6e26d484 // faddp v4.4s, v4.4s, v6.4s
-	CBZ R5, store1
-	FMOVQ 0(R0), F16
-	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
+	CBZ R9, store1
+	FMOVQ 0(R5), F20
+	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
 
 store1:
-	FMOVQ F4, 0(R0)
-	ADD R10, R0
-	WORD $0x6e29d508 // faddp v8.4s, v8.4s, v9.4s
-	WORD $0x6e2bd54a // faddp v10.4s, v10.4s, v11.4s
+	FMOVQ F4, 0(R5)
+	ADD R4, R5
+	WORD $0x4ec97914 // zip2 v20.2d, v8.2d, v9.2d
+	WORD $0x4ec93908 // zip1 v8.2d, v8.2d, v9.2d
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	WORD $0x4ecb7954 // zip2 v20.2d, v10.2d, v11.2d
+	WORD $0x4ecb394a // zip1 v10.2d, v10.2d, v11.2d
+	WORD $0x4e34d54a // fadd v10.4s, v10.4s, v20.4s
 	WORD $0x6e2ad508 // faddp v8.4s, v8.4s, v10.4s
-	CBZ R5, store2
-	FMOVQ 0(R0), F16
-	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
+	CBZ R9, store2
+	FMOVQ 0(R5), F20
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
 
 store2:
-	FMOVQ F8, 0(R0)
-	ADD R10, R0
-	WORD $0x6e2dd58c // faddp v12.4s, v12.4s, v13.4s
-	WORD $0x6e2fd5ce // faddp v14.4s, v14.4s, v15.4s
+	FMOVQ F8, 0(R5)
+	ADD R4, R5
+	WORD $0x4ecd7994 // zip2 v20.2d, v12.2d, v13.2d
+	WORD $0x4ecd398c // zip1 v12.2d, v12.2d, v13.2d
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
+	WORD $0x4ecf79d4 // zip2 v20.2d, v14.2d, v15.2d
+	WORD $0x4ecf39ce // zip1 v14.2d, v14.2d, v15.2d
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
 	WORD $0x6e2ed58c // faddp v12.4s, v12.4s, v14.4s
-	CBZ R5, store3
-	FMOVQ 0(R0), F16
-	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	CBZ R9, store3
+	FMOVQ 0(R5), F20
+	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
 
 store3:
-	FMOVQ F12, 0(R0)
-	MOVD c+0(FP), R0
-	ADD $16, R0
-	MOVD R0, c+0(FP)
-	MOVD w+16(FP), R0
-	MOVD ldw+24(FP), R10
-	ADD R10, R0
-	ADD R10, R0
-	ADD R10, R0
-	ADD R10, R0
-	MOVD R0, w+16(FP)
-	MOVD times+56(FP), R0
-	SUBS $1, R0
-	MOVD R0, times+56(FP)
-	BNE rows
+	FMOVQ F12, 0(R5)
+	MOVD c+0(FP), R5
+	ADD $16, R5
+	MOVD R5, c+0(FP)
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	MOVD times+56(FP), R5
+	SUB $1, R5
+	MOVD R5, times+56(FP)
+	CBNZ R5, rows
 	RET

@@ -6,13 +6,15 @@ import (
 )
 
 // floatKernel multiplies float32 activations by float weights of any storage
-// type, from where they are stored.
+// type, from where they are stored. Every kernel gives the same bits.
 type floatKernel struct {
 	Name string // "4x4": rows x tokens of its largest tile
 	ISA  ISA
 	// dots computes the sum over i < k of w[r*ldw+i] * x[t*ldx+i], in float32, for r
 	// below rows and t below tokens, and stores it in dst[t*ldd+r], or adds it.
 	dots func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool)
+	// whole says that dots and row take whole vectors alone: k is a multiple of dotLanes.
+	whole bool
 	// row, which may be nil, is dots for one token, of stretches of depth columns.
 	row func(dst []float32, w []byte, ldw int, dt DType, x []float32, k, depth, rows int)
 	// decode is decodeRows.
@@ -88,7 +90,11 @@ func (a *floatActs) prepare(ctx context.Context, e *Engine) error {
 					continue
 				}
 				t := a.rest + (i-len(a.blocks))*copyTokens
-				float.decode(copied[t*stride:], stride, floatBytes(a.x[t*a.ld+c:]), a.ld, F32, k, min(copyTokens, a.m-t))
+				tokens := min(copyTokens, a.m-t)
+				float.decode(copied[t*stride:], stride, floatBytes(a.x[t*a.ld+c:]), a.ld, F32, k, tokens)
+				for ; tokens > 0; t, tokens = t+1, tokens-1 {
+					clear(copied[t*stride:][k:roundUp(k, dotLanes)])
+				}
 			}
 		}
 	})
@@ -121,13 +127,39 @@ func (f floatKernel) mul(dst []float32, ldd int, w floatRows, a *floatActs, r0, 
 // mulStored is mul straight from where the weights are stored. One token meets
 // each row in full, for memory to be read in a single stream.
 func (f floatKernel) mulStored(dst []float32, ldd int, w floatRows, a *floatActs, r0, r1 int) {
-	depth := depthOf(a.k)
-	if a.m == 1 && f.row != nil && !a.add {
-		f.row(dst[r0:], w.at(r0, 0), w.ld, w.dt, a.x, a.k, depth, r1-r0)
-		return
+	depth, c, k := depthOf(a.k), 0, a.k // k columns are taken from where they are
+	if f.whole && k%dotLanes != 0 {
+		k -= k % depth // all stretches but the last
 	}
-	for c := 0; c < a.k; c += depth {
-		f.dots(dst[r0:], ldd, w.at(r0, c), w.ld, w.dt, a.x[c:], a.ld, min(depth, a.k-c), r1-r0, a.m, a.add || c > 0)
+	if a.m == 1 && f.row != nil && !a.add && k > 0 {
+		f.row(dst[r0:], w.at(r0, 0), w.ld, w.dt, a.x, k, depth, r1-r0)
+		c = k
+	}
+	for ; c < k; c += depth {
+		f.dots(dst[r0:], ldd, w.at(r0, c), w.ld, w.dt, a.x[c:], a.ld, min(depth, k-c), r1-r0, a.m, a.add || c > 0)
+	}
+	if c < a.k {
+		f.mulPadded(dst, ldd, w, a, r0, r1, c)
+	}
+}
+
+// mulPadded is mulStored for the last columns, from c on, whose vectors are not whole:
+// from copies that zeros complete.
+func (f floatKernel) mulPadded(dst []float32, ldd int, w floatRows, a *floatActs, r0, r1, c int) {
+	room := floatRooms.Get().(*floatRoom)
+	defer floatRooms.Put(room)
+	k := a.k - c
+	whole := roundUp(k, dotLanes)
+	stride := strideOf(whole)
+	x := room.tokens[:copyTokens*stride]
+	for t := range a.m {
+		copy(x[t*stride:], a.x[t*a.ld+c:][:k])
+		clear(x[t*stride:][k:whole])
+	}
+	for r := r0; r < r1; r += panelRows {
+		rows := min(panelRows, r1-r)
+		room.fill(f, w, r, c, k, rows, stride)
+		f.dots(dst[r:], ldd, floatBytes(room.weights[:]), stride, F32, x, stride, whole, rows, a.m, a.add || c > 0)
 	}
 }
 
@@ -135,6 +167,7 @@ func (f floatKernel) mulStored(dst []float32, ldd int, w floatRows, a *floatActs
 // need.
 type floatRoom struct {
 	weights [panelRows * (floatDepth + 16)]float32 // strideOf(floatDepth)
+	tokens  [copyTokens * (floatDepth + 16)]float32
 	sums    [outerSums]float32
 	stack   [outerStack]float32
 }
@@ -145,10 +178,8 @@ var floatRooms = sync.Pool{New: func() any { return new(floatRoom) }}
 // completes their last vectors with zeros.
 func (room *floatRoom) fill(f floatKernel, w floatRows, r, c, k, rows, stride int) {
 	f.decode(room.weights[:], stride, w.at(r, c), w.ld, w.dt, k, rows)
-	if whole := roundUp(k, 16); k < whole {
-		for i := range rows {
-			clear(room.weights[i*stride:][k:whole])
-		}
+	for i := range rows {
+		clear(room.weights[i*stride:][k:roundUp(k, dotLanes)])
 	}
 }
 
@@ -159,13 +190,22 @@ func decodeRows(dst []float32, ldd int, src []byte, lds int, dt DType, n, rows i
 	}
 }
 
+// dotLanes is how many sums make up each inner product of a stretch, in every tier:
+// sum i is that of the columns i, i+16, i+32 and so on, each added by a fused
+// multiply-add. They are added as lanes of vectors are, halves and halves of these.
+const dotLanes = 16
+
 // dotsGeneric is the reference of the float products.
 func dotsGeneric(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool) {
-	row := make([]float32, k)
+	whole := roundUp(k, dotLanes) // zeros complete the last columns
+	row, wide := make([]float32, whole), make([]float32, tokens*whole)
+	for t := range tokens {
+		copy(wide[t*whole:], x[t*ldx:][:k])
+	}
 	for r := range rows {
-		DecodeFloats(row, w[r*ldw*dt.Size():], dt)
+		DecodeFloats(row[:k], w[r*ldw*dt.Size():], dt)
 		for t := range tokens {
-			sum := Dot(row, x[t*ldx:t*ldx+k])
+			sum := dotGeneric(row, wide[t*whole:])
 			if add {
 				sum += dst[t*ldd+r]
 			}
@@ -174,27 +214,27 @@ func dotsGeneric(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float3
 	}
 }
 
-// addDots adds dotGeneric of every row and token.
-func addDots(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int) {
-	for t := range tokens {
-		for r := range rows {
-			dst[t*ldd+r] += dotGeneric(w[r*ldw*dt.Size():], x[t*ldx:][:k], dt)
+// dotGeneric is the inner product of a and as many elements of b, whole vectors.
+func dotGeneric(a, b []float32) float32 {
+	var lanes [dotLanes]float32
+	const some = 4 // lanes whose sums are in registers
+	for lane := 0; lane < dotLanes; lane += some {
+		var l0, l1, l2, l3 float32
+		for i := lane; i < len(a); i += dotLanes {
+			x, y := (*[some]float32)(a[i:]), (*[some]float32)(b[i:])
+			s0, s1 := float64(x[0])*float64(y[0])+float64(l0), float64(x[1])*float64(y[1])+float64(l1)
+			s2, s3 := float64(x[2])*float64(y[2])+float64(l2), float64(x[3])*float64(y[3])+float64(l3)
+			if roundsOnce(s0) && roundsOnce(s1) && roundsOnce(s2) && roundsOnce(s3) { // fma32, without calls
+				l0, l1, l2, l3 = float32(s0), float32(s1), float32(s2), float32(s3)
+			} else {
+				l0, l1, l2, l3 = fmaOdd(x[0], y[0], l0), fmaOdd(x[1], y[1], l1), fmaOdd(x[2], y[2], l2), fmaOdd(x[3], y[3], l3)
+			}
 		}
+		*(*[some]float32)(lanes[lane:]) = [some]float32{l0, l1, l2, l3}
 	}
-}
-
-// dotGeneric is the product of a stretch of one stored row.
-func dotGeneric(row []byte, x []float32, dt DType) float32 {
-	var sum float32
-	for i, v := range x {
-		switch dt {
-		case F32:
-			sum += v * f32At(row, i)
-		case F16:
-			sum += v * F16ToF32(u16At(row, i))
-		case BF16:
-			sum += v * BF16ToF32(u16At(row, i))
-		}
+	var halves [vectorLanes]float32
+	for i := range halves {
+		halves[i] = lanes[i] + lanes[vectorLanes+i]
 	}
-	return sum
+	return lanesTotal(&halves)
 }

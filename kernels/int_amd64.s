@@ -14,6 +14,7 @@
 // func mul4symAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·mul4symAVX512VNNIx1(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
@@ -171,6 +172,7 @@ singleDone:
 // func mul4symAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4symAVX512VNNIx2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVL         $0x0f0f0f0f, CX
@@ -349,6 +351,7 @@ singleDone:
 // func mul4symAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4symAVX512VNNIx4(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVL         $0x0f0f0f0f, CX
@@ -589,6 +592,7 @@ singleDone:
 // func mul4symAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4symAVX512VNNIx8(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVL         $0x0f0f0f0f, CX
@@ -953,6 +957,7 @@ singleDone:
 // func mul4symAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4symAVX512VNNIx12(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVL         $0x0f0f0f0f, CX
@@ -1466,6 +1471,7 @@ singleDone:
 // func mul4symAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
 TEXT ·mul4symAVXVNNIx1(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
@@ -1730,6 +1736,7 @@ singleDone:
 // func mul4symAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul4symAVXVNNIx2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
@@ -1953,6 +1960,7 @@ singleDone:
 // func mul4symAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul4symAVXVNNIx4(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVQ         lane+24(FP), BX
@@ -2291,6 +2299,7 @@ singleDone:
 // func mul4symAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
 TEXT ·mul4symAVX2x1(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
@@ -2586,6 +2595,7 @@ singleDone:
 // func mul4symAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
 TEXT ·mul4symAVX2x2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
@@ -2840,6 +2850,7 @@ singleDone:
 // func mul4symAVX2x3(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
 TEXT ·mul4symAVX2x3(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVQ         lane+24(FP), BX
@@ -3168,6 +3179,7 @@ singleDone:
 // func mul4asymAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·mul4asymAVX512VNNIx1(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
@@ -3333,6 +3345,7 @@ singleDone:
 // func mul4asymAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4asymAVX512VNNIx2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVL         $0x0f0f0f0f, CX
@@ -3521,6 +3534,7 @@ singleDone:
 // func mul4asymAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4asymAVX512VNNIx4(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVL         $0x0f0f0f0f, CX
@@ -3775,6 +3789,7 @@ singleDone:
 // func mul4asymAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4asymAVX512VNNIx8(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVL         $0x0f0f0f0f, CX
@@ -4161,6 +4176,7 @@ singleDone:
 // func mul4asymAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4asymAVX512VNNIx12(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVL         $0x0f0f0f0f, CX
@@ -4704,6 +4720,7 @@ singleDone:
 // func mul4asymAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
 TEXT ·mul4asymAVXVNNIx1(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
@@ -4988,6 +5005,7 @@ singleDone:
 // func mul4asymAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul4asymAVXVNNIx2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
@@ -5229,6 +5247,7 @@ singleDone:
 // func mul4asymAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul4asymAVXVNNIx4(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVQ         lane+24(FP), BX
@@ -5597,6 +5616,7 @@ singleDone:
 // func mul4asymAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
 TEXT ·mul4asymAVX2x1(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
@@ -5904,6 +5924,7 @@ singleDone:
 // func mul4asymAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
 TEXT ·mul4asymAVX2x2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
@@ -6168,6 +6189,7 @@ singleDone:
 // func mul4asymAVX2x3(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
 TEXT ·mul4asymAVX2x3(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVQ         lane+24(FP), BX
@@ -6508,6 +6530,7 @@ singleDone:
 // func mul8symAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·mul8symAVX512VNNIx1(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
 	MOVQ lane+24(FP), DX
@@ -6654,6 +6677,7 @@ singleDone:
 // func mul8symAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8symAVX512VNNIx2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
 	MOVQ perGroup+56(FP), DX
@@ -6813,6 +6837,7 @@ singleDone:
 // func mul8symAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8symAVX512VNNIx4(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
 	MOVQ perGroup+56(FP), DX
@@ -7034,6 +7059,7 @@ singleDone:
 // func mul8symAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8symAVX512VNNIx8(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
 	MOVQ perGroup+56(FP), DX
@@ -7379,6 +7405,7 @@ singleDone:
 // func mul8symAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8symAVX512VNNIx12(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ perGroup+56(FP), BX
@@ -7873,6 +7900,7 @@ singleDone:
 // func mul8symAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
 TEXT ·mul8symAVXVNNIx1(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
 	MOVQ lane+24(FP), DX
@@ -8110,6 +8138,7 @@ singleDone:
 // func mul8symAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul8symAVXVNNIx2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
 	MOVQ lane+24(FP), DX
@@ -8314,6 +8343,7 @@ singleDone:
 // func mul8symAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul8symAVXVNNIx4(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ lane+24(FP), BX
@@ -8633,6 +8663,7 @@ singleDone:
 // func mul8symAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
 TEXT ·mul8symAVX2x1(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
@@ -9071,6 +9102,7 @@ singleDone:
 // func mul8symAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
 TEXT ·mul8symAVX2x2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVQ         lane+24(FP), BX
@@ -9433,6 +9465,7 @@ singleDone:
 // func mul8asymAVX512VNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·mul8asymAVX512VNNIx1(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
 	MOVQ lane+24(FP), DX
@@ -9587,6 +9620,7 @@ singleDone:
 // func mul8asymAVX512VNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8asymAVX512VNNIx2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
 	MOVQ perGroup+56(FP), DX
@@ -9756,6 +9790,7 @@ singleDone:
 // func mul8asymAVX512VNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8asymAVX512VNNIx4(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
 	MOVQ perGroup+56(FP), DX
@@ -9991,6 +10026,7 @@ singleDone:
 // func mul8asymAVX512VNNIx8(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8asymAVX512VNNIx8(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
 	MOVQ perGroup+56(FP), DX
@@ -10358,6 +10394,7 @@ singleDone:
 // func mul8asymAVX512VNNIx12(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8asymAVX512VNNIx12(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ perGroup+56(FP), BX
@@ -10882,6 +10919,7 @@ singleDone:
 // func mul8asymAVXVNNIx1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
 TEXT ·mul8asymAVXVNNIx1(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
 	MOVQ lane+24(FP), DX
@@ -11139,6 +11177,7 @@ singleDone:
 // func mul8asymAVXVNNIx2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul8asymAVXVNNIx2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), CX
 	MOVQ lane+24(FP), DX
@@ -11361,6 +11400,7 @@ singleDone:
 // func mul8asymAVXVNNIx4(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul8asymAVXVNNIx4(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ lane+24(FP), BX
@@ -11710,6 +11750,7 @@ singleDone:
 // func mul8asymAVX2x1(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
 TEXT ·mul8asymAVX2x1(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), CX
 	MOVQ         lane+24(FP), DX
@@ -12160,6 +12201,7 @@ singleDone:
 // func mul8asymAVX2x2(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
 TEXT ·mul8asymAVX2x2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVQ         lane+24(FP), BX
@@ -12532,6 +12574,7 @@ singleDone:
 // func mul4symAVX512VNNI2x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4symAVX512VNNI2x2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVQ         apart+24(FP), SI
@@ -12849,6 +12892,7 @@ singleDone:
 // func mul4symAVX512VNNI2x4(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4symAVX512VNNI2x4(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVQ         apart+24(FP), SI
@@ -13330,6 +13374,7 @@ singleDone:
 // func mul4symAVX512VNNI2x6(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4symAVX512VNNI2x6(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVQ         apart+24(FP), SI
@@ -13975,6 +14020,7 @@ singleDone:
 // func mul4symAVXVNNI16x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul4symAVXVNNI16x2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVL         $0x0f0f0f0f, CX
@@ -14305,6 +14351,7 @@ singleDone:
 // func mul4symAVXVNNI16x3(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul4symAVXVNNI16x3(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVL         $0x0f0f0f0f, CX
@@ -14717,6 +14764,7 @@ singleDone:
 // func mul4asymAVX512VNNI2x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4asymAVX512VNNI2x2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVQ         apart+24(FP), DI
@@ -15054,6 +15102,7 @@ singleDone:
 // func mul4asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4asymAVX512VNNI2x4(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVQ         apart+24(FP), DI
@@ -15567,6 +15616,7 @@ singleDone:
 // func mul4asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul4asymAVX512VNNI2x6(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVQ         apart+24(FP), DI
@@ -16256,6 +16306,7 @@ singleDone:
 // func mul4asymAVXVNNI16x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul4asymAVXVNNI16x2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVL         $0x0f0f0f0f, CX
@@ -16598,6 +16649,7 @@ singleDone:
 // func mul4asymAVXVNNI16x3(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul4asymAVXVNNI16x3(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+72(FP), DX
 	MOVL         $0x0f0f0f0f, CX
@@ -17024,6 +17076,7 @@ singleDone:
 // func mul8symAVX512VNNI2x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8symAVX512VNNI2x2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ apart+24(FP), SI
@@ -17306,6 +17359,7 @@ singleDone:
 // func mul8symAVX512VNNI2x4(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8symAVX512VNNI2x4(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ apart+24(FP), SI
@@ -17752,6 +17806,7 @@ singleDone:
 // func mul8symAVX512VNNI2x6(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8symAVX512VNNI2x6(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ apart+24(FP), SI
@@ -18362,6 +18417,7 @@ singleDone:
 // func mul8symAVXVNNI16x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul8symAVXVNNI16x2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ perGroup+56(FP), SI
@@ -18641,6 +18697,7 @@ singleDone:
 // func mul8symAVXVNNI16x3(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul8symAVXVNNI16x3(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ perGroup+56(FP), SI
@@ -19002,6 +19059,7 @@ singleDone:
 // func mul8asymAVX512VNNI2x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8asymAVX512VNNI2x2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ apart+24(FP), DI
@@ -19304,6 +19362,7 @@ singleDone:
 // func mul8asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8asymAVX512VNNI2x4(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ apart+24(FP), DI
@@ -19782,6 +19841,7 @@ singleDone:
 // func mul8asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
 TEXT ·mul8asymAVX512VNNI2x6(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ apart+24(FP), DI
@@ -20436,6 +20496,7 @@ singleDone:
 // func mul8asymAVXVNNI16x2(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul8asymAVXVNNI16x2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ perGroup+56(FP), DI
@@ -20727,6 +20788,7 @@ singleDone:
 // func mul8asymAVXVNNI16x3(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
 TEXT ·mul8asymAVXVNNI16x3(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+72(FP), DX
 	MOVQ perGroup+56(FP), DI
@@ -21102,6 +21164,7 @@ singleDone:
 // func quantizeBlocksAVX2(dst *byte, step int, x *float32, n int)
 // Requires: AVX, AVX2
 TEXT ·quantizeBlocksAVX2(SB), NOSPLIT, $0-32
+	PCALIGN $64
 	MOVQ         dst+0(FP), AX
 	MOVQ         step+8(FP), CX
 	MOVQ         x+16(FP), DX

@@ -255,22 +255,6 @@ func TestPackedRow(t *testing.T) {
 	}
 }
 
-func TestFMA32(t *testing.T) {
-	// 1 + 2^-24 + a little more rounds up only if the tail survives: float64
-	// arithmetic with two roundings gives 1.
-	a, b, c := float32(1+1.0/(1<<12)), float32(1.0/(1<<12)+1.0/(1<<24)), float32(1<<24)
-	for _, v := range [][3]float32{{a, b, c}, {a, b, -c}, {3, 1.0 / 3, -1}, {1e-30, 1e-30, 1}, {1e30, 1e30, -1}, {0, 5, 0}} {
-		exact := float64(v[0])*float64(v[1]) + float64(v[2]) // near enough to bound it
-		got := float64(fma32(v[0], v[1], v[2]))
-		if math.IsInf(got, 0) && math.Abs(exact) > math.MaxFloat32 {
-			continue
-		}
-		if ulp := math.Abs(float64(math.Nextafter32(float32(got), 2*float32(got)) - float32(got))); math.Abs(got-exact) > ulp/2*1.0000001+1e-300 {
-			t.Errorf("fma(%g, %g, %g) = %g, exact %g", v[0], v[1], v[2], got, exact)
-		}
-	}
-}
-
 func FuzzKernels(f *testing.F) {
 	f.Add(uint64(1), uint8(3), uint16(77), uint8(5), uint8(0))
 	f.Fuzz(func(t *testing.T, seed uint64, rows uint8, cols uint16, m, scheme uint8) {

@@ -14,6 +14,7 @@
 // func readAVX2(p *byte, n int) uint64
 // Requires: AVX, AVX2
 TEXT ·readAVX2(SB), NOSPLIT, $0-24
+	PCALIGN $64
 	MOVQ  p+0(FP), AX
 	MOVQ  n+8(FP), CX
 	VPXOR Y0, Y0, Y0
@@ -52,6 +53,7 @@ next:
 // func peakAVX512VNNI(n int)
 // Requires: AVX, AVX512DQ, AVX512VNNI
 TEXT ·peakAVX512VNNI(SB), NOSPLIT, $0-8
+	PCALIGN $64
 	MOVQ   n+0(FP), AX
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
@@ -93,6 +95,7 @@ next:
 // func peakAVXVNNI(n int)
 // Requires: AVX, AVX512VL, AVX512VNNI
 TEXT ·peakAVXVNNI(SB), NOSPLIT, $0-8
+	PCALIGN $64
 	MOVQ   n+0(FP), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -130,6 +133,7 @@ next:
 // func peakAVX2(n int)
 // Requires: AVX, AVX2
 TEXT ·peakAVX2(SB), NOSPLIT, $0-8
+	PCALIGN $64
 	MOVQ   n+0(FP), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -175,6 +179,7 @@ next:
 // func peakFMAAVX512(n int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·peakFMAAVX512(SB), NOSPLIT, $0-8
+	PCALIGN $64
 	MOVQ   n+0(FP), AX
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
@@ -216,6 +221,7 @@ next:
 // func peakFMAAVX2(n int)
 // Requires: AVX, FMA3
 TEXT ·peakFMAAVX2(SB), NOSPLIT, $0-8
+	PCALIGN $64
 	MOVQ   n+0(FP), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1

@@ -7,7 +7,6 @@ import "slices"
 type outerSet struct {
 	lanes     int // of a vector
 	rows      int // of every tile; panelRows is a multiple of it
-	multiple  int // columns beyond multiples of it are left to addDots
 	tiles     []outerTile
 	transpose func(dst []float32, ldd int, src []float32, lds, rows, cols int) // transposeGeneric
 }
@@ -58,23 +57,20 @@ func (s outerSet) split(blocks []outerBlock, m int) ([]outerBlock, int) {
 	}
 }
 
-// chains is how many of k columns the tiles take, and how many steps a chain has.
-func (s outerSet) chains(k int) (columns, steps int) {
-	columns = k / s.multiple * s.multiple
-	return columns, (columns + s.lanes - 1) / s.lanes
-}
+// chainSteps is how many columns, of k, each of dotLanes chains has.
+func chainSteps(k int) int { return (k + dotLanes - 1) / dotLanes }
 
 // packChains arranges k columns of some tokens for a tile. A chain is the columns
-// that a lane of a vector would meet: i, i+lanes, i+2*lanes and so on. Chains
+// of one of the sums of dotsGeneric: i, i+16, i+32 and so on. Chains
 // follow each other; in a chain the tokens of a column lie side by side. Zeros
 // complete the last columns.
 func (s outerSet) packChains(dst, x []float32, ld, k, tokens int) {
-	k, steps := s.chains(k)
+	steps := chainSteps(k)
 	for i := range steps {
-		c := i * s.lanes
-		cols := min(s.lanes, k-c)
+		c := i * dotLanes
+		cols := min(dotLanes, k-c)
 		s.transpose(dst[i*tokens:], steps*tokens, x[c:], ld, tokens, cols)
-		for chain := cols; chain < s.lanes; chain++ {
+		for chain := cols; chain < dotLanes; chain++ {
 			clear(dst[(chain*steps+i)*tokens:][:tokens])
 		}
 	}
@@ -84,16 +80,10 @@ func (s outerSet) packChains(dst, x []float32, ld, k, tokens int) {
 // lie ldw apart and are completed with zeros, and the tokens of a block in x. Meanwhile
 // weights are fetched.
 func (s outerSet) mul(sums, w []float32, ldw int, x []float32, k int, b outerBlock, stack *[outerStack]float32, add bool, fetch *fetchRows) {
-	columns, steps := s.chains(k)
-	if columns == 0 {
-		if !add {
-			clear(sums)
-		}
-		return
-	}
-	_, _, _ = w[(panelRows-1)*ldw+steps*s.lanes-1], x[steps*s.lanes*b.tokens-1], sums[panelRows*b.tokens-1]
+	steps := chainSteps(k)
+	_, _, _ = w[(panelRows-1)*ldw+steps*dotLanes-1], x[steps*dotLanes*b.tokens-1], sums[panelRows*b.tokens-1]
 	for r := 0; r < panelRows; r += s.rows {
-		next, ld, lines := fetch.take(s.lanes)
+		next, ld, lines := fetch.take(dotLanes)
 		b.mul(&sums[r*b.tokens], &w[r*ldw], 4*ldw, &x[0], steps, &stack[0], flag(add), next, ld, lines)
 	}
 }
@@ -161,20 +151,12 @@ func (f floatKernel) mulBlocks(dst []float32, ldd int, w floatRows, a *floatActs
 				f.outer.mul(s, room.weights[:], stride, x[b.first*stride:], k, b, &room.stack, add, &fetch)
 				if c+depth >= a.k { // at once: the stores reach memory while the next tile computes
 					f.outer.transpose(to, ldd, s, b.tokens, rows, b.tokens)
-					f.outer.addRest(to, ldd, w, a, r, rows, b)
 				}
 			}
 			if rest {
-				f.dots(dst[a.rest*ldd+r:], ldd, floatBytes(room.weights[:]), stride, F32, x[a.rest*stride:], stride, k, rows, a.m-a.rest, add)
+				f.dots(dst[a.rest*ldd+r:], ldd, floatBytes(room.weights[:]), stride, F32, x[a.rest*stride:], stride, roundUp(k, dotLanes), rows, a.m-a.rest, add)
 			}
 		}
-	}
-}
-
-// addRest adds the products of the columns that no tile takes.
-func (s outerSet) addRest(dst []float32, ldd int, w floatRows, a *floatActs, r, rows int, b outerBlock) {
-	if c, _ := s.chains(a.k); c < a.k {
-		addDots(dst, ldd, w.at(r, c), w.ld, w.dt, a.x[b.first*a.ld+c:], a.ld, a.k-c, rows, b.tokens)
 	}
 }
 

@@ -7,6 +7,7 @@
 // func packLines4AVX2(dst *byte, src *byte, stride int, lines int)
 // Requires: AVX, AVX2
 TEXT ·packLines4AVX2(SB), NOSPLIT, $0-32
+	PCALIGN $64
 	MOVQ           dst+0(FP), AX
 	MOVQ           src+8(FP), CX
 	MOVQ           lines+24(FP), DX
@@ -186,6 +187,7 @@ GLOBL packLines4AVX2Lanes<>(SB), RODATA|NOPTR, $32
 // func packLines8AVX2(dst *byte, src *byte, stride int, lines int)
 // Requires: AVX, AVX2
 TEXT ·packLines8AVX2(SB), NOSPLIT, $0-32
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ lines+24(FP), DX

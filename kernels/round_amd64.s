@@ -7,6 +7,7 @@
 // func extentAVX2(x *float32, n int) (lo float32, hi float32)
 // Requires: AVX, SSE
 TEXT ·extentAVX2(SB), NOSPLIT, $0-24
+	PCALIGN $64
 	MOVQ   x+0(FP), AX
 	MOVQ   n+8(FP), CX
 	VXORPS Y0, Y0, Y0
@@ -39,6 +40,7 @@ next:
 // func roundGroup4AVX2(dst *byte, x *float32, n int, scale float64, zero float64, low float64, high float64, sums *float64)
 // Requires: AVX, AVX2
 TEXT ·roundGroup4AVX2(SB), NOSPLIT, $0-64
+	PCALIGN $64
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
@@ -119,6 +121,7 @@ GLOBL roundGroup4AVX2Places<>(SB), RODATA|NOPTR, $32
 // func roundGroup8AVX2(dst *byte, x *float32, n int, scale float64, zero float64, low float64, high float64, sums *float64)
 // Requires: AVX, AVX2
 TEXT ·roundGroup8AVX2(SB), NOSPLIT, $0-64
+	PCALIGN $64
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX

@@ -14,8 +14,7 @@ type dotsTile struct {
 
 // dotsSet holds the kernels of one tier and storage type.
 type dotsSet struct {
-	multiple int        // k must be one of it
-	tiles    []dotsTile // in descending order of tokens, the last of one unless there is alone
+	tiles []dotsTile // in descending order of tokens, the last of one unless there is alone
 
 	// alone takes one token through any number of rows, in stretches of depth
 	// columns.
@@ -27,32 +26,23 @@ type dotsSet struct {
 func tiledDots(sets perDType[dotsSet]) func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool) {
 	return func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool) {
 		s, size := sets[dt], dt.Size()
-		main := k / s.multiple * s.multiple
 		_, _, _ = w[((rows-1)*ldw+k)*size-1], x[(tokens-1)*ldx+k-1], dst[(tokens-1)*ldd+rows-1]
-		if main == 0 && !add {
-			for t := range tokens {
-				clear(dst[t*ldd:][:rows])
-			}
-		}
-		for t, ti := 0, 0; t < tokens && main > 0; {
+		for t, ti := 0, 0; t < tokens; {
 			for ti < len(s.tiles) && s.tiles[ti].tokens > tokens-t {
 				ti++
 			}
 			if ti == len(s.tiles) {
-				s.last(dst[t*ldd:][:rows], w, ldw*size, x[t*ldx:], main, add)
+				s.last(dst[t*ldd:][:rows], w, ldw*size, x[t*ldx:], k, add)
 				break
 			}
 			f := s.tiles[ti]
 			if n := rows / 4; n > 0 {
-				f.four(&dst[t*ldd], 4*ldd, &w[0], ldw*size, &x[t*ldx], 4*ldx, main, n, flag(add))
+				f.four(&dst[t*ldd], 4*ldd, &w[0], ldw*size, &x[t*ldx], 4*ldx, k, n, flag(add))
 			}
 			if r := rows &^ 3; r < rows {
-				f.one(&dst[t*ldd+r], 4*ldd, &w[r*ldw*size], ldw*size, &x[t*ldx], 4*ldx, main, rows-r, flag(add))
+				f.one(&dst[t*ldd+r], 4*ldd, &w[r*ldw*size], ldw*size, &x[t*ldx], 4*ldx, k, rows-r, flag(add))
 			}
 			t += f.tokens
-		}
-		if main < k {
-			addDots(dst, ldd, w[main*size:], ldw, dt, x[main:], ldx, k-main, rows, tokens)
 		}
 	}
 }
@@ -73,15 +63,7 @@ func (s dotsSet) last(dst []float32, w []byte, ldw int, x []float32, k int, add 
 func tiledRow(sets perDType[dotsSet]) func(dst []float32, w []byte, ldw int, dt DType, x []float32, k, depth, rows int) {
 	return func(dst []float32, w []byte, ldw int, dt DType, x []float32, k, depth, rows int) {
 		s, size := sets[dt], dt.Size()
-		main := k / s.multiple * s.multiple
 		_, _, _ = w[((rows-1)*ldw+k)*size-1], x[k-1], dst[rows-1]
-		if main > 0 {
-			s.alone(&dst[0], &w[0], ldw*size, &x[0], main, depth, rows)
-		} else {
-			clear(dst[:rows])
-		}
-		if main < k {
-			addDots(dst, 0, w[main*size:], ldw, dt, x[main:], 0, k-main, rows, 1)
-		}
+		s.alone(&dst[0], &w[0], ldw*size, &x[0], k, depth, rows)
 	}
 }

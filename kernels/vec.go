@@ -2,7 +2,11 @@ package kernels
 
 import "math"
 
-// vectorOps are the operations that have assembly, by tier.
+// vectorLanes is how many sums each operation on whole vectors has, in every tier.
+const vectorLanes = 8
+
+// vectorOps are the operations that have assembly, by tier. All tiers give the same
+// bits, but for which NaN a NaN is.
 type vectorOps struct {
 	// expSum stores exp(x-shift) and returns the sum. Below the normal float32
 	// range results are 0, beyond it they saturate.
@@ -95,22 +99,42 @@ func swiGLUGeneric(dst, gate, up []float32) {
 	}
 }
 
-func expSumGeneric(dst, x []float32, shift float32) float32 {
-	var sum float32
-	for i, v := range x {
-		e := exp32(v - shift)
-		dst[i] = e
-		sum += e
-	}
-	return sum
+// lanesTotal adds up the sums of eight lanes as vectors do: halves, and halves of
+// these.
+func lanesTotal(l *[vectorLanes]float32) float32 {
+	return l[0] + l[4] + (l[2] + l[6]) + (l[1] + l[5] + (l[3] + l[7]))
 }
 
-func squaresGeneric(x []float32) float32 {
-	var sum float64
-	for _, v := range x {
-		sum += float64(v) * float64(v)
+// expSumGeneric has a sum for each lane, and one for what is left of the last vector.
+func expSumGeneric(dst, x []float32, shift float32) float32 {
+	var lanes [vectorLanes]float32
+	for ; len(x) >= vectorLanes; x, dst = x[vectorLanes:], dst[vectorLanes:] {
+		for i, v := range x[:vectorLanes] {
+			dst[i] = exp32(v - shift)
+			lanes[i] += dst[i]
+		}
 	}
-	return float32(sum)
+	var rest float32
+	for i, v := range x {
+		dst[i] = exp32(v - shift)
+		rest += dst[i]
+	}
+	return lanesTotal(&lanes) + rest
+}
+
+// squaresGeneric has sums as expSumGeneric.
+func squaresGeneric(x []float32) float32 {
+	var lanes [vectorLanes]float32
+	for ; len(x) >= vectorLanes; x = x[vectorLanes:] {
+		for i, v := range x[:vectorLanes] {
+			lanes[i] = fma32(v, v, lanes[i])
+		}
+	}
+	var rest float32
+	for _, v := range x {
+		rest = fma32(v, v, rest)
+	}
+	return lanesTotal(&lanes) + rest
 }
 
 func scaleMulGeneric(dst, x, w []float32, scale float32) {
@@ -128,8 +152,8 @@ func addGeneric(dst, x []float32) {
 func rotateGeneric(lo, hi, cos, sin []float32) {
 	for i, c := range cos {
 		a, b, s := lo[i], hi[i], sin[i]
-		lo[i] = a*c - b*s
-		hi[i] = b*c + a*s
+		lo[i] = fma32(a, c, -float32(b*s))
+		hi[i] = fma32(b, c, float32(a*s))
 	}
 }
 
@@ -159,7 +183,7 @@ func Dot(a, b []float32) float32 {
 // exp32 is exp to within 2 units in the last place of float32, 0 where the result
 // would be subnormal and saturated near the largest float32: x = n*log(2) + r
 // with |r| <= log(2)/2, and a polynomial for exp(r) (the coefficients are those
-// of Cephes' expf).
+// of Cephes' expf). Each step is one instruction of the vectors.
 func exp32(x float32) float32 {
 	const (
 		log2e = 1.44269504088896341
@@ -167,21 +191,19 @@ func exp32(x float32) float32 {
 		ln2lo = -2.12194440e-4
 	)
 	switch {
-	case x < -87.33: // exp(x) would be subnormal
+	case x < -87.33654: // exp(x) would be subnormal
 		return 0
 	case x > 88.37626: // and here it would overflow in the last step
 		x = 88.37626
 	case x != x:
 		return x
 	}
-	n := float32(int32(x*log2e + float32(math.Copysign(0.5, float64(x)))))
-	r := x - n*ln2hi - n*ln2lo
+	n := float32(math.RoundToEven(float64(x * log2e)))
+	x = fma32(-ln2hi, n, x)
+	x = fma32(-ln2lo, n, x)
 	p := float32(1.9875691500e-4)
-	p = p*r + 1.3981999507e-3
-	p = p*r + 8.3334519073e-3
-	p = p*r + 4.1665795894e-2
-	p = p*r + 1.6666665459e-1
-	p = p*r + 5.0000001201e-1
-	p = p*r*r + r + 1
-	return p * math.Float32frombits(uint32(int32(n)+127)<<23)
+	for _, c := range [...]float32{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1} {
+		p = fma32(p, x, c)
+	}
+	return math.Float32frombits(math.Float32bits(p) + uint32(int32(n))<<23) // times 2^n
 }

@@ -7,6 +7,7 @@
 // func squaresAVX2(x *float32, n int) float32
 // Requires: AVX, FMA3, SSE
 TEXT ·squaresAVX2(SB), NOSPLIT, $0-20
+	PCALIGN $64
 	MOVQ   x+0(FP), AX
 	MOVQ   n+8(FP), CX
 	VXORPS Y0, Y0, Y0
@@ -30,6 +31,7 @@ next:
 // func scaleMulAVX2(dst *float32, x *float32, w *float32, scale float32, n int)
 // Requires: AVX
 TEXT ·scaleMulAVX2(SB), NOSPLIT, $0-40
+	PCALIGN $64
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         w+16(FP), DX
@@ -51,6 +53,7 @@ next:
 // func addAVX2(dst *float32, x *float32, n int)
 // Requires: AVX
 TEXT ·addAVX2(SB), NOSPLIT, $0-24
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
@@ -69,6 +72,7 @@ next:
 // func maximumAVX2(x *float32, n int) float32
 // Requires: AVX, SSE
 TEXT ·maximumAVX2(SB), NOSPLIT, $0-20
+	PCALIGN $64
 	MOVQ    x+0(FP), AX
 	MOVQ    n+8(FP), CX
 	VMOVUPS (AX), Y0
@@ -91,6 +95,7 @@ next:
 // func rotateAVX2(lo *float32, hi *float32, cos *float32, sin *float32, n int)
 // Requires: AVX, FMA3
 TEXT ·rotateAVX2(SB), NOSPLIT, $0-40
+	PCALIGN $64
 	MOVQ lo+0(FP), AX
 	MOVQ hi+8(FP), CX
 	MOVQ cos+16(FP), DX
@@ -120,6 +125,7 @@ next:
 // func decodeF32AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)
 // Requires: AVX, MMX+
 TEXT ·decodeF32AVX2(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ src+16(FP), DX
@@ -177,6 +183,7 @@ done:
 // func decodeF16AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)
 // Requires: AVX, F16C, MMX+
 TEXT ·decodeF16AVX2(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ src+16(FP), DX
@@ -234,6 +241,7 @@ done:
 // func decodeBF16AVX2(dst *float32, ldd int, src *byte, lds int, n int, rows int, after int)
 // Requires: AVX, AVX2, MMX+
 TEXT ·decodeBF16AVX2(SB), NOSPLIT, $0-56
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ src+16(FP), DX
@@ -294,6 +302,7 @@ done:
 // func transposeAVX2(dst *float32, ldd int, src *float32, lds int, rows int)
 // Requires: AVX
 TEXT ·transposeAVX2(SB), NOSPLIT, $0-40
+	PCALIGN $64
 	MOVQ   dst+0(FP), AX
 	MOVQ   ldd+8(FP), CX
 	MOVQ   src+16(FP), DX
@@ -359,6 +368,7 @@ square:
 // func transposeAVX512(dst *float32, ldd int, src *float32, lds int, rows int)
 // Requires: AVX, AVX512F
 TEXT ·transposeAVX512(SB), NOSPLIT, $0-40
+	PCALIGN $64
 	MOVQ   dst+0(FP), AX
 	MOVQ   ldd+8(FP), CX
 	MOVQ   src+16(FP), DX
@@ -484,6 +494,7 @@ square:
 // func encodeF16AVX2(dst *uint16, x *float32, n int)
 // Requires: AVX, F16C
 TEXT ·encodeF16AVX2(SB), NOSPLIT, $0-24
+	PCALIGN $64
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX

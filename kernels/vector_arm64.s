@@ -20,7 +20,8 @@ next:
 	SUBS $8, R1
 	BNE next
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x4e180401 // dup v1.2d, v0.d[1]
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
 	FMOVS F0, ret+16(FP)
 	RET
@@ -105,20 +106,22 @@ next:
 	FMOVQ 0(R1), F3
 	FMOVQ 0(R2), F4
 	FMOVQ 0(R3), F5
-	WORD $0x6e24dc40 // fmul v0.4s, v2.4s, v4.4s
-	WORD $0x4ea5cc60 // fmls v0.4s, v3.4s, v5.4s
-	WORD $0x6e24dc61 // fmul v1.4s, v3.4s, v4.4s
-	WORD $0x4e25cc41 // fmla v1.4s, v2.4s, v5.4s
+	WORD $0x6e25dc60 // fmul v0.4s, v3.4s, v5.4s
+	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
+	WORD $0x4e24cc40 // fmla v0.4s, v2.4s, v4.4s
+	WORD $0x6e25dc41 // fmul v1.4s, v2.4s, v5.4s
+	WORD $0x4e24cc61 // fmla v1.4s, v3.4s, v4.4s
 	FMOVQ F0, 0(R0)
 	FMOVQ F1, 0(R1)
 	FMOVQ 16(R0), F2
 	FMOVQ 16(R1), F3
 	FMOVQ 16(R2), F4
 	FMOVQ 16(R3), F5
-	WORD $0x6e24dc40 // fmul v0.4s, v2.4s, v4.4s
-	WORD $0x4ea5cc60 // fmls v0.4s, v3.4s, v5.4s
-	WORD $0x6e24dc61 // fmul v1.4s, v3.4s, v4.4s
-	WORD $0x4e25cc41 // fmla v1.4s, v2.4s, v5.4s
+	WORD $0x6e25dc60 // fmul v0.4s, v3.4s, v5.4s
+	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
+	WORD $0x4e24cc40 // fmla v0.4s, v2.4s, v4.4s
+	WORD $0x6e25dc41 // fmul v1.4s, v2.4s, v5.4s
+	WORD $0x4e24cc61 // fmla v1.4s, v3.4s, v4.4s
 	FMOVQ F0, 16(R0)
 	FMOVQ F1, 16(R1)
 	ADD $32, R0
@@ -254,95 +257,98 @@ TEXT ·expSumNEON(SB), NOSPLIT, $0-36
 	FMOVS shift+16(FP), F0
 	WORD $0x4e040400 // dup v0.4s, v0.s[0]
 	MOVD $0x3fb8aa3b, R3
-	VDUP R3, V2.S4
-	MOVD $0x3f318000, R3
 	VDUP R3, V3.S4
-	MOVD $0xb95e8083, R3
+	MOVD $0x3f318000, R3
 	VDUP R3, V4.S4
-	MOVD $0xc2aeac4f, R3
+	MOVD $0xb95e8083, R3
 	VDUP R3, V5.S4
-	MOVD $0x42b0c0a5, R3
+	MOVD $0xc2aeac4f, R3
 	VDUP R3, V6.S4
-	MOVD $0x39506967, R3
+	MOVD $0x42b0c0a5, R3
 	VDUP R3, V7.S4
-	MOVD $0x3ab743ce, R3
+	MOVD $0x39506967, R3
 	VDUP R3, V8.S4
-	MOVD $0x3c088908, R3
+	MOVD $0x3ab743ce, R3
 	VDUP R3, V9.S4
-	MOVD $0x3d2aa9c1, R3
+	MOVD $0x3c088908, R3
 	VDUP R3, V10.S4
-	MOVD $0x3e2aaaaa, R3
+	MOVD $0x3d2aa9c1, R3
 	VDUP R3, V11.S4
-	MOVD $0x3f000000, R3
+	MOVD $0x3e2aaaaa, R3
 	VDUP R3, V12.S4
-	MOVD $0x3f800000, R3
+	MOVD $0x3f000000, R3
 	VDUP R3, V13.S4
+	MOVD $0x3f800000, R3
+	VDUP R3, V14.S4
 	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
 
 next:
-	FMOVQ 0(R1), F14
-	WORD $0x4ea0d5ce // fsub v14.4s, v14.4s, v0.4s
-	WORD $0x6eaee4af // fcmgt v15.4s, v5.4s, v14.4s
-	WORD $0x4ea6f5ce // fmin v14.4s, v14.4s, v6.4s
-	WORD $0x4e25f5ce // fmax v14.4s, v14.4s, v5.4s
-	WORD $0x6e22ddd0 // fmul v16.4s, v14.4s, v2.4s
-	WORD $0x4e218a10 // frintn v16.4s, v16.4s
-	WORD $0x4ea3ce0e // fmls v14.4s, v16.4s, v3.4s
-	WORD $0x4ea4ce0e // fmls v14.4s, v16.4s, v4.4s
-	VMOV V8.B16, V18.B16
-	WORD $0x4e2eccf2 // fmla v18.4s, v7.4s, v14.4s
-	VMOV V9.B16, V17.B16
-	WORD $0x4e2ece51 // fmla v17.4s, v18.4s, v14.4s
+	FMOVQ 0(R1), F15
+	WORD $0x4ea0d5ef // fsub v15.4s, v15.4s, v0.4s
+	WORD $0x6eafe4d0 // fcmgt v16.4s, v6.4s, v15.4s
+	WORD $0x4ea7f5ef // fmin v15.4s, v15.4s, v7.4s
+	WORD $0x4e26f5ef // fmax v15.4s, v15.4s, v6.4s
+	WORD $0x6e23ddf1 // fmul v17.4s, v15.4s, v3.4s
+	WORD $0x4e218a31 // frintn v17.4s, v17.4s
+	WORD $0x4ea4ce2f // fmls v15.4s, v17.4s, v4.4s
+	WORD $0x4ea5ce2f // fmls v15.4s, v17.4s, v5.4s
+	VMOV V9.B16, V19.B16
+	WORD $0x4e2fcd13 // fmla v19.4s, v8.4s, v15.4s
 	VMOV V10.B16, V18.B16
-	WORD $0x4e2ece32 // fmla v18.4s, v17.4s, v14.4s
-	VMOV V11.B16, V17.B16
-	WORD $0x4e2ece51 // fmla v17.4s, v18.4s, v14.4s
+	WORD $0x4e2fce72 // fmla v18.4s, v19.4s, v15.4s
+	VMOV V11.B16, V19.B16
+	WORD $0x4e2fce53 // fmla v19.4s, v18.4s, v15.4s
 	VMOV V12.B16, V18.B16
-	WORD $0x4e2ece32 // fmla v18.4s, v17.4s, v14.4s
-	VMOV V13.B16, V17.B16
-	WORD $0x4e2ece51 // fmla v17.4s, v18.4s, v14.4s
-	VMOV V13.B16, V18.B16
-	WORD $0x4e2ece32 // fmla v18.4s, v17.4s, v14.4s
-	WORD $0x4e21aa10 // fcvtns v16.4s, v16.4s
-	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
-	WORD $0x4eb0864e // add v14.4s, v18.4s, v16.4s
-	WORD $0x4e6f1dce // bic v14.16b, v14.16b, v15.16b
-	WORD $0x4e2ed421 // fadd v1.4s, v1.4s, v14.4s
-	FMOVQ F14, 0(R0)
-	FMOVQ 16(R1), F14
-	WORD $0x4ea0d5ce // fsub v14.4s, v14.4s, v0.4s
-	WORD $0x6eaee4af // fcmgt v15.4s, v5.4s, v14.4s
-	WORD $0x4ea6f5ce // fmin v14.4s, v14.4s, v6.4s
-	WORD $0x4e25f5ce // fmax v14.4s, v14.4s, v5.4s
-	WORD $0x6e22ddd0 // fmul v16.4s, v14.4s, v2.4s
-	WORD $0x4e218a10 // frintn v16.4s, v16.4s
-	WORD $0x4ea3ce0e // fmls v14.4s, v16.4s, v3.4s
-	WORD $0x4ea4ce0e // fmls v14.4s, v16.4s, v4.4s
-	VMOV V8.B16, V18.B16
-	WORD $0x4e2eccf2 // fmla v18.4s, v7.4s, v14.4s
-	VMOV V9.B16, V17.B16
-	WORD $0x4e2ece51 // fmla v17.4s, v18.4s, v14.4s
+	WORD $0x4e2fce72 // fmla v18.4s, v19.4s, v15.4s
+	VMOV V13.B16, V19.B16
+	WORD $0x4e2fce53 // fmla v19.4s, v18.4s, v15.4s
+	VMOV V14.B16, V18.B16
+	WORD $0x4e2fce72 // fmla v18.4s, v19.4s, v15.4s
+	VMOV V14.B16, V19.B16
+	WORD $0x4e2fce53 // fmla v19.4s, v18.4s, v15.4s
+	WORD $0x4e21aa31 // fcvtns v17.4s, v17.4s
+	WORD $0x4f375631 // shl v17.4s, v17.4s, #23
+	WORD $0x4eb1866f // add v15.4s, v19.4s, v17.4s
+	WORD $0x4e701def // bic v15.16b, v15.16b, v16.16b
+	WORD $0x4e2fd421 // fadd v1.4s, v1.4s, v15.4s
+	FMOVQ F15, 0(R0)
+	FMOVQ 16(R1), F15
+	WORD $0x4ea0d5ef // fsub v15.4s, v15.4s, v0.4s
+	WORD $0x6eafe4d0 // fcmgt v16.4s, v6.4s, v15.4s
+	WORD $0x4ea7f5ef // fmin v15.4s, v15.4s, v7.4s
+	WORD $0x4e26f5ef // fmax v15.4s, v15.4s, v6.4s
+	WORD $0x6e23ddf1 // fmul v17.4s, v15.4s, v3.4s
+	WORD $0x4e218a31 // frintn v17.4s, v17.4s
+	WORD $0x4ea4ce2f // fmls v15.4s, v17.4s, v4.4s
+	WORD $0x4ea5ce2f // fmls v15.4s, v17.4s, v5.4s
+	VMOV V9.B16, V19.B16
+	WORD $0x4e2fcd13 // fmla v19.4s, v8.4s, v15.4s
 	VMOV V10.B16, V18.B16
-	WORD $0x4e2ece32 // fmla v18.4s, v17.4s, v14.4s
-	VMOV V11.B16, V17.B16
-	WORD $0x4e2ece51 // fmla v17.4s, v18.4s, v14.4s
+	WORD $0x4e2fce72 // fmla v18.4s, v19.4s, v15.4s
+	VMOV V11.B16, V19.B16
+	WORD $0x4e2fce53 // fmla v19.4s, v18.4s, v15.4s
 	VMOV V12.B16, V18.B16
-	WORD $0x4e2ece32 // fmla v18.4s, v17.4s, v14.4s
-	VMOV V13.B16, V17.B16
-	WORD $0x4e2ece51 // fmla v17.4s, v18.4s, v14.4s
-	VMOV V13.B16, V18.B16
-	WORD $0x4e2ece32 // fmla v18.4s, v17.4s, v14.4s
-	WORD $0x4e21aa10 // fcvtns v16.4s, v16.4s
-	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
-	WORD $0x4eb0864e // add v14.4s, v18.4s, v16.4s
-	WORD $0x4e6f1dce // bic v14.16b, v14.16b, v15.16b
-	WORD $0x4e2ed421 // fadd v1.4s, v1.4s, v14.4s
-	FMOVQ F14, 16(R0)
+	WORD $0x4e2fce72 // fmla v18.4s, v19.4s, v15.4s
+	VMOV V13.B16, V19.B16
+	WORD $0x4e2fce53 // fmla v19.4s, v18.4s, v15.4s
+	VMOV V14.B16, V18.B16
+	WORD $0x4e2fce72 // fmla v18.4s, v19.4s, v15.4s
+	VMOV V14.B16, V19.B16
+	WORD $0x4e2fce53 // fmla v19.4s, v18.4s, v15.4s
+	WORD $0x4e21aa31 // fcvtns v17.4s, v17.4s
+	WORD $0x4f375631 // shl v17.4s, v17.4s, #23
+	WORD $0x4eb1866f // add v15.4s, v19.4s, v17.4s
+	WORD $0x4e701def // bic v15.16b, v15.16b, v16.16b
+	WORD $0x4e2fd442 // fadd v2.4s, v2.4s, v15.4s
+	FMOVQ F15, 16(R0)
 	ADD $32, R1
 	ADD $32, R0
 	SUBS $8, R2
 	BNE next
-	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e180422 // dup v2.2d, v1.d[1]
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
 	FMOVS F1, ret+32(FP)
 	RET

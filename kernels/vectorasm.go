@@ -19,8 +19,6 @@ type vectorAsm struct {
 	quantizeBlocks func(dst *byte, step int, x *float32, n int) // step counts bytes
 }
 
-const vectorLanes = 8
-
 // ops completes the assembly with bounds checks, and with plain Go for what is
 // left of a length. The products of attention are not among it.
 func (a vectorAsm) ops() vectorOps {

@@ -59,62 +59,66 @@ func elementSize(dt string) int {
 type dots struct {
 	wide
 	dt           string
-	acc          [][]reg.VecVirtual // by token and row
 	w            []reg.VecVirtual
 	wAt, xAt     func(int) operand.Mem
 	wBase, xBase []reg.Register
 }
 
-// step multiplies one vector of every row and token, after load has filled a
-// register from memory.
-func (d *dots) step(load func(m operand.Mem, dt string, v reg.VecVirtual)) {
+// step multiplies one vector of every row and token, some columns on, after load has
+// filled a register from memory, and adds to acc, by token and row.
+func (d *dots) step(column int, acc [][]reg.VecVirtual, load func(m operand.Mem, dt string, v reg.VecVirtual)) {
 	for r, w := range d.w {
-		load(d.wAt(r), d.dt, w)
+		load(d.wAt(r).Offset(column*elementSize(d.dt)), d.dt, w)
 		if d.dt == "BF16" {
 			VPSLLD(operand.Imm(16), w, w)
 		}
 	}
 	x := d.vec()
-	for t, accs := range d.acc {
-		load(d.xAt(t), "F32", x)
+	for t, accs := range acc {
+		load(d.xAt(t).Offset(4*column), "F32", x)
 		for r, a := range accs {
 			VFMADD231PS(x, d.w[r], a)
 		}
 	}
 }
 
-func (d *dots) advance() {
-	for _, b := range d.wBase {
-		ADDQ(operand.U32(uint64(d.lanes*elementSize(d.dt))), b)
-	}
-	for _, b := range d.xBase {
-		ADDQ(operand.U32(uint64(4*d.lanes)), b)
-	}
-}
+// dotLanes is how many sums make up each inner product; see dotsGeneric.
+const dotLanes = 16
 
-// columns goes through k columns. Where the vectors are wide, k may be any, and
-// mask keeps loads of the last columns inside the rows.
-func (d *dots) columns(label string, k, n, mask reg.Register) {
+// columns goes through k columns, dotLanes with each step. Where the vectors are wide,
+// k may be any, and mask keeps loads of the last columns inside the rows.
+func (d *dots) columns(label string, k, n, mask reg.Register, step func(load func(m operand.Mem, dt string, v reg.VecVirtual))) {
 	MOVQ(k, n)
-	SHRQ(operand.Imm(d.shift()), n)
-	if d.lanes == 16 {
+	SHRQ(operand.Imm(4), n)
+	if d.lanes == dotLanes {
 		JZ(operand.LabelRef(label + "Tail"))
 	}
 	Label(label)
-	d.step(plainLoad)
-	d.advance()
+	step(plainLoad)
+	for _, b := range d.wBase {
+		ADDQ(operand.U32(uint64(dotLanes*elementSize(d.dt))), b)
+	}
+	for _, b := range d.xBase {
+		ADDQ(operand.U32(4*dotLanes), b)
+	}
 	DECQ(n)
 	JNZ(operand.LabelRef(label))
-	if d.lanes == 16 {
+	if d.lanes == dotLanes {
 		Label(label + "Tail")
 		TESTQ(operand.U32(15), k)
 		JZ(operand.LabelRef(label + "Whole"))
-		d.step(func(m operand.Mem, dt string, v reg.VecVirtual) { maskedLoad(m, dt, mask, v) })
+		step(func(m operand.Mem, dt string, v reg.VecVirtual) { maskedLoad(m, dt, mask, v) })
 		Label(label + "Whole")
 	}
 }
 
-func (d *dots) shift() uint64 { return map[int]uint64{8: 3, 16: 4}[d.lanes] }
+// columnsOf says which numbers of columns a kernel takes.
+func (w wide) columnsOf() string {
+	if w.lanes == dotLanes {
+		return "any k"
+	}
+	return "k is a positive multiple of 16"
+}
 
 // tailMask is the mask of the columns of k beyond whole vectors.
 func tailMask(k reg.Register) reg.Register {
@@ -132,11 +136,7 @@ func tailMask(k reg.Register) reg.Register {
 func dotsTile(w wide, dt string, rows, tokens int) {
 	name := fmt.Sprintf("dots%s%sx%dx%d", dt, w.name, rows, tokens)
 	TEXT(name, NOSPLIT, "func(c *float32, ldc int, w *byte, ldw int, x *float32, ldx int, k int, times int, add int)")
-	what := "k is a positive multiple of 8"
-	if w.lanes == 16 {
-		what = "any k"
-	}
-	Doc(fmt.Sprintf("%s is dotsGeneric for times %d %s rows and %d tokens; ldc, ldw and ldx count bytes, add is 0 or 1; %s.", name, rows, dt, tokens, what))
+	Doc(fmt.Sprintf("%s is dotsGeneric for times %d %s rows and %d tokens; ldc, ldw and ldx count bytes, add is 0 or 1; %s.", name, rows, dt, tokens, w.columnsOf()))
 	Pragma("noescape")
 	d := &dots{wide: w, dt: dt}
 	row, ldw, ldx := Load(Param("w"), GP64()), Load(Param("ldw"), GP64()), Load(Param("ldx"), GP64())
@@ -145,34 +145,47 @@ func dotsTile(w wide, dt string, rows, tokens int) {
 	if w.lanes == 16 {
 		mask = tailMask(k)
 	}
+	var acc [][]reg.VecVirtual // by token and row
 	for range tokens {
-		var accs []reg.VecVirtual
-		for range rows {
-			accs = append(accs, w.vec())
-		}
-		d.acc = append(d.acc, accs)
+		acc = append(acc, w.vecs(rows))
 	}
-	for range rows {
-		d.w = append(d.w, w.vec())
+	d.w = w.vecs(rows)
+	each := func(f func(i int, a reg.VecVirtual)) {
+		for t, accs := range acc {
+			for r, a := range accs {
+				f(t*rows+r, a)
+			}
+		}
 	}
 
 	Label("rows")
-	first, x := GP64(), GP64()
-	MOVQ(row, first)
-	Load(Param("x"), x)
-	d.wBase, d.wAt = rowBases(first, ldw, rows)
-	d.xBase, d.xAt = rowBases(x, ldx, tokens)
-	for _, accs := range d.acc {
-		for _, a := range accs {
-			VXORPS(a, a, a)
+	// Short vectors take the halves of the sums one after the other: registers do not
+	// hold both. What waits for the other half lies in the frame.
+	var waiting operand.Mem
+	if w.lanes < dotLanes {
+		waiting = AllocLocal(4 * w.lanes * rows * tokens)
+	}
+	at := func(i int) operand.Mem { return waiting.Offset(4 * w.lanes * i) }
+	for column := 0; column < dotLanes; column += w.lanes {
+		first, x := GP64(), GP64()
+		MOVQ(row, first)
+		Load(Param("x"), x)
+		d.wBase, d.wAt = rowBases(first, ldw, rows)
+		d.xBase, d.xAt = rowBases(x, ldx, tokens)
+		each(func(_ int, a reg.VecVirtual) { VXORPS(a, a, a) })
+		d.columns(fmt.Sprintf("next%d", column), k, n, mask, func(load func(m operand.Mem, dt string, v reg.VecVirtual)) { d.step(column, acc, load) })
+		switch {
+		case column+w.lanes < dotLanes:
+			each(func(i int, a reg.VecVirtual) { VMOVUPS(a, at(i)) })
+		case column > 0:
+			each(func(i int, a reg.VecVirtual) { VADDPS(at(i), a, a) })
 		}
 	}
-	d.columns("next", k, n, mask)
 	c, add := GP64(), GP64()
 	Load(Param("c"), c)
 	Load(Param("add"), add)
 	TESTQ(add, add)
-	for t, accs := range d.acc {
+	for t, accs := range acc {
 		out := operand.Mem{Base: c}
 		if rows == 4 {
 			sums := d.lanesSum4(accs)
@@ -278,17 +291,13 @@ func plainLoad(m operand.Mem, dt string, v reg.VecVirtual) {
 func rowDots(w wide, dt string) {
 	name := fmt.Sprintf("rowDots%s%s", dt, w.name)
 	TEXT(name, NOSPLIT, "func(c *float32, w *byte, ldw int, x *float32, k int, depth int, rows int)")
-	what := "k is a positive multiple of 8"
-	if w.lanes == 16 {
-		what = "any k"
-	}
-	Doc(fmt.Sprintf("%s is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, %s.", name, what))
+	Doc(fmt.Sprintf("%s is dotsGeneric for one token and stretches of depth columns, a multiple of 16; ldw counts bytes, %s.", name, w.columnsOf()))
 	Pragma("noescape")
 	c, row, ldw, rows := Load(Param("c"), GP64()), Load(Param("w"), GP64()), Load(Param("ldw"), GP64()), Load(Param("rows"), GP64())
 	k, depth := Load(Param("k"), GP64()), Load(Param("depth"), GP64())
 	d := &dots{wide: w, dt: dt}
-	acc, total := w.vec(), XMM()
-	d.acc, d.w = [][]reg.VecVirtual{{acc}}, []reg.VecVirtual{w.vec()}
+	acc, total := w.vecs(dotLanes/w.lanes), XMM()
+	d.w = w.vecs(1)
 	p, x, n, left, stretch := GP64(), GP64(), GP64(), GP64(), GP64()
 	d.wBase, d.wAt = rowBases(p, nil, 1)
 	d.xBase, d.xAt = rowBases(x, nil, 1)
@@ -306,9 +315,18 @@ func rowDots(w wide, dt string) {
 	MOVQ(depth, stretch)
 	CMPQ(stretch, left)
 	CMOVQGT(left, stretch)
-	VXORPS(acc, acc, acc)
-	d.columns("next", stretch, n, mask)
-	VADDSS(d.lanesSum(acc), total, total)
+	for _, a := range acc {
+		VXORPS(a, a, a)
+	}
+	d.columns("next", stretch, n, mask, func(load func(m operand.Mem, dt string, v reg.VecVirtual)) {
+		for i, a := range acc {
+			d.step(i*w.lanes, [][]reg.VecVirtual{{a}}, load)
+		}
+	})
+	if len(acc) == 2 {
+		VADDPS(acc[1], acc[0], acc[0])
+	}
+	VADDSS(d.lanesSum(acc[0]), total, total)
 	SUBQ(stretch, left)
 	JNZ(operand.LabelRef("stretch"))
 	VMOVSS(total, operand.Mem{Base: c})

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/bits"
+	"sync"
 
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
@@ -21,20 +22,20 @@ func outerProducts() {
 
 // outerTile generates the products of a few rows with vectors of tokens. Where
 // dotsTile has a column in each lane, this has a token; the sums are the same. Lane
-// i of dotsTile's vectors adds up the columns i, i+lanes, and so on: here these
+// i of dotsTile's sums adds up the columns i, i+16, and so on: here these
 // columns come one after the other, a chain, and the sums of chains are added in
 // the order of lanesSum. What waits there for its other half lies on a stack.
 func outerTile(w wide, rows, vectors int) {
 	name := fmt.Sprintf("outer%sx%dx%d", w.name, rows, vectors*w.lanes)
 	TEXT(name, NOSPLIT, "func(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)")
-	Doc(fmt.Sprintf("%s is dotsGeneric for %d F32 rows and %d tokens of %d times steps columns; ldw and ldn count bytes, add is 0 or 1.", name, rows, vectors*w.lanes, w.lanes),
+	Doc(fmt.Sprintf("%s is dotsGeneric for %d F32 rows and %d tokens of %d times steps columns; ldw and ldn count bytes, add is 0 or 1.", name, rows, vectors*w.lanes, dotLanes),
 		"x has the tokens of a column side by side, chains of columns one after the other, see packChains; c has the tokens of a row.",
-		fmt.Sprintf("It fetches some lines of the cache of each of %d rows at next.", w.lanes))
+		fmt.Sprintf("It fetches some lines of the cache of each of %d rows at next.", dotLanes))
 	Pragma("noescape")
 	first, ldw, steps := Load(Param("w"), GP64()), Load(Param("ldw"), GP64()), Load(Param("steps"), GP64())
 	stack := Load(Param("stack"), GP64())
 	order, done := GP64(), GP64()
-	LEAQ(chainOrder(w), order)
+	LEAQ(chainOrder(), order)
 	XORQ(done, done)
 	var acc [][]reg.VecVirtual // by row and vector of tokens
 	for range rows {
@@ -84,7 +85,7 @@ func outerTile(w wide, rows, vectors int) {
 		}
 		for r, accs := range acc {
 			weight, m := w.vec(), at(r)
-			m.Disp = 4 * w.lanes * i
+			m.Disp = 4 * dotLanes * i
 			VBROADCASTSS(m, weight)
 			for v, a := range accs {
 				VFMADD231PS(tokens[v], weight, a)
@@ -94,7 +95,7 @@ func outerTile(w wide, rows, vectors int) {
 	advance := func(steps int) {
 		ADDQ(operand.U32(uint64(4*w.lanes*vectors*steps)), x)
 		for _, b := range bases {
-			ADDQ(operand.U32(uint64(4*w.lanes*steps)), b)
+			ADDQ(operand.U32(uint64(4*dotLanes*steps)), b)
 		}
 	}
 	TESTQ(operand.U32(1), n)
@@ -124,7 +125,7 @@ func outerTile(w wide, rows, vectors int) {
 	each(func(i int, a reg.VecVirtual) { VADDPS(onStack(i), a, a) })
 	JMP(operand.LabelRef("halves"))
 	Label("whole")
-	CMPQ(done, operand.U32(uint64(w.lanes)))
+	CMPQ(done, operand.U32(dotLanes))
 	JEQ(operand.LabelRef("store"))
 	each(func(i int, a reg.VecVirtual) { VMOVUPS(a, onStack(i)) })
 	ADDQ(operand.U32(uint64(level)), stack)
@@ -140,19 +141,13 @@ func outerTile(w wide, rows, vectors int) {
 	RET()
 }
 
-// chainOrder declares the order of the chains: that of numbers whose bits are
-// read backwards, so that two sums that meet in lanesSum follow each other.
-func chainOrder(w wide) operand.Mem {
-	if t, ok := chainOrders[w.lanes]; ok {
-		return t
-	}
-	t := GLOBL(fmt.Sprintf("chains%d", w.lanes), RODATA|NOPTR)
-	width := bits.Len(uint(w.lanes)) - 1
-	for i := range w.lanes {
+// chainOrder declares the order of the chains, on first use: that of numbers whose
+// bits are read backwards, so that two sums that meet in lanesSum follow each other.
+var chainOrder = sync.OnceValue(func() operand.Mem {
+	t := GLOBL("chains", RODATA|NOPTR)
+	width := bits.Len(dotLanes) - 1
+	for i := range dotLanes {
 		DATA(i, operand.U8(bits.Reverse8(uint8(i))>>(8-width)))
 	}
-	chainOrders[w.lanes] = t
 	return t
-}
-
-var chainOrders = map[int]operand.Mem{}
+})

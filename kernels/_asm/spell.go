@@ -8,6 +8,10 @@ import (
 
 const include = "#include \"textflag.h\"\n"
 
+// align begins every function on a line of the cache. Else the linker places it on any
+// half of one, and a loop is up to 4 % faster or slower whenever other code changes.
+const align = "\tPCALIGN $64"
+
 // spell checks an assembly file and replaces the instructions that Go's assembler
 // lacks, or encodes otherwise than meant, by their bytes.
 func spell(path string) error {
@@ -33,6 +37,7 @@ func spelled(text string) (string, error) {
 			if isa, err = isaOf(name); err != nil {
 				return "", err
 			}
+			lines[i] += "\n" + align
 			continue
 		}
 		if name == "" || !strings.HasPrefix(line, "\t") {

@@ -27,7 +27,7 @@ func TestVEX(t *testing.T) {
 func TestSpelled(t *testing.T) {
 	const avxvnni, avx2, avx512 = "\nTEXT ·mulAVXVNNIx1(SB), NOSPLIT, $0-8\n", "\nTEXT ·addAVX2(SB), NOSPLIT, $0-8\n", "\nTEXT ·mulAVX512VNNIx1(SB), NOSPLIT, $0-8\n"
 	for _, c := range []struct{ text, want, err string }{
-		{text: avxvnni + "\tVPDPBUSD     Y8, Y1, Y0\n", want: "\tVPDPBUSD_VEX(Y8, Y1, Y0, 0xc4, 0xc2, 0x75, 0x50, 0xc0)\n"},
+		{text: avxvnni + "\tVPDPBUSD     Y8, Y1, Y0\n", want: "\n\tPCALIGN $64\n\tVPDPBUSD_VEX(Y8, Y1, Y0, 0xc4, 0xc2, 0x75, 0x50, 0xc0)\n"},
 		{text: "\nTEXT ·peakAMX(SB), NOSPLIT, $0-8\n\tTILERELEASE\n", want: "\tBYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0; // TILERELEASE\n"},
 		{text: avx512 + "\tVMOVUPS.Z (AX), K1, Z17\n", want: "\tVMOVUPS.Z (AX), K1, Z17\n"},
 		{text: avx2 + "\tVMOVUPS Y15, (AX)\nshort:\n", want: "\tVMOVUPS Y15, (AX)\nshort:\n"},

@@ -35,6 +35,14 @@ func (r gp) String() string  { return fmt.Sprintf("R%d", int(r)) }
 // int"; every one is 8 bytes but for float32. result is a
 // type or "".
 func (f *file) begin(name, doc string, result string, params ...string) *function {
+	return f.beginFrame(0, name, doc, result, params...)
+}
+
+// frameAt is where a frame's bytes begin, from RSP: the return address lies below.
+const frameAt = 16
+
+// beginFrame starts a function that has some bytes of its own on the stack.
+func (f *file) beginFrame(frame int, name, doc string, result string, params ...string) *function {
 	fn := &function{file: f, at: map[string]int{}}
 	for i := range 32 {
 		fn.vecs = append(fn.vecs, i)
@@ -69,7 +77,10 @@ func (f *file) begin(name, doc string, result string, params ...string) *functio
 		f.stubs.WriteString("//\n//go:noescape\n")
 	}
 	fmt.Fprintf(&f.stubs, "%s\n", signature)
-	fmt.Fprintf(&f.text, "\n// %s\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", signature, name, size)
+	if frame > 0 {
+		frame += frameAt - 8 // of which Go's assembler gives the return address's
+	}
+	fmt.Fprintf(&f.text, "\n// %s\nTEXT ·%s(SB), NOSPLIT, $%d-%d\n", signature, name, frame, size)
 	return fn
 }
 
@@ -110,6 +121,14 @@ func (f *function) gp() gp {
 	r := f.gps[0]
 	f.gps = f.gps[1:]
 	return gp(r)
+}
+
+func (f *function) gpN(n int) []gp {
+	rs := make([]gp, n)
+	for i := range rs {
+		rs[i] = f.gp()
+	}
+	return rs
 }
 
 func (f *function) vec() vec {

@@ -52,19 +52,22 @@ func expSum(f *file) {
 	k := f.begin("expSumNEON", "expSumNEON stores exp(x-shift) and returns the sum"+multiple, "float32",
 		"dst *float32", "x *float32", "shift float32", "n int")
 	dst, x, n := k.param("dst"), k.param("x"), k.param("n")
-	shift, sum := k.vec(), k.vec()
+	shift, sums := k.vec(), k.vecN(2)
 	k.op("FMOVS shift+%d(FP), F%d", k.at["shift"], int(shift))
 	k.arm("dup %v.4s, %v.s[0]", shift, shift)
 	e := k.newExp()
-	k.arm("movi %v.2d, #0", sum)
-	k.loop(n, []gp{x}, []gp{dst}, func(_ int, v []vec) []vec {
+	for _, v := range sums {
+		k.arm("movi %v.2d, #0", v)
+	}
+	k.loop(n, []gp{x}, []gp{dst}, func(half int, v []vec) []vec {
 		k.arm("fsub %v.4s, %v.4s, %v.4s", v[0], v[0], shift)
 		k.exp(e, v[0])
-		k.arm("fadd %v.4s, %v.4s, %v.4s", sum, sum, v[0])
+		k.arm("fadd %v.4s, %v.4s, %v.4s", sums[half], sums[half], v[0])
 		return v
 	})
-	k.total(sum)
-	k.op("FMOVS F%d, ret+%d(FP)", int(sum), k.at["ret"])
+	k.arm("fadd %v.4s, %v.4s, %v.4s", sums[0], sums[0], sums[1])
+	k.total(sums[0], sums[1])
+	k.op("FMOVS F%d, ret+%d(FP)", int(sums[0]), k.at["ret"])
 	k.op("RET")
 }
 

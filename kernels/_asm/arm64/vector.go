@@ -61,7 +61,7 @@ func squares(f *file) {
 		return nil
 	})
 	k.arm("fadd %v.4s, %v.4s, %v.4s", sums[0], sums[0], sums[1])
-	k.total(sums[0])
+	k.total(sums[0], sums[1])
 	k.op("FMOVS F%d, ret+%d(FP)", int(sums[0]), k.at["ret"])
 	k.op("RET")
 }
@@ -111,10 +111,11 @@ func rotate(f *file) {
 	newLo, newHi := k.vec(), k.vec()
 	k.loop(n, []gp{lo, hi, cos, sin}, []gp{lo, hi}, func(_ int, v []vec) []vec {
 		a, b, c, s := v[0], v[1], v[2], v[3]
-		k.arm("fmul %v.4s, %v.4s, %v.4s", newLo, a, c)
-		k.arm("fmls %v.4s, %v.4s, %v.4s", newLo, b, s)
-		k.arm("fmul %v.4s, %v.4s, %v.4s", newHi, b, c)
-		k.arm("fmla %v.4s, %v.4s, %v.4s", newHi, a, s)
+		k.arm("fmul %v.4s, %v.4s, %v.4s", newLo, b, s)
+		k.arm("fneg %v.4s, %v.4s", newLo, newLo)
+		k.arm("fmla %v.4s, %v.4s, %v.4s", newLo, a, c) // a*c - b*s, of which the second is rounded
+		k.arm("fmul %v.4s, %v.4s, %v.4s", newHi, a, s)
+		k.arm("fmla %v.4s, %v.4s, %v.4s", newHi, b, c)
 		return []vec{newLo, newHi}
 	})
 	k.op("RET")
