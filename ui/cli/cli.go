@@ -108,7 +108,7 @@ func (a *app) main(args []string) int {
 	case errors.Is(err, errUsage):
 		code = ExitUsage
 	}
-	text := strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
+	text := term.Shorten(strings.TrimPrefix(err.Error(), errUsage.Error()+": "))
 	if a.json || slices.Contains(args, "--json") { // a mistake before it stops the parsing
 		(&jsonReporter{a}).print("error", map[string]string{"error": text})
 	}

@@ -49,11 +49,28 @@ func TestMistakes(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(full, "x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	endless := filepath.Join(t.TempDir(), "r.json")
+	if err := os.Symlink(os.DevNull, endless); err != nil {
+		t.Skip(err)
+	}
+	named := t.TempDir()
+	if err := os.WriteFile(filepath.Join(named, "config.json"), []byte(`{"architectures": ["`+strings.Repeat("A", 1000000)+`"]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		code int
 		says string // on stderr
 	}{
+		{[]string{"tune", "demo", "-o", filepath.Join(empty, "q"), "--budget", "0s"}, ExitUsage, "above 0"},
+		{[]string{"tune", "demo", "-o", filepath.Join(empty, "q"), "--trials", "0"}, ExitUsage, "at least 1"},
+		{[]string{"tune", "demo", "-o", filepath.Join(empty, "q"), "--text", "-"}, ExitUsage, "standard input is gone"},
+		{[]string{"eval", "demo", "--text", os.DevNull}, ExitFailed, "a device: give a file, or - for standard input"},
+		{[]string{"eval", "demo", "--text", "-"}, ExitFailed, "it is empty"},
+		{[]string{"eval", "demo", "--task", os.DevNull}, ExitFailed, "a device"},
+		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "q4-gptq", "--calib", empty}, ExitFailed, "a directory"},
+		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", endless}, ExitUsage, "a device"},
+		{[]string{"info", named}, ExitFailed, "(1000000 bytes)"},
 		{[]string{"foo"}, ExitUsage, `"foo" is neither a command nor a model directory`},
 		{[]string{}, ExitUsage, "needs a terminal"},
 		{[]string{"info"}, ExitUsage, "takes one argument: MODEL, got 0"},

@@ -79,6 +79,9 @@ func describe(ck *model.Checkpoint) infoResult {
 	r.Notes = append(r.Notes, ck.Notes...)
 	_, notes := rt.DefaultOptions(ck.Generation)
 	r.Notes = append(r.Notes, notes...)
+	for i, n := range r.Notes {
+		r.Notes[i] = term.Shorten(n)
+	}
 	for _, name := range ck.Names() {
 		dtype, shape, bytes := ck.Stored(name)
 		r.Tensors = append(r.Tensors, infoTensor{name, dtype, shape, bytes})

@@ -48,7 +48,7 @@ func (a *app) note(format string, args ...any) {
 func (a *app) tell(notes []string) {
 	a.report.clear()
 	for _, n := range notes {
-		fmt.Fprintf(a.err, "note: %s\n", term.CleanLine(n))
+		fmt.Fprintf(a.err, "note: %s\n", term.CleanLine(term.Shorten(n)))
 	}
 }
 

@@ -39,9 +39,6 @@ interrupted goes on where it stopped when the same command is given again.`,
 			if r.Out == "" {
 				return usagef("tune needs an output directory: -o DIR")
 			}
-			if f := cmd.Flags(); f.Changed("budget") && r.Budget == 0 || f.Changed("trials") && r.Trials == 0 {
-				return usagef("--budget and --trials must be above 0; without them the search ends when it is done")
-			}
 			return a.tune(cmd.Context(), r, resume)
 		},
 	}
@@ -56,7 +53,7 @@ interrupted goes on where it stopped when the same command is given again.`,
 	cmd.Flags().StringVar(&r.Options, "options", "", fmt.Sprintf("ways to store a matrix, with commas between (default %q)", tune.DefaultSpace))
 	cmd.Flags().BoolVar(&r.Fused, "fused", false, "store q, k and v of a layer alike, and gate and up")
 	cmd.Flags().Var(parsed[time.Duration]{&r.Budget, "duration", term.ParseDuration}, "budget", "wall-clock time, loading and saving included, as 10m (default: until the search is done)")
-	cmd.Flags().Var(atLeast{&r.Trials, 0}, "trials", "most trials (default: until the search is done)")
+	cmd.Flags().Var(atLeast{&r.Trials, 1}, "trials", "most trials (default: until the search is done)")
 	cmd.Flags().BoolVar(&resume, "resume", false, "go on with an earlier run of the same options; an error if there is none")
 	return cmd
 }

@@ -44,6 +44,20 @@ func CleanLine(s string) string {
 	return strings.NewReplacer("\n", " ", "\t", " ").Replace(Clean(s))
 }
 
+// maxMessage is how long a message is shown, in characters. What a file says may be
+// in it.
+const maxMessage = 1000
+
+// Shorten cuts the middle out of a long message: what it is about stands at its
+// beginning, what to do at its end.
+func Shorten(s string) string {
+	r := []rune(s)
+	if len(r) <= maxMessage {
+		return s
+	}
+	return string(r[:3*maxMessage/4]) + " … " + string(r[len(r)-maxMessage/4:])
+}
+
 // CleanStyled is CleanLine for a line of a screen, in which the sequences that set
 // colours and other styles stay.
 func CleanStyled(s string) string {

@@ -2,6 +2,7 @@ package term
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 	"unicode"
@@ -23,6 +24,19 @@ func TestClean(t *testing.T) {
 	}
 	if got := CleanLine("a\nb\tc\x1bd"); got != "a b cd" {
 		t.Errorf("CleanLine: %q", got)
+	}
+}
+
+func TestShorten(t *testing.T) {
+	long := "m/config.json: " + strings.Repeat("é", 1<<20) + ": give another"
+	for in, want := range map[string]int{"": 0, "short": 5, long[:maxMessage]: len([]rune(long[:maxMessage])), long: maxMessage + 3} {
+		got := Shorten(in)
+		if n := len([]rune(got)); n != want {
+			t.Errorf("%.30q: %d characters, want %d", in, n, want)
+		}
+		if in == long && (!strings.HasPrefix(got, "m/config.json: é") || !strings.HasSuffix(got, "é: give another")) {
+			t.Errorf("%q", got)
+		}
 	}
 }
 

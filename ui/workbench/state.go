@@ -195,7 +195,7 @@ func (s *state) say(text string) {
 }
 
 func (s *state) fail(err error) {
-	s.message, s.failed = term.CleanLine(firstLine(err.Error())), true
+	s.message, s.failed = term.CleanLine(term.Shorten(firstLine(err.Error()))), true
 }
 
 func firstLine(text string) string {
