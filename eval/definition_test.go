@@ -144,6 +144,7 @@ func TestRunIsAsDefined(t *testing.T) {
 			ids = append([]int32{begin}, ids...)
 		}
 		var own, ref, diff, kld, same, dp, dp2 []float64
+		var worst WorstToken
 		for w := range count {
 			in := slices.Clone(ids[w*window : (w+1)*window])
 			if bos {
@@ -157,13 +158,17 @@ func TestRunIsAsDefined(t *testing.T) {
 				for i := range lp {
 					k += math.Exp(lp[i]) * (lp[i] - lq[i])
 				}
+				if k > worst.KLD {
+					worst = WorstToken{Window: w, Position: j + 1, KLD: k, Token: Guess{ID: target, P: math.Exp(lq[target]), BaseP: math.Exp(lp[target])},
+						Says: []Guess{{ID: int32(highest(q[j]))}}, BaseSays: []Guess{{ID: int32(highest(p[j]))}}}
+				}
 				d := math.Exp(lq[target]) - math.Exp(lp[target])
 				kld, dp, dp2 = append(kld, k), append(dp, d), append(dp2, d*d)
 				same = append(same, bit(highest(p[j]) == highest(q[j])))
 			}
 		}
 		a, b := letters(t, base, bos), letters(t, off, bos)
-		o := Options{Text: NewText("text", []byte(text)), Ctx: window}
+		o := Options{Text: NewText("text", []byte(text)), Ctx: window, Worst: 3}
 		reference, err := NewReference(ctx, a, o, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -178,6 +183,15 @@ func TestRunIsAsDefined(t *testing.T) {
 		}
 		if got.Tokens != len(own) || alone.Tokens != len(own) || got.Ctx != window || reference.Windows() != count || reference.Result.Tokens != len(own) {
 			t.Errorf("%d and %d tokens scored of %d windows, want %d of %d", got.Tokens, alone.Tokens, reference.Windows(), len(own), count)
+		}
+		if x := got.WorstTokens[0]; len(got.WorstTokens) != 3 || x.Window != worst.Window || x.Position != worst.Position || math.Abs(x.KLD-worst.KLD) > 1e-4*worst.KLD ||
+			x.Token.ID != worst.Token.ID || math.Abs(x.Token.P-worst.Token.P) > 1e-5 || math.Abs(x.Token.BaseP-worst.Token.BaseP) > 1e-5 ||
+			x.Says[0].ID != worst.Says[0].ID || x.BaseSays[0].ID != worst.BaseSays[0].ID {
+			t.Errorf("the worst token is %+v, want %+v", x, worst)
+		}
+		early, err := Run(ctx, b, reference, Options{}, nil, func(Result) bool { return true })
+		if !errors.Is(err, ErrStopped) || early.Tokens != len(own)/count || math.Abs(early.KLDMax-slices.Max(kld[:early.Tokens])) > 1e-4*early.KLDMax {
+			t.Errorf("stopped after %d tokens, the largest divergence %g, %v", early.Tokens, early.KLDMax, err)
 		}
 		lnOwn, lnOwnSE := meanAndError(own)
 		lnRef, lnRefSE := meanAndError(ref)

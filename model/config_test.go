@@ -1,6 +1,7 @@
 package model
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -212,6 +213,9 @@ func TestWriterKeepsTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ck.Close()
+	if data, err := os.ReadFile(dir + "/model.safetensors"); err != nil || binary.LittleEndian.Uint64(data)%8 != 0 {
+		t.Errorf("the tensors do not begin at a multiple of 8 bytes, %v", err)
+	}
 	if !slices.Equal(ck.Names(), src.Names()) || ck.Quantized || ck.DType() != "BF16" {
 		t.Errorf("%s: %v, want %v", ck.DType(), ck.Names(), src.Names())
 	}

@@ -81,6 +81,11 @@ func TestAWQWithBiases(t *testing.T) {
 	if !strings.Contains(notes, "v_proj, which makes the inputs, has a bias") || !strings.Contains(notes, "up_proj, which makes the inputs, has a bias") {
 		t.Errorf("the plan notes %s", notes)
 	}
+	for _, m := range plan.Modules {
+		if stopped := m.Module.Kind == "o" || m.Module.Kind == "down"; stopped != strings.Contains(m.Note, "no scales") {
+			t.Errorf("%s is noted: %q", m.Module.Name, m.Note)
+		}
+	}
 	p, err := newPass(ck, plan, base, cal, base.Engine, newHeldSink(), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -94,6 +94,15 @@ func near(t *testing.T, what string, got []float32, want [][]float64, limit floa
 	}
 }
 
+// rowsOf is x, which must have the size that is said of it.
+func rowsOf(t *testing.T, x []float32, rows, cols int) []float32 {
+	t.Helper()
+	if len(x) != rows*cols {
+		t.Fatalf("%d values for %d rows of %d", len(x), rows, cols)
+	}
+	return x
+}
+
 // logits are those after every position.
 func logits(m *Model, hidden []float32) []float32 {
 	n := len(hidden) / m.Config.Hidden
@@ -144,7 +153,7 @@ func TestTapsAreAsDefined(t *testing.T) {
 		s, seen := m.NewExactSession(0), make(map[string]int)
 		s.SetTap(func(module string, x []float32, rows, cols int) {
 			seen[module]++
-			near(t, module, x[:rows*cols], want.Inputs[module], exact)
+			near(t, module, rowsOf(t, x, rows, cols), want.Inputs[module], exact)
 		})
 		if _, err := s.Forward(context.Background(), text); err != nil {
 			t.Fatal(err)
@@ -171,7 +180,7 @@ func TestStackIsAsDefined(t *testing.T) {
 			t.Helper()
 			texts := 0
 			if err := stack.Input(ctx, m, kind, func(x []float32, rows, cols int) error {
-				near(t, fmt.Sprintf("what enters %s, text %d", module, texts), x[:rows*cols], want.Inputs[module][:rows], exact)
+				near(t, fmt.Sprintf("what enters %s, text %d", module, texts), rowsOf(t, x, rows, cols), want.Inputs[module][:rows], exact)
 				texts++
 				return nil
 			}); err != nil || texts != 2 {
