@@ -69,7 +69,7 @@ func outliers(t *testing.T, ck *model.Checkpoint, dir string, least int) {
 
 var saveOutliers = flag.String("save-outliers", "", "a directory to save the demo in, with activations 32 and 64 times as large in some channels")
 
-// With -save-outliers it makes the model of the README's table that has outliers.
+// With -save-outliers it makes the model of quant/README.md's table that has outliers.
 func TestSaveOutliers(t *testing.T) {
 	if *saveOutliers == "" {
 		t.Skip("makes a model for measurements: give -save-outliers DIR")

@@ -22,6 +22,7 @@ import (
 	"nibble/kernels"
 	"nibble/kernels/panics"
 	"nibble/model"
+	"nibble/model/demo"
 	"nibble/model/source"
 	"nibble/quant"
 	rt "nibble/runtime"
@@ -88,7 +89,13 @@ func (a *app) main(args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	var err error
-	if c := panics.Catch(func() { err = source.Guard(func() error { return root.ExecuteContext(ctx) }) }); c != nil {
+	run := func() error {
+		if err := misspelt(root, args); err != nil {
+			return err
+		}
+		return root.ExecuteContext(ctx)
+	}
+	if c := panics.Catch(func() { err = source.Guard(run) }); c != nil {
 		a.owner.End(c)
 	}
 	lost := a.out.Err()
@@ -103,7 +110,7 @@ func (a *app) main(args []string) int {
 	case ctx.Err() != nil:
 		code = exit.Code(context.Cause(ctx))
 		err = a.ended(context.Cause(ctx), err)
-	case err == nil:
+	case lost != nil && (err == nil || errors.Is(err, lost)):
 		err = fmt.Errorf("standard output: %w", lost)
 	case errors.Is(err, errUsage):
 		code = ExitUsage
@@ -132,6 +139,7 @@ func (a *app) ended(cause, err error) error {
 }
 
 func (a *app) root() *cobra.Command {
+	var showVersion bool
 	root := &cobra.Command{
 		Use:   "nibble [MODEL]",
 		Short: "Turn an FP32 language model into an INT4 model you can trust, and run it on this CPU",
@@ -143,6 +151,9 @@ nibble opens the workbench, on the demo model when no MODEL is given.`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: args(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if showVersion {
+				return a.version()
+			}
 			ref := "demo"
 			if len(args) == 1 {
 				ref = args[0]
@@ -159,25 +170,19 @@ nibble opens the workbench, on the demo model when no MODEL is given.`,
 	}
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object a line; the last has \"type\":\"result\"")
 	root.PersistentFlags().IntVar(&a.threads, "threads", 0, "compute threads (default: one per core)")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%s", plainFlagError(err)) })
-	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetHelpCommand(&cobra.Command{Hidden: true})
-	root.AddCommand(a.infoCmd(), a.planCmd(), a.quantizeCmd(), a.exportCmd(), a.evalCmd(), a.tuneCmd(), a.benchCmd(), a.logitsCmd(), a.runCmd(), a.chatCmd(), a.runsCmd())
+	root.Flags().BoolVar(&showVersion, "version", false, "print which nibble this is")
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(a.infoCmd(), a.planCmd(), a.quantizeCmd(), a.exportCmd(), a.evalCmd(), a.tuneCmd(), a.benchCmd(), a.logitsCmd(), a.runCmd(), a.chatCmd(), a.runsCmd(), a.versionCmd())
+	addHelp(root)
 	return root
-}
-
-// plainFlagError says what is wrong with a flag without Go's words for it.
-func plainFlagError(err error) string {
-	text := err.Error()
-	if before, _, ok := strings.Cut(text, ": strconv."); ok {
-		return before + ": it must be a number"
-	}
-	return text
 }
 
 // args checks the number of positional arguments.
 func args(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, got []string) error {
+		if cmd.HasParent() && cmd.HasSubCommands() && len(got) > 0 {
+			return usagef("%q is no command of '%s'%s", got[0], cmd.CommandPath(), didYouMean(got[0], commandNames(cmd)))
+		}
 		if len(got) < least || len(got) > most {
 			return usagef("'%s' takes %s, got %d", cmd.CommandPath(), argsText(cmd, least, most), len(got))
 		}
@@ -199,13 +204,19 @@ func argsText(cmd *cobra.Command, least, most int) string {
 }
 
 func (a *app) workbench(ctx context.Context, ref string) error {
-	if _, err := os.Stat(ref); err != nil && ref != "demo" {
-		return usagef("%q is neither a command nor a model directory", ref)
+	if !isModel(ref) {
+		return neither(ref, "")
 	}
 	if !a.tty || a.json {
 		return usagef("the workbench needs a terminal; give a command, such as 'nibble info %s'", ref)
 	}
 	return workbench.Run(ctx, workbench.Options{Model: ref, Threads: a.threads, CacheDir: cacheDir(), RunsDir: runsDir(), Owner: a.owner})
+}
+
+// isModel reports whether something can be opened by a name.
+func isModel(ref string) bool {
+	_, err := os.Stat(ref)
+	return err == nil || ref == demo.Name
 }
 
 // cacheDir holds kernel measurements.

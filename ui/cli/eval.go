@@ -165,7 +165,7 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f ev
 		res.WorstTokens[i] = t.Clean(term.Clean)
 	}
 	if dir != "" {
-		ro := report.Options{Subject: report.SubjectOf(l.ck), Base: b.ck, Running: l.m, Reference: reference, Result: res, Goal: goal, Version: version(), Clean: term.Clean}
+		ro := report.Options{Subject: report.SubjectOf(l.ck), Base: b.ck, Running: l.m, Reference: reference, Result: res, Goal: goal, Version: thisBuild().Version, Clean: term.Clean}
 		if unknown == nil {
 			ro.Quantized = &made
 		}

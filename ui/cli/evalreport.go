@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 
 	"nibble/eval"
 	"nibble/eval/report"
@@ -36,15 +35,6 @@ const (
 // errNotOurs refuses to overwrite what is no report of an evaluation: a model's
 // own report.json above all.
 var errNotOurs = errors.New("is not a report of an evaluation: give another directory")
-
-// version tells which nibble runs.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown"
-	}
-	return info.Main.Version
-}
 
 // checkReportDir reports why a report cannot go to a directory. An older report
 // there gives way.

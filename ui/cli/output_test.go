@@ -18,7 +18,7 @@ func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left
 
 // A result that could not be written is a failure, whatever printed it.
 func TestLostOutput(t *testing.T) {
-	for _, args := range []string{"--help", "info --help", "info demo", "info demo --json", "runs", "run demo Hello -n 2", "chat demo"} {
+	for _, args := range []string{"--help", "--version", "version --json", "help", "help recipes", "help info", "recipes", "info --help", "info demo", "info demo --json", "runs", "run demo Hello -n 2", "chat demo", "completion bash"} {
 		var errs bytes.Buffer
 		a := newApp(strings.NewReader("Hello\n"), fullDisk{}, &errs)
 		code := a.main(strings.Fields(args))
