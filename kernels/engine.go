@@ -88,7 +88,9 @@ func (e *Engine) ISA() ISA { return e.isa }
 func (e *Engine) NewActs() *Acts { return new(Acts) }
 
 // For runs f over [0, n) on every thread, in chunks. worker is below Threads, and
-// no two calls of this loop with the same worker run at once.
+// no two calls of this loop with the same worker run at once. f may use the engine:
+// loops inside are not shared out further, and their worker is 0. It may not wait for
+// another goroutine that does.
 func (e *Engine) For(n int, f func(worker, lo, hi int)) {
 	_ = e.pool.run(context.Background(), n, max(1, n/(8*e.pool.threads)), f)
 }

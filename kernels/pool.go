@@ -5,6 +5,7 @@ import (
 	"math"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,8 @@ func defaultThreads() int { return cores }
 // another program slows the loop by its share and does not stall it. Between
 // loops a worker spins briefly, because the loops of a decode step follow each
 // other within microseconds, and then parks, so that an idle nibble takes no
-// CPU. The caller takes part in the loop.
+// CPU. The caller takes part in the loop. A loop that begins inside another runs on
+// the thread it begins on.
 type pool struct {
 	threads int
 	spans   []span     // of the current loop
@@ -126,7 +128,12 @@ func (p *pool) loop(ctx context.Context, j *job) error {
 	if p.threads == 1 || j.n <= j.grain {
 		return serial(ctx, j.n, j.grain, j.f)
 	}
-	p.mu.Lock()
+	if !p.mu.TryLock() {
+		if insideLoop() {
+			return serial(ctx, j.n, j.grain, j.f)
+		}
+		p.mu.Lock()
+	}
 	defer p.mu.Unlock()
 	for i := range j.spans {
 		j.spans[i].set(i*j.n/p.threads, (i+1)*j.n/p.threads)
@@ -149,6 +156,22 @@ func (p *pool) loop(ctx context.Context, j *job) error {
 		panic(c)
 	}
 	return ctx.Err()
+}
+
+// insideLoop reports whether the calling goroutine is running a chunk of a loop, which
+// would wait for itself.
+func insideLoop() bool {
+	pcs := make([]uintptr, 256)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, ".(*job).drain") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
 }
 
 // take claims the next chunk; it is beyond the end when nothing is left.

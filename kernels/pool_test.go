@@ -3,6 +3,8 @@ package kernels
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -68,4 +70,80 @@ func TestPoolCancel(t *testing.T) {
 		}
 		p.close()
 	}
+}
+
+// Loops and products inside a loop run, on any number of threads, whichever
+// goroutine gets the chunk.
+func TestLoopsInside(t *testing.T) {
+	for _, threads := range []int{1, 2, 5} {
+		e := testEngine(t, Options{Threads: threads})
+		const n, k, m = 40, 64, 30
+		w, err := randomWeights(n, k, Scheme{Bits: 4, Group: 32, Sym: true})
+		must(t, err)
+		x := randomActivations(m, k)
+		product := func() []float32 {
+			a, dst := e.NewActs(), make([]float32, m*n)
+			a.Set(x, m, k)
+			must(t, e.MatMul(context.Background(), a, Product{w, dst}))
+			return dst
+		}
+		want := product()
+		var hits [20][30]atomic.Int32
+		e.For(len(hits), func(_, lo, hi int) {
+			if threads > 1 && !insideLoop() {
+				t.Error("a chunk does not know that it is one")
+			}
+			for i := lo; i < hi; i++ {
+				e.For(len(hits[i]), func(worker, lo, hi int) {
+					if worker != 0 && threads > 1 {
+						t.Errorf("a loop inside another has worker %d", worker)
+					}
+					for j := lo; j < hi; j++ {
+						hits[i][j].Add(1)
+					}
+				})
+				if !slices.Equal(product(), want) {
+					t.Error("a product inside a loop differs")
+				}
+			}
+		})
+		for i := range hits {
+			for j := range hits[i] {
+				if got := hits[i][j].Load(); got != 1 {
+					t.Fatalf("%d threads: chunk %d of loop %d ran %d times", threads, j, i, got)
+				}
+			}
+		}
+		if insideLoop() {
+			t.Error("a loop that has ended is still believed to run")
+		}
+	}
+}
+
+// Loops that several goroutines begin at once each run whole.
+func TestLoopsAtOnce(t *testing.T) {
+	p := newPool(3)
+	defer p.close()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				hits := make([]int32, 100)
+				var inside [3]atomic.Int32
+				must(t, p.run(context.Background(), len(hits), 7, func(worker, lo, hi int) {
+					if inside[worker].Add(1) > 1 {
+						t.Error("a worker runs two chunks of a loop at once")
+					}
+					for i := lo; i < hi; i++ {
+						hits[i]++
+					}
+					inside[worker].Add(-1)
+				}))
+				if slices.ContainsFunc(hits, func(h int32) bool { return h != 1 }) {
+					t.Errorf("a loop's indices ran %v times", hits)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
