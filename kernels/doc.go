@@ -4,8 +4,9 @@
 //
 // # Rules of the floor
 //
-// Every integer kernel computes the same arithmetic, bit for bit, whatever its
-// tier, tile shape, thread count or batch size; see [QTensor] and mulGeneric.
+// Every kernel and every operation on vectors computes the same arithmetic, bit for
+// bit, whatever its tier, tile shape, thread count or batch size; see [QTensor],
+// mulGeneric and dotsGeneric.
 // The selector may therefore change how fast a model is, never what it says,
 // and a prefill in one batch equals the same tokens fed one by one.
 //
