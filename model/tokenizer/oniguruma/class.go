@@ -2,18 +2,41 @@ package oniguruma
 
 import "strings"
 
+// class is a set of characters as an expression has it.
+type class struct {
+	set     runeSet
+	negated bool   // it is of all other characters
+	spelled string // what regexp2 has for the set, by names, between brackets; "" if it has no such
+}
+
+// spell writes the class for regexp2. What is negated is so by a bracket: regexp2
+// misses some matches of \P where it is one of several branches.
+func (c class) spell() string {
+	switch {
+	case c.spelled != "" && c.negated:
+		return "[^" + c.spelled + "]"
+	case c.spelled != "":
+		return "[" + c.spelled + "]"
+	case c.negated:
+		return c.set.complement().spell()
+	}
+	return c.set.spell()
+}
+
 // classAtom reads a class and translates it.
 func (p *parser) classAtom() string {
-	set, negated := p.class()
-	if !p.ignoreCase {
-		if negated {
-			set = set.complement()
-		}
-		return set.spell()
+	c := p.class()
+	if p.ignoreCase {
+		return p.foldedClass(c)
 	}
-	set, texts := foldSet(set)
+	return c.spell()
+}
+
+// foldedClass translates a class whose case is ignored.
+func (p *parser) foldedClass(c class) string {
+	set, texts := foldSet(c.set)
 	switch {
-	case negated:
+	case c.negated:
 		return set.complement().spell()
 	case len(texts) == 0 || p.behind:
 		return set.spell()
@@ -25,13 +48,12 @@ func (p *parser) classAtom() string {
 	return "(?:" + strings.Join(branches, "|") + ")"
 }
 
-// class reads a class from its bracket on; negated says that it is of all other
-// characters.
-func (p *parser) class() (set runeSet, negated bool) {
+// class reads a class from its bracket on.
+func (p *parser) class() class {
 	defer p.enter()()
-	c := classParser{parser: p, start: p.at}
+	c := classParser{parser: p, start: p.at, simple: true}
 	p.at++
-	negated = p.take("^")
+	negated := p.take("^")
 	if p.looking("]") { // a letter, if the class ends elsewhere
 		if !p.closesLater(p.at + 1) {
 			p.refuse(c.start, "an empty class")
@@ -44,7 +66,7 @@ func (p *parser) class() (set runeSet, negated bool) {
 			p.refuse(c.start, "a class without an end")
 		}
 		if p.take("]") {
-			return c.end(), negated
+			return class{c.end(), negated, c.name()}
 		}
 		c.item()
 	}
@@ -67,7 +89,9 @@ func (p *parser) closesLater(at int) bool {
 type classParser struct {
 	*parser
 	start   int
-	set     runeSet   // since the last &&
+	set     runeSet // since the last &&
+	spelled strings.Builder
+	simple  bool      // spelled says all of the class
 	sides   []runeSet // of &&, before it
 	last    rune      // a letter that may begin a range
 	pending bool      // there is one
@@ -84,19 +108,36 @@ func (c *classParser) value(r rune) {
 // settle adds the letter that came last.
 func (c *classParser) settle() {
 	if c.pending {
-		c.set = append(c.set, runeRange{c.last, c.last})
+		c.letters(c.last, c.last)
 	}
 	c.pending, c.named = false, false
 }
 
+// letters adds a range.
+func (c *classParser) letters(low, high rune) {
+	r := runeRange{low, high}
+	c.set = append(c.set, r)
+	c.spelled.WriteString(r.spell())
+}
+
 // add takes a class within the class.
-func (c *classParser) add(set runeSet, negated, named bool) {
+func (c *classParser) add(in class, named bool) {
 	c.settle()
-	if negated {
-		set = set.complement()
+	if in.negated {
+		in.set = in.set.complement()
 	}
-	c.set = append(c.set, set...)
+	c.set = append(c.set, in.set...)
+	c.spelled.WriteString(in.spelled)
+	c.simple = c.simple && in.spelled != "" && !in.negated
 	c.named, c.begun = named, true
+}
+
+// name returns what the class is by names, "" if it is no mere list of them.
+func (c *classParser) name() string {
+	if !c.simple {
+		return ""
+	}
+	return c.spelled.String()
 }
 
 // end intersects the sides of && and returns the class.
@@ -115,7 +156,7 @@ func (c *classParser) item() {
 	case c.take("&&"):
 		c.settle()
 		c.sides = append(c.sides, tidy(c.set))
-		c.set, c.begun = nil, false
+		c.set, c.begun, c.simple = nil, false, false
 	case c.looking("[:") && c.bracketEnds():
 		c.at += 2
 		negated := c.take("^")
@@ -129,15 +170,16 @@ func (c *classParser) item() {
 		if set == nil {
 			c.refuse(start, "the POSIX class %q", name)
 		}
-		c.add(set, negated, true)
+		c.add(class{set: set, negated: negated}, true)
 	case c.looking("["):
-		set, negated := c.class()
-		c.add(set, negated, false)
+		in := c.class()
+		in.spelled = ""
+		c.add(in, false)
 	case c.looking("-"):
 		c.hyphen(start)
 	case c.take(`\`):
-		if set, negated, ok := c.shorthand(); ok {
-			c.add(set, negated, true)
+		if in, ok := c.shorthand(); ok {
+			c.add(in, true)
 			return
 		}
 		c.value(c.escaped(start))
@@ -187,7 +229,7 @@ func (c *classParser) hyphen(start int) {
 	case c.looking("["):
 		c.refuse(end, "a range that ends with a class")
 	case c.take(`\`):
-		if _, _, ok := c.shorthand(); ok {
+		if _, ok := c.shorthand(); ok {
 			c.refuse(end, "a range that ends with a class")
 		}
 		high = c.escaped(end)
@@ -199,5 +241,5 @@ func (c *classParser) hyphen(start int) {
 		c.refuse(start, "the range from %q to %q, which is empty", low, high)
 	}
 	c.pending = false
-	c.set = append(c.set, runeRange{low, high})
+	c.letters(low, high)
 }

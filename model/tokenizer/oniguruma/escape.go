@@ -10,14 +10,11 @@ func (p *parser) escape() atom {
 	start := p.at
 	p.at++
 	r := p.peek()
-	if set, negated, ok := p.shorthand(); ok {
-		if slices.Equal(set, word()) { // \w or \p{Word}
-			set = looseWord()
+	if c, ok := p.shorthand(); ok {
+		if slices.Equal(c.set, word()) { // \w or \p{Word}
+			c.set = looseWord()
 		}
-		if negated {
-			set = set.complement()
-		}
-		return part(p.grown(set.spell()))
+		return part(p.grown(c.spell()))
 	}
 	simple := map[rune]string{'A': `\A`, 'z': `\z`, 'Z': `(?=\n?\z)`, 'G': `\G`, 'N': notLineFeed, 'O': anyChar}
 	if s, ok := simple[r]; ok {
@@ -49,41 +46,45 @@ func looseWord() runeSet { return word().union(runeSet{{0xb2, 0xb3}, {0xb9, 0xb9
 
 // shorthand reads the rest of an escape that is a class: \w, \d, \s, \h, \p{name}
 // and their opposites. The parser stands after the backslash.
-func (p *parser) shorthand() (set runeSet, negated, ok bool) {
+func (p *parser) shorthand() (c class, ok bool) {
 	start := p.at - 1
 	r := p.peek()
+	c.negated = r < 'a'
+	name := ""
 	switch r {
 	case 'w', 'W':
-		set = word()
+		name = "word"
 	case 'd', 'D':
-		set = named("digit")
+		name = "digit"
 	case 's', 'S':
-		set = named("space")
+		name = "space"
 	case 'h', 'H':
-		set = named("xdigit")
+		name = "xdigit"
 	case 'p', 'P':
 		if p.at+1 >= len(p.src) || p.src[p.at+1] != '{' {
-			return nil, false, false
+			return c, false
 		}
 		p.at += 2
-		negated = p.take("^") != (r == 'P')
+		c.negated = p.take("^") != c.negated
 		begin := p.at
 		for p.more() && p.peek() != '}' {
 			p.at++
 		}
-		name := string(p.src[begin:p.at])
-		if !p.take("}") {
+		name = string(p.src[begin:p.at])
+		if !p.more() {
 			p.refuse(start, `\%c{ without an end`, r)
 		}
-		if set = named(name); set == nil {
-			p.refuse(start, "the property %q", name)
-		}
-		return set, negated, true
 	default:
-		return nil, false, false
+		return c, false
 	}
 	p.at++
-	return set, r < 'a', true
+	if c.set = named(name); c.set == nil {
+		p.refuse(start, "the property %q", name)
+	}
+	if property := properties()[plain(name)]; property != "" {
+		c.spelled = `\p{` + property + "}"
+	}
+	return c, true
 }
 
 // character reads the rest of an escape that stands for one character, in a class

@@ -33,6 +33,18 @@ func plain(name string) string {
 var scriptCodes = map[string]string{"arab": "Arabic", "cyrl": "Cyrillic", "deva": "Devanagari", "grek": "Greek", "hang": "Hangul", "hani": "Han",
 	"hebr": "Hebrew", "hira": "Hiragana", "kana": "Katakana", "latn": "Latin", "thai": "Thai"}
 
+// properties are the names that regexp2, which takes them from the same tables, has
+// for some of the sets, by plain name.
+var properties = sync.OnceValue(func() map[string]string {
+	all := map[string]string{"space": "White_Space", "digit": "Nd"}
+	for _, tables := range []map[string]*unicode.RangeTable{unicode.Properties, unicode.Scripts, unicode.Categories} {
+		for name := range tables {
+			all[plain(name)] = name
+		}
+	}
+	return all
+})
+
 // sets are all named sets, by plain name.
 var sets = sync.OnceValue(func() map[string]runeSet {
 	all := make(map[string]runeSet)
@@ -55,7 +67,8 @@ var sets = sync.OnceValue(func() map[string]runeSet {
 	all["cntrl"] = all["cc"]
 	all["blank"] = all["zs"].union(runeSet{{'\t', '\t'}})
 	all["xdigit"] = runeSet{{'0', '9'}, {'A', 'F'}, {'a', 'f'}}
-	all["alpha"] = all["l"].union(all["nl"], all["otheralphabetic"])
+	combining := runeSet{{0x363, 0x36f}, {0x1dd3, 0x1de6}} // Latin letters above others: alphabetic since Unicode 16
+	all["alpha"] = all["l"].union(all["nl"], all["otheralphabetic"], combining)
 	all["lower"] = all["ll"].union(all["otherlowercase"])
 	all["upper"] = all["lu"].union(all["otheruppercase"])
 	all["alphabetic"], all["lowercase"], all["uppercase"] = all["alpha"], all["lower"], all["upper"]

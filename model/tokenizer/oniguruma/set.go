@@ -9,6 +9,14 @@ import (
 // runeRange is a range of characters, both ends included.
 type runeRange struct{ low, high rune }
 
+// spell writes the range as part of a class of regexp2.
+func (r runeRange) spell() string {
+	if r.low == r.high {
+		return spell(r.low)
+	}
+	return spell(r.low) + "-" + spell(r.high)
+}
+
 // runeSet is a set of characters: ranges in order, without gaps between them that
 // are empty.
 type runeSet []runeRange
@@ -91,11 +99,7 @@ func (s runeSet) spell() string {
 	var b strings.Builder
 	b.WriteByte('[')
 	for _, r := range s {
-		b.WriteString(spell(r.low))
-		if r.high > r.low {
-			b.WriteByte('-')
-			b.WriteString(spell(r.high))
-		}
+		b.WriteString(r.spell())
 	}
 	b.WriteByte(']')
 	return b.String()
