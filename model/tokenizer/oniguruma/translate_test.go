@@ -134,7 +134,7 @@ func TestRefuses(t *testing.T) {
 		strings.Repeat("(", 200):                "within each other",
 		strings.Repeat("[", 200):                "within each other",
 		"a" + strings.Repeat("+?", 200):         "quantifiers in a row",
-		strings.Repeat(`\w`, 1000):           "more than 1048576 bytes",
+		strings.Repeat(`\w`, 1000):              "more than 1048576 bytes",
 		"(?i:" + strings.Repeat("s", 100) + ")": "more than 1048576 bytes",
 	} {
 		if got, err := Translate(expr); !errors.Is(err, ErrSyntax) || !strings.Contains(err.Error(), want) {
