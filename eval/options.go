@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 
-	"nibble/model/demo"
 	"nibble/model/text"
 	"nibble/model/tokenizer"
 	rt "nibble/runtime"
@@ -53,9 +52,6 @@ func ReadText(path string, stdin io.Reader) (Text, error) {
 	t.Notes = said.Notes
 	return t, nil
 }
-
-// DemoText is the demo's story text, held out of its training.
-func DemoText() Text { return NewText("demo:eval_stories.txt", demo.EvalText()) }
 
 // Options configures an evaluation.
 type Options struct {

@@ -11,7 +11,6 @@ import (
 	"nibble/eval"
 	"nibble/eval/report"
 	"nibble/model"
-	"nibble/model/demo"
 	"nibble/quant"
 	"nibble/ui/request"
 	"nibble/ui/term"
@@ -26,17 +25,17 @@ type evalFlags struct {
 }
 
 func (f *evalFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.text, "text", "", "text or JSON texts to measure perplexity on; - is standard input (default: stories that come with the demo model)")
+	cmd.Flags().StringVar(&f.text, "text", "", "text or JSON texts to measure perplexity on; - is standard input (default: built-in prose; stories for the demo model)")
 	f.ctx = eval.DefaultCtx
 	cmd.Flags().Var(atLeast{&f.ctx, 4}, "ctx", "tokens of a window")
 	cmd.Flags().Var(atLeast{&f.chunks, 0}, "chunks", "windows to score (default: all)")
 }
 
 // options resolves the flags for a model.
-func (f *evalFlags) options(a *app, demoQuestions bool) (eval.Options, error) {
+func (f *evalFlags) options(a *app, ck *model.Checkpoint) (eval.Options, error) {
 	o := eval.Options{Ctx: f.ctx, Chunks: f.chunks, CacheDir: cacheDir(), Refresh: a.refresh}
 	var err error
-	if o.Text, err = request.Text(f.text, a.in); err != nil {
+	if o.Text, err = request.Text(f.text, ck, a.in); err != nil {
 		return o, err
 	}
 	for _, path := range f.tasks {
@@ -46,7 +45,7 @@ func (f *evalFlags) options(a *app, demoQuestions bool) (eval.Options, error) {
 		}
 		o.Tasks = append(o.Tasks, set)
 	}
-	if demoQuestions && len(f.tasks) == 0 && f.text == "" {
+	if len(f.tasks) == 0 && f.text == "" && eval.IsDemo(ck) {
 		set, err := eval.DemoTask()
 		if err != nil {
 			return o, err
@@ -54,23 +53,6 @@ func (f *evalFlags) options(a *app, demoQuestions bool) (eval.Options, error) {
 		o.Tasks = append(o.Tasks, set)
 	}
 	return o, nil
-}
-
-// isDemo reports whether a checkpoint has the demo's vocabulary: the demo itself
-// or what was made of it.
-func isDemo(ck *model.Checkpoint) bool {
-	if ck.Name == demo.Name {
-		return true
-	}
-	if ck.Tokenizer == nil {
-		return false
-	}
-	own, err := model.Open(demo.Name)
-	if err != nil {
-		return false
-	}
-	defer own.Close()
-	return own.Tokenizer != nil && own.Tokenizer.Equal(ck.Tokenizer)
 }
 
 // evalResult is the result of 'nibble eval'.
@@ -123,7 +105,7 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f ev
 	if err := needTokenizer(l.ck); err != nil {
 		return err
 	}
-	o, err := f.options(a, isDemo(l.ck))
+	o, err := f.options(a, l.ck)
 	if err != nil {
 		return err
 	}
@@ -192,8 +174,8 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f ev
 
 // remarkText says what could surprise: the default text, a shorter window.
 func (a *app) remarkText(f evalFlags, ck *model.Checkpoint, o eval.Options) {
-	if f.text == "" && !isDemo(ck) {
-		fmt.Fprintln(a.err, "note: no --text given: measuring on the demo's stories; a text like your own use says more")
+	if f.text == "" && !eval.IsDemo(ck) {
+		fmt.Fprintf(a.err, "note: no --text given: measuring on nibble's %s; a text like your own use says more\n", o.Text.Name)
 	}
 	if o.Ctx > ck.Config.MaxPositions {
 		fmt.Fprintf(a.err, "note: windows of %d tokens, the model's context, instead of %d\n", ck.Config.MaxPositions, o.Ctx)

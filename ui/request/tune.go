@@ -64,10 +64,10 @@ func (c Calibration) Read(ck *model.Checkpoint, samples int, stdin io.Reader) (*
 }
 
 // Text is the text of a file, of standard input as in Calibration.Read, or the one
-// that is built in.
-func Text(path string, stdin io.Reader) (eval.Text, error) {
+// that is built in for a model.
+func Text(path string, ck *model.Checkpoint, stdin io.Reader) (eval.Text, error) {
 	if path == "" {
-		return eval.DemoText(), nil
+		return eval.DefaultText(ck), nil
 	}
 	return eval.ReadText(path, stdin)
 }
@@ -102,7 +102,7 @@ func (t Tune) For(ck *model.Checkpoint) (tune.Options, error) {
 		return o, err
 	}
 	o.Source = ck
-	if o.Eval.Text, err = Text(t.Text, nil); err != nil {
+	if o.Eval.Text, err = Text(t.Text, ck, nil); err != nil {
 		return o, err
 	}
 	if o.Calibration, err = t.Calibration.Read(ck, 0, nil); err != nil {

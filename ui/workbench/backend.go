@@ -408,7 +408,7 @@ func (b *backend) reference(ctx context.Context) (*eval.Reference, error) {
 	if b.ck.Tokenizer == nil {
 		return nil, b.ck.TokenizerErr
 	}
-	o, err := of.options(b.o.CacheDir)
+	o, err := of.options(b.ck, b.o.CacheDir)
 	if err != nil {
 		return nil, err
 	}

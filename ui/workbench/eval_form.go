@@ -9,6 +9,7 @@ import (
 
 	"nibble/eval"
 	"nibble/eval/report"
+	"nibble/model"
 	"nibble/tune"
 	"nibble/ui/request"
 	"nibble/ui/term"
@@ -29,11 +30,11 @@ const demoTasks = "demo"
 // aim is the goal of the verdict.
 func (o evalOrder) aim() float64 { return cmp.Or(o.goal, tune.DefaultGoal) }
 
-// options reads what the order names.
-func (o evalOrder) options(cacheDir string) (eval.Options, error) {
+// options reads what the order names, for a model.
+func (o evalOrder) options(ck *model.Checkpoint, cacheDir string) (eval.Options, error) {
 	e := eval.Options{Ctx: o.ctx, Chunks: o.chunk, Worst: report.DefaultWorst, CacheDir: cacheDir}
 	var err error
-	if e.Text, err = request.Text(o.text, nil); err != nil {
+	if e.Text, err = request.Text(o.text, ck, nil); err != nil {
 		return e, err
 	}
 	for _, name := range o.tasks {
@@ -68,7 +69,7 @@ type evalForm struct {
 func newEvalForm() evalForm {
 	f := evalForm{
 		goal:  &field{label: "goal", empty: "1 %", help: "the loss of perplexity that the verdict is about, such as 0.5%", check: checks(term.ParsePercent)},
-		text:  &field{label: "text", empty: "stories that come with nibble", help: "a file of text to measure on, like what the model will be used for", check: readable},
+		text:  &field{label: "text", empty: "built-in prose, or stories for the demo", help: "a file of text to measure on, like what the model will be used for", check: readable},
 		tasks: &field{label: "tasks", empty: "none", help: `files or directories of multiple-choice questions, commas between; "demo" is those of the demo`, check: checkTasks},
 		ctx:   &field{label: "window", empty: fmt.Sprintf("%d tokens, or the model's context", eval.DefaultCtx), help: "tokens of a window, the first half of which is not scored", check: atLeast(4)},
 		chunk: &field{label: "windows", empty: "all", help: "how many windows of the text to score", check: atLeast(1)},

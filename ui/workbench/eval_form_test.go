@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"nibble/eval"
+	"nibble/model"
 	"nibble/tune"
 )
 
@@ -47,15 +48,24 @@ func TestEvalOrder(t *testing.T) {
 	if err := os.WriteFile(tasks, []byte(`{"task": "sums", "context": "2 + 2 =", "choices": [" 4", " 5"], "gold": 0}`+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o, err := evalOrder{text: text, tasks: []string{tasks, demoTasks}, ctx: 64, chunk: 2}.options("")
+	demo, err := model.Open("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer demo.Close()
+	o, err := evalOrder{text: text, tasks: []string{tasks, demoTasks}, ctx: 64, chunk: 2}.options(demo, "")
 	if err != nil || string(o.Text.Data) != "Once upon a time" || len(o.Tasks) != 2 || o.Tasks[0].Items[0].Task != "sums" || len(o.Tasks[1].Items) < 100 || o.Ctx != 64 || o.Chunks != 2 {
 		t.Errorf("options %+v, %v", o, err)
 	}
-	if o, err := (evalOrder{}).options(""); err != nil || len(o.Tasks) != 0 || o.Text.SHA256 != eval.DemoText().SHA256 {
+	if o, err := (evalOrder{}).options(demo, ""); err != nil || len(o.Tasks) != 0 || o.Text.SHA256 != eval.DemoText().SHA256 {
 		t.Errorf("what is built in: %v", err)
 	}
-	if _, err := (evalOrder{tasks: []string{demoTasks, text}}).options(""); err == nil {
+	if _, err := (evalOrder{tasks: []string{demoTasks, text}}).options(demo, ""); err == nil {
 		t.Error("a text was taken for questions")
+	}
+	demo.Name, demo.Tokenizer = "other", nil
+	if o, err := (evalOrder{}).options(demo, ""); err != nil || o.Text.SHA256 != eval.Prose().SHA256 {
+		t.Errorf("what is built in for another model: %s, %v", o.Text.Name, err)
 	}
 	base := evalOrder{text: text, tasks: []string{tasks}, ctx: 64}
 	for _, c := range []struct {

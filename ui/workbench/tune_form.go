@@ -69,7 +69,7 @@ func newTuneForm() tuneForm {
 		tps: &field{label: "min-tps", empty: "any", help: "tokens a second to decode at least, as predicted from the kernels' measurements",
 			check: checks(term.ParsePositive)},
 		budget: &field{label: "budget", empty: "until the search is done", help: "time for it, such as 90s or 10m; the best by then counts", check: checks(term.ParseDuration)},
-		text:   &field{label: "text", empty: "stories that come with nibble", help: "a file of text to judge by", check: readable},
+		text:   &field{label: "text", empty: "built-in prose, or stories for the demo", help: "a file of text to judge by", check: readable},
 		calib:  &field{label: "calibration", empty: "a built-in text", help: "a file of text, or of JSON lines, that methods learn from", check: readable},
 		out:    &field{label: "directory", empty: "none: in memory, to try it", help: "to write the best model to, once the search has ended"},
 	}
