@@ -82,6 +82,9 @@ func parseIndex(data []byte) (map[string]string, error) {
 		if err := json.Unmarshal(shards[i], &shard); err != nil {
 			return nil, fmt.Errorf("%w: weight_map: tensor %s: %v", ErrCorrupt, source.Quote(tensor), err)
 		}
+		if shard == "" {
+			return nil, fmt.Errorf("%w: weight_map: tensor %s is in no file", ErrCorrupt, source.Quote(tensor))
+		}
 		if before, twice := index[tensor]; twice && before != shard {
 			return nil, fmt.Errorf("%w: tensor %s is said to be in %s and in %s", ErrCorrupt, source.Quote(tensor), source.Quote(before), source.Quote(shard))
 		}

@@ -79,7 +79,7 @@ func TestIndex(t *testing.T) {
 		"out of the directory": {func(_ string, index map[string]string) error { index[norm] = "../a"; return nil }, ErrCorrupt, "leaves the model directory"},
 		"absolute":             {func(_ string, index map[string]string) error { index[norm] = "/etc/passwd"; return nil }, ErrCorrupt, "leaves"},
 		"out and back in":      {func(_ string, index map[string]string) error { index[norm] = "a/../../b"; return nil }, ErrCorrupt, "leaves"},
-		"no name":              {func(_ string, index map[string]string) error { index[norm] = ""; return nil }, ErrCorrupt, "leaves"},
+		"no name":              {func(_ string, index map[string]string) error { index[norm] = ""; return nil }, ErrCorrupt, "in no file"},
 		"a directory": {func(dir string, index map[string]string) error {
 			index[norm] = "c"
 			return os.Mkdir(filepath.Join(dir, "c"), 0o755)
