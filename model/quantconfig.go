@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/dlclark/regexp2/v2"
@@ -24,9 +25,9 @@ type quantConfig struct {
 }
 
 type quantGroup struct {
-	names   []string          // of modules
-	regexps []*regexp2.Regexp // "re:..." targets, matched from the start of the name
-	classes []string          // of modules, such as "Linear"
+	names   []string        // of modules
+	regexps []*targetRegexp // "re:..." targets, matched from the start of the name
+	classes []string        // of modules, such as "Linear"
 	scheme  kernels.Scheme
 }
 
@@ -224,7 +225,9 @@ func (qc *quantConfig) add(name string, data json.RawMessage) error {
 				return fmt.Errorf("%w: target %s: %v", ErrCorrupt, source.Quote(t), err)
 			}
 			re.MatchTimeout = matchTimeout
-			group.regexps = append(group.regexps, re)
+			if group.regexps = append(group.regexps, &targetRegexp{re: re}); len(group.regexps) > maxRegexps {
+				return fmt.Errorf("%w: more than %d regular expressions", ErrUnsupported, maxRegexps)
+			}
 		case slices.Contains(classNames, t):
 			group.classes = append(group.classes, t)
 		default:
@@ -292,8 +295,30 @@ func (w rawWeights) kernelScheme() (kernels.Scheme, error) {
 	return s, nil
 }
 
-// matchTimeout bounds one match of a regular expression from a hostile file.
-const matchTimeout = 20 * time.Millisecond
+// Bounds of the regular expressions of a hostile file: the time of a match, and how
+// many there are. Real files have one or two.
+const (
+	matchTimeout = 20 * time.Millisecond
+	maxRegexps   = 1000
+)
+
+// targetRegexp matches names of modules until it has taken too long once: it matches
+// none from then on.
+type targetRegexp struct {
+	re   *regexp2.Regexp
+	slow atomic.Bool
+}
+
+func (t *targetRegexp) matches(module string) bool {
+	if t.slow.Load() {
+		return false
+	}
+	ok, err := t.re.MatchString(module)
+	if err != nil {
+		t.slow.Store(true)
+	}
+	return ok && err == nil
+}
 
 // classNames are the classes of modules that a target may name.
 var classNames = []string{linearClass, embeddingClass}
@@ -314,10 +339,7 @@ func (qc quantConfig) find(module string) (kernels.Scheme, bool) {
 	for _, matches := range []func(quantGroup) bool{
 		func(g quantGroup) bool { return slices.Contains(g.names, module) },
 		func(g quantGroup) bool {
-			return slices.ContainsFunc(g.regexps, func(re *regexp2.Regexp) bool {
-				ok, err := re.MatchString(module)
-				return ok && err == nil
-			})
+			return slices.ContainsFunc(g.regexps, func(re *targetRegexp) bool { return re.matches(module) })
 		},
 		func(g quantGroup) bool { return slices.Contains(g.classes, class) },
 	} {

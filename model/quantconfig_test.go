@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -217,5 +218,26 @@ func TestOlderCheckpoint(t *testing.T) {
 	defer w.Abort()
 	if config, err := w.config(); err != nil || bytes.Contains(config, []byte("compression_config")) {
 		t.Errorf("a checkpoint of floats says %s (%v)", config, err)
+	}
+}
+
+// Regular expressions that take for ever do so once, and not in any number.
+func TestSlowTargets(t *testing.T) {
+	config := func(n int) []byte {
+		targets, err := json.Marshal(slices.Repeat([]string{"re:(.*)*(.*)*(.*)*x$"}, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Appendf(nil, `{"quant_method": "compressed-tensors", "config_groups": {"g": {"targets": %s, "weights": {"num_bits": 4, "type": "int", "group_size": 32, "strategy": "group"}}}}`, targets)
+	}
+	qc, err := parseQuantConfig(config(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := qc.find("model.layers.0.self_attn.q_proj"); ok || !qc.groups[0].regexps[0].slow.Load() {
+		t.Errorf("matched: %v; known to be slow: %v", ok, qc.groups[0].regexps[0].slow.Load())
+	}
+	if _, err := parseQuantConfig(config(maxRegexps + 1)); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("%v", err)
 	}
 }
