@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ func (c *Checkpoint) openGeneration() {
 		return
 	}
 	if err == nil {
-		err = json.Unmarshal(data, &g.Fields)
+		err = unmarshalObject(data, &g.Fields)
 	}
 	if err != nil {
 		g.Fields = nil
@@ -44,3 +45,13 @@ func (c *Checkpoint) openGeneration() {
 }
 
 const generationFile = "generation_config.json"
+
+// unmarshalObject is json.Unmarshal with an error for people about a value of
+// another kind.
+func unmarshalObject(data []byte, v any) error {
+	err := json.Unmarshal(data, v)
+	if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
+		return fmt.Errorf("%s is a JSON %s, which does not belong there", cmp.Or(kind.Field, "it"), kind.Value)
+	}
+	return err
+}

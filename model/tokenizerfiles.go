@@ -79,7 +79,7 @@ func (c *Checkpoint) readJSON(name string, v any) bool {
 		return false
 	}
 	if err == nil {
-		err = json.Unmarshal(data, v)
+		err = unmarshalObject(data, v)
 	}
 	if err != nil {
 		c.Notes = append(c.Notes, fmt.Sprintf("%s cannot be read and is ignored: %v", name, err))

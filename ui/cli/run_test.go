@@ -102,3 +102,39 @@ func TestRunSeeds(t *testing.T) {
 		t.Errorf("seed 77 gives %q and %+v\n%s", out, again, errs)
 	}
 }
+
+// What a checkpoint's files say and is not done is told by every command that opens
+// it, on stderr and in the result.
+func TestCheckpointNotes(t *testing.T) {
+	dir := demoDir(t, func([]byte) {})
+	file := filepath.Join(dir, "config.json")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(data), `"tie_word_embeddings": true`, `"tie_word_embeddings": false`, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "generation_config.json"), []byte(`[1]`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	text := filepath.Join(t.TempDir(), "text.txt")
+	if err := os.WriteFile(text, []byte(strings.Repeat("Once upon a time there was a dog. ", 30)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const note = "lm_head is not stored"
+	for _, args := range [][]string{{"info", dir}, {"plan", dir}, {"run", dir, "hi", "-n", "1"}, {"eval", dir, "--chunks", "1", "--ctx", "32", "--text", text}} {
+		code, out, errs := nibble("", append(args, "--json")...)
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		var last struct{ Notes []string }
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); code != ExitOK || err != nil || !strings.Contains(strings.Join(last.Notes, "\n"), note) {
+			t.Errorf("nibble %v: code %d, %v, notes %q", args, code, err, last.Notes)
+		}
+		if _, out, plain := nibble("", args...); strings.Count(out+plain, note) != 1 {
+			t.Errorf("nibble %v tells %d times\n%s%s", args, strings.Count(out+plain, note), out, plain)
+		}
+		if args[0] == "run" && !strings.Contains(errs, "it is a JSON array") {
+			t.Errorf("a list as generation_config.json:\n%s", errs)
+		}
+	}
+}
