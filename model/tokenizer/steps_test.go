@@ -59,6 +59,7 @@ func TestSplitters(t *testing.T) {
 		{`{"type": "Split", "pattern": {"Regex": "(?=[A-Z])"}, "behavior": "Isolated"}`, "aBC", "a|B|C"},
 		{`{"type": "Split", "pattern": {"String": "-"}, "behavior": "MergedWithNext"}`, "a--b-", "a|-|-b|-"},
 		{`{"type": "Split", "pattern": {"String": "-"}, "behavior": "MergedWithPrevious"}`, "-a--b", "-|a-|-|b"},
+		{`{"type": "Split", "pattern": {"String": "-"}, "behavior": "Contiguous", "invert": true}`, "a--b", "a|--|b"},
 		{`{"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Metaspace", "prepend_scheme": "first"}]}`, "a b", "▁a|b"},
 		{`{"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Metaspace", "prepend_scheme": "first"}]}`, " a b", "a|b"},
 	} {
@@ -112,6 +113,7 @@ func TestAddedTokensMeet(t *testing.T) {
 		{[]addedToken{{Content: "ab"}, {Content: "ab", Special: true}, {Content: "ab", LStrip: true}}, "x ab", false, []any{"x ab"}},
 		{[]addedToken{{Content: "ab", Normalized: true}, {Content: "ab", LStrip: true}, {Content: "ab", Normalized: true}}, "x ab", true, []any{"x", int32(0)}},
 		{[]addedToken{{Content: "ab", Normalized: true}, {Content: "ab"}}, "ab AB", true, []any{int32(0), " ", int32(0)}},
+		{[]addedToken{{Content: "ab", Special: true}, {Content: "ab", Normalized: true}}, "AB ab", true, []any{"ab ", int32(0)}},
 		{[]addedToken{{Content: "A", Normalized: true}, {Content: "a", Normalized: true, Special: true}}, "xax", true, []any{"x", int32(1), "x"}},
 		{[]addedToken{{Content: "ab", SingleWord: true}}, "x\u200dab ab", true, []any{"x\u200dab ", int32(0)}},
 	} {

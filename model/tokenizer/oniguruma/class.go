@@ -96,13 +96,12 @@ type classParser struct {
 	last    rune      // a letter that may begin a range
 	pending bool      // there is one
 	named   bool      // a class by name came last, which begins no range
-	begun   bool      // something came since the beginning or the last &&
 }
 
 // value takes a letter that may begin a range.
 func (c *classParser) value(r rune) {
 	c.settle()
-	c.last, c.pending, c.begun = r, true, true
+	c.last, c.pending = r, true
 }
 
 // settle adds the letter that came last.
@@ -129,7 +128,7 @@ func (c *classParser) add(in class, named bool) {
 	c.set = append(c.set, in.set...)
 	c.spelled.WriteString(in.spelled)
 	c.simple = c.simple && in.spelled != "" && !in.negated
-	c.named, c.begun = named, true
+	c.named = named
 }
 
 // name returns what the class is by names, "" if it is no mere list of them.
@@ -156,7 +155,7 @@ func (c *classParser) item() {
 	case c.take("&&"):
 		c.settle()
 		c.sides = append(c.sides, tidy(c.set))
-		c.set, c.begun, c.simple = nil, false, false
+		c.set, c.simple = nil, false
 	case c.looking("[:") && c.bracketEnds():
 		c.at += 2
 		negated := c.take("^")
@@ -215,7 +214,7 @@ func (c *classParser) escaped(start int) rune {
 func (c *classParser) hyphen(start int) {
 	c.at++
 	switch {
-	case c.looking("]"), c.looking("&&"), !c.begun, !c.pending && !c.named:
+	case c.looking("]"), c.looking("&&"), !c.pending && !c.named:
 		c.value('-')
 		return
 	case c.named:
