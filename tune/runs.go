@@ -33,7 +33,7 @@ const (
 )
 
 func liveError(id string, owner durable.Owner) error {
-	return fmt.Errorf("%w: %s has run %s; 'nibble runs show %s' shows its trials; wait for it to end, or stop it and give the command again", ErrLive, owner, id, id)
+	return fmt.Errorf("%w: %s is worked on by %s; 'nibble runs show %s' shows its trials; wait for it to end, or stop it and give the command again", ErrLive, id, owner, id)
 }
 
 // stateOf says whether a run is live, and if so who works on it.

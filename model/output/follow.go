@@ -57,6 +57,16 @@ func existing(path string) (string, error) {
 	return filepath.Join(real, name), nil
 }
 
+// holdsCurrent reports whether a place is the current directory, or one above it.
+func (p Place) holdsCurrent() bool {
+	here, err := follow(".")
+	if err != nil {
+		return false
+	}
+	rest, err := filepath.Rel(p.real, here)
+	return err == nil && filepath.IsLocal(rest)
+}
+
 // isCurrent reports whether a directory is the current one.
 func isCurrent(info fs.FileInfo) bool {
 	here, err := os.Stat(".")

@@ -20,7 +20,7 @@ var (
 	ErrNotEmpty   = errors.New("output directory is not empty")
 	ErrExists     = errors.New("the output file exists already")
 	ErrSource     = errors.New("output is in the model's own directory")
-	ErrBusy       = errors.New("another nibble is writing it")
+	ErrBusy       = errors.New("it is being written")
 	ErrDisk       = errors.New("the disk is too small")
 )
 
@@ -71,6 +71,9 @@ func Find(path string, kind Kind) (Place, error) {
 	switch {
 	case err != nil:
 		return p, p.unwritable(err)
+	case len(entries) > 0 && p.holdsCurrent():
+		p.Occupied = fmt.Errorf("%s: %w: give the name of a new directory in it, such as %s", path, ErrNotEmpty, filepath.Join(path, "model"))
+		return p, nil
 	case len(entries) > 0:
 		p.Occupied = fmt.Errorf("%s: %w: give a new name or remove it first", path, ErrNotEmpty)
 		return p, nil
@@ -92,9 +95,13 @@ func (p Place) unwritable(err error) error {
 
 // checkParent makes sure that the directory of the output can be written, or made.
 func (p Place) checkParent() error {
-	probe, err := os.MkdirTemp(p.ancestor(), ".nibble-*")
+	dir := p.ancestor()
+	probe, err := os.MkdirTemp(dir, ".nibble-*")
 	if err == nil {
 		err = os.Remove(probe)
+	}
+	if at := (*fs.PathError)(nil); errors.As(err, &at) {
+		return p.unwritable(fmt.Errorf("%s: %w", dir, at.Err))
 	}
 	if err != nil {
 		return p.unwritable(err)
@@ -153,5 +160,5 @@ func (p Place) Busy() error {
 }
 
 func (p Place) busy(held *durable.Held) error {
-	return fmt.Errorf("%s: %w: %v: wait for it to end, or give another name", p.Path, ErrBusy, held)
+	return fmt.Errorf("%s: %w: %s: wait for it to end, or give another name", p.Path, ErrBusy, held.Owner)
 }
