@@ -79,7 +79,7 @@ func beginning(m *rt.Model, window []int32) []int32 {
 			break
 		}
 	}
-	n := min(promptTokens, len(window)-at, m.Config.MaxPositions/2)
+	n := min(promptTokens, len(window)-at, m.Config.Positions/2)
 	return append(window[:prefix:prefix], window[at:at+n]...)
 }
 
@@ -110,7 +110,7 @@ func (c *continued) logits(ctx context.Context, prompt []int32, n int) ([]float3
 	if err != nil {
 		return nil, err
 	}
-	out := make([]float32, c.m.Config.VocabSize)
+	out := make([]float32, c.m.Config.Vocab)
 	c.m.Logits(c.m.Engine.NewActs(), out, hidden, 1)
 	return out, nil
 }

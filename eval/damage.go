@@ -116,7 +116,7 @@ const (
 // spread, that it takes about as long as it took to evaluate the model.
 func (ref *Reference) DamageWindows() []int {
 	all := len(ref.windows)
-	passes := layerSteps(ref.Model.Config) / ref.Model.Config.Layers
+	passes := layerSteps(ref.Model.Config) / ref.Model.Config.Layers()
 	n := min(all, max(leastWindows, min(mostWindows, all/passes)))
 	out := make([]int, n)
 	for i := range out {
@@ -129,7 +129,7 @@ func (ref *Reference) DamageWindows() []int {
 // goes through all, every layer once in each model, and its matrices alone; from
 // each layer on the rest of the reference model follows.
 func layerSteps(c model.Config) int {
-	return c.Layers*(1+2+matrices(c)) + c.Layers*(c.Layers+1)/2
+	return c.Layers()*(1+2+matrices(c)) + c.Layers()*(c.Layers()+1)/2
 }
 
 // matrices is how many a layer has.
@@ -147,8 +147,8 @@ func matrices(c model.Config) int {
 // reference.
 func (ref *Reference) comparableParts(m *rt.Model) error {
 	a, b := m.Config, ref.Model.Config
-	if a.Layers != b.Layers || a.Hidden != b.Hidden || a.Heads != b.Heads || a.KVHeads != b.KVHeads || a.HeadDim != b.HeadDim || a.TieEmbeddings != b.TieEmbeddings {
-		return fmt.Errorf("%w: %s has %d layers of %d, %s %d of %d, or their heads or embeddings are of other kinds", ErrShapes, m.Name, a.Layers, a.Hidden, ref.Model.Name, b.Layers, b.Hidden)
+	if a.Layers() != b.Layers() || a.Hidden != b.Hidden || a.Widths() != b.Widths() || a.Tied != b.Tied {
+		return fmt.Errorf("%w: %s has %d layers of %d, %s %d of %d, or their heads or embeddings are of other kinds", ErrShapes, m.Name, a.Layers(), a.Hidden, ref.Model.Name, b.Layers(), b.Hidden)
 	}
 	return nil
 }
@@ -214,7 +214,7 @@ func (w *damageWalk) run(ctx context.Context) error {
 	var head *PartDamage
 	for _, mod := range w.m.Config.Modules() {
 		switch {
-		case mod.Name == model.EmbedModule:
+		case mod.Name == w.m.Config.Embed.Path:
 			if err := w.embedding(ctx, mod); err != nil {
 				return err
 			}
@@ -222,7 +222,7 @@ func (w *damageWalk) run(ctx context.Context) error {
 			head = &PartDamage{Name: mod.Name, Layer: -1}
 		}
 	}
-	for i := range w.m.Config.Layers {
+	for i := range w.m.Config.Layers() {
 		if err := w.layer(ctx, i); err != nil {
 			return err
 		}
@@ -256,7 +256,7 @@ func (w *damageWalk) embedding(ctx context.Context, mod model.Module) error {
 	if err != nil {
 		return err
 	}
-	w.steps.Add(w.m.Config.Layers)
+	w.steps.Add(w.m.Config.Layers())
 	part.KLD, part.KLDSE = kld.mean, kld.se()
 	w.d.Parts = append(w.d.Parts, part)
 	return nil
@@ -301,7 +301,7 @@ func (w *damageWalk) layer(ctx context.Context, i int) error {
 	w.base = after
 	part.Err = apart(w.own, w.base)
 	part.Added = part.Err - before
-	w.steps.Add(2 + w.m.Config.Layers - i)
+	w.steps.Add(2 + w.m.Config.Layers() - i)
 	w.d.Parts = append(w.d.Parts, part)
 	return nil
 }
@@ -319,9 +319,8 @@ func (w *damageWalk) with(mod model.Module) *rt.Model {
 // Where they do not, scales were moved between norms and matrices, as AWQ does,
 // and one of these matrices alone computes something else.
 func (w *damageWalk) sameNorms(i int) bool {
-	prefix := fmt.Sprintf("model.layers.%d.", i)
-	for _, name := range w.m.Config.Norms() {
-		if strings.HasPrefix(name, prefix) && !slices.Equal(w.m.Norm(name), w.ref.Model.Norm(name)) {
+	for _, n := range w.m.Config.Blocks[i].Norms() {
+		if n.Weight != nil && !slices.Equal(w.m.Vector(n.Weight.Tensor), w.ref.Model.Vector(n.Weight.Tensor)) {
 			return false
 		}
 	}

@@ -48,7 +48,7 @@ func TestDamageFindsTheRuinedMatrix(t *testing.T) {
 	for _, c := range []struct{ module, part string }{
 		{"model.layers.0.self_attn.v_proj", "layer 0"},
 		{"model.layers.3.mlp.down_proj", "layer 3"},
-		{model.EmbedModule, model.EmbedModule},
+		{"model.embed_tokens", "model.embed_tokens"},
 	} {
 		var last StepProgress
 		m := ruined(t, ck, base, c.module)
@@ -85,7 +85,7 @@ func TestDamageOfMovedScales(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := "model.layers.1.input_layernorm.weight"
-	norm := append([]float32(nil), base.Norm(name)...)
+	norm := append([]float32(nil), base.Vector(name)...)
 	norm[0] *= 2
 	d, err := ref.Damage(ctx, base.WithVectors(map[string][]float32{name: norm}), []int{0}, nil)
 	if err != nil {
@@ -95,7 +95,9 @@ func TestDamageOfMovedScales(t *testing.T) {
 		t.Errorf("%+v, notes %q", w, d.Notes)
 	}
 	other := *base
-	other.Config.Layers--
+	smaller := *other.Config.Model
+	smaller.Blocks = smaller.Blocks[1:]
+	other.Config.Model = &smaller
 	if _, err := ref.Damage(ctx, &other, []int{0}, nil); !errors.Is(err, ErrShapes) {
 		t.Errorf("another depth: %v, want ErrShapes", err)
 	}

@@ -36,7 +36,7 @@ func (ref *Reference) divergence(ctx context.Context, m *rt.Model, stack *rt.Sta
 	if err := ref.accepts(m); err != nil {
 		return kld, err
 	}
-	for stack.Layer() < m.Config.Layers {
+	for stack.Layer() < m.Config.Layers() {
 		if err := stack.Advance(ctx, m); err != nil {
 			return kld, err
 		}

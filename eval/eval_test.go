@@ -195,7 +195,7 @@ func TestOptions(t *testing.T) {
 	if err != nil || len(res.Notes) != 1 {
 		t.Errorf("%v: %v: a text too short for the windows asked for is worth a note", err, res.Notes)
 	}
-	if res, err = Run(context.Background(), m, nil, Options{Text: DemoText(), Ctx: 4096, Chunks: 1}, nil, nil); err != nil || res.Ctx != m.Config.MaxPositions || len(res.Notes) != 1 {
+	if res, err = Run(context.Background(), m, nil, Options{Text: DemoText(), Ctx: 4096, Chunks: 1}, nil, nil); err != nil || res.Ctx != m.Config.Positions || len(res.Notes) != 1 {
 		t.Errorf("%v: ctx %d, %v: a window beyond the context is cut, with a note", err, res.Ctx, res.Notes)
 	}
 	if _, err := ReadText(filepath.Join(t.TempDir(), "none"), nil); !errors.Is(err, ErrText) {
@@ -211,7 +211,9 @@ func TestMismatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := *base
-	other.Config.VocabSize--
+	smaller := *other.Config.Model
+	smaller.Vocab--
+	other.Config.Model = &smaller
 	if _, err := Run(context.Background(), &other, ref, Options{}, nil, nil); !errors.Is(err, ErrMismatch) {
 		t.Errorf("another vocabulary: %v, want ErrMismatch", err)
 	}
@@ -219,7 +221,9 @@ func TestMismatch(t *testing.T) {
 	if res, err := Run(context.Background(), again, ref, Options{}, nil, nil); err != nil || res.KLDMean != 0 {
 		t.Errorf("the same model, loaded again: KL divergence %v, %v", res.Comparison, err)
 	}
-	again.Config.MaxPositions = 32
+	shorter := *again.Config.Model
+	shorter.Positions = 32
+	again.Config.Model = &shorter
 	if _, err := Run(context.Background(), again, ref, Options{}, nil, nil); !errors.Is(err, ErrMismatch) {
 		t.Errorf("a shorter context: %v, want ErrMismatch", err)
 	}

@@ -95,7 +95,7 @@ func (o Options) window(m *rt.Model) int {
 	if n == 0 {
 		n = DefaultCtx
 	}
-	return min(n, m.Config.MaxPositions)
+	return min(n, m.Config.Positions)
 }
 
 // chunks cuts the text into windows: not overlapping, the rest at the end left

@@ -241,14 +241,14 @@ func hashWindows(windows [][]int32) string {
 // accepts reports why a model cannot be compared with the reference.
 func (ref *Reference) accepts(m *rt.Model) error {
 	base := ref.Model
-	if m.Config.VocabSize != base.Config.VocabSize {
-		return fmt.Errorf("%w: %s has a vocabulary of %d tokens, %s of %d", ErrMismatch, m.Name, m.Config.VocabSize, base.Name, base.Config.VocabSize)
+	if m.Config.Vocab != base.Config.Vocab {
+		return fmt.Errorf("%w: %s has a vocabulary of %d tokens, %s of %d", ErrMismatch, m.Name, m.Config.Vocab, base.Name, base.Config.Vocab)
 	}
 	if len(ref.windows) == 0 || m.Tok == base.Tok {
 		return nil
 	}
-	if n := len(ref.windows[0]); n > m.Config.MaxPositions {
-		return fmt.Errorf("%w: windows have %d tokens, %s holds %d: give a smaller --ctx", ErrMismatch, n, m.Name, m.Config.MaxPositions)
+	if n := len(ref.windows[0]); n > m.Config.Positions {
+		return fmt.Errorf("%w: windows have %d tokens, %s holds %d: give a smaller --ctx", ErrMismatch, n, m.Name, m.Config.Positions)
 	}
 	o := ref.options
 	o.Ctx = len(ref.windows[0])

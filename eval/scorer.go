@@ -39,7 +39,7 @@ func (s *scorer) notes() []string {
 
 // batch is how many positions fit in one batch of logits.
 func (s *scorer) batch() int {
-	return max(1, min(256, batchLogits/s.m.Config.VocabSize))
+	return max(1, min(256, batchLogits/s.m.Config.Vocab))
 }
 
 // hidden runs a window from an empty context.
@@ -65,7 +65,7 @@ func (s *scorer) score(hidden []float32, targets []int32) []float64 {
 func (s *scorer) scoreGreedy(hidden []float32, targets []int32) (lps []float64, greedy bool) {
 	s.lps = slices.Grow(s.lps[:0], len(targets))[:len(targets)]
 	var beaten atomic.Bool
-	h, v, step := s.m.Config.Hidden, s.m.Config.VocabSize, s.batch()
+	h, v, step := s.m.Config.Hidden, s.m.Config.Vocab, s.batch()
 	for at := 0; at < len(targets); at += step {
 		n := min(step, len(targets)-at)
 		s.logits = growFloats(s.logits, n*v)
@@ -106,7 +106,7 @@ type pair struct {
 func (s *scorer) compare(hidden []float32, base *rt.Model, baseHidden []float32, targets []int32) []pair {
 	s.pairs = slices.Grow(s.pairs[:0], len(targets))[:len(targets)]
 	out := s.pairs
-	h, bh, v, step := s.m.Config.Hidden, base.Config.Hidden, s.m.Config.VocabSize, s.batch()
+	h, bh, v, step := s.m.Config.Hidden, base.Config.Hidden, s.m.Config.Vocab, s.batch()
 	for at := 0; at < len(targets); at += step {
 		n := min(step, len(targets)-at)
 		s.logits, s.base = growFloats(s.logits, n*v), growFloats(s.base, n*v)

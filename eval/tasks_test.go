@@ -149,7 +149,7 @@ func TestAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			v := m.Config.VocabSize
+			v := m.Config.Vocab
 			logits := make([]float32, (len(tokens)-1)*v)
 			m.Logits(m.Engine.NewActs(), logits, hidden, len(tokens)-1)
 			want, top := 0.0, true

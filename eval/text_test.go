@@ -60,7 +60,7 @@ func TestTextForms(t *testing.T) {
 // A text with a token that the model has no row for is refused before any work.
 func TestTextBeyondVocabulary(t *testing.T) {
 	_, m := load(t, demo.Name)
-	m.Config.VocabSize = 3
+	m.Config.Vocab = 3
 	if _, err := NewReference(context.Background(), m, Options{Text: DemoText()}, nil); !errors.Is(err, model.ErrTokens) || !errors.Is(err, ErrText) {
 		t.Errorf("%v", err)
 	}

@@ -76,7 +76,7 @@ func (w *worst) add(window, length int, pairs []pair, hidden, base []float32) {
 // tokens tells what the two models say at the positions.
 func (w *worst) tokens(s *scorer, base *rt.Model, windows [][]int32) []WorstToken {
 	var out []WorstToken
-	v := s.m.Config.VocabSize
+	v := s.m.Config.Vocab
 	for _, p := range w.at {
 		s.logits, s.base = growFloats(s.logits, v), growFloats(s.base, v)
 		s.m.Logits(s.acts, s.logits, p.hidden, 1)

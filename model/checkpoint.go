@@ -43,9 +43,10 @@ type Checkpoint struct {
 	// TemplateErr says why the chat template cannot be used, if there is one.
 	TemplateErr error
 
-	files   files
-	tensors map[string]stored
-	schemes quantConfig
+	files     files
+	tensors   map[string]stored
+	described map[string]Described // that are not stored as they are described
+	schemes   quantConfig
 
 	magnitudes sync.Map // what Magnitudes found, by module
 	hash       func() string
@@ -99,20 +100,25 @@ func (c *Checkpoint) open() error {
 	} else if err != nil {
 		return err
 	}
+	if _, err := ParseConfig(data, nil); err != nil { // before the weights, which may be anything
+		return fmt.Errorf("%s: %w", c.files.path("config.json"), err)
+	}
+	if err := c.openTensors(); err != nil {
+		return err
+	}
 	var raw rawConfig
-	if c.Config, raw, err = parseConfig(data); err != nil {
+	if c.Config, raw, err = parseConfig(data, c.stored); err != nil {
 		return fmt.Errorf("%s: %w", c.files.path("config.json"), err)
 	}
 	if err := c.openQuantConfig(raw); err != nil {
 		return err
 	}
-	if err := c.openTensors(); err != nil {
-		return err
-	}
 	c.resolveTied()
+	c.describe()
 	if err := c.check(); err != nil {
 		return err
 	}
+	c.prune()
 	c.openGeneration()
 	c.openTokenizer()
 	if d, ok := c.files.(*dirFiles); ok {
@@ -136,23 +142,20 @@ func (c *Checkpoint) openQuantConfig(raw rawConfig) (err error) {
 
 // check makes sure that everything the forward pass needs is there.
 func (c *Checkpoint) check() error {
-	for _, m := range c.Config.Modules() {
-		if _, packed := c.tensors[m.Name+".weight_packed"]; packed {
-			c.Quantized = true
-			if _, err := c.quantWeight(m); err != nil {
-				return fmt.Errorf("%s: %w", c.Ref, err)
-			}
-		} else if err := c.want(m.Name+".weight", m.Rows, m.Cols); err != nil {
-			return err
-		}
-		if c.Config.HasBias(m.Kind) {
-			if err := c.want(m.Name+".bias", m.Rows); err != nil {
+	for _, m := range c.Config.modules {
+		if !c.stored(m.Name + ".weight_packed") {
+			if err := c.want(weightOf(m.Linear)); err != nil {
 				return err
 			}
+			continue
+		}
+		c.Quantized = true
+		if _, err := c.quantWeight(m); err != nil {
+			return fmt.Errorf("%s: %w", c.Ref, err)
 		}
 	}
-	for _, name := range c.Config.Norms() {
-		if err := c.want(name, c.Config.Hidden); err != nil {
+	for _, d := range c.Config.Floats() {
+		if err := c.want(d); err != nil {
 			return err
 		}
 	}
@@ -162,15 +165,13 @@ func (c *Checkpoint) check() error {
 	return nil
 }
 
-func (c *Checkpoint) want(name string, shape ...int) error {
-	t, err := c.Tensor(name)
-	if err != nil {
-		return err
+// want checks that a described tensor is stored, in the right shape.
+func (c *Checkpoint) want(d Described) error {
+	if c.inBlocks(d) {
+		return c.checkMXFP4(d)
 	}
-	if !slices.Equal(t.Shape, shape) {
-		return fmt.Errorf("%s: %w: tensor %s is %v, config.json asks for %v", c.Ref, ErrCorrupt, name, t.Shape, shape)
-	}
-	return nil
+	_, _, _, err := c.part(d)
+	return err
 }
 
 // Close unmaps the files. Tensors must not be used afterwards.
@@ -217,8 +218,13 @@ func (c *Checkpoint) Stored(name string) (dtype string, shape []int, bytes int64
 	return t.dtype, t.shape, int64(len(t.data))
 }
 
-// Tensor returns a floating-point tensor by its stored name.
+// Tensor returns a floating-point tensor by the name that the description gives it,
+// outputs x inputs if it is a matrix, or else by its stored name. It is mapped
+// where its elements lie together.
 func (c *Checkpoint) Tensor(name string) (Tensor, error) {
+	if d, ok := c.described[name]; ok {
+		return c.viewed(d)
+	}
 	t, ok := c.tensors[name]
 	if !ok {
 		return Tensor{}, fmt.Errorf("%s: tensor %s: %w", c.Ref, name, ErrNotFound)
@@ -247,7 +253,7 @@ func (c *Checkpoint) Scheme(m Module) (s kernels.Scheme, ok bool) {
 	if !packed {
 		return s, false
 	}
-	if s, ok = c.schemes.find(m.Name); !ok {
+	if s, ok = c.schemes.find(m); !ok {
 		return s, false
 	}
 	var err error
@@ -269,14 +275,7 @@ func (c *Checkpoint) Mapped() bool { return c.files.mappings() }
 
 // Params returns the number of parameters, tied matrices counted once.
 func (c *Checkpoint) Params() int64 {
-	n := int64(0)
-	for _, m := range c.Config.Modules() {
-		n += int64(m.Rows) * int64(m.Cols)
-		if c.Config.HasBias(m.Kind) {
-			n += int64(m.Rows)
-		}
-	}
-	return n + int64(len(c.Config.Norms()))*int64(c.Config.Hidden)
+	return c.Config.Params()
 }
 
 // DType describes the storage types, "BF16" or "I32 + F16".
@@ -308,7 +307,11 @@ func (c *Checkpoint) Hash() string {
 // over a checkpoint does not end up with all of it in memory. Reading the tensor
 // again is always right, and reads the file again.
 func (c *Checkpoint) Release(name string) {
-	if t, ok := c.tensors[name]; ok {
+	if d, ok := c.described[name]; ok {
+		if data, _, _, err := c.part(d); err == nil {
+			c.release(data)
+		}
+	} else if t, ok := c.tensors[name]; ok {
 		c.release(t.data)
 	}
 }
@@ -405,4 +408,4 @@ func firstNotFinite(t Tensor) int {
 }
 
 // ContextLen returns the longest context in tokens.
-func (c *Checkpoint) ContextLen() int { return min(c.Config.MaxPositions, math.MaxInt32) }
+func (c *Checkpoint) ContextLen() int { return min(c.Config.Positions, math.MaxInt32) }

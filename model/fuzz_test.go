@@ -2,12 +2,14 @@ package model
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io/fs"
 	"math"
 	"slices"
 	"testing"
 
 	"nibble/kernels"
+	"nibble/model/arch"
 	"nibble/model/demo"
 )
 
@@ -60,6 +62,32 @@ func FuzzSafetensors(f *testing.F) {
 	})
 }
 
+// checkBlocks makes sure that the numbers of a description can be computed with.
+func checkBlocks(t *testing.T, c Config) {
+	for i := range c.Blocks {
+		for op := range c.Blocks[i].Ops() {
+			a, ok := op.(*arch.Attention)
+			if !ok {
+				continue
+			}
+			if a.KVHeads < 1 || a.Heads%a.KVHeads != 0 || c.Positions < 1 {
+				t.Errorf("%+v", a)
+			}
+			if a.Rope == nil {
+				continue
+			}
+			if 2*len(a.Rope.Frequencies) > a.HeadDim {
+				t.Errorf("%d pairs of %d elements turn", len(a.Rope.Frequencies), a.HeadDim)
+			}
+			for _, v := range append(a.Rope.Frequencies, float64(a.Rope.Magnitude)) {
+				if math.IsNaN(v) || math.IsInf(v, 0) {
+					t.Errorf("%g is a number of its rotations", v)
+				}
+			}
+		}
+	}
+}
+
 // What an accepted configuration says can be computed with: no size overflows, and
 // no number is broken.
 func FuzzConfig(f *testing.F) {
@@ -67,30 +95,22 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte(`{"architectures":["LlamaForCausalLM"],"vocab_size":8,"hidden_size":8,"num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":1,
 		"head_dim":4,"intermediate_size":8,"max_position_embeddings":32,"rms_norm_eps":1e-5,"bos_token_id":1,"eos_token_id":[2,3],"tie_word_embeddings":true,
 		"rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":8192}}`))
+	for _, family := range arch.Families() {
+		f.Add(fmt.Appendf(nil, `{"model_type":%q,"vocab_size":8,"hidden_size":8,"num_hidden_layers":1,"num_attention_heads":2,"intermediate_size":8,
+			"max_position_embeddings":32,"num_experts":4,"num_experts_per_tok":2,"moe_intermediate_size":8}`, family))
+	}
 	f.Add([]byte(`{"model_type":"llama","rope_parameters":{"type":"linear","factor":2,"rope_theta":1e6},"dtype":"bfloat16","eos_token_id":null}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, _, err := parseConfig(data)
+		c, _, err := parseConfig(data, nil)
 		if err != nil {
 			return
 		}
-		if c.Layers > maxLayers || c.KVHeads < 1 || c.Heads%c.KVHeads != 0 || c.HeadDim%2 != 0 || c.MaxPositions < 1 {
-			t.Errorf("%+v", c)
-		}
-		finite := []float64{c.RopeTheta, float64(c.RMSEps)}
-		if s := c.RopeScaling; s != nil {
-			finite = append(finite, s.Factor, s.LowFreqFactor, s.HighFreqFactor, s.OriginalContext)
-		}
-		for _, v := range finite {
-			if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
-				t.Errorf("%g is a number of %s", v, data)
-			}
-		}
+		checkBlocks(t, c)
 		for _, id := range append(c.EOS, c.BOS) {
 			if id != int(int32(id)) {
 				t.Errorf("token %d is no id", id)
 			}
 		}
-		c.Layers = min(c.Layers, 2) // the rest are alike
 		for _, m := range c.Modules() {
 			if m.Rows < 1 || m.Cols < 1 || m.Rows > math.MaxInt/8/m.Cols {
 				t.Errorf("%+v", m)
@@ -120,8 +140,8 @@ func FuzzQuantConfig(f *testing.F) {
 				t.Errorf("%+v: %v", g.scheme, err)
 			}
 		}
-		for _, module := range []string{EmbedModule, HeadModule, "model.layers.0.mlp.down_proj"} {
-			if s, ok := qc.find(module); ok != (s != kernels.Scheme{}) {
+		for _, module := range []string{embedPath, headPath, "model.layers.0.mlp.down_proj"} {
+			if s, ok := qc.find(named(module)); ok != (s != kernels.Scheme{}) {
 				t.Errorf("%s: %+v, %v", module, s, ok)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/dlclark/regexp2/v2"
 
 	"nibble/kernels"
+	"nibble/model/arch"
 	"nibble/model/source"
 )
 
@@ -89,6 +90,9 @@ func parseQuantConfig(data json.RawMessage) (quantConfig, error) {
 	}
 	if err != nil {
 		return qc, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	if raw.Method == "mxfp4" {
+		return qc, nil // which the description's views decode
 	}
 	if raw.Method != "compressed-tensors" && (raw.Method != "" || fields["config_groups"] == nil) {
 		return qc, fmt.Errorf("%w: method %s (compressed-tensors is)", ErrUnsupported, source.Quote(raw.Method))
@@ -331,9 +335,9 @@ const (
 // find returns the scheme of a module, by the most specific kind of target.
 // Whether a matrix is quantized at all, as ignore says in other words, its tensors
 // show.
-func (qc quantConfig) find(module string) (kernels.Scheme, bool) {
-	class := linearClass
-	if module == EmbedModule {
+func (qc quantConfig) find(m Module) (kernels.Scheme, bool) {
+	class, module := linearClass, m.Name
+	if m.Kind == string(arch.RoleEmbed) {
 		class = embeddingClass
 	}
 	for _, matches := range []func(quantGroup) bool{

@@ -35,7 +35,7 @@ func TestQuantConfig(t *testing.T) {
 		refused string
 	}{
 		"none":                     {`null`, map[string]kernels.Scheme{}, "", ""},
-		"symmetric is the default": {one(group("", ""), ""), map[string]kernels.Scheme{v: w4, HeadModule: w4}, "", ""},
+		"symmetric is the default": {one(group("", ""), ""), map[string]kernels.Scheme{v: w4, headPath: w4}, "", ""},
 		"asymmetric":               {one(group(`, "symmetric": false`, ""), ""), map[string]kernels.Scheme{v: {Bits: 4, Group: 32}}, "", ""},
 		"channel":                  {one(`{"targets": ["Linear"], "weights": {"strategy": "channel"}}`, ""), map[string]kernels.Scheme{v: w8}, "", ""},
 		"no strategy":              {one(`{"targets": ["Linear"], "weights": {"num_bits": 4, "group_size": 32, "strategy": null}}`, ""), map[string]kernels.Scheme{v: w4}, "", ""},
@@ -80,11 +80,11 @@ func TestQuantConfig(t *testing.T) {
 			continue
 		}
 		for module, want := range c.want {
-			if got, ok := qc.find(module); !ok || got != want {
+			if got, ok := qc.find(named(module)); !ok || got != want {
 				t.Errorf("%s: %s is %v, want %v", name, module, got, want)
 			}
 		}
-		if _, ok := qc.find(EmbedModule); ok {
+		if _, ok := qc.find(named(embedPath)); ok {
 			t.Errorf("%s: the embedding is quantized", name)
 		}
 		told := strings.Join(qc.notes, "\n")
@@ -113,9 +113,9 @@ func TestQuantConfigTargets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for module, want := range map[string]int{"model.layers.0.mlp.gate_proj": 0, HeadModule: 0, "model.layers.1.self_attn.q_proj": 1, "model.layers.1.mlp.gate_proj": 1,
-		"model.layers.0.self_attn.q_proj": 2, "model.layers.1.mlp.up_proj": 3, EmbedModule: 4} {
-		if got, ok := qc.find(module); !ok || got.Bits != 4+4*(want%2) || got.Group != 32<<(want/2) {
+	for module, want := range map[string]int{"model.layers.0.mlp.gate_proj": 0, headPath: 0, "model.layers.1.self_attn.q_proj": 1, "model.layers.1.mlp.gate_proj": 1,
+		"model.layers.0.self_attn.q_proj": 2, "model.layers.1.mlp.up_proj": 3, embedPath: 4} {
+		if got, ok := qc.find(named(module)); !ok || got.Bits != 4+4*(want%2) || got.Group != 32<<(want/2) {
 			t.Errorf("%s is %v, want group %d", module, got, want)
 		}
 	}
@@ -234,10 +234,21 @@ func TestSlowTargets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := qc.find("model.layers.0.self_attn.q_proj"); ok || !qc.groups[0].regexps[0].slow.Load() {
+	if _, ok := qc.find(named("model.layers.0.self_attn.q_proj")); ok || !qc.groups[0].regexps[0].slow.Load() {
 		t.Errorf("matched: %v; known to be slow: %v", ok, qc.groups[0].regexps[0].slow.Load())
 	}
 	if _, err := parseQuantConfig(config(maxRegexps + 1)); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("%v", err)
 	}
+}
+
+// The paths of the two matrices outside the layers of a Llama.
+const embedPath, headPath = "model.embed_tokens", "lm_head"
+
+// named is a matrix of a Llama by its path.
+func named(path string) Module {
+	if path == embedPath {
+		return Module{Name: path, Kind: "embed"}
+	}
+	return Module{Name: path}
 }

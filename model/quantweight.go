@@ -12,7 +12,7 @@ import (
 // quantWeight reads a packed matrix. Codes stay in the mapped file; scales and
 // zero points are small and are converted.
 func (c *Checkpoint) quantWeight(m Module) (*kernels.QTensor, error) {
-	scheme, ok := c.schemes.find(m.Name)
+	scheme, ok := c.schemes.find(m)
 	if !ok {
 		return nil, fmt.Errorf("tensor %s.weight_packed: %w: quantization_config does not mention it", m.Name, ErrCorrupt)
 	}

@@ -12,7 +12,7 @@ import (
 // Which matrix is the output head, by what is stored and what tie_word_embeddings
 // says.
 func TestTiedHead(t *testing.T) {
-	const embed, head = EmbedModule + ".weight", HeadModule + ".weight"
+	const embed, head = embedPath + ".weight", headPath + ".weight"
 	// The demo's embedding again, as the head, its first element changed or not.
 	another := func(first byte) func([]byte) []byte {
 		return func(data []byte) []byte {
@@ -79,8 +79,8 @@ func TestTiedHead(t *testing.T) {
 			continue
 		}
 		told := strings.Join(ck.Notes, "\n")
-		if ck.Config.TieEmbeddings != c.tied || c.told == "" && told != "" || !strings.Contains(told, c.told) {
-			t.Errorf("%s: tied: %v, told %q", name, ck.Config.TieEmbeddings, told)
+		if ck.Config.Tied != c.tied || c.told == "" && told != "" || !strings.Contains(told, c.told) {
+			t.Errorf("%s: tied: %v, told %q", name, ck.Config.Tied, told)
 		}
 		// What is written says what it is, so that every reader takes the same head.
 		out := filepath.Join(t.TempDir(), "out")
@@ -92,8 +92,8 @@ func TestTiedHead(t *testing.T) {
 			t.Fatal(err)
 		}
 		again, err := Open(out)
-		if err != nil || again.Config.TieEmbeddings != c.tied || len(again.Notes) > 0 {
-			t.Errorf("%s, written: tied: %v, told %q, %v", name, again.Config.TieEmbeddings, again.Notes, err)
+		if err != nil || again.Config.Tied != c.tied || len(again.Notes) > 0 {
+			t.Errorf("%s, written: tied: %v, told %q, %v", name, again.Config.Tied, again.Notes, err)
 		}
 		again.Close()
 		ck.Close()

@@ -33,8 +33,8 @@ func (c *Checkpoint) openTokenizer() {
 		return
 	}
 	c.addTokens(data, config)
-	if n := c.Tokenizer.VocabSize(); n > c.Config.VocabSize {
-		c.Notes = append(c.Notes, fmt.Sprintf("the tokenizer has %d tokens, the model a vocabulary of %d: texts with the others are refused", n, c.Config.VocabSize))
+	if n := c.Tokenizer.VocabSize(); n > c.Config.Vocab {
+		c.Notes = append(c.Notes, fmt.Sprintf("the tokenizer has %d tokens, the model a vocabulary of %d: texts with the others are refused", n, c.Config.Vocab))
 	}
 	jinja, err := c.files.read("chat_template.jinja")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -57,33 +57,47 @@ func PlanLayout(src *Checkpoint, schemes map[string]kernels.Scheme) (*Layout, er
 		l.entries[name] = place{at, size}
 		at += size
 	}
-	for _, m := range src.Config.Modules() {
+	kept := func(d Described) error {
+		name, t := d.Name, src.tensors[d.View.Tensor]
+		if d.View.Expert < 0 { // as it is stored
+			if _, twice := l.entries[d.View.Tensor]; !twice {
+				add(d.View.Tensor, t.dtype, t.shape...)
+			}
+			return nil
+		}
+		part, err := src.Tensor(name)
+		if err == nil {
+			add(name, part.DType.String(), part.Shape...)
+		}
+		return err
+	}
+	for _, m := range src.Config.modules {
 		s, ok := schemes[m.Name]
 		if !ok {
-			if t, stored := src.tensors[m.Name+".weight"]; stored {
-				add(m.Name+".weight", t.dtype, t.shape...)
+			if src.stored(m.Name + ".weight_packed") {
+				continue
 			}
-		} else {
-			per, groups := 32/s.Bits, s.Groups(m.Cols)
-			add(m.Name+".weight_packed", "I32", m.Rows, (m.Cols+per-1)/per)
-			add(m.Name+".weight_scale", "F16", m.Rows, groups)
-			if !s.Sym {
-				add(m.Name+".weight_zero_point", "I32", (m.Rows+per-1)/per, groups)
+			if err := kept(weightOf(m.Linear)); err != nil {
+				return nil, err
 			}
-			if n := s.TopCount(m.Rows); n > 0 {
-				add(m.Name+topPacked, "I32", n, (m.Cols+per-1)/per)
-				add(m.Name+topRows, "I32", n)
-			}
-			add(m.Name+".weight_shape", "I64", 2)
+			continue
 		}
-		if src.Config.HasBias(m.Kind) {
-			t := src.tensors[m.Name+".bias"]
-			add(m.Name+".bias", t.dtype, t.shape...)
+		per, groups := 32/s.Bits, s.Groups(m.Cols)
+		add(m.Name+".weight_packed", "I32", m.Rows, (m.Cols+per-1)/per)
+		add(m.Name+".weight_scale", "F16", m.Rows, groups)
+		if !s.Sym {
+			add(m.Name+".weight_zero_point", "I32", (m.Rows+per-1)/per, groups)
 		}
+		if n := s.TopCount(m.Rows); n > 0 {
+			add(m.Name+topPacked, "I32", n, (m.Cols+per-1)/per)
+			add(m.Name+topRows, "I32", n)
+		}
+		add(m.Name+".weight_shape", "I64", 2)
 	}
-	for _, name := range src.Config.Norms() {
-		t := src.tensors[name]
-		add(name, t.dtype, t.shape...)
+	for _, d := range src.Config.Floats() {
+		if err := kept(d); err != nil {
+			return nil, err
+		}
 	}
 	body, err := json.Marshal(header)
 	if err != nil {
@@ -319,6 +333,9 @@ func (w *Writer) Floats(name string) ([]float32, error) {
 	if t.Data, err = w.read(name); err != nil {
 		return nil, err
 	}
+	if w.src.described[name].View.Transposed {
+		return transposed(t.Floats(), t.Shape[1], t.Shape[0]), nil
+	}
 	return t.Floats(), nil
 }
 
@@ -381,11 +398,25 @@ func (w *Writer) PutFloats(name string, v []float32) error {
 		}
 	}
 	data := make([]byte, len(v)*t.DType.Size())
+	if w.src.described[name].View.Transposed {
+		v = transposed(v, t.Shape[0], t.Shape[1])
+	}
 	kernels.EncodeFloats(data, v, t.DType)
 	if t.Data = data; firstNotFinite(t) >= 0 {
 		return fmt.Errorf("tensor %s: %w: %s does not hold %g", name, ErrUnsupported, t.DType, v[firstNotFinite(t)])
 	}
 	return w.writeAt(name, data)
+}
+
+// transposed turns a matrix of rows x cols.
+func transposed(v []float32, rows, cols int) []float32 {
+	out := make([]float32, len(v))
+	for r := range rows {
+		for c := range cols {
+			out[c*rows+r] = v[r*cols+c]
+		}
+	}
+	return out
 }
 
 // PutFile adds a small file such as recipe.json.
@@ -411,11 +442,18 @@ func (w *Writer) Complete() error {
 		if _, ok := w.put[name]; ok {
 			continue
 		}
-		t, ok := w.src.tensors[name]
-		if !ok {
+		data := w.src.tensors[name].data
+		if d, ok := w.src.described[name]; ok && d.View.Expert >= 0 {
+			t, err := w.src.Tensor(name)
+			if err != nil {
+				return err
+			}
+			data = t.Data
+		}
+		if data == nil {
 			return fmt.Errorf("tensor %s was planned but never written", name)
 		}
-		if err := w.writeAt(name, t.data); err != nil {
+		if err := w.writeAt(name, data); err != nil {
 			return err
 		}
 		w.src.Release(name)
@@ -515,7 +553,7 @@ func (w *Writer) config() ([]byte, error) {
 	var said struct {
 		Tie bool `json:"tie_word_embeddings"`
 	}
-	if tied := w.src.Config.TieEmbeddings; json.Unmarshal(w.src.Config.Raw, &said) != nil || said.Tie != tied {
+	if tied := w.src.Config.Tied; json.Unmarshal(w.src.Config.Raw, &said) != nil || said.Tie != tied {
 		fields["tie_word_embeddings"] = json.RawMessage(strconv.FormatBool(tied)) // as it is stored
 	}
 	if len(w.Layout.schemes) > 0 {

@@ -225,10 +225,13 @@ func (t *layerTrainee) distance(diff, out kernels.Matrix, want []float32) float6
 // blockOf returns the current layer as it is so far, without the matrices of ms.
 func (p *pass) blockOf(ctx context.Context, s stage, ms []PlannedModule) (block.Layer, error) {
 	m := p.seq.cur
-	cos, sin := m.Rotations(longest(p.seq.stack.Texts()))
-	l := block.Of(m.Config, cos, sin)
-	prefix := fmt.Sprintf("model.layers.%d.", s.layer)
-	l.AttnNorm, l.MLPNorm = m.Norm(prefix+"input_layernorm.weight"), m.Norm(prefix+"post_attention_layernorm.weight")
+	shape, err := block.ShapeOf(m.Config.Model, s.layer)
+	if err != nil {
+		return block.Layer{}, fmt.Errorf("%s: %w", p.ck.Ref, err)
+	}
+	cos, sin := m.Rotations(shape.Rope, longest(p.seq.stack.Texts()))
+	l := block.Of(shape, cos, sin)
+	l.AttnNorm, l.MLPNorm = m.Vector(shape.AttnNorm), m.Vector(shape.MLPNorm)
 	for _, pm := range s.modules {
 		i := slices.Index(block.Kinds[:], pm.Module.Kind)
 		l.Bias[i] = m.Bias(pm.Module.Name)

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"nibble/kernels"
-	"nibble/model"
+	"nibble/model/modeltest"
 )
 
 // shortTraining makes training a matter of a moment.
@@ -140,7 +140,7 @@ func TestTrainingLessensLoss(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(last) != ck.Config.Layers+1 {
+	if len(last) != ck.Config.Layers()+1 {
 		t.Errorf("%d trainings were told of", len(last))
 	}
 	for layer, e := range last {
@@ -209,7 +209,7 @@ func TestDivergenceGradient(t *testing.T) {
 	base := load(t, 2, ck)
 	cal := calibration(t, ck)
 	s := Spec{Bits: 4, Group: 32, Sym: true, Method: AutoRoundBest}
-	done := newWholeSink(&memorySink{}, ck.Config.Layers)
+	done := newWholeSink(&memorySink{}, ck.Config.Layers())
 	for _, m := range ck.Config.Modules() {
 		if m.Kind == "down" || m.Kind == "q" || m.Kind == "embed" {
 			q, _, err := One(ctx, base.Engine, ck, m, Spec{Bits: 4, Group: 32, Sym: true, Method: RTN})
@@ -325,8 +325,8 @@ func TestTrainedRows(t *testing.T) {
 // A model too large to be trained as a whole is so by its shape alone, and the
 // plan says it.
 func TestWholeModelOfLimitedSize(t *testing.T) {
-	small := model.Config{VocabSize: 1024, Hidden: 128, Layers: 5, Heads: 4, KVHeads: 2, HeadDim: 32, Intermediate: 384}
-	large := model.Config{VocabSize: 32000, Hidden: 2048, Layers: 22, Heads: 32, KVHeads: 4, HeadDim: 64, Intermediate: 5632}
+	small := llama(t, modeltest.Config{Vocab: 1024, Hidden: 128, Layers: 5, Heads: 4, KVHeads: 2, HeadDim: 32, Inner: 384})
+	large := llama(t, modeltest.Config{Vocab: 32000, Hidden: 2048, Layers: 22, Heads: 32, KVHeads: 4, HeadDim: 64, Inner: 5632})
 	if wholeBytes(small) > wholeMost || wholeBytes(large) < wholeMost {
 		t.Errorf("%d and %d bytes", wholeBytes(small), wholeBytes(large))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/arch"
 )
 
 // Bounds of the search for scales: the reference scans 20 exponents; here each of
@@ -20,70 +21,54 @@ const (
 	awqLimit  = 32 // largest ratio of a scale to their middle: scales of groups are stored as F16
 )
 
-// fold is a place where columns can be scaled without changing what the layer
-// computes: the inputs of readers are divided by what their weights are
-// multiplied with, in the norm or the matrix that makes the inputs.
+// fold is a place where AWQ scales columns, and the matrices of the plan there.
 type fold struct {
+	arch.Fold
 	readers []PlannedModule
-	norm    string         // tensor of the norm that makes the inputs, or
-	source  *PlannedModule // the matrix
-	repeat  int            // heads of the inputs that a head of the source makes
+	source  *PlannedModule // nil where a norm makes the inputs
 }
 
-// folds lists the places of a layer where AWQ may scale, and why it may not
-// elsewhere, by the kind of the first reader. What reads a norm must all be AWQ's,
-// because the others' weights would have to change as well; a matrix that makes
-// inputs must be quantized, by whatever method, as its rows change.
+// folds lists the places of a stage where AWQ may scale, and why it may not
+// elsewhere, by matrix. All that read a norm must be AWQ's, because the others'
+// weights would have to change as well; a matrix that makes inputs must be
+// quantized, by whatever method, as its rows change.
 func folds(c model.Config, s stage) (fs []fold, notes map[string]string) {
 	notes = map[string]string{}
 	by := map[string]*PlannedModule{}
 	for i := range s.modules {
-		by[s.modules[i].Module.Kind] = &s.modules[i]
+		by[s.modules[i].Module.Name] = &s.modules[i]
 	}
-	awq := func(kind string) bool {
-		m := by[kind]
-		return m != nil && !m.Spec.Kept() && m.Spec.Method == AWQ
-	}
-	norms := func(tensor string, kinds ...string) {
-		f := fold{norm: tensor}
-		other := ""
-		for _, k := range kinds {
-			if awq(k) {
-				f.readers = append(f.readers, *by[k])
-			} else if m := by[k]; m != nil {
-				other = inLayer(m.Module)
+	for _, place := range c.Folds(s.layer) {
+		f := fold{Fold: place}
+		other, why := "", ""
+		for _, l := range place.Readers {
+			if m := by[l.Path]; m != nil && !m.Spec.Kept() && m.Spec.Method == AWQ {
+				f.readers = append(f.readers, *m)
+			} else {
+				other = inLayer(l)
 			}
 		}
 		switch {
 		case len(f.readers) == 0:
-		case other != "":
-			for _, m := range f.readers {
-				notes[m.Module.Kind] = fmt.Sprintf("no scales: its layer's %s, which is not awq's, reads the same norm", other)
-			}
+			continue
+		case place.Source == nil && other != "":
+			why = fmt.Sprintf("no scales: its layer's %s, which is not awq's, reads the same norm", other)
+		case place.Source == nil:
+		case by[place.Source.Path] == nil || by[place.Source.Path].Spec.Kept():
+			why = fmt.Sprintf("no scales: its layer's %s, which makes the inputs, is kept", inLayer(place.Source))
+		case place.Source.Bias != nil:
+			why = fmt.Sprintf("no scales: its layer's %s, which makes the inputs, has a bias", inLayer(place.Source))
 		default:
+			f.source = by[place.Source.Path]
+		}
+		if why == "" {
 			fs = append(fs, f)
 		}
-	}
-	matrix := func(source, reader string, repeat int, bias bool) {
-		switch {
-		case !awq(reader):
-		case by[source].Spec.Kept():
-			notes[reader] = fmt.Sprintf("no scales: its layer's %s, which makes the inputs, is kept", inLayer(by[source].Module))
-		case bias:
-			notes[reader] = fmt.Sprintf("no scales: its layer's %s, which makes the inputs, has a bias", inLayer(by[source].Module))
-		default:
-			fs = append(fs, fold{readers: []PlannedModule{*by[reader]}, source: by[source], repeat: repeat})
+		for _, m := range f.readers {
+			if why != "" {
+				notes[m.Module.Name] = why
+			}
 		}
-	}
-	switch {
-	case s.layer == c.Layers:
-		norms("model.norm.weight", "head")
-	case s.layer >= 0:
-		layer := fmt.Sprintf("model.layers.%d.", s.layer)
-		norms(layer+"input_layernorm.weight", "q", "k", "v")
-		matrix("v", "o", c.Heads/c.KVHeads, c.AttentionBias)
-		norms(layer+"post_attention_layernorm.weight", "gate", "up")
-		matrix("up", "down", 1, c.MLPBias)
 	}
 	return fs, notes
 }
@@ -94,7 +79,7 @@ func awqNotes(c model.Config, ms []PlannedModule) []string {
 	for _, s := range stages(c, ms) {
 		_, notes := folds(c, s)
 		for _, m := range s.modules {
-			note, ok := notes[m.Module.Kind]
+			note, ok := notes[m.Module.Name]
 			if !ok {
 				continue
 			}
@@ -131,28 +116,12 @@ func (p *pass) fold(ctx context.Context, f fold) error {
 	if err != nil || s == nil {
 		return err
 	}
-	if f.norm != "" {
-		stored, err := p.ck.Tensor(f.norm)
-		if err != nil {
-			return err
-		}
-		old := stored.Floats()
-		v := make([]float32, len(old))
-		for i := range v {
-			v[i] = old[i] / s[i]
-		}
-		kernels.RoundFloats(v, stored.DType)
-		// What the norm holds is rounded to its type: the weights are scaled by what
-		// it really was divided by.
-		for i := range v {
-			if s[i] = old[i] / v[i]; !(s[i] > 1.0/(2*awqLimit) && s[i] < 2*awqLimit) {
-				s[i], v[i] = 1, old[i] // a zero, or too small for the type
-			}
-		}
-		if err := p.replaceVector(f.norm, v); err != nil {
-			return err
-		}
-	} else if err := p.scaleRows(ctx, *f.source, f.shared(p.ck.Config, s)); err != nil {
+	if f.source == nil {
+		err = p.scaleNorm(f.Norm, s)
+	} else {
+		err = p.scaleRows(ctx, *f.source, f.shared(s))
+	}
+	if err != nil {
 		return err
 	}
 	for i, m := range f.readers {
@@ -170,22 +139,49 @@ func (p *pass) fold(ctx context.Context, f fold) error {
 	return nil
 }
 
+// scaleNorm divides what a norm gives. What it holds is rounded to its type: the
+// scales become what it really was divided by.
+func (p *pass) scaleNorm(n *arch.Norm, s []float32) error {
+	stored, err := p.ck.Tensor(n.Weight.Tensor)
+	if err != nil {
+		return err
+	}
+	old := stored.Floats()
+	v := make([]float32, len(old))
+	for i := range v {
+		v[i] = (old[i]+n.Offset)/s[i] - n.Offset
+	}
+	kernels.RoundFloats(v, stored.DType)
+	for i := range v {
+		if s[i] = (old[i] + n.Offset) / (v[i] + n.Offset); !(s[i] > 1.0/(2*awqLimit) && s[i] < 2*awqLimit) {
+			s[i], v[i] = 1, old[i] // a zero, or too small for the type
+		}
+	}
+	if err := p.replaceVector(n.Weight.Tensor, v); err != nil || n.Bias == nil {
+		return err
+	}
+	if stored, err = p.ck.Tensor(n.Bias.Tensor); err != nil {
+		return err
+	}
+	b := stored.Floats()
+	for i := range b {
+		b[i] /= s[i]
+	}
+	kernels.RoundFloats(b, stored.DType)
+	return p.replaceVector(n.Bias.Tensor, b)
+}
+
 // shared takes the scales of the source's rows from those of the columns that
 // read them, which are alike for all heads that share a row.
-func (f fold) shared(c model.Config, s []float32) []float32 {
-	if f.repeat == 1 {
+func (f fold) shared(s []float32) []float32 {
+	if f.Repeat == 1 {
 		return s
 	}
 	rows := make([]float32, f.source.Module.Rows)
 	for i := range rows {
-		rows[i] = s[f.column(c, i, 0)]
+		rows[i] = s[f.Column(i, 0)]
 	}
 	return rows
-}
-
-// column is the k-th column that reads a row of the source.
-func (f fold) column(c model.Config, row, k int) int {
-	return (row/c.HeadDim*f.repeat+k)*c.HeadDim + row%c.HeadDim
 }
 
 // scaleRows divides the rows of a matrix.
@@ -301,14 +297,14 @@ func (t *scaling) weigh(row []float32, width int) {
 // share gives columns that must be scaled alike the same value, their sum, and
 // keeps all above a small part of the mean.
 func (t *scaling) share(v []float64) {
-	if c := t.p.ck.Config; t.f.repeat > 1 {
+	if t.f.Repeat > 1 {
 		for row := range t.f.source.Module.Rows {
 			sum := 0.0
-			for k := range t.f.repeat {
-				sum += v[t.f.column(c, row, k)]
+			for k := range t.f.Repeat {
+				sum += v[t.f.Column(row, k)]
 			}
-			for k := range t.f.repeat {
-				v[t.f.column(c, row, k)] = sum
+			for k := range t.f.Repeat {
+				v[t.f.Column(row, k)] = sum
 			}
 		}
 	}

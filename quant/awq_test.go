@@ -8,7 +8,8 @@ import (
 	"testing"
 
 	"nibble/kernels"
-	"nibble/model"
+	"nibble/model/arch"
+	"nibble/model/modeltest"
 )
 
 // The diagonal without the rest is the diagonal of the whole Hessian.
@@ -107,12 +108,15 @@ func TestAWQComputesTheSame(t *testing.T) {
 
 // Heads that share a row of the value matrix are scaled alike.
 func TestAWQSharedHeads(t *testing.T) {
-	c := model.Config{Heads: 6, KVHeads: 2, HeadDim: 4}
-	f := fold{source: &PlannedModule{Module: model.Module{Rows: 8}}, repeat: 3}
+	c := llama(t, modeltest.Config{Vocab: 9, Hidden: 8, Layers: 1, Heads: 6, KVHeads: 2, HeadDim: 4, Inner: 8})
+	f := c.Folds(0)[1]
+	if f.Source.Role != arch.RoleV {
+		t.Fatalf("the second place is of %s", f.Source.Path)
+	}
 	seen := map[int]int{}
 	for row := range 8 {
 		for k := range 3 {
-			col := f.column(c, row, k)
+			col := f.Column(row, k)
 			seen[col]++
 			head, kv := col/4, row/4
 			if head/3 != kv || col%4 != row%4 {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"nibble/model"
+	"nibble/model/modeltest"
 )
 
 // A recipe says of every matrix what it was made from, however it is shortened.
@@ -41,7 +42,7 @@ func TestCompact(t *testing.T) {
 // Layers of which a kind is stored alike share a rule, also where their numbers
 // have two digits.
 func TestCompactLayers(t *testing.T) {
-	c := model.Config{Layers: 24, Hidden: 64, Intermediate: 64, Heads: 2, KVHeads: 2, HeadDim: 32, VocabSize: 64}
+	c := llama(t, modeltest.Config{Vocab: 64, Hidden: 64, Layers: 24, Heads: 2, KVHeads: 2, HeadDim: 32, Inner: 64})
 	space := []Spec{{Bits: 4, Group: 32, Sym: true, Method: GPTQ}, {Bits: 8, Group: 32, Sym: true, Method: RTN}, Keep}
 	specs := map[string]Spec{}
 	for _, m := range c.Modules() {

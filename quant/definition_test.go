@@ -304,7 +304,7 @@ func TestScalingIsAsDefined(t *testing.T) {
 				want += off / energy
 			}
 			if got, err := at.loss(ctx, s); err != nil || math.Abs(got/want-1) > 1e-3 {
-				t.Errorf("%s, scaled: %v: a loss of %g, want %g, %v", f.norm, s != nil, got, want, err)
+				t.Errorf("%s, scaled: %v: a loss of %g, want %g, %v", f.readers[0].Module.Name, s != nil, got, want, err)
 			}
 		}
 		// The scales that are taken lose least of those tried, none among them.
@@ -323,7 +323,7 @@ func TestScalingIsAsDefined(t *testing.T) {
 					s = nil
 				}
 				if lost, err := at.loss(ctx, s); err != nil || lost < least {
-					t.Errorf("%s: scales of exponent %d lose %g, those taken %g, %v", f.norm, i, lost, least, err)
+					t.Errorf("%s: scales of exponent %d lose %g, those taken %g, %v", f.readers[0].Module.Name, i, lost, least, err)
 				}
 			}
 		}

@@ -34,7 +34,7 @@ type footprint struct {
 func (f footprint) bytes(tokenizer bool) int64 {
 	vocabulary := int64(0)
 	if tokenizer {
-		vocabulary = int64(f.c.VocabSize)
+		vocabulary = int64(f.c.Vocab)
 	}
 	most := int64(0) // at any stage: what methods hold, and mapped pages
 	for _, s := range stages(f.c, f.modules) {
@@ -119,18 +119,21 @@ func (f footprint) states() int64 { return 4 * int64(f.samples*f.length) * int64
 
 // session is what a sample's pass through a layer takes.
 func (f footprint) session() int64 {
-	wide, keys := f.c.Heads*f.c.HeadDim, f.c.KVHeads*f.c.HeadDim
-	return 4 * int64(f.length) * int64(2*f.c.Hidden+2*wide+4*keys+2*f.c.Intermediate+max(f.c.Hidden, f.c.Intermediate)/3)
+	w := f.c.Widths()
+	wide, keys := w.Heads*w.HeadDim, w.KVHeads*w.HeadDim
+	return 4 * int64(f.length) * int64(2*f.c.Hidden+2*wide+4*keys+2*w.Inner+max(f.c.Hidden, w.Inner)/3)
 }
 
 // computed is the values by token that a trained layer keeps, and
 // computedBackward those of its gradient.
 func (f footprint) computed() int64 {
-	return int64(6*f.c.Hidden + 2*f.c.Heads*f.c.HeadDim + 4*f.c.KVHeads*f.c.HeadDim + 3*f.c.Intermediate)
+	w := f.c.Widths()
+	return int64(6*f.c.Hidden + 2*w.Heads*w.HeadDim + 4*w.KVHeads*w.HeadDim + 3*w.Inner)
 }
 
 func (f footprint) computedBackward() int64 {
-	return int64(6*f.c.Hidden + 2*f.c.Heads*f.c.HeadDim + 2*f.c.KVHeads*f.c.HeadDim + 7*f.c.Intermediate) // with what kernels rearrange
+	w := f.c.Widths()
+	return int64(6*f.c.Hidden + 2*w.Heads*w.HeadDim + 2*w.KVHeads*w.HeadDim + 7*w.Inner) // with what kernels rearrange
 }
 
 // whole is what training all layers together holds.
@@ -142,11 +145,11 @@ func (f footprint) whole() int64 {
 		if n := int64(m.Module.Rows) * int64(m.Module.Cols); m.Module.Layer < 0 {
 			rest += n
 			if m.Spec.Method == AutoRoundBest { // offset, value and gradient; transposes on the way
-				trained += 12*n + 4*headRows*int64(f.c.VocabSize)
+				trained += 12*n + 4*headRows*int64(f.c.Vocab)
 			}
 		}
 	}
 	tokens := int64(max(passTokens, f.length))
-	return 16*int64(layer)*int64(f.c.Layers) + trained + 3*codes + 4*rest + 8*int64(head) + 4*int64(layer) +
-		4*f.states() + 4*tokens*(int64(f.c.Layers)*f.computed()+2*f.computedBackward()+4*int64(f.c.Hidden)) + 8*headRows*int64(f.c.VocabSize)
+	return 16*int64(layer)*int64(f.c.Layers()) + trained + 3*codes + 4*rest + 8*int64(head) + 4*int64(layer) +
+		4*f.states() + 4*tokens*(int64(f.c.Layers())*f.computed()+2*f.computedBackward()+4*int64(f.c.Hidden)) + 8*headRows*int64(f.c.Vocab)
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"nibble/model"
+	"nibble/model/arch"
 )
 
 // notes is what is to be said of matrices, by reason, in the order in which the
@@ -50,7 +50,7 @@ func naming(modules []string) string {
 
 // inLayer is a matrix's name within its layer, with which notes of several layers
 // say the same.
-func inLayer(m model.Module) string { return m.Name[strings.LastIndexByte(m.Name, '.')+1:] }
+func inLayer(l *arch.Linear) string { return l.Path[strings.LastIndexByte(l.Path, '.')+1:] }
 
 // silentNote tells of inputs that a calibration knows nothing of.
 func silentNote(silent, inputs int) string {

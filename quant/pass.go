@@ -9,6 +9,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/arch"
 	rt "nibble/runtime"
 )
 
@@ -88,8 +89,8 @@ func stages(c model.Config, ms []PlannedModule) []stage {
 
 // layerOf is the layer whose inputs a matrix sees.
 func layerOf(c model.Config, m model.Module) int {
-	if m.Kind == "head" {
-		return c.Layers
+	if m.Linear.Role == arch.RoleHead {
+		return c.Layers()
 	}
 	return m.Layer
 }
@@ -180,14 +181,14 @@ func newPass(ck *model.Checkpoint, plan Plan, base *rt.Model, c *Calibration, en
 	}
 	var err error
 	p.seq, err = newSequence(ck, base, c)
-	ck.Release(model.EmbedModule + ".weight") // whose rows are looked up
+	ck.Release(ck.Config.Embed.Path + ".weight") // whose rows are looked up
 	return p, err
 }
 
 // run goes through all stages and returns the lines of the report.
 func (p *pass) run(ctx context.Context) ([]ModuleReport, error) {
-	for _, name := range p.ck.Config.Norms() {
-		if err := p.ck.CheckFinite(ctx, name); err != nil {
+	for _, d := range p.ck.Config.Floats() {
+		if err := p.ck.CheckFinite(ctx, d.Name); err != nil {
 			return nil, err
 		}
 	}

@@ -224,7 +224,7 @@ func TestSilentInputs(t *testing.T) {
 	ctx := context.Background()
 	ck := open(t, "demo")
 	base := load(t, 2, ck)
-	few := slices.Clone(base.Norm("model.layers.1.input_layernorm.weight"))
+	few := slices.Clone(base.Vector("model.layers.1.input_layernorm.weight"))
 	clear(few[7:12])
 	base = base.WithVectors(map[string][]float32{
 		"model.layers.1.input_layernorm.weight":          few,
@@ -294,7 +294,7 @@ func TestQuantizedEmbeddingIsFollowed(t *testing.T) {
 		if err := p.stage(ctx, stages(ck.Config, plan.Modules)[0]); err != nil {
 			t.Fatal(err)
 		}
-		q, states := out.matrices[model.EmbedModule], p.seq.states()
+		q, states := out.matrices["model.embed_tokens"], p.seq.states()
 		row := make([]float32, q.Cols)
 		for i, text := range cal.Tokens {
 			for j, token := range text {
@@ -321,7 +321,7 @@ func TestFloatOutputs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for layer := range ck.Config.Layers {
+	for layer := range ck.Config.Layers() {
 		if err := seq.enter(ctx, layer); err != nil {
 			t.Fatal(err)
 		}

@@ -150,10 +150,10 @@ func (r Recipe) substitutions(c model.Config) []string {
 	if r.asksWhole(c) && !whole {
 		out = append(out, wholeNote)
 	}
-	if c.TieEmbeddings {
+	if c.Tied {
 		for _, rule := range r.Rules {
-			if rule.tied() {
-				out = append(out, fmt.Sprintf("%s is the same matrix as %s, which decides: the rule for it does nothing", model.HeadModule, model.EmbedModule))
+			if rule.tied(c) {
+				out = append(out, fmt.Sprintf("%s is the same matrix as %s, which decides: the rule for it does nothing", outputHead, c.Embed.Path))
 			}
 		}
 	}

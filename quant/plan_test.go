@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"nibble/model"
+	"nibble/model/modeltest"
 )
 
 func open(t *testing.T, ref string) *model.Checkpoint {
@@ -130,11 +131,12 @@ func TestPlanDiskOfStates(t *testing.T) {
 }
 
 func TestSubstitutions(t *testing.T) {
-	c := open(t, "demo").Config
-	untied := c
-	untied.TieEmbeddings = false
-	ragged := c
-	ragged.Intermediate = 172
+	demo := modeltest.Config{Vocab: 1024, Hidden: 128, Layers: 5, Heads: 4, KVHeads: 2, HeadDim: 32, Inner: 384, Tied: true}
+	c := llama(t, demo)
+	demo.Tied = false
+	untied := llama(t, demo)
+	demo.Tied, demo.Inner = true, 172
+	ragged := llama(t, demo)
 	for _, x := range []struct {
 		recipe string
 		config model.Config

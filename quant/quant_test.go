@@ -14,6 +14,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/modeltest"
 	rt "nibble/runtime"
 )
 
@@ -317,7 +318,7 @@ func logits(t *testing.T, m *rt.Model) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := make([]float32, len(ids)*m.Config.VocabSize)
+	out := make([]float32, len(ids)*m.Config.Vocab)
 	m.Logits(m.Engine.NewActs(), out, hidden, len(ids))
 	return out
 }
@@ -344,12 +345,10 @@ func TestCancelLeavesNothing(t *testing.T) {
 // embedding: one that is the output head as well has the head's inputs, one that
 // only looks up rows has none.
 func TestEmbeddingIsQuantizedForWhatItMultiplies(t *testing.T) {
-	tied := open(t, "demo").Config
-	if !tied.TieEmbeddings {
-		t.Fatal("the demo's embedding is not tied")
-	}
-	untied := tied
-	untied.TieEmbeddings = false
+	small := modeltest.Small()
+	untied := llama(t, small)
+	small.Tied = true
+	tied := llama(t, small)
 	for _, c := range []struct {
 		config            model.Config
 		method, want, say string
@@ -367,10 +366,10 @@ func TestEmbeddingIsQuantizedForWhatItMultiplies(t *testing.T) {
 		r := Recipe{Default: Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}, Rules: []Rule{{"embed_tokens", Spec{Bits: 4, Group: 32, Sym: true, Method: c.method}}}}
 		got, note := r.planned(c.config.Modules()[0], r.trainsWhole(c.config))
 		if got.Method != c.want || (c.say == "") != (note == "") || !strings.Contains(note, c.say) {
-			t.Errorf("tied %t, %s: %s (%q), want %s (%q)", c.config.TieEmbeddings, c.method, got.Method, note, c.want, c.say)
+			t.Errorf("tied %t, %s: %s (%q), want %s (%q)", c.config.Tied, c.method, got.Method, note, c.want, c.say)
 		}
 		if want := methodOf(c.want).inputs; r.Calibrated(c.config) != want {
-			t.Errorf("tied %t, %s: calibrated %t, want %t", c.config.TieEmbeddings, c.method, !want, want)
+			t.Errorf("tied %t, %s: calibrated %t, want %t", c.config.Tied, c.method, !want, want)
 		}
 	}
 }
@@ -382,7 +381,7 @@ func answers(t *testing.T, m *rt.Model, ids []int32) []float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := m.Config.VocabSize
+	n := m.Config.Vocab
 	x := make([]float32, len(ids)*n)
 	m.Logits(m.Engine.NewActs(), x, hidden, len(ids))
 	out := make([]float64, len(x))

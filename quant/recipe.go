@@ -194,14 +194,17 @@ func (r Recipe) Validate() error {
 
 // tied reports whether the rule is for the output head alone, which a model with
 // tied embeddings does not have.
-func (r Rule) tied() bool { return r.matches(model.HeadModule) && !r.matches(model.EmbedModule) }
+func (r Rule) tied(c model.Config) bool { return r.matches(outputHead) && !r.matches(c.Embed.Path) }
+
+// outputHead is what nearly all models call a head that is not tied.
+const outputHead = "lm_head"
 
 // CheckFor reports rules that match nothing in the model, which are mistakes. A
 // rule for the output head is none when that is tied to the embedding, so that
 // one recipe serves both kinds of model.
 func (r Recipe) CheckFor(c model.Config) error {
 	for _, rule := range r.Rules {
-		if c.TieEmbeddings && rule.matches(model.HeadModule) {
+		if c.Tied && rule.matches(outputHead) {
 			continue
 		}
 		if !slices.ContainsFunc(c.Modules(), func(m model.Module) bool { return rule.matches(m.Name) }) {

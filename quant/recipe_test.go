@@ -13,7 +13,7 @@ import (
 func TestFitted(t *testing.T) {
 	config := func(vocab int, tied bool) model.Config {
 		c := open(t, "demo").Config
-		c.VocabSize, c.TieEmbeddings = vocab, tied
+		c.Vocab, c.Tied = vocab, tied
 		return c
 	}
 	const large, small = 1024, 512 // of the demo's vocabulary: 12 and 6 % of the weights

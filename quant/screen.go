@@ -131,7 +131,8 @@ func (s *Screen) enter(ctx context.Context, m model.Module) error {
 }
 
 // output returns the energy of the products of the inputs with a matrix given by
-// rows, or of the matrix itself where there are no inputs.
+// rows, or of the matrix itself where there are no inputs, or no token of the calibration
+// reaches it.
 func (s *Screen) output(ctx context.Context, row func(dst []float32, r int)) (float64, error) {
 	const band = 256
 	rows, cols, eng := s.weights.Rows, s.weights.Cols, s.p.eng
@@ -147,7 +148,7 @@ func (s *Screen) output(ctx context.Context, row func(dst []float32, r int)) (fl
 			}
 		})
 		part := w.Sub(0, n, 0, cols)
-		if s.kind != "" {
+		if s.x.Rows > 0 {
 			out := product.Sub(0, s.x.Rows, 0, n)
 			if err := eng.MulTransposed(ctx, out, s.x, part); err != nil {
 				return 0, err
@@ -161,7 +162,7 @@ func (s *Screen) output(ctx context.Context, row func(dst []float32, r int)) (fl
 				switch x := part.Row(r); {
 				case s.usage == nil:
 					sums[r] = energy(x)
-				case s.kind == "":
+				case s.x.Rows == 0:
 					sums[r] = s.usage[r0+r] * energy(x)
 				default:
 					sums[r] = energyOf(x, s.usage[r0:])

@@ -6,6 +6,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/arch"
 	rt "nibble/runtime"
 )
 
@@ -45,21 +46,17 @@ func (s *sequence) reset() {
 	s.over, s.vectors, s.cur, s.moments, s.weights = map[string]*kernels.Linear{}, map[string][]float32{}, s.base, nil, nil
 }
 
-// inputOf names the kind whose inputs a matrix shares; "" has none. An embedding
-// that is the output head as well has the head's.
+// inputOf names what a matrix reads, which others may share; "" is nothing that can
+// be measured. An embedding that is the output head as well reads what the head
+// does.
 func inputOf(m model.Module) string {
-	if m.Tied {
+	switch {
+	case m.Tied:
 		return "head"
+	case m.Layer < 0 && m.Linear.Role != arch.RoleHead:
+		return ""
 	}
-	switch m.Kind {
-	case "q", "k", "v":
-		return "q"
-	case "gate", "up":
-		return "gate"
-	case "o", "down", "head":
-		return m.Kind
-	}
-	return ""
+	return m.Linear.Input
 }
 
 // enter passes the layers before one.
@@ -106,7 +103,7 @@ func (s *sequence) input(ctx context.Context, m model.Module, f func(x []float32
 func (s *sequence) inputsOf(ctx context.Context, stack *rt.Stack, at *rt.Model, m model.Module, f func(x []float32, rows, cols int) error) error {
 	if m.Tied {
 		stack = stack.Clone()
-		for stack.Layer() < at.Config.Layers {
+		for stack.Layer() < at.Config.Layers() {
 			layer := stack.Layer()
 			if err := stack.Advance(ctx, at); err != nil {
 				return err

@@ -4,12 +4,14 @@ import (
 	"slices"
 
 	"nibble/model"
+	"nibble/model/arch"
 )
 
 // passes is how often a layer's product runs for the inputs of the matrices after
 // it, which AWQ wants twice, and once more to pass the layer.
 func passes(kind string, awq bool) float64 {
-	inputs := map[string]float64{"q": 3, "k": 3, "v": 3, "o": 2, "gate": 1, "up": 1, "down": 0}
+	inputs := map[string]float64{"q": 3, "k": 3, "v": 3, "qkv": 3, "in": 3, "z": 3, "q_a": 3, "kv_a": 3, "q_b": 2, "kv_b": 2, "out": 2,
+		"o": 2, "gate": 1, "up": 1, "gate_up": 1, "down": 0}
 	n, ok := inputs[kind]
 	switch {
 	case !ok:
@@ -90,19 +92,20 @@ func (e effort) seconds() float64 {
 
 // between estimates what lies between a layer's products, for some tokens.
 func (e effort) between(tokens float64) float64 {
-	return e.rates.attending(tokens, float64(e.length), e.c.Heads, e.c.HeadDim) + tokens*(layerValues(e.c)/e.rates.Values+1/e.rates.Tokens)
+	w := e.c.Widths()
+	return e.rates.attending(tokens, float64(e.length), w.Heads, w.HeadDim) + tokens*(layerValues(e.c.Hidden, w)/e.rates.Values+1/e.rates.Tokens)
 }
 
 // layerValues is what normalizations, rotations, sums and the activation function
 // of a layer compute for a token.
-func layerValues(c model.Config) float64 {
-	return float64(4*c.Hidden + 2*c.Heads*c.HeadDim + 4*c.KVHeads*c.HeadDim + 2*c.Intermediate)
+func layerValues(hidden int, w arch.Widths) float64 {
+	return float64(4*hidden + 2*w.Heads*w.HeadDim + 4*w.KVHeads*w.HeadDim + 2*w.Inner)
 }
 
 // forward estimates a pass of some tokens through all layers.
 func (e effort) forward(tokens, rate float64) float64 {
 	layer, _ := weightsOf(e.c)
-	return float64(e.c.Layers) * (2*layer*tokens/rate + e.between(tokens))
+	return float64(e.c.Layers()) * (2*layer*tokens/rate + e.between(tokens))
 }
 
 // training estimates what training roundings takes.
@@ -112,10 +115,10 @@ func (e effort) training() float64 {
 	// passes forward, a third of an iteration.
 	work := func(t training, weights float64, layers int) float64 {
 		tokens := float64(t.iterations*min(t.batch, e.samples)*e.length) + 5*e.tokens/3
-		return float64(layers) * e.rates.training(e.c, weights, tokens, float64(e.length))
+		return float64(layers) * e.rates.training(e.c.Hidden, e.c.Widths(), weights, tokens, float64(e.length))
 	}
 	sum, floats := 0.0, false
-	for l := range e.c.Layers {
+	for l := range e.c.Layers() {
 		for _, name := range Methods() {
 			if methodOf(name).layer != nil && slices.ContainsFunc(e.c.Modules(), func(m model.Module) bool { return m.Layer == l && e.recipe.For(m).Method == name }) {
 				sum += work(trainings[layerMethod(name)], layer, 1)
@@ -128,10 +131,10 @@ func (e effort) training() float64 {
 	}
 	if e.recipe.trainsWhole(e.c) {
 		how := trainings[wholeModel]
-		sum += work(how, layer, e.c.Layers) + 2*e.forward(e.tokens, e.rates.Float)
+		sum += work(how, layer, e.c.Layers()) + 2*e.forward(e.tokens, e.rates.Float)
 		// Logits of both models and, of an iteration, the gradients; their softmax.
 		tokens := float64(how.iterations*min(how.batch, e.samples)*e.length) + 5*e.tokens
-		sum += tokens * (8*head/e.rates.Float + 4*float64(e.c.VocabSize)/e.rates.Values)
+		sum += tokens * (8*head/e.rates.Float + 4*float64(e.c.Vocab)/e.rates.Values)
 	}
 	return sum
 }

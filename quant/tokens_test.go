@@ -29,7 +29,7 @@ func TestTokensBeyondVocabulary(t *testing.T) {
 		t.Fatal(err)
 	}
 	added, _ := file["added_tokens"].([]any)
-	file["added_tokens"] = append(added, map[string]any{"id": open(t, "demo").Config.VocabSize, "content": "zebra", "normalized": false})
+	file["added_tokens"] = append(added, map[string]any{"id": open(t, "demo").Config.Vocab, "content": "zebra", "normalized": false})
 	if data, err = json.Marshal(file); err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"nibble/kernels"
-	"nibble/model"
 )
 
 func TestMostUsed(t *testing.T) {
@@ -168,7 +167,7 @@ func TestTopNotes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := strings.Join(p.Substitutions, "\n"); !strings.Contains(s, "of the 615 tokens that get 8 bits") || !strings.Contains(s, model.EmbedModule) {
+	if s := strings.Join(p.Substitutions, "\n"); !strings.Contains(s, "of the 615 tokens that get 8 bits") || !strings.Contains(s, "model.embed_tokens") {
 		t.Errorf("the plan says %q", s)
 	}
 }

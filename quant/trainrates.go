@@ -4,21 +4,26 @@ import (
 	"context"
 
 	"nibble/kernels"
-	"nibble/model"
+	"nibble/model/arch"
 	"nibble/quant/block"
 )
 
 // trainingWork is the operations of training a layer of some weights with some
 // tokens, forward and twice as many backward, and the values that lie between, which
 // are copied besides, and whose gradients take about as long as four more.
-func trainingWork(c model.Config, weights, tokens float64) (products, values float64) {
-	return 6 * weights * tokens, 5 * tokens * layerValues(c)
+func trainingWork(hidden int, w arch.Widths, weights, tokens float64) (products, values float64) {
+	return 6 * weights * tokens, 5 * tokens * layerValues(hidden, w)
 }
 
 // training is how long training a layer takes with some tokens in texts of a length.
-func (r Rates) training(c model.Config, weights, tokens, length float64) float64 {
-	products, values := trainingWork(c, weights, tokens)
-	return products/r.Train + values/r.TrainValues + 3*r.attending(tokens, length, c.Heads, c.HeadDim)/r.TrainAttend
+func (r Rates) training(hidden int, w arch.Widths, weights, tokens, length float64) float64 {
+	products, values := trainingWork(hidden, w, weights, tokens)
+	return products/r.Train + values/r.TrainValues + 3*r.attending(tokens, length, w.Heads, w.HeadDim)/r.TrainAttend
+}
+
+// widthsOf are the dimensions of a layer as a description has them.
+func widthsOf(s block.Shape) arch.Widths {
+	return arch.Widths{Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Inner: s.Inner}
 }
 
 // sampleTokens is what layers are measured with, in texts of sampleLength.
@@ -29,9 +34,9 @@ const sampleTokens, sampleLength = 1024, 512
 // products, and compares what comes out, besides.
 func (r *Rates) measureValues(ctx context.Context, eng *kernels.Engine) error {
 	var token, values [2]float64 // seconds of a token, and its values
-	for i, c := range [2]model.Config{
-		{Hidden: 128, Heads: 4, KVHeads: 2, HeadDim: 32, Intermediate: 384, RMSEps: 1e-5},
-		{Hidden: 64, Heads: 8, KVHeads: 4, HeadDim: 8, Intermediate: 176, RMSEps: 1e-5},
+	for i, c := range [2]block.Shape{
+		{Hidden: 128, Heads: 4, KVHeads: 2, HeadDim: 32, Inner: 384, Eps: 1e-5},
+		{Hidden: 64, Heads: 8, KVHeads: 4, HeadDim: 8, Inner: 176, Eps: 1e-5},
 	} {
 		pass, weights, err := layerSeconds(ctx, eng, c, false)
 		if err != nil {
@@ -39,7 +44,7 @@ func (r *Rates) measureValues(ctx context.Context, eng *kernels.Engine) error {
 		}
 		rest := pass - 2*weights*sampleTokens/r.Float - r.attending(sampleTokens, sampleLength, c.Heads, c.HeadDim)
 		token[i] = max(rest, 0.2*pass) / sampleTokens
-		values[i] = layerValues(c) + float64(8*c.Hidden+c.Heads*c.HeadDim+c.Intermediate)
+		values[i] = layerValues(c.Hidden, widthsOf(c)) + float64(8*c.Hidden+c.Heads*c.HeadDim+c.Inner)
 	}
 	r.Values, r.Tokens = apart(token, values)
 	return nil
@@ -49,9 +54,9 @@ func (r *Rates) measureValues(ctx context.Context, eng *kernels.Engine) error {
 // small layer and a smaller one, which differ in what products and values take.
 // Attention has been measured.
 func (r *Rates) measureTraining(ctx context.Context, eng *kernels.Engine) error {
-	shapes := [2]model.Config{
-		{Hidden: 256, Heads: 4, KVHeads: 2, HeadDim: 64, Intermediate: 768, RMSEps: 1e-5},
-		{Hidden: 64, Heads: 8, KVHeads: 4, HeadDim: 8, Intermediate: 176, RMSEps: 1e-5},
+	shapes := [2]block.Shape{
+		{Hidden: 256, Heads: 4, KVHeads: 2, HeadDim: 64, Inner: 768, Eps: 1e-5},
+		{Hidden: 64, Heads: 8, KVHeads: 4, HeadDim: 8, Inner: 176, Eps: 1e-5},
 	}
 	var forward, both float64 // seconds of attention
 	for _, c := range shapes {
@@ -69,7 +74,7 @@ func (r *Rates) measureTraining(ctx context.Context, eng *kernels.Engine) error 
 		if err != nil {
 			return err
 		}
-		p, v := trainingWork(c, weights, sampleTokens)
+		p, v := trainingWork(c.Hidden, widthsOf(c), weights, sampleTokens)
 		rest := pass - 3*r.attending(sampleTokens, sampleLength, c.Heads, c.HeadDim)/r.TrainAttend
 		value[i], products[i] = max(rest, 0.2*pass)/v, p/v
 	}
@@ -78,7 +83,7 @@ func (r *Rates) measureTraining(ctx context.Context, eng *kernels.Engine) error 
 }
 
 // gradientSeconds returns how long the gradient of a layer's attention takes.
-func gradientSeconds(ctx context.Context, eng *kernels.Engine, c model.Config) (float64, error) {
+func gradientSeconds(ctx context.Context, eng *kernels.Engine, c block.Shape) (float64, error) {
 	of := func(heads int) kernels.Matrix { return kernels.NewMatrix(sampleLength, heads*c.HeadDim) }
 	var texts []kernels.AttentionGradient
 	for range sampleTokens / sampleLength {
@@ -98,7 +103,7 @@ func gradientSeconds(ctx context.Context, eng *kernels.Engine, c model.Config) (
 
 // layerSeconds returns how long a pass through a layer of a shape takes, or an
 // iteration of training it, and how many weights it has.
-func layerSeconds(ctx context.Context, eng *kernels.Engine, c model.Config, train bool) (seconds, weights float64, err error) {
+func layerSeconds(ctx context.Context, eng *kernels.Engine, c block.Shape, train bool) (seconds, weights float64, err error) {
 	t, rs, err := sampleLayer(ctx, eng, c, sampleLength)
 	if err != nil {
 		return 0, 0, err
@@ -129,7 +134,7 @@ func layerSeconds(ctx context.Context, eng *kernels.Engine, c model.Config, trai
 
 // sampleLayer is a layer of a shape, to be trained on texts of at most some
 // tokens.
-func sampleLayer(ctx context.Context, eng *kernels.Engine, c model.Config, tokens int) (*layerTrainee, []*rounding, error) {
+func sampleLayer(ctx context.Context, eng *kernels.Engine, c block.Shape, tokens int) (*layerTrainee, []*rounding, error) {
 	half := tokens * c.HeadDim / 2
 	cos, sin := make([]float32, half), make([]float32, half)
 	for i := range cos {
@@ -142,7 +147,7 @@ func sampleLayer(ctx context.Context, eng *kernels.Engine, c model.Config, token
 	}
 	spec := Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}
 	q, k := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	shapes := [block.Matrices][2]int{{q, c.Hidden}, {k, c.Hidden}, {k, c.Hidden}, {c.Hidden, q}, {c.Intermediate, c.Hidden}, {c.Intermediate, c.Hidden}, {c.Hidden, c.Intermediate}}
+	shapes := [block.Matrices][2]int{{q, c.Hidden}, {k, c.Hidden}, {k, c.Hidden}, {c.Hidden, q}, {c.Inner, c.Hidden}, {c.Inner, c.Hidden}, {c.Hidden, c.Inner}}
 	var rs []*rounding
 	for i, s := range shapes {
 		w := kernels.NewMatrix(s[0], s[1])

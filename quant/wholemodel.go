@@ -65,7 +65,7 @@ func wholeBytes(c model.Config) int64 {
 			layer += n
 		}
 	}
-	return 18*layer + 22*rest + 16*layer/int64(c.Layers)
+	return 18*layer + 22*rest + 16*layer/int64(c.Layers())
 }
 
 // wholeTrainee is a model that is to give the float model's outputs.
@@ -249,7 +249,7 @@ func divergenceRow(eng *kernels.Engine, logits, target []float32) float64 {
 // trainWhole quantizes all of the model and trains the roundings of the matrices
 // whose method is AutoRoundBest.
 func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
-	first := newWholeSink(p.out, p.ck.Config.Layers)
+	first := newWholeSink(p.out, p.ck.Config.Layers())
 	plan := p.plan
 	plan.Modules = nil
 	for _, m := range p.plan.Modules {
@@ -402,15 +402,18 @@ func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee
 		if v, err := from.floats(name); err == nil {
 			return v
 		}
-		return p.base.Norm(name)
+		return p.base.Vector(name)
 	}
-	t := &wholeTrainee{eng: p.eng, layers: make([]block.Layer, c.Layers), grads: make([]block.Gradients, c.Layers),
-		runs: block.NewRuns(p.eng, c.Layers), norm: vector("model.norm.weight"), eps: c.RMSEps}
-	cos, sin := p.base.Rotations(longest(p.cal.Tokens))
+	t := &wholeTrainee{eng: p.eng, layers: make([]block.Layer, c.Layers()), grads: make([]block.Gradients, c.Layers()),
+		runs: block.NewRuns(p.eng, c.Layers()), norm: vector(c.Norm.Weight.Tensor), eps: c.Norm.Eps}
 	for i := range t.layers {
-		t.layers[i] = block.Of(c, cos, sin)
-		prefix := fmt.Sprintf("model.layers.%d.", i)
-		t.layers[i].AttnNorm, t.layers[i].MLPNorm = vector(prefix+"input_layernorm.weight"), vector(prefix+"post_attention_layernorm.weight")
+		shape, err := block.ShapeOf(c.Model, i)
+		if err != nil {
+			return nil, nil, err
+		}
+		cos, sin := p.base.Rotations(shape.Rope, longest(p.cal.Tokens))
+		t.layers[i] = block.Of(shape, cos, sin)
+		t.layers[i].AttnNorm, t.layers[i].MLPNorm = vector(shape.AttnNorm), vector(shape.MLPNorm)
 	}
 	var rs []*rounding
 	embed := map[string]*kernels.Linear{}
@@ -458,8 +461,8 @@ func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee
 				return nil, nil, err
 			}
 		}
-		if m.Kind == "head" || c.TieEmbeddings {
-			t.head, t.wantHead, t.dhead, t.tied = value, w, grad, c.TieEmbeddings
+		if m.Kind == "head" || c.Tied {
+			t.head, t.wantHead, t.dhead, t.tied = value, w, grad, c.Tied
 		}
 	}
 	t.turned = kernels.NewMatrix(t.head.Cols, t.head.Rows)
@@ -473,7 +476,7 @@ func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee
 	if err != nil {
 		return nil, nil, err
 	}
-	for range c.Layers {
+	for range c.Layers() {
 		if err := end.Advance(ctx, p.base); err != nil {
 			return nil, nil, err
 		}

@@ -50,7 +50,7 @@ func bench(ctx context.Context, m *Model, o BenchOptions, on func(BenchProgress)
 		o.Reps = 5
 	}
 	res := BenchResult{ModelBytes: m.Bytes()}
-	limit := m.Config.MaxPositions
+	limit := m.Config.Positions
 	var err error
 	if n := min(o.Prefill, limit); n > 0 {
 		s := m.NewSession(n)
@@ -60,7 +60,7 @@ func bench(ctx context.Context, m *Model, o BenchOptions, on func(BenchProgress)
 			if err != nil {
 				return err
 			}
-			logits := make([]float32, m.Config.VocabSize)
+			logits := make([]float32, m.Config.Vocab)
 			m.Logits(s.buf.acts, logits, hidden[len(hidden)-m.Config.Hidden:], 1)
 			return nil
 		})
@@ -72,7 +72,7 @@ func bench(ctx context.Context, m *Model, o BenchOptions, on func(BenchProgress)
 		s := m.NewSession(n)
 		res.DecodeTPS, res.DecodeSD, err = repeat(ctx, o.Reps, "decode", n, on, func() error {
 			s.Truncate(0)
-			logits := make([]float32, m.Config.VocabSize)
+			logits := make([]float32, m.Config.Vocab)
 			for _, id := range benchTokens(m, n) {
 				hidden, err := s.Forward(ctx, []int32{id})
 				if err != nil {
@@ -92,7 +92,7 @@ func benchTokens(m *Model, n int) []int32 {
 	x := uint32(1)
 	for i := range ids {
 		x = x*1664525 + 1013904223
-		ids[i] = int32(x % uint32(m.Config.VocabSize))
+		ids[i] = int32(x % uint32(m.Config.Vocab))
 	}
 	return ids
 }

@@ -66,9 +66,9 @@ func TestWeightsCut(t *testing.T) {
 			}},
 			{"products", func() error {
 				return m.Guard(func() error {
-					acts := new(kernels.Acts)
+					acts, q := new(kernels.Acts), m.Linear("model.layers.0.self_attn.q_proj")
 					acts.Set(make([]float32, 64*m.Config.Hidden), 64, m.Config.Hidden)
-					return m.Engine.MatMul(ctx, acts, kernels.Product{W: m.layers[0].q.Linear, Dst: make([]float32, 64*m.layers[0].q.N())})
+					return m.Engine.MatMul(ctx, acts, kernels.Product{W: q, Dst: make([]float32, 64*q.N())})
 				})
 			}},
 		} { // the first cuts, the others find cut weights

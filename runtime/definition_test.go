@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"nibble/kernels"
-	"nibble/model"
+	"nibble/model/arch"
 	"nibble/model/modeltest"
 )
 
@@ -106,7 +106,7 @@ func rowsOf(t *testing.T, x []float32, rows, cols int) []float32 {
 // logits are those after every position.
 func logits(m *Model, hidden []float32) []float32 {
 	n := len(hidden) / m.Config.Hidden
-	out := make([]float32, n*m.Config.VocabSize)
+	out := make([]float32, n*m.Config.Vocab)
 	m.Logits(m.Engine.NewActs(), out, hidden, n)
 	return out
 }
@@ -168,7 +168,7 @@ func TestTapsAreAsDefined(t *testing.T) {
 
 // Layer by layer is the definition's as well: states and inputs of several texts.
 func TestStackIsAsDefined(t *testing.T) {
-	entrance := map[string]string{"q": "self_attn.q_proj", "o": "self_attn.o_proj", "gate": "mlp.gate_proj", "down": "mlp.down_proj"}
+	entrance := []string{"self_attn.q_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}
 	forEach(t, func(t *testing.T, m *Model, text []int32, want *modeltest.Pass) {
 		ctx := context.Background()
 		const short = 5 // of another text, with the same beginning
@@ -176,10 +176,14 @@ func TestStackIsAsDefined(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		input := func(kind, module string) {
+		reads := map[string]string{}
+		for _, mod := range m.Config.Modules() {
+			reads[mod.Name] = mod.Linear.Input
+		}
+		input := func(module string) {
 			t.Helper()
 			texts := 0
-			if err := stack.Input(ctx, m, kind, func(x []float32, rows, cols int) error {
+			if err := stack.Input(ctx, m, reads[module], func(x []float32, rows, cols int) error {
 				near(t, fmt.Sprintf("what enters %s, text %d", module, texts), rowsOf(t, x, rows, cols), want.Inputs[module][:rows], exact)
 				texts++
 				return nil
@@ -193,21 +197,17 @@ func TestStackIsAsDefined(t *testing.T) {
 			near(t, fmt.Sprint("states of layer ", stack.Layer()), stack.States()[0], now, exact)
 			near(t, fmt.Sprint("the other text's states of layer ", stack.Layer()), stack.States()[1], now[:short], exact)
 		}
-		for l := range m.Config.Layers {
+		for l := range m.Config.Layers() {
 			states()
-			for kind, module := range entrance {
-				input(kind, fmt.Sprintf("model.layers.%d.%s", l, module))
+			for _, module := range entrance {
+				input(fmt.Sprintf("model.layers.%d.%s", l, module))
 			}
 			if err := stack.Advance(ctx, m); err != nil {
 				t.Fatal(err)
 			}
 		}
 		states()
-		head := model.HeadModule
-		if m.Config.TieEmbeddings {
-			head = model.EmbedModule
-		}
-		input("head", head)
+		input(m.Config.Head.Path)
 	})
 }
 
@@ -234,7 +234,7 @@ func TestRotations(t *testing.T) {
 	c := modeltest.Small()
 	c.Theta = 100
 	m := load(t, modeltest.New(1, c).Write(t, nil), kernels.Options{Threads: 1})
-	cos, sin := m.Rotations(3)
+	cos, sin := m.Rotations(m.Config.Blocks[0].Steps[0].Branches[0].Do.(*arch.Attention).Rope, 3)
 	for p := range 3 {
 		for i := range c.HeadDim / 2 {
 			s, co := math.Sincos(float64(p) * math.Pow(100, -2*float64(i)/float64(c.HeadDim)))

@@ -106,7 +106,7 @@ func (g *generation) run(ctx context.Context, prompt []int32) (GenResult, error)
 		}
 		return g.res, err
 	}
-	logits := make([]float32, g.m.Config.VocabSize)
+	logits := make([]float32, g.m.Config.Vocab)
 	g.logits(logits, hidden)
 	if sum := g.m.Engine.LogSumExp(logits); math.IsNaN(sum) || math.IsInf(sum, 0) {
 		return g.res, g.m.Diagnose(ctx)

@@ -93,7 +93,7 @@ func firstToken(t *testing.T, m *Model, prompt []int32) int32 {
 		t.Fatal(err)
 	}
 	all := logits(m, hidden)
-	return argmax(all[len(all)-m.Config.VocabSize:])
+	return argmax(all[len(all)-m.Config.Vocab:])
 }
 
 // Cancelling keeps what was generated, and is no error.
@@ -133,7 +133,7 @@ func TestGenerateRefuses(t *testing.T) {
 		t.Errorf("a prompt longer than the context: %v", err)
 	}
 	s := m.NewSession(0)
-	for _, id := range []int32{-1, int32(m.Config.VocabSize)} {
+	for _, id := range []int32{-1, int32(m.Config.Vocab)} {
 		if _, err := s.Forward(ctx, []int32{1, id}); err == nil || s.Len() != 0 {
 			t.Errorf("token %d: %v, %d tokens in the cache", id, err, s.Len())
 		}
@@ -204,7 +204,7 @@ func TestChatReusesItsPrefix(t *testing.T) {
 		if got.PromptTokens != len(ids)-shared {
 			t.Errorf("turn %d: %d tokens were computed, of %d the cache holds %d", turn, got.PromptTokens, len(ids), shared)
 		}
-		if used, limit := c.Context(); used < len(ids) || limit != m.Config.MaxPositions {
+		if used, limit := c.Context(); used < len(ids) || limit != m.Config.Positions {
 			t.Errorf("turn %d: %d of %d tokens in use", turn, used, limit)
 		}
 		cached = slices.Clone(c.s.Tokens())
@@ -389,7 +389,7 @@ func TestGenerateBroken(t *testing.T) {
 			tiny.Tensors["model.norm.weight"].Data[i] = value
 		}
 		m := load(t, tiny.Write(t, nil), kernels.Options{Threads: 1})
-		m.Tok = words(t, m.Config.VocabSize)
+		m.Tok = words(t, m.Config.Vocab)
 		if _, err := m.Generate(ctx, m.NewSession(0), []int32{1, 2}, GenOptions{}, nil); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("weights of %g: %v", value, err)
 		}

@@ -95,7 +95,7 @@ func TestDemoLogits(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got := make([]float32, m.Config.VocabSize)
+				got := make([]float32, m.Config.Vocab)
 				m.Logits(m.Engine.NewActs(), got, hidden[len(hidden)-m.Config.Hidden:], 1)
 				worst, top := 0.0, 0.0
 				for i, w := range c.Logits {
@@ -160,11 +160,11 @@ func checkKnown(t *testing.T, ck *model.Checkpoint, expected string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hidden, err := m.NewExactSession(0).Forward(context.Background(), want.IDs)
+	hidden, err := m.NewExactSession(len(want.IDs)).Forward(context.Background(), want.IDs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	vocab := m.Config.VocabSize
+	vocab := m.Config.Vocab
 	got := make([]float32, len(want.IDs)*vocab)
 	m.Logits(eng.NewActs(), got, hidden, len(want.IDs))
 	for i, best := range want.Argmax {

@@ -11,6 +11,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/arch"
 	"nibble/model/chat"
 	"nibble/model/tokenizer"
 )
@@ -25,12 +26,8 @@ type Model struct {
 	EOS      []int32              // any of them ends a text
 	Engine   *kernels.Engine
 
-	linears map[string]*kernels.Linear // by module name
-	layers  []layer
-	embed   *kernels.Linear
-	head    *kernels.Linear
-	norm    []float32
-	rope    *rope
+	linears map[string]*kernels.Linear // by path
+	graph   *graph
 	shared  *weights
 	check   func(ctx context.Context) error // looks for weights that are not finite
 	hash    func() string                   // nil if the weights are not a checkpoint's
@@ -66,20 +63,9 @@ func (m *Model) Diagnose(ctx context.Context) error {
 
 // weights are the parts that every variant of a model shares.
 type weights struct {
-	norms  map[string][]float32
-	biases map[string][]float32
-}
-
-type layer struct {
-	q, k, v, o, gate, up, down linear
-	attnNorm, mlpNorm          []float32
-}
-
-// linear is a matrix with its optional bias.
-type linear struct {
-	*kernels.Linear
-	name string
-	bias []float32
+	vectors map[string][]float32 // all but biases of matrices, by tensor
+	biases  map[string][]float32 // by matrix
+	ropes   *ropes
 }
 
 // Load prepares a checkpoint. Quantized matrices are repacked; float ones are
@@ -111,8 +97,8 @@ func loadWith(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, pr
 
 func prepareAll(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, prepare preparer) (*Model, error) {
 	m := &Model{Name: ck.Name, Config: ck.Config, Tok: ck.Tokenizer, Template: ck.Template, Engine: eng, hash: ck.Hash, guard: ck.Guard,
-		linears: make(map[string]*kernels.Linear), rope: newRope(ck.Config),
-		shared: &weights{norms: make(map[string][]float32), biases: make(map[string][]float32)}}
+		linears: make(map[string]*kernels.Linear),
+		shared:  &weights{vectors: make(map[string][]float32), biases: make(map[string][]float32), ropes: new(ropes)}}
 	m.check = func(ctx context.Context) error {
 		for _, name := range ck.Names() {
 			if err := ck.CheckFinite(ctx, name); err != nil && !errors.Is(err, model.ErrUnsupported) { // codes are not floats
@@ -129,12 +115,8 @@ func prepareAll(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, 
 			m.EOS = append(m.EOS, id)
 		}
 	}
-	for _, name := range ck.Config.Norms() {
-		t, err := ck.Tensor(name)
-		if err != nil {
-			return nil, err
-		}
-		m.shared.norms[name] = t.Floats()
+	if err := m.loadVectors(ck); err != nil {
+		return nil, err
 	}
 	// The largest first: what is in memory twice at the end, when all else is there,
 	// is small.
@@ -160,16 +142,46 @@ func prepareAll(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, 
 			return nil, errs[i]
 		}
 		m.linears[mod.Name] = linears[i]
-		if ck.Config.HasBias(mod.Kind) {
-			t, err := ck.Tensor(mod.Name + ".bias")
+	}
+	m.compile()
+	return m, nil
+}
+
+// loadVectors reads everything but the matrices that may be quantized.
+func (m *Model) loadVectors(ck *model.Checkpoint) error {
+	floats := func(name string) ([]float32, error) {
+		t, err := ck.Tensor(name)
+		if err != nil {
+			return nil, err
+		}
+		return t.Floats(), nil
+	}
+	for _, v := range ck.Config.Vectors() {
+		x, err := floats(v.Tensor)
+		if err != nil {
+			return err
+		}
+		m.shared.vectors[v.Tensor] = x
+	}
+	for _, l := range ck.Config.Linears() {
+		if l.Bias != nil {
+			x, err := floats(l.Path + ".bias")
 			if err != nil {
-				return nil, err
+				return err
 			}
-			m.shared.biases[mod.Name] = t.Floats()
+			m.shared.biases[l.Path] = x
+		}
+		if l.Keep {
+			t, err := ck.Tensor(l.Path + ".weight")
+			if err != nil {
+				return err
+			}
+			if m.linears[l.Path], err = kernels.NewFloatLinear(l.Rows, l.Cols, t.DType, t.Data); err != nil {
+				return fmt.Errorf("%s: %s: %w", ck.Ref, l.Path, err)
+			}
 		}
 	}
-	m.wire()
-	return m, nil
+	return nil
 }
 
 // prepare takes a matrix as it is stored. The codes of a quantized one are in
@@ -205,26 +217,6 @@ func prepareFloat(ck *model.Checkpoint, mod model.Module, arena *kernels.Arena) 
 	return kernels.NewMatrixLinear(values)
 }
 
-// wire resolves names once, so that the forward pass looks nothing up.
-func (m *Model) wire() {
-	at := func(name string) linear { return linear{m.linears[name], name, m.shared.biases[name]} }
-	m.layers = make([]layer, m.Config.Layers)
-	for i := range m.layers {
-		p := fmt.Sprintf("model.layers.%d.", i)
-		m.layers[i] = layer{
-			q: at(p + "self_attn.q_proj"), k: at(p + "self_attn.k_proj"), v: at(p + "self_attn.v_proj"), o: at(p + "self_attn.o_proj"),
-			gate: at(p + "mlp.gate_proj"), up: at(p + "mlp.up_proj"), down: at(p + "mlp.down_proj"),
-			attnNorm: m.shared.norms[p+"input_layernorm.weight"], mlpNorm: m.shared.norms[p+"post_attention_layernorm.weight"],
-		}
-	}
-	m.norm = m.shared.norms["model.norm.weight"]
-	m.embed = m.linears[model.EmbedModule]
-	m.head = m.linears[model.HeadModule]
-	if m.head == nil {
-		m.head = m.embed
-	}
-}
-
 // With returns a model that differs in the given matrices and shares all else:
 // a trial costs what its own matrices cost. Replacing a tied embedding replaces
 // the output head with it.
@@ -233,7 +225,7 @@ func (m *Model) With(over map[string]*kernels.Linear) *Model {
 	v.hash = nil
 	v.linears = maps.Clone(m.linears)
 	maps.Copy(v.linears, over)
-	v.wire()
+	v.compile()
 	return &v
 }
 
@@ -245,30 +237,34 @@ func (m *Model) WithVectors(over map[string][]float32) *Model {
 	}
 	v := *m
 	v.hash = nil
-	v.shared = &weights{norms: maps.Clone(m.shared.norms), biases: maps.Clone(m.shared.biases)}
+	v.shared = &weights{vectors: maps.Clone(m.shared.vectors), biases: maps.Clone(m.shared.biases), ropes: m.shared.ropes}
 	for name, x := range over {
-		if _, ok := v.shared.norms[name]; ok {
-			v.shared.norms[name] = x
+		if _, ok := v.shared.vectors[name]; ok {
+			v.shared.vectors[name] = x
 		} else {
 			v.shared.biases[strings.TrimSuffix(name, ".bias")] = x
 		}
 	}
-	v.wire()
+	v.compile()
 	return &v
 }
 
 // Linear returns the matrix of a module, nil if there is none.
 func (m *Model) Linear(module string) *kernels.Linear { return m.linears[module] }
 
-// Norm returns a normalization's weights by tensor. They must not be changed.
-func (m *Model) Norm(tensor string) []float32 { return m.shared.norms[tensor] }
+// Vector returns a tensor that is no matrix, such as a normalization's weights.
+// It must not be changed.
+func (m *Model) Vector(tensor string) []float32 { return m.shared.vectors[tensor] }
 
 // Bias returns a module's bias, nil if there is none. It must not be changed.
 func (m *Model) Bias(module string) []float32 { return m.shared.biases[module] }
 
-// Rotations returns the cosines and sines by which queries and keys of the first
-// positions are turned, positions x HeadDim/2. They must not be changed.
-func (m *Model) Rotations(positions int) (cos, sin []float32) { return m.rope.tables(positions) }
+// Rotations returns the cosines and sines by which pairs of queries and keys of the
+// first positions are turned, positions x pairs. They must not be changed.
+func (m *Model) Rotations(r *arch.Rope, positions int) (cos, sin []float32) {
+	short, _ := m.shared.ropes.of(r)
+	return short.tables(positions)
+}
 
 // Bytes returns the size of the matrices as the kernels read them.
 func (m *Model) Bytes() int64 {
@@ -283,8 +279,8 @@ func (m *Model) Bytes() int64 {
 // but an embedding that is not the head as well, of which it reads a row.
 func (m *Model) TokenBytes() int64 {
 	n := m.Bytes()
-	if m.head != m.embed {
-		n -= m.embed.Bytes()
+	if e := m.graph.embed.table.Linear; m.graph.head.Linear != e {
+		n -= e.Bytes()
 	}
 	return n
 }

@@ -62,7 +62,7 @@ func TestReplacedParts(t *testing.T) {
 		}
 		changed = changed.WithVectors(vectors)
 		is("other vectors as well", changed, tiny.Forward(c.Text(9)).Logits)
-		if !slices.Equal(changed.Norm("model.norm.weight"), vectors["model.norm.weight"]) || !slices.Equal(changed.Bias("model.layers.1.self_attn.o_proj"), vectors["model.layers.1.self_attn.o_proj.bias"]) {
+		if !slices.Equal(changed.Vector("model.norm.weight"), vectors["model.norm.weight"]) || !slices.Equal(changed.Bias("model.layers.1.self_attn.o_proj"), vectors["model.layers.1.self_attn.o_proj.bias"]) {
 			t.Error("not the vectors that were given")
 		}
 		is("the model itself", m, before)
@@ -106,7 +106,11 @@ func TestModelBytes(t *testing.T) {
 // The shapes to be measured are those of the quantized matrices, each once at
 // every batch size.
 func TestShapes(t *testing.T) {
-	c := model.Config{VocabSize: 100, Hidden: 64, Layers: 3, Heads: 2, KVHeads: 2, HeadDim: 32, Intermediate: 96}
+	c, err := model.ParseConfig([]byte(`{"model_type": "llama", "vocab_size": 100, "hidden_size": 64, "num_hidden_layers": 3,
+		"num_attention_heads": 2, "intermediate_size": 96}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	w4, w8 := kernels.Scheme{Bits: 4, Group: 32, Sym: true}, kernels.Scheme{Bits: 8, Group: 32, Sym: true}
 	shapes := Shapes(c.Modules(), 5, func(m model.Module) (kernels.Scheme, bool) {
 		if m.Kind == "up" {
@@ -170,7 +174,7 @@ func TestForwardCancelled(t *testing.T) {
 	}
 	// Whichever product is the first to be missing.
 	for _, mod := range m.Config.Modules() {
-		if mod.Layer != m.Config.Layers-1 {
+		if mod.Layer != m.Config.Layers()-1 {
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.Background())
@@ -238,15 +242,18 @@ func TestStackClone(t *testing.T) {
 func TestStackInputStops(t *testing.T) {
 	ctx, stop := context.Background(), errors.New("stop")
 	m := load(t, modeltest.New(1, modeltest.Small()).Write(t, nil), kernels.Options{Threads: 1})
-	stack, err := m.NewStack([][]int32{make([]int32, m.Config.MaxPositions), {1}})
+	stack, err := m.NewStack([][]int32{make([]int32, m.Config.Positions), {1}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range []string{"q", "o", "gate", "down", "head"} {
+	for _, mod := range m.Config.Modules() {
+		if mod.Layer != 0 {
+			continue
+		}
 		texts := 0
-		err := stack.Input(ctx, m, kind, func([]float32, int, int) error { texts++; return stop })
+		err := stack.Input(ctx, m, mod.Linear.Input, func([]float32, int, int) error { texts++; return stop })
 		if !errors.Is(err, stop) || texts != 1 {
-			t.Errorf("%s: %v after %d texts", kind, err, texts)
+			t.Errorf("%s: %v after %d texts", mod.Name, err, texts)
 		}
 	}
 }

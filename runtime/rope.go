@@ -4,53 +4,56 @@ import (
 	"math"
 	"sync"
 
-	"nibble/model"
+	"nibble/kernels"
+	"nibble/model/arch"
 )
 
-// rope rotates query and key pairs by their position (Su et al., "RoFormer",
-// 2021), in the half-rotation form of Hugging Face checkpoints: element i pairs
-// with i + dim/2. Angles are computed in float64.
+// rope turns pairs of elements by their position (Su et al., "RoFormer", 2021).
+// Angles are computed in float64.
 type rope struct {
-	dim  int
-	freq []float64 // dim/2
+	freq      []float64 // of each pair
+	magnitude float64
+	adjacent  bool // pairs are neighbours, else half the turning elements apart
+	from      int  // of long contexts: the longest that is not one
 
 	mu       sync.RWMutex
-	cos, sin []float32 // positions x dim/2, grown on demand
+	cos, sin []float32 // positions x pairs, grown on demand
 }
 
-func newRope(c model.Config) *rope {
-	r := &rope{dim: c.HeadDim, freq: make([]float64, c.HeadDim/2)}
-	for i := range r.freq {
-		f := math.Pow(c.RopeTheta, -2*float64(i)/float64(c.HeadDim))
-		r.freq[i] = scaleFrequency(f, c.RopeScaling)
-	}
-	return r
+// ropes holds the tables of a model, by description.
+type ropes struct {
+	mu  sync.Mutex
+	all map[*arch.Rope][2]*rope
 }
 
-// scaleFrequency stretches positions for long contexts. "llama3" leaves fast
-// components alone, slows down slow ones by the factor and blends between
-// (https://huggingface.co/docs/transformers, rope_utils).
-func scaleFrequency(f float64, s *model.RopeScaling) float64 {
-	if s == nil {
-		return f
+// of returns the rotation of a description, nil for none, and that of long
+// contexts, nil where it is the same.
+func (rs *ropes) of(a *arch.Rope) (short, long *rope) {
+	if a == nil {
+		return nil, nil
 	}
-	if s.Type == "linear" {
-		return f / s.Factor
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	both, ok := rs.all[a]
+	if !ok {
+		both[0] = &rope{freq: a.Frequencies, magnitude: float64(a.Magnitude), adjacent: a.Adjacent}
+		if a.Long != nil {
+			both[1] = &rope{freq: a.Long, magnitude: float64(a.Magnitude), adjacent: a.Adjacent, from: a.LongFrom}
+		}
+		if rs.all == nil {
+			rs.all = make(map[*arch.Rope][2]*rope)
+		}
+		rs.all[a] = both
 	}
-	wavelength := 2 * math.Pi / f
-	switch {
-	case wavelength < s.OriginalContext/s.HighFreqFactor:
-		return f
-	case wavelength > s.OriginalContext/s.LowFreqFactor:
-		return f / s.Factor
-	}
-	smooth := (s.OriginalContext/wavelength - s.LowFreqFactor) / (s.HighFreqFactor - s.LowFreqFactor)
-	return (1-smooth)*f/s.Factor + smooth*f
+	return both[0], both[1]
 }
 
 // tables returns the cosines and sines of positions below n.
 func (r *rope) tables(n int) (cos, sin []float32) {
-	half := r.dim / 2
+	if r == nil {
+		return nil, nil
+	}
+	half := len(r.freq)
 	r.mu.RLock()
 	cos, sin = r.cos, r.sin
 	r.mu.RUnlock()
@@ -67,9 +70,28 @@ func (r *rope) tables(n int) (cos, sin []float32) {
 	for p := have; p < want; p++ {
 		for i, f := range r.freq {
 			s, c := math.Sincos(float64(p) * f)
-			cos[p*half+i], sin[p*half+i] = float32(c), float32(s)
+			cos[p*half+i], sin[p*half+i] = float32(c*r.magnitude), float32(s*r.magnitude)
 		}
 	}
 	r.cos, r.sin = cos, sin
 	return cos, sin
+}
+
+// row turns the first elements of every head of a row.
+func (r *rope) row(e *kernels.Engine, row []float32, dim, pos int, cos, sin []float32) {
+	if r == nil {
+		return
+	}
+	half := len(r.freq)
+	cos, sin = cos[pos*half:(pos+1)*half], sin[pos*half:(pos+1)*half]
+	for ; len(row) > 0; row = row[dim:] {
+		if !r.adjacent {
+			e.Rotate(row[:half], row[half:2*half], cos, sin)
+			continue
+		}
+		for i, c := range cos {
+			a, b := row[2*i], row[2*i+1]
+			row[2*i], row[2*i+1] = a*c-b*sin[i], b*c+a*sin[i]
+		}
+	}
 }

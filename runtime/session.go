@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 
 	"nibble/kernels"
@@ -16,21 +17,29 @@ var ErrContextFull = errors.New("context is full")
 // valid during the call. It serves calibration.
 type Tap func(module string, x []float32, rows, cols int)
 
-// Session is one text in progress: its tokens and their keys and values.
+// Session is one text in progress: its tokens, and what the steps keep of them.
 type Session struct {
 	m      *Model
 	tokens []int32
 	limit  int                // positions allowed
-	kv     []*kernels.KVCache // by layer
+	kv     []*kernels.KVCache // of the steps that keep keys and values
 	cache  *kernels.Arena     // their memory
+	states []state            // of the steps that keep a state, after valid tokens
+	valid  int
+	saved  []snapshot // earlier states, the oldest first
 	buf    buffers
 	tap    Tap
+	probe  *probe
 	beyond atomic.Bool // F16 does not hold some keys or values
 }
 
 // buffers are the activations of one chunk.
 type buffers struct {
 	x, norm, q, k, v, attn, gate, up, hidden []float32
+	delta                                    []float32 // the sum of several branches
+	wide                                     []float32 // what a fused matrix gives
+	perLayer                                 []float32 // inputs of all blocks
+	routed, scores, gathered, given, mixed   []float32 // of experts
 	acts                                     *kernels.Acts
 }
 
@@ -49,24 +58,20 @@ func (m *Model) NewSession(ctxLen int) *Session { return m.newSession(ctxLen, ke
 func (m *Model) NewExactSession(ctxLen int) *Session { return m.newSession(ctxLen, kernels.F32) }
 
 func (m *Model) newSession(ctxLen int, dt kernels.DType) *Session {
-	c := m.Config
-	if ctxLen <= 0 || ctxLen > c.MaxPositions {
-		ctxLen = c.MaxPositions
+	if ctxLen <= 0 || ctxLen > m.Config.Positions {
+		ctxLen = m.Config.Positions
 	}
 	s := &Session{m: m, limit: ctxLen, kv: m.newCaches(dt)}
+	s.restart()
 	s.buf.acts = m.Engine.NewActs()
 	return s
 }
 
-// newCaches returns empty caches for all layers.
+// newCaches returns empty caches for all steps that keep keys and values.
 func (m *Model) newCaches(dt kernels.DType) []*kernels.KVCache {
-	kvs := make([]*kernels.KVCache, m.Config.Layers)
-	for i := range kvs {
-		kv, err := kernels.NewKVCache(m.Config.KVHeads, m.Config.HeadDim, dt)
-		if err != nil {
-			panic(err) // a Config is validated
-		}
-		kvs[i] = kv
+	var kvs []*kernels.KVCache
+	for _, c := range m.graph.caches {
+		kvs = append(kvs, c.start(dt))
 	}
 	return kvs
 }
@@ -86,13 +91,19 @@ func (s *Session) Tokens() []int32 { return s.tokens }
 // Truncate forgets every token after the first n.
 func (s *Session) Truncate(n int) {
 	s.tokens = s.tokens[:max(0, min(n, len(s.tokens)))]
+	if len(s.tokens) < s.valid {
+		s.rewind(len(s.tokens))
+	}
 }
 
-// Bytes returns the memory of the KV cache.
+// Bytes returns the memory of the caches and states.
 func (s *Session) Bytes() int64 {
 	n := int64(0)
 	for _, kv := range s.kv {
 		n += kv.Bytes()
+	}
+	for _, t := range s.states {
+		n += 4 * int64(len(t.tail)+len(t.cells)) * int64(1+len(s.saved))
 	}
 	return n
 }
@@ -110,6 +121,9 @@ func (s *Session) Forward(ctx context.Context, tokens []int32) ([]float32, error
 	}
 	s.reserve(start + len(tokens))
 	h := s.m.Config.Hidden
+	if err := s.replay(ctx); err != nil {
+		return nil, err
+	}
 	s.buf.hidden = resize(s.buf.hidden, len(tokens)*h)
 	for at := 0; at < len(tokens); at += chunkTokens {
 		chunk := tokens[at:min(at+chunkTokens, len(tokens))]
@@ -121,21 +135,28 @@ func (s *Session) Forward(ctx context.Context, tokens []int32) ([]float32, error
 			}
 		}
 		if err != nil {
+			s.valid = max(s.valid, start+1) // whatever the states are, they are not those of start
 			s.Truncate(start)
 			return nil, err
 		}
 	}
+	if len(tokens) > 1 {
+		s.save()
+	}
 	return s.buf.hidden, nil
 }
 
-// reserve grows the cache to hold n positions.
+// reserve grows the caches to hold n positions.
 func (s *Session) reserve(n int) {
-	first := s.kv[0]
-	if n <= first.Cap() {
+	if len(s.kv) == 0 || n <= s.kv[0].Cap() {
 		return
 	}
-	old, room := s.cache, min(max(n, 2*first.Cap(), 256), s.limit)
-	s.cache = kernels.NewArena(int64(len(s.kv)) * first.ReserveBytes(room))
+	old, room := s.cache, min(max(n, 2*s.kv[0].Cap(), 256), s.limit)
+	bytes := int64(0)
+	for _, kv := range s.kv {
+		bytes += kv.ReserveBytes(room)
+	}
+	s.cache = kernels.NewArena(bytes)
 	for _, kv := range s.kv {
 		kv.Reserve(s.cache, room, len(s.tokens))
 	}
@@ -151,51 +172,151 @@ func resize(s []float32, n int) []float32 {
 	return s[:n]
 }
 
-// chunk runs the layers over tokens whose positions follow those in the cache.
+// chunk runs the blocks over tokens whose positions follow those in the caches.
 func (s *Session) chunk(ctx context.Context, tokens []int32, out []float32) error {
 	m, b := s.m, &s.buf
 	n, h := len(tokens), m.Config.Hidden
-	s.resize(n)
-	s.rows(n, func(r int) { m.embed.Row(b.x[r*h:(r+1)*h], int(tokens[r])) })
-	for i := range m.layers {
-		l := &m.layers[i]
-		s.normalize(n, l.attnNorm, b.norm, i > 0)
-		if err := s.attention(ctx, i, n); err != nil {
-			return err
-		}
-		s.normalize(n, l.mlpNorm, b.norm, true)
-		if err := s.feedForward(ctx, i, n); err != nil {
+	b.x, b.norm = resize(b.x, n*h), resize(b.norm, n*h)
+	pos := len(s.tokens)
+	s.rows(n, func(r int) { m.embedRow(b.x[r*h:(r+1)*h], tokens[r], pos+r) })
+	if err := s.embedLayers(ctx, tokens, b.x[:n*h]); err != nil {
+		return err
+	}
+	pending := false
+	for i := range m.graph.blocks {
+		var err error
+		if pending, err = s.block(ctx, &m.graph.blocks[i], n, pending); err != nil {
 			return err
 		}
 	}
-	s.normalize(n, m.norm, out, true)
+	s.normalize(n, m.graph.norm, out, pending)
 	s.tokens = append(s.tokens, tokens...)
+	s.valid = len(s.tokens)
 	return nil
 }
 
-// resize prepares the buffers for n rows.
-func (s *Session) resize(n int) {
-	c, b := s.m.Config, &s.buf
-	b.x = resize(b.x, n*c.Hidden)
-	b.norm = resize(b.norm, n*c.Hidden)
-	b.q = resize(b.q, n*c.Heads*c.HeadDim)
-	b.k = resize(b.k, n*c.KVHeads*c.HeadDim)
-	b.v = resize(b.v, n*c.KVHeads*c.HeadDim)
-	b.attn = resize(b.attn, n*c.Heads*c.HeadDim)
-	b.gate = resize(b.gate, n*c.Intermediate)
-	b.up = resize(b.up, n*c.Intermediate)
+// block runs a block over n rows of the stream. What the last step adds may be
+// pending in b.norm: the next normalization adds it on its way.
+func (s *Session) block(ctx context.Context, b *block, n int, pending bool) (bool, error) {
+	if b.parallel {
+		s.normalize(n, nil, nil, pending)
+		if err := s.parallel(ctx, b, n); err != nil {
+			return false, err
+		}
+		pending = false
+	} else {
+		for i := range b.steps {
+			var err error
+			if pending, err = s.step(ctx, &b.steps[i], n, pending); err != nil {
+				return false, err
+			}
+		}
+	}
+	if b.scale == 0 {
+		return pending, nil
+	}
+	s.normalize(n, nil, nil, pending)
+	for i := range s.buf.x[:n*s.m.Config.Hidden] {
+		s.buf.x[i] *= b.scale
+	}
+	return false, nil
 }
 
-// normalize adds what the last half of a layer left in b.norm to the residual
-// stream, if there is any, and writes the stream's normalized rows to out.
-func (s *Session) normalize(n int, w, out []float32, add bool) {
+// step runs a step and leaves what it adds in b.norm, pending, unless the stream is
+// normalized after it.
+func (s *Session) step(ctx context.Context, t *step, n int, pending bool) (bool, error) {
+	b, all := &s.buf, n*s.m.Config.Hidden
+	for i := range t.branches {
+		br := &t.branches[i]
+		s.normalize(n, br.pre, b.norm, pending)
+		pending = false
+		if err := br.op.run(ctx, s, n, b.norm[:all], b.norm[:all]); err != nil {
+			return false, err
+		}
+		s.apply(n, br.post, b.norm)
+		if len(t.branches) > 1 {
+			s.sum(i == 0, all)
+		}
+	}
+	if len(t.branches) > 1 {
+		copy(b.norm[:all], b.delta[:all])
+		s.apply(n, t.norm, b.norm)
+	}
+	s.multiply(b.norm[:all], t.scale)
+	if t.after == nil {
+		return true, nil
+	}
+	s.normalize(n, t.after, b.x, true)
+	return false, nil
+}
+
+// parallel runs steps that all read what enters the block.
+func (s *Session) parallel(ctx context.Context, b *block, n int) error {
+	buf, all := &s.buf, n*s.m.Config.Hidden
+	for i := range b.steps {
+		t := &b.steps[i]
+		br := &t.branches[0]
+		s.normalize(n, br.pre, buf.norm, false)
+		if err := br.op.run(ctx, s, n, buf.norm[:all], buf.norm[:all]); err != nil {
+			return err
+		}
+		s.apply(n, br.post, buf.norm)
+		s.multiply(buf.norm[:all], t.scale)
+		s.sum(i == 0, all)
+	}
+	s.m.Engine.Add(buf.x[:all], buf.delta[:all])
+	return nil
+}
+
+// sum adds b.norm to the sum of branches.
+func (s *Session) sum(first bool, all int) {
+	b := &s.buf
+	b.delta = resize(b.delta, all)
+	if first {
+		copy(b.delta, b.norm[:all])
+	} else {
+		s.m.Engine.Add(b.delta[:all], b.norm[:all])
+	}
+}
+
+func (s *Session) multiply(x []float32, f float32) {
+	if f == 1 {
+		return
+	}
+	for i := range x {
+		x[i] *= f
+	}
+}
+
+// apply normalizes n rows in place.
+func (s *Session) apply(n int, w *norm, x []float32) {
+	if w == nil {
+		return
+	}
+	h := s.m.Config.Hidden
+	s.rows(n, func(r int) { w.row(s.m.Engine, x[r*h:(r+1)*h], x[r*h:(r+1)*h]) })
+}
+
+// normalize adds what is pending in b.norm to the residual stream, if anything is,
+// and writes the stream's normalized rows, or without a norm its rows, to out, if
+// there is one.
+func (s *Session) normalize(n int, w *norm, out []float32, add bool) {
+	if !add && out == nil {
+		return
+	}
 	e, b, h := s.m.Engine, &s.buf, s.m.Config.Hidden
 	s.rows(n, func(r int) {
 		x := b.x[r*h : (r+1)*h]
 		if add {
 			e.Add(x, b.norm[r*h:(r+1)*h])
 		}
-		e.RMSNorm(out[r*h:(r+1)*h], x, w, s.m.Config.RMSEps)
+		switch {
+		case out == nil:
+		case w == nil:
+			copy(out[r*h:(r+1)*h], x)
+		default:
+			w.row(e, out[r*h:(r+1)*h], x)
+		}
 	})
 }
 
@@ -212,69 +333,12 @@ func (s *Session) rows(n int, f func(r int)) {
 	})
 }
 
-// attention turns the normalized rows into the attention's part of the residual
-// stream, in b.norm.
-func (s *Session) attention(ctx context.Context, i, n int) error {
-	if err := s.attend(ctx, i, n); err != nil {
-		return err
+// rope is the rotation that the session's context asks for.
+func (s *Session) rope(short, long *rope) *rope {
+	if long != nil && s.limit > long.from {
+		return long
 	}
-	return s.mul(ctx, s.buf.attn, n, s.m.Config.Heads*s.m.Config.HeadDim, output{&s.m.layers[i].o, s.buf.norm})
-}
-
-// attend does so up to the output matrix, whose input it leaves in b.attn.
-func (s *Session) attend(ctx context.Context, i, n int) error {
-	c, b, l := s.m.Config, &s.buf, &s.m.layers[i]
-	if err := s.mul(ctx, b.norm, n, c.Hidden, output{&l.q, b.q}, output{&l.k, b.k}, output{&l.v, b.v}); err != nil {
-		return err
-	}
-	pos := len(s.tokens)
-	if s.store(i, n, pos); s.beyond.Load() && s.kv[i].DType() == kernels.F16 {
-		return errBeyondF16
-	}
-	return s.m.Engine.Attention(ctx, b.attn[:n*c.Heads*c.HeadDim], b.q, s.kv[i], c.Heads, n, pos, kernels.AttentionRule{})
-}
-
-// store rotates the chunk's queries and keys and puts keys and values into the
-// cache.
-func (s *Session) store(i, n, pos int) {
-	c, b, e := s.m.Config, &s.buf, s.m.Engine
-	d, half := c.HeadDim, c.HeadDim/2
-	cos, sin := s.m.rope.tables(pos + n)
-	s.rows(n, func(r int) {
-		p := pos + r
-		pc, ps := cos[p*half:(p+1)*half], sin[p*half:(p+1)*half]
-		keys, values := b.k[r*c.KVHeads*d:][:c.KVHeads*d], b.v[r*c.KVHeads*d:][:c.KVHeads*d]
-		for q := b.q[r*c.Heads*d:][:c.Heads*d]; len(q) > 0; q = q[d:] {
-			e.Rotate(q[:half], q[half:d], pc, ps)
-		}
-		for k := keys; len(k) > 0; k = k[d:] {
-			e.Rotate(k[:half], k[half:d], pc, ps)
-		}
-		if !e.Store(s.kv[i], p, keys, values) {
-			s.beyond.Store(true)
-		}
-	})
-}
-
-// feedForward does the same for the second half of a layer.
-func (s *Session) feedForward(ctx context.Context, i, n int) error {
-	if err := s.gate(ctx, i, n); err != nil {
-		return err
-	}
-	return s.mul(ctx, s.buf.gate, n, s.m.Config.Intermediate, output{&s.m.layers[i].down, s.buf.norm})
-}
-
-// gate does so up to the down projection, whose input it leaves in b.gate.
-func (s *Session) gate(ctx context.Context, i, n int) error {
-	c, b, l := s.m.Config, &s.buf, &s.m.layers[i]
-	if err := s.mul(ctx, b.norm, n, c.Hidden, output{&l.gate, b.gate}, output{&l.up, b.up}); err != nil {
-		return err
-	}
-	f := c.Intermediate
-	s.rows(n, func(r int) {
-		s.m.Engine.SwiGLU(b.gate[r*f:(r+1)*f], b.gate[r*f:(r+1)*f], b.up[r*f:(r+1)*f])
-	})
-	return nil
+	return short
 }
 
 // output is one matrix and where its result goes.
@@ -285,7 +349,10 @@ type output struct {
 
 // mul multiplies n rows of x by several matrices that read the same activations.
 func (s *Session) mul(ctx context.Context, x []float32, n, k int, outs ...output) error {
-	var products [3]kernels.Product
+	if p := s.probe; p != nil && p.input == outs[0].l.input {
+		return p.take(x[:n*k], n, k)
+	}
+	var products [4]kernels.Product
 	for i, o := range outs {
 		products[i] = kernels.Product{W: o.l.Linear, Dst: o.dst}
 		if s.tap != nil {
@@ -308,10 +375,30 @@ func (s *Session) mul(ctx context.Context, x []float32, n, k int, outs ...output
 	return nil
 }
 
-// Logits multiplies n hidden states by the output head; dst is n x VocabSize.
+// Logits multiplies n hidden states by the output head; dst is n x Vocab.
 // Sessions may call it concurrently with a buffer of their own.
 func (m *Model) Logits(acts *kernels.Acts, dst, hidden []float32, n int) {
+	v, head := m.Config.Vocab, &m.graph.head
 	acts.Set(hidden, n, m.Config.Hidden)
 	// Without an end to its context, MatMul has no error.
-	_ = m.Engine.MatMul(context.Background(), acts, kernels.Product{W: m.head, Dst: dst[:n*m.Config.VocabSize]})
+	_ = m.Engine.MatMul(context.Background(), acts, kernels.Product{W: head.Linear, Dst: dst[:n*v]})
+	m.finishLogits(dst[:n*v])
+}
+
+// finishLogits applies to rows of logits what a description has after the head.
+func (m *Model) finishLogits(dst []float32) {
+	d, bias := &m.Config.Head, m.graph.headBias
+	if d.Scale == 1 && d.SoftCap == 0 && bias == nil {
+		return
+	}
+	for i, v := range dst {
+		if bias != nil {
+			v += bias[i%len(bias)]
+		}
+		v *= d.Scale
+		if d.SoftCap != 0 {
+			v = d.SoftCap * float32(math.Tanh(float64(v/d.SoftCap)))
+		}
+		dst[i] = v
+	}
 }

@@ -2,7 +2,9 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"nibble/kernels"
@@ -14,8 +16,9 @@ import (
 // the quantized layers before it.
 type Stack struct {
 	texts [][]int32
-	x     [][]float32 // the residual stream of every text, len x hidden
-	done  int         // layers passed
+	x     [][]float32                // the residual stream of every text, len x hidden
+	kept  []map[int]*kernels.KVCache // of every text, keys and values that later layers share
+	done  int                        // layers passed
 }
 
 // NewStack embeds the texts.
@@ -23,17 +26,17 @@ func (m *Model) NewStack(texts [][]int32) (*Stack, error) {
 	h := m.Config.Hidden
 	s := &Stack{texts: texts}
 	for i, text := range texts {
-		if len(text) == 0 || len(text) > m.Config.MaxPositions {
-			return nil, fmt.Errorf("text %d has %d tokens; 1 to %d fit the model", i, len(text), m.Config.MaxPositions)
+		if len(text) == 0 || len(text) > m.Config.Positions {
+			return nil, fmt.Errorf("text %d has %d tokens; 1 to %d fit the model", i, len(text), m.Config.Positions)
 		}
 		if err := m.Config.CheckTokens(text); err != nil {
 			return nil, err
 		}
 		x := make([]float32, len(text)*h)
 		for j, t := range text {
-			m.embed.Row(x[j*h:(j+1)*h], int(t))
+			m.embedRow(x[j*h:(j+1)*h], t, j)
 		}
-		s.x = append(s.x, x)
+		s.x, s.kept = append(s.x, x), append(s.kept, map[int]*kernels.KVCache{})
 	}
 	return s, nil
 }
@@ -57,58 +60,55 @@ func (s *Stack) Bytes() int64 {
 	return n
 }
 
-// Input gives f, text by text, what enters the matrices of a kind ("q" stands
-// for "k" and "v", "gate" for "up") in the layer after those passed; "head",
-// when all are, is what enters the output head. x is valid during the call.
-func (s *Stack) Input(ctx context.Context, m *Model, kind string, f func(x []float32, rows, cols int) error) error {
-	c := m.Config
+// Input gives f, text by text, what enters the matrices that read an input (see
+// arch.Linear) of the layer after those passed, or of the head when all are. A
+// text of which no token reaches them, because it chose other experts, is left
+// out. x is valid during the call.
+func (s *Stack) Input(ctx context.Context, m *Model, input string, f func(x []float32, rows, cols int) error) error {
 	return s.each(ctx, m, func(t *Session, i, n int) error {
-		b, e := &t.buf, m.Engine
-		if kind == "head" {
-			t.normalize(n, m.norm, b.norm, false)
-			return f(b.norm[:n*c.Hidden], n, c.Hidden)
+		if s.done == len(m.graph.blocks) {
+			t.normalize(n, m.graph.norm, t.buf.norm, false)
+			return f(t.buf.norm[:n*m.Config.Hidden], n, m.Config.Hidden)
 		}
-		l := &m.layers[s.done]
-		t.normalize(n, l.attnNorm, b.norm, false)
-		if kind == "q" {
-			return f(b.norm[:n*c.Hidden], n, c.Hidden)
+		t.probe = &probe{input, f}
+		defer func() { t.probe = nil }()
+		_, err := t.block(ctx, &m.graph.blocks[s.done], n, false)
+		if errors.Is(err, errProbed) {
+			return nil
 		}
-		if err := t.attend(ctx, s.done, n); err != nil {
-			return err
-		}
-		if kind == "o" {
-			return f(b.attn[:n*c.Heads*c.HeadDim], n, c.Heads*c.HeadDim)
-		}
-		if err := t.mul(ctx, b.attn, n, c.Heads*c.HeadDim, output{&l.o, b.norm}); err != nil {
-			return err
-		}
-		e.Add(b.x[:n*c.Hidden], b.norm[:n*c.Hidden])
-		t.normalize(n, l.mlpNorm, b.norm, false)
-		if kind == "gate" {
-			return f(b.norm[:n*c.Hidden], n, c.Hidden)
-		}
-		if err := t.gate(ctx, s.done, n); err != nil {
-			return err
-		}
-		return f(b.gate[:n*c.Intermediate], n, c.Intermediate)
+		return err
 	})
+}
+
+// probe stops a block where a matrix is about to read an input.
+type probe struct {
+	input string
+	f     func(x []float32, rows, cols int) error
+}
+
+// errProbed ends a block when a probe has what it wants.
+var errProbed = errors.New("the input is reached")
+
+func (p *probe) take(x []float32, rows, cols int) error {
+	if err := p.f(x, rows, cols); err != nil {
+		return err
+	}
+	return errProbed
 }
 
 // Advance passes a layer. When ctx ends the stack must not be used any more.
 func (s *Stack) Advance(ctx context.Context, m *Model) error {
 	h := m.Config.Hidden
 	err := s.each(ctx, m, func(t *Session, i, n int) error {
-		l, b := &m.layers[s.done], &t.buf
-		t.normalize(n, l.attnNorm, b.norm, false)
-		if err := t.attention(ctx, s.done, n); err != nil {
+		pending, err := t.block(ctx, &m.graph.blocks[s.done], n, false)
+		if err != nil {
 			return err
 		}
-		t.normalize(n, l.mlpNorm, b.norm, true)
-		if err := t.feedForward(ctx, s.done, n); err != nil {
-			return err
+		t.normalize(n, nil, nil, pending)
+		copy(s.x[i], t.buf.x[:n*h])
+		for _, c := range m.graph.blocks[s.done].shared {
+			s.kept[i][c] = t.kv[c]
 		}
-		m.Engine.Add(b.x[:n*h], b.norm[:n*h])
-		copy(s.x[i], b.x[:n*h])
 		return nil
 	})
 	s.done++
@@ -117,16 +117,18 @@ func (s *Stack) Advance(ctx context.Context, m *Model) error {
 
 // each runs f on every text, its hidden states in the session's buffer.
 func (s *Stack) each(ctx context.Context, m *Model, f func(t *Session, i, n int) error) error {
-	t := m.newSession(0, kernels.F32)
+	longest := 1
+	for _, text := range s.texts {
+		longest = max(longest, len(text))
+	}
+	t := m.newSession(longest, kernels.F32)
 	for i, x := range s.x {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		n := len(s.texts[i])
-		t.resize(n)
-		copy(t.buf.x, x)
-		if s.done < len(t.kv) {
-			t.kv[s.done].Reserve(nil, n, 0)
+		if err := s.prepare(ctx, t, i, x); err != nil {
+			return err
 		}
 		if err := f(t, i, n); err != nil {
 			return err
@@ -135,11 +137,45 @@ func (s *Stack) each(ctx context.Context, m *Model, f func(t *Session, i, n int)
 	return nil
 }
 
+// prepare puts a text into a session: its hidden states, room for keys and values,
+// and the inputs of layers that do not depend on those.
+func (s *Stack) prepare(ctx context.Context, t *Session, i int, x []float32) error {
+	m, n := t.m, len(s.texts[i])
+	t.buf.x, t.buf.norm = resize(t.buf.x, len(x)), resize(t.buf.norm, len(x))
+	if m.graph.embed.perLayer != nil {
+		h := m.Config.Hidden
+		t.rows(n, func(r int) { m.embedRow(t.buf.x[r*h:(r+1)*h], s.texts[i][r], r) })
+		if err := t.embedLayers(ctx, s.texts[i], t.buf.x[:len(x)]); err != nil {
+			return err
+		}
+	}
+	copy(t.buf.x, x)
+	if s.done == len(m.graph.blocks) {
+		return nil
+	}
+	b := &m.graph.blocks[s.done]
+	for _, c := range b.caches {
+		if kv := s.kept[i][c]; kv != nil {
+			t.kv[c] = kv
+			continue
+		}
+		if slices.Contains(b.shared, c) {
+			t.kv[c] = m.graph.caches[c].start(kernels.F32) // that of the text before is kept
+		}
+		t.kv[c].Reserve(nil, n, 0)
+	}
+	t.restart()
+	return nil
+}
+
 // Clone returns a stack that goes its own way from here.
 func (s *Stack) Clone() *Stack {
 	c := &Stack{texts: s.texts, done: s.done}
 	for _, x := range s.x {
 		c.x = append(c.x, slices.Clone(x))
+	}
+	for _, kept := range s.kept {
+		c.kept = append(c.kept, maps.Clone(kept))
 	}
 	return c
 }

@@ -51,8 +51,8 @@ func TestStack(t *testing.T) {
 			}
 		}
 	}
-	last := func(kind string) (x []float32) {
-		if err := stack.Input(ctx, m, kind, func(in []float32, rows, cols int) error {
+	last := func(input string) (x []float32) {
+		if err := stack.Input(ctx, m, input, func(in []float32, rows, cols int) error {
 			x = append([]float32(nil), in[:rows*cols]...)
 			return nil
 		}); err != nil {
@@ -68,14 +68,14 @@ func TestStack(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			near(mod.Name, last(mod.Kind), tapped[mod.Name])
+			near(mod.Name, last(mod.Linear.Input), tapped[mod.Name])
 		}
 	}
 	if err := stack.Advance(ctx, m); err != nil {
 		t.Fatal(err)
 	}
 	near("the final states", last("head"), want)
-	for _, bad := range [][]int32{{}, {-1}, {int32(m.Config.VocabSize)}, make([]int32, m.Config.MaxPositions+1)} {
+	for _, bad := range [][]int32{{}, {-1}, {int32(m.Config.Vocab)}, make([]int32, m.Config.Positions+1)} {
 		if _, err := m.NewStack([][]int32{bad}); err == nil {
 			t.Errorf("a text of %d tokens was accepted", len(bad))
 		}

@@ -24,6 +24,7 @@ func (s *Session) widen(ctx context.Context, n int) error {
 	kv, cache, tokens, tap := s.kv, s.cache, s.tokens, s.tap
 	s.kv, s.cache, s.tokens, s.tap = s.m.newCaches(kernels.F32), nil, nil, nil // a tap saw these tokens
 	s.reserve(n)
+	s.rewind(0)
 	out := make([]float32, min(len(tokens), chunkTokens)*s.m.Config.Hidden)
 	var err error
 	for at := 0; at < len(tokens) && err == nil; at += chunkTokens {
@@ -34,6 +35,9 @@ func (s *Session) widen(ctx context.Context, n int) error {
 	if err != nil {
 		s.cache.Free()
 		s.kv, s.cache, s.tokens = kv, cache, tokens
+		if s.rewind(0); len(s.states) == 0 {
+			s.valid = len(tokens)
+		}
 		s.beyond.Store(false)
 		return err
 	}

@@ -41,7 +41,7 @@ func scaled(t *testing.T, m *Model, grows, shrinks string, power int) *Model {
 		}
 		over[mod.Name] = l
 	}
-	if len(over) != 2*m.Config.Layers {
+	if len(over) != 2*m.Config.Layers() {
 		t.Fatalf("%d matrices are scaled", len(over))
 	}
 	return m.With(over)

@@ -159,9 +159,9 @@ func handmade(t *testing.T, method string, c model.Config) []byHand {
 		out = append(out, byHand{name: name, recipe: r})
 	}
 	head := func(spec string) string {
-		s := fmt.Sprintf("; %s %s", model.EmbedModule, spec)
-		if !c.TieEmbeddings {
-			s += fmt.Sprintf("; %s %s", model.HeadModule, spec)
+		s := fmt.Sprintf("; %s %s", c.Embed.Path, spec)
+		if !c.Tied {
+			s += fmt.Sprintf("; %s %s", c.Head.Path, spec)
 		}
 		return s
 	}
@@ -171,7 +171,7 @@ func handmade(t *testing.T, method string, c model.Config) []byHand {
 		parse("uniform "+spec, spec+head(spec))
 		parse("uniform "+spec+", embedding 8 bits", spec+head(eight))
 		parse("uniform "+spec+", embedding kept", spec)
-		parse("first and last 8 bits, "+spec, fmt.Sprintf("%s; model.layers.0.* %s; model.layers.%d.* %s%s", spec, eight, c.Layers-1, eight, head(eight)))
+		parse("first and last 8 bits, "+spec, fmt.Sprintf("%s; model.layers.0.* %s; model.layers.%d.* %s%s", spec, eight, c.Layers()-1, eight, head(eight)))
 	}
 	return out
 }

@@ -93,12 +93,12 @@ const screenShare = 0.5
 // effort is roughly what it takes to measure a matrix: the layers from its own on.
 func (w *screening) effort(m model.Module) float64 {
 	c := w.Source.Config
-	layer := float64(4*c.Hidden*c.Hidden + 3*c.Hidden*c.Intermediate)
-	left := c.Layers - max(m.Layer, 0)
+	layer := float64(4*c.Hidden*c.Hidden + 3*c.Hidden*c.Widths().Inner)
+	left := c.Layers() - max(m.Layer, 0)
 	if m.Kind == "head" {
 		left = 0
 	}
-	return layer*float64(left) + float64(c.Hidden)*float64(c.VocabSize) + float64(m.Rows)*float64(m.Cols)
+	return layer*float64(left) + float64(c.Hidden)*float64(c.Vocab) + float64(m.Rows)*float64(m.Cols)
 }
 
 // allowance is when the i-th matrix should be done with.
@@ -241,7 +241,7 @@ func (w *screening) reach(ctx context.Context, m model.Module) error {
 	}
 	layer := m.Layer
 	if m.Kind == "head" {
-		layer = w.Source.Config.Layers
+		layer = w.Source.Config.Layers()
 	}
 	for w.stack.Layer() < layer {
 		if err := w.stack.Advance(ctx, w.Base); err != nil {

@@ -56,8 +56,8 @@ func (s *search) limits() limits {
 func (s *search) around() int64 {
 	const program, token = 24 << 20, 700
 	c := s.Source.Config
-	cache := int64(c.MaxPositions) * int64(c.Layers) * int64(2*c.KVHeads*c.HeadDim) * 2
-	return program + token*int64(c.VocabSize) + cache
+	cache := int64(c.Positions) * c.CacheBytes(2)
+	return program + token*int64(c.Vocab) + cache
 }
 
 // smallest returns the smallest recipe whose divergences sum up to at most sum and

@@ -192,9 +192,9 @@ func comesTo(m model.Module, s quant.Spec) quant.Spec {
 
 // uniform is the recipe that stores every matrix alike.
 func uniform(c model.Config, s quant.Spec) quant.Recipe {
-	r := quant.Recipe{Default: s, Rules: []quant.Rule{{Match: model.EmbedModule, Spec: s}}}
-	if !c.TieEmbeddings {
-		r.Rules = append(r.Rules, quant.Rule{Match: model.HeadModule, Spec: s})
+	r := quant.Recipe{Default: s, Rules: []quant.Rule{{Match: c.Embed.Path, Spec: s}}}
+	if !c.Tied {
+		r.Rules = append(r.Rules, quant.Rule{Match: c.Head.Path, Spec: s})
 	}
 	r.Name = r.String()
 	return r

@@ -50,7 +50,7 @@ func TestOffered(t *testing.T) {
 		{model.Module{Name: "model.layers.0.mlp.down_proj", Kind: "down", Rows: 128, Cols: 384},
 			"w4 g64 sym gptq, w4 g64 sym mse, w4 g128 sym gptq, w4 g128 sym mse, w4 channel sym gptq, w4 channel sym mse, keep"},
 		// An embedding has no inputs: gptq comes to mse.
-		{model.Module{Name: model.EmbedModule, Kind: "embed", Layer: -1, Rows: 1024, Cols: 128}, "w4 g64 sym mse, w4 channel sym mse, w4 g64 sym top10% mse, keep"},
+		{model.Module{Name: "model.embed_tokens", Kind: "embed", Layer: -1, Rows: 1024, Cols: 128}, "w4 g64 sym mse, w4 channel sym mse, w4 g64 sym top10% mse, keep"},
 	} {
 		var got []string
 		for _, s := range offered(c.m, space) {
@@ -73,7 +73,7 @@ func TestFused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 1 + 4*ck.Config.Layers; len(classes) != want {
+	if want := 1 + 4*ck.Config.Layers(); len(classes) != want {
 		t.Errorf("%d classes, want %d: the embedding, and qkv, o, gate-up and down of every layer", len(classes), want)
 	}
 	for _, c := range classes {

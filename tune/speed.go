@@ -179,7 +179,7 @@ const (
 
 // reads reports whether decoding a token reads the matrix, and not a row of it.
 func (s *search) reads(m model.Module) bool {
-	return m.Kind != "embed" || s.Source.Config.TieEmbeddings
+	return m.Kind != "embed" || s.Source.Config.Tied
 }
 
 // products are those that decoding computes of a matrix: none of one that is kept.

@@ -38,6 +38,7 @@ const (
 // Rope turns pairs of elements of queries and keys by angles that grow with the
 // position (Su et al., 2021).
 type Rope struct {
+	Base        float64   // what frequencies are powers of, before they were scaled
 	Frequencies []float64 // radians by position, of each pair; half as many as elements that turn, which are a head's first
 	Long        []float64 // instead, in contexts of more than LongFrom positions; nil for none
 	LongFrom    int

@@ -28,7 +28,8 @@ func cohere(c *Config) *Model {
 		}
 		if c.Bool(false, "use_qk_norm") {
 			d.headNorms(a, l, "self_attn.q_norm", "self_attn.k_norm")
-			a.QNorm.Weight.Len, a.KNorm.Weight.Len = d.heads*d.dim, d.kv*d.dim // weights of each head
+			a.QNorm.Weight = table(a.QNorm.Weight.Tensor, d.heads, d.dim) // weights of each head
+			a.KNorm.Weight = table(a.KNorm.Weight.Tensor, d.kv, d.dim)
 		}
 		return d.parallel(l, a, d.mlp(l, "mlp", d.inner))
 	})

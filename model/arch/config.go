@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"nibble/model/source"
 )
 
 // Errors of [Read].
@@ -43,21 +45,26 @@ type Config struct {
 // newConfig parses config.json. stored tells whether a tensor is in the model's
 // files; nil when only the config is known.
 func newConfig(data []byte, stored func(string) bool) (*Config, error) {
-	c := &Config{stored: stored}
-	if err := json.Unmarshal(data, &c.values); err != nil {
+	values, err := Flatten(data)
+	return &Config{stored: stored, values: values}, err
+}
+
+// Flatten returns the values of a config.json. Those of the language model inside
+// a model that also sees or hears, such as text_config, come before the outer ones.
+func Flatten(data []byte) (map[string]json.RawMessage, error) {
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(data, &values); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrConfig, err)
 	}
 	for _, wrapper := range []string{"text_config", "llm_config", "language_config"} {
 		inner := map[string]json.RawMessage{}
-		if c.Has(wrapper) && json.Unmarshal(c.values[wrapper], &inner) == nil {
+		if !isNull(values[wrapper]) && json.Unmarshal(values[wrapper], &inner) == nil {
 			maps.DeleteFunc(inner, func(_ string, v json.RawMessage) bool { return isNull(v) })
-			outer := c.values
-			c.values = maps.Clone(outer)
-			delete(c.values, wrapper)
-			maps.Copy(c.values, inner)
+			delete(values, wrapper)
+			maps.Copy(values, inner)
 		}
 	}
-	return c, nil
+	return values, nil
 }
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
@@ -85,6 +92,11 @@ func (c *Config) Refuse(format string, args ...any) {
 // Stored reports whether the model's files hold a tensor. It is false when only
 // the config is known.
 func (c *Config) Stored(tensor string) bool { return c.stored != nil && c.stored(tensor) }
+
+// holds reports whether the files hold a matrix in some form.
+func (c *Config) holds(path string) bool {
+	return c.Stored(path+".weight") || c.Stored(path+".weight_packed")
+}
 
 // natively reports whether the files hold one of the tensors that the family's
 // own files have; without files, that they would. Quantized files hold each
@@ -127,18 +139,10 @@ func (c *Config) decode(v any, keys []string) bool {
 		return false
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		c.fail(fmt.Errorf("%w: %s is %s", ErrConfig, keys[0], short(raw)))
+		c.fail(fmt.Errorf("%w: %s is %s", ErrConfig, keys[0], source.Quote(string(raw))))
 		return false
 	}
 	return true
-}
-
-// short is a value for a message.
-func short(raw json.RawMessage) string {
-	if len(raw) > 40 {
-		return string(raw[:40]) + "..."
-	}
-	return string(raw)
 }
 
 // Float returns a number, or the default when no key is there.
@@ -256,7 +260,7 @@ func (c *Config) Activation(def Activation, keys ...string) Activation {
 	case "relu2", "relu_squared":
 		return ReLUSquared
 	}
-	c.Refuse("activation %q (silu, gelu, gelu_new, relu and relu2 are)", name)
+	c.Refuse("activation %s (silu, gelu, gelu_new, relu and relu2 are)", source.Quote(name))
 	return def
 }
 
@@ -305,7 +309,7 @@ func (c *Config) Type() string {
 		return t
 	}
 	for _, a := range c.Strings("architectures") {
-		for suffix := range strings.SplitSeq("ForCausalLM LMHeadModel ForConditionalGeneration", " ") {
+		for _, suffix := range generators {
 			if name, ok := strings.CutSuffix(a, suffix); ok {
 				return strings.ToLower(name)
 			}

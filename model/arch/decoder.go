@@ -173,17 +173,19 @@ func (d *decoder) finishNamed(embed, norm, head string, block func(layer int) Bl
 	}
 	m.Embed = Embedding{Linear: *matrix(d.body+embed, RoleEmbed, -1, m.Vocab, d.hidden, false), Scale: 1}
 	for l := range d.layers {
-		m.Blocks = append(m.Blocks, block(l))
+		if m.Blocks = append(m.Blocks, block(l)); d.c.err != nil {
+			break
+		}
 	}
 	m.Norm = d.norm(d.body+norm, d.hidden)
-	head = d.c.Prefix(head+".weight", "", "language_model.") + head
-	if d.c.stored != nil && !d.c.Stored(head+".weight") && !d.c.Stored(head+".weight_packed") {
-		m.Tied = true // whatever the config says
+	m.HeadPath = d.c.Prefix(head+".weight", "", "language_model.") + head
+	if !m.Tied && !d.c.holds(m.HeadPath) && d.c.holds(m.Embed.Path) {
+		m.Tied, m.HeadMissing = true, true
 	}
 	if m.Tied {
 		m.Head.Linear = m.Embed.Linear
 	} else {
-		m.Head.Linear = *matrix(head, RoleHead, -1, m.Vocab, d.hidden, false)
+		m.Head.Linear = *matrix(m.HeadPath, RoleHead, -1, m.Vocab, d.hidden, false)
 	}
 	m.Head.Scale = 1
 	return m

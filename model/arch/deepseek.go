@@ -1,6 +1,10 @@
 package arch
 
-import "math"
+import (
+	"math"
+
+	"nibble/model/source"
+)
 
 var _ = register(deepseek, "deepseek_v2", "deepseek_v3", "kimi_k2")
 
@@ -70,7 +74,7 @@ func (d *decoder) deepseekExperts(l int, three bool) *MoE {
 	case method == "group_limited_greedy":
 		m.Routing.GroupBest = 1
 	default:
-		c.Refuse("topk_method %q", method)
+		c.Refuse("topk_method %s", source.Quote(method))
 	}
 	if m.Routing.GroupBest > 0 {
 		m.Routing.Groups, m.Routing.TopGroups = c.DimOr(1, "n_group"), c.DimOr(1, "topk_group")

@@ -9,5 +9,6 @@
 // # Rules of the floor
 //
 // A description is plain data, made once and never changed. The package opens no
-// files and computes nothing of a model. It imports nothing of nibble.
+// files and computes nothing of a model. Of nibble it imports only how to quote what
+// a file says.
 package arch

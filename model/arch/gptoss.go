@@ -39,9 +39,9 @@ func (d *decoder) gptOSSExperts(l int) *MoE {
 		x.Gate.View = View{Tensor: gateUp, Expert: e, Transposed: !blocks, Step: 2}
 		x.Up.View = View{Tensor: gateUp, Expert: e, Transposed: !blocks, First: 1, Step: 2}
 		x.Down.View = View{Tensor: down, Expert: e, Transposed: !blocks}
-		x.Gate.Bias = &Vector{View{Tensor: gateUp + "_bias", Expert: e, Step: 2}, d.inner}
-		x.Up.Bias = &Vector{View{Tensor: gateUp + "_bias", Expert: e, First: 1, Step: 2}, d.inner}
-		x.Down.Bias = &Vector{View{Tensor: down + "_bias", Expert: e}, d.hidden}
+		x.Gate.Bias = &Vector{View: View{Tensor: gateUp + "_bias", Expert: e, Step: 2}, Len: d.inner}
+		x.Up.Bias = &Vector{View: View{Tensor: gateUp + "_bias", Expert: e, First: 1, Step: 2}, Len: d.inner}
+		x.Down.Bias = &Vector{View: View{Tensor: down + "_bias", Expert: e}, Len: d.hidden}
 	}
 	return m
 }

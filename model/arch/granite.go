@@ -77,7 +77,7 @@ func (d *decoder) mamba2(l int) *SSM {
 	s := &SSM{
 		In:     d.linear(l, "mamba.in_proj", RoleIn, width+channels+heads, d.hidden, c.Bool(false, "mamba_proj_bias")),
 		Out:    d.linear(l, "mamba.out_proj", RoleOut, d.hidden, width, c.Bool(false, "mamba_proj_bias")),
-		Conv:   vector(d.in(l, "mamba.conv1d.weight"), channels*kernel),
+		Conv:   table(d.in(l, "mamba.conv1d.weight"), channels, 1, kernel),
 		Kernel: kernel,
 		ALog:   vector(d.in(l, "mamba.A_log"), heads), D: vector(d.in(l, "mamba.D"), heads), DtBias: vector(d.in(l, "mamba.dt_bias"), heads),
 		Norm:  d.norm(d.in(l, "mamba.norm"), width),

@@ -1,7 +1,5 @@
 package arch
 
-import "fmt"
-
 var _ = register(lfm2, "lfm2", "lfm2_moe")
 
 // lfm2 is LFM2: gated short convolutions, with attention in some layers.
@@ -54,7 +52,7 @@ func (d *decoder) shortConv(l int) *ShortConv {
 		Out:    d.linear(l, "conv.out_proj", RoleOut, d.hidden, d.hidden, d.c.Bool(false, "conv_bias")),
 		Kernel: d.c.Dim("conv_L_cache"), Width: d.hidden,
 	}
-	s.Conv = vector(d.in(l, "conv.conv.weight"), d.hidden*s.Kernel)
+	s.Conv = table(d.in(l, "conv.conv.weight"), d.hidden, 1, s.Kernel)
 	if d.c.Bool(false, "conv_bias") {
 		s.Bias = vector(d.in(l, "conv.conv.bias"), d.hidden)
 	}
@@ -63,12 +61,7 @@ func (d *decoder) shortConv(l int) *ShortConv {
 
 func (d *decoder) lfm2Experts(l int) *MoE {
 	inner := d.c.Dim("moe_intermediate_size")
-	m := d.mixture(l, "feed_forward.gate", "feed_forward.experts", inner)
-	for e := range m.Experts {
-		if m.Experts[e].Gate.View.Expert < 0 { // not in stacks
-			m.Experts[e] = d.gated(l, fmt.Sprintf("feed_forward.experts.%d", e), "w1", "w3", "w2", inner).of(e)
-		}
-	}
+	m := d.mixtureOf(l, "feed_forward.gate", "feed_forward.experts", [3]string{"w1", "w3", "w2"}, inner)
 	m.Routing.Score = SigmoidScore
 	m.Routing.Renormalize = d.c.Bool(true, "norm_topk_prob")
 	m.Routing.Factor = float32(d.c.Float(1, "routed_scaling_factor"))

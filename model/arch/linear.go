@@ -68,11 +68,21 @@ type View struct {
 // biases, tables.
 type Vector struct {
 	View
-	Len int
+	Len  int
+	Dims []int // of the stored tensor, where that is no list of Len elements
 }
 
 // whole is the view of a tensor that holds nothing else.
 func whole(tensor string) View { return View{Tensor: tensor, Expert: -1} }
 
 // vector names a tensor of n elements.
-func vector(tensor string, n int) *Vector { return &Vector{whole(tensor), n} }
+func vector(tensor string, n int) *Vector { return &Vector{View: whole(tensor), Len: n} }
+
+// table names a tensor of several dimensions.
+func table(tensor string, dims ...int) *Vector {
+	v := &Vector{View: whole(tensor), Len: 1, Dims: dims}
+	for _, d := range dims {
+		v.Len *= d
+	}
+	return v
+}

@@ -1,7 +1,5 @@
 package arch
 
-import "fmt"
-
 var _ = register(mixtral, "mixtral")
 
 // mixtral is Mistral with experts under names of their own.
@@ -19,13 +17,7 @@ func mixtral(c *Config) *Model {
 	})
 }
 
-// mixtralExperts has a matrix for each expert under Mixtral's names, or stacks.
+// mixtralExperts has Mixtral's names.
 func (d *decoder) mixtralExperts(l int) *MoE {
-	m := d.mixture(l, "block_sparse_moe.gate", "block_sparse_moe.experts", d.inner)
-	if !d.c.Stored(d.in(l, "block_sparse_moe.experts.gate_up_proj")) {
-		for e := range m.Experts {
-			m.Experts[e] = d.gated(l, fmt.Sprintf("block_sparse_moe.experts.%d", e), "w1", "w3", "w2", d.inner).of(e)
-		}
-	}
-	return m
+	return d.mixtureOf(l, "block_sparse_moe.gate", "block_sparse_moe.experts", [3]string{"w1", "w3", "w2"}, d.inner)
 }

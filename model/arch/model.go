@@ -9,6 +9,9 @@ type Model struct {
 	Positions int    // the longest context, in tokens
 	Tied      bool   // the head is the embedding matrix
 
+	HeadPath    string // of a head of its own, whether there is one or not
+	HeadMissing bool   // the config asks for one, and the files hold the embedding alone
+
 	Embed  Embedding
 	Blocks []Block
 	Norm   *Norm // of the last hidden states; nil for none
@@ -80,6 +83,13 @@ type Head struct {
 	Scale     float32 // of the logits; 1 for none
 	SoftCap   float32 // logits become cap*tanh(logit/cap); 0 for none
 	Normalize bool    // rows of the matrix are brought to length 1 (Baichuan 2)
+}
+
+// Untie gives the model a head of its own.
+func (m *Model) Untie() {
+	m.Tied = false
+	m.Head.Linear = *matrix(m.HeadPath, RoleHead, -1, m.Vocab, m.Hidden, false)
+	m.connect()
 }
 
 // one is the step of a single branch.

@@ -64,7 +64,7 @@ func (d *decoder) deltaRule(l int, grouped bool) *DeltaRule {
 	}
 	r.B.Keep = true
 	r.Out = d.linear(l, "linear_attn.out_proj", RoleOut, d.hidden, values, false)
-	r.Conv = vector(d.in(l, "linear_attn.conv1d.weight"), channels*r.Kernel)
+	r.Conv = table(d.in(l, "linear_attn.conv1d.weight"), channels, 1, r.Kernel)
 	r.ALog, r.DtBias = vector(d.in(l, "linear_attn.A_log"), r.ValueHeads), vector(d.in(l, "linear_attn.dt_bias"), r.ValueHeads)
 	r.Norm = d.rms(0)(d.in(l, "linear_attn.norm"), r.ValueDim)
 	return r

@@ -1,11 +1,12 @@
 package arch
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"nibble/model/source"
 )
 
 // family turns a config into a description.
@@ -29,6 +30,25 @@ func register(f family, names ...string) bool {
 // Families lists the values of model_type that [Read] knows.
 func Families() []string { return slices.Sorted(maps.Keys(families)) }
 
+// generates refuses classes that do not continue texts, such as classifiers, which
+// have the model_type of those that do.
+func generates(classes []string) error {
+	for _, name := range classes {
+		for _, suffix := range generators {
+			if strings.HasSuffix(name, suffix) {
+				return nil
+			}
+		}
+	}
+	if len(classes) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w %s: it does not continue texts", ErrFamily, source.Quote(classes[0]))
+}
+
+// generators end the names of classes that continue texts.
+var generators = []string{"ForCausalLM", "LMHeadModel", "ForConditionalGeneration"}
+
 // Read describes the model of a config.json. stored reports whether the model's
 // files hold a tensor of that name, for the few things a config leaves open; it
 // is nil when only the config is known. Errors wrap [ErrFamily], [ErrConfig] or
@@ -39,12 +59,15 @@ func Read(config []byte, stored func(tensor string) bool) (*Model, error) {
 		return nil, err
 	}
 	kind := c.Type()
+	if err := generates(c.Strings("architectures")); err != nil {
+		return nil, err
+	}
 	f := families[kind]
 	if f == nil {
 		if inner := families[strings.TrimSuffix(kind, "_text")]; inner != nil {
 			f = inner
 		} else {
-			return nil, fmt.Errorf("%w %q", ErrFamily, kind)
+			return nil, fmt.Errorf("%w %s", ErrFamily, source.Quote(kind))
 		}
 	}
 	m := f(c)
@@ -54,21 +77,4 @@ func Read(config []byte, stored func(tensor string) bool) (*Model, error) {
 	m.Family = kind
 	m.connect()
 	return m, m.validate()
-}
-
-// TokenIDs reads a token id, a list of them, or nothing, as config.json and
-// generation_config.json give them.
-func TokenIDs(raw json.RawMessage) ([]int, error) {
-	if isNull(raw) {
-		return nil, nil
-	}
-	var one int
-	if json.Unmarshal(raw, &one) == nil {
-		return []int{one}, nil
-	}
-	var many []int
-	if err := json.Unmarshal(raw, &many); err != nil {
-		return nil, fmt.Errorf("%w: %s is neither a number nor a list of numbers", ErrConfig, short(raw))
-	}
-	return many, nil
 }

@@ -3,6 +3,8 @@ package arch
 import (
 	"fmt"
 	"math"
+
+	"nibble/model/source"
 )
 
 // Rotation parameters of a config come as rope_theta beside rope_scaling, or
@@ -41,7 +43,7 @@ func (c *Config) Rope(kind string, dim int, theta, factor float64) *Rope {
 	}
 	typ := p.String("default", "rope_type", "type")
 	if typ == "proportional" { // exponents over the whole head, then pairs that stay
-		r := &Rope{Frequencies: make([]float64, dim/2), Magnitude: 1}
+		r := &Rope{Base: theta, Frequencies: make([]float64, dim/2), Magnitude: 1}
 		for i := range int(factor * float64(dim) / 2) {
 			r.Frequencies[i] = math.Pow(theta, -2*float64(i)/float64(dim)) / p.Float(1, "factor")
 		}
@@ -57,13 +59,13 @@ func (c *Config) Rope(kind string, dim int, theta, factor float64) *Rope {
 
 // scaled applies a type of scaling to the frequencies of n elements.
 func (c *Config) scaled(p *Config, typ string, theta float64, n int) *Rope {
-	r := &Rope{Frequencies: make([]float64, n/2), Magnitude: 1}
+	r := &Rope{Base: theta, Frequencies: make([]float64, n/2), Magnitude: 1}
 	for i := range r.Frequencies {
 		r.Frequencies[i] = math.Pow(theta, -2*float64(i)/float64(n))
 	}
 	positions := c.Float(0, "max_position_embeddings")
 	original := p.Float(c.Float(positions, "original_max_position_embeddings"), "original_max_position_embeddings")
-	factor := p.Float(1, "factor")
+	factor := p.Float(0, "factor")
 	switch typ {
 	case "default", "", "dynamic", "mrope": // dynamic changes nothing within the trained context
 	case "linear":
@@ -94,7 +96,7 @@ func (c *Config) scaled(p *Config, typ string, theta float64, n int) *Rope {
 		}
 		r.Magnitude = float32(p.Float(float64(r.Magnitude), "attention_factor", "short_mscale"))
 	default:
-		c.Refuse("rope_scaling of type %q (default, linear, dynamic, llama3, yarn, longrope and proportional are)", typ)
+		c.Refuse("rope_scaling of type %s (default, linear, dynamic, llama3, yarn, longrope and proportional are)", source.Quote(typ))
 	}
 	return r
 }

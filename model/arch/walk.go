@@ -2,7 +2,8 @@ package arch
 
 import "fmt"
 
-// visitor receives the tensors of a step: its matrices, with a name of what they
+// visitor receives the tensors of a step: its matrices, whose biases come with
+// them, with a name of what they
 // read that is the same for those that read the same ("" is what enters the
 // step), and its other tensors.
 type visitor struct {
@@ -15,7 +16,6 @@ func (v visitor) matrices(input string, ls ...*Linear) {
 	for _, l := range ls {
 		if l != nil {
 			v.linear(l, input)
-			v.vectors(l.Bias)
 		}
 	}
 }
@@ -111,7 +111,7 @@ func (p *PerLayerInput) parts(v visitor) {
 func (m *Model) walk(v visitor) {
 	v.matrices("tokens", &m.Embed.Linear)
 	if p := m.Embed.Positions; p != nil {
-		v.vector(vector(p.Tensor, p.Rows*m.Hidden))
+		v.vector(table(p.Tensor, p.Rows, m.Hidden))
 	}
 	v.norms(m.Embed.Norm)
 	if p := m.Embed.PerLayer; p != nil {
@@ -151,8 +151,8 @@ func (m *Model) walk(v visitor) {
 	v.norms(m.Norm)
 	if !m.Tied {
 		v.matrices("head", &m.Head.Linear)
-	} else {
-		v.vectors(m.Head.Bias)
+	} else if m.Head.Bias != nil {
+		v.vector(m.Head.Bias)
 	}
 }
 
@@ -175,8 +175,8 @@ func (m *Model) Linears() []*Linear {
 	return all
 }
 
-// Vectors lists all other tensors in the order of the forward pass. A norm that
-// two steps share is listed for each.
+// Vectors lists all other tensors but the biases of matrices, in the order of the
+// forward pass. A norm that two steps share is listed for each.
 func (m *Model) Vectors() []*Vector {
 	var all []*Vector
 	m.walk(visitor{

@@ -232,7 +232,7 @@ func TestExports(t *testing.T) {
 				}
 				want := sourceValues(t, ck, m)
 				if m.Kind == "q" || m.Kind == "k" {
-					want = llamaRows(want, m.Cols, ck.Config.HeadDim)
+					want = llamaRows(want, m.Cols, ck.Config.Widths().HeadDim)
 				}
 				for i := range want {
 					worst = max(worst, math.Abs(float64(got[i])-float64(want[i])))
@@ -241,7 +241,8 @@ func TestExports(t *testing.T) {
 			if worst != res.MaxAbsDiff {
 				t.Errorf("the largest difference is %g, reported was %g", worst, res.MaxAbsDiff)
 			}
-			for _, name := range ck.Config.Norms() {
+			for _, vector := range ck.Config.Vectors() {
+				name := vector.Tensor
 				ten, got := values(t, file, normName(name))
 				src, err := ck.Tensor(name)
 				if err != nil {
@@ -284,7 +285,7 @@ func TestInexactMinimums(t *testing.T) {
 func TestMixedRecipe(t *testing.T) {
 	four, eight := kernels.Scheme{Bits: 4, Group: 32, Sym: true}, kernels.Scheme{Bits: 8, Sym: true}
 	src, dir := open(t, "demo"), filepath.Join(t.TempDir(), "q")
-	schemes := map[string]kernels.Scheme{"model.layers.0.mlp.up_proj": four, "model.layers.1.mlp.down_proj": eight, model.EmbedModule: four}
+	schemes := map[string]kernels.Scheme{"model.layers.0.mlp.up_proj": four, "model.layers.1.mlp.down_proj": eight, src.Config.Embed.Path: four}
 	w, err := model.Create(take(t, dir), src, schemes)
 	if err != nil {
 		t.Fatal(err)

@@ -6,10 +6,11 @@ import (
 	"strings"
 
 	"nibble/model"
+	"nibble/model/arch"
 	"nibble/model/gguf"
 )
 
-// moduleNames are llama.cpp's names of the matrices, by nibble's kinds.
+// moduleNames are llama.cpp's names of the matrices, by nibble's roles.
 var moduleNames = map[string]string{"embed": "token_embd", "head": "output", "q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output",
 	"gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down"}
 
@@ -39,50 +40,78 @@ func pairedRow(r, headDim int) int {
 	return r - i + i%2*(headDim/2) + i/2
 }
 
-// hyperparameters returns the keys that describe the architecture.
-func hyperparameters(c model.Config) []gguf.KV {
-	u32 := func(v int) uint32 { return uint32(v) } // parseConfig bounds them all
-	kvs := []gguf.KV{
-		{Key: "llama.vocab_size", Value: u32(c.VocabSize)},
-		{Key: "llama.context_length", Value: u32(c.MaxPositions)},
-		{Key: "llama.embedding_length", Value: u32(c.Hidden)},
-		{Key: "llama.block_count", Value: u32(c.Layers)},
-		{Key: "llama.feed_forward_length", Value: u32(c.Intermediate)},
-		{Key: "llama.attention.head_count", Value: u32(c.Heads)},
-		{Key: "llama.attention.head_count_kv", Value: u32(c.KVHeads)},
-		{Key: "llama.attention.key_length", Value: u32(c.HeadDim)},
-		{Key: "llama.attention.value_length", Value: u32(c.HeadDim)},
-		{Key: "llama.attention.layer_norm_rms_epsilon", Value: c.RMSEps},
-		{Key: "llama.rope.dimension_count", Value: u32(c.HeadDim)},
-		{Key: "llama.rope.freq_base", Value: float32(c.RopeTheta)},
+// llama is what GGUF says of a model of llama.cpp's architecture of that name.
+type llama struct {
+	attention *arch.Attention
+	inner     int
+	eps       float32
+}
+
+// llamaOf refuses models of other shapes.
+func llamaOf(c model.Config) (llama, error) {
+	fail := func(what string) (llama, error) {
+		return llama{}, fmt.Errorf("%w: export of the family %s (%s): models of Llama's shape are", model.ErrUnsupported, c.Family, what)
 	}
-	if s := c.RopeScaling; s != nil && s.Type == "linear" {
-		kvs = append(kvs, gguf.KV{Key: "llama.rope.scaling.type", Value: "linear"}, gguf.KV{Key: "llama.rope.scaling.factor", Value: float32(s.Factor)})
+	switch c.Family {
+	case "llama", "mistral", "yi", "internlm3":
+	default:
+		return fail("its form in GGUF is not known here")
+	}
+	for i := range c.Blocks {
+		for op := range c.Blocks[i].Ops() {
+			if a, ok := op.(*arch.Attention); ok && a.Window > 0 {
+				return fail("a window, which llama.cpp would ignore")
+			}
+		}
+	}
+	a := c.Blocks[0].Steps[0].Branches[0].Do.(*arch.Attention)
+	m := c.Blocks[0].Steps[1].Branches[0].Do.(*arch.MLP)
+	if a.Temperature != nil || a.Rope.Long != nil || a.Rope.Magnitude != 1 {
+		return fail("its rotations")
+	}
+	return llama{a, m.Inner, c.Norm.Eps}, nil
+}
+
+// hyperparameters returns the keys that describe the architecture.
+func (l llama) hyperparameters(c model.Config) []gguf.KV {
+	u32 := func(v int) uint32 { return uint32(v) } // a config bounds them all
+	a := l.attention
+	kvs := []gguf.KV{
+		{Key: "llama.vocab_size", Value: u32(c.Vocab)},
+		{Key: "llama.context_length", Value: u32(c.Positions)},
+		{Key: "llama.embedding_length", Value: u32(c.Hidden)},
+		{Key: "llama.block_count", Value: u32(c.Layers())},
+		{Key: "llama.feed_forward_length", Value: u32(l.inner)},
+		{Key: "llama.attention.head_count", Value: u32(a.Heads)},
+		{Key: "llama.attention.head_count_kv", Value: u32(a.KVHeads)},
+		{Key: "llama.attention.key_length", Value: u32(a.HeadDim)},
+		{Key: "llama.attention.value_length", Value: u32(a.HeadDim)},
+		{Key: "llama.attention.layer_norm_rms_epsilon", Value: l.eps},
+		{Key: "llama.rope.dimension_count", Value: u32(2 * len(a.Rope.Frequencies))},
+		{Key: "llama.rope.freq_base", Value: float32(a.Rope.Base)},
+	}
+	if f := l.divisors(); f[0] != 1 && f[0] == f[len(f)-1] {
+		kvs = append(kvs, gguf.KV{Key: "llama.rope.scaling.type", Value: "linear"}, gguf.KV{Key: "llama.rope.scaling.factor", Value: f[0]})
 	}
 	return kvs
 }
 
-// ropeFactors returns what llama.cpp divides the rotary frequencies by, for
-// scaling of type llama3, else nil. Fast components are left alone, slow ones
-// slowed down by the factor, those between blended
-// (https://huggingface.co/docs/transformers, rope_utils).
-func ropeFactors(c model.Config) []float32 {
-	s := c.RopeScaling
-	if s == nil || s.Type != "llama3" {
+// ropeFactors returns what llama.cpp divides the rotary frequencies by, nil where
+// they are not scaled, or all alike.
+func (l llama) ropeFactors() []float32 {
+	f := l.divisors()
+	if f[0] == f[len(f)-1] {
 		return nil
 	}
-	out := make([]float32, c.HeadDim/2)
-	for i := range out {
-		wavelength := 2 * math.Pi * math.Pow(c.RopeTheta, 2*float64(i)/float64(c.HeadDim))
-		switch {
-		case wavelength < s.OriginalContext/s.HighFreqFactor:
-			out[i] = 1
-		case wavelength > s.OriginalContext/s.LowFreqFactor:
-			out[i] = float32(s.Factor)
-		default:
-			smooth := (s.OriginalContext/wavelength - s.LowFreqFactor) / (s.HighFreqFactor - s.LowFreqFactor)
-			out[i] = float32(1 / ((1-smooth)/s.Factor + smooth))
-		}
+	return f
+}
+
+// divisors are what scaling divides each frequency by.
+func (l llama) divisors() []float32 {
+	r := l.attention.Rope
+	out := make([]float32, len(r.Frequencies))
+	for i, f := range r.Frequencies {
+		out[i] = float32(math.Pow(r.Base, -float64(i)/float64(len(out))) / f)
 	}
 	return out
 }

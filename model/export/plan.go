@@ -60,13 +60,17 @@ func NewPlan(ck *model.Checkpoint, typ string) (*Plan, error) {
 		return nil, fmt.Errorf("%s: %w: there is no type %q", ck.Ref, ErrRefused, typ)
 	}
 	p := &Plan{Notes: []string{}}
-	tensors, err := p.tensors(ck, typ)
+	as, err := llamaOf(ck.Config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", ck.Ref, ErrRefused, err)
+	}
+	tensors, err := p.tensors(ck, as, typ)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", ck.Ref, ErrRefused, err)
 	}
 	kvs := []gguf.KV{{Key: "general.architecture", Value: "llama"}, {Key: "general.name", Value: ck.Name},
 		{Key: "general.file_type", Value: p.fileType()}, {Key: "general.quantization_version", Value: uint32(2)}}
-	kvs = append(kvs, hyperparameters(ck.Config)...)
+	kvs = append(kvs, as.hyperparameters(ck.Config)...)
 	vocab, notes, err := vocabulary(ck)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", ck.Ref, ErrRefused, err)
@@ -85,7 +89,7 @@ func NewPlan(ck *model.Checkpoint, typ string) (*Plan, error) {
 }
 
 // tensors lists the file's tensors, fills in p.sources to match and counts types.
-func (p *Plan) tensors(ck *model.Checkpoint, typ string) ([]gguf.Tensor, error) {
+func (p *Plan) tensors(ck *model.Checkpoint, as llama, typ string) ([]gguf.Tensor, error) {
 	var out []gguf.Tensor
 	add := func(name string, t gguf.Type, s source, dims ...uint64) {
 		out, p.sources = append(out, gguf.Tensor{Name: name, Type: t, Dims: dims}), append(p.sources, s)
@@ -111,10 +115,10 @@ func (p *Plan) tensors(ck *model.Checkpoint, typ string) ([]gguf.Tensor, error) 
 			s.q = &m
 		}
 		if m.Kind == "q" || m.Kind == "k" {
-			s.headDim = ck.Config.HeadDim
+			s.headDim = as.attention.HeadDim
 		}
 		add(moduleName(m)+".weight", t, s, uint64(m.Cols), uint64(m.Rows))
-		if ck.Config.HasBias(m.Kind) {
+		if m.Linear.Bias != nil {
 			values, err := bias(ck, m.Name+".bias", s.headDim)
 			if err != nil {
 				return nil, err
@@ -125,14 +129,14 @@ func (p *Plan) tensors(ck *model.Checkpoint, typ string) ([]gguf.Tensor, error) 
 	if !found {
 		return nil, fmt.Errorf("none of its matrices has codes for %s, and export does not quantize: run 'nibble quantize' first, or choose --type auto, f16 or f32", asked)
 	}
-	for _, name := range ck.Config.Norms() {
-		values, err := vector(ck, name)
+	for _, v := range ck.Config.Vectors() {
+		values, err := vector(ck, v.Tensor)
 		if err != nil {
 			return nil, err
 		}
-		add(normName(name), gguf.F32, source{name: name, values: values}, uint64(len(values)))
+		add(normName(v.Tensor), gguf.F32, source{name: v.Tensor, values: values}, uint64(len(values)))
 	}
-	if f := ropeFactors(ck.Config); f != nil {
+	if f := as.ropeFactors(); f != nil {
 		add("rope_freqs.weight", gguf.F32, source{name: "rope_scaling", values: f}, uint64(len(f)))
 	}
 	return out, nil

@@ -45,7 +45,7 @@ func vocabulary(ck *model.Checkpoint) (kvs []gguf.KV, notes []string, err error)
 	if v.Affixes {
 		return nil, nil, fmt.Errorf("%w: llama.cpp has no tokenizer whose pieces are marked by where in a word they stand, as this one's are", gguf.ErrLayout)
 	}
-	if v.Pieces, notes, err = fitPieces(v.Pieces, ck.Config.VocabSize); err != nil {
+	if v.Pieces, notes, err = fitPieces(v.Pieces, ck.Config.Vocab); err != nil {
 		return nil, nil, err
 	}
 	tokens, types := make([]string, len(v.Pieces)), make([]int32, len(v.Pieces))

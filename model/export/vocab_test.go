@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"nibble/model"
+	"nibble/model/arch"
 	"nibble/model/gguf"
 	"nibble/model/tokenizer"
 )
@@ -44,7 +45,7 @@ func bare(t *testing.T, tokenizerJSON, config []byte, rows int) *model.Checkpoin
 	if rows == 0 {
 		rows = tok.VocabSize()
 	}
-	return &model.Checkpoint{Ref: "m", Tokenizer: tok, Config: model.Config{VocabSize: rows, BOS: -1}}
+	return &model.Checkpoint{Ref: "m", Tokenizer: tok, Config: model.Config{Model: &arch.Model{Vocab: rows}, BOS: -1}}
 }
 
 func keys(t *testing.T, ck *model.Checkpoint) map[string]any {
@@ -106,7 +107,7 @@ tokenizer.chat_template string {% for message in messages %}{{ '<|im_st
 	if len(res.Notes) != 0 {
 		t.Errorf("notes %q", res.Notes)
 	}
-	if ck := open(t, "demo"); len(f.Tensors) != len(ck.Config.Modules())+len(ck.Config.Norms()) {
+	if ck := open(t, "demo"); len(f.Tensors) != len(ck.Config.Modules())+len(ck.Config.Vectors()) {
 		t.Errorf("%d tensors: a tied head is not stored twice", len(f.Tensors))
 	}
 }

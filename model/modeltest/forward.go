@@ -90,15 +90,15 @@ func (c Config) rotate(row []float64, position int) {
 	half := c.HeadDim / 2
 	for h := 0; h < len(row); h += c.HeadDim {
 		for i := range half {
-			sin, cos := math.Sincos(float64(position) * c.frequency(i))
+			sin, cos := math.Sincos(float64(position) * c.Frequency(i))
 			a, b := row[h+i], row[h+i+half]
 			row[h+i], row[h+i+half] = a*cos-b*sin, b*cos+a*sin
 		}
 	}
 }
 
-// frequency is the angle by which a position turns pair i.
-func (c Config) frequency(i int) float64 {
+// Frequency is the angle by which a position turns pair i.
+func (c Config) Frequency(i int) float64 {
 	f, s := 1/math.Pow(c.Theta, float64(2*i)/float64(c.HeadDim)), c.Scaling
 	switch s.Type {
 	case "linear":

@@ -253,8 +253,12 @@ func load(t *testing.T, m *rt.Model, ck *model.Checkpoint, layer, positions int)
 		}
 		return v.Floats()
 	}
-	cos, sin := m.Rotations(positions)
-	l := Of(m.Config, cos, sin)
+	shape, err := ShapeOf(m.Config.Model, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cos, sin := m.Rotations(shape.Rope, positions)
+	l := Of(shape, cos, sin)
 	p := fmt.Sprintf("model.layers.%d.", layer)
 	l.AttnNorm, l.MLPNorm = floats(p+"input_layernorm.weight"), floats(p+"post_attention_layernorm.weight")
 	for _, mod := range ck.Config.Modules() {
@@ -286,7 +290,7 @@ func TestAgainstRuntime(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := NewRun(eng)
-	for i := range ck.Config.Layers {
+	for i := range ck.Config.Layers() {
 		var x []float32
 		var lengths []int
 		for j, s := range stack.States() {

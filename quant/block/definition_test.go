@@ -62,11 +62,15 @@ func TestLayerIsAsDefined(t *testing.T) {
 			}
 			text := c.Text(33)
 			want := []*modeltest.Pass{tiny.Forward(text), tiny.Forward(text[2:9])}
-			cos, sin := m.Rotations(len(text))
 			run := NewRun(eng)
 			for i := range c.Layers {
 				prefix := fmt.Sprintf("model.layers.%d.", i)
-				l := Of(ck.Config, cos, sin)
+				shape, err := ShapeOf(ck.Config.Model, i)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cos, sin := m.Rotations(shape.Rope, len(text))
+				l := Of(shape, cos, sin)
 				l.AttnNorm, l.MLPNorm = floats(tiny.Tensors[prefix+"input_layernorm.weight"]).Data, floats(tiny.Tensors[prefix+"post_attention_layernorm.weight"]).Data
 				var modules [Matrices]string
 				for _, mod := range ck.Config.Modules() {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"nibble/kernels"
-	"nibble/model"
 )
 
 // The matrices of a layer.
@@ -35,11 +34,11 @@ type Layer struct {
 	cos, sin []float32 // of the rotations, positions x HeadDim/2
 }
 
-// Of returns a layer of a model whose positions have rotations as
+// Of returns a layer of a shape whose positions have rotations as
 // runtime.Model.Rotations gives them. Its matrices, norms and biases are the
 // caller's to set.
-func Of(c model.Config, cos, sin []float32) Layer {
-	return Layer{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Eps: c.RMSEps, cos: cos, sin: sin}
+func Of(s Shape, cos, sin []float32) Layer {
+	return Layer{Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Eps: s.Eps, cos: cos, sin: sin}
 }
 
 // Run is a layer at work on some texts: what its forward pass computed. It

@@ -169,7 +169,7 @@ func (a *app) benchModel(ctx context.Context, ref string, o rt.BenchOptions, ben
 	}
 	defer l.close()
 	took := time.Since(start).Seconds()
-	if limit := l.ck.Config.MaxPositions; o.Prefill > limit || o.Decode > limit {
+	if limit := l.ck.Config.Positions; o.Prefill > limit || o.Decode > limit {
 		a.note("tests are cut to the model's context of %d tokens", limit)
 	}
 	res, err := rt.Bench(ctx, l.m, o, func(e rt.BenchProgress) { a.report.event(e) })
@@ -186,10 +186,10 @@ func (a *app) benchModel(ctx context.Context, ref string, o rt.BenchOptions, ben
 		fmt.Fprintf(w, "model        %s, %s in memory, loaded in %s\n", term.CleanLine(ref), term.Bytes(res.ModelBytes), term.Seconds(took))
 		fmt.Fprintf(w, "threads      %d, %s\n", full.Threads, full.ISA)
 		if o.Prefill > 0 {
-			fmt.Fprintf(w, "prefill      %s ± %s tokens/s (pp%d)\n", term.Digits(res.PrefillTPS), term.Digits(res.PrefillSD), min(o.Prefill, l.ck.Config.MaxPositions))
+			fmt.Fprintf(w, "prefill      %s ± %s tokens/s (pp%d)\n", term.Digits(res.PrefillTPS), term.Digits(res.PrefillSD), min(o.Prefill, l.ck.Config.Positions))
 		}
 		if o.Decode > 0 {
-			fmt.Fprintf(w, "decode       %s ± %s tokens/s (tg%d)%s\n", term.Digits(res.DecodeTPS), term.Digits(res.DecodeSD), min(o.Decode, l.ck.Config.MaxPositions), full.stream())
+			fmt.Fprintf(w, "decode       %s ± %s tokens/s (tg%d)%s\n", term.Digits(res.DecodeTPS), term.Digits(res.DecodeSD), min(o.Decode, l.ck.Config.Positions), full.stream())
 		}
 		fmt.Fprintf(w, "peak memory  %s\n", term.Bytes(full.PeakRSS))
 	})

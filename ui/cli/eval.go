@@ -125,7 +125,7 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f ev
 		if err := needTokenizer(b.ck); err != nil {
 			return err
 		}
-		if !b.ck.Tokenizer.Equal(l.ck.Tokenizer) || b.ck.Config.VocabSize != l.ck.Config.VocabSize {
+		if !b.ck.Tokenizer.Equal(l.ck.Tokenizer) || b.ck.Config.Vocab != l.ck.Config.Vocab {
 			return fmt.Errorf("%s and %s have different vocabularies and cannot be compared token by token", ref, base)
 		}
 		if reference, err = eval.NewReference(ctx, b.m, o, listen); err != nil {
@@ -177,8 +177,8 @@ func (a *app) remarkText(f evalFlags, ck *model.Checkpoint, o eval.Options) {
 	if f.text == "" && !eval.IsDemo(ck) {
 		fmt.Fprintf(a.err, "note: no --text given: measuring on nibble's %s; a text like your own use says more\n", o.Text.Name)
 	}
-	if o.Ctx > ck.Config.MaxPositions {
-		fmt.Fprintf(a.err, "note: windows of %d tokens, the model's context, instead of %d\n", ck.Config.MaxPositions, o.Ctx)
+	if o.Ctx > ck.Config.Positions {
+		fmt.Fprintf(a.err, "note: windows of %d tokens, the model's context, instead of %d\n", ck.Config.Positions, o.Ctx)
 	}
 }
 

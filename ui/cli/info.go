@@ -64,9 +64,10 @@ func (a *app) infoCmd() *cobra.Command {
 
 func describe(ck *model.Checkpoint) infoResult {
 	c := ck.Config
+	w := c.Widths()
 	r := infoResult{Name: ck.Name, Arch: c.Arch, Params: ck.Params(), DType: ck.DType(), SizeBytes: ck.Bytes(),
-		BPW: 8 * float64(ck.Bytes()) / float64(ck.Params()), Vocab: c.VocabSize, Ctx: c.MaxPositions, Hidden: c.Hidden, Layers: c.Layers,
-		Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, FFN: c.Intermediate, Tied: c.TieEmbeddings, Quantized: ck.Quantized,
+		BPW: 8 * float64(ck.Bytes()) / float64(ck.Params()), Vocab: c.Vocab, Ctx: c.Positions, Hidden: c.Hidden, Layers: c.Layers(),
+		Heads: w.Heads, KVHeads: w.KVHeads, HeadDim: w.HeadDim, FFN: w.Inner, Tied: c.Tied, Quantized: ck.Quantized,
 		Tokenizer: "none", Template: ck.Template != nil}
 	if ck.Tokenizer != nil {
 		r.Tokenizer = fmt.Sprintf("%s, %d tokens", ck.Tokenizer.Kind(), ck.Tokenizer.VocabSize())

@@ -67,14 +67,14 @@ func (a *app) logits(ctx context.Context, ref, idsText, positionsText string) er
 	}
 	defer ck.Close()
 	c := ck.Config
-	if len(ids) > c.MaxPositions {
-		return fmt.Errorf("--ids: %d ids are more than %s's context of %d", len(ids), ref, c.MaxPositions)
+	if len(ids) > c.Positions {
+		return fmt.Errorf("--ids: %d ids are more than %s's context of %d", len(ids), ref, c.Positions)
 	}
-	if i := slices.IndexFunc(ids, func(id int32) bool { return int(id) >= c.VocabSize }); i >= 0 {
-		return fmt.Errorf("--ids: id %d is outside the vocabulary of %s, whose last is %d", ids[i], ref, c.VocabSize-1)
+	if i := slices.IndexFunc(ids, func(id int32) bool { return int(id) >= c.Vocab }); i >= 0 {
+		return fmt.Errorf("--ids: id %d is outside the vocabulary of %s, whose last is %d", ids[i], ref, c.Vocab-1)
 	}
-	if len(positions) > maxLogits/c.VocabSize {
-		return fmt.Errorf("--positions: %d positions of %d logits are too many at once; give at most %d", len(positions), c.VocabSize, maxLogits/c.VocabSize)
+	if len(positions) > maxLogits/c.Vocab {
+		return fmt.Errorf("--positions: %d positions of %d logits are too many at once; give at most %d", len(positions), c.Vocab, maxLogits/c.Vocab)
 	}
 	eng, err := a.engine()
 	if err != nil {
@@ -95,7 +95,7 @@ func (a *app) logits(ctx context.Context, ref, idsText, positionsText string) er
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r.Logits[i] = make([]float32, c.VocabSize)
+		r.Logits[i] = make([]float32, c.Vocab)
 		m.Logits(acts, r.Logits[i], hidden[p*c.Hidden:(p+1)*c.Hidden], 1)
 		if slices.ContainsFunc(r.Logits[i], notFinite) {
 			return fmt.Errorf("after position %d: %w", p, m.Diagnose(ctx))

@@ -436,9 +436,7 @@ func TestBindings(t *testing.T) {
 func BenchmarkView(b *testing.B) {
 	for at := range 5 {
 		a, _ := testApp("tuned")
-		c := a.s.model.config
-		c.Layers = 80
-		a.s.model.modules = c.Modules()
+		a.s.model.modules = llama(80).Modules()
 		for i := range a.s.tune.trials {
 			for _, m := range a.s.model.modules {
 				t := &a.s.tune.trials[i]

@@ -96,8 +96,18 @@ var screens = map[string]func(s *state){
 	},
 }
 
+// llama is the config of a small model with some layers.
+func llama(layers int) model.Config {
+	c, err := model.ParseConfig(fmt.Appendf(nil, `{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 1024, "hidden_size": 128, "num_hidden_layers": %d,
+		"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 352, "max_position_embeddings": 512}`, layers), nil)
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
 func loaded(s *state) {
-	c := model.Config{Arch: "LlamaForCausalLM", VocabSize: 1024, Hidden: 128, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 32, Intermediate: 352, MaxPositions: 512, RopeTheta: 10000}
+	c := llama(3)
 	s.model = modelState{ref: "demo", loaded: true, config: c, name: "demo", params: 1_234_567, bytes: 2_469_134, dtype: "BF16", tokenizer: "byte-level BPE",
 		template: true, modules: c.Modules(), notes: []string{"the chat template is missing"}}
 	s.kernel.cpu = kernels.CPU{Name: "Test CPU 9000", Cores: 2, Features: []string{"AVX2", "AVX512F", "AVX512VNNI"}}
@@ -127,8 +137,8 @@ func evaluating(s *state) {
 // evaluated knows where they differ, and what to do.
 func evaluated(s *state) {
 	s.job = job{}
-	d := &eval.Damage{Windows: 6, Tokens: 1530, KLD: 0.0104, KLDSE: 0.0003, Sum: 0.0225, Parts: []eval.PartDamage{{Name: model.EmbedModule, Layer: -1, KLD: 0.00728, KLDSE: 0.0002, Share: 0.323}}}
-	for i := range s.model.config.Layers {
+	d := &eval.Damage{Windows: 6, Tokens: 1530, KLD: 0.0104, KLDSE: 0.0003, Sum: 0.0225, Parts: []eval.PartDamage{{Name: "model.embed_tokens", Layer: -1, KLD: 0.00728, KLDSE: 0.0002, Share: 0.323}}}
+	for i := range s.model.config.Layers() {
 		part := eval.PartDamage{Name: fmt.Sprintf("layer %d", i), Layer: i, KLD: 0.0054 / float64(i+1), KLDSE: 0.00017, Share: 0.24 / float64(i+1)}
 		for _, m := range s.model.modules {
 			if m.Layer == i {

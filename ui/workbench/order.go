@@ -199,7 +199,7 @@ func quantizing[T any](b *backend, run func(quant.Listener) (T, error)) (T, erro
 				}
 				b.progress(eta, done, trainingName(e))
 			case !stepped: // no matrix is done before all layers are trained
-				b.progress(eta, (float64(e.Layer)+done)/float64(b.ck.Config.Layers), trainingName(e))
+				b.progress(eta, (float64(e.Layer)+done)/float64(b.ck.Config.Layers()), trainingName(e))
 			}
 		case quant.ModuleDone:
 			if e.Restored { // at no cost: that tells nothing of the rate

@@ -73,12 +73,13 @@ func (p *modelPage) about() []string {
 		return fmt.Sprintf(" %s %s", th.dim.Render(fmt.Sprintf("%-12s", label)), fmt.Sprintf(format, args...))
 	}
 	c := m.config
+	wide := c.Widths()
 	yes := map[bool]string{true: "yes", false: "no"}
 	lines := []string{
 		line("model", "%s, %s", m.name, term.CleanLine(c.Arch)),
 		line("parameters", "%s in %s, %s", term.Count(m.params), m.dtype, term.Bytes(m.bytes)),
-		line("shape", "%d layers, hidden %d, ffn %d, heads %d/%d", c.Layers, c.Hidden, c.Intermediate, c.Heads, c.KVHeads),
-		line("context", "%d tokens, vocabulary %d", c.MaxPositions, c.VocabSize),
+		line("shape", "%d layers, hidden %d, ffn %d, heads %d/%d", c.Layers(), c.Hidden, wide.Inner, wide.Heads, wide.KVHeads),
+		line("context", "%d tokens, vocabulary %d", c.Positions, c.Vocab),
 		line("tokenizer", "%s; template: %s", m.tokenizer, yes[m.template]),
 	}
 	for _, n := range m.notes {

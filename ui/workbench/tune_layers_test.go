@@ -25,9 +25,7 @@ func TestStrip(t *testing.T) {
 		{22, 21, []string{" layer   embed 11 17", " bits    96666666666F", " damage  ·▁▂▃▄▄▅▆▇██▅"}},
 	} {
 		a, _ := testApp("loaded")
-		config := a.s.model.config
-		config.Layers = c.layers
-		a.s.model.modules = config.Modules()
+		a.s.model.modules = llama(c.layers).Modules()
 		trial := stripTrial(a.s)
 		p := newTunePage(a)
 		lines := p.strip(&trial, c.w)
