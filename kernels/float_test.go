@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func encodeFloats(x []float32, dt DType) []byte {
@@ -34,49 +35,71 @@ func normals(rng *rand.Rand, n int) []float32 {
 	return x
 }
 
-// Products equal a float64 sum within rounding, write only their own elements,
-// and do not depend on how tokens are batched.
+// Products of plain Go equal a float64 sum within rounding, and those of every other
+// kernel equal them bit for bit; all write only their own elements, and do not depend
+// on how tokens are batched.
 func TestFloatProducts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
+	var engines []*Engine
 	for _, kernel := range floatKernels() {
-		if !best().allows(kernel.ISA) {
-			continue
+		if best().allows(kernel.ISA) {
+			e := testEngine(t, Options{ISA: kernel.ISA, Threads: 2})
+			e.float = func() floatChoice { return floatChoice{floatKernel: kernel} }
+			engines = append(engines, e)
 		}
-		e := testEngine(t, Options{ISA: kernel.ISA, Threads: 2})
-		e.float = func() floatChoice { return floatChoice{floatKernel: kernel} }
-		for _, dt := range []DType{F32, F16, BF16} {
-			for _, n := range []int{1, 3, 4, 16, 21} {
-				for _, k := range []int{1, 7, 8, 15, 16, 33, 172, 400, 1030} {
-					for _, m := range []int{1, 2, 3, 4, 5, 7, 9, 20, 47, 103} {
-						testFloatProduct(t, e, rng, dt, n, k, m)
-					}
+	}
+	for _, dt := range []DType{F32, F16, BF16} {
+		for _, n := range []int{1, 4, 21} {
+			for _, k := range []int{1, 15, 16, 33, 172, 400} {
+				for _, m := range []int{1, 2, 5, 7, 9, 20, 47} {
+					testFloatProduct(t, engines, rng, dt, n, k, m)
 				}
 			}
-			testFloatProduct(t, e, rng, dt, 150, 390, 521)
+		}
+		testFloatProduct(t, engines, rng, dt, 19, 1030, 103)
+		testFloatProduct(t, engines, rng, dt, 66, 390, 521)
+	}
+}
+
+func testFloatProduct(t *testing.T, engines []*Engine, rng *rand.Rand, dt DType, n, k, m int) {
+	t.Helper()
+	w, x := encodeFloats(normals(rng, n*k), dt), normals(rng, m*k)
+	l, err := NewFloatLinear(n, k, dt, w)
+	must(t, err)
+	var want []float32
+	for _, e := range engines {
+		const guard = -4321
+		what := fmt.Sprintf("%s %s n=%d k=%d m=%d", e.float(), dt, n, k, m)
+		dst := slices.Repeat([]float32{guard}, m*n+16)
+		got := dst[:m*n]
+		a := e.NewActs()
+		a.Set(x, m, k)
+		must(t, e.MatMul(context.Background(), a, Product{l, got}))
+		for _, v := range dst[m*n:] {
+			if v != guard {
+				t.Fatalf("%s: written beyond the end", what)
+			}
+		}
+		if want == nil {
+			checkFloatProduct(t, what, got, w, x, dt, n, k, m)
+			want = got
+		}
+		sameBits(t, what, got, want)
+		one := make([]float32, n)
+		for _, token := range []int{0, m / 3, m / 2, m - 1} {
+			a.Set(x[token*k:], 1, k)
+			must(t, e.MatMul(context.Background(), a, Product{l, one}))
+			sameBits(t, what+", a token alone", one, want[token*n:][:n])
 		}
 	}
 }
 
-func testFloatProduct(t *testing.T, e *Engine, rng *rand.Rand, dt DType, n, k, m int) {
+// checkFloatProduct compares a product with sums in float64.
+func checkFloatProduct(t *testing.T, what string, got []float32, w []byte, x []float32, dt DType, n, k, m int) {
 	t.Helper()
-	w, x := encodeFloats(normals(rng, n*k), dt), normals(rng, m*k)
-	l, err := NewFloatLinear(n, k, dt, w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const guard = -4321
-	got := slices.Repeat([]float32{guard}, m*n+16)
-	a := e.NewActs()
-	a.Set(x, m, k)
-	must(t, e.MatMul(context.Background(), a, Product{l, got[:m*n]}))
-	for _, v := range got[m*n:] {
-		if v != guard {
-			t.Fatalf("%s %s n=%d k=%d m=%d: written beyond the end", e.float(), dt, n, k, m)
-		}
-	}
 	wf := make([]float32, n*k)
 	DecodeFloats(wf, w, dt)
-	for i, v := range got[:m*n] {
+	for i, v := range got {
 		want, size := 0.0, 0.0
 		for c := range k {
 			p := float64(wf[i%n*k+c]) * float64(x[i/n*k+c])
@@ -84,17 +107,7 @@ func testFloatProduct(t *testing.T, e *Engine, rng *rand.Rand, dt DType, n, k, m
 			size += math.Abs(p)
 		}
 		if math.Abs(float64(v)-want) > 1e-6*size+1e-30 {
-			t.Fatalf("%s %s n=%d k=%d m=%d element %d: %g, want %g", e.float(), dt, n, k, m, i, v, want)
-		}
-	}
-	one := make([]float32, n)
-	for _, token := range []int{0, m / 3, m / 2, m - 1} {
-		a.Set(x[token*k:], 1, k)
-		must(t, e.MatMul(context.Background(), a, Product{l, one}))
-		for i, v := range one {
-			if v != got[token*n+i] {
-				t.Fatalf("%s %s n=%d k=%d m=%d: token %d alone gives %g, in the batch %g", e.float(), dt, n, k, m, token, v, got[token*n+i])
-			}
+			t.Fatalf("%s element %d: %g, want %g", what, i, v, want)
 		}
 	}
 }
@@ -102,11 +115,15 @@ func testFloatProduct(t *testing.T, e *Engine, rng *rand.Rand, dt DType, n, k, m
 // A kernel that is not clearly faster than the first, or gives other bits, is not
 // chosen.
 func TestFloatChoice(t *testing.T) {
+	var clock time.Time
 	slow := func(by int, wrong bool) floatKernel {
 		k := floatKernels()[0]
 		k.dots = func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, n, rows, tokens int, add bool) {
-			for range by {
-				dotsGeneric(dst, ldd, w, ldw, dt, x, ldx, n, rows, tokens, add)
+			clock = clock.Add(time.Duration(by))
+			for t := range tokens {
+				for r := range rows {
+					dst[t*ldd+r] = 1
+				}
 			}
 			if wrong {
 				dst[0]++
@@ -123,8 +140,10 @@ func TestFloatChoice(t *testing.T) {
 		{[]floatKernel{slow(3, false), slow(1, false)}, "1", "x generic 3"},
 		{[]floatKernel{slow(1, false), slow(2, false)}, "1", "x generic 2"},
 		{[]floatKernel{slow(4, false), slow(1, true), slow(2, false)}, "2", "generic 1 is wrong"},
+		{[]floatKernel{slow(104, false), slow(100, false)}, "104", "0.96x generic 100"},
+		{[]floatKernel{slow(106, false), slow(100, false)}, "100", "1.06x generic 106"},
 	} {
-		if got := measureFloats(c.kernels); got.Name != c.want || !strings.HasPrefix(got.reason, "generic "+c.want) || !strings.Contains(got.reason, c.reason) {
+		if got := measureFloats(c.kernels, func() time.Time { return clock }); got.Name != c.want || !strings.HasPrefix(got.reason, "generic "+c.want) || !strings.Contains(got.reason, c.reason) {
 			t.Errorf("chose %s (%s), want %s", got.Name, got.reason, c.want)
 		}
 	}

@@ -48,7 +48,7 @@ func chooseFloat(isa ISA) floatChoice {
 	if floatChoices.of == nil {
 		floatChoices.of = map[ISA]floatChoice{}
 	}
-	c := measureFloats(candidates)
+	c := measureFloats(candidates, time.Now)
 	floatChoices.of[isa] = c
 	return c
 }
@@ -56,8 +56,8 @@ func chooseFloat(isa ISA) floatChoice {
 // String is the kernel's full name.
 func (f floatKernel) String() string { return fmt.Sprintf("%s %s", f.ISA, f.Name) }
 
-// measureFloats chooses among kernels, of which there is at least one.
-func measureFloats(kernels []floatKernel) floatChoice {
+// measureFloats chooses among kernels, of which there is at least one, by a clock.
+func measureFloats(kernels []floatKernel, now func() time.Time) floatChoice {
 	if len(kernels) == 1 {
 		return floatChoice{kernels[0], kernels[0].String()}
 	}
@@ -81,9 +81,9 @@ func measureFloats(kernels []floatKernel) floatChoice {
 			kernel = kernels[i]
 			a := e.NewActs()
 			a.Set(x, m, k)
-			start := time.Now()
+			start := now()
 			_ = e.MatMul(context.Background(), a, Product{l, results[i]}) // its context does not end
-			took[i] = min(took[i], time.Since(start))
+			took[i] = min(took[i], now().Sub(start))
 		}
 	}
 	chosen, others := 0, []string(nil)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -100,30 +101,41 @@ func TestGenericFollowsDefinition(t *testing.T) {
 	}
 }
 
-// checkKernel compares a kernel with the reference, bit for bit, and makes sure
-// it writes nothing around its rows and panels.
-func checkKernel(t *testing.T, k intKernel, q *QTensor, a *quantActs, m0, m1 int) {
+// productCase is a product whose result is known.
+type productCase struct {
+	w    *packed
+	a    *quantActs
+	want []float32 // by the reference, in a matrix wider than w
+}
+
+// guardColumns is how many more columns than w the results have: no kernel may write
+// there.
+const guardColumns = 7
+
+func newProductCase(t *testing.T, q *QTensor, a *quantActs) productCase {
 	t.Helper()
 	w, err := pack(q, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const guard = 7
-	ldd := q.Rows + guard
-	mk := func() []float32 {
-		d := make([]float32, a.m*ldd+guard)
-		for i := range d {
-			d[i] = -12345
-		}
-		return d[guard:] // unaligned
-	}
-	want, got := mk(), mk()
-	mulGeneric(want, ldd, a, m0, m1, w, 0, w.panels())
-	k.run(got, ldd, a, m0, m1, w, 0, w.panels())
-	for i := range want {
-		if math.Float32bits(want[i]) != math.Float32bits(got[i]) {
-			t.Fatalf("%s %s %dx%d rows %d to %d: element %d,%d is %g, the reference says %g",
-				k, q.Scheme, q.Rows, q.Cols, m0, m1, i/ldd, i%ldd, got[i], want[i])
+	must(t, err)
+	c := productCase{w: w, a: a}
+	c.want = c.run(mulGeneric)
+	return c
+}
+
+func (c productCase) run(run runFunc) []float32 {
+	ldd := c.w.n + guardColumns
+	dst := slices.Repeat([]float32{-12345}, c.a.m*ldd+guardColumns)[guardColumns:] // unaligned
+	run(dst, ldd, c.a, 0, c.a.m, c.w, 0, c.w.panels())
+	return dst
+}
+
+// check compares a kernel with the reference, bit for bit, and makes sure
+// it writes nothing around its rows and panels.
+func (c productCase) check(t *testing.T, k intKernel) {
+	t.Helper()
+	for i, got := range c.run(k.run) {
+		if ldd := c.w.n + guardColumns; math.Float32bits(c.want[i]) != math.Float32bits(got) {
+			t.Fatalf("%s %s %dx%d, %d tokens: element %d,%d is %g, the reference says %g",
+				k, c.w.scheme, c.w.n, c.a.k, c.a.m, i/ldd, i%ldd, got, c.want[i])
 		}
 	}
 }
@@ -143,32 +155,34 @@ func supportedKernels(t *testing.T) []intKernel {
 }
 
 func TestKernelsMatchReference(t *testing.T) {
+	cases := map[int][]productCase{} // by bits
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, s := range schemes() {
+		add := func(kind string, m, rows, cols int) {
+			a, _ := randomActs(rng, kind, m, cols)
+			cases[s.Bits] = append(cases[s.Bits], newProductCase(t, randomQTensor(t, rng, rows, cols, s), a))
+		}
+		for _, rows := range []int{1, 7, 16, 17, 48} {
+			for _, cols := range []int{1, 4, 31, 32, 36, 64, 100, 128, 172, 320} {
+				add("normal", 5, rows, cols)
+			}
+		}
+		for m := 1; m <= actTile+2; m++ {
+			add("outliers", m, 33, 96)
+		}
+		add("outliers", 70, 33, 96)
+		for _, cols := range []int{1024, 1056, 2085} { // rows that some kernels cut
+			add("normal", 35, 49, cols)
+		}
+		add("normal", 17, 16*35, 64) // more panels than some take at a time
+	}
 	for _, k := range supportedKernels(t) {
 		if k.ISA == Generic {
 			continue
 		}
 		t.Run(fmt.Sprintf("%s w%d", k, k.Bits), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(3, 4))
-			for _, s := range schemes() {
-				if s.Bits != k.Bits {
-					continue
-				}
-				for _, rows := range []int{1, 7, 16, 17, 48} {
-					for _, cols := range []int{1, 4, 31, 32, 36, 64, 100, 128, 172, 320} {
-						a, _ := randomActs(rng, "normal", 5, cols)
-						checkKernel(t, k, randomQTensor(t, rng, rows, cols, s), a, 0, 5)
-					}
-				}
-				for m := 1; m <= 70; m++ {
-					a, _ := randomActs(rng, "outliers", m, 96)
-					checkKernel(t, k, randomQTensor(t, rng, 33, 96, s), a, 0, m)
-				}
-				for _, cols := range []int{1024, 1056, 2085} { // rows that some kernels cut
-					a, _ := randomActs(rng, "normal", 35, cols)
-					checkKernel(t, k, randomQTensor(t, rng, 49, cols, s), a, 0, 35)
-				}
-				a, _ := randomActs(rng, "normal", 17, 64) // more panels than some take at a time
-				checkKernel(t, k, randomQTensor(t, rng, 16*35, 64, s), a, 0, 17)
+			for _, c := range cases[k.Bits] {
+				c.check(t, k)
 			}
 		})
 	}
@@ -176,28 +190,29 @@ func TestKernelsMatchReference(t *testing.T) {
 
 // Values at the ends of every range: codes, zero points, scales, activations.
 func TestKernelsAtExtremes(t *testing.T) {
-	for _, k := range supportedKernels(t) {
-		rng := rand.New(rand.NewPCG(5, 6))
-		for _, s := range schemes() {
-			if s.Bits != k.Bits {
-				continue
-			}
-			for kind := range fillers {
-				for _, code := range []uint8{0, uint8(s.MaxCode()), uint8(s.MidCode())} {
-					q := randomQTensor(t, rng, 16, 160, s)
-					for c := range q.Cols {
-						for r := range q.Rows {
-							q.SetCode(r, c, code)
-						}
+	rng := rand.New(rand.NewPCG(5, 6))
+	kernels := supportedKernels(t)
+	for _, s := range schemes() {
+		for kind := range fillers {
+			for _, code := range []uint8{0, uint8(s.MaxCode()), uint8(s.MidCode())} {
+				q := randomQTensor(t, rng, 2*panelRows+1, 160, s)
+				for c := range q.Cols {
+					for r := range q.Rows {
+						q.SetCode(r, c, code)
 					}
-					for i := range q.Zeros {
-						q.Zeros[i] = []uint8{0, uint8(s.MaxCode())}[i%2]
+				}
+				for i := range q.Zeros {
+					q.Zeros[i] = []uint8{0, uint8(s.MaxCode())}[i%2]
+				}
+				for i := range q.Scales {
+					q.Scales[i] = []uint16{0x7bff, 0xfbff, 0x0001, 0x8000, 0}[i%5]
+				}
+				a, _ := randomActs(rng, kind, 13, q.Cols)
+				c := newProductCase(t, q, a)
+				for _, k := range kernels {
+					if k.Bits == s.Bits {
+						c.check(t, k)
 					}
-					for i := range q.Scales {
-						q.Scales[i] = []uint16{0x7bff, 0xfbff, 0x0001, 0x8000, 0}[i%5]
-					}
-					a, _ := randomActs(rng, kind, 13, q.Cols)
-					checkKernel(t, k, q, a, 0, 13)
 				}
 			}
 		}
@@ -262,9 +277,10 @@ func FuzzKernels(f *testing.F) {
 		s := schemes()[int(scheme)%len(schemes())]
 		q := randomQTensor(t, rng, int(rows)%70+1, int(cols)%700+1, s)
 		a, _ := randomActs(rng, []string{"normal", "extreme", "outliers", "huge"}[seed%4], int(m)%30+1, q.Cols)
+		c := newProductCase(t, q, a)
 		for _, k := range supportedKernels(t) {
 			if k.Bits == s.Bits {
-				checkKernel(t, k, q, a, 0, a.m)
+				c.check(t, k)
 			}
 		}
 	})
