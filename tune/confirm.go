@@ -93,7 +93,7 @@ func (s *search) reach(ctx context.Context, refined bool, tries int) error {
 		if err != nil {
 			return err
 		}
-		if t.State == Reached {
+		if t.passed() {
 			pass = c.pick
 		} else {
 			miss = c.pick
@@ -136,7 +136,7 @@ func (s *search) compare(ctx context.Context) error {
 			return err
 		}
 		best := Best(s.trials)
-		if _, done := s.tried[c.recipe.String()]; done || !s.within(c) || best != nil && best.State == Reached && c.plan.SizeBytes >= best.SizeBytes || s.predictor.loss(c.sum) > hopeful*s.Goal {
+		if _, done := s.tried[c.recipe.String()]; done || !s.within(c) || best != nil && best.passed() && c.plan.SizeBytes >= best.SizeBytes || s.predictor.loss(c.sum) > hopeful*s.Goal {
 			continue
 		}
 		if _, err := s.try(ctx, "uniform", c); err != nil {
@@ -151,7 +151,7 @@ func (s *search) compare(ctx context.Context) error {
 func (s *search) descend(ctx context.Context) error {
 	for n, share := 0, 1.0; n < maxDescend; n++ {
 		best := Best(s.trials)
-		if best == nil || best.State != Reached {
+		if best == nil || !best.passed() {
 			return nil
 		}
 		pick, ok := s.pickOf(best.Recipe)
@@ -174,7 +174,7 @@ func (s *search) descend(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if t.State != Reached {
+		if !t.passed() {
 			share /= 4
 		}
 	}
@@ -463,6 +463,9 @@ func (s *search) judged(t Trial) Trial {
 		t.State = Measured
 	default:
 		t.State = State(t.evidence().Judge(s.Goal).Word)
+		if t.State == Reached && t.Windows < s.windowsWanted() {
+			t.State = Promising
+		}
 	}
 	return t
 }

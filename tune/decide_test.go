@@ -22,6 +22,7 @@ func TestTrialVerdict(t *testing.T) {
 		{"perhaps", func(x *Trial) { x.PPLRatioSE = 0.007 }, Undecided, 0.01, eval.Undecided},
 		{"beyond", func(x *Trial) { x.PPLRatio = 1.02 }, Missed, 0.01, eval.Missed},
 		{"too slow", nil, Missed, 0.01, eval.Missed},
+		{"on part of the text", func(x *Trial) { x.Windows = 3 }, Promising, 0.01, eval.Undecided},
 		{"looks reached, but was stopped", func(x *Trial) { x.Windows = 3 }, Stopped, 0.01, eval.Undecided},
 		{"hopeless", func(x *Trial) { x.PPLRatio = 1.02; x.Windows = 4 }, Stopped, 0.01, eval.Missed},
 		{"not measured", nil, Untested, 0.01, eval.Undecided},
@@ -70,16 +71,27 @@ func TestSearchVerdict(t *testing.T) {
 	}
 }
 
-// A trial that part of a text does not decide is measured on more of it, if the time
-// suffices.
+// A trial that was measured on part of a text is measured on the whole, if the time
+// suffices: only that can reach a goal.
 func TestDecide(t *testing.T) {
-	const few, more = 2, 10
+	const few, whole = 2, 10
 	ctx := context.Background()
-	o := demoOptions(t, more)
+	o := demoOptions(t, whole)
 	o.Goal = 0.01
 	o.Space, _ = ParseSpace("w4 channel sym rtn")
-	for _, budget := range []time.Duration{time.Hour, time.Minute} {
-		o.Budget = budget
+	for _, c := range []struct {
+		name   string
+		window time.Duration // that one takes, as the search thinks
+		goal   float64       // standard errors above the loss
+		first  State
+		want   int     // windows in the end
+		kept   float64 // of the budget, beforehand
+	}{
+		{"near the goal", time.Second, 1, Undecided, whole, 24.0 / 3600},
+		{"within it", time.Second, 30, Promising, whole, 24.0 / 3600},
+		{"no time", time.Hour, 30, Promising, few, leastDeciding},
+	} {
+		o.Budget = time.Hour
 		s, err := newSearch(o, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -90,40 +102,36 @@ func TestDecide(t *testing.T) {
 		if s.ref, err = eval.NewReference(ctx, o.Base, judge, nil); err != nil {
 			t.Fatal(err)
 		}
-		if kept := s.forDeciding(); kept != time.Duration(decidingShare*float64(budget)) {
-			t.Errorf("%v of %v are kept for more of the text", kept, budget)
+		s.window = c.window
+		if kept := s.forDeciding().Seconds() / o.Budget.Seconds(); math.Abs(kept-c.kept) > 1e-6 {
+			t.Errorf("%s: %g of the budget is kept for the whole text, want %g", c.name, kept, c.kept)
 		}
-		s.evaluation = time.Second
-		if budget == time.Minute {
-			s.evaluation = time.Hour // as slow as that
-		}
-		c, err := s.candidate(make([]int, len(s.classes)))
+		cand, err := s.candidate(make([]int, len(s.classes)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		first := Trial{ID: 1, Phase: "tuned", Recipe: c.recipe, SizeBytes: c.plan.SizeBytes}
-		if err := s.measure(ctx, &first, c); err != nil {
+		first := Trial{ID: 1, Phase: "tuned", Recipe: cand.recipe, SizeBytes: cand.plan.SizeBytes}
+		if err := s.measure(ctx, &first, cand); err != nil {
 			t.Fatal(err)
 		}
-		s.Goal = first.Loss() + first.PPLRatioSE
+		s.Goal = first.Loss() + c.goal*first.PPLRatioSE
 		first = s.judged(first)
-		if first.State != Undecided || first.Windows != few || first.WindowsInText != 78 || first.Tokens != few*255 {
-			t.Fatalf("%+v", first)
+		if first.State != c.first || first.Windows != few || first.WindowsInText != 78 || first.Tokens != few*255 || first.Verdict(s.Goal).Word != eval.Undecided {
+			t.Fatalf("%s: %+v", c.name, first)
 		}
-		s.record(first, c)
+		s.record(first, cand)
 		if err := s.decide(ctx); err != nil {
 			t.Fatal(err)
 		}
-		want, phase := more, "decided"
-		if budget == time.Minute {
-			want, phase = few, "tuned"
-		}
 		got := s.trials[0]
-		if got.Windows != want || got.Phase != phase || s.ref.Windows() != want || got.State != State(got.Verdict(s.Goal).Word) {
-			t.Errorf("in %v: %+v", budget, got)
+		if got.Windows != c.want || s.ref.Windows() != c.want || (got.Phase == "decided") != (c.want == whole) {
+			t.Errorf("%s: %+v", c.name, got)
 		}
-		if want == more && !(got.PPLRatioSE < 0.75*first.PPLRatioSE) || math.IsNaN(got.PPLRatio) {
-			t.Errorf("± %g on %d windows, ± %g on %d", got.PPLRatioSE, got.Windows, first.PPLRatioSE, few)
+		if c.want == few && got.State != c.first || c.want == whole && (got.State == Promising || got.State != State(got.Verdict(s.Goal).Word) || !(got.PPLRatioSE < 0.75*first.PPLRatioSE)) {
+			t.Errorf("%s: %s on %d windows, ± %g, ± %g before", c.name, got.State, got.Windows, got.PPLRatioSE, first.PPLRatioSE)
+		}
+		if c.first == Promising && c.want == whole && got.State != Reached {
+			t.Errorf("%s: %s", c.name, got.State)
 		}
 		s.ref.Close()
 	}

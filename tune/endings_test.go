@@ -211,7 +211,9 @@ func TestKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the search several times")
 	}
-	want, err := Run(context.Background(), victimOptions(t, t.TempDir()), nil)
+	o := victimOptions(t, t.TempDir())
+	o.CacheDir = sharedCache // it is the victim that has to screen
+	want, err := Run(context.Background(), o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,6 +286,7 @@ func victimOptions(t *testing.T, dir string) Options {
 // Anything else in the output directory is refused.
 func TestFinishedBefore(t *testing.T) {
 	o := victimOptions(t, t.TempDir())
+	o.CacheDir = sharedCache
 	want, err := Run(context.Background(), o, nil)
 	if err != nil {
 		t.Fatal(err)

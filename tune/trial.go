@@ -15,12 +15,13 @@ type State string
 // The states.
 const (
 	Running State = "running"
-	Reached State = eval.Reached // measured in full, within the goal for sure
+	Reached State = eval.Reached // measured on the whole text, within the goal for sure
 	Missed  State = eval.Missed  // measured in full, beyond the goal or a limit for sure
 	Stopped State = "stopped"    // before all was measured, which Note explains
 	Failed  State = "failed"     // an error, in Note
 
 	Undecided State = eval.Undecided // measured in full, which does not tell
+	Promising State = "promising"    // within the goal for sure on the part of the text that there is time for
 
 	Measured State = "measured" // in full, where there is no goal to pass or miss
 	Untested State = "untested" // there was no time to measure it
@@ -55,8 +56,11 @@ func (t Trial) Loss() float64 { return t.PPLRatio - 1 }
 
 // measured reports whether the trial's figures cover all that was to be measured.
 func (t Trial) measured() bool {
-	return t.State == Reached || t.State == Undecided || t.State == Missed || t.State == Measured
+	return t.passed() || t.State == Undecided || t.State == Missed || t.State == Measured
 }
+
+// passed reports whether the trial is within the goal on what was measured.
+func (t Trial) passed() bool { return t.State == Reached || t.State == Promising }
 
 // take sets the trial's figures.
 func (t *Trial) take(r eval.Result) {
@@ -71,8 +75,8 @@ func (t Trial) evidence() eval.Evidence {
 }
 
 // Verdict says whether the trial reached a goal; 0 is none beside the limits, which
-// every trial that was measured keeps unless it says so. What was not measured in
-// full can have missed a goal for sure, but not have reached one.
+// every trial that was measured keeps unless it says so. What was measured on part of
+// the text can have missed a goal for sure, but not have reached one.
 func (t Trial) Verdict(goal float64) eval.Verdict {
 	v := eval.Verdict{Word: eval.Undecided, Goal: goal, Loss: t.Loss(), LossSE: t.PPLRatioSE, Decide: "more time: it was not measured"}
 	switch {
@@ -83,8 +87,8 @@ func (t Trial) Verdict(goal float64) eval.Verdict {
 		v.Word, v.Decide = eval.Reached, ""
 	case goal > 0:
 		v = t.evidence().Judge(goal)
-		if t.State == Stopped && v.Word == eval.Reached {
-			v.Word, v.Decide = eval.Undecided, fmt.Sprintf("it was not measured in full: %d more windows of %d would be", t.WindowsInText-t.Windows, t.WindowsInText)
+		if v.Word == eval.Reached && t.State != Reached {
+			v.Word, v.Decide = eval.Undecided, fmt.Sprintf("it is within the goal on %d of the text's %d windows: the others would decide, which takes more time", t.Windows, t.WindowsInText)
 		}
 	case t.State == Stopped:
 		v.Decide = "more time: it was not measured in full"
@@ -160,14 +164,14 @@ func Best(trials []Trial) *Trial {
 }
 
 // rank is how much an ending is worth.
-var rank = map[State]int{Untested: 1, Stopped: 2, Missed: 3, Undecided: 4, Measured: 5, Reached: 6}
+var rank = map[State]int{Untested: 1, Stopped: 2, Missed: 3, Undecided: 4, Measured: 5, Promising: 6, Reached: 7}
 
 func better(a, b Trial) bool {
 	if a.State != b.State {
 		return rank[a.State] > rank[b.State]
 	}
 	switch a.State {
-	case Reached:
+	case Reached, Promising:
 		return a.SizeBytes < b.SizeBytes || a.SizeBytes == b.SizeBytes && a.Loss() < b.Loss()
 	case Missed, Undecided:
 		return a.Loss() < b.Loss()

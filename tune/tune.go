@@ -52,7 +52,8 @@ type search struct {
 	trying     time.Duration // a trial
 	reserve    time.Duration // for refining
 	deciding   time.Duration // for measuring more of the text in the end
-	evaluation time.Duration // of the whole text
+	evaluation time.Duration // of what trials are judged by
+	window     time.Duration // of that
 }
 
 // Limits that end the search.
@@ -317,6 +318,7 @@ func (s *search) reference(ctx context.Context) error {
 		}
 	}
 	s.evaluation = max(s.elapsed()-begun, pace*time.Duration(ref.Windows()))
+	s.window = s.evaluation / time.Duration(max(1, ref.Windows()))
 	if s.Budget > 0 && ref.Windows() == judge.Chunks && judge.Chunks != s.Eval.Chunks {
 		s.note(fmt.Sprintf("judged by %d of the text's windows, from the first on: more do not fit the budget", judge.Chunks))
 	}

@@ -429,7 +429,7 @@ func (p *tunePage) table(w, h int) []string {
 }
 
 // stateMarks tell how trials ended, without colour.
-var stateMarks = map[tune.State]string{tune.Running: "●", tune.Reached: "✓", tune.Undecided: "?", tune.Measured: "✓", tune.Missed: "✗", tune.Stopped: "↯", tune.Failed: "!", tune.Untested: "?"}
+var stateMarks = map[tune.State]string{tune.Running: "●", tune.Reached: "✓", tune.Undecided: "?", tune.Promising: "≈", tune.Measured: "✓", tune.Missed: "✗", tune.Stopped: "↯", tune.Failed: "!", tune.Untested: "?"}
 
 func trialRow(t tune.Trial, wide bool) string {
 	expected, tps, seconds := "—", "—", "—"
