@@ -138,6 +138,9 @@ func (s *Session) HangUp() {
 	<-s.read
 }
 
+// Ended is closed when the program has ended.
+func (s *Session) Ended() <-chan struct{} { return s.ended }
+
 // Wait returns how the program ended; one that does not within the time fails the
 // test.
 func (s *Session) Wait(timeout time.Duration) syscall.WaitStatus {
