@@ -72,7 +72,7 @@ func Main(args []string) int {
 
 func newApp(in io.Reader, out, err io.Writer) *app {
 	a := &app{in: in, out: term.NewWriter(out), err: term.NewWriter(err)}
-	a.owner = exit.New(a.err)
+	a.owner = exit.New(a.err, stateDir())
 	return a
 }
 
@@ -109,7 +109,7 @@ func (a *app) main(args []string) int {
 	switch {
 	case ctx.Err() != nil:
 		code = exit.Code(context.Cause(ctx))
-		err = a.ended(context.Cause(ctx), err)
+		err = a.ended(err)
 	case lost != nil && (err == nil || errors.Is(err, lost)):
 		err = fmt.Errorf("standard output: %w", lost)
 	case errors.Is(err, errUsage):
@@ -127,15 +127,13 @@ func (a *app) main(args []string) int {
 }
 
 // ended is what is told at the end of a program that something else than err ended.
-func (a *app) ended(cause, err error) error {
-	if c := exit.Panicked(cause); c != nil {
-		return a.owner.Crash(c, stateDir())
+func (a *app) ended(err error) error {
+	last := a.owner.LastLine()
+	unfinished := (*quant.Unfinished)(nil)
+	if exit.Panicked(context.Cause(a.owner.Context())) == nil && errors.As(err, &unfinished) {
+		return unfinished // which says better how to go on
 	}
-	told := a.owner.Interruption()
-	if unfinished := (*quant.Unfinished)(nil); errors.As(err, &unfinished) {
-		return unfinished // which says how to go on
-	}
-	return told
+	return last
 }
 
 func (a *app) root() *cobra.Command {

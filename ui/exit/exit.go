@@ -66,6 +66,7 @@ type Owner struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	stderr   io.Writer
+	crashes  string // directory
 	exit     func(code int)
 	patience time.Duration
 	signals  chan os.Signal
@@ -78,9 +79,10 @@ type Owner struct {
 	watchdog *time.Timer
 }
 
-// New returns an owner that tells of endings on stderr.
-func New(stderr io.Writer) *Owner {
-	o := &Owner{stderr: stderr, exit: os.Exit, patience: patience, signals: make(chan os.Signal, 8)}
+// New returns an owner that tells of endings on stderr, and of panics in files in a
+// directory.
+func New(stderr io.Writer, crashes string) *Owner {
+	o := &Owner{stderr: stderr, crashes: crashes, exit: os.Exit, patience: patience, signals: make(chan os.Signal, 8)}
 	o.ctx, o.cancel = context.WithCancelCause(context.Background())
 	return o
 }
@@ -173,7 +175,7 @@ func (o *Owner) Alive() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.watchdog != nil {
-		o.watchdog.Reset(max(o.patience, grace))
+		o.watchdog.Reset(grace)
 	}
 }
 
@@ -187,15 +189,21 @@ func (o *Owner) Hint(text string) {
 	o.hint = text
 }
 
-// Interruption is what an interrupted program tells: why, and how to go on.
-func (o *Owner) Interruption() error {
+// LastLine is what a program that ends has to tell, which the owner then leaves to
+// its caller: why, and how to go on.
+func (o *Owner) LastLine() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.told = true
-	return o.interruption(reason(o.cause))
+	why := reason(o.cause)
+	if c := Panicked(o.cause); c != nil {
+		why += "; " + o.keep(c)
+	}
+	return o.line(why)
 }
 
-func (o *Owner) interruption(why string) error {
+// line adds how to go on.
+func (o *Owner) line(why string) error {
 	if o.hint == "" {
 		return errors.New(why)
 	}
@@ -220,19 +228,23 @@ const writeTimeout = 200 * time.Millisecond
 // force ends the process.
 func (o *Owner) force(why string) {
 	o.mu.Lock()
-	restore, told, line := o.restore, o.told, o.interruption(why)
-	code := Code(o.cause)
+	restore, told, line, cause := o.restore, o.told, o.line(why), o.cause
 	o.mu.Unlock()
 	if restore != nil {
 		restore()
 	}
 	if !told {
-		Within(writeTimeout, func() { fmt.Fprintf(o.stderr, "nibble: %v\n", line) })
+		Within(writeTimeout, func() {
+			if Panicked(cause) != nil {
+				line = o.LastLine()
+			}
+			fmt.Fprintf(o.stderr, "nibble: %v\n", line)
+		})
 	}
 	if restore != nil {
 		restore() // whatever was under way in between
 	}
-	o.exit(code)
+	o.exit(Code(cause))
 }
 
 // Within runs f and waits for it, at most so long.

@@ -18,7 +18,7 @@ import (
 // process is an owner whose end is seen instead of happening.
 func process(t *testing.T) (o *Owner, said *bytes.Buffer, code chan int) {
 	said, code = &bytes.Buffer{}, make(chan int, 9)
-	o = New(said)
+	o = New(said, filepath.Join(t.TempDir(), "state"))
 	o.exit = func(c int) { code <- c }
 	t.Cleanup(o.Done)
 	return o, said, code
@@ -55,7 +55,7 @@ func TestSignals(t *testing.T) {
 		if forced != (c.said != "") || restored != forced || said.String() != c.said {
 			t.Errorf("%v: ended at once: %v, the terminal restored: %v, said %q", c.signals, forced, restored, said)
 		}
-		if err := o.Interruption(); err.Error() != c.why+"; do this" {
+		if err := o.LastLine(); err.Error() != c.why+"; do this" {
 			t.Errorf("%v: %v", c.signals, err)
 		}
 	}
@@ -105,17 +105,24 @@ func TestCrash(t *testing.T) {
 	if cause := context.Cause(o.Context()); Panicked(cause) != c || Code(cause) != 1 {
 		t.Errorf("cause %v, code %d", cause, Code(cause))
 	}
-	dir := filepath.Join(t.TempDir(), "state")
-	text := o.Crash(c, dir).Error()
-	files, _ := filepath.Glob(filepath.Join(dir, "crash-*.txt"))
+	text := o.LastLine().Error()
+	files, _ := filepath.Glob(filepath.Join(o.crashes, "crash-*.txt"))
 	if len(files) != 1 || !strings.Contains(text, "internal error: boom") || !strings.Contains(text, files[0]) || said.Len() > 0 {
 		t.Fatalf("told %q, said %q, files %v", text, said, files)
 	}
 	if data, err := os.ReadFile(files[0]); err != nil || !strings.Contains(string(data), "boom") || !strings.Contains(string(data), "exit.TestCrash") {
 		t.Errorf("%s: %v", data, err)
 	}
-	if text := o.Crash(c, filepath.Join(files[0], "x")).Error(); !strings.Contains(said.String(), "exit.TestCrash") || !strings.Contains(text, "the lines above") {
+	o.crashes = filepath.Join(files[0], "x")
+	if text := o.LastLine().Error(); !strings.Contains(said.String(), "exit.TestCrash") || !strings.Contains(text, "the lines above") {
 		t.Errorf("told %q, said %q", text, said)
+	}
+	// A program that hangs after a panic tells as much.
+	o, said, code := process(t)
+	o.End(c)
+	o.force("it hangs")
+	if n := <-code; n != 1 || !strings.Contains(said.String(), "internal error: boom") || !strings.Contains(said.String(), filepath.Join(o.crashes, "crash-")) {
+		t.Errorf("code %d, said %q", n, said)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) {
 	if how := os.Getenv("NIBBLE_TEST_FAILING"); how != "" {
 		probe.Started()
-		owner := exit.New(os.Stderr)
+		owner := exit.New(os.Stderr, os.TempDir())
 		err := show(owner.Context(), owner, func() tea.Model { return failing{how} })
 		fmt.Printf("ended by %v\n", exit.Panicked(err).Value)
 		os.Exit(exit.Code(err))
