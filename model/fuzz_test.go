@@ -65,6 +65,11 @@ func FuzzSafetensors(f *testing.F) {
 // checkBlocks makes sure that the numbers of a description can be computed with.
 func checkBlocks(t *testing.T, c Config) {
 	for i := range c.Blocks {
+		for _, n := range c.Blocks[i].Norms() {
+			if !(n.Eps >= 0 && n.Eps <= 1) {
+				t.Errorf("a norm's epsilon is %g", n.Eps)
+			}
+		}
 		for op := range c.Blocks[i].Ops() {
 			a, ok := op.(*arch.Attention)
 			if !ok {
@@ -99,6 +104,7 @@ func FuzzConfig(f *testing.F) {
 		f.Add(fmt.Appendf(nil, `{"model_type":%q,"vocab_size":8,"hidden_size":8,"num_hidden_layers":1,"num_attention_heads":2,"intermediate_size":8,
 			"max_position_embeddings":32,"num_experts":4,"num_experts_per_tok":2,"moe_intermediate_size":8}`, family))
 	}
+	f.Add([]byte(`{"model_type":"llama","vocab_size":8,"hidden_size":8,"num_hidden_layers":1,"num_attention_heads":2,"intermediate_size":8,"rms_norm_eps":1e300}`))
 	f.Add([]byte(`{"model_type":"llama","rope_parameters":{"type":"linear","factor":2,"rope_theta":1e6},"dtype":"bfloat16","eos_token_id":null}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, _, err := parseConfig(data, nil)

@@ -50,8 +50,8 @@ func (c *Config) decoder(tied bool) *decoder {
 	if d.heads > maxDim/d.dim {
 		c.fail(fmt.Errorf("%w: %d heads of %d are too many", ErrConfig, d.heads, d.dim))
 	}
-	if !(d.eps >= 0) {
-		c.fail(fmt.Errorf("%w: the norms' epsilon %g is negative", ErrConfig, d.eps))
+	if !(d.eps >= 0 && d.eps <= 1) {
+		c.fail(fmt.Errorf("%w: the norms' epsilon %g is not between 0 and 1", ErrConfig, d.eps))
 	}
 	d.model = &Model{
 		Vocab: c.bounded(maxVocab, "vocab_size"), Hidden: d.hidden,
