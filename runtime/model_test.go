@@ -66,6 +66,9 @@ func TestReplacedParts(t *testing.T) {
 			t.Error("not the vectors that were given")
 		}
 		is("the model itself", m, before)
+		if slices.Equal(m.Vector("model.norm.weight"), vectors["model.norm.weight"]) || slices.Equal(m.Bias("model.layers.1.self_attn.o_proj"), vectors["model.layers.1.self_attn.o_proj.bias"]) {
+			t.Error("the model itself was given other vectors")
+		}
 		if m.Hash() == "" || m.With(nil).Hash() != "" || m.WithVectors(vectors).Hash() != "" || m.WithVectors(nil) != m {
 			t.Error("a hash is the checkpoint's, and nothing else's")
 		}

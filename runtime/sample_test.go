@@ -266,7 +266,7 @@ func TestLikeliest(t *testing.T) {
 
 func TestGenOptionsValidate(t *testing.T) {
 	nan := math.NaN()
-	for _, o := range []GenOptions{{MaxTokens: -1}, {MaxLength: -1}, {Temp: -1}, {Temp: nan}, {Temp: 101}, {TopK: -1}, {TopP: -0.1}, {TopP: 1.1}, {TopP: nan}, {MinP: 2}, {MinP: nan}, {RepeatPenalty: -1}, {RepeatPenalty: 11}} {
+	for _, o := range []GenOptions{{MaxTokens: -1}, {MaxLength: -1}, {Temp: -1}, {Temp: nan}, {Temp: 101}, {TopK: -1}, {TopP: -0.1}, {TopP: 1.1}, {TopP: nan}, {MinP: -0.1}, {MinP: 2}, {MinP: nan}, {RepeatPenalty: -1}, {RepeatPenalty: 11}} {
 		if err := o.Validate(); !errors.Is(err, ErrOptions) {
 			t.Errorf("%+v: %v, want ErrOptions", o, err)
 		}
