@@ -23,16 +23,16 @@ const killedRecipe = "w4 g32 sym gptq; *.up_proj w4 g64 asym mse; *.0.self_attn.
 // quantizeDemo runs a recipe, and is cancelled after some matrices unless that is
 // 0.
 func quantizeDemo(out, recipe string, matrices int) error {
-	return quantizeDemoWith(2, CalibrationOptions{Samples: 3, Length: 32}, out, recipe, matrices)
+	return quantizeModel("demo", 2, CalibrationOptions{Samples: 3, Length: 32}, out, recipe, matrices)
 }
 
-func quantizeDemoWith(threads int, calibration CalibrationOptions, out, recipe string, matrices int) error {
+func quantizeModel(source string, threads int, calibration CalibrationOptions, out, recipe string, matrices int) error {
 	eng, err := kernels.New(kernels.Options{Threads: threads})
 	if err != nil {
 		return err
 	}
 	defer eng.Close()
-	ck, err := model.Open("demo")
+	ck, err := model.Open(source)
 	if err != nil {
 		return err
 	}

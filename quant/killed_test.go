@@ -2,6 +2,7 @@ package quant
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -17,9 +18,10 @@ import (
 
 var killRounds = flag.Int("kill-rounds", 1, "how often TestKilled kills each recipe's run until it completes")
 
-// victim is a quantization of the demo in a process of its own. It prints the most
-// memory that it took.
+// victim is a quantization in a process of its own. It prints the most memory that it
+// took.
 type victim struct {
+	Source              string // the demo if it is empty
 	Out, Recipe         string
 	Threads, Iterations int // of training
 	Samples, Length     int // of the calibration
@@ -38,7 +40,7 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		trainFor(v.Iterations)
 		saveEvery, saveShare = 0, 1
-		err = quantizeDemoWith(v.Threads, CalibrationOptions{Samples: v.Samples, Length: v.Length}, v.Out, v.Recipe, 0)
+		err = quantizeModel(cmp.Or(v.Source, "demo"), v.Threads, CalibrationOptions{Samples: v.Samples, Length: v.Length}, v.Out, v.Recipe, 0)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

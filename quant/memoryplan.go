@@ -5,17 +5,27 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/tokenizer"
 )
 
-// What the process takes in any case, and by token of a tokenizer: while it is
-// read, and from then on.
+// What the process takes in any case, and for a tokenizer while it is read: by token
+// and by merge, of those that the tokenizer has, whatever the model has room for.
 const (
 	baseRSS      = 11 << 20
-	tokenReading = 700
-	tokenKept    = 300
+	tokenReading = 225
+	mergeReading = 260
+	keptPercent  = 50 // of what reading takes is what stays
 
 	calibrationRSS = 3 << 20 // the text and its tokens
 )
+
+// readingRSS is what reading a tokenizer takes; nil is none.
+func readingRSS(t *tokenizer.Tokenizer) int64 {
+	if t == nil {
+		return 0
+	}
+	return tokenReading*int64(t.VocabSize()) + mergeReading*int64(t.Merges())
+}
 
 // footprint estimates the memory that a run takes at its peak. All that methods
 // hold is arrays whose sizes follow from shapes; what of it is garbage is a
@@ -25,17 +35,14 @@ type footprint struct {
 	c       model.Config
 	modules []PlannedModule
 	stored  func(m model.Module) int64 // bytes in the checkpoint
+	reading int64                      // see readingRSS
 	copied  int64                      // of the checkpoint that is in memory instead of mapped
 
 	samples, length int // of the calibration, 0 without
 }
 
 // bytes is the estimate for all of a recipe.
-func (f footprint) bytes(tokenizer bool) int64 {
-	vocabulary := int64(0)
-	if tokenizer {
-		vocabulary = int64(f.c.Vocab)
-	}
+func (f footprint) bytes() int64 {
 	most := int64(0) // at any stage: what methods hold, and mapped pages
 	for _, s := range stages(f.c, f.modules) {
 		held, work, pages := f.stage(s)
@@ -44,11 +51,11 @@ func (f footprint) bytes(tokenizer bool) int64 {
 	if f.recipe.trainsWhole(f.c) {
 		most = max(most, f.whole()*(100+garbage)/100)
 	}
-	kept := (tokenKept*vocabulary + f.copied) * (100 + garbage) / 100
+	kept := (f.reading*keptPercent/100 + f.copied) * (100 + garbage) / 100
 	if f.samples > 0 {
 		kept += calibrationRSS + f.session() // each pass has a session of its own
 	}
-	return baseRSS + f.copied + max(tokenReading*vocabulary+f.copied, kept+most)
+	return baseRSS + f.copied + max(f.reading+f.copied, kept+most)
 }
 
 // stage is what a stage holds for long, what it needs besides at its peak, and how

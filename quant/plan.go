@@ -83,7 +83,7 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 		p.Seconds += float64(n) / pm.Spec.rate(o.Rates)
 	}
 	p.Substitutions = append(p.Substitutions, awqNotes(ck.Config, p.Modules)...)
-	memory := footprint{recipe: r, c: ck.Config, modules: p.Modules, stored: func(m model.Module) int64 {
+	memory := footprint{recipe: r, reading: readingRSS(ck.Tokenizer), c: ck.Config, modules: p.Modules, stored: func(m model.Module) int64 {
 		_, _, bytes := ck.Stored(m.Name + ".weight")
 		return bytes
 	}}
@@ -103,7 +103,7 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 		p.Seconds += newEffort(r, ck.Config, memory.samples, memory.length, o.Rates).seconds()
 		p.Substitutions = append(p.Substitutions, p.fewTokens(memory.samples*memory.length)...)
 	}
-	p.PeakRSSBytes = memory.bytes(ck.Tokenizer != nil)
+	p.PeakRSSBytes = memory.bytes()
 	if whole {
 		p.DiskBytes += statesBytes(p.Modules)
 	}

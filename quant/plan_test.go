@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"nibble/model"
+	"nibble/model/demo"
 	"nibble/model/modeltest"
 )
 
@@ -92,6 +93,63 @@ func TestPlanMemory(t *testing.T) {
 			t.Errorf("%s: %d bytes are planned and %d taken", method, p.PeakRSSBytes, kilobytes<<10)
 		}
 	}
+}
+
+// What a vocabulary takes is that of the tokenizer that is there, not of the rows that
+// the model has for it.
+func TestPlanMemoryOfVocabulary(t *testing.T) {
+	c := modeltest.Small()
+	c.Vocab, c.Hidden = 200_000, 16
+	tiny := modeltest.New(3, c)
+	small, err := demo.Files.ReadFile("tokenizer.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"of some hundred tokens": small, "of 100,000 tokens": largeTokenizer(t, 100_000)} {
+		v := victim{Source: tiny.Write(t, nil), Out: filepath.Join(t.TempDir(), "out"), Recipe: "w4 g32 sym rtn", Threads: 2}
+		if err := os.WriteFile(filepath.Join(v.Source, "tokenizer.json"), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p, err := NewPlan(open(t, v.Source), parse(t, v.Recipe))
+		if err != nil {
+			t.Fatal(err)
+		}
+		printed, ok := v.run(t, 10*time.Minute)
+		var kilobytes int64
+		if _, err := fmt.Sscan(printed, &kilobytes); !ok || err != nil {
+			t.Skipf("the system does not say what a process took: %q", printed)
+		}
+		ratio := float64(p.PeakRSSBytes) / float64(kilobytes<<10)
+		t.Logf("%s: %d bytes planned, %d taken, ratio %.2f", name, p.PeakRSSBytes, kilobytes<<10, ratio)
+		if ratio < 0.75 || ratio > 1.3 {
+			t.Errorf("a tokenizer %s: %d bytes are planned and %d taken", name, p.PeakRSSBytes, kilobytes<<10)
+		}
+	}
+}
+
+// largeTokenizer is a tokenizer.json of so many tokens, each made by a merge of two.
+func largeTokenizer(t *testing.T, tokens int) []byte {
+	t.Helper()
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	vocab, pieces, merges := map[string]int{}, []string{}, []string{}
+	add := func(piece string) {
+		vocab[piece] = len(pieces)
+		pieces = append(pieces, piece)
+	}
+	for _, r := range letters {
+		add(string(r))
+	}
+	for at := 0; len(pieces) < tokens; at++ {
+		for _, r := range letters {
+			merges = append(merges, pieces[at]+" "+string(r))
+			add(pieces[at] + string(r))
+		}
+	}
+	text, err := json.Marshal(map[string]any{"version": "1.0", "model": map[string]any{"type": "BPE", "vocab": vocab, "merges": merges}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // The states of a training that is cut fit in the disk that is planned.

@@ -326,6 +326,9 @@ func (t *Tokenizer) Kind() string { return t.kind }
 // VocabSize returns one more than the largest id.
 func (t *Tokenizer) VocabSize() int { return len(t.pieces) }
 
+// Merges returns the number of pairs that are merged.
+func (t *Tokenizer) Merges() int { return len(t.model.ranks) }
+
 // BOS returns the token that begins a text, if the tokenizer has one.
 func (t *Tokenizer) BOS() (int32, bool) { return t.bos, t.bos >= 0 }
 
