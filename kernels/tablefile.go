@@ -22,7 +22,7 @@ func (e *Engine) build() string {
 
 // layoutVersion changes with the packed layout or the kernels' code, which makes
 // older tables void.
-const layoutVersion = "9"
+const layoutVersion = "10"
 
 // path is one file per CPU, kernels, tier and thread count.
 func (t *Table) path(dir string) string {
