@@ -147,3 +147,21 @@ func TestLoopsAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A worker takes half of what is left of its span, from the beginning, or others from
+// the end, but no less than a grain.
+func TestSpan(t *testing.T) {
+	var s span
+	s.set(10, 110)
+	for i, c := range []struct {
+		end    bool
+		lo, hi int
+	}{{false, 10, 60}, {true, 85, 110}, {false, 60, 72}, {false, 72, 78}, {true, 81, 85}, {false, 78, 81}} {
+		if lo, hi, ok := s.take(4, c.end); lo != c.lo || hi != c.hi || !ok {
+			t.Errorf("take %d: %d to %d, %t; want %d to %d", i, lo, hi, ok, c.lo, c.hi)
+		}
+	}
+	if lo, hi, ok := s.take(4, false); ok {
+		t.Errorf("an empty span gives %d to %d", lo, hi)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -263,5 +264,133 @@ func TestForceRefusesWrongKernels(t *testing.T) {
 	must(t, e.Force("avx2 right"))
 	if e.wayFor(w, 1).kernel != len(e.ints)-1 || once == 0 || runs != once {
 		t.Errorf("the right kernel is not used, or was checked %d and then %d times", once, runs-once)
+	}
+}
+
+// explain compares with the next candidate and names the limit that is nearer.
+func TestExplain(t *testing.T) {
+	table := &Table{Limits: Limits{BandwidthGBs: 20, PeakGOPS: 500}}
+	m := func(ns, gops, gbs float64, ok bool) Measurement {
+		return Measurement{Kernel: "k", Workers: 2, Block: panelBlock, NS: ns, GOPS: gops, GBs: gbs, OK: ok}
+	}
+	for _, c := range []struct {
+		ms     []Measurement
+		reason string
+		share  float64
+	}{
+		{[]Measurement{m(10, 50, 15, true)}, "k: the only candidate, 75 % of read bandwidth", 75},
+		{[]Measurement{m(10, 400, 2, true), m(1, 0, 0, false)}, "k: the only correct candidate, 80 % of the integer peak", 80},
+		{[]Measurement{m(10, 400, 30, true), m(15, 1, 1, true)}, "k: 1.50x the next (k), weights from the cache, 80 % of the integer peak", 80},
+	} {
+		if reason, share := table.explain(c.ms); reason != c.reason || math.Abs(share-c.share) > 1e-9 {
+			t.Errorf("%q, %g; want %q, %g", reason, share, c.reason, c.share)
+		}
+	}
+	if reason, share := new(Table).explain([]Measurement{m(10, 50, 15, true)}); reason != "k: the only candidate" || share != 0 {
+		t.Errorf("without limits: %q, %g", reason, share)
+	}
+}
+
+// Gain compares with the highest tier's largest tile, as it is taken without a
+// choice, and with the slowest, among those that are right.
+func TestGain(t *testing.T) {
+	m := func(kernel string, isa ISA, workers, block int, ns float64) Measurement {
+		return Measurement{Kernel: kernel, ISA: isa, Workers: workers, Block: block, NS: ns, OK: true}
+	}
+	wrong := m("avx512vnni 16x48", AVX512VNNI, 2, panelBlock, 100)
+	wrong.OK = false
+	table := &Table{Choices: []Choice{
+		{Candidates: []Measurement{m("avx2 8x3", AVX2, 2, panelBlock, 1), m("avx512vnni 16x12", AVX512VNNI, 1, panelBlock, 1.5), m("avx512vnni 16x12", AVX512VNNI, 2, 8, 1.7),
+			m("avx512vnni 16x12", AVX512VNNI, 2, panelBlock, 2), m("avx512vnni 16x4", AVX512VNNI, 2, panelBlock, 3), m("avx2 16x48", AVX2, 2, panelBlock, 9), wrong}},
+		{Candidates: []Measurement{m("avx2 8x3", AVX2, 2, panelBlock, 5), wrong}},
+		{Candidates: []Measurement{m("avx512vnni 16x12", AVX512VNNI, 2, panelBlock, 4), m("avx2 8x3", AVX2, 2, panelBlock, 16)}},
+	}}
+	if static, worst := table.Gain(); math.Abs(static-math.Sqrt2) > 1e-9 || math.Abs(worst-6) > 1e-9 {
+		t.Errorf("%g and %g, want the root of 2 and 6", static, worst)
+	}
+	if static, worst := new(Table).Gain(); static != 1 || worst != 1 {
+		t.Errorf("without choices: %g and %g", static, worst)
+	}
+}
+
+func TestParseScheme(t *testing.T) {
+	for _, s := range schemes() {
+		if got, err := parseScheme(s.String()); err != nil || got != s {
+			t.Errorf("%s: %+v, %v", s, got, err)
+		}
+	}
+	if _, err := parseScheme("w5 g32 sym"); !errors.Is(err, ErrScheme) {
+		t.Errorf("five bits: %v", err)
+	}
+}
+
+// An engine whose kernels are all wrong chooses none.
+func TestSelectWithoutRightKernels(t *testing.T) {
+	e := testEngine(t, Options{Threads: 1})
+	e.ints = nil
+	for name, k := range wrongKernels() {
+		if name == "wrong in the last bit" || name == "that computes nothing" {
+			k.Name = name
+			e.ints = append(e.ints, checked(k))
+		}
+	}
+	if table, err := e.Select(context.Background(), []Shape{{"matmul", "w4 g32 sym", 64, 64, 1, 1}}, SelectOptions{Budget: time.Millisecond}, nil); err == nil {
+		t.Errorf("chose %+v", table.Choices)
+	}
+}
+
+// A measurement is the time of one product.
+func TestRaceTime(t *testing.T) {
+	e := testEngine(t, Options{Threads: 1})
+	calls := 0
+	e.ints = []intKernel{{Bits: 4, run: func([]float32, int, *quantActs, int, int, *packed, int, int) {
+		calls++
+		time.Sleep(time.Millisecond)
+	}}}
+	w, err := randomWeights(16, 32, Scheme{Bits: 4, Group: 32, Sym: true})
+	must(t, err)
+	a, _ := randomActs(rand.New(rand.NewPCG(1, 1)), "normal", 1, 32)
+	r := &race{selection: &selection{e: e}, a: a, ws: []*packed{w.quant}, panels: 1}
+	start := time.Now()
+	got := r.time(way{0, 1, panelBlock}, 10*time.Millisecond)
+	if all := float64(time.Since(start).Nanoseconds()); calls < 2 && all < 1e9 || got*float64(calls) > all || got < 1e6 {
+		t.Errorf("%d products in %g ns took %g each", calls, all, got)
+	}
+}
+
+// A table of another machine, build or engine, or with a choice that makes no sense,
+// is none.
+func TestForeignTable(t *testing.T) {
+	e := testEngine(t, Options{Threads: 2})
+	for name, spoil := range map[string]func(t *Table, c *Choice){
+		"nothing":        func(*Table, *Choice) {},
+		"CPU":            func(t *Table, _ *Choice) { t.CPU += "!" },
+		"build":          func(t *Table, _ *Choice) { t.Build += "!" },
+		"tier":           func(t *Table, _ *Choice) { t.ISA += "!" },
+		"threads":        func(t *Table, _ *Choice) { t.Threads++ },
+		"format":         func(_ *Table, c *Choice) { c.Format = "w5" },
+		"kernel":         func(_ *Table, c *Choice) { c.Kernel = "avx2 7x7" },
+		"rows":           func(_ *Table, c *Choice) { c.N = 0 },
+		"columns":        func(_ *Table, c *Choice) { c.K = -1 },
+		"tokens":         func(_ *Table, c *Choice) { c.M = 0 },
+		"no worker":      func(_ *Table, c *Choice) { c.Workers = 0 },
+		"workers":        func(_ *Table, c *Choice) { c.Workers = 3 },
+		"no block":       func(_ *Table, c *Choice) { c.Block = 0 },
+		"blocks":         func(_ *Table, c *Choice) { c.Block = 4*panelBlock + 1 },
+		"a busy machine": func(_ *Table, c *Choice) { c.Busy = 2 * busyLimit },
+	} {
+		o := SelectOptions{CacheDir: t.TempDir()}
+		table := &Table{CPU: ThisCPU().Name, Build: e.build(), ISA: e.ISA(), Threads: 2}
+		path := table.path(o.CacheDir)
+		c := Choice{Shape: Shape{"matmul", "w4 g32 sym", 64, 64, 1, 2}, Kernel: e.Kernels()[0], Workers: 2, Block: panelBlock}
+		spoil(table, &c)
+		table.Choices = []Choice{c}
+		must(t, saveTable(table, o))
+		if at := table.path(o.CacheDir); at != path {
+			must(t, os.Rename(at, path))
+		}
+		if got := len(e.loadTable(o).Choices); (got == 1) != (name == "nothing") {
+			t.Errorf("another %s: %d choices are taken", name, got)
+		}
 	}
 }
