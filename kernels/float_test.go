@@ -174,6 +174,141 @@ func TestHalfPrecision(t *testing.T) {
 	}
 }
 
+// Rounding takes the nearest value there is, the even one of two, for numbers of all
+// sizes; encoding and rounding say the same.
+func TestRounding(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 4))
+	for _, c := range []struct {
+		dt    DType
+		round func(float32) uint16
+		exact func(uint16) float32
+		top   float64 // where infinity would be
+	}{{F16, F32ToF16, F16ToF32, 1 << 16}, {BF16, F32ToBF16, BF16ToF32, 0x1p128}} {
+		value := func(h uint16) float64 { return max(-c.top, min(c.top, float64(c.exact(h)))) }
+		for range 20000 {
+			v := math.Float32frombits(rng.Uint32())
+			if c.dt == F16 || rng.IntN(2) == 0 {
+				v = float32(math.Ldexp(rng.Float64()-0.5, rng.IntN(48)-28))
+			}
+			h := uint16(rng.Uint32()) // between a value and the next, often in the middle
+			if rng.IntN(2) == 0 {
+				v = float32((value(h) + value(h+1)) / 2)
+			}
+			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+				continue
+			}
+			got := c.round(v)
+			for _, other := range []uint16{got - 1, got + 1} {
+				near, far := math.Abs(value(got)-float64(v)), math.Abs(value(other)-float64(v))
+				if far < near || far == near && got&1 != 0 && value(got) != value(other) {
+					t.Fatalf("%s: %g became %#04x, %g; %#04x, %g, is right", c.dt, v, got, value(got), other, value(other))
+				}
+			}
+		}
+	}
+	x := append(normals(rng, 37), 0, float32(math.Inf(1)), -1e-40, 3e38)
+	for _, dt := range []DType{F32, F16, BF16} {
+		encoded, decoded, rounded := make([]byte, len(x)*dt.Size()), make([]float32, len(x)), slices.Clone(x)
+		EncodeFloats(encoded, x, dt)
+		if !slices.Equal(encoded, encodeFloats(x, dt)) {
+			t.Errorf("%s: encoded as % x", dt, encoded)
+		}
+		DecodeFloats(decoded, encoded, dt)
+		RoundFloats(rounded, dt)
+		sameBits(t, "rounded "+dt.String(), rounded, decoded)
+	}
+}
+
+func TestFloatLinearRefuses(t *testing.T) {
+	for _, c := range []struct {
+		n, k, bytes int
+		dt          DType
+	}{{0, 4, 0, F32}, {4, 0, 0, F32}, {-1, -1, 4, F32}, {2, 3, 23, F32}, {2, 3, 24, F16}, {math.MaxInt / 2, math.MaxInt / 2, 4, F32}} {
+		if _, err := NewFloatLinear(c.n, c.k, c.dt, make([]byte, c.bytes)); err == nil {
+			t.Errorf("%+v was accepted", c)
+		}
+	}
+	gaps := Matrix{2, 3, 4, make([]float32, 8)}
+	if _, err := NewMatrixLinear(gaps); err == nil {
+		t.Error("a matrix with gaps was accepted")
+	}
+	if _, err := NewMatrixLinear(Matrix{2, 3, 3, make([]float32, 7)}); err == nil {
+		t.Error("a matrix with too many elements was accepted")
+	}
+	l, err := NewMatrixLinear(Matrix{2, 3, 3, []float32{1, 2, 3, 4, 5, 6}})
+	must(t, err)
+	row := make([]float32, 3)
+	l.Row(row, 1)
+	if _, quantized := l.Scheme(); l.N() != 2 || l.K() != 3 || l.Bytes() != 24 || l.Quantized() || quantized || l.Format() != "f32" || !slices.Equal(row, []float32{4, 5, 6}) {
+		t.Errorf("a matrix of %d x %d, %d bytes, %s, with the row %v", l.N(), l.K(), l.Bytes(), l.Format(), row)
+	}
+}
+
+// What an Acts held before does not matter to the next products.
+func TestActsAgain(t *testing.T) {
+	e := testEngine(t, Options{Threads: 2})
+	rng := rand.New(rand.NewPCG(2, 5))
+	const n, k = 20, 96
+	float, err := NewFloatLinear(n, k, F32, encodeFloats(normals(rng, n*k), F32))
+	must(t, err)
+	quant, err := randomWeights(n, k, Scheme{Bits: 4, Group: 32, Sym: true})
+	must(t, err)
+	used := e.NewActs()
+	for _, m := range []int{50, 9, 1, 60, 10} {
+		x := normals(rng, m*k)
+		var got, want [2][]float32
+		for i, w := range []*Linear{float, quant} {
+			for _, c := range []struct {
+				a   *Acts
+				out *[]float32
+			}{{used, &got[i]}, {e.NewActs(), &want[i]}} {
+				if i == 0 || c.a != used {
+					c.a.Set(x, m, k)
+				}
+				*c.out = make([]float32, m*n)
+				must(t, e.MatMul(context.Background(), c.a, Product{w, *c.out}))
+			}
+			sameBits(t, fmt.Sprintf("%d tokens, %s", m, w.Format()), got[i], want[i])
+		}
+	}
+}
+
+// The operations on vectors are what they are called, in float64; that every tier has
+// the same bits TestVectorOpsGiveTheSameBits says.
+func TestVectorOps(t *testing.T) {
+	e := testEngine(t, Options{Threads: 1})
+	rng := rand.New(rand.NewPCG(5, 7))
+	for _, n := range []int{1, 5, 8, 13, 300, 700} {
+		x, w := normals(rng, n), normals(rng, n)
+		var squares, exps float64
+		for _, v := range x {
+			squares += float64(v) * float64(v)
+			exps += math.Exp(float64(v))
+		}
+		near := func(what string, got float32, want float64) {
+			t.Helper()
+			if math.Abs(float64(got)-want) > 2e-6*(math.Abs(want)+0.1) {
+				t.Fatalf("%s of %d: %g, want %g", what, n, got, want)
+			}
+		}
+		norm, gated, soft := make([]float32, n), make([]float32, n), slices.Clone(x)
+		e.RMSNorm(norm, x, w, 0.25)
+		e.SwiGLU(gated, x, w)
+		e.Softmax(soft)
+		lo, hi, cos, sin := slices.Clone(x), slices.Clone(w), normals(rng, n), normals(rng, n)
+		e.Rotate(lo, hi, cos, sin)
+		for i, v := range x {
+			a, b, c, s := float64(v), float64(w[i]), float64(cos[i]), float64(sin[i])
+			near("norm", norm[i], a*b/math.Sqrt(squares/float64(n)+0.25))
+			near("SwiGLU", gated[i], a/(1+math.Exp(-a))*b)
+			near("softmax", soft[i], math.Exp(a)/exps)
+			near("first of a rotation", lo[i], a*c-b*s)
+			near("second of a rotation", hi[i], b*c+a*s)
+		}
+		near("logarithm of the sum", float32(e.LogSumExp(x)), math.Log(exps))
+	}
+}
+
 func TestExp32(t *testing.T) {
 	for x := float32(-87); x < 88.37; x += 0.00931 {
 		got, want := float64(exp32(x)), math.Exp(float64(x))

@@ -1,0 +1,82 @@
+package kernels
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"unsafe"
+)
+
+func TestKVCacheRefuses(t *testing.T) {
+	for _, c := range []struct {
+		heads, dim int
+		dt         DType
+	}{{1, 1, BF16}, {0, 8, F32}, {4, 0, F16}, {-1, 8, F16}} {
+		if _, err := NewKVCache(c.heads, c.dim, c.dt); err == nil {
+			t.Errorf("%+v was accepted", c)
+		}
+	}
+}
+
+// A cache takes the memory it says, keeps what was stored when it grows, does not move
+// when it need not, and has blocks apart that do not meet in the caches of the CPU.
+func TestKVCacheGrows(t *testing.T) {
+	e := testEngine(t, Options{Threads: 1})
+	for _, c := range []attentionCase{{kv: 2, dim: 6, dt: F32}, {kv: 2, dim: 6, dt: F16}, {kv: 8, dim: 64, dt: F16}, {kv: 4, dim: 64, dt: F32}, {kv: 1, dim: 300, dt: F16}} {
+		what := fmt.Sprintf("%d heads of %d, %s", c.kv, c.dim, c.dt)
+		cache, err := NewKVCache(c.kv, c.dim, c.dt)
+		must(t, err)
+		if cache.Cap() != 0 || cache.Bytes() != 0 {
+			t.Errorf("%s: an empty cache has room for %d positions in %d bytes", what, cache.Cap(), cache.Bytes())
+		}
+		size := c.dt.Size()
+		if cache.keyStep*size%(16<<10) == 0 || cache.valueStep*size%(16<<10) == 0 {
+			t.Errorf("%s: blocks lie %d and %d bytes apart", what, cache.keyStep*size, cache.valueStep*size)
+		}
+		key := make([]float32, c.kv*c.dim)
+		at := func(pos, i int) float32 { return float32(pos*100+i%100) / 4 } // exact in F16
+		check := func(stored int) {
+			t.Helper()
+			for pos := range stored {
+				for h := range c.kv {
+					for d := range c.dim {
+						k := floatAt(cache.keysOf(h, pos/keyBlock), c.dt, d*keyBlock+pos%keyBlock)
+						v := floatAt(cache.valuesOf(h, pos/keyBlock), c.dt, pos%keyBlock*cache.width+d)
+						if want := at(pos, h*c.dim+d); k != want || v != -want {
+							t.Fatalf("%s: key and value %d of head %d at %d are %g and %g, want %g and its negative", what, d, h, pos, k, v, want)
+						}
+					}
+				}
+			}
+		}
+		stored := 0
+		for _, n := range []int{5, 16, 17, 40} {
+			cache.Reserve(nil, n, stored)
+			if cache.Cap() < n || cache.Cap() >= n+keyBlock {
+				t.Errorf("%s: room for %d positions, want %d", what, cache.Cap(), n)
+			}
+			if got, want := int64(len(cache.keys.bytes)+len(cache.values.bytes)), cache.Bytes(); got != want || want != cache.ReserveBytes(n) {
+				t.Errorf("%s, %d positions: %d bytes, planned %d and %d", what, n, got, want, cache.ReserveBytes(n))
+			}
+			check(stored)
+			stored = min(n, 19)
+			for pos := range stored {
+				for i := range key {
+					key[i] = at(pos, i)
+				}
+				value := slices.Clone(key)
+				for i := range value {
+					value[i] = -value[i]
+				}
+				e.Store(cache, pos, key, value)
+			}
+			check(stored)
+			place := unsafe.SliceData(cache.keys.bytes)
+			cache.Reserve(nil, cache.Cap(), stored)
+			cache.Reserve(nil, 1, stored)
+			if unsafe.SliceData(cache.keys.bytes) != place {
+				t.Errorf("%s: a cache that has room moved", what)
+			}
+		}
+	}
+}
