@@ -39,6 +39,11 @@ func TestArena(t *testing.T) {
 		}
 		a.Free()
 	}
+	// What does not fit takes nothing from what does.
+	a := NewArena(1000)
+	if big, small := a.memory(5000), a.memory(900); big.arena == a || small.arena != a {
+		t.Error("a part that does not fit has used up the arena")
+	}
 	if got := (*Arena)(nil).memory(100); len(got.bytes) != 100 {
 		t.Errorf("without an arena: %d bytes", len(got.bytes))
 	}

@@ -50,7 +50,7 @@ func TestFloatProducts(t *testing.T) {
 	}
 	for _, dt := range []DType{F32, F16, BF16} {
 		for _, n := range []int{1, 4, 21} {
-			for _, k := range []int{1, 15, 16, 33, 172, 400} {
+			for _, k := range []int{1, 15, 16, 24, 33, 172, 400} {
 				for _, m := range []int{1, 2, 5, 7, 9, 20, 47} {
 					testFloatProduct(t, engines, rng, dt, n, k, m)
 				}
@@ -149,6 +149,50 @@ func TestFloatChoice(t *testing.T) {
 	}
 }
 
+// A kernel that gives other bits than plain Go in some products is not measured; where
+// all do, plain Go serves.
+func TestRightFloats(t *testing.T) {
+	spoil := func(when func(dt DType, tokens int) bool) floatKernel {
+		k := floatKernels()[0]
+		k.Name = "wrong"
+		k.dots = func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, n, rows, tokens int, add bool) {
+			dotsGeneric(dst, ldd, w, ldw, dt, x, ldx, n, rows, tokens, add)
+			if when(dt, tokens) {
+				dst[rows-1] = math.Nextafter32(dst[rows-1], 9)
+			}
+		}
+		return k
+	}
+	right := floatKernels()[0]
+	right.Name = "right"
+	for name, wrong := range map[string]floatKernel{
+		"always":       spoil(func(DType, int) bool { return true }),
+		"one token":    spoil(func(_ DType, tokens int) bool { return tokens == 1 }),
+		"a few tokens": spoil(func(_ DType, tokens int) bool { return tokens == 3 }),
+		"a batch":      spoil(func(_ DType, tokens int) bool { return tokens > copyTokens }),
+		"F16":          spoil(func(dt DType, _ int) bool { return dt == F16 }),
+		"BF16":         spoil(func(dt DType, _ int) bool { return dt == BF16 }),
+	} {
+		for _, c := range []struct {
+			kernels []floatKernel
+			want    string
+		}{{[]floatKernel{wrong, right}, "generic right"}, {[]floatKernel{wrong}, floatKernels()[0].String()}} {
+			if got := rightFloats(c.kernels); len(got) != 1 || got[0].String() != c.want {
+				t.Errorf("wrong for %s: %v are taken, want %s", name, got, c.want)
+			}
+		}
+	}
+	var all []floatKernel
+	for _, k := range floatKernels() {
+		if best().allows(k.ISA) {
+			all = append(all, k)
+		}
+	}
+	if got := rightFloats(all); len(got) != len(all) {
+		t.Errorf("%d of %d kernels are right", len(got), len(all))
+	}
+}
+
 func TestHalfPrecision(t *testing.T) {
 	for i := range 1 << 16 {
 		h := uint16(i)
@@ -228,8 +272,7 @@ func TestFloatLinearRefuses(t *testing.T) {
 			t.Errorf("%+v was accepted", c)
 		}
 	}
-	gaps := Matrix{2, 3, 4, make([]float32, 8)}
-	if _, err := NewMatrixLinear(gaps); err == nil {
+	if _, err := NewMatrixLinear(Matrix{2, 3, 4, make([]float32, 6)}); err == nil {
 		t.Error("a matrix with gaps was accepted")
 	}
 	if _, err := NewMatrixLinear(Matrix{2, 3, 3, make([]float32, 7)}); err == nil {
@@ -269,6 +312,40 @@ func TestActsAgain(t *testing.T) {
 				must(t, e.MatMul(context.Background(), c.a, Product{w, *c.out}))
 			}
 			sameBits(t, fmt.Sprintf("%d tokens, %s", m, w.Format()), got[i], want[i])
+		}
+	}
+}
+
+// What is not a number in one product is not in the next, whose columns do not fill
+// vectors: in memory that is used again it stands behind them.
+func TestNaNDoesNotStay(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 6))
+	for _, kernel := range floatKernels() {
+		if !best().allows(kernel.ISA) {
+			continue
+		}
+		e := testEngine(t, Options{ISA: kernel.ISA, Threads: 1})
+		e.float = func() floatChoice { return floatChoice{floatKernel: kernel} }
+		a := e.NewActs()
+		for _, m := range []int{1, 3, 11, 57} {
+			for _, k := range []int{31, 17, 400, 393} {
+				const n = 20
+				x, w := normals(rng, m*k), normals(rng, n*k)
+				if k == 31 || k == 400 {
+					for i := range x {
+						x[i] = float32(math.NaN())
+					}
+					copy(w, x)
+				}
+				l, err := NewFloatLinear(n, k, F32, floatBytes(w))
+				must(t, err)
+				dst := make([]float32, m*n)
+				a.Set(x, m, k)
+				must(t, e.MatMul(context.Background(), a, Product{l, dst}))
+				if i := slices.IndexFunc(dst, func(v float32) bool { return v != v }); i >= 0 && (k == 17 || k == 393) {
+					t.Errorf("%s, %d tokens, %d columns: element %d is not a number", kernel, m, k, i)
+				}
+			}
 		}
 	}
 }

@@ -27,9 +27,8 @@ var floatChoices struct {
 }
 
 // chooseFloat returns the fastest kernel for batches of the highest tier that isa
-// allows. It is measured once in a process, within a few milliseconds, on a product
-// that the second-level cache holds; one whose results are not those of the tier's
-// first, bit for bit, is left out.
+// allows, of those that are right. It is measured once in a process, within a few
+// milliseconds, on a product that the second-level cache holds.
 func chooseFloat(isa ISA) floatChoice {
 	floatChoices.Lock()
 	defer floatChoices.Unlock()
@@ -48,7 +47,7 @@ func chooseFloat(isa ISA) floatChoice {
 	if floatChoices.of == nil {
 		floatChoices.of = map[ISA]floatChoice{}
 	}
-	c := measureFloats(candidates, time.Now)
+	c := measureFloats(rightFloats(candidates), time.Now)
 	floatChoices.of[isa] = c
 	return c
 }
@@ -56,20 +55,64 @@ func chooseFloat(isa ISA) floatChoice {
 // String is the kernel's full name.
 func (f floatKernel) String() string { return fmt.Sprintf("%s %s", f.ISA, f.Name) }
 
+// rightFloats returns those of some kernels whose products are those of plain Go, bit
+// for bit, from every storage type, for one token, a few and a batch; plain Go if there
+// is none.
+func rightFloats(kernels []floatKernel) (right []floatKernel) {
+	plain := floatKernels()[0]
+	want := someFloats(plain)
+	for _, k := range kernels {
+		if slices.Equal(someFloats(k), want) {
+			right = append(right, k)
+		}
+	}
+	if right == nil {
+		return []floatKernel{plain}
+	}
+	return right
+}
+
+// someFloats computes a few products with a kernel.
+func someFloats(kernel floatKernel) (all []float32) {
+	e := floatEngine(&kernel)
+	defer e.Close()
+	const n, k = 5, floatDepth + 25
+	for _, dt := range []DType{F32, F16, BF16} {
+		w := make([]byte, n*k*dt.Size())
+		EncodeFloats(w, halves(n*k), dt)
+		for _, m := range []int{1, 3, 57} {
+			a, dst := e.NewActs(), make([]float32, m*n)
+			a.Set(halves(m*k), m, k)
+			_ = e.MatMul(context.Background(), a, Product{&Linear{n: n, k: k, float: w, dtype: dt}, dst}) // its context does not end
+			all = append(all, dst...)
+		}
+	}
+	return all
+}
+
+// floatEngine is an engine of one thread whose float products are those of a kernel.
+func floatEngine(kernel *floatKernel) *Engine {
+	return &Engine{pool: newPool(1), float: func() floatChoice { return floatChoice{floatKernel: *kernel} }}
+}
+
+// halves are n numbers between minus a half and a half.
+func halves(n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(i*7919%1009)/1009 - 0.5
+	}
+	return x
+}
+
 // measureFloats chooses among kernels, of which there is at least one, by a clock.
 func measureFloats(kernels []floatKernel, now func() time.Time) floatChoice {
 	if len(kernels) == 1 {
 		return floatChoice{kernels[0], kernels[0].String()}
 	}
 	const n, k, m, rounds = 64, floatDepth, 96, 21
-	w, x := make([]float32, n*k), make([]float32, m*k)
-	for _, v := range [][]float32{w, x} {
-		for i := range v {
-			v[i] = float32(i*7919%1009)/1009 - 0.5
-		}
-	}
+	w, x := halves(n*k), halves(m*k)
 	var kernel floatKernel
-	e := &Engine{pool: newPool(1), float: func() floatChoice { return floatChoice{floatKernel: kernel} }}
+	e := floatEngine(&kernel)
 	defer e.Close()
 	took, results := make([]time.Duration, len(kernels)), make([][]float32, len(kernels))
 	for i := range kernels {

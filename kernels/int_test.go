@@ -238,6 +238,29 @@ func TestQuantizeBlocks(t *testing.T) {
 	}
 }
 
+// A block with something that is not finite becomes zeros with a scale of NaN, in every
+// tier; its neighbours do not change.
+func TestQuantizeWhatIsNotFinite(t *testing.T) {
+	for _, isa := range Supported() {
+		e := testEngine(t, Options{ISA: isa, Threads: 1})
+		for _, bad := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
+			x := randomActivations(1, 3*blockCols)
+			x[blockCols+13] = float32(bad)
+			var a quantActs
+			a.resize(1, len(x))
+			a.quantize(x, 0, 1, e.ops.quantizeBlocks)
+			b := *a.block(0, 1)
+			if scale := b.scale; scale == scale {
+				t.Errorf("%s: %g gives the scale %g", isa, bad, scale)
+			}
+			b.scale = 0
+			if b != (actBlock{}) || !(a.block(0, 0).scale > 0) || !(a.block(0, 2).scale > 0) {
+				t.Errorf("%s: %g gives %+v", isa, bad, a.blocks)
+			}
+		}
+	}
+}
+
 func TestQuantizeError(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 10))
 	a, x := randomActs(rng, "normal", 1, 320)

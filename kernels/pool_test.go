@@ -165,3 +165,16 @@ func TestSpan(t *testing.T) {
 		t.Errorf("an empty span gives %d to %d", lo, hi)
 	}
 }
+
+// A worker takes its own span from the beginning, and when that is empty, others from
+// their ends.
+func TestStreamChunks(t *testing.T) {
+	j := &job{n: 20, grain: 4, spans: make([]span, 2)}
+	j.spans[0].set(0, 10)
+	j.spans[1].set(10, 20)
+	for i, want := range [][2]int{{0, 5}, {5, 9}, {9, 10}, {15, 20}, {11, 15}, {10, 11}, {20, 20}} {
+		if lo, hi := j.take(0); lo != want[0] || hi != want[1] {
+			t.Errorf("chunk %d is %d to %d, want %d to %d", i, lo, hi, want[0], want[1])
+		}
+	}
+}

@@ -45,6 +45,9 @@ func TestSelect(t *testing.T) {
 	if len(table.Choices) != 2 || measured != 2 {
 		t.Fatalf("%d choices, %d measured", len(table.Choices), measured)
 	}
+	if (table.BandwidthGBs > 0) != (e.ISA() != Generic) {
+		t.Errorf("the limit of memory is %g", table.BandwidthGBs)
+	}
 	for _, c := range table.Choices {
 		if c.Kernel == "" || c.Reason == "" || len(c.Candidates) == 0 || !c.Candidates[0].OK {
 			t.Errorf("incomplete choice %+v", c)

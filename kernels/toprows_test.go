@@ -127,6 +127,15 @@ func TestTopRowsAreChecked(t *testing.T) {
 	}
 }
 
+// The further four bits have a sixteenth of the scale.
+func TestTopScale(t *testing.T) {
+	for scale, want := range map[float32]float32{16: 1, -0.5: -0.03125, 0: 0, 65504: 4094} {
+		if got := F16ToF32(TopScale(F32ToF16(scale))); got != want {
+			t.Errorf("of %g: %g, want %g", scale, got, want)
+		}
+	}
+}
+
 // The share of rows with eight bits is rounded up.
 func TestTopCount(t *testing.T) {
 	for _, c := range [][3]int{{100, 0, 0}, {100, 1, 1}, {101, 1, 2}, {7, 50, 4}, {50, 99, 50}, {1, 1, 1}} {
