@@ -45,6 +45,7 @@ func (s *scorer) batch() int {
 // hidden runs a window from an empty context.
 func (s *scorer) hidden(ctx context.Context, tokens []int32) ([]float32, error) {
 	s.session.Truncate(0)
+	s.session.Expect(len(tokens))
 	return s.session.Forward(ctx, tokens)
 }
 

@@ -117,6 +117,7 @@ func (s *scorer) encode(c Choice) (tokens []int32, split int) {
 // once.
 func (s *scorer) continuation(ctx context.Context, c Choice) (sum float64, greedy bool, err error) {
 	tokens, split := s.encode(c)
+	s.session.Expect(len(tokens))
 	// The last shared token is run again: its hidden state is needed.
 	keep := 0
 	for keep < split-1 && keep < s.session.Len() && s.session.Tokens()[keep] == tokens[keep] {

@@ -23,7 +23,7 @@ func (c *compiler) attention(block int, a *arch.Attention) operation {
 	out := &attention{Attention: a, q: c.linear(a.Q), k: c.linear(a.K), v: c.linear(a.V), fused: c.linear(a.Fused), o: c.linear(a.O),
 		qNorm: c.norm(a.QNorm), kNorm: c.norm(a.KNorm), vNorm: c.norm(a.VNorm), own: a.KVFrom < 0,
 		rule: kernels.AttentionRule{Scale: a.Scale, SoftCap: a.SoftCap, Window: a.Window, Slopes: a.Slopes, Sinks: c.vector(a.Sinks)}}
-	out.rope, out.long = c.m.shared.ropes.of(a.Rope)
+	out.rope, out.long = c.ropes(a.Rope)
 	if out.own {
 		out.cache = c.cache(a.KVHeads, a.HeadDim)
 		c.caches[block] = out.cache

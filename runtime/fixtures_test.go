@@ -126,6 +126,28 @@ func TestFamilies(t *testing.T) {
 	})
 }
 
+// A model with rotations of its own for long texts takes them for texts that are
+// expected to be long, and forgets what it has when that changes.
+func TestLongRotations(t *testing.T) {
+	eachFixture(t, func(t *testing.T, m *Model, want fixture) {
+		s := m.NewExactSession(0)
+		s.Expect(len(want.IDs))
+		want.check(t, "expected to be short", want.forward(t, s, want.IDs), 0)
+		s.Expect(m.Config.Positions)
+		if from := m.graph.longFrom; from > 0 {
+			if s.Len() != 0 {
+				t.Errorf("%d tokens are kept with other rotations", s.Len())
+			}
+			again := want.forward(t, s, want.IDs)
+			if math.Abs(float64(again[len(again)-1])-want.Logits[len(want.Logits)-1][m.Config.Vocab-1]) < 1e-3*want.Std {
+				t.Error("a long text is computed as a short one")
+			}
+		} else if s.Len() != len(want.IDs) {
+			t.Errorf("%d tokens are kept of %d", s.Len(), len(want.IDs))
+		}
+	})
+}
+
 // Layer by layer the texts get the hidden states that a session gives them.
 func TestFamiliesInStacks(t *testing.T) {
 	eachFixture(t, func(t *testing.T, m *Model, want fixture) {

@@ -18,6 +18,7 @@ type graph struct {
 	headBias  []float32
 	caches    []cacheShape // of the steps that keep keys and values
 	recurrent []recurrence // of those that keep a state
+	longFrom  int          // longer texts have rotations of their own; 0 for none
 }
 
 // block is one layer.
@@ -146,6 +147,15 @@ func (c *compiler) operation(block int, op arch.Op) operation {
 		return &perLayerInput{gate: c.linear(op.Gate), out: c.linear(op.Out), act: op.Act, width: op.Width, block: block}
 	}
 	panic(fmt.Sprintf("runtime: no operation for %T", op))
+}
+
+// ropes returns a rotation and that of long texts, nil where that is the same.
+func (c *compiler) ropes(r *arch.Rope) (short, long *rope) {
+	short, long = c.m.shared.ropes.of(r)
+	if long != nil {
+		c.g.longFrom = long.from
+	}
+	return short, long
 }
 
 // cache adds a cache of keys and values and returns its number.

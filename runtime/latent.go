@@ -22,7 +22,7 @@ type latentAttention struct {
 func (c *compiler) latentAttention(a *arch.LatentAttention) operation {
 	out := &latentAttention{LatentAttention: a, q: c.linear(a.Q), qa: c.linear(a.QA), qb: c.linear(a.QB), kva: c.linear(a.KVA), kvb: c.linear(a.KVB),
 		o: c.linear(a.O), qNorm: c.norm(a.QANorm), kvNorm: c.norm(a.KVANorm), cache: c.cache(a.Heads, max(a.NopeDim+a.RopeDim, a.ValueDim))}
-	out.rope, out.long = c.m.shared.ropes.of(a.Rope)
+	out.rope, out.long = c.ropes(a.Rope)
 	return out
 }
 

@@ -22,6 +22,7 @@ type Session struct {
 	m      *Model
 	tokens []int32
 	limit  int                // positions allowed
+	length int                // positions that the text is expected to have, see Expect
 	kv     []*kernels.KVCache // of the steps that keep keys and values
 	cache  *kernels.Arena     // their memory
 	states []state            // of the steps that keep a state, after valid tokens
@@ -61,7 +62,7 @@ func (m *Model) newSession(ctxLen int, dt kernels.DType) *Session {
 	if ctxLen <= 0 || ctxLen > m.Config.Positions {
 		ctxLen = m.Config.Positions
 	}
-	s := &Session{m: m, limit: ctxLen, kv: m.newCaches(dt)}
+	s := &Session{m: m, limit: ctxLen, length: ctxLen, kv: m.newCaches(dt)}
 	s.restart()
 	s.buf.acts = m.Engine.NewActs()
 	return s
@@ -333,12 +334,22 @@ func (s *Session) rows(n int, f func(r int)) {
 	})
 }
 
-// rope is the rotation that the session's context asks for.
+// rope is the rotation for a text of the expected length.
 func (s *Session) rope(short, long *rope) *rope {
-	if long != nil && s.limit > long.from {
+	if long != nil && s.length > long.from {
 		return long
 	}
 	return short
+}
+
+// Expect says how many positions the text will have at most; without it, as many as
+// the session allows. Models with rotations of their own for long texts compute
+// others then: what the session holds is forgotten where that changes.
+func (s *Session) Expect(length int) {
+	if from := s.m.graph.longFrom; from > 0 && (s.length > from) != (length > from) {
+		s.Truncate(0)
+	}
+	s.length = length
 }
 
 // output is one matrix and where its result goes.

@@ -134,7 +134,9 @@ func (a *app) generate(cmd *cobra.Command, ref, prompt string, raw bool, f genFl
 		return err
 	}
 	a.report.result(res, func(w io.Writer) {
-		fmt.Fprintln(w)
+		if a.tty { // elsewhere the text is what the model gave, and nothing else
+			fmt.Fprintln(w)
+		}
 		a.tell(res.Notes)
 		fmt.Fprintf(a.err, "%d tokens in, %s/s; %d out, %s/s; ended by: %s%s\n", res.PromptTokens, term.Digits(res.PrefillTPS), res.Tokens, term.Digits(res.DecodeTPS), res.StopReason, seedText(o))
 	})

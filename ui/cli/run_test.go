@@ -98,7 +98,7 @@ func TestRunSeeds(t *testing.T) {
 		t.Errorf("two random texts: %+v and %+v", a, b)
 	}
 	_, out, errs := nibble("", append([]string{"run"}, append(args, "--seed", "77")...)...)
-	if again := run(t, append(args, "--seed", "77")...); again.Seed != 77 || again.Text+"\n" != out || !strings.Contains(errs, "seed 77") {
+	if again := run(t, append(args, "--seed", "77")...); again.Seed != 77 || again.Text != out || !strings.Contains(errs, "seed 77") {
 		t.Errorf("seed 77 gives %q and %+v\n%s", out, again, errs)
 	}
 }
