@@ -69,10 +69,10 @@ func quantized(t *testing.T, ck *model.Checkpoint, base *rt.Model, cal *Calibrat
 // computes; where a bias stands in the way, there are none and the plan says so.
 func TestAWQWithBiases(t *testing.T) {
 	ctx := context.Background()
-	tiny, ck, base, cal := biased(t)
+	tiny, _, _, cal := biased(t)
 	tiny.Tensors["model.layers.0.input_layernorm.weight"].Data[3] = 0 // which no scale divides
-	ck = open(t, tiny.Write(t, nil))
-	base = load(t, 2, ck)
+	ck := open(t, tiny.Write(t, nil))
+	base := load(t, 2, ck)
 	plan, err := NewPlan(ck, parse(t, "w4 g32 sym awq"))
 	if err != nil {
 		t.Fatal(err)

@@ -45,6 +45,4 @@ type SSM struct {
 	HeadDim  int
 	State    int
 	Groups   int // of B and C
-	DtMin    float32
-	DtMax    float32 // limits of the time step; 0 for none
 }

@@ -14,7 +14,7 @@ func (r *run) view(v arch.View, count, cols int) rows {
 	}
 	if v.Expert >= 0 {
 		size := len(all) / shape[0]
-		all, shape = all[v.Expert*size:(v.Expert+1)*size], shape[1:]
+		all = all[v.Expert*size : (v.Expert+1)*size]
 	}
 	total := len(all) / cols // rows of the tensor
 	step := max(v.Step, 1)

@@ -9,7 +9,7 @@ import (
 )
 
 // explosive panics in the command of a message, alone or in a batch.
-type explosive struct{ batch bool }
+type explosive struct{}
 
 func (explosive) View() string { return "" }
 func (e explosive) Init() tea.Cmd {
