@@ -136,6 +136,18 @@ type Module struct {
 	Linear     *arch.Linear
 }
 
+// Label is what a screen calls the matrix: "embed", "layer 3 q", or of an expert
+// "layer 3 gate 17".
+func (m Module) Label() string {
+	switch {
+	case m.Layer < 0:
+		return m.Kind
+	case m.Linear != nil && m.Linear.Expert >= 0:
+		return fmt.Sprintf("layer %d %s %d", m.Layer, m.Kind, m.Linear.Expert)
+	}
+	return fmt.Sprintf("layer %d %s", m.Layer, m.Kind)
+}
+
 // modulesOf lists the matrices of a description that can be quantized.
 func modulesOf(m *arch.Model) []Module {
 	var ms []Module

@@ -200,10 +200,6 @@ const (
 // moduleRow is a matrix's line; before is how the checkpoint holds it, worst the
 // largest damage, which has the longest bar.
 func moduleRow(m model.Module, r quant.ModuleReport, before string, working bool, worst float64, w int) string {
-	name := m.Kind
-	if m.Layer >= 0 {
-		name = fmt.Sprintf("layer %d %s", m.Layer, m.Kind)
-	}
 	stored, lost, rounded, bar := before, "", "", ""
 	switch {
 	case working:
@@ -221,7 +217,7 @@ func moduleRow(m model.Module, r quant.ModuleReport, before string, working bool
 		bar = ""
 	}
 	if w < shortTable {
-		return fmt.Sprintf(" %-14s %s %7s %7s  %s", name, chart.Fit([]string{stored}, 20, 1)[0], rounded, lost, bar)
+		return fmt.Sprintf(" %-14s %s %7s %7s  %s", chart.Fit([]string{m.Label()}, 14, 1)[0], chart.Fit([]string{stored}, 20, 1)[0], rounded, lost, bar)
 	}
-	return fmt.Sprintf(" %-16s %13s %-28s %8s %8s  %s", name, fmt.Sprintf("%d x %d", m.Rows, m.Cols), stored, rounded, lost, bar)
+	return fmt.Sprintf(" %-16s %13s %-28s %8s %8s  %s", chart.Fit([]string{m.Label()}, 16, 1)[0], fmt.Sprintf("%d x %d", m.Rows, m.Cols), stored, rounded, lost, bar)
 }

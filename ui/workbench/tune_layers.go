@@ -25,13 +25,6 @@ type matrix struct {
 	why    string
 }
 
-func (m matrix) label() string {
-	if m.Layer < 0 {
-		return m.Kind
-	}
-	return fmt.Sprintf("layer %d %s", m.Layer, m.Kind)
-}
-
 // storage lists what a trial does to every matrix, in the order of the model.
 // Without a trial the damage is the worst that was measured so far.
 func (p *tunePage) storage(t *tune.Trial) []matrix {
@@ -217,7 +210,7 @@ func (p *tunePage) reasons(t *tune.Trial, w, h int) []string {
 				share = fmt.Sprintf("%5.1f %% %s", 100*m.damage/total, strings.Repeat("█", int(20*m.damage/total+0.5)))
 			}
 		}
-		rows = append(rows, fmt.Sprintf(" %-16s %-25s %9s %10s  %s", m.label(), spec, size, damage, share))
+		rows = append(rows, fmt.Sprintf(" %-16s %-25s %9s %10s  %s", m.Label(), spec, size, damage, share))
 	}
 	order := "place"
 	if p.worst {
@@ -237,7 +230,7 @@ func (p *tunePage) reasons(t *tune.Trial, w, h int) []string {
 		default:
 			text = "reasons are given when the search has ended"
 		}
-		for line := range strings.SplitSeq(ansi.Wordwrap(m.label()+": "+text, max(10, w-3), ""), "\n") {
+		for line := range strings.SplitSeq(ansi.Wordwrap(m.Label()+": "+text, max(10, w-3), ""), "\n") {
 			why = append(why, "  "+p.a.th.accent.Render(line))
 		}
 	}

@@ -62,7 +62,7 @@ func (p *tunePage) losses(w, h int) []string {
 	}
 	var all []loss
 	for _, m := range s.model.modules {
-		x := loss{label: matrix{Module: m}.label(), ways: len(s.tune.scores[m.Name]), least: math.Inf(1)}
+		x := loss{label: matrix{Module: m}.Label(), ways: len(s.tune.scores[m.Name]), least: math.Inf(1)}
 		for _, score := range s.tune.scores[m.Name] {
 			x.least, x.most = min(x.least, score.KLD), max(x.most, score.KLD)
 		}
