@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +21,13 @@ var endings = flag.Int("endings", 12, "how many times the workbench is ended by 
 func TestMain(m *testing.M) {
 	if os.Getenv("NIBBLE_TEST_AS") == "nibble" {
 		os.Exit(Main(os.Args[1:]))
+	}
+	// A shell's job in the background ignores SIGINT, and so would what it starts:
+	// signals that are caught are not inherited.
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
 	}
 	flag.Parse()
 	os.Exit(m.Run())

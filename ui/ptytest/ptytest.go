@@ -148,9 +148,11 @@ func (s *Session) Wait(timeout time.Duration) syscall.WaitStatus {
 	select {
 	case <-s.ended:
 	case <-time.After(timeout):
+		before := len(s.Output())
 		_ = s.Cmd.Process.Signal(syscall.SIGQUIT) // its goroutines tell why
+		<-s.ended
 		time.Sleep(time.Second)
-		s.t.Fatalf("it does not end: %q", tail(s.Output()))
+		s.t.Fatalf("it does not end: %q\n%s", tail(s.Output()[:before]), s.Output()[before:])
 	}
 	return s.Cmd.ProcessState.Sys().(syscall.WaitStatus)
 }
