@@ -233,7 +233,7 @@ func TestOutputIsClaimedFirst(t *testing.T) {
 	}
 	refused(output.ErrUnwritable)
 	s, err := newSearch(o, nil)
-	if err != nil || s.needs < 500_000 {
+	if err != nil || s.needs < 300_000 {
 		t.Errorf("%d bytes are needed, %v", s.needs, err)
 	}
 	if runs, err := Runs(o.Runs); err != nil || len(runs) > 0 {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"nibble/model"
+	"nibble/model/arch"
 )
 
 func TestParseSpace(t *testing.T) {
@@ -45,12 +46,12 @@ func TestOffered(t *testing.T) {
 		m    model.Module
 		want string
 	}{
-		{model.Module{Name: "model.layers.0.self_attn.q_proj", Kind: "q", Rows: 128, Cols: 128},
+		{model.Module{Name: "model.layers.0.self_attn.q_proj", Kind: "q", Rows: 128, Cols: 128, Linear: &arch.Linear{Role: arch.RoleQ, Input: "attention"}},
 			"w4 g64 sym gptq, w4 g64 sym mse, w4 channel sym gptq, w4 channel sym mse, keep"},
-		{model.Module{Name: "model.layers.0.mlp.down_proj", Kind: "down", Rows: 128, Cols: 384},
+		{model.Module{Name: "model.layers.0.mlp.down_proj", Kind: "down", Rows: 128, Cols: 384, Linear: &arch.Linear{Role: arch.RoleDown, Input: "down"}},
 			"w4 g64 sym gptq, w4 g64 sym mse, w4 g128 sym gptq, w4 g128 sym mse, w4 channel sym gptq, w4 channel sym mse, keep"},
 		// An embedding has no inputs: gptq comes to mse.
-		{model.Module{Name: "model.embed_tokens", Kind: "embed", Layer: -1, Rows: 1024, Cols: 128}, "w4 g64 sym mse, w4 channel sym mse, w4 g64 sym top10% mse, keep"},
+		{model.Module{Name: "model.embed_tokens", Kind: "embed", Layer: -1, Rows: 1024, Cols: 128, Linear: &arch.Linear{Role: arch.RoleEmbed}}, "w4 g64 sym mse, w4 channel sym mse, w4 g64 sym top10% mse, keep"},
 	} {
 		var got []string
 		for _, s := range offered(c.m, space) {

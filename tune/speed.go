@@ -11,6 +11,9 @@ import (
 	rt "nibble/runtime"
 )
 
+// measuring is how long kernels are measured at most.
+var measuring = 2 * time.Second
+
 // shape is a product that decoding computes.
 type shape struct {
 	n, k   int
@@ -35,9 +38,9 @@ func (s *search) speed(ctx context.Context) error {
 			}
 		}
 	}
-	o := kernels.SelectOptions{CacheDir: s.CacheDir, Busy: true} // the same run again predicts the same
+	o := kernels.SelectOptions{Budget: measuring, CacheDir: s.CacheDir, Busy: true} // the same run again predicts the same
 	if s.Budget > 0 {
-		o.Budget = min(2*time.Second, s.Budget/20)
+		o.Budget = min(measuring, s.Budget/20)
 	}
 	table, err := s.Base.Engine.Select(ctx, shapes, o, func(e kernels.Event) { s.l.send(e) })
 	if err != nil {

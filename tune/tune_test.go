@@ -6,18 +6,21 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"nibble/eval"
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/demo/demotest"
 	"nibble/quant"
 	rt "nibble/runtime"
 )
 
-// demoOptions tunes the demo with little text and few options, to be quick.
+// demoOptions tunes two layers of the demo with little text and few options, to be
+// quick.
 func demoOptions(t *testing.T, chunks int) Options {
 	t.Helper()
-	o := optionsFor(t, "demo", chunks)
+	o := optionsFor(t, shortDemo(t), chunks)
 	var err error
 	if o.Space, err = ParseSpace("w4 g32/channel sym gptq, w8 g32 sym rtn, keep"); err != nil {
 		t.Fatal(err)
@@ -33,6 +36,7 @@ func demoOptions(t *testing.T, chunks int) Options {
 var sharedCache string
 
 func TestMain(m *testing.M) {
+	measuring = 20 * time.Millisecond // it matters that kernels are measured, not how well
 	var err error
 	if sharedCache, err = os.MkdirTemp("", "nibble-tune-*"); err != nil {
 		panic(err)
@@ -40,6 +44,19 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	os.RemoveAll(sharedCache)
 	os.Exit(code)
+}
+
+// shortDemo is the demo's first two layers.
+func shortDemo(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(sharedCache, "demo")
+	if _, err := os.Stat(dir); err == nil {
+		return dir
+	}
+	if err := demotest.WriteShort(dir, 2); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func optionsFor(t *testing.T, ref string, chunks int) Options {
