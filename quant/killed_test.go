@@ -33,6 +33,7 @@ const victimVariable = "NIBBLE_TEST_QUANTIZE"
 func TestMain(m *testing.M) {
 	asked := os.Getenv(victimVariable)
 	if asked == "" {
+		measureFor = time.Microsecond // it matters that rates are measured, not how well
 		os.Exit(m.Run())
 	}
 	var v victim
