@@ -19,7 +19,7 @@ type Config struct {
 	BOS   int    // -1: none
 	EOS   []int  // any of them ends a text
 	DType string
-	Raw   json.RawMessage // config.json as read
+	Raw   json.RawMessage // config.json as read, in standard JSON
 
 	modules []Module
 }
@@ -56,7 +56,7 @@ func parseConfig(data []byte, stored func(tensor string) bool) (Config, rawConfi
 	if err := json.Unmarshal(flat, &r); err != nil {
 		return Config{}, r, fmt.Errorf("%w: %v", ErrCorrupt, err)
 	}
-	c := Config{BOS: -1, DType: r.DType, Raw: slices.Clone(data)}
+	c := Config{BOS: -1, DType: r.DType, Raw: slices.Clone(arch.StandardJSON(data))}
 	if c.DType == "" {
 		c.DType = r.NewDType
 	}

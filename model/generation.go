@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"nibble/model/arch"
 )
 
 // Generation is what the checkpoint says of how text is generated: the end tokens
@@ -28,7 +30,7 @@ func (c *Checkpoint) openGeneration() {
 		return
 	}
 	if err == nil {
-		err = unmarshalObject(data, &g.Fields)
+		err = unmarshalObject(arch.StandardJSON(data), &g.Fields)
 	}
 	if err != nil {
 		g.Fields = nil

@@ -129,11 +129,7 @@ func (a *attention) store(s *Session, n, pos int) {
 	s.rows(n, func(r int) {
 		p := pos + r
 		q := b.q[r*wide : (r+1)*wide]
-		clip(a.Clip, q)
-		if a.qNorm != nil {
-			a.qNorm.row(e, q, q)
-		}
-		turn.row(e, q, a.HeadDim, p, cos, sin)
+		a.ready(e, a.qNorm, q, turn, p, cos, sin)
 		if t := a.Temperature; t != nil {
 			f := float32(1 + float64(t.Beta)*math.Log(1+math.Floor(float64(p)/float64(t.Original))))
 			for i := range q {
@@ -144,19 +140,31 @@ func (a *attention) store(s *Session, n, pos int) {
 			return
 		}
 		k, v := b.k[r*keys:(r+1)*keys], b.v[r*keys:(r+1)*keys]
-		clip(a.Clip, k)
-		clip(a.Clip, v)
-		if a.kNorm != nil {
-			a.kNorm.row(e, k, k)
-		}
-		if a.vNorm != nil {
-			a.vNorm.row(e, v, v)
-		}
-		turn.row(e, k, a.HeadDim, p, cos, sin)
+		a.ready(e, a.kNorm, k, turn, p, cos, sin)
+		a.ready(e, a.vNorm, v, nil, p, nil, nil)
 		if !e.Store(s.kv[a.cache], p, k, v) {
 			s.beyond.Store(true)
 		}
 	})
+}
+
+// ready clips, normalizes and turns a row of queries, keys or values in the order
+// that the description gives.
+func (a *attention) ready(e *kernels.Engine, norm *norm, x []float32, turn *rope, pos int, cos, sin []float32) {
+	if !a.ClipAfterNorm {
+		clip(a.Clip, x)
+	}
+	late := a.NormAfterRope && turn != nil
+	if norm != nil && !late {
+		norm.row(e, x, x)
+	}
+	if a.ClipAfterNorm {
+		clip(a.Clip, x)
+	}
+	turn.row(e, x, a.HeadDim, pos, cos, sin)
+	if norm != nil && late {
+		norm.row(e, x, x)
+	}
 }
 
 // clip keeps elements within a limit; 0 is none.

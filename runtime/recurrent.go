@@ -287,7 +287,10 @@ func (m *ssm) head(cells []float32, h, n int, mixed, in, out []float32) {
 	for r := range n {
 		row := mixed[r*channels:]
 		b, c := row[width+group:][:m.State], row[width+m.Groups*m.State+group:][:m.State]
-		dt := softplus(float64(in[(r+1)*(width+channels+m.Heads)-m.Heads+h] + m.bias[h]))
+		dt := max(softplus(float64(in[(r+1)*(width+channels+m.Heads)-m.Heads+h]+m.bias[h])), float64(m.DtMin))
+		if m.DtMax > 0 {
+			dt = min(dt, float64(m.DtMax))
+		}
 		decay := float32(math.Exp(-dt * rate))
 		for i := range m.HeadDim {
 			v, y := row[h*m.HeadDim+i], float32(0)

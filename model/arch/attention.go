@@ -11,9 +11,11 @@ type Attention struct {
 	Heads, KVHeads int
 	HeadDim        int
 
-	QNorm, KNorm, VNorm *Norm   // after the projection, before the rotation; nil for none
+	QNorm, KNorm, VNorm *Norm   // after the projection; nil for none
+	NormAfterRope       bool    // QNorm and KNorm follow the rotation; otherwise they precede it
 	ValuesFromKeys      bool    // values are the projected keys, before their norm
 	Clip                float32 // queries, keys and values are kept within +-Clip; 0 for none
+	ClipAfterNorm       bool    // Clip follows the norms; otherwise it precedes them
 	Gated               bool    // Q gives a query and a gate for each head; what attention gives is multiplied by the gate's sigmoid
 
 	Rope        *Rope     // nil for none

@@ -50,10 +50,11 @@ func newConfig(data []byte, stored func(string) bool) (*Config, error) {
 }
 
 // Flatten returns the values of a config.json. Those of the language model inside
-// a model that also sees or hears, such as text_config, come before the outer ones.
+// a model that also sees or hears, such as text_config, come before the outer ones,
+// but for tie_word_embeddings, which is the whole model's.
 func Flatten(data []byte) (map[string]json.RawMessage, error) {
 	var values map[string]json.RawMessage
-	if err := json.Unmarshal(data, &values); err != nil {
+	if err := json.Unmarshal(StandardJSON(data), &values); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrConfig, err)
 	}
 	for _, wrapper := range []string{"text_config", "llm_config", "language_config"} {
@@ -61,7 +62,11 @@ func Flatten(data []byte) (map[string]json.RawMessage, error) {
 		if !isNull(values[wrapper]) && json.Unmarshal(values[wrapper], &inner) == nil {
 			maps.DeleteFunc(inner, func(_ string, v json.RawMessage) bool { return isNull(v) })
 			delete(values, wrapper)
+			tied := values["tie_word_embeddings"] // said of the whole model
 			maps.Copy(values, inner)
+			if !isNull(tied) {
+				values["tie_word_embeddings"] = tied
+			}
 		}
 	}
 	return values, nil
@@ -278,10 +283,22 @@ func (c *Config) LayerTypes(n int, def func(layer int) string) []string {
 		c.fail(fmt.Errorf("%w: layer_types has %d entries for %d layers", ErrConfig, len(types), n))
 		types = append(types, slices.Repeat([]string{fullAttention}, n-len(types))...)
 	}
+	for i, t := range types[:n] {
+		switch t {
+		case fullAttention, slidingAttention, linearAttention, convolution:
+		case "attention":
+			types[i] = fullAttention
+		case "mamba":
+			types[i] = linearAttention
+		default:
+			c.Refuse("layers of type %s", source.Quote(t))
+		}
+	}
 	return types[:n]
 }
 
-// The values of layer_types.
+// The values of layer_types. Older files call full attention beside Mamba layers
+// attention, and these mamba.
 const (
 	fullAttention    = "full_attention"
 	slidingAttention = "sliding_attention"
@@ -302,11 +319,11 @@ func everyNth(n int) func(int) string {
 // always is the same for every layer.
 func always(kind string) func(int) string { return func(int) string { return kind } }
 
-// Type returns model_type, and for configs without one what the name of the
-// architecture suggests.
+// Type returns model_type, that of a text_config without its "_text", and for
+// configs without one what the name of the architecture suggests.
 func (c *Config) Type() string {
 	if t := c.String("", "model_type"); t != "" {
-		return t
+		return strings.TrimSuffix(t, "_text")
 	}
 	for _, a := range c.Strings("architectures") {
 		for _, suffix := range generators {

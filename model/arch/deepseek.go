@@ -6,7 +6,10 @@ import (
 	"nibble/model/source"
 )
 
-var _ = register(deepseek, "deepseek_v2", "deepseek_v3", "kimi_k2")
+var (
+	_ = register(deepseek, "deepseek_v2", "deepseek_v3", "kimi_k2")
+	_ = register(deepseekOne, "deepseek")
+)
 
 // deepseek is DeepSeek-V2 and V3: latent attention, and experts of which some
 // meet every token.
@@ -22,11 +25,31 @@ func deepseek(c *Config) *Model {
 	return d.finish(func(l int) Block {
 		a := d.latent(l)
 		a.Rope = rope
-		if c.Int(0, "n_routed_experts") == 0 || l < c.Int(0, "first_k_dense_replace") || l%max(c.Int(1, "moe_layer_freq"), 1) != 0 {
-			return d.block(l, a, d.mlp(l, "mlp", d.inner))
-		}
-		return d.block(l, a, d.deepseekExperts(l, three))
+		return d.block(l, a, d.deepseekMLP(l, three))
 	})
+}
+
+// deepseekOne is DeepSeek 1: attention as Llama has it, beside the experts of its
+// successors.
+func deepseekOne(c *Config) *Model {
+	c.Default(`{"max_position_embeddings": 2048, "norm_topk_prob": false, "n_routed_experts": 0, "first_k_dense_replace": 0}`)
+	d := c.decoder(false)
+	rope := c.Rope("", d.dim, 10000, 1)
+	return d.finish(func(l int) Block {
+		a := d.attention(l)
+		a.Rope = rope
+		return d.block(l, a, d.deepseekMLP(l, false))
+	})
+}
+
+// deepseekMLP is experts, and in the first layers an MLP. By sigmoids the experts
+// are chosen since V3.
+func (d *decoder) deepseekMLP(l int, sigmoid bool) Op {
+	c := d.c
+	if c.Int(0, "n_routed_experts") == 0 || l < c.Int(0, "first_k_dense_replace") || l%max(c.Int(1, "moe_layer_freq"), 1) != 0 {
+		return d.mlp(l, "mlp", d.inner)
+	}
+	return d.deepseekExperts(l, sigmoid)
 }
 
 func (d *decoder) latent(l int) *LatentAttention {

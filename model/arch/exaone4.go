@@ -19,9 +19,6 @@ func exaone4(c *Config) *Model {
 			}
 			return slidingAttention
 		}
-		if l == d.layers-1 {
-			return fullAttention
-		}
 		return everyNth(c.Int(4, "sliding_window_pattern"))(l)
 	})
 	return d.finish(func(l int) Block {

@@ -15,7 +15,7 @@ func (d *decoder) mixture(layer int, router, experts string, inner int) *MoE {
 
 // mixtureOf is mixture with other names of an expert's gate, up and down.
 func (d *decoder) mixtureOf(layer int, router, experts string, names [3]string, inner int) *MoE {
-	n := d.c.bounded(maxExperts, "num_experts", "num_local_experts", "n_routed_experts")
+	n := d.c.bounded(maxExperts, "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 	if n*d.layers > mostExperts {
 		d.c.fail(fmt.Errorf("%w: %d experts in each of %d layers are too many", ErrConfig, n, d.layers))
 		n = 1
@@ -24,7 +24,7 @@ func (d *decoder) mixtureOf(layer int, router, experts string, names [3]string, 
 		Router:       d.linear(layer, router, RoleRouter, n, d.hidden, false),
 		RouterFactor: 1,
 		Routing:      Routing{Score: SoftmaxScore, Factor: 1},
-		TopK:         min(d.c.bounded(maxExperts, "num_experts_per_tok", "top_k_experts"), n),
+		TopK:         min(d.c.bounded(maxExperts, "num_experts_per_tok", "top_k_experts", "moe_topk", "moe_k"), n),
 	}
 	m.Router.Keep = true
 	stacked := d.c.Stored(d.in(layer, experts+".gate_up_proj"))

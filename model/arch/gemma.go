@@ -2,7 +2,7 @@ package arch
 
 import "math"
 
-var _ = register(gemma, "gemma", "gemma2", "gemma3", "gemma3_text")
+var _ = register(gemma, "gemma", "gemma2", "gemma3")
 
 // gemma is Gemma 1 to 3: embeddings times the root of the width, norms that add
 // 1 to their weights. Gemma 2 normalizes what branches give as well and caps
@@ -34,8 +34,8 @@ func gemma(c *Config) *Model {
 	}
 	ropes := map[string]*Rope{fullAttention: c.Rope(fullAttention, d.dim, 10000, 1)}
 	ropes[slidingAttention] = ropes[fullAttention]
-	if kind == "gemma3" || kind == "gemma3_text" {
-		ropes[slidingAttention] = c.localRope(d.dim)
+	if kind == "gemma3" {
+		ropes[slidingAttention] = c.localRope(d.dim, c.Float(10000, "rope_local_base_freq"))
 	}
 	m := d.finish(func(l int) Block {
 		a := d.attention(l)
@@ -61,14 +61,13 @@ func gemma(c *Config) *Model {
 	return m
 }
 
-// localRope is the rotation of Gemma 3's layers with a window: never scaled, with
-// a base of its own.
-func (c *Config) localRope(dim int) *Rope {
-	p := c.Sub("rope_parameters")
-	if inner := p.Sub(slidingAttention); len(inner.values) > 0 {
-		return c.Rope(slidingAttention, dim, 10000, 1)
+// localRope is the rotation of layers with a window: as rope_parameters has it for
+// them, and otherwise unscaled, of a base of its own.
+func (c *Config) localRope(dim int, theta float64) *Rope {
+	if inner := c.Sub("rope_parameters").Sub(slidingAttention); len(inner.values) > 0 {
+		return c.Rope(slidingAttention, dim, theta, 1)
 	}
-	return c.scaled(&Config{}, "default", c.Float(10000, "rope_local_base_freq"), dim)
+	return c.scaled(&Config{}, "default", theta, dim)
 }
 
 // sandwich is a block whose branches are normalized before and after.

@@ -1,21 +1,32 @@
 package arch
 
-import "math"
+import (
+	"fmt"
+	"math"
+	"strconv"
+)
 
-var _ = register(gemma4, "gemma4", "gemma4_text")
+var _ = register(gemma4, "gemma4")
 
 // gemma4 is Gemma 4: layers with a window beside layers with wider heads, values
 // that may be the keys, keys and values that late layers share, inputs for each
 // layer, and in the large one experts beside the MLP.
 func gemma4(c *Config) *Model {
 	c.Default(`{"num_key_value_heads": 4, "head_dim": 256, "global_head_dim": 512, "sliding_window": 512, "max_position_embeddings": 131072,
-		"hidden_size_per_layer_input": 256, "num_kv_shared_layers": 0, "final_logit_softcapping": null}`)
+		"hidden_size_per_layer_input": 256, "num_kv_shared_layers": 0, "final_logit_softcapping": null,
+		"rope_parameters": {"sliding_attention": {"rope_theta": 10000}, "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1000000}}}`)
 	d := c.decoder(true)
 	d.act = c.Activation(GELUTanh, "hidden_activation")
 	types := c.LayerTypes(d.layers, everyNth(6))
-	ropes := map[string]*Rope{
-		slidingAttention: c.Rope(slidingAttention, d.dim, 10000, 1),
-		fullAttention:    c.Rope(fullAttention, c.DimOr(d.dim, "global_head_dim"), 1e6, 1),
+	types[d.layers-1] = fullAttention // whatever the config says
+	ropes := map[string]*Rope{}       // layers that are alike share one
+	ropeOf := func(l int) *Rope {
+		dim, _ := d.gemma4Heads(l, types[l])
+		key := fmt.Sprint(types[l], dim)
+		if ropes[key] == nil {
+			ropes[key] = c.Rope(types[l], dim, 10000, 1)
+		}
+		return ropes[key]
 	}
 	shared := d.layers - c.Int(0, "num_kv_shared_layers") // layers from here on have no keys of their own
 	last := map[string]int{}                              // the block whose keys they use
@@ -25,11 +36,14 @@ func gemma4(c *Config) *Model {
 	width := c.Int(0, "hidden_size_per_layer_input")
 	m := d.finish(func(l int) Block {
 		a := d.gemma4Attention(l, types[l])
-		a.Rope = ropes[types[l]]
+		a.Rope = ropeOf(l)
 		if l >= shared {
 			source, ok := last[types[l]]
 			if !ok {
 				c.Refuse("layer %d shares keys with no layer of its type", l)
+			}
+			if dim, kv := d.gemma4Heads(source, types[source]); dim != a.HeadDim || kv != a.KVHeads {
+				c.Refuse("layer %d shares the keys of layer %d, which has other heads", l, source)
 			}
 			a.K, a.V, a.KNorm, a.VNorm, a.KVFrom = nil, nil, nil, nil, source
 		}
@@ -66,16 +80,41 @@ func gemma4(c *Config) *Model {
 	return m
 }
 
+// gemma4Heads returns the size of a layer's heads and the number of its key-value
+// heads. They stand in per_layer_config, or in older files for all full layers
+// together.
+func (d *decoder) gemma4Heads(l int, kind string) (dim, kv int) {
+	c := d.c
+	dim, kv = d.dim, d.kv
+	if c.Has("per_layer_config") {
+		all := c.Sub("per_layer_config")
+		own := &Config{}
+		for key := range all.values { // such as "05"
+			if n, err := strconv.Atoi(key); err == nil && n == l {
+				own = all.Sub(key)
+			}
+		}
+		dim, kv = own.DimOr(dim, "head_dim"), own.DimOr(kv, "num_key_value_heads")
+		c.Join(all)
+		c.Join(own)
+	} else if kind == fullAttention {
+		dim = c.DimOr(dim, "global_head_dim")
+		if c.Bool(false, "attention_k_eq_v") {
+			kv = c.DimOr(kv, "num_global_key_value_heads")
+		}
+	}
+	if d.heads%kv != 0 {
+		c.fail(fmt.Errorf("%w: %d attention heads of layer %d are no multiple of %d key-value heads", ErrConfig, d.heads, l, kv))
+		kv = d.heads
+	}
+	return dim, kv
+}
+
 // gemma4Attention has norms of queries, keys and values, and no scale.
 func (d *decoder) gemma4Attention(l int, kind string) *Attention {
 	wide := *d
-	alike := false
-	if kind == fullAttention {
-		wide.dim = d.c.DimOr(d.dim, "global_head_dim")
-		if alike = d.c.Bool(false, "attention_k_eq_v"); alike {
-			wide.kv = d.c.DimOr(d.kv, "num_global_key_value_heads")
-		}
-	}
+	wide.dim, wide.kv = d.gemma4Heads(l, kind)
+	alike := kind == fullAttention && d.c.Bool(false, "attention_k_eq_v")
 	a := wide.attention(l)
 	d.headNorms(a, l, "self_attn.q_norm", "self_attn.k_norm")
 	a.VNorm = &Norm{Kind: RMSNorm, Width: a.HeadDim, Eps: d.eps}

@@ -6,9 +6,6 @@ var _ = register(gpt2, "gpt2")
 // matrices stored inputs x outputs.
 func gpt2(c *Config) *Model {
 	c.Default(`{"vocab_size": 50257, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024, "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new"}`)
-	if c.Bool(false, "scale_attn_by_inverse_layer_idx") || !c.Bool(true, "scale_attn_weights") {
-		c.Refuse("scale_attn_by_inverse_layer_idx and unscaled attention")
-	}
 	d := c.decoder(true)
 	d.body, d.layer = c.Prefix("wte.weight", "transformer.", ""), "h"
 	d.norm = d.layerNorm(true)
@@ -16,6 +13,12 @@ func gpt2(c *Config) *Model {
 		a := d.attention(l)
 		d.fused(a, l, "attn.c_attn", QThenKThenV, true)
 		a.O = d.linear(l, "attn.c_proj", RoleO, d.hidden, d.hidden, true)
+		if !c.Bool(true, "scale_attn_weights") {
+			a.Scale = 1
+		}
+		if c.Bool(false, "scale_attn_by_inverse_layer_idx") {
+			a.Scale /= float32(l + 1)
+		}
 		mlp := d.plain(l, "mlp.c_fc", "mlp.c_proj", true)
 		for _, x := range []*Linear{a.Fused, a.O, mlp.Up, mlp.Down} {
 			x.View.Transposed = true

@@ -1,6 +1,9 @@
 package arch
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 var _ = register(granite, "granite", "granitemoe", "granitemoeshared", "granitemoehybrid")
 
@@ -14,10 +17,10 @@ func granite(c *Config) *Model {
 	if kind == "granitemoehybrid" && c.String("", "position_embedding_type") != "rope" {
 		rope = nil
 	}
-	types := c.LayerTypes(d.layers, always("attention"))
+	types := c.LayerTypes(d.layers, always(fullAttention))
 	m := d.finish(func(l int) Block {
 		var first Op
-		if types[l] == "mamba" {
+		if types[l] == linearAttention {
 			first = d.mamba2(l)
 		} else {
 			a := d.attention(l)
@@ -71,8 +74,9 @@ func (d *decoder) mamba2(l int) *SSM {
 	width := c.DimOr(2, "mamba_expand") * d.hidden
 	channels := width + 2*groups*state
 	kernel := c.DimOr(4, "mamba_d_conv")
-	if width%heads != 0 {
-		c.fail(fmt.Errorf("%w: %d Mamba heads do not divide a width of %d", ErrConfig, heads, width))
+	if width%heads != 0 || heads%groups != 0 {
+		c.fail(fmt.Errorf("%w: %d Mamba heads in %d groups do not divide a width of %d", ErrConfig, heads, groups, width))
+		groups = 1
 	}
 	s := &SSM{
 		In:     d.linear(l, "mamba.in_proj", RoleIn, width+channels+heads, d.hidden, c.Bool(false, "mamba_proj_bias")),
@@ -82,6 +86,10 @@ func (d *decoder) mamba2(l int) *SSM {
 		ALog:   vector(d.in(l, "mamba.A_log"), heads), D: vector(d.in(l, "mamba.D"), heads), DtBias: vector(d.in(l, "mamba.dt_bias"), heads),
 		Norm:  d.norm(d.in(l, "mamba.norm"), width),
 		Heads: heads, HeadDim: width / heads, State: state, Groups: groups,
+	}
+	s.Norm.Width /= groups
+	if limits := c.Floats("time_step_limit"); len(limits) == 2 {
+		s.DtMin, s.DtMax = float32(limits[0]), float32(min(limits[1], math.MaxFloat32))
 	}
 	if c.Bool(true, "mamba_conv_bias") {
 		s.ConvBias = vector(d.in(l, "mamba.conv1d.bias"), channels)

@@ -88,7 +88,7 @@ func (c *Config) windows(layers int) []int {
 		return w
 	}
 	first := 0
-	if c.Has("use_sliding_window") {
+	if c.Has("use_sliding_window") && c.Type() != "qwen3_moe" { // which slides everywhere
 		first = c.Int(0, "max_window_layers")
 	}
 	types := c.LayerTypes(layers, always(slidingAttention))

@@ -16,12 +16,12 @@ func olmo(c *Config) *Model {
 	if kind == "olmo" {
 		d.norm = func(_ string, width int) *Norm { return &Norm{Kind: LayerNorm, Width: width, Eps: 1e-5} }
 	}
-	rope := c.Rope("", d.dim, 10000, 1)
+	rope := c.Rope(fullAttention, d.dim, 10000, 1)
 	local := rope
 	types := c.LayerTypes(d.layers, always(fullAttention))
 	if kind == "olmo3" {
 		types = c.LayerTypes(d.layers, everyNth(4))
-		local = c.scaled(&Config{}, "default", c.ropeParameters("").Float(c.Float(10000, "rope_theta"), "rope_theta"), d.dim)
+		local = c.localRope(d.dim, c.ropeParameters("").Float(c.Float(10000, "rope_theta"), "rope_theta"))
 	}
 	return d.finish(func(l int) Block {
 		a := d.attention(l)
@@ -30,6 +30,7 @@ func olmo(c *Config) *Model {
 			return d.block(l, a, d.mlp(l, "mlp", d.inner))
 		}
 		a.QNorm, a.KNorm = d.norm(d.in(l, "self_attn.q_norm"), d.heads*d.dim), d.norm(d.in(l, "self_attn.k_norm"), d.kv*d.dim)
+		a.ClipAfterNorm = true
 		if kind == "olmoe" {
 			return d.block(l, a, d.experts(l))
 		}

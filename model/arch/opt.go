@@ -13,7 +13,10 @@ func opt(c *Config) *Model {
 	d := c.decoder(true)
 	d.body = c.Prefix("embed_tokens.weight", "model.decoder.", "decoder.", "")
 	bias := c.Bool(true, "enable_bias")
-	d.norm = d.layerNorm(c.Bool(true, "layer_norm_elementwise_affine"))
+	d.norm = d.layerNorm(true)
+	if !c.Bool(true, "layer_norm_elementwise_affine") {
+		d.norm = func(_ string, width int) *Norm { return &Norm{Kind: LayerNorm, Width: width, Eps: d.eps} }
+	}
 	d.qkvBias, d.oBias = bias, bias
 	before := c.Bool(true, "do_layer_norm_before")
 	m := d.finishNamed("embed_tokens", "final_layer_norm", "lm_head", func(l int) Block {

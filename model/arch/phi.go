@@ -2,6 +2,7 @@ package arch
 
 var (
 	_ = register(phi, "phi")
+	_ = register(phiFirst, "phi-msft")
 	_ = register(phi3, "phi3")
 	_ = register(phimoe, "phimoe")
 )
@@ -10,9 +11,6 @@ var (
 // biases everywhere, part of each head turns.
 func phi(c *Config) *Model {
 	c.Default(`{"max_position_embeddings": 2048, "hidden_act": "gelu_new", "layer_norm_eps": 1e-5}`)
-	if c.Bool(false, "qk_layernorm") {
-		c.Refuse("qk_layernorm")
-	}
 	d := c.decoder(false)
 	d.norm = d.layerNorm(true)
 	d.qkvBias = true
@@ -21,9 +19,34 @@ func phi(c *Config) *Model {
 		a := d.attention(l)
 		a.O = d.linear(l, "self_attn.dense", RoleO, d.hidden, d.heads*d.dim, true)
 		a.Rope = rope
+		if c.Bool(false, "qk_layernorm") {
+			d.headNorms(a, l, "self_attn.q_layernorm", "self_attn.k_layernorm")
+		}
 		return d.parallel(l, a, d.plain(l, "mlp.fc1", "mlp.fc2", true))
 	})
 	m.Head.Bias = vector("lm_head.bias", m.Vocab)
+	return m
+}
+
+// phiFirst is Phi 1.5 in the form that Microsoft's own code wrote: fused queries,
+// keys and values, and other names.
+func phiFirst(c *Config) *Model {
+	c.Default(`{"activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "rotary_dim": 32}`)
+	d := c.decoder(false)
+	d.body, d.layer = c.Prefix("embd.wte.weight", "transformer.", ""), "h"
+	d.norm = d.layerNorm(true)
+	d.kv = c.DimOr(d.heads, "n_head_kv")
+	rope := c.Rope("", d.dim, 10000, float64(min(c.Dim("rotary_dim"), d.dim))/float64(d.dim))
+	m := d.finishNamed("embd.wte", "", "lm_head.linear", func(l int) Block {
+		a := d.attention(l)
+		d.fused(a, l, "mixer.Wqkv", QThenKThenV, true)
+		a.O = d.linear(l, "mixer.out_proj", RoleO, d.hidden, d.heads*d.dim, true)
+		a.Rope = rope
+		n := d.blockNorm(l, "ln")
+		return Block{Layer: l, Parallel: true, Steps: []Step{one(n, a, nil), one(n, d.plain(l, "mlp.fc1", "mlp.fc2", true), nil)}}
+	})
+	m.Norm = d.norm("lm_head.ln", d.hidden)
+	m.Head.Bias = vector("lm_head.linear.bias", m.Vocab)
 	return m
 }
 

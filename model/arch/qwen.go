@@ -31,6 +31,9 @@ func qwen3(c *Config) *Model {
 	windows := c.windows(d.layers)
 	rope := c.Rope("", d.dim, 10000, 1)
 	moe := c.Type() == "qwen3_moe" || c.Type() == "qwen3_vl_moe"
+	if c.Type() == "qwen3_vl_moe" {
+		c.Default(`{"norm_topk_prob": true}`)
+	}
 	return d.finish(func(l int) Block {
 		a := d.attention(l)
 		d.headNorms(a, l, "self_attn.q_norm", "self_attn.k_norm")

@@ -2,7 +2,7 @@ package arch
 
 import "fmt"
 
-var _ = register(qwen3next, "qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text")
+var _ = register(qwen3next, "qwen3_next", "qwen3_5", "qwen3_5_moe")
 
 // qwen3next is Qwen3-Next, Qwen 3.5 and 3.6: three layers of the gated delta
 // rule, then one of gated attention. The norms of the stream add 1 to their

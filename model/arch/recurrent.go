@@ -44,5 +44,7 @@ type SSM struct {
 	Heads    int
 	HeadDim  int
 	State    int
-	Groups   int // of B and C
+	Groups   int     // of B and C
+	DtMin    float32 // limits of the time step
+	DtMax    float32 // 0 for none
 }

@@ -64,11 +64,10 @@ func Read(config []byte, stored func(tensor string) bool) (*Model, error) {
 	}
 	f := families[kind]
 	if f == nil {
-		if inner := families[strings.TrimSuffix(kind, "_text")]; inner != nil {
-			f = inner
-		} else {
-			return nil, fmt.Errorf("%w %s", ErrFamily, source.Quote(kind))
+		if feature := unsupported[kind]; feature != "" {
+			return nil, fmt.Errorf("%w: the family %s has %s", ErrUnsupported, kind, feature)
 		}
+		return nil, fmt.Errorf("%w %s", ErrFamily, source.Quote(kind))
 	}
 	m := f(c)
 	if c.err != nil {

@@ -18,7 +18,13 @@ func (c *Config) ropeParameters(kind string) *Config {
 	if inner := p.Sub(kind); kind != "" && len(inner.values) > 0 {
 		return inner
 	}
-	if s := c.Sub("rope_scaling"); len(s.values) > 0 {
+	if kind == "" {
+		if inner := p.Sub(fullAttention); len(inner.values) > 0 {
+			return inner
+		}
+	}
+	given := !isNull(c.values["rope_scaling"]) // and no default, which rope_parameters replace
+	if s := c.Sub("rope_scaling"); len(s.values) > 0 && (given || len(p.values) == 0) {
 		for k, v := range p.values { // both spellings may stand side by side
 			if _, ok := s.values[k]; !ok {
 				s.values[k] = v
@@ -91,7 +97,7 @@ func (c *Config) scaled(p *Config, typ string, theta float64, n int) *Rope {
 	case "longrope", "su":
 		r.Long, r.LongFrom = c.byFactors(r.Frequencies, p, "long_factor"), int(original)
 		r.Frequencies = c.byFactors(r.Frequencies, p, "short_factor")
-		if ratio := positions / original; ratio > 1 {
+		if ratio := p.Float(positions/original, "factor"); ratio > 1 {
 			r.Magnitude = float32(math.Sqrt(1 + math.Log(ratio)/math.Log(original)))
 		}
 		r.Magnitude = float32(p.Float(float64(r.Magnitude), "attention_factor", "short_mscale"))

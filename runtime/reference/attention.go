@@ -12,12 +12,13 @@ func (r *run) attention(a *arch.Attention, x rows) rows {
 	if a.Gated {
 		q, gates = split(q, a.Heads, a.HeadDim)
 	}
-	clip(a.Clip, q, k, v)
+	if !a.ClipAfterNorm {
+		clip(a.Clip, q, k, v)
+	}
 	if a.ValuesFromKeys {
 		v = plus(k, zeros(k))
 	}
-	q = r.norm(a.QNorm, q)
-	r.turn(a.Rope, q, a.HeadDim, 0, a.HeadDim)
+	q = r.ready(a, a.QNorm, q)
 	if w := a.Temperature; w != nil {
 		for t := range q {
 			q[t] = scaled(q[t], 1+float64(w.Beta)*math.Log(1+math.Floor(float64(t)/float64(w.Original))))
@@ -26,8 +27,10 @@ func (r *run) attention(a *arch.Attention, x rows) rows {
 	if a.KVFrom >= 0 {
 		k, v = r.keys[a.KVFrom], r.values[a.KVFrom]
 	} else {
-		k, v = r.norm(a.KNorm, k), r.norm(a.VNorm, v)
-		r.turn(a.Rope, k, a.HeadDim, 0, a.HeadDim)
+		k, v = r.ready(a, a.KNorm, k), r.norm(a.VNorm, v)
+		if a.ClipAfterNorm {
+			clip(a.Clip, v)
+		}
 		r.keys[r.block], r.values[r.block] = k, v
 	}
 	out := make(rows, r.n)
@@ -68,6 +71,21 @@ func (r *run) attention(a *arch.Attention, x rows) rows {
 		}
 	}
 	return r.linear(a.O, out)
+}
+
+// ready normalizes and turns queries or keys.
+func (r *run) ready(a *arch.Attention, norm *arch.Norm, x rows) rows {
+	if !a.NormAfterRope {
+		x = r.norm(norm, x)
+	}
+	if a.ClipAfterNorm {
+		clip(a.Clip, x)
+	}
+	r.turn(a.Rope, x, a.HeadDim, 0, a.HeadDim)
+	if a.NormAfterRope {
+		x = r.norm(norm, x)
+	}
+	return x
 }
 
 // zeros has the shape of another.

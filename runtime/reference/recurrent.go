@@ -156,7 +156,10 @@ func (r *run) ssm(s *arch.SSM, x rows) rows {
 			group := h / (s.Heads / s.Groups)
 			b := row[width+group*s.State : width+(group+1)*s.State]
 			c := row[width+(s.Groups+group)*s.State : width+(s.Groups+group+1)*s.State]
-			dt := softplus(in[t][width+channels+h] + bias[h])
+			dt := max(softplus(in[t][width+channels+h]+bias[h]), float64(s.DtMin))
+			if s.DtMax > 0 {
+				dt = min(dt, float64(s.DtMax))
+			}
 			decay := math.Exp(-dt * math.Exp(aLog[h]))
 			for i := range s.HeadDim {
 				at := h*s.HeadDim + i

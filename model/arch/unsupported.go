@@ -1,0 +1,37 @@
+package arch
+
+// unsupported are families that are known and have a feature that no step can
+// express, by model_type.
+var unsupported = map[string]string{
+	"apertus":         "the activation xIELU",
+	"bitnet":          "weights of three values with norms inside its steps",
+	"chatglm":         "tensors under names of its own code; its successors in the form of glm and glm4 are read",
+	"dbrx":            "experts in one matrix each and clipped queries in a layout of its own",
+	"deci":            "layers without attention or with a linear one in its place",
+	"deepseek_v32":    "sparse attention, whose keys an indexer chooses",
+	"deepseek_v4":     "compressed sparse attention and hyper-connections",
+	"falcon_h1":       "attention and Mamba side by side in a layer",
+	"falcon_mamba":    "the state space of Mamba 1",
+	"gemma3n":         "AltUp and LAuReL, several streams for each token",
+	"glm_moe_dsa":     "sparse attention, whose keys an indexer chooses",
+	"jamba":           "the state space of Mamba 1",
+	"kimi_k3":         "Kimi delta attention, whose decay is of each channel",
+	"kimi_linear":     "Kimi delta attention, whose decay is of each channel",
+	"llama4":          "attention in chunks and experts whose inputs the router scales",
+	"longcat_flash":   "two attentions in a layer and experts that do nothing",
+	"mamba":           "the state space of Mamba 1",
+	"mamba2":          "no attention and no MLP",
+	"mimo_v2_flash":   "values narrower than keys, and other heads in layers with a window",
+	"minimax":         "lightning attention",
+	"minimax_m1":      "lightning attention",
+	"minimax_text_01": "lightning attention",
+	"mllama":          "cross attention to images",
+	"nemotron-nas":    "layers without attention or with a linear one in its place",
+	"nemotron_h":      "layers of Mamba-2, attention or experts alone, and experts without a gate",
+	"recurrent_gemma": "the recurrence of Griffin",
+	"rwkv":            "the recurrence of RWKV",
+	"step3p5":         "heads that differ in layers with a window, and gates of heads",
+	"step3p7":         "heads that differ in layers with a window, and gates of heads",
+	"t5":              "an encoder",
+	"zamba2":          "blocks that layers share, with adapters",
+}
