@@ -94,7 +94,7 @@ func TestTopicsAreListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, topic := range topics() {
-		if !strings.Contains(string(text), "| `"+topic.Name()+"` |") {
+		if !strings.Contains(string(text), "["+topic.Name()+"](") {
 			t.Errorf("README.md does not name the topic %s", topic.Name())
 		}
 	}
