@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 
 	"nibble/kernels"
+	"nibble/model/arch"
 	"nibble/model/chat"
 	"nibble/model/source"
 	"nibble/model/tokenizer"
@@ -47,6 +48,8 @@ type Checkpoint struct {
 	tensors   map[string]stored
 	described map[string]Described // that are not stored as they are described
 	schemes   quantConfig
+	gguf      *arch.GGUF             // what the header says, of a GGUF file
+	sources   map[string]arch.Stored // where a GGUF file has what is described; nil for others
 
 	magnitudes sync.Map // what Magnitudes found, by module
 	hash       func() string
@@ -77,7 +80,8 @@ type Weight struct {
 	Q     *kernels.QTensor
 }
 
-// Open opens a model reference: "demo" or the path of a Hugging Face directory.
+// Open opens a model reference: "demo", or the path of a Hugging Face directory or
+// of a GGUF file.
 // It checks that every tensor the architecture needs is there with the right
 // shape, but reads none of them.
 func Open(ref string) (*Checkpoint, error) {
@@ -94,6 +98,11 @@ func Open(ref string) (*Checkpoint, error) {
 }
 
 func (c *Checkpoint) open() error {
+	if f, ok := c.files.(*ggufFiles); ok {
+		if err := c.openGGUF(f); err != nil {
+			return err
+		}
+	}
 	data, err := c.files.read("config.json")
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w: it has no config.json; give a Hugging Face model directory", c.Ref, ErrNoConfig)
@@ -103,17 +112,24 @@ func (c *Checkpoint) open() error {
 	if _, err := ParseConfig(data, nil); err != nil { // before the weights, which may be anything
 		return fmt.Errorf("%s: %w", c.files.path("config.json"), err)
 	}
-	if err := c.openTensors(); err != nil {
-		return err
+	if c.gguf == nil {
+		if err := c.openTensors(); err != nil {
+			return err
+		}
 	}
 	var raw rawConfig
-	if c.Config, raw, err = parseConfig(data, c.stored); err != nil {
+	if c.Config, raw, err = parseConfig(data, c.storedByName); err != nil {
 		return fmt.Errorf("%s: %w", c.files.path("config.json"), err)
 	}
 	if err := c.openQuantConfig(raw); err != nil {
 		return err
 	}
-	c.resolveTied()
+	if c.gguf != nil {
+		c.sources = c.gguf.Tensors(c.Config.Model)
+		c.noteTypes()
+	} else {
+		c.resolveTied()
+	}
 	c.describe()
 	if err := c.check(); err != nil {
 		return err
@@ -121,9 +137,7 @@ func (c *Checkpoint) open() error {
 	c.prune()
 	c.openGeneration()
 	c.openTokenizer()
-	if d, ok := c.files.(*dirFiles); ok {
-		d.settle()
-	}
+	c.files.settle()
 	c.hash = sync.OnceValue(c.computeHash)
 	return nil
 }
@@ -142,6 +156,9 @@ func (c *Checkpoint) openQuantConfig(raw rawConfig) (err error) {
 
 // check makes sure that everything the forward pass needs is there.
 func (c *Checkpoint) check() error {
+	if c.gguf != nil {
+		return c.checkUse()
+	}
 	for _, m := range c.Config.modules {
 		if !c.stored(m.Name + ".weight_packed") {
 			if err := c.want(weightOf(m.Linear)); err != nil {
@@ -212,8 +229,12 @@ func (c *Checkpoint) Guard(f func() error) error {
 // Names lists the stored tensors in order.
 func (c *Checkpoint) Names() []string { return slices.Sorted(maps.Keys(c.tensors)) }
 
-// Stored describes one stored tensor for listings.
+// Stored describes one tensor as it is stored, for listings.
 func (c *Checkpoint) Stored(name string) (dtype string, shape []int, bytes int64) {
+	if d, ok := c.described[name]; ok && c.sources != nil {
+		dtype, bytes = c.storedGGUF(d)
+		return dtype, d.Shape, bytes
+	}
 	t := c.tensors[name]
 	return t.dtype, t.shape, int64(len(t.data))
 }
@@ -307,7 +328,9 @@ func (c *Checkpoint) Hash() string {
 // over a checkpoint does not end up with all of it in memory. Reading the tensor
 // again is always right, and reads the file again.
 func (c *Checkpoint) Release(name string) {
-	if d, ok := c.described[name]; ok {
+	if d, ok := c.described[name]; ok && c.sources != nil {
+		c.releaseGGUF(d)
+	} else if ok {
 		if data, _, _, err := c.part(d); err == nil {
 			c.release(data)
 		}

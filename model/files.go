@@ -26,6 +26,8 @@ type files interface {
 	mappings() bool
 	// release gives pages of mapped files back.
 	release(part []byte)
+	// settle waits until any change from now on can be told by its time.
+	settle()
 	// unchanged reports what became of the files that were used since. whole, which
 	// reads the mapped ones again, is asked about those whose status alone differs.
 	unchanged(whole func() (same bool, err error)) error
@@ -106,7 +108,6 @@ func (d *dirFiles) release(part []byte) {
 	}
 }
 
-// settle waits until any change from now on can be told by its time.
 func (d *dirFiles) settle() {
 	var stamps []source.Stamp
 	for _, s := range d.seen {
@@ -177,6 +178,7 @@ func (e embedFiles) read(name string) ([]byte, error)   { return e.fs.ReadFile(n
 func (e embedFiles) mapped(name string) ([]byte, error) { return e.fs.ReadFile(name) }
 func (embedFiles) mappings() bool                       { return false }
 func (embedFiles) release([]byte)                       {}
+func (embedFiles) settle()                              {}
 func (embedFiles) unchanged(func() (bool, error)) error { return nil }
 func (embedFiles) close() error                         { return nil }
 
@@ -188,13 +190,14 @@ func locate(ref string) (files, string, error) {
 	info, err := os.Stat(ref)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, "", fmt.Errorf("%s: %w: give %q, or the path of a Hugging Face model directory", ref, ErrNotFound, demo.Name)
+		return nil, "", fmt.Errorf("%s: %w: give %q, or the path of a Hugging Face model directory or of a GGUF file", ref, ErrNotFound, demo.Name)
 	case err != nil:
 		return nil, "", err
-	case !info.IsDir() && strings.EqualFold(filepath.Ext(ref), ".gguf"):
-		return nil, "", fmt.Errorf("%s: %w: GGUF files cannot be read yet; give the Hugging Face directory the file was made from", ref, ErrUnsupported)
+	case !info.IsDir() && isGGUF(ref):
+		f, name := newGGUFFiles(ref)
+		return f, name, nil
 	case !info.IsDir():
-		return nil, "", fmt.Errorf("%s: %w: this is a file; give the directory that holds config.json and *.safetensors", ref, ErrNoConfig)
+		return nil, "", fmt.Errorf("%s: %w: this is a file; give the directory that holds config.json and *.safetensors, or a *.gguf file", ref, ErrNoConfig)
 	}
 	abs, err := filepath.Abs(ref)
 	if err != nil {

@@ -11,17 +11,19 @@ import (
 	"sort"
 
 	"nibble/kernels"
+	"nibble/model/gguf"
 	"nibble/model/source"
 )
 
 // maxHeader bounds a safetensors header, as the reference implementation does.
 const maxHeader = 100 << 20
 
-// stored is one tensor of a safetensors file; data is mapped.
+// stored is one tensor of a file; data is mapped.
 type stored struct {
 	dtype string
 	shape []int
 	data  []byte
+	ggml  gguf.Type // of GGUF files
 }
 
 // dtypeSizes holds the element sizes of the dtypes nibble reads. A file may hold
@@ -83,7 +85,7 @@ func parseSafetensors(file []byte, into map[string]stored) error {
 		if _, twice := into[e.name]; twice {
 			return fmt.Errorf("%w: tensor %s appears twice", ErrCorrupt, source.Quote(e.name))
 		}
-		into[e.name] = stored{e.dtype, e.shape, data[e.begin:e.end:e.end]}
+		into[e.name] = stored{dtype: e.dtype, shape: e.shape, data: data[e.begin:e.end:e.end]}
 		at = e.end
 	}
 	if at != int64(len(data)) {

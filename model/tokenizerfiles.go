@@ -17,6 +17,10 @@ import (
 // openTokenizer reads the tokenizer and the chat template. Neither is needed by all
 // that is done with a model, so what is wrong with them is kept for later.
 func (c *Checkpoint) openTokenizer() {
+	if f, ok := c.files.(*ggufFiles); ok && f.tokenizerErr != nil {
+		c.TokenizerErr = f.tokenizerErr
+		return
+	}
 	data, err := c.files.read("tokenizer.json")
 	if err != nil {
 		c.TokenizerErr = fmt.Errorf("no usable tokenizer: %w", err)

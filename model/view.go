@@ -16,7 +16,7 @@ import (
 func (c *Checkpoint) describe() {
 	c.described = make(map[string]Described)
 	for _, d := range c.Config.Described() {
-		if d.Name != d.View.Tensor || !whole(d.View) || d.View.Transposed || c.inBlocks(d) {
+		if c.sources != nil || d.Name != d.View.Tensor || !whole(d.View) || d.View.Transposed || c.inBlocks(d) {
 			c.described[d.Name] = d
 		}
 	}
@@ -26,6 +26,11 @@ func (c *Checkpoint) describe() {
 // of a vision tower.
 func (c *Checkpoint) prune() {
 	used := make(map[string]bool)
+	for _, s := range c.sources {
+		for _, p := range s.Parts {
+			used[p.Tensor] = true
+		}
+	}
 	for _, d := range c.Config.Described() {
 		for _, name := range []string{d.View.Tensor, d.View.Tensor + mxfp4Blocks, d.View.Tensor + mxfp4Scales} {
 			used[name] = true
@@ -41,6 +46,10 @@ func (c *Checkpoint) prune() {
 
 // stored reports whether the files hold a tensor.
 func (c *Checkpoint) stored(name string) bool { _, ok := c.tensors[name]; return ok }
+
+// storedByName is stored for families, which know the names of Hugging Face's files:
+// what a GGUF file holds has others.
+func (c *Checkpoint) storedByName(name string) bool { return c.gguf == nil && c.stored(name) }
 
 // part finds a described tensor: the bytes of the stored one or of its slice, the
 // rows that these are, and their type. It checks shapes and copies nothing.
@@ -78,6 +87,9 @@ func (d Described) step() int { return max(d.View.Step, 1) }
 // viewed returns a described tensor. Rows that follow each other in the file stay
 // mapped; others are gathered.
 func (c *Checkpoint) viewed(d Described) (Tensor, error) {
+	if c.sources != nil {
+		return c.viewedGGUF(d)
+	}
 	if c.inBlocks(d) {
 		return c.viewedMXFP4(d)
 	}

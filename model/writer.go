@@ -58,6 +58,15 @@ func PlanLayout(src *Checkpoint, schemes map[string]kernels.Scheme) (*Layout, er
 		at += size
 	}
 	kept := func(d Described) error {
+		if src.sources != nil { // as a directory has it
+			form, err := src.ggufForm(d)
+			shape := slices.Clone(d.Shape)
+			if d.View.Transposed {
+				slices.Reverse(shape)
+			}
+			add(d.Name, form.dtype.String(), shape...)
+			return err
+		}
 		name, t := d.Name, src.tensors[d.View.Tensor]
 		if d.View.Expert < 0 { // as it is stored
 			if _, twice := l.entries[d.View.Tensor]; !twice {
@@ -443,12 +452,15 @@ func (w *Writer) Complete() error {
 			continue
 		}
 		data := w.src.tensors[name].data
-		if d, ok := w.src.described[name]; ok && d.View.Expert >= 0 {
+		if d, ok := w.src.described[name]; ok && (d.View.Expert >= 0 || w.src.sources != nil) {
 			t, err := w.src.Tensor(name)
 			if err != nil {
 				return err
 			}
-			data = t.Data
+			if data = t.Data; d.View.Transposed {
+				data = make([]byte, len(t.Data))
+				kernels.EncodeFloats(data, transposed(t.Floats(), t.Shape[0], t.Shape[1]), t.DType)
+			}
 		}
 		if data == nil {
 			return fmt.Errorf("tensor %s was planned but never written", name)

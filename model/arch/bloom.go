@@ -2,6 +2,11 @@ package arch
 
 var _ = register(bloom, "bloom")
 
+var _ = registerGGUF(ggufForm{arch: "bloom", kind: "bloom", class: "BloomForCausalLM", keys: map[string]string{
+	"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "layer_norm_eps": "layer_norm_epsilon",
+	"intermediate_size": "", "num_key_value_heads": "", "head_dim": "", "rope_theta": "", "attention_bias": "", "mlp_bias": ""},
+	config: func(_ *GGUF, c ggufConfig) { c["seq_length"] = c["max_position_embeddings"] }})
+
 // bloom is BLOOM: a LayerNorm after the embedding, ALiBi, queries, keys and
 // values together for each head.
 func bloom(c *Config) *Model {

@@ -2,6 +2,18 @@ package arch
 
 var _ = register(cohere, "cohere", "cohere2")
 
+var _ = registerGGUF(
+	ggufForm{arch: "command-r", kind: "cohere", class: "CohereForCausalLM", config: cohereGGUF},
+	ggufForm{arch: "cohere2", kind: "cohere2", class: "Cohere2ForCausalLM", config: cohereGGUF},
+)
+
+func cohereGGUF(g *GGUF, c ggufConfig) {
+	c["logit_scale"] = 1
+	g.copy(c, "logit_scale", "logit_scale")
+	c["use_qk_norm"] = g.has("blk.0.attn_q_norm.weight")
+	g.windows(c)
+}
+
 // cohere is Command R (Cohere) and its successor with windows: one LayerNorm
 // without bias feeds attention and MLP, pairs that turn are adjacent, logits are
 // scaled.

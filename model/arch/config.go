@@ -18,6 +18,8 @@ var (
 	ErrFamily = errors.New("unknown architecture")
 	// ErrConfig reports a config that is wrong.
 	ErrConfig = errors.New("config.json is wrong")
+	// ErrKeys reports a GGUF file whose keys are wrong.
+	ErrKeys = errors.New("a key of the GGUF file is wrong")
 	// ErrUnsupported reports a feature that no step can express.
 	ErrUnsupported = errors.New("not supported")
 )

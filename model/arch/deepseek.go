@@ -11,6 +11,41 @@ var (
 	_ = register(deepseekOne, "deepseek")
 )
 
+var _ = registerGGUF(ggufForm{arch: "deepseek2", kind: "deepseek_v2", class: "DeepseekV2ForCausalLM", config: deepseekGGUF})
+
+func deepseekGGUF(g *GGUF, c ggufConfig) {
+	if g.int("expert_gating_func", 1) == 2 {
+		c["model_type"], c["architectures"] = "deepseek_v3", []string{"DeepseekV3ForCausalLM"}
+	}
+	key := g.int("attention.key_length_mla", g.headDim()) // with latent keys, key_length is that of the latent
+	turning := g.int("rope.dimension_count", 0)
+	c["qk_rope_head_dim"], c["qk_nope_head_dim"] = turning, key-turning
+	c["v_head_dim"] = g.int("attention.value_length_mla", g.int("attention.value_length", 0))
+	c["kv_lora_rank"] = g.int("attention.kv_lora_rank", 0)
+	c["q_lora_rank"] = nil
+	g.copy(c, "q_lora_rank", "attention.q_lora_rank")
+	c["num_key_value_heads"] = c["num_attention_heads"]
+	delete(c, "head_dim")
+	delete(c, "partial_rotary_factor")
+	if m, ok := g.float("rope.scaling.yarn_log_multiplier"); ok {
+		if s, ok := c["rope_scaling"].(map[string]any); ok {
+			s["mscale"], s["mscale_all_dim"] = 10*m, 10*m // both are alike in all models
+		}
+	}
+	g.experts(c, "n_routed_experts")
+	g.copy(c, "n_shared_experts", "expert_shared_count")
+	g.copy(c, "first_k_dense_replace", "leading_dense_block_count")
+	g.copy(c, "routed_scaling_factor", "expert_weights_scale")
+	c["norm_topk_prob"] = g.bool("expert_weights_norm", false)
+	c["topk_method"] = "greedy"
+	if groups := g.int("expert_group_count", 1); groups > 1 {
+		c["topk_method"], c["n_group"], c["topk_group"] = "group_limited_greedy", groups, g.int("expert_group_used_count", 1)
+	}
+	if c["model_type"] == "deepseek_v3" {
+		c["topk_method"], c["scoring_func"] = "noaux_tc", "sigmoid"
+	}
+}
+
 // deepseek is DeepSeek-V2 and V3: latent attention, and experts of which some
 // meet every token.
 func deepseek(c *Config) *Model {

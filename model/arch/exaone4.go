@@ -2,6 +2,8 @@ package arch
 
 var _ = register(exaone4, "exaone4")
 
+var _ = registerGGUF(ggufForm{arch: "exaone4", kind: "exaone4", class: "Exaone4ForCausalLM", config: func(g *GGUF, c ggufConfig) { g.windows(c) }})
+
 // exaone4 is EXAONE 4: norms after the branches, norms of heads; in the large
 // one three layers with a window and rotations, then one without either.
 func exaone4(c *Config) *Model {

@@ -2,6 +2,19 @@ package arch
 
 var _ = register(falcon, "falcon", "RefinedWeb", "RefinedWebModel")
 
+// Of two norms, files have that of the MLP as attn_norm.
+var _ = registerGGUF(ggufForm{arch: "falcon", kind: "falcon", class: "FalconForCausalLM",
+	keys: map[string]string{"intermediate_size": "ffn_hidden_size", "num_key_value_heads": "num_kv_heads", "layer_norm_eps": "layer_norm_epsilon",
+		"attention_bias": "bias", "mlp_bias": "", "head_dim": ""},
+	names: map[string]string{"attn_norm": "attn_norm_2", "ffn_norm": "attn_norm"},
+	config: func(g *GGUF, c ggufConfig) {
+		c["multi_query"], c["new_decoder_architecture"] = true, c["num_key_value_heads"] != 1
+		c["num_ln_in_parallel_attn"] = 1
+		if g.has("blk.0.attn_norm_2.weight") {
+			c["num_ln_in_parallel_attn"] = 2
+		}
+	}})
+
 // falcon is Falcon: attention and MLP in parallel after one norm (7B), or a norm
 // each (40B), or in turn with ALiBi (RW).
 func falcon(c *Config) *Model {

@@ -4,6 +4,28 @@ import "math"
 
 var _ = register(gemma, "gemma", "gemma2", "gemma3")
 
+var _ = registerGGUF(
+	ggufForm{arch: "gemma", kind: "gemma", class: "GemmaForCausalLM", config: gemmaGGUF},
+	ggufForm{arch: "gemma2", kind: "gemma2", class: "Gemma2ForCausalLM", config: gemmaGGUF},
+	ggufForm{arch: "gemma3", kind: "gemma3_text", class: "Gemma3ForCausalLM", config: gemmaGGUF},
+)
+
+func gemmaGGUF(g *GGUF, c ggufConfig) {
+	c["hidden_activation"] = "gelu_pytorch_tanh"
+	c["query_pre_attn_scalar"] = g.headDim()
+	if layers := c["num_hidden_layers"]; g.arch == "gemma2" && layers == 46 || g.arch == "gemma3" && layers == 62 { // 27B
+		c["query_pre_attn_scalar"] = g.int("embedding_length", 0) / max(g.int("attention.head_count", 1), 1)
+	}
+	c["attn_logit_softcapping"], c["final_logit_softcapping"] = nil, nil
+	g.copy(c, "attn_logit_softcapping", "attn_logit_softcapping")
+	g.copy(c, "final_logit_softcapping", "final_logit_softcapping")
+	g.windows(c)
+	if g.arch == "gemma3" {
+		c["rope_local_base_freq"] = 10000
+		g.copy(c, "rope_local_base_freq", "rope.freq_base_swa")
+	}
+}
+
 // gemma is Gemma 1 to 3: embeddings times the root of the width, norms that add
 // 1 to their weights. Gemma 2 normalizes what branches give as well and caps
 // logits; Gemma 3 has norms of heads, and rotations of their own for layers with

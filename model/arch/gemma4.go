@@ -8,6 +8,61 @@ import (
 
 var _ = register(gemma4, "gemma4")
 
+var _ = registerGGUF(ggufForm{arch: "gemma4", kind: "gemma4_text", class: "Gemma4ForCausalLM", config: gemma4GGUF})
+
+func gemma4GGUF(g *GGUF, c ggufConfig) {
+	layers := g.int("block_count", 0)
+	window := g.bools("attention.sliding_window_pattern")
+	if len(window) < layers {
+		g.fail("attention.sliding_window_pattern has %d entries for %d layers", len(window), layers)
+		return
+	}
+	window = window[:max(layers, 0)]
+	c.layerTypes(window, slidingAttention, fullAttention)
+	c["hidden_activation"] = "gelu_pytorch_tanh"
+	c["global_head_dim"], c["head_dim"] = g.headDim(), g.int("attention.key_length_swa", g.headDim())
+	shared := g.int("attention.shared_kv_layers", 0)
+	c["num_kv_shared_layers"] = shared
+	heads, inner := g.ints("attention.head_count_kv", layers), g.ints("feed_forward_length", layers)
+	c["attention_k_eq_v"] = false
+	for l, w := range window {
+		if c["intermediate_size"] = min(inner[0], inner[l]); inner[l] > inner[0] {
+			c["use_double_wide_mlp"] = true
+		}
+		if w {
+			c["num_key_value_heads"] = heads[l]
+		} else if c["num_global_key_value_heads"] = heads[l]; l < layers-shared && !g.has(fmt.Sprintf("blk.%d.attn_v.weight", l)) {
+			c["attention_k_eq_v"] = true
+		}
+	}
+	c["final_logit_softcapping"] = nil
+	g.copy(c, "final_logit_softcapping", "final_logit_softcapping")
+	c["hidden_size_per_layer_input"] = g.int("embedding_length_per_layer_input", 0)
+	if shape := g.Shape("per_layer_token_embd.weight"); len(shape) == 2 {
+		c["vocab_size_per_layer_input"] = shape[0]
+	}
+	if c["enable_moe_block"] = g.int("expert_count", 0) > 0; c["enable_moe_block"] == true {
+		g.experts(c, "num_experts")
+		c["top_k_experts"] = c["num_experts_per_tok"]
+	}
+	local := map[string]any{"rope_type": "default", "rope_theta": 10000}
+	g.copy(local, "rope_theta", "rope.freq_base_swa")
+	global := map[string]any{"rope_type": "default", "rope_theta": c["rope_theta"]}
+	if divisors := g.Floats("rope_freqs.weight"); len(divisors) > 0 { // 1 for pairs that turn, huge for others
+		turning := 0
+		for _, d := range divisors {
+			if d == 1 {
+				turning++
+			}
+		}
+		global["rope_type"], global["partial_rotary_factor"] = "proportional", float64(turning)/float64(len(divisors))
+	}
+	c["rope_parameters"] = map[string]any{slidingAttention: local, fullAttention: global}
+	for _, key := range []string{"rope_scaling", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings"} {
+		delete(c, key)
+	}
+}
+
 // gemma4 is Gemma 4: layers with a window beside layers with wider heads, values
 // that may be the keys, keys and values that late layers share, inputs for each
 // layer, and in the large one experts beside the MLP.

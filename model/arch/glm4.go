@@ -5,6 +5,11 @@ var (
 	_ = register(glm4moe, "glm4_moe", "glm4v_moe")
 )
 
+var _ = registerGGUF(
+	ggufForm{arch: "glm4", kind: "glm4", class: "Glm4ForCausalLM", partial: true},
+	ggufForm{arch: "chatglm", kind: "glm", class: "GlmForCausalLM", partial: true},
+)
+
 // glm4 is GLM-4: norms before and after the branches (after them only since
 // 0414), adjacent pairs of half of each head turn, fused gate and up.
 func glm4(c *Config) *Model {

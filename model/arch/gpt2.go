@@ -2,6 +2,11 @@ package arch
 
 var _ = register(gpt2, "gpt2")
 
+var _ = registerGGUF(ggufForm{arch: "gpt2", kind: "gpt2", class: "GPT2LMHeadModel", keys: map[string]string{
+	"hidden_size": "n_embd", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "max_position_embeddings": "n_positions",
+	"intermediate_size": "n_inner", "layer_norm_eps": "layer_norm_epsilon",
+	"num_key_value_heads": "", "head_dim": "", "rope_theta": "", "attention_bias": "", "mlp_bias": ""}})
+
 // gpt2 is GPT-2: learned positions, LayerNorms, fused queries, keys and values,
 // matrices stored inputs x outputs.
 func gpt2(c *Config) *Model {

@@ -2,6 +2,21 @@ package arch
 
 var _ = register(gptOSS, "gpt_oss")
 
+var _ = registerGGUF(ggufForm{arch: "gpt-oss", kind: "gpt_oss", class: "GptOssForCausalLM", config: gptOSSGGUF,
+	names: map[string]string{"ffn_norm": "post_attention_norm"}})
+
+func gptOSSGGUF(g *GGUF, c ggufConfig) {
+	g.experts(c, "num_local_experts")
+	c["intermediate_size"] = g.int("expert_feed_forward_length", g.int("feed_forward_length", 0))
+	delete(c, "moe_intermediate_size")
+	g.windows(c)
+	if s, ok := c["rope_scaling"].(map[string]any); ok {
+		// Files do not say it: the published models interpolate between rotations without
+		// rounding where that begins and ends.
+		s["truncate"] = s["factor"] != float32(32) || s["original_max_position_embeddings"] != 4096
+	}
+}
+
 // gptOSS is gpt-oss: layers with a window beside layers without, sinks, and
 // experts with biases and limits. Files hold the experts in stacks, inputs x
 // outputs with gate and up interleaved, or in blocks of MXFP4.

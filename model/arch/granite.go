@@ -3,9 +3,59 @@ package arch
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 var _ = register(granite, "granite", "granitemoe", "granitemoeshared", "granitemoehybrid")
+
+var _ = registerGGUF(
+	ggufForm{arch: "granite", kind: "granite", class: "GraniteForCausalLM", paired: true, config: graniteGGUF},
+	ggufForm{arch: "granitemoe", kind: "granitemoe", class: "GraniteMoeForCausalLM", paired: true, config: graniteGGUF},
+	ggufForm{arch: "granitehybrid", kind: "granitemoehybrid", class: "GraniteMoeHybridForCausalLM", paired: true, config: graniteGGUF},
+)
+
+func graniteGGUF(g *GGUF, c ggufConfig) {
+	c["attention_multiplier"] = 1 / math.Sqrt(float64(max(g.headDim(), 1)))
+	for key, name := range map[string]string{"attention.scale": "attention_multiplier", "embedding_scale": "embedding_multiplier",
+		"residual_scale": "residual_multiplier", "logit_scale": "logits_scaling"} {
+		g.copy(c, name, key)
+	}
+	if g.int("expert_count", 0) > 0 {
+		g.experts(c, "num_local_experts")
+		if n, ok := c["moe_intermediate_size"]; ok {
+			c["intermediate_size"] = n
+		}
+		delete(c, "moe_intermediate_size")
+		if n := g.int("expert_shared_feed_forward_length", 0); n > 0 {
+			c["shared_intermediate_size"] = n
+			if g.arch == "granitemoe" {
+				c["model_type"], c["architectures"] = "granitemoeshared", []string{"GraniteMoeSharedForCausalLM"}
+			}
+		}
+	} else if g.arch == "granitehybrid" {
+		c["shared_intermediate_size"] = c["intermediate_size"]
+	}
+	if g.arch != "granitehybrid" {
+		return
+	}
+	layers := g.int("block_count", 0)
+	mamba := make([]bool, 0, max(min(layers, maxLayers), 0))
+	for _, heads := range g.ints("attention.head_count_kv", layers) {
+		mamba = append(mamba, heads == 0)
+	}
+	c.layerTypes(mamba, "mamba", "attention")
+	if g.bool("rope.scaling.finetuned", !slices.Contains(mamba, true)) {
+		c["position_embedding_type"] = "rope"
+	}
+	for key, name := range map[string]string{"ssm.conv_kernel": "mamba_d_conv", "ssm.state_size": "mamba_d_state",
+		"ssm.group_count": "mamba_n_groups", "ssm.time_step_rank": "mamba_n_heads"} {
+		g.copy(c, name, key)
+	}
+	if hidden := g.int("embedding_length", 0); hidden > 0 {
+		c["mamba_expand"] = max(g.int("ssm.inner_size", 2*hidden)/hidden, 1)
+	}
+	c["mamba_conv_bias"] = true
+}
 
 // granite is Granite 3 and 4: Llama with four multipliers, experts in stacks, and
 // in the hybrid family Mamba-2 layers.

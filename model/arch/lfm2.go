@@ -2,6 +2,29 @@ package arch
 
 var _ = register(lfm2, "lfm2", "lfm2_moe")
 
+var _ = registerGGUF(
+	ggufForm{arch: "lfm2", kind: "lfm2", class: "Lfm2ForCausalLM", config: lfm2GGUF,
+		keys: map[string]string{"rms_norm_eps": "norm_eps"}, names: map[string]string{"output_norm": "token_embd_norm"}},
+	ggufForm{arch: "lfm2moe", kind: "lfm2_moe", class: "Lfm2MoeForCausalLM", config: lfm2GGUF,
+		keys: map[string]string{"rms_norm_eps": "norm_eps"}, names: map[string]string{"output_norm": "token_embd_norm"}},
+)
+
+func lfm2GGUF(g *GGUF, c ggufConfig) {
+	c["block_auto_adjust_ff_dim"] = false // the file has the width that this gives
+	g.copy(c, "conv_L_cache", "shortconv.l_cache")
+	var conv []bool
+	for _, heads := range g.ints("attention.head_count_kv", g.int("block_count", 0)) {
+		conv = append(conv, heads == 0)
+	}
+	c.layerTypes(conv, convolution, fullAttention)
+	if g.int("expert_count", 0) > 0 {
+		g.experts(c, "num_experts")
+		c["num_dense_layers"] = g.int("leading_dense_block_count", 0)
+		c["norm_topk_prob"] = g.bool("expert_weights_norm", true)
+		g.copy(c, "routed_scaling_factor", "expert_weights_scale")
+	}
+}
+
 // lfm2 is LFM2: gated short convolutions, with attention in some layers.
 func lfm2(c *Config) *Model {
 	c.Default(`{"max_position_embeddings": 128000, "num_key_value_heads": 8, "norm_eps": 1e-5, "conv_L_cache": 3, "rope_theta": 1000000,

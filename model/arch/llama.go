@@ -2,6 +2,46 @@ package arch
 
 var _ = register(llama, "llama", "mistral", "ministral", "ministral3", "yi", "internlm3", "smollm3", "arcee", "seed_oss")
 
+var _ = registerGGUF(
+	ggufForm{arch: "llama", kind: "llama", class: "LlamaForCausalLM", paired: true, config: llamaGGUF},
+	ggufForm{arch: "mistral3", kind: "ministral3", class: "Ministral3ForCausalLM", paired: true, config: ministral3GGUF},
+	ggufForm{arch: "smollm3", kind: "smollm3", class: "SmolLM3ForCausalLM", paired: true},
+	ggufForm{arch: "arcee", kind: "arcee", class: "ArceeForCausalLM", paired: true,
+		config: func(_ *GGUF, c ggufConfig) { c["hidden_act"] = "relu2" }},
+	ggufForm{arch: "seed_oss", kind: "seed_oss", class: "SeedOssForCausalLM",
+		config: func(g *GGUF, c ggufConfig) { c["attention_out_bias"] = g.has("blk.0.attn_output.bias") }},
+)
+
+// llamaGGUF tells the families apart that llama.cpp takes for Llama.
+func llamaGGUF(g *GGUF, c ggufConfig) {
+	switch {
+	case g.int("expert_count", 0) > 0:
+		c["model_type"], c["architectures"] = "mixtral", []string{"MixtralForCausalLM"}
+		g.experts(c, "num_local_experts")
+	case g.int("attention.sliding_window", 0) > 0:
+		c["model_type"], c["architectures"] = "mistral", []string{"MistralForCausalLM"}
+	case g.has("blk.0.attn_q.bias") && !g.has("blk.0.attn_output.bias"):
+		c["model_type"], c["architectures"] = "internlm3", []string{"InternLM3ForCausalLM"}
+		c["qkv_bias"], c["bias"] = true, false
+	}
+}
+
+func ministral3GGUF(g *GGUF, c ggufConfig) {
+	p, _ := c["rope_scaling"].(map[string]any)
+	if p == nil {
+		p = map[string]any{"rope_type": "default"}
+	}
+	if m, ok := g.float("rope.scaling.yarn_log_multiplier"); ok {
+		p["mscale"], p["mscale_all_dim"] = m, m
+	}
+	g.copy(p, "llama_4_scaling_beta", "attention.temperature_scale")
+	g.copy(p, "original_max_position_embeddings", "rope.scaling.original_context_length")
+	p["rope_theta"] = c["rope_theta"]
+	delete(c, "rope_scaling")
+	delete(c, "rope_theta")
+	c["rope_parameters"] = p
+}
+
 // llama is Llama 1 to 3 and everything of its shape: Mistral (with a window),
 // Ministral 3 (with a temperature), InternLM3 (with biases), SmolLM3 (layers
 // without rotation), Arcee (squared ReLU without a gate).

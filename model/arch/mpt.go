@@ -4,6 +4,23 @@ import "math"
 
 var _ = register(mpt, "mpt")
 
+var _ = registerGGUF(ggufForm{arch: "mpt", kind: "mpt", class: "MPTForCausalLM",
+	keys: map[string]string{"hidden_size": "d_model", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads", "max_position_embeddings": "max_seq_len",
+		"layer_norm_eps": "layer_norm_epsilon", "intermediate_size": "", "num_key_value_heads": "", "head_dim": "", "rope_theta": "", "attention_bias": "", "mlp_bias": ""},
+	config: func(g *GGUF, c ggufConfig) {
+		attn := map[string]any{"alibi": false, "kv_n_heads": c["num_key_value_heads"]}
+		if bias, ok := g.float("attention.max_alibi_bias"); ok && bias > 0 {
+			attn["alibi"], attn["alibi_bias_max"] = true, bias
+		}
+		if clip, ok := g.float("attention.clamp_kqv"); ok && clip > 0 {
+			attn["clip_qkv"] = clip
+		}
+		attn["qk_ln"] = g.has("blk.0.attn_q_norm.weight")
+		c["attn_config"] = attn
+		c["no_bias"] = !g.has("blk.0.attn_qkv.bias") && !g.has("blk.0.ffn_up.bias") && !g.has("blk.0.attn_norm.bias")
+		c["expansion_ratio"] = g.int("feed_forward_length", 0) / max(g.int("embedding_length", 1), 1)
+	}})
+
 // mpt is MPT: ALiBi, no biases, norms without biases.
 func mpt(c *Config) *Model {
 	c.Default(`{"d_model": 2048, "n_heads": 16, "n_layers": 24, "expansion_ratio": 4, "max_seq_len": 2048, "vocab_size": 50368, "layer_norm_epsilon": 1e-5}`)

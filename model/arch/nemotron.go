@@ -2,6 +2,9 @@ package arch
 
 var _ = register(nemotron, "nemotron")
 
+var _ = registerGGUF(ggufForm{arch: "nemotron", kind: "nemotron", class: "NemotronForCausalLM", partial: true,
+	keys: map[string]string{"layer_norm_eps": "norm_eps"}})
+
 // nemotron is Nemotron 3 and 4 and Minitron: LayerNorms that add 1 to their
 // weights, squared ReLU without a gate, half of each head turns.
 func nemotron(c *Config) *Model {

@@ -2,6 +2,21 @@ package arch
 
 var _ = register(olmo, "olmo", "olmo2", "olmo3", "olmoe")
 
+var _ = registerGGUF(
+	ggufForm{arch: "olmo", kind: "olmo", class: "OlmoForCausalLM", paired: true, keys: map[string]string{"layer_norm_eps": ""},
+		config: func(g *GGUF, c ggufConfig) { g.copy(c, "clip_qkv", "attention.clamp_kqv") }},
+	ggufForm{arch: "olmo2", kind: "olmo2", class: "Olmo2ForCausalLM", config: func(g *GGUF, c ggufConfig) {
+		if _, windows := c["sliding_window"]; windows {
+			c["model_type"], c["architectures"] = "olmo3", []string{"Olmo3ForCausalLM"}
+			g.windows(c)
+		}
+	}},
+	ggufForm{arch: "olmoe", kind: "olmoe", class: "OlmoeForCausalLM", config: func(g *GGUF, c ggufConfig) {
+		g.experts(c, "num_experts")
+		c["norm_topk_prob"] = g.bool("expert_weights_norm", false)
+	}},
+)
+
 // olmo is OLMo 1 (norms without weights), 2 and 3 (norms after the branches, and
 // of queries and keys over all heads; windows in the third) and OLMoE.
 func olmo(c *Config) *Model {

@@ -7,6 +7,16 @@ var (
 	_ = register(phimoe, "phimoe")
 )
 
+var _ = registerGGUF(
+	ggufForm{arch: "phi2", kind: "phi", class: "PhiForCausalLM", partial: true},
+	ggufForm{arch: "phi3", kind: "phi3", class: "Phi3ForCausalLM"},
+	ggufForm{arch: "phimoe", kind: "phimoe", class: "PhimoeForCausalLM", keys: map[string]string{"layer_norm_eps": "rms_norm_eps"},
+		config: func(g *GGUF, c ggufConfig) {
+			g.experts(c, "num_local_experts")
+			c["lm_head_bias"] = g.has("output.bias")
+		}},
+)
+
 // phi is Phi 1, 1.5 and 2: one LayerNorm feeds attention and MLP in parallel,
 // biases everywhere, part of each head turns.
 func phi(c *Config) *Model {

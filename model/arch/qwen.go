@@ -5,6 +5,28 @@ var (
 	_ = register(qwen3, "qwen3", "qwen3_moe", "qwen3_vl", "qwen3_vl_moe")
 )
 
+var _ = registerGGUF(
+	ggufForm{arch: "qwen2", kind: "qwen2", class: "Qwen2ForCausalLM"},
+	ggufForm{arch: "qwen2vl", kind: "qwen2", class: "Qwen2ForCausalLM"},
+	ggufForm{arch: "qwen2moe", kind: "qwen2_moe", class: "Qwen2MoeForCausalLM", config: func(g *GGUF, c ggufConfig) { g.qwenExperts(c, false) }},
+	ggufForm{arch: "qwen3", kind: "qwen3", class: "Qwen3ForCausalLM"},
+	ggufForm{arch: "qwen3vl", kind: "qwen3", class: "Qwen3ForCausalLM"},
+	ggufForm{arch: "qwen3moe", kind: "qwen3_moe", class: "Qwen3MoeForCausalLM", config: func(g *GGUF, c ggufConfig) { g.qwenExperts(c, true) }},
+	ggufForm{arch: "qwen3vlmoe", kind: "qwen3_moe", class: "Qwen3MoeForCausalLM", config: func(g *GGUF, c ggufConfig) { g.qwenExperts(c, true) }},
+)
+
+// qwenExperts translates the keys of Qwen's mixtures.
+func (g *GGUF) qwenExperts(c ggufConfig, renormalize bool) {
+	g.experts(c, "num_experts")
+	c["norm_topk_prob"] = g.bool("expert_weights_norm", renormalize)
+	if shape := g.Shape("blk.0.ffn_up_exps.weight"); len(shape) == 3 && c["moe_intermediate_size"] == nil {
+		c["moe_intermediate_size"] = shape[1] // of files older than the key
+	}
+	if shape := g.Shape("blk.0.ffn_up_shexp.weight"); len(shape) == 2 {
+		c["shared_expert_intermediate_size"] = shape[0]
+	}
+}
+
 // qwen2 is Qwen 2 and 2.5: Llama with biases on queries, keys and values. Its
 // mixture of experts has a shared one with a gate.
 func qwen2(c *Config) *Model {

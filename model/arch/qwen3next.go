@@ -4,6 +4,73 @@ import "fmt"
 
 var _ = register(qwen3next, "qwen3_next", "qwen3_5", "qwen3_5_moe")
 
+var _ = registerGGUF(
+	ggufForm{arch: "qwen3next", kind: "qwen3_next", class: "Qwen3NextForCausalLM", config: qwen3nextGGUF, partial: true,
+		names: map[string]string{"ffn_norm": "post_attention_norm"}},
+	ggufForm{arch: "qwen35", kind: "qwen3_5_text", class: "Qwen3_5ForCausalLM", config: qwen3nextGGUF, partial: true,
+		names: map[string]string{"ffn_norm": "post_attention_norm"}, tensors: tiledValueHeads},
+	ggufForm{arch: "qwen35moe", kind: "qwen3_5_moe_text", class: "Qwen3_5MoeForCausalLM", config: qwen3nextGGUF, partial: true,
+		names: map[string]string{"ffn_norm": "post_attention_norm"}, tensors: tiledValueHeads},
+)
+
+func qwen3nextGGUF(g *GGUF, c ggufConfig) {
+	heads := g.int("ssm.time_step_rank", 0)
+	c["linear_num_key_heads"], c["linear_num_value_heads"] = g.int("ssm.group_count", 0), heads
+	c["linear_key_head_dim"], c["linear_value_head_dim"] = g.int("ssm.state_size", 0), g.int("ssm.inner_size", 0)/max(heads, 1)
+	c["linear_conv_kernel_dim"] = g.int("ssm.conv_kernel", 0)
+	c["full_attention_interval"] = g.int("full_attention_interval", 4)
+	if g.int("expert_count", 0) > 0 {
+		g.qwenExperts(c, true)
+	}
+}
+
+// tiledValueHeads undoes the order of value heads that GGUF files have since Qwen
+// 3.5: not those of the first key head, then those of the second and so on, but the
+// first value heads of all key heads, then the second ones.
+func tiledValueHeads(w *ggufNames, m *Model) {
+	for i := range m.Blocks {
+		for op := range m.Blocks[i].Ops() {
+			d, ok := op.(*DeltaRule)
+			if !ok {
+				continue
+			}
+			before := 2 * d.KeyHeads * d.KeyDim // rows of queries and keys
+			w.all[d.In.Path+".weight"] = d.tiled(w.all[d.In.Path+".weight"], before, d.ValueDim)
+			w.all[d.Conv.Tensor] = d.tiled(w.all[d.Conv.Tensor], before, d.ValueDim)
+			w.all[d.Z.Path+".weight"] = d.tiled(w.all[d.Z.Path+".weight"], 0, d.ValueDim)
+			for _, name := range []string{d.A.Path + ".weight", d.B.Path + ".weight", d.ALog.Tensor, d.DtBias.Tensor} {
+				w.all[name] = d.tiled(w.all[name], 0, 1)
+			}
+			out := w.all[d.Out.Path+".weight"]
+			for _, p := range d.tiled(Stored{Parts: out.Parts}, 0, d.ValueDim).Parts {
+				out.Columns = append(out.Columns, Span{p.First, p.Rows})
+			}
+			w.all[d.Out.Path+".weight"] = out
+		}
+	}
+}
+
+// tiled cuts what follows some rows of a tensor into those of each value head.
+func (d *DeltaRule) tiled(s Stored, before, rows int) Stored {
+	tensor := s.Parts[0].View
+	part := func(first, n int) Part {
+		v := tensor
+		v.First = first
+		return Part{View: v, Rows: n}
+	}
+	s.Parts = nil
+	if before > 0 {
+		s.Parts = append(s.Parts, part(0, before))
+	}
+	each := d.ValueHeads / d.KeyHeads
+	for k := range d.KeyHeads {
+		for i := range each {
+			s.Parts = append(s.Parts, part(before+(i*d.KeyHeads+k)*rows, rows))
+		}
+	}
+	return s
+}
+
 // qwen3next is Qwen3-Next, Qwen 3.5 and 3.6: three layers of the gated delta
 // rule, then one of gated attention. The norms of the stream add 1 to their
 // weights.

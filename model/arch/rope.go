@@ -3,6 +3,7 @@ package arch
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"nibble/model/source"
 )
@@ -97,6 +98,9 @@ func (c *Config) scaled(p *Config, typ string, theta float64, n int) *Rope {
 	case "longrope", "su":
 		r.Long, r.LongFrom = c.byFactors(r.Frequencies, p, "long_factor"), int(original)
 		r.Frequencies = c.byFactors(r.Frequencies, p, "short_factor")
+		if slices.Equal(r.Long, r.Frequencies) { // scaled, but not by length
+			r.Long, r.LongFrom = nil, 0
+		}
 		if ratio := p.Float(positions/original, "factor"); ratio > 1 {
 			r.Magnitude = float32(math.Sqrt(1 + math.Log(ratio)/math.Log(original)))
 		}

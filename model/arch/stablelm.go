@@ -2,6 +2,13 @@ package arch
 
 var _ = register(stableLM, "stablelm", "stablelm_epoch")
 
+var _ = registerGGUF(ggufForm{arch: "stablelm", kind: "stablelm", class: "StableLmForCausalLM", partial: true,
+	keys: map[string]string{"attention_bias": "use_qkv_bias"},
+	config: func(g *GGUF, c ggufConfig) {
+		c["use_parallel_residual"] = !g.has("blk.0.ffn_norm.weight")
+		c["qk_layernorm"] = g.has("blk.0.attn_q_norm.weight")
+	}})
+
 // stableLM is StableLM 3B and 2: Llama with LayerNorms, of which a quarter of
 // each head turns; the 12B runs its branches in parallel.
 func stableLM(c *Config) *Model {

@@ -2,6 +2,9 @@ package arch
 
 var _ = register(starcoder2, "starcoder2")
 
+var _ = registerGGUF(ggufForm{arch: "starcoder2", kind: "starcoder2", class: "Starcoder2ForCausalLM",
+	keys: map[string]string{"layer_norm_eps": "norm_epsilon", "attention_bias": "use_bias", "mlp_bias": ""}})
+
 // starcoder2 is StarCoder2: LayerNorms, biases everywhere, an MLP without a gate,
 // a window.
 func starcoder2(c *Config) *Model {

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -615,4 +616,62 @@ func take(t testing.TB, path string) *output.Claim {
 	}
 	t.Cleanup(at.Release)
 	return at
+}
+
+// What is exported opens again with the same values, and exports to the same bytes.
+func TestOpensAgain(t *testing.T) {
+	for name, src := range map[string]*model.Checkpoint{
+		"demo": open(t, "demo"),
+		"Q4_0": quantized(t, kernels.Scheme{Bits: 4, Group: 32, Sym: true}, nil),
+		"Q4_1": quantized(t, kernels.Scheme{Bits: 4, Group: 32}, nil),
+		"Q8_0": quantized(t, kernels.Scheme{Bits: 8, Group: 32, Sym: true}, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "demo.gguf")
+			if _, err := Run(context.Background(), Options{Source: src, Out: out, Type: Auto}, nil); err != nil {
+				t.Fatal(err)
+			}
+			back := open(t, out)
+			if a, b := src.Config.Described(), back.Config.Described(); len(a) != len(b) || !slices.EqualFunc(a, b, func(x, y model.Described) bool { return x.Name == y.Name && slices.Equal(x.Shape, y.Shape) }) {
+				t.Fatalf("%d tensors are %d", len(a), len(b))
+			}
+			for _, m := range src.Config.Modules() {
+				w, err := src.Weight(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := back.Tensor(m.Name + ".weight")
+				if err != nil {
+					t.Fatal(err)
+				}
+				var want []float32
+				if w.Q != nil {
+					want = make([]float32, m.Rows*m.Cols)
+					for r := range m.Rows {
+						w.Q.DequantRow(want[r*m.Cols:][:m.Cols], r)
+					}
+				} else {
+					want = w.Float.Floats()
+				}
+				if !slices.Equal(got.Floats(), want) {
+					t.Errorf("%s differs", m.Name)
+				}
+			}
+			if name != "demo" {
+				return
+			}
+			again := filepath.Join(t.TempDir(), "model.gguf")
+			if _, err := Run(context.Background(), Options{Source: back, Out: again, Type: Auto}, nil); err != nil {
+				t.Fatal(err)
+			}
+			a, err1 := os.ReadFile(out)
+			b, err2 := os.ReadFile(again)
+			if err := errors.Join(err1, err2); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(a, b) {
+				t.Errorf("the files differ: %d and %d bytes", len(a), len(b))
+			}
+		})
+	}
 }

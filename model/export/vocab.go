@@ -11,25 +11,6 @@ import (
 	"nibble/model/tokenizer"
 )
 
-// preTokenizers are llama.cpp's names (tokenizer.ggml.pre) of the ways to cut a
-// text into words, by nibble's description of the tokenizer's steps.
-var preTokenizers = []preTokenizer{
-	{"gpt-2", false, []string{"ByteLevel regex"}},
-	{"llama-bpe", true, []string{`Split (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ Isolated`, "ByteLevel"}},
-	{"qwen2", false, []string{`Split (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ Isolated`, "ByteLevel"}},
-	{"smollm", false, []string{"Digits single", "ByteLevel regex"}},
-}
-
-type preTokenizer struct {
-	name         string
-	ignoreMerges bool // what llama.cpp takes the name to imply
-	splitters    []string
-}
-
-// pieceTypes are GGUF's numbers of nibble's kinds of pieces.
-var pieceTypes = map[tokenizer.PieceKind]int32{tokenizer.Normal: 1, tokenizer.Unknown: 2, tokenizer.Control: 3, tokenizer.Added: 4,
-	tokenizer.Unused: 5, tokenizer.Byte: 6}
-
 // vocabulary returns the keys of the tokenizer and of the chat template, and
 // what there is to know about them.
 func vocabulary(ck *model.Checkpoint) (kvs []gguf.KV, notes []string, err error) {
@@ -50,7 +31,7 @@ func vocabulary(ck *model.Checkpoint) (kvs []gguf.KV, notes []string, err error)
 	}
 	tokens, types := make([]string, len(v.Pieces)), make([]int32, len(v.Pieces))
 	for i, p := range v.Pieces {
-		tokens[i], types[i] = p.Text, pieceTypes[p.Kind]
+		tokens[i], types[i] = p.Text, tokenizer.GGUFKinds[p.Kind]
 	}
 	if i := slices.IndexFunc(v.Pieces, func(p tokenizer.Piece) bool { return p.Greedy }); i >= 0 {
 		notes = append(notes, fmt.Sprintf("added tokens such as %q want white space around them treated specially, which GGUF does not say", v.Pieces[i].Text))
@@ -118,19 +99,20 @@ func byteLevel(tok *tokenizer.Tokenizer, v tokenizer.Vocabulary) (kvs []gguf.KV,
 	} else if len(v.Normalizers) > 0 {
 		return nil, nil, fmt.Errorf("%w: llama.cpp's byte-level tokenizer does not normalize texts as this one does: %q", gguf.ErrLayout, v.Normalizers)
 	}
-	i := slices.IndexFunc(preTokenizers, func(p preTokenizer) bool { return slices.Equal(p.splitters, v.Splitters) })
-	if i < 0 {
+	names, ignoreMerges := tokenizer.PreTokenizerNames(v.Splitters)
+	if len(names) == 0 {
 		return nil, nil, fmt.Errorf("%w: llama.cpp has no name that nibble knows for the tokenizer's way to cut words: %q", gguf.ErrLayout, v.Splitters)
 	}
-	if preTokenizers[i].ignoreMerges != v.IgnoreMerges && !tok.MergesMakeEveryPiece() {
+	i := slices.IndexFunc(ignoreMerges, func(ignore bool) bool { return ignore == v.IgnoreMerges || tok.MergesMakeEveryPiece() })
+	if i < 0 {
 		return nil, nil, fmt.Errorf("%w: llama.cpp's pre-tokenizer %q and this tokenizer disagree on whether a word that is a token is merged, and it makes a difference",
-			gguf.ErrLayout, preTokenizers[i].name)
+			gguf.ErrLayout, names[0])
 	}
 	merges := make([]string, len(v.Merges))
 	for i, m := range v.Merges {
 		merges[i] = m[0] + " " + m[1]
 	}
-	return []gguf.KV{{Key: "tokenizer.ggml.model", Value: "gpt2"}, {Key: "tokenizer.ggml.pre", Value: preTokenizers[i].name},
+	return []gguf.KV{{Key: "tokenizer.ggml.model", Value: "gpt2"}, {Key: "tokenizer.ggml.pre", Value: names[i]},
 		{Key: "tokenizer.ggml.merges", Value: merges}}, notes, nil
 }
 

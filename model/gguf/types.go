@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"nibble/kernels"
 )
 
 // The kinds of failure a caller may want to tell apart.
@@ -23,31 +25,62 @@ type Type uint32
 
 // The types nibble reads and writes. Values of the block types are held in
 // blocks of 32 along a row: Q4_0 is (code-8)*d, Q4_1 is code*d + m and Q8_0 is
-// code*d, with F16 d and m.
+// code*d, with F16 d and m; MXFP4, which is only read, has 4-bit floats and a power
+// of two.
 const (
-	F32  Type = 0
-	F16  Type = 1
-	Q4_0 Type = 2
-	Q4_1 Type = 3
-	Q8_0 Type = 8
-	BF16 Type = 30
+	F32   Type = 0
+	F16   Type = 1
+	Q4_0  Type = 2
+	Q4_1  Type = 3
+	Q8_0  Type = 8
+	BF16  Type = 30
+	MXFP4 Type = 39
 )
 
-// traits describe a type: the values and the bytes of one block.
+// traits describe a type: the values and the bytes of one block, and how the values
+// of a row follow from its bytes, nil where that is not known here.
 type traits struct {
 	name          string
 	values, bytes int
+	decode        func(dst []float32, src []byte, t traits)
 }
 
 // knownTypes holds every type of ggml.h, so that files with tensors of types
 // that nibble does not decode can still be listed.
 var knownTypes = map[Type]traits{
-	F32: {"F32", 1, 4}, F16: {"F16", 1, 2}, Q4_0: {"Q4_0", 32, 18}, Q4_1: {"Q4_1", 32, 20}, 6: {"Q5_0", 32, 22}, 7: {"Q5_1", 32, 24},
-	Q8_0: {"Q8_0", 32, 34}, 9: {"Q8_1", 32, 36}, 10: {"Q2_K", 256, 84}, 11: {"Q3_K", 256, 110}, 12: {"Q4_K", 256, 144},
-	13: {"Q5_K", 256, 176}, 14: {"Q6_K", 256, 210}, 15: {"Q8_K", 256, 292}, 16: {"IQ2_XXS", 256, 66}, 17: {"IQ2_XS", 256, 74},
-	18: {"IQ3_XXS", 256, 98}, 19: {"IQ1_S", 256, 50}, 20: {"IQ4_NL", 32, 18}, 21: {"IQ3_S", 256, 110}, 22: {"IQ2_S", 256, 82},
-	23: {"IQ4_XS", 256, 136}, 24: {"I8", 1, 1}, 25: {"I16", 1, 2}, 26: {"I32", 1, 4}, 27: {"I64", 1, 8}, 28: {"F64", 1, 8},
-	29: {"IQ1_M", 256, 56}, BF16: {"BF16", 1, 2},
+	F32:   {"F32", 1, 4, floats(kernels.F32)},
+	F16:   {"F16", 1, 2, floats(kernels.F16)},
+	Q4_0:  {"Q4_0", 32, 18, blocks(decodeQ4_0)},
+	Q4_1:  {"Q4_1", 32, 20, blocks(decodeQ4_1)},
+	6:     {"Q5_0", 32, 22, nil},
+	7:     {"Q5_1", 32, 24, nil},
+	Q8_0:  {"Q8_0", 32, 34, blocks(decodeQ8_0)},
+	9:     {"Q8_1", 32, 36, nil},
+	10:    {"Q2_K", 256, 84, nil},
+	11:    {"Q3_K", 256, 110, nil},
+	12:    {"Q4_K", 256, 144, nil},
+	13:    {"Q5_K", 256, 176, nil},
+	14:    {"Q6_K", 256, 210, nil},
+	15:    {"Q8_K", 256, 292, nil},
+	16:    {"IQ2_XXS", 256, 66, nil},
+	17:    {"IQ2_XS", 256, 74, nil},
+	18:    {"IQ3_XXS", 256, 98, nil},
+	19:    {"IQ1_S", 256, 50, nil},
+	20:    {"IQ4_NL", 32, 18, nil},
+	21:    {"IQ3_S", 256, 110, nil},
+	22:    {"IQ2_S", 256, 82, nil},
+	23:    {"IQ4_XS", 256, 136, nil},
+	24:    {"I8", 1, 1, nil},
+	25:    {"I16", 1, 2, nil},
+	26:    {"I32", 1, 4, nil},
+	27:    {"I64", 1, 8, nil},
+	28:    {"F64", 1, 8, nil},
+	29:    {"IQ1_M", 256, 56, nil},
+	BF16:  {"BF16", 1, 2, floats(kernels.BF16)},
+	34:    {"TQ1_0", 256, 54, nil},
+	35:    {"TQ2_0", 256, 66, nil},
+	MXFP4: {"MXFP4", 32, 17, blocks(decodeMXFP4)},
+	40:    {"NVFP4", 64, 36, nil},
 }
 
 // String returns ggml's spelling, such as "Q4_0".
@@ -63,13 +96,7 @@ func (t Type) String() string {
 func (t Type) Block() int { return knownTypes[t].values }
 
 // Decodable reports whether DecodeRow knows the type.
-func (t Type) Decodable() bool {
-	switch t {
-	case F32, F16, BF16, Q4_0, Q4_1, Q8_0:
-		return true
-	}
-	return false
-}
+func (t Type) Decodable() bool { return knownTypes[t].decode != nil }
 
 // RowBytes returns the bytes of a row of n values.
 func (t Type) RowBytes(n int) int {

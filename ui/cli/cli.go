@@ -144,8 +144,8 @@ func (a *app) root() *cobra.Command {
 		Long: `nibble takes a language model through INT4 quantization, evaluation and automatic
 recipe tuning, and runs the result on the CPU with kernels measured on this machine.
 
-MODEL is "demo" (built in) or a Hugging Face model directory. Without a command
-nibble opens the workbench, on the demo model when no MODEL is given.`,
+MODEL is "demo" (built in), a Hugging Face model directory or a GGUF file. Without a
+command nibble opens the workbench, on the demo model when no MODEL is given.`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: args(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {

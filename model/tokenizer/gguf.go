@@ -1,0 +1,233 @@
+package tokenizer
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+)
+
+// GGUF is a tokenizer as GGUF files have it.
+type GGUF struct {
+	Model  string    // "gpt2": byte-level BPE; "llama": SentencePiece's BPE
+	Pre    string    // the way to cut texts into words, "" where the file does not say
+	Tokens []string  // by id
+	Types  []int32   // numbers of kinds; nil: all are text
+	Scores []float32 // of SentencePiece's pieces: the higher is merged first
+	Merges []string  // of byte-level BPE
+
+	BOS, EOS, Unknown, Pad int   // -1: none
+	Ends                   []int // tokens that end texts or turns
+	AddBOS, AddEOS         *bool // nil: as the kind of tokenizer has it
+	AddSpacePrefix         *bool
+	Template               string // of chats; "" for none
+}
+
+// GGUF's numbers of kinds of tokens.
+const (
+	ggufNormal      = 1
+	ggufUnknown     = 2
+	ggufControl     = 3
+	ggufUserDefined = 4
+	ggufUnused      = 5
+	ggufByte        = 6
+)
+
+// GGUFKinds are those numbers, by the kinds of [Vocabulary].
+var GGUFKinds = map[PieceKind]int32{Normal: ggufNormal, Unknown: ggufUnknown, Control: ggufControl, Added: ggufUserDefined, Unused: ggufUnused, Byte: ggufByte}
+
+// Files returns the tokenizer.json and tokenizer_config.json of the same tokenizer,
+// and what there is to know about them.
+func (g *GGUF) Files() (tokenizer, config []byte, notes []string, err error) {
+	var pre preTokenizer
+	switch g.Model {
+	case "gpt2":
+		name := g.Pre
+		if name == "" {
+			name = "default"
+			notes = append(notes, "the file does not say how texts are cut into words (tokenizer.ggml.pre): the ids of a text may differ from those of the model's own tokenizer")
+		}
+		var ok bool
+		if pre, ok = preTokenizerNamed(name); !ok {
+			return nil, nil, nil, fmt.Errorf("%w: tokenizer.ggml.pre %q", ErrUnsupported, name)
+		}
+	case "llama":
+		pre.addBOS = true
+	default:
+		return nil, nil, nil, fmt.Errorf("%w: tokenizer.ggml.model %q (gpt2 and llama are)", ErrUnsupported, g.Model)
+	}
+	if len(g.Tokens) > maxID {
+		return nil, nil, nil, fmt.Errorf("%w: %d tokens", ErrCorrupt, len(g.Tokens))
+	}
+	around := [2]*bool{g.AddBOS, g.AddEOS}
+	if around[0] == nil {
+		around[0] = &pre.addBOS
+	}
+	file := map[string]any{"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": g.added()}
+	vocab, err := g.vocab()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	bpe := map[string]any{"type": "BPE", "dropout": nil, "vocab": vocab, "ignore_merges": pre.ignoreMerges, "unk_token": nil, "fuse_unk": false, "byte_fallback": false}
+	if g.Model == "gpt2" {
+		bpe["merges"] = g.Merges
+		if g.Merges == nil {
+			bpe["merges"] = []string{}
+		}
+		file["pre_tokenizer"] = sequence("pretokenizers", pre.steps...)
+		file["decoder"] = json.RawMessage(byteLevelStep)
+	} else {
+		bpe["merges"], bpe["byte_fallback"], bpe["fuse_unk"] = g.scoredMerges(), true, true
+		if name := g.token(g.Unknown); name != "" {
+			bpe["unk_token"] = name
+		}
+		normalizers := []string{`{"type":"Replace","pattern":{"String":" "},"content":"▁"}`}
+		decoders := []string{`{"type":"Replace","pattern":{"String":"▁"},"content":" "}`, `{"type":"ByteFallback"}`, `{"type":"Fuse"}`}
+		if g.AddSpacePrefix == nil || *g.AddSpacePrefix {
+			normalizers = append([]string{`{"type":"Prepend","prepend":"▁"}`}, normalizers...)
+			decoders = append(decoders, `{"type":"Strip","content":" ","start":1,"stop":0}`)
+		}
+		file["normalizer"], file["decoder"] = sequence("normalizers", normalizers...), sequence("decoders", decoders...)
+	}
+	file["model"] = bpe
+	file["post_processor"] = g.processor(around)
+	cfg := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "add_bos_token": around[0] != nil && *around[0], "add_eos_token": around[1] != nil && *around[1]}
+	for key, id := range map[string]int{"bos_token": g.BOS, "eos_token": g.EOS, "unk_token": g.Unknown, "pad_token": g.Pad} {
+		if name := g.token(id); name != "" {
+			cfg[key] = name
+		}
+	}
+	if g.Template != "" {
+		cfg["chat_template"] = g.Template
+	}
+	if tokenizer, err = json.Marshal(file); err != nil {
+		return nil, nil, nil, err
+	}
+	config, err = json.Marshal(cfg)
+	return tokenizer, config, notes, err
+}
+
+// sequence is a component of several.
+func sequence(key string, steps ...string) map[string]any {
+	var all []json.RawMessage
+	for _, s := range steps {
+		all = append(all, json.RawMessage(s))
+	}
+	return map[string]any{"type": "Sequence", key: all}
+}
+
+// token is the text of an id, "" for none.
+func (g *GGUF) token(id int) string {
+	if id < 0 || id >= len(g.Tokens) || !g.usable(id) {
+		return ""
+	}
+	return g.Tokens[id]
+}
+
+// kind is the number of a token's kind. Tokens that begin or end texts are no text,
+// whatever the file says.
+func (g *GGUF) kind(id int) int32 {
+	kind := int32(ggufNormal)
+	if id < len(g.Types) {
+		kind = g.Types[id]
+	}
+	if kind == ggufNormal && g.Model == "gpt2" && (id == g.BOS || id == g.EOS || slices.Contains(g.Ends, id)) {
+		return ggufControl
+	}
+	return kind
+}
+
+// usable reports whether a token can stand in a text: not one that only fills the
+// table up, nor one that is not UTF-8.
+func (g *GGUF) usable(id int) bool {
+	text := g.Tokens[id]
+	padding := g.kind(id) == ggufUnused && (text == fmt.Sprintf("[PAD%d]", id) || text == fmt.Sprintf("<pad%d>", id))
+	return text != "" && !padding && utf8.ValidString(text)
+}
+
+// vocab is the table of tokens as a JSON object.
+func (g *GGUF) vocab() (map[string]int, error) {
+	vocab := make(map[string]int, len(g.Tokens))
+	for id, text := range g.Tokens {
+		if !g.usable(id) {
+			continue
+		}
+		if other, twice := vocab[text]; twice {
+			return nil, fmt.Errorf("%w: tokens %d and %d are both %q", ErrCorrupt, other, id, text)
+		}
+		vocab[text] = id
+	}
+	return vocab, nil
+}
+
+// added lists the tokens that are looked for in a text before it is cut.
+func (g *GGUF) added() []map[string]any {
+	all := []map[string]any{}
+	for id, text := range g.Tokens {
+		kind := g.kind(id)
+		if !g.usable(id) || kind != ggufControl && kind != ggufUserDefined && kind != ggufUnknown || len(text) > maxAdded {
+			continue
+		}
+		all = append(all, map[string]any{"id": id, "content": text, "single_word": false, "lstrip": false, "rstrip": false,
+			"normalized": false, "special": kind != ggufUserDefined})
+	}
+	return all
+}
+
+// processor puts the tokens that begin and end a text around it.
+func (g *GGUF) processor(add [2]*bool) any {
+	single, tokens := []any{}, map[string]any{}
+	put := func(id int, add *bool) {
+		if name := g.token(id); name != "" && add != nil && *add {
+			single = append(single, map[string]any{"SpecialToken": map[string]any{"id": name, "type_id": 0}})
+			tokens[name] = map[string]any{"id": name, "ids": []int{id}, "tokens": []string{name}}
+		}
+	}
+	put(g.BOS, add[0])
+	single = append(single, map[string]any{"Sequence": map[string]any{"id": "A", "type_id": 0}})
+	put(g.EOS, add[1])
+	if len(tokens) == 0 {
+		return nil
+	}
+	pair := append(slices.Clone(single), map[string]any{"Sequence": map[string]any{"id": "B", "type_id": 0}})
+	return map[string]any{"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}
+}
+
+// scoredMerges are the pairs of pieces that make another, the highest score first;
+// as transformers orders those of equal scores.
+func (g *GGUF) scoredMerges() [][2]string {
+	normal := make(map[string]int, len(g.Tokens))
+	for id, text := range g.Tokens {
+		if g.kind(id) == ggufNormal && g.usable(id) {
+			normal[text] = id
+		}
+	}
+	type merge struct {
+		cut, id int
+		score   float32
+	}
+	var all []merge
+	for id, text := range g.Tokens {
+		if at, ok := normal[text]; !ok || at != id || id >= len(g.Scores) {
+			continue
+		}
+		for cut := range text {
+			if _, ok := normal[text[:cut]]; !ok {
+				continue
+			}
+			if _, ok := normal[text[cut:]]; ok {
+				all = append(all, merge{cut, id, g.Scores[id]})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b merge) int {
+		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.id, b.id), cmp.Compare(b.cut, a.cut))
+	})
+	merges := make([][2]string, len(all))
+	for i, m := range all {
+		text := g.Tokens[m.id]
+		merges[i] = [2]string{text[:m.cut], text[m.cut:]}
+	}
+	return merges
+}

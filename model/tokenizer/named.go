@@ -1,0 +1,102 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// preTokenizer is a way to cut texts into words that GGUF files know by name
+// (tokenizer.ggml.pre).
+type preTokenizer struct {
+	names        []string // the first is what is written
+	ignoreMerges bool     // a word that is a token is that token
+	addBOS       bool     // unless the file says otherwise
+	steps        []string // as tokenizer.json has them
+}
+
+// Patterns of several pre-tokenizers.
+const (
+	llama3Words = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	qwen2Words  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	gpt2Words   = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)`
+	upper       = `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`
+	lower       = `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`
+	endings     = `(?i:'s|'t|'re|'ve|'m|'ll|'d)?`
+	ideographs  = `[一-龥ࠀ-一가-퟿]+`
+	bloomWords  = ` ?[^(\s|.,!?…。，、।۔،)]+`
+)
+
+// Steps of several pre-tokenizers.
+const (
+	byteAlphabetStep = `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}`
+	byteLevelStep    = `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}`
+	digitsStep       = `{"type":"Digits","individual_digits":true}`
+)
+
+// splits are steps that cut out what each pattern matches, then turn bytes into
+// their alphabet.
+func splits(patterns ...string) []string {
+	var steps []string
+	for _, p := range patterns {
+		quoted, _ := json.Marshal(p) //nolint:errchkjson // a string
+		steps = append(steps, fmt.Sprintf(`{"type":"Split","pattern":{"Regex":%s},"behavior":"Isolated","invert":false}`, quoted))
+	}
+	return append(steps, byteAlphabetStep)
+}
+
+// preTokenizers are those of llama.cpp whose steps can be said in tokenizer.json's
+// words.
+var preTokenizers = []preTokenizer{
+	{names: []string{"gpt-2", "phi-2", "mpt", "olmo", "jais", "exaone4", "mellum", "trillion", "granite-docling", "gigachat", "a.x-4.0", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de"},
+		steps: []string{byteLevelStep}},
+	{names: []string{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"}, ignoreMerges: true, addBOS: true, steps: splits(llama3Words)},
+	{names: []string{"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"}, steps: splits(llama3Words)},
+	{names: []string{"qwen2", "deepseek-r1-qwen", "kormo", "stablelm2", "megrez", "hunyuan", "grok-2"}, steps: splits(qwen2Words)},
+	{names: []string{"qwen35"}, steps: splits(`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`)},
+	{names: []string{"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}, steps: []string{digitsStep, byteLevelStep}},
+	{names: []string{"deepseek-llm"}, steps: splits(`[\r\n]`,
+		`\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+`,
+		`\s?[!-/:-~！-／：-～‘-‟　-。]+`, `\s+$`, ideographs, `\p{N}+`)},
+	{names: []string{"deepseek-coder"}, steps: splits(`[\r\n]`, `\s?\p{L}+`, `\s?\p{P}+`, ideographs, `\p{N}`)},
+	{names: []string{"deepseek-v3", "hunyuan-dense"}, steps: splits(`\p{N}{1,3}`, `[一-龥぀-ゟ゠-ヿ]+`,
+		`[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`+"`"+`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`)},
+	{names: []string{"falcon"}, steps: splits(`[\p{P}\$\+<=>\^~\|`+"`"+`]+`, gpt2Words, `[0-9][0-9][0-9]`)},
+	{names: []string{"bloom", "poro-chat", "gpt3-finnish"}, steps: splits(bloomWords)},
+	{names: []string{"viking"}, steps: splits(bloomWords, `\p{N}`)},
+	{names: []string{"tekken"}, ignoreMerges: true, addBOS: true, steps: splits(`[^\r\n\p{L}\p{N}]?` + upper + `*` + lower + `+|[^\r\n\p{L}\p{N}]?` + upper + `+` + lower +
+		`*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`)},
+	{names: []string{"gpt-4o", "llama4", "minimax-m2"}, steps: splits(`[^\r\n\p{L}\p{N}]?` + upper + `*` + lower + `+` + endings + `|[^\r\n\p{L}\p{N}]?` + upper + `+` + lower + `*` + endings +
+		`|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`)},
+	{names: []string{"bailingmoe", "bailingmoe2", "llada-moe"}, steps: splits(`'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+`)},
+	{names: []string{"seed-coder"}, steps: splits(`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+`)},
+	{names: []string{"default"}, steps: splits(`[\p{P}\$\+<=>\^~\|]+`, gpt2Words, `\p{N}+`, `[0-9][0-9][0-9]`)},
+}
+
+// preTokenizerNamed finds a way to cut texts by its name.
+func preTokenizerNamed(name string) (preTokenizer, bool) {
+	i := slices.IndexFunc(preTokenizers, func(p preTokenizer) bool { return slices.Contains(p.names, name) })
+	if i < 0 {
+		return preTokenizer{}, false
+	}
+	return preTokenizers[i], true
+}
+
+// PreTokenizerNames lists the names that GGUF files may give to a way to cut texts
+// into words, described as in [Vocabulary], and whether llama.cpp takes each to mean
+// that a word that is a token is not merged. The first is to be preferred.
+func PreTokenizerNames(splitters []string) (names []string, ignoreMerges []bool) {
+	for _, p := range preTokenizers {
+		var steps []string
+		for _, s := range p.steps {
+			var c component
+			if json.Unmarshal([]byte(s), &c) == nil {
+				steps = append(steps, describe(&c)...)
+			}
+		}
+		if slices.Equal(steps, splitters) {
+			names, ignoreMerges = append(names, p.names[0]), append(ignoreMerges, p.ignoreMerges)
+		}
+	}
+	return names, ignoreMerges
+}
