@@ -3,6 +3,7 @@ package kernels
 import (
 	"sync"
 	"testing"
+	"unsafe"
 )
 
 // TestArena checks that parts are zero, apart from each other and on cache
@@ -21,6 +22,9 @@ func TestArena(t *testing.T) {
 			}
 			if p.arena == a {
 				inside++
+			}
+			if at := uintptr(unsafe.Pointer(&p.bytes[0])); at%lineBytes != 0 {
+				t.Errorf("part %d begins inside a line of the cache", i)
 			}
 			for j, v := range p.bytes {
 				if v != 0 {

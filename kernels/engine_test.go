@@ -102,6 +102,9 @@ func TestSpread(t *testing.T) {
 						if most := map[bool]int{true: panels, false: block}[m <= fewTokens]; workers == 1 && (worker != 0 || p1-p0 > most) {
 							t.Errorf("%d tokens, %d panels: one thread is worker %d and takes %d panels", m, panels, worker, p1-p0)
 						}
+						if byTokens && workers > 1 && m > fewTokens && p0%2 != 0 {
+							t.Errorf("%d tokens: a chunk begins at panel %d, inside a pair", m, p0)
+						}
 						if m0%actTile != 0 || m1 != m && m1%actTile != 0 {
 							t.Errorf("tokens %d to %d do not begin or end tiles", m0, m1)
 						}
@@ -156,5 +159,48 @@ func TestMatMulTakesItsWay(t *testing.T) {
 		if widest > c.block || calls == 0 || c.workers == 1 && widest != c.block {
 			t.Errorf("%+v: %d calls of up to %d panels", c, calls, widest)
 		}
+	}
+}
+
+// Products and what they read must fit each other.
+func TestMatMulRefuses(t *testing.T) {
+	e := testEngine(t, Options{Threads: 1})
+	w, err := randomWeights(16, 64, Scheme{Bits: 4, Group: 32, Sym: true})
+	must(t, err)
+	panics := func(what string, f func()) {
+		t.Helper()
+		defer func() {
+			if recover() == nil {
+				t.Errorf("%s were accepted", what)
+			}
+		}()
+		f()
+	}
+	a := e.NewActs()
+	a.Set(make([]float32, 2*65), 2, 65)
+	panics("activations of another width", func() { _ = e.MatMul(context.Background(), a, Product{w, make([]float32, 200)}) })
+	for _, c := range [][6]int{{2, 3, 2, 4, 3, 5}, {2, 3, 1, 4, 3, 4}, {2, 3, 2, 4, 4, 4}} {
+		panics("matrices that do not fit", func() {
+			_ = e.MulTransposed(context.Background(), NewMatrix(c[0], c[1]), NewMatrix(c[2], c[3]), NewMatrix(c[4], c[5]))
+		})
+	}
+	must(t, e.MulTransposed(context.Background(), NewMatrix(0, 3), NewMatrix(0, 4), NewMatrix(3, 4)))
+	must(t, e.MulTransposed(context.Background(), NewMatrix(2, 0), NewMatrix(2, 4), NewMatrix(0, 4)))
+}
+
+// Calls of a loop that run at once have different workers.
+func TestWorkersDiffer(t *testing.T) {
+	for range 20 {
+		e := testEngine(t, Options{Threads: 2})
+		together := newMeeting()
+		var here [2]atomic.Int32
+		e.For(2, func(worker, _, _ int) {
+			if here[worker].Add(1) > 1 {
+				t.Error("two calls at once have one worker")
+			}
+			if !together.join() {
+				t.Error("one thread computes alone")
+			}
+		})
 	}
 }

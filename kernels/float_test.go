@@ -193,6 +193,31 @@ func TestRightFloats(t *testing.T) {
 	}
 }
 
+// Each tier's float kernel is of the highest tier there is one for, up to itself.
+func TestFloatChoiceOfTier(t *testing.T) {
+	for _, isa := range Supported() {
+		want := Generic
+		for _, k := range floatKernels() {
+			if isa.allows(k.ISA) {
+				want = k.ISA
+			}
+		}
+		e := testEngine(t, Options{ISA: isa, Threads: 1})
+		if got := e.float().ISA; got != want || !strings.HasPrefix(e.FloatChoice(), string(want)+" ") {
+			t.Errorf("%s has the float kernel %s, of %s, want %s", isa, e.FloatChoice(), got, want)
+		}
+	}
+}
+
+// Stretches are of one length, whole vectors, and no longer than they may be.
+func TestDepthOf(t *testing.T) {
+	for k, want := range map[int]int{1: 16, 16: 16, 17: 32, 383: 384, 384: 384, 385: 208, 400: 208, 768: 384, 769: 272, 2048: 352} {
+		if got := depthOf(k); got != want {
+			t.Errorf("%d columns are in stretches of %d, want %d", k, got, want)
+		}
+	}
+}
+
 func TestHalfPrecision(t *testing.T) {
 	for i := range 1 << 16 {
 		h := uint16(i)

@@ -1,0 +1,70 @@
+//go:build (amd64 || arm64) && !noasm
+
+package kernels
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// Tiles of two panels take the pairs there are, tiles of one what is left, each the
+// largest that the tokens of a tile of activations still fill; one token is fetched
+// ahead, and of parts of a panel each is computed.
+func TestTilesTaken(t *testing.T) {
+	var calls []string
+	fake := func(rows, tokens, ahead int) tile {
+		f := func(_ *float32, _ int, _ *byte, place int, _ *byte, _, _, _, times int, _ *byte) {
+			calls = append(calls, fmt.Sprintf("%dx%d at %d, %d", rows, tokens, place, times))
+		}
+		return tile{rows, tokens, f, f, ahead}
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	w, err := pack(randomQTensor(t, rng, 5*panelRows, 32, Scheme{Bits: 4, Group: 32, Sym: true}), nil)
+	must(t, err)
+	k := tiledInt(AVX2, 4, fake(32, 4, 0), fake(32, 2, 0), fake(16, 4, 0), fake(8, 2, 0), fake(16, 1, 99))
+	pair := w.panelBytes
+	for _, c := range []struct {
+		m    int
+		want []string
+	}{
+		{1, []string{"16x1 at 99, 5"}},
+		{2, []string{fmt.Sprintf("32x2 at %d, 2", pair), "8x2 at 0, 1", "8x2 at 8, 1"}},
+		{7, []string{fmt.Sprintf("32x4 at %d, 2", pair), fmt.Sprintf("32x2 at %d, 2", pair), "16x1 at 99, 4", "16x4 at 0, 1", "8x2 at 0, 1", "8x2 at 8, 1", "16x1 at 99, 1"}},
+	} {
+		calls = nil
+		a, _ := randomActs(rng, "normal", c.m, 32)
+		k.run(make([]float32, c.m*w.n), w.n, a, 0, c.m, w, 0, w.panels())
+		if !slices.Equal(calls, c.want) {
+			t.Errorf("%d tokens: %q, want %q", c.m, calls, c.want)
+		}
+	}
+	calls = nil
+	a, _ := randomActs(rng, "normal", actTile+5, 32)
+	k.run(make([]float32, a.m*w.n), w.n, a, 0, a.m, w, 0, 2)
+	if want := append(slices.Repeat([]string{fmt.Sprintf("32x4 at %d, 1", pair)}, actTile/4+1), "16x1 at 99, 2"); !slices.Equal(calls, want) {
+		t.Errorf("two tiles of activations: %q, want %q", calls, want)
+	}
+	if k.cut(actTile+5) != k.cut(actTile)+k.cut(5) || k.cut(7) == k.cut(6)+k.cut(2) || len(k.cut(8)) != 2*len(k.cut(4)) {
+		t.Errorf("tokens are cut into %q", k.cut(actTile+5))
+	}
+}
+
+// Panels meet a batch block by block, but all at once where one tile takes all tokens.
+func TestBlocksOfProduct(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	w, err := pack(randomQTensor(t, rng, 9*panelRows, 32, Scheme{Bits: 4, Group: 32, Sym: true}), nil)
+	must(t, err)
+	var calls [][2]int
+	k := intKernel{tiles: []tileShape{{tokens: 4}, {tokens: 1}}, run: func(_ []float32, _ int, _ *quantActs, _, _ int, _ *packed, p0, p1 int) {
+		calls = append(calls, [2]int{p0, p1})
+	}}
+	for m, want := range map[int][][2]int{1: {{1, 9}}, 4: {{1, 9}}, 5: {{1, 4}, {4, 7}, {7, 9}}} {
+		calls = nil
+		a, _ := randomActs(rng, "normal", m, 32)
+		if k.product(nil, a, 0, m, w, 1, 9, 3); !slices.Equal(calls, want) {
+			t.Errorf("%d tokens: panels %v, want %v", m, calls, want)
+		}
+	}
+}
