@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math"
 	"runtime"
@@ -103,14 +102,9 @@ func (c *Checkpoint) open() error {
 			return err
 		}
 	}
-	data, err := c.files.read("config.json")
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w: it has no config.json; give a Hugging Face model directory", c.Ref, ErrNoConfig)
-	} else if err != nil {
+	data, _, err := readConfig(c.files, c.Ref) // before the weights, which may be anything
+	if err != nil {
 		return err
-	}
-	if _, err := ParseConfig(data, nil); err != nil { // before the weights, which may be anything
-		return fmt.Errorf("%s: %w", c.files.path("config.json"), err)
 	}
 	if c.gguf == nil {
 		if err := c.openTensors(); err != nil {

@@ -83,7 +83,7 @@ func parseConfig(data []byte, stored func(tensor string) bool) (Config, rawConfi
 
 // describeError says a description's errors in the words of this package.
 func describeError(err error) error {
-	for from, to := range map[error]error{arch.ErrFamily: ErrArch, arch.ErrConfig: ErrCorrupt, arch.ErrKeys: ErrCorrupt, arch.ErrUnsupported: ErrUnsupported} {
+	for from, to := range map[error]error{arch.ErrFamily: ErrArch, arch.ErrConfig: ErrCorrupt, arch.ErrKeys: ErrCorrupt} {
 		if errors.Is(err, from) {
 			return fmt.Errorf("%w: %w", to, err)
 		}

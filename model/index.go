@@ -26,7 +26,7 @@ func (c *Checkpoint) openTensors() error {
 	}
 	data, err := c.files.read(indexName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w: the directory has no weights in safetensors form", c.files.path(weightsName), ErrNotFound)
+		return fmt.Errorf("%s: %w", c.files.path(weightsName), ErrNoWeights)
 	} else if err != nil {
 		return err
 	}

@@ -82,3 +82,36 @@ func (m *Model) CacheBytes(size int) int64 {
 	}
 	return int64(n) * int64(size)
 }
+
+// Census counts the layers of a model by what they have.
+type Census struct {
+	Attention int // layers that attend to keys and values
+	Windowed  int // those of them that see no further than Window
+	Window    int // the largest window
+	MoE       int // layers with experts
+	Experts   int // the most in a layer
+	TopK      int // of them for each token
+}
+
+// Census counts the layers.
+func (m *Model) Census() Census {
+	var c Census
+	for i := range m.Blocks {
+		for op := range m.Blocks[i].Ops() {
+			switch op := op.(type) {
+			case *Attention:
+				c.Attention++
+				if op.Window > 0 {
+					c.Windowed++
+					c.Window = max(c.Window, op.Window)
+				}
+			case *LatentAttention:
+				c.Attention++
+			case *MoE:
+				c.MoE++
+				c.Experts, c.TopK = max(c.Experts, len(op.Experts)), max(c.TopK, op.TopK)
+			}
+		}
+	}
+	return c
+}

@@ -59,14 +59,14 @@ func Read(config []byte, stored func(tensor string) bool) (*Model, error) {
 		return nil, err
 	}
 	kind := c.Type()
+	if feature := unsupported[kind]; feature != "" {
+		return nil, fmt.Errorf("%w: the family %s has %s", ErrUnsupported, kind, feature)
+	}
 	if err := generates(c.Strings("architectures")); err != nil {
 		return nil, err
 	}
 	f := families[kind]
 	if f == nil {
-		if feature := unsupported[kind]; feature != "" {
-			return nil, fmt.Errorf("%w: the family %s has %s", ErrUnsupported, kind, feature)
-		}
 		return nil, fmt.Errorf("%w %s", ErrFamily, source.Quote(kind))
 	}
 	m := f(c)

@@ -74,7 +74,7 @@ func (c *Config) scaled(p *Config, typ string, theta float64, n int) *Rope {
 	original := p.Float(c.Float(positions, "original_max_position_embeddings"), "original_max_position_embeddings")
 	factor := p.Float(0, "factor")
 	switch typ {
-	case "default", "", "dynamic", "mrope": // dynamic changes nothing within the trained context
+	case "default", "", "dynamic", "mrope", "gptj": // dynamic changes nothing within the trained context
 	case "linear":
 		if !(factor >= 1) {
 			c.fail(fmt.Errorf("%w: rope_scaling factor %g is not at least 1", ErrConfig, factor))

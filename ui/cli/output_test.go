@@ -40,7 +40,7 @@ func TestHostileTextIsPrinted(t *testing.T) {
 		lines int
 		print func(w *term.Writer)
 	}{
-		"info": {14, func(w *term.Writer) { hostileInfo().text(w, true) }},
+		"info": {15, func(w *term.Writer) { hostileInfo().text(w, true) }},
 		"kernels": {8, func(w *term.Writer) {
 			kernelsText(w, kernelsResult{Floats: hostile, Rows: []benchRow{{Format: hostile, Kernel: hostile, Reason: hostile}}})
 		}},
@@ -61,7 +61,7 @@ func TestHostileTextIsPrinted(t *testing.T) {
 }
 
 func hostileInfo() infoResult {
-	return infoResult{Name: hostile, Arch: hostile, DType: hostile, Tokenizer: hostile, Notes: []string{hostile}, Tensors: []infoTensor{{Name: hostile, DType: hostile, Shape: []int{1}}}}
+	return infoResult{Weights: true, Name: hostile, Arch: hostile, DType: hostile, Tokenizer: hostile, Notes: []string{hostile}, Tensors: []infoTensor{{Name: hostile, DType: hostile, Shape: []int{1}}}}
 }
 
 // JSON means what the file says and shows nothing of it that a terminal obeys.
