@@ -172,7 +172,12 @@ func TestEvalOnCalibrationText(t *testing.T) {
 
 // Every command's result, as text and as JSON.
 func TestCommands(t *testing.T) {
-	int4 := filepath.Join(t.TempDir(), "int4")
+	int4, alone := filepath.Join(t.TempDir(), "int4"), t.TempDir()
+	config := `{"model_type": "qwen3_moe", "vocab_size": 80, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 16,
+		"intermediate_size": 64, "moe_intermediate_size": 20, "num_experts": 5, "num_experts_per_tok": 2, "mlp_only_layers": [0], "use_sliding_window": true, "sliding_window": 8}`
+	if err := os.WriteFile(filepath.Join(alone, "config.json"), []byte(config), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		stdin string
 		args  []string
@@ -180,6 +185,8 @@ func TestCommands(t *testing.T) {
 		keys  []string // of the JSON result
 	}{
 		{"", []string{"info", "demo"}, []string{"LlamaForCausalLM"}, []string{"arch", "params"}},
+		{"", []string{"info", alone}, []string{"weights        none", "layers         3,", "5 in 2 layers, 2 for each token", "6 heads of 16, 2 key-value heads, a window of 8 in 3", "384 B for each token"},
+			[]string{"weights", "params", "kv_bytes_per_token", "experts", "experts_per_token", "window", "layers_with_attention"}},
 		{"", []string{"plan", "demo", "--recipe", "q4-gptq"}, []string{"w4 g32 sym gptq", "peak memory"}, []string{"size_bytes", "bpw", "seconds"}},
 		{"", []string{"quantize", "demo", "-o", int4, "--recipe", "q4-gptq", "--samples", "2", "--length", "64"}, []string{"calibrated      2 samples of 64 tokens"}, []string{"path", "size_bytes"}},
 		{"", []string{"info", int4}, []string{"quantized      yes"}, []string{"arch"}},
