@@ -135,6 +135,19 @@ func (e *Engine) Store(c *KVCache, pos int, key, value []float32) (fitF16 bool) 
 	return fitF16
 }
 
+// Load copies the keys and values of one position, heads x dim each.
+func (c *KVCache) Load(pos int, key, value []float32) {
+	block, at := pos/keyBlock, pos%keyBlock
+	for h := range c.heads {
+		keys, values := c.keysOf(h, block), c.valuesOf(h, block)
+		for i := range c.dim {
+			key[h*c.dim+i] = floatAt(keys, c.dt, i*keyBlock+at)
+			value[h*c.dim+i] = floatAt(values, c.dt, at*c.width+i)
+		}
+	}
+	runtime.KeepAlive(c)
+}
+
 // fitsF16 reports whether the largest of some values neither becomes infinite in
 // F16 nor is left with fewer than eight bits.
 func (e *Engine) fitsF16(x []float32) bool {

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"unsafe"
@@ -76,6 +77,45 @@ func TestKVCacheGrows(t *testing.T) {
 			cache.Reserve(nil, 1, stored)
 			if unsafe.SliceData(cache.keys.bytes) != place {
 				t.Errorf("%s: a cache that has room moved", what)
+			}
+		}
+	}
+}
+
+// What is stored is loaded again: as it was in F32, rounded in F16.
+func TestLoadWhatWasStored(t *testing.T) {
+	const heads, dim, positions = 3, 20, 37
+	eng, err := New(Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer eng.Close()
+	for _, dt := range []DType{F32, F16} {
+		c, err := NewKVCache(heads, dim, dt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Reserve(nil, positions, 0)
+		rng := rand.New(rand.NewPCG(1, 2))
+		var stored [positions][2][]float32
+		for p := range stored {
+			for i := range stored[p] {
+				x := make([]float32, heads*dim)
+				for j := range x {
+					x[j] = float32(rng.NormFloat64())
+				}
+				stored[p][i] = x
+			}
+			eng.Store(c, p, stored[p][0], stored[p][1])
+		}
+		for p, both := range stored {
+			key, value := make([]float32, heads*dim), make([]float32, heads*dim)
+			c.Load(p, key, value)
+			for _, x := range both {
+				RoundFloats(x, dt)
+			}
+			if !slices.Equal(key, both[0]) || !slices.Equal(value, both[1]) {
+				t.Fatalf("%s: position %d has other keys or values", dt, p)
 			}
 		}
 	}

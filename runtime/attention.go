@@ -12,7 +12,7 @@ import (
 type attention struct {
 	*arch.Attention
 	q, k, v, fused, o   linear
-	qNorm, kNorm, vNorm *norm
+	qNorm, kNorm, vNorm *Norm
 	rope, long          *rope // long is for long contexts; nil for none
 	rule                kernels.AttentionRule
 	cache               int  // its number in the session
@@ -150,20 +150,20 @@ func (a *attention) store(s *Session, n, pos int) {
 
 // ready clips, normalizes and turns a row of queries, keys or values in the order
 // that the description gives.
-func (a *attention) ready(e *kernels.Engine, norm *norm, x []float32, turn *rope, pos int, cos, sin []float32) {
+func (a *attention) ready(e *kernels.Engine, norm *Norm, x []float32, turn *rope, pos int, cos, sin []float32) {
 	if !a.ClipAfterNorm {
 		clip(a.Clip, x)
 	}
 	late := a.NormAfterRope && turn != nil
 	if norm != nil && !late {
-		norm.row(e, x, x)
+		norm.Row(e, x, x)
 	}
 	if a.ClipAfterNorm {
 		clip(a.Clip, x)
 	}
 	turn.row(e, x, a.HeadDim, pos, cos, sin)
 	if norm != nil && late {
-		norm.row(e, x, x)
+		norm.Row(e, x, x)
 	}
 }
 

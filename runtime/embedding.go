@@ -12,14 +12,14 @@ type embedding struct {
 	scale     float32
 	positions []float32 // learned, rows as wide as the stream; nil for none
 	offset    int       // the row of the first position
-	norm      *norm
+	norm      *Norm
 	perLayer  *perLayer
 }
 
 // perLayer are inputs that every block gets of each token.
 type perLayer struct {
 	table, projection       linear
-	norm                    *norm
+	norm                    *Norm
 	width                   int
 	scale, projected, total float32
 }
@@ -49,7 +49,7 @@ func (m *Model) embedRow(dst []float32, token int32, position int) {
 		m.Engine.Add(dst, e.positions[at:at+len(dst)])
 	}
 	if e.norm != nil {
-		e.norm.row(m.Engine, dst, dst)
+		e.norm.Row(m.Engine, dst, dst)
 	}
 }
 
@@ -70,7 +70,7 @@ func (s *Session) embedLayers(ctx context.Context, tokens []int32, x []float32) 
 		for i := range row {
 			row[i] *= p.projected
 		}
-		p.norm.row(s.m.Engine, row, row)
+		p.norm.Row(s.m.Engine, row, row)
 		p.table.Row(own, int(tokens[r]))
 		for i, v := range own {
 			row[i] = (row[i] + v*p.scale) * p.total

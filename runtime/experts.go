@@ -12,16 +12,16 @@ import (
 type experts struct {
 	*arch.MoE
 	router, sharedGate linear
-	routerNorm         *norm
+	routerNorm         *Norm
 	routerScale        []float32
-	rule               routing
+	rule               Routing
 	all                []*mlp
 	shared             *mlp
 }
 
 func (c *compiler) experts(m *arch.MoE) operation {
 	out := &experts{MoE: m, router: c.linear(m.Router), sharedGate: c.linear(m.SharedGate), routerNorm: c.norm(m.RouterNorm), routerScale: c.vector(m.RouterScale),
-		rule: routing{m.Routing, m.TopK, c.vector(m.Routing.Correction), c.vector(m.Routing.ExpertScale)}}
+		rule: NewRouting(m, c.tensor)}
 	for i := range m.Experts {
 		out.all = append(out.all, c.mlp(&m.Experts[i]))
 	}
@@ -67,7 +67,7 @@ func (m *experts) choose(ctx context.Context, s *Session, n int, x []float32) ([
 		s.rows(n, func(r int) {
 			row := b.routed[r*h : (r+1)*h]
 			if m.routerNorm != nil {
-				m.routerNorm.row(e, row, b.x[r*h:(r+1)*h])
+				m.routerNorm.Row(e, row, b.x[r*h:(r+1)*h])
 			} else {
 				copy(row, x[r*h:])
 			}
@@ -87,7 +87,7 @@ func (m *experts) choose(ctx context.Context, s *Session, n int, x []float32) ([
 	}
 	chosen := make([][]share, count)
 	for t := range n {
-		m.rule.choose(b.scores[t*count:(t+1)*count], func(expert int, weight float32) {
+		m.rule.Choose(b.scores[t*count:(t+1)*count], func(expert int, weight float32) {
 			chosen[expert] = append(chosen[expert], share{t, weight})
 		})
 	}

@@ -13,7 +13,7 @@ import (
 type graph struct {
 	embed     embedding
 	blocks    []block
-	norm      *norm
+	norm      *Norm
 	head      linear
 	headBias  []float32
 	caches    []cacheShape // of the steps that keep keys and values
@@ -33,14 +33,14 @@ type block struct {
 // step adds its branches to the stream.
 type step struct {
 	branches []branch
-	norm     *norm // of several branches' sum
+	norm     *Norm // of several branches' sum
 	scale    float32
-	after    *norm
+	after    *Norm
 }
 
 // branch is an operation between its normalizations.
 type branch struct {
-	pre, post *norm
+	pre, post *Norm
 	op        operation
 }
 
@@ -109,8 +109,11 @@ func (c *compiler) vector(v *arch.Vector) []float32 {
 	if v == nil {
 		return nil
 	}
-	return c.m.shared.vectors[v.Tensor]
+	return c.tensor(v.Tensor)
 }
+
+// tensor returns one that is no matrix.
+func (c *compiler) tensor(name string) []float32 { return c.m.shared.vectors[name] }
 
 func (c *compiler) block(i int, b *arch.Block) block {
 	out := block{parallel: b.Parallel}

@@ -14,7 +14,7 @@ import (
 type latentAttention struct {
 	*arch.LatentAttention
 	q, qa, qb, kva, kvb, o linear
-	qNorm, kvNorm          *norm
+	qNorm, kvNorm          *Norm
 	rope, long             *rope
 	cache                  int
 }
@@ -39,7 +39,7 @@ func (a *latentAttention) run(ctx context.Context, s *Session, n int, x, dst []f
 		return err
 	}
 	b.gate = resize(b.gate, n*a.Rank)
-	s.rows(n, func(r int) { a.kvNorm.row(e, b.gate[r*a.Rank:(r+1)*a.Rank], b.up[r*low:][:a.Rank]) })
+	s.rows(n, func(r int) { a.kvNorm.Row(e, b.gate[r*a.Rank:(r+1)*a.Rank], b.up[r*low:][:a.Rank]) })
 	pair := a.NopeDim + a.ValueDim
 	b.attn = resize(b.attn, n*a.Heads*pair)
 	if err := s.mul(ctx, b.gate, n, a.Rank, output{&a.kvb, b.attn}); err != nil {
@@ -99,7 +99,7 @@ func (a *latentAttention) queries(ctx context.Context, s *Session, n int, x []fl
 	}
 	s.rows(n, func(r int) {
 		row := b.gate[r*rank : (r+1)*rank]
-		a.qNorm.row(s.m.Engine, row, row)
+		a.qNorm.Row(s.m.Engine, row, row)
 	})
 	return s.mul(ctx, b.gate, n, rank, output{&a.qb, b.wide})
 }

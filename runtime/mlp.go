@@ -2,9 +2,7 @@ package runtime
 
 import (
 	"context"
-	"math"
 
-	"nibble/kernels"
 	"nibble/model/arch"
 )
 
@@ -50,49 +48,10 @@ func (m *mlp) activateRow(s *Session, r int) {
 	dst := b.gate[r*f : (r+1)*f]
 	switch {
 	case m.GateUp != nil:
-		m.combine(s.m.Engine, dst, b.wide[2*r*f:(2*r+1)*f], b.wide[(2*r+1)*f:(2*r+2)*f])
+		Activate(s.m.Engine, m.Act, m.Limit, dst, b.wide[2*r*f:(2*r+1)*f], b.wide[(2*r+1)*f:(2*r+2)*f])
 	case m.Gate == nil:
 		activate(s.m.Engine, m.Act, dst, dst, nil)
 	default:
-		m.combine(s.m.Engine, dst, dst, b.up[r*f:(r+1)*f])
+		Activate(s.m.Engine, m.Act, m.Limit, dst, dst, b.up[r*f:(r+1)*f])
 	}
-}
-
-// combine is act(gate) * up, or what limits make of it.
-func (m *mlp) combine(e *kernels.Engine, dst, gate, up []float32) {
-	if m.Limit == 0 {
-		activate(e, m.Act, dst, gate, up)
-		return
-	}
-	for i, g := range gate {
-		g, u := min(g, m.Limit), min(max(up[i], -m.Limit), m.Limit)
-		dst[i] = (u + 1) * g * sigmoid(1.702*g)
-	}
-}
-
-// activate stores act(gate) * up; a nil up is all ones. dst may be gate.
-func activate(e *kernels.Engine, act arch.Activation, dst, gate, up []float32) {
-	if act == arch.SiLU && up != nil {
-		e.SwiGLU(dst, gate, up)
-		return
-	}
-	f := activations[act]
-	for i, g := range gate {
-		v := f(float64(g))
-		if up != nil {
-			v *= float64(up[i])
-		}
-		dst[i] = float32(v)
-	}
-}
-
-// activations are the functions by name.
-var activations = map[arch.Activation]func(float64) float64{
-	arch.SiLU: func(v float64) float64 { return v / (1 + math.Exp(-v)) },
-	arch.GELU: func(v float64) float64 { return v / 2 * (1 + math.Erf(v/math.Sqrt2)) },
-	arch.GELUTanh: func(v float64) float64 {
-		return v / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v)))
-	},
-	arch.ReLU:        func(v float64) float64 { return max(v, 0) },
-	arch.ReLUSquared: func(v float64) float64 { return max(v, 0) * max(v, 0) },
 }

@@ -259,11 +259,12 @@ func (m *Model) Vector(tensor string) []float32 { return m.shared.vectors[tensor
 // Bias returns a module's bias, nil if there is none. It must not be changed.
 func (m *Model) Bias(module string) []float32 { return m.shared.biases[module] }
 
-// Rotations returns the cosines and sines by which pairs of queries and keys of the
-// first positions are turned, positions x pairs. They must not be changed.
+// Rotations returns the cosines and sines by which pairs of queries and keys are
+// turned in texts of at most some positions, positions x pairs. They must not be
+// changed.
 func (m *Model) Rotations(r *arch.Rope, positions int) (cos, sin []float32) {
-	short, _ := m.shared.ropes.of(r)
-	return short.tables(positions)
+	short, long := m.shared.ropes.of(r)
+	return ropeFor(short, long, positions).tables(positions)
 }
 
 // Bytes returns the size of the matrices as the kernels read them.

@@ -95,7 +95,7 @@ type deltaRule struct {
 	*arch.DeltaRule
 	in, z, a, b, out linear
 	conv, aLog, bias []float32
-	norm             *norm
+	norm             *Norm
 	state            int
 }
 
@@ -136,7 +136,7 @@ func (d *deltaRule) run(ctx context.Context, s *Session, n int, x, dst []float32
 	})
 	s.rows(n, func(r int) {
 		out := b.attn[r*values : (r+1)*values]
-		d.norm.row(s.m.Engine, out, out)
+		d.norm.Row(s.m.Engine, out, out)
 		gate := b.gate[r*values : (r+1)*values]
 		activate(s.m.Engine, arch.SiLU, out, gate, out)
 	})
@@ -235,7 +235,7 @@ type ssm struct {
 	*arch.SSM
 	in, out                       linear
 	conv, convBias, aLog, d, bias []float32
-	norm                          *norm
+	norm                          *Norm
 	state                         int
 }
 
@@ -272,7 +272,7 @@ func (m *ssm) run(ctx context.Context, s *Session, n int, x, dst []float32) erro
 	s.rows(n, func(r int) {
 		out := b.attn[r*width : (r+1)*width]
 		activate(s.m.Engine, arch.SiLU, out, b.wide[r*all:][:width], out)
-		m.norm.row(s.m.Engine, out, out)
+		m.norm.Row(s.m.Engine, out, out)
 	})
 	return s.mul(ctx, b.attn, n, width, output{&m.out, dst})
 }

@@ -48,6 +48,14 @@ func (rs *ropes) of(a *arch.Rope) (short, long *rope) {
 	return both[0], both[1]
 }
 
+// ropeFor is the rotation of texts of at most some positions.
+func ropeFor(short, long *rope, positions int) *rope {
+	if long != nil && positions > long.from {
+		return long
+	}
+	return short
+}
+
 // tables returns the cosines and sines of positions below n.
 func (r *rope) tables(n int) (cos, sin []float32) {
 	if r == nil {

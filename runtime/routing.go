@@ -7,16 +7,28 @@ import (
 	"nibble/model/arch"
 )
 
-// routing turns a router's outputs into the experts of a token and their weights.
-type routing struct {
+// Routing turns a router's outputs into the experts of a token and their weights.
+type Routing struct {
 	arch.Routing
 	topK        int
 	correction  []float32 // nil for none
 	expertScale []float32 // nil for none
 }
 
-// choose calls give with each chosen expert, in order.
-func (r *routing) choose(logits []float32, give func(expert int, weight float32)) {
+// NewRouting gives a description its tensors, which vector finds by their names.
+func NewRouting(m *arch.MoE, vector func(tensor string) []float32) Routing {
+	r := Routing{Routing: m.Routing, topK: m.TopK}
+	if v := m.Routing.Correction; v != nil {
+		r.correction = vector(v.Tensor)
+	}
+	if v := m.Routing.ExpertScale; v != nil {
+		r.expertScale = vector(v.Tensor)
+	}
+	return r
+}
+
+// Choose calls give with each chosen expert, in order.
+func (r *Routing) Choose(logits []float32, give func(expert int, weight float32)) {
 	if r.Score == arch.SparseMixer {
 		r.sparseMixer(logits, give)
 		return
@@ -46,7 +58,7 @@ func (r *routing) choose(logits []float32, give func(expert int, weight float32)
 }
 
 // scores are the experts' by themselves.
-func (r *routing) scores(logits []float32) []float64 {
+func (r *Routing) scores(logits []float32) []float64 {
 	scores := make([]float64, len(logits))
 	for i, v := range logits {
 		scores[i] = float64(v)
@@ -74,7 +86,7 @@ func softmax(x []float64) []float64 {
 }
 
 // limitGroups rules out all experts but those of the best groups.
-func (r *routing) limitGroups(ranked []float64) {
+func (r *Routing) limitGroups(ranked []float64) {
 	if r.Groups <= 1 {
 		return
 	}
@@ -113,15 +125,20 @@ func highest(x []float64, k int) []int {
 	return order[:min(k, len(order))]
 }
 
-// sparseMixer chooses the best expert, weighed by a softmax over those near it, and
+// pick is an expert that sparseMixer chose, and the softmax that weighs it.
+type pick struct {
+	expert int
+	among  []float64
+}
+
+// sparsePicks chooses the best expert, weighed by a softmax over those near it, and
 // then the best of the others in the same way (Phi-3.5-MoE).
-func (r *routing) sparseMixer(logits []float32, give func(expert int, weight float32)) {
+func (r *Routing) sparsePicks(logits []float32) (picks [2]pick) {
 	left := make([]float64, len(logits))
 	for i, v := range logits {
 		left[i] = float64(v)
 	}
-	weights := map[int]float64{}
-	for range 2 {
+	for p := range picks {
 		best := slices.Max(left)
 		at := slices.Index(left, best)
 		near := make([]float64, len(left))
@@ -131,12 +148,59 @@ func (r *routing) sparseMixer(logits []float32, give func(expert int, weight flo
 				near[i] = math.Inf(-1)
 			}
 		}
-		weights[at] = softmax(near)[at]
+		picks[p] = pick{at, softmax(near)}
 		left[at] = math.Inf(-1)
 	}
+	return picks
+}
+
+func (r *Routing) sparseMixer(logits []float32, give func(expert int, weight float32)) {
+	picks := r.sparsePicks(logits)
 	for e := range logits {
-		if w, ok := weights[e]; ok {
-			give(e, float32(w))
+		for _, p := range picks {
+			if p.expert == e {
+				give(e, float32(p.among[e]))
+			}
+		}
+	}
+}
+
+// Gradient stores the gradient of a router's outputs for that of the weights that
+// Choose gives: dweights has one for each expert, those of experts that were not
+// chosen 0. The choice itself has no derivative.
+func (r *Routing) Gradient(dst, logits, dweights []float32) {
+	clear(dst)
+	if r.Score == arch.SparseMixer {
+		for _, p := range r.sparsePicks(logits) {
+			for i, share := range p.among {
+				slope := -share
+				if i == p.expert {
+					slope = 1 - share
+				}
+				dst[i] += float32(float64(dweights[p.expert]) * p.among[p.expert] * slope)
+			}
+		}
+		return
+	}
+	scores, total, dot := r.scores(logits), 0.0, 0.0
+	dscores := make([]float64, len(scores))
+	r.Choose(logits, func(e int, _ float32) {
+		dscores[e] = float64(dweights[e]) * float64(r.Factor)
+		if r.expertScale != nil {
+			dscores[e] *= float64(r.expertScale[e])
+		}
+		total += scores[e]
+		dot += dscores[e] * scores[e]
+	})
+	if r.Renormalize {
+		r.Choose(logits, func(e int, _ float32) { dscores[e] = (dscores[e] - dot/total) / total })
+		dot = 0 // the weights do not depend on a factor of all scores
+	}
+	for e, s := range scores {
+		if r.Score == arch.SigmoidScore {
+			dst[e] = float32(dscores[e] * s * (1 - s))
+		} else {
+			dst[e] = float32(s * (dscores[e] - dot))
 		}
 	}
 }

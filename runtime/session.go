@@ -290,18 +290,18 @@ func (s *Session) multiply(x []float32, f float32) {
 }
 
 // apply normalizes n rows in place.
-func (s *Session) apply(n int, w *norm, x []float32) {
+func (s *Session) apply(n int, w *Norm, x []float32) {
 	if w == nil {
 		return
 	}
 	h := s.m.Config.Hidden
-	s.rows(n, func(r int) { w.row(s.m.Engine, x[r*h:(r+1)*h], x[r*h:(r+1)*h]) })
+	s.rows(n, func(r int) { w.Row(s.m.Engine, x[r*h:(r+1)*h], x[r*h:(r+1)*h]) })
 }
 
 // normalize adds what is pending in b.norm to the residual stream, if anything is,
 // and writes the stream's normalized rows, or without a norm its rows, to out, if
 // there is one.
-func (s *Session) normalize(n int, w *norm, out []float32, add bool) {
+func (s *Session) normalize(n int, w *Norm, out []float32, add bool) {
 	if !add && out == nil {
 		return
 	}
@@ -316,7 +316,7 @@ func (s *Session) normalize(n int, w *norm, out []float32, add bool) {
 		case w == nil:
 			copy(out[r*h:(r+1)*h], x)
 		default:
-			w.row(e, out[r*h:(r+1)*h], x)
+			w.Row(e, out[r*h:(r+1)*h], x)
 		}
 	})
 }
@@ -335,12 +335,7 @@ func (s *Session) rows(n int, f func(r int)) {
 }
 
 // rope is the rotation for a text of the expected length.
-func (s *Session) rope(short, long *rope) *rope {
-	if long != nil && s.length > long.from {
-		return long
-	}
-	return short
-}
+func (s *Session) rope(short, long *rope) *rope { return ropeFor(short, long, s.length) }
 
 // Expect says how many positions the text will have at most; without it, as many as
 // the session allows. Models with rotations of their own for long texts compute

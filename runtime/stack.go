@@ -168,6 +168,46 @@ func (s *Stack) prepare(ctx context.Context, t *Session, i int, x []float32) err
 	return nil
 }
 
+// Borrowed returns, text by text, the keys and values of another layer that the layer
+// after those passed uses, tokens x elements; they are nil where it has its own.
+func (s *Stack) Borrowed(m *Model) (keys, values [][]float32) {
+	for _, c := range m.graph.blocks[s.done].caches {
+		shape := m.graph.caches[c]
+		width := shape.heads * shape.dim
+		for i, kept := range s.kept {
+			kv := kept[c]
+			if kv == nil {
+				break // it is the layer's own
+			}
+			k, v := make([]float32, len(s.texts[i])*width), make([]float32, len(s.texts[i])*width)
+			for p := range s.texts[i] {
+				kv.Load(p, k[p*width:(p+1)*width], v[p*width:(p+1)*width])
+			}
+			keys, values = append(keys, k), append(values, v)
+		}
+	}
+	return keys, values
+}
+
+// LayerInputs returns, text by text, what the layer after those passed gets besides
+// the stream (see arch.PerLayer), tokens x width; it is nil for nothing.
+func (s *Stack) LayerInputs(ctx context.Context, m *Model) (inputs [][]float32, err error) {
+	p := m.graph.embed.perLayer
+	if p == nil {
+		return nil, nil
+	}
+	all := p.width * len(m.graph.blocks)
+	err = s.each(ctx, m, func(t *Session, i, n int) error {
+		own := make([]float32, n*p.width)
+		for r := range n {
+			copy(own[r*p.width:(r+1)*p.width], t.buf.perLayer[r*all+s.done*p.width:])
+		}
+		inputs = append(inputs, own)
+		return nil
+	})
+	return inputs, err
+}
+
 // Clone returns a stack that goes its own way from here.
 func (s *Stack) Clone() *Stack {
 	c := &Stack{texts: s.texts, done: s.done}
