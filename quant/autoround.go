@@ -3,12 +3,12 @@ package quant
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"nibble/kernels"
+	"nibble/model/arch"
 	"nibble/quant/block"
 )
 
@@ -117,40 +117,53 @@ func train(ctx context.Context, eng *kernels.Engine, t trainee, rs []*rounding, 
 	return nil
 }
 
-// texts is samples that go through a layer together.
-type texts struct {
-	x       kernels.Matrix // one after the other, tokens x hidden
-	lengths []int
-	samples []int
-}
+// part is samples that go through a layer together, one after the other.
+type part struct{ samples, lengths []int }
 
 // passTokens is about how many tokens go through a layer together: enough to
 // occupy all threads, few enough for what a large model computes to fit in memory.
 const passTokens = 1024
 
-// together cuts samples into parts that go through a layer together, and gives
-// each to f; the inputs are valid during the call.
-func together(inputs [][]float32, hidden int, samples []int, f func(texts) error) error {
-	var part texts
+// together cuts samples, whose lengths a function gives, into parts that go through a
+// layer together, and gives each to f.
+func together(length func(sample int) int, samples []int, f func(part) error) error {
+	var p part
+	tokens := 0
 	flush := func() error {
-		if len(part.samples) == 0 {
+		if len(p.samples) == 0 {
 			return nil
 		}
-		part.x.Rows, part.x.Cols, part.x.Stride = len(part.x.Data)/hidden, hidden, hidden
-		err := f(part)
-		part.x.Data, part.lengths, part.samples = part.x.Data[:0], part.lengths[:0], part.samples[:0]
+		err := f(p)
+		p.samples, p.lengths, tokens = p.samples[:0], p.lengths[:0], 0
 		return err
 	}
 	for _, s := range samples {
-		if len(part.samples) > 0 && len(part.x.Data)+len(inputs[s]) > passTokens*hidden {
+		n := length(s)
+		if tokens > 0 && tokens+n > passTokens {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
-		part.x.Data = append(part.x.Data, inputs[s]...)
-		part.lengths, part.samples = append(part.lengths, len(inputs[s])/hidden), append(part.samples, s)
+		p.samples, p.lengths = append(p.samples, s), append(p.lengths, n)
+		tokens += n
 	}
 	return flush()
+}
+
+// gather puts in m what samples of a part have of each token, in m's memory if that
+// suffices. It has no data if from is nil.
+func (p part) gather(m *kernels.Matrix, from [][]float32) kernels.Matrix {
+	if from == nil {
+		return kernels.Matrix{}
+	}
+	m.Data, m.Rows = m.Data[:0], 0
+	for i, s := range p.samples {
+		m.Data = append(m.Data, from[s]...)
+		m.Rows += p.lengths[i]
+	}
+	m.Cols = len(m.Data) / m.Rows
+	m.Stride = m.Cols
+	return *m
 }
 
 // firstSamples returns those that have the tokens which errors of outputs are
@@ -166,21 +179,26 @@ func firstSamples(inputs [][]float32, hidden int) []int {
 
 // layerTrainee is a layer that is to give the float layer's outputs.
 type layerTrainee struct {
-	eng   *kernels.Engine
-	run   *block.Run
-	layer block.Layer
-	grads block.Gradients
-	x, y  [][]float32 // inputs and outputs by sample
-	dy    []float32
+	eng      *kernels.Engine
+	block    *block.Block
+	hidden   int
+	x, y     [][]float32 // inputs and outputs by sample
+	perLayer [][]float32 // further inputs of the layer; nil for none
+
+	keys, values [][]float32 // of another layer; nil for none
+
+	in [4]kernels.Matrix // of a part: x, perLayer, keys, values
+	dy []float32
 }
 
 func (t *layerTrainee) samples() int { return len(t.x) }
 
 func (t *layerTrainee) loss(ctx context.Context, samples []int, gradient bool) (float64, error) {
-	h := len(t.layer.AttnNorm)
+	h := t.hidden
 	total, tokens := 0.0, 0
-	err := together(t.x, h, samples, func(part texts) error {
-		out, err := t.run.Forward(ctx, &t.layer, part.x, part.lengths)
+	err := together(func(s int) int { return len(t.x[s]) / h }, samples, func(p part) error {
+		out, err := t.block.Forward(ctx, block.Texts{Lengths: p.lengths, X: p.gather(&t.in[0], t.x), PerLayer: p.gather(&t.in[1], t.perLayer),
+			Borrowed: block.KeysValues{Keys: p.gather(&t.in[2], t.keys), Values: p.gather(&t.in[3], t.values)}})
 		if err != nil {
 			return err
 		}
@@ -189,13 +207,13 @@ func (t *layerTrainee) loss(ctx context.Context, samples []int, gradient bool) (
 		}
 		dy := kernels.Matrix{Rows: out.Rows, Cols: h, Stride: h, Data: t.dy[:len(out.Data)]}
 		at := 0
-		for i, s := range part.samples {
-			total += t.distance(dy.Sub(at, at+part.lengths[i], 0, h), out.Sub(at, at+part.lengths[i], 0, h), t.y[s])
-			at += part.lengths[i]
+		for i, s := range p.samples {
+			total += t.distance(dy.Sub(at, at+p.lengths[i], 0, h), out.Sub(at, at+p.lengths[i], 0, h), t.y[s])
+			at += p.lengths[i]
 		}
 		tokens += at
 		if gradient {
-			_, err = t.run.Backward(ctx, dy, &t.grads)
+			_, err = t.block.Backward(ctx, dy)
 		}
 		return err
 	})
@@ -222,28 +240,34 @@ func (t *layerTrainee) distance(diff, out kernels.Matrix, want []float32) float6
 	return total
 }
 
-// blockOf returns the current layer as it is so far, without the matrices of ms.
-func (p *pass) blockOf(ctx context.Context, s stage, ms []PlannedModule) (block.Layer, error) {
+// blockOf returns the current layer as it is so far, but for matrices that are being
+// trained.
+func (p *pass) blockOf(ctx context.Context, s stage, trained map[string]*rounding) (*block.Block, error) {
 	m := p.seq.cur
-	shape, err := block.ShapeOf(m.Config.Model, s.layer)
-	if err != nil {
-		return block.Layer{}, fmt.Errorf("%s: %w", p.ck.Ref, err)
+	positions := longest(p.seq.stack.Texts())
+	return block.New(p.eng, &m.Config.Blocks[s.layer], block.Parts{
+		Weight: func(l *arch.Linear) (block.Weight, error) {
+			if r := trained[l.Path]; r != nil {
+				return block.Weight{Value: r.value, Gradient: r.grad}, nil
+			}
+			if i := slices.IndexFunc(s.modules, func(pm PlannedModule) bool { return pm.Module.Name == l.Path }); i >= 0 {
+				w, err := p.settled(ctx, s.modules[i].Module)
+				return block.Weight{Value: w}, err
+			}
+			return block.Weight{Value: floats(m.Linear(l.Path))}, nil
+		},
+		Bias: m.Bias, Vector: m.Vector,
+		Rotations: func(r *arch.Rope) (cos, sin []float32) { return m.Rotations(r, positions) },
+	}, new(block.Rooms))
+}
+
+// floats returns the values of a prepared matrix.
+func floats(l *kernels.Linear) kernels.Matrix {
+	w := kernels.NewMatrix(l.N(), l.K())
+	for r := range w.Rows {
+		l.Row(w.Row(r), r)
 	}
-	cos, sin := m.Rotations(shape.Rope, longest(p.seq.stack.Texts()))
-	l := block.Of(shape, cos, sin)
-	l.AttnNorm, l.MLPNorm = m.Vector(shape.AttnNorm), m.Vector(shape.MLPNorm)
-	for _, pm := range s.modules {
-		i := slices.Index(block.Kinds[:], pm.Module.Kind)
-		l.Bias[i] = m.Bias(pm.Module.Name)
-		if slices.ContainsFunc(ms, func(of PlannedModule) bool { return of.Module.Name == pm.Module.Name }) {
-			continue
-		}
-		var err error
-		if l.W[i], err = p.settled(ctx, pm.Module); err != nil {
-			return l, err
-		}
-	}
-	return l, nil
+	return w
 }
 
 // layerMethod is whose training a method's layers have.
@@ -276,18 +300,21 @@ func autoroundLayer(ctx context.Context, p *pass, s stage, ms []PlannedModule, s
 	if err != nil {
 		return nil, err
 	}
-	t := &layerTrainee{eng: p.eng, run: block.NewRun(p.eng), x: p.seq.states()}
+	t := &layerTrainee{eng: p.eng, hidden: p.ck.Config.Hidden, x: p.seq.states()}
 	if t.y, err = p.seq.outputs(ctx); err != nil {
 		return nil, err
 	}
-	if t.layer, err = p.blockOf(ctx, s, ms); err != nil {
+	if t.perLayer, err = p.seq.stack.LayerInputs(ctx, p.seq.cur); err != nil {
 		return nil, err
 	}
-	rows := 0
+	t.keys, t.values = p.seq.stack.Borrowed(p.seq.cur)
+	rows, trained := 0, map[string]*rounding{}
 	for i, m := range ms {
-		k := slices.Index(block.Kinds[:], m.Module.Kind)
-		t.layer.W[k], t.grads[k] = rs[i].value, rs[i].grad
+		trained[m.Module.Name] = rs[i]
 		rows += m.Module.Rows
+	}
+	if t.block, err = p.blockOf(ctx, s, trained); err != nil {
+		return nil, err
 	}
 	start, told := time.Now(), 0
 	how := trainings[layerMethod(ms[0].Spec.Method)]
@@ -301,12 +328,11 @@ func autoroundLayer(ctx context.Context, p *pass, s stage, ms []PlannedModule, s
 	if err != nil {
 		return nil, err
 	}
-	if _, err := t.loss(ctx, firstSamples(t.x, len(t.layer.AttnNorm)), false); err != nil { // for what enters each matrix now
+	if _, err := t.loss(ctx, firstSamples(t.x, t.hidden), false); err != nil { // for what enters each matrix now
 		return nil, err
 	}
 	for i, r := range rs {
-		in := t.run.Input(slices.Index(block.Kinds[:], ms[i].Module.Kind))
-		if out[i].Stats, err = measureOn(ctx, p.eng, r.w, r.q, r.spec, in); err != nil {
+		if out[i].Stats, err = measureOn(ctx, p.eng, r.w, r.q, r.spec, t.block.Input(ms[i].Module.Name)); err != nil {
 			return nil, err
 		}
 		out[i].Q = r.q

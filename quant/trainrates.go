@@ -2,6 +2,8 @@ package quant
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"nibble/kernels"
 	"nibble/model/arch"
@@ -21,11 +23,6 @@ func (r Rates) training(hidden int, w arch.Widths, weights, tokens, length float
 	return products/r.Train + values/r.TrainValues + 3*r.attending(tokens, length, w.Heads, w.HeadDim)/r.TrainAttend
 }
 
-// widthsOf are the dimensions of a layer as a description has them.
-func widthsOf(s block.Shape) arch.Widths {
-	return arch.Widths{Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Inner: s.Inner}
-}
-
 // sampleTokens is what layers are measured with, in texts of sampleLength.
 const sampleTokens, sampleLength = 1024, 512
 
@@ -34,17 +31,15 @@ const sampleTokens, sampleLength = 1024, 512
 // products, and compares what comes out, besides.
 func (r *Rates) measureValues(ctx context.Context, eng *kernels.Engine) error {
 	var token, values [2]float64 // seconds of a token, and its values
-	for i, c := range [2]block.Shape{
-		{Hidden: 128, Heads: 4, KVHeads: 2, HeadDim: 32, Inner: 384, Eps: 1e-5},
-		{Hidden: 64, Heads: 8, KVHeads: 4, HeadDim: 8, Inner: 176, Eps: 1e-5},
-	} {
-		pass, weights, err := layerSeconds(ctx, eng, c, false)
+	for i, m := range [2]*arch.Model{sampleModel(128, 4, 2, 32, 384), sampleModel(64, 8, 4, 8, 176)} {
+		w := m.Widths()
+		pass, weights, err := layerSeconds(ctx, eng, m, false)
 		if err != nil {
 			return err
 		}
-		rest := pass - 2*weights*sampleTokens/r.Float - r.attending(sampleTokens, sampleLength, c.Heads, c.HeadDim)
+		rest := pass - 2*weights*sampleTokens/r.Float - r.attending(sampleTokens, sampleLength, w.Heads, w.HeadDim)
 		token[i] = max(rest, 0.2*pass) / sampleTokens
-		values[i] = layerValues(c.Hidden, widthsOf(c)) + float64(8*c.Hidden+c.Heads*c.HeadDim+c.Inner)
+		values[i] = layerValues(m.Hidden, w) + float64(8*m.Hidden+w.Heads*w.HeadDim+w.Inner)
 	}
 	r.Values, r.Tokens = apart(token, values)
 	return nil
@@ -54,28 +49,27 @@ func (r *Rates) measureValues(ctx context.Context, eng *kernels.Engine) error {
 // small layer and a smaller one, which differ in what products and values take.
 // Attention has been measured.
 func (r *Rates) measureTraining(ctx context.Context, eng *kernels.Engine) error {
-	shapes := [2]block.Shape{
-		{Hidden: 256, Heads: 4, KVHeads: 2, HeadDim: 64, Inner: 768, Eps: 1e-5},
-		{Hidden: 64, Heads: 8, KVHeads: 4, HeadDim: 8, Inner: 176, Eps: 1e-5},
-	}
+	models := [2]*arch.Model{sampleModel(256, 4, 2, 64, 768), sampleModel(64, 8, 4, 8, 176)}
 	var forward, both float64 // seconds of attention
-	for _, c := range shapes {
-		g, err := gradientSeconds(ctx, eng, c)
+	for _, m := range models {
+		w := m.Widths()
+		g, err := gradientSeconds(ctx, eng, w)
 		if err != nil {
 			return err
 		}
-		f := r.attending(sampleTokens, sampleLength, c.Heads, c.HeadDim)
+		f := r.attending(sampleTokens, sampleLength, w.Heads, w.HeadDim)
 		forward, both = forward+f, both+f+g
 	}
 	r.TrainAttend = 3 * forward / both
 	var value, products [2]float64 // seconds of a value, and operations for each
-	for i, c := range shapes {
-		pass, weights, err := layerSeconds(ctx, eng, c, true)
+	for i, m := range models {
+		w := m.Widths()
+		pass, weights, err := layerSeconds(ctx, eng, m, true)
 		if err != nil {
 			return err
 		}
-		p, v := trainingWork(c.Hidden, widthsOf(c), weights, sampleTokens)
-		rest := pass - 3*r.attending(sampleTokens, sampleLength, c.Heads, c.HeadDim)/r.TrainAttend
+		p, v := trainingWork(m.Hidden, w, weights, sampleTokens)
+		rest := pass - 3*r.attending(sampleTokens, sampleLength, w.Heads, w.HeadDim)/r.TrainAttend
 		value[i], products[i] = max(rest, 0.2*pass)/v, p/v
 	}
 	r.Train, r.TrainValues = apart(value, products)
@@ -83,7 +77,7 @@ func (r *Rates) measureTraining(ctx context.Context, eng *kernels.Engine) error 
 }
 
 // gradientSeconds returns how long the gradient of a layer's attention takes.
-func gradientSeconds(ctx context.Context, eng *kernels.Engine, c block.Shape) (float64, error) {
+func gradientSeconds(ctx context.Context, eng *kernels.Engine, c arch.Widths) (float64, error) {
 	of := func(heads int) kernels.Matrix { return kernels.NewMatrix(sampleLength, heads*c.HeadDim) }
 	var texts []kernels.AttentionGradient
 	for range sampleTokens / sampleLength {
@@ -101,19 +95,19 @@ func gradientSeconds(ctx context.Context, eng *kernels.Engine, c block.Shape) (f
 	return 1 / rate, err
 }
 
-// layerSeconds returns how long a pass through a layer of a shape takes, or an
+// layerSeconds returns how long a pass through a model's first layer takes, or an
 // iteration of training it, and how many weights it has.
-func layerSeconds(ctx context.Context, eng *kernels.Engine, c block.Shape, train bool) (seconds, weights float64, err error) {
-	t, rs, err := sampleLayer(ctx, eng, c, sampleLength)
+func layerSeconds(ctx context.Context, eng *kernels.Engine, m *arch.Model, train bool) (seconds, weights float64, err error) {
+	t, rs, err := sampleLayer(ctx, eng, m, sampleLength)
 	if err != nil {
 		return 0, 0, err
 	}
-	for _, w := range t.layer.W {
-		weights += float64(w.Rows * w.Cols)
+	for _, r := range rs {
+		weights += float64(r.w.Rows * r.w.Cols)
 	}
 	var all []int
 	for i := range sampleTokens / sampleLength {
-		x := make([]float32, sampleLength*c.Hidden)
+		x := make([]float32, sampleLength*m.Hidden)
 		for j := range x {
 			x[j] = float32((i+j*7)%13) / 13
 		}
@@ -132,35 +126,40 @@ func layerSeconds(ctx context.Context, eng *kernels.Engine, c block.Shape, train
 	return 1 / rate, weights, err
 }
 
-// sampleLayer is a layer of a shape, to be trained on texts of at most some
-// tokens.
-func sampleLayer(ctx context.Context, eng *kernels.Engine, c block.Shape, tokens int) (*layerTrainee, []*rounding, error) {
-	half := tokens * c.HeadDim / 2
-	cos, sin := make([]float32, half), make([]float32, half)
-	for i := range cos {
-		cos[i], sin[i] = 0.8, 0.6
+// sampleModel is a model of one layer to measure.
+func sampleModel(hidden, heads, keys, dim, inner int) *arch.Model {
+	m, err := arch.Read(fmt.Appendf(nil, `{"model_type": "llama", "hidden_size": %d, "num_attention_heads": %d, "num_key_value_heads": %d, "head_dim": %d,
+		"intermediate_size": %d, "num_hidden_layers": 1, "vocab_size": 1}`, hidden, heads, keys, dim, inner), nil)
+	if err != nil {
+		panic(err) // it is the same on all machines
 	}
-	t := &layerTrainee{eng: eng, run: block.NewRun(eng), layer: block.Of(c, cos, sin)}
-	t.layer.AttnNorm, t.layer.MLPNorm = make([]float32, c.Hidden), make([]float32, c.Hidden)
-	for i := range t.layer.AttnNorm {
-		t.layer.AttnNorm[i], t.layer.MLPNorm[i] = 1, 1
-	}
+	return m
+}
+
+// sampleLayer is a model's first layer, to be trained on texts of at most some tokens.
+func sampleLayer(ctx context.Context, eng *kernels.Engine, m *arch.Model, tokens int) (*layerTrainee, []*rounding, error) {
 	spec := Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}
-	q, k := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	shapes := [block.Matrices][2]int{{q, c.Hidden}, {k, c.Hidden}, {k, c.Hidden}, {c.Hidden, q}, {c.Inner, c.Hidden}, {c.Inner, c.Hidden}, {c.Hidden, c.Inner}}
 	var rs []*rounding
-	for i, s := range shapes {
-		w := kernels.NewMatrix(s[0], s[1])
-		for j := range w.Data {
-			w.Data[j] = float32(j*31%17-8) / 256
-		}
-		q, _, err := quantize(ctx, eng, w.Rows, w.Cols, spec, nil, rowsOf(w), nil)
-		if err != nil {
-			return nil, nil, err
-		}
-		r := newRounding(eng, w, q, spec)
-		t.layer.W[i], t.grads[i] = r.value, r.grad
-		rs = append(rs, r)
-	}
-	return t, rs, nil
+	b, err := block.New(eng, &m.Blocks[0], block.Parts{
+		Weight: func(l *arch.Linear) (block.Weight, error) {
+			w := kernels.NewMatrix(l.Rows, l.Cols)
+			for j := range w.Data {
+				w.Data[j] = float32(j*31%17-8) / 256
+			}
+			q, _, err := quantize(ctx, eng, w.Rows, w.Cols, spec, nil, rowsOf(w), nil)
+			if err != nil {
+				return block.Weight{}, err
+			}
+			r := newRounding(eng, w, q, spec)
+			rs = append(rs, r)
+			return block.Weight{Value: r.value, Gradient: r.grad}, nil
+		},
+		Bias:   func(string) []float32 { return nil },
+		Vector: func(string) []float32 { return slices.Repeat([]float32{1}, m.Hidden) },
+		Rotations: func(r *arch.Rope) (cos, sin []float32) {
+			n := tokens * len(r.Frequencies)
+			return slices.Repeat([]float32{0.8}, n), slices.Repeat([]float32{0.6}, n)
+		},
+	}, new(block.Rooms))
+	return &layerTrainee{eng: eng, block: b, hidden: m.Hidden}, rs, err
 }

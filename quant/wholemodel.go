@@ -8,6 +8,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/arch"
 	"nibble/quant/block"
 )
 
@@ -71,179 +72,70 @@ func wholeBytes(c model.Config) int64 {
 // wholeTrainee is a model that is to give the float model's outputs.
 type wholeTrainee struct {
 	eng    *kernels.Engine
-	layers []block.Layer
-	grads  []block.Gradients
-	runs   []*block.Run
-	tokens [][]int32   // by sample
-	x      [][]float32 // what enters the first layer, by sample
-	norm   []float32
-	eps    float32
-	head   kernels.Matrix // vocabulary x hidden
-	turned kernels.Matrix // its transpose
-	dhead  kernels.Matrix // where the gradient of a head that is trained goes
-	tied   bool           // the head is the embedding as well
+	embed  *block.Embedding
+	layers []*block.Block
+	lender []int     // of each layer, the one whose keys and values it uses; -1 for its own
+	tokens [][]int32 // by sample
+	head   wholeHead
 
-	wantHead kernels.Matrix
-	want     [][]float32 // what enters the head in the float model, by sample
-
-	normed, dnormed, dx, wanted         kernels.Matrix
-	logits, target                      kernels.Matrix
-	normedTransposed, dlogitsTransposed kernels.Matrix
+	dperLayer kernels.Matrix // the gradient of the layers' further inputs, side by side
 }
 
-// trainsHead reports whether the head is among what is trained.
-func (t *wholeTrainee) trainsHead() bool { return t.dhead.Data != nil }
-
-func (t *wholeTrainee) samples() int { return len(t.x) }
+func (t *wholeTrainee) samples() int { return len(t.tokens) }
 
 func (t *wholeTrainee) loss(ctx context.Context, samples []int, gradient bool) (float64, error) {
 	total, tokens := 0.0, 0
-	if t.trainsHead() {
-		t.eng.Transpose(t.turned, t.head)
-		if t.tied {
-			t.embed(samples)
+	t.head.prepare()
+	err := together(func(s int) int { return len(t.tokens[s]) }, samples, func(p part) error {
+		x, err := t.forward(ctx, p)
+		if err != nil {
+			return err
 		}
-	}
-	err := together(t.x, len(t.norm), samples, func(part texts) error {
-		x := part.x
-		var err error
-		for i := range t.layers {
-			if x, err = t.runs[i].Forward(ctx, &t.layers[i], x, part.lengths); err != nil {
-				return err
-			}
-		}
-		sum, dx, err := t.divergence(ctx, x, part, gradient)
+		sum, dx, err := t.head.divergence(ctx, x, p, gradient)
 		if err != nil {
 			return err
 		}
 		total, tokens = total+sum, tokens+x.Rows
-		for i := len(t.layers) - 1; i >= 0 && gradient; i-- {
-			if dx, err = t.runs[i].Backward(ctx, dx, &t.grads[i]); err != nil {
-				return err
-			}
+		if gradient {
+			err = t.backward(ctx, dx)
 		}
-		if gradient && t.trainsHead() && t.tied {
-			t.addLookups(dx, part.samples)
-		}
-		return nil
+		return err
 	})
 	return total / float64(tokens), err
 }
 
-// embed looks up what enters the first layer in a tied head as it is now.
-func (t *wholeTrainee) embed(samples []int) {
-	h := t.head.Cols
-	t.eng.For(len(samples), func(_, lo, hi int) {
-		for _, s := range samples[lo:hi] {
-			for i, token := range t.tokens[s] {
-				copy(t.x[s][i*h:(i+1)*h], t.head.Row(int(token)))
-			}
+// forward takes a part through all layers.
+func (t *wholeTrainee) forward(ctx context.Context, p part) (kernels.Matrix, error) {
+	var texts [][]int32
+	for _, s := range p.samples {
+		texts = append(texts, t.tokens[s])
+	}
+	x, err := t.embed.Forward(ctx, texts)
+	for i := 0; i < len(t.layers) && err == nil; i++ {
+		in := block.Texts{X: x, Lengths: p.lengths, PerLayer: t.embed.PerLayer(i)}
+		if l := t.lender[i]; l >= 0 {
+			in.Borrowed = t.layers[l].Lent()
 		}
-	})
+		x, err = t.layers[i].Forward(ctx, in)
+	}
+	return x, err
 }
 
-// addLookups adds to a tied head's gradient that of what was looked up in it.
-func (t *wholeTrainee) addLookups(dx kernels.Matrix, samples []int) {
-	at := 0
-	for _, s := range samples {
-		for _, token := range t.tokens[s] {
-			t.eng.Add(t.dhead.Row(int(token)), dx.Row(at))
-			at++
+// backward takes the gradient of what the last layer gave through all of them.
+func (t *wholeTrainee) backward(ctx context.Context, dx kernels.Matrix) (err error) {
+	if w := t.embed.PerLayer(0).Cols; w > 0 && t.dperLayer.Rows != dx.Rows {
+		t.dperLayer = kernels.NewMatrix(dx.Rows, w*len(t.layers))
+	}
+	for i := len(t.layers) - 1; i >= 0; i-- {
+		if dx, err = t.layers[i].Backward(ctx, dx); err != nil {
+			return err
+		}
+		own := t.layers[i].PerLayerGradient()
+		for r := range own.Rows {
+			copy(t.dperLayer.Row(r)[i*own.Cols:], own.Row(r))
 		}
 	}
-}
-
-// headRows is how many positions have logits at a time.
-const headRows = 128
-
-// divergence sums up the KL divergence of texts' outputs, and its gradient with
-// respect to what leaves the last layer.
-func (t *wholeTrainee) divergence(ctx context.Context, x kernels.Matrix, part texts, gradient bool) (float64, kernels.Matrix, error) {
-	n, h, v := x.Rows, x.Cols, t.head.Rows
-	if t.normed.Rows != n {
-		t.normed, t.dnormed, t.dx, t.wanted = kernels.NewMatrix(n, h), kernels.NewMatrix(n, h), kernels.NewMatrix(n, h), kernels.NewMatrix(n, h)
-	}
-	t.eng.For(n, func(_, lo, hi int) {
-		for i := lo; i < hi; i++ {
-			t.eng.RMSNorm(t.normed.Row(i), x.Row(i), t.norm, t.eps)
-		}
-	})
-	at := 0
-	for _, s := range part.samples {
-		at += copy(t.wanted.Data[at:], t.want[s])
-	}
-	if t.logits.Data == nil {
-		t.logits, t.target = kernels.NewMatrix(headRows, v), kernels.NewMatrix(headRows, v)
-	}
-	total := 0.0
-	sums := make([]float64, headRows)
-	for r0 := 0; r0 < n; r0 += headRows {
-		r1 := min(r0+headRows, n)
-		logits, target := t.logits.Sub(0, r1-r0, 0, v), t.target.Sub(0, r1-r0, 0, v)
-		if err := t.eng.MulTransposed(ctx, logits, t.normed.Sub(r0, r1, 0, h), t.head); err != nil {
-			return 0, x, err
-		}
-		if err := t.eng.MulTransposed(ctx, target, t.wanted.Sub(r0, r1, 0, h), t.wantHead); err != nil {
-			return 0, x, err
-		}
-		t.eng.For(r1-r0, func(_, lo, hi int) {
-			for i := lo; i < hi; i++ {
-				sums[i] = divergenceRow(t.eng, logits.Row(i), target.Row(i))
-			}
-		})
-		for _, s := range sums[:r1-r0] {
-			total += s
-		}
-		if gradient {
-			if err := t.eng.MulTransposed(ctx, t.dnormed.Sub(r0, r1, 0, h), logits, t.turned); err != nil {
-				return 0, x, err
-			}
-			if t.trainsHead() {
-				if err := t.addHead(ctx, logits, t.normed.Sub(r0, r1, 0, h)); err != nil {
-					return 0, x, err
-				}
-			}
-		}
-	}
-	if gradient {
-		block.NormBackward(t.eng, t.dx, t.dnormed, x, t.norm, t.eps)
-	}
-	return total, t.dx, nil
-}
-
-// addHead adds to the head's gradient, for some positions, the products of the
-// gradients of their logits and of what entered the head.
-func (t *wholeTrainee) addHead(ctx context.Context, dlogits, normed kernels.Matrix) error {
-	if t.dlogitsTransposed.Data == nil {
-		t.dlogitsTransposed, t.normedTransposed = kernels.NewMatrix(t.head.Rows, headRows), kernels.NewMatrix(t.head.Cols, headRows)
-	}
-	a, b := t.dlogitsTransposed.Sub(0, t.head.Rows, 0, dlogits.Rows), t.normedTransposed.Sub(0, t.head.Cols, 0, normed.Rows)
-	t.eng.Transpose(a, dlogits)
-	t.eng.Transpose(b, normed)
-	return t.eng.AddMulTransposed(ctx, t.dhead, a, b)
-}
-
-// divergenceRow returns the KL divergence of the distribution of logits from that
-// of target, and replaces logits by its gradient and target by its distribution.
-func divergenceRow(eng *kernels.Engine, logits, target []float32) float64 {
-	la, lb := eng.LogSumExp(target), eng.LogSumExp(logits)
-	shift := float32(lb - la) // log p - log q = (target - la) - (logits - lb)
-	sum := 0.0
-	const part = 256
-	for at := 0; at < len(logits); at += part {
-		q, p := logits[at:min(at+part, len(logits))], target[at:min(at+part, len(logits))]
-		var diff [part]float32
-		for i := range q {
-			diff[i] = p[i] - q[i] + shift
-		}
-		eng.Exp(p, p, float32(la))
-		eng.Exp(q, q, float32(lb))
-		sum += float64(kernels.Dot(p, diff[:len(p)]))
-		for i := range q {
-			q[i] -= p[i]
-		}
-	}
-	return sum
+	return t.embed.Backward(ctx, dx, t.dperLayer)
 }
 
 // trainWhole quantizes all of the model and trains the roundings of the matrices
@@ -284,15 +176,15 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := t.loss(ctx, firstSamples(t.x, len(t.norm)), false); err != nil { // for what enters each matrix now
+	if _, err := t.loss(ctx, firstSamples(t.head.want, p.ck.Config.Hidden), false); err != nil { // for what enters each matrix now
 		return nil, err
 	}
 	out := map[string]Quantized{}
 	for i, r := range rs {
 		m := first.trained[i].Module
-		in := t.normed
+		in := t.head.normed
 		if m.Layer >= 0 {
-			in = t.runs[m.Layer].Input(slices.Index(block.Kinds[:], m.Kind))
+			in = t.layers[m.Layer].Input(m.Name)
 		}
 		stats, err := measureOn(ctx, p.eng, r.w, r.q, r.spec, in)
 		if err != nil {
@@ -390,102 +282,85 @@ func (s *wholeSink) floats(name string) ([]float32, error) {
 
 // wholeTrainee prepares the training of a model that is quantized already.
 func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee, []*rounding, error) {
-	c := p.ck.Config
-	floatOf := func(m model.Module) (kernels.Matrix, error) {
-		t, err := p.ck.Tensor(m.Name + ".weight")
-		if err != nil {
-			return kernels.Matrix{}, err
-		}
-		return kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols, Data: t.Floats()}, nil
+	c, base := p.ck.Config, p.base
+	weights, rs, err := p.wholeWeights(from)
+	if err != nil {
+		return nil, nil, err
 	}
-	vector := func(name string) []float32 {
-		if v, err := from.floats(name); err == nil {
-			return v
+	or := func(name string, v []float32) []float32 { // as a transformation replaced it
+		if to, err := from.floats(name); err == nil {
+			return to
 		}
-		return p.base.Vector(name)
+		return v
 	}
-	t := &wholeTrainee{eng: p.eng, layers: make([]block.Layer, c.Layers()), grads: make([]block.Gradients, c.Layers()),
-		runs: block.NewRuns(p.eng, c.Layers()), norm: vector(c.Norm.Weight.Tensor), eps: c.Norm.Eps}
-	for i := range t.layers {
-		shape, err := block.ShapeOf(c.Model, i)
+	positions := longest(p.cal.Tokens)
+	parts := block.Parts{
+		Weight: func(l *arch.Linear) (block.Weight, error) {
+			if w, ok := weights[l.Path]; ok {
+				return w, nil
+			}
+			return block.Weight{Value: floats(base.Linear(l.Path))}, nil
+		},
+		Bias:      func(path string) []float32 { return or(path+".bias", base.Bias(path)) },
+		Vector:    func(tensor string) []float32 { return or(tensor, base.Vector(tensor)) },
+		Rotations: func(r *arch.Rope) (cos, sin []float32) { return base.Rotations(r, positions) },
+		Row:       func(dst []float32, l *arch.Linear, token int) { copy(dst, weights[l.Path].Value.Row(token)) },
+	}
+	t := &wholeTrainee{eng: p.eng, tokens: p.cal.Tokens}
+	if t.embed, err = block.NewEmbedding(p.eng, &c.Embed, parts, weights[c.Embed.Path].Gradient); err != nil {
+		return nil, nil, err
+	}
+	var rooms block.Rooms
+	for i := range c.Blocks {
+		b, err := block.New(p.eng, &c.Blocks[i], parts, &rooms)
 		if err != nil {
 			return nil, nil, err
 		}
-		cos, sin := p.base.Rotations(shape.Rope, longest(p.cal.Tokens))
-		t.layers[i] = block.Of(shape, cos, sin)
-		t.layers[i].AttnNorm, t.layers[i].MLPNorm = vector(shape.AttnNorm), vector(shape.MLPNorm)
+		t.layers, t.lender = append(t.layers, b), append(t.lender, -1)
+		for op := range c.Blocks[i].Ops() {
+			if a, ok := op.(*arch.Attention); ok && a.KVFrom >= 0 {
+				t.lender[i] = a.KVFrom
+				t.layers[a.KVFrom].Lend()
+			}
+		}
 	}
+	t.head, err = p.newWholeHead(ctx, parts)
+	return t, rs, err
+}
+
+// wholeWeights returns the matrices that can be quantized, by path, and the roundings
+// of those that are trained.
+func (p *pass) wholeWeights(from *wholeSink) (map[string]block.Weight, []*rounding, error) {
+	weights := map[string]block.Weight{}
 	var rs []*rounding
-	embed := map[string]*kernels.Linear{}
-	for _, m := range c.Modules() {
-		w, err := floatOf(m)
+	for _, m := range p.ck.Config.Modules() {
+		t, err := p.ck.Tensor(m.Name + ".weight")
 		if err != nil {
 			return nil, nil, err
 		}
 		q, _ := from.q(m) // nil if it is kept
-		value := w
-		if v, err := from.floats(m.Name + ".weight"); err == nil {
-			value = kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols, Data: v}
+		w := block.Weight{Value: kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols}}
+		if w.Value.Data, err = from.floats(m.Name + ".weight"); err != nil {
+			w.Value.Data = t.Floats()
 		}
-		var grad kernels.Matrix
-		var trained *rounding
-		for _, pm := range from.trained {
-			if pm.Module.Name == m.Name {
-				trained = newRounding(p.eng, value, q, pm.Spec)
-				if m.Layer < 0 {
-					trained.rows = occurring(p.cal.Tokens, m.Rows)
-				}
-				rs = append(rs, trained)
-			}
-		}
+		i := slices.IndexFunc(from.trained, func(pm PlannedModule) bool { return pm.Module.Name == m.Name })
 		switch {
-		case trained != nil:
-			value, grad = trained.value, trained.grad
+		case i >= 0:
+			r := newRounding(p.eng, w.Value, q, from.trained[i].Spec)
+			if m.Layer < 0 {
+				r.rows = occurring(p.cal.Tokens, m.Rows)
+			}
+			rs = append(rs, r)
+			w = block.Weight{Value: r.value, Gradient: r.grad}
 		case q != nil:
-			value = kernels.NewMatrix(m.Rows, m.Cols)
+			w.Value = kernels.NewMatrix(m.Rows, m.Cols)
 			for r := range m.Rows {
-				q.DequantRow(value.Row(r), r)
+				q.DequantRow(w.Value.Row(r), r)
 			}
 		}
-		if m.Layer >= 0 {
-			for k, kind := range block.Kinds {
-				if kind == m.Kind {
-					t.layers[m.Layer].W[k], t.grads[m.Layer][k] = value, grad
-					t.layers[m.Layer].Bias[k] = p.base.Bias(m.Name)
-				}
-			}
-			continue
-		}
-		if m.Kind == "embed" {
-			if embed[m.Name], err = kernels.NewMatrixLinear(value); err != nil {
-				return nil, nil, err
-			}
-		}
-		if m.Kind == "head" || c.Tied {
-			t.head, t.wantHead, t.dhead, t.tied = value, w, grad, c.Tied
-		}
+		weights[m.Name] = w
 	}
-	t.turned = kernels.NewMatrix(t.head.Cols, t.head.Rows)
-	p.eng.Transpose(t.turned, t.head)
-	begin, err := p.base.With(embed).NewStack(p.cal.Tokens)
-	if err != nil {
-		return nil, nil, err
-	}
-	t.x, t.tokens = begin.States(), p.cal.Tokens
-	end, err := p.base.NewStack(p.cal.Tokens)
-	if err != nil {
-		return nil, nil, err
-	}
-	for range c.Layers() {
-		if err := end.Advance(ctx, p.base); err != nil {
-			return nil, nil, err
-		}
-	}
-	err = end.Input(ctx, p.base, "head", func(x []float32, rows, cols int) error {
-		t.want = append(t.want, append([]float32{}, x...))
-		return nil
-	})
-	return t, rs, err
+	return weights, rs, nil
 }
 
 // occurring tells which tokens of a vocabulary occur in texts. The rows of others

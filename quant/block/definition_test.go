@@ -22,15 +22,6 @@ func matrix(rows [][]float64) kernels.Matrix {
 	return m
 }
 
-// floats is a copy of a tensor.
-func floats(t modeltest.Tensor) kernels.Matrix {
-	m := kernels.NewMatrix(t.Rows, max(t.Cols, 1))
-	for i, v := range t.Data {
-		m.Data[i] = float32(v)
-	}
-	return m
-}
-
 // The layer that is trained is the layer as it is defined, and so is what enters
 // its matrices, whatever the model has.
 func TestLayerIsAsDefined(t *testing.T) {
@@ -62,48 +53,23 @@ func TestLayerIsAsDefined(t *testing.T) {
 			}
 			text := c.Text(33)
 			want := []*modeltest.Pass{tiny.Forward(text), tiny.Forward(text[2:9])}
-			run := NewRun(eng)
+			rows := func(of func(p *modeltest.Pass) [][]float64) [][]float64 {
+				return append(append([][]float64{}, of(want[0])...), of(want[1])...)
+			}
 			for i := range c.Layers {
-				prefix := fmt.Sprintf("model.layers.%d.", i)
-				shape, err := ShapeOf(ck.Config.Model, i)
+				b, err := New(eng, &ck.Config.Blocks[i], loaded(m, len(text)), new(Rooms))
 				if err != nil {
 					t.Fatal(err)
 				}
-				cos, sin := m.Rotations(shape.Rope, len(text))
-				l := Of(shape, cos, sin)
-				l.AttnNorm, l.MLPNorm = floats(tiny.Tensors[prefix+"input_layernorm.weight"]).Data, floats(tiny.Tensors[prefix+"post_attention_layernorm.weight"]).Data
-				var modules [Matrices]string
+				y, err := b.Forward(ctx, Texts{X: matrix(rows(func(p *modeltest.Pass) [][]float64 { return p.States[i] })), Lengths: []int{len(text), 7}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				near(t, fmt.Sprint("layer ", i), y, rows(func(p *modeltest.Pass) [][]float64 { return p.States[i+1] }))
 				for _, mod := range ck.Config.Modules() {
-					for j, kind := range Kinds {
-						if mod.Layer == i && mod.Kind == kind {
-							modules[j], l.W[j] = mod.Name, floats(tiny.Tensors[mod.Name+".weight"])
-							if bias, ok := tiny.Tensors[mod.Name+".bias"]; ok {
-								l.Bias[j] = floats(bias).Data
-							}
-						}
+					if mod.Layer == i {
+						near(t, "what enters "+mod.Name, b.Input(mod.Name), rows(func(p *modeltest.Pass) [][]float64 { return p.Inputs[mod.Name] }))
 					}
-				}
-				rows := func(of func(p *modeltest.Pass) [][]float64) [][]float64 {
-					return append(append([][]float64{}, of(want[0])...), of(want[1])...)
-				}
-				y, err := run.Forward(ctx, &l, matrix(rows(func(p *modeltest.Pass) [][]float64 { return p.States[i] })), []int{len(text), 7})
-				if err != nil {
-					t.Fatal(err)
-				}
-				near := func(what string, got kernels.Matrix, want [][]float64) {
-					t.Helper()
-					if got.Rows != len(want) {
-						t.Fatalf("%s: %d rows, want %d", what, got.Rows, len(want))
-					}
-					for r, row := range want {
-						if d := modeltest.Distance(got.Row(r), row); !(d < 1e-4) {
-							t.Fatalf("%s: row %d is off by %.2g deviations", what, r, d)
-						}
-					}
-				}
-				near(prefix, y, rows(func(p *modeltest.Pass) [][]float64 { return p.States[i+1] }))
-				for j, module := range modules {
-					near("what enters "+module, run.Input(j), rows(func(p *modeltest.Pass) [][]float64 { return p.Inputs[module] }))
 				}
 			}
 		})

@@ -1,0 +1,221 @@
+package quant
+
+import (
+	"context"
+	"math"
+
+	"nibble/kernels"
+	"nibble/model/arch"
+	"nibble/quant/block"
+	rt "nibble/runtime"
+)
+
+// wholeHead is the end of a model that is trained as a whole: the last norm and the
+// output head, whose distributions are to be those of the float model.
+type wholeHead struct {
+	eng      *kernels.Engine
+	d        *arch.Head
+	norm     *rt.Norm // nil for none
+	head     block.Weight
+	bias     []float32      // nil for none
+	turned   kernels.Matrix // the transpose of head
+	wantHead kernels.Matrix
+	want     [][]float32 // what enters the head in the float model, by sample
+
+	normed, dnormed, dx, wanted         kernels.Matrix
+	logits, target                      kernels.Matrix
+	slopes                              kernels.Matrix // of the cap at logits
+	normedTransposed, dlogitsTransposed kernels.Matrix
+}
+
+// newWholeHead takes the samples through the float model.
+func (p *pass) newWholeHead(ctx context.Context, parts block.Parts) (wholeHead, error) {
+	c, base := p.ck.Config, p.base
+	t := wholeHead{eng: p.eng, d: &c.Head, norm: rt.NewNorm(c.Norm, parts.Vector), bias: parts.Bias(c.Head.Path)}
+	if t.bias == nil && c.Head.Bias != nil {
+		t.bias = parts.Vector(c.Head.Bias.Tensor)
+	}
+	var err error
+	if t.head, err = parts.Weight(&c.Head.Linear); err != nil {
+		return t, err
+	}
+	t.wantHead = floats(base.Linear(c.Head.Path))
+	t.turned = kernels.NewMatrix(c.Hidden, c.Vocab)
+	p.eng.Transpose(t.turned, t.head.Value)
+	end, err := base.NewStack(p.cal.Tokens)
+	if err != nil {
+		return t, err
+	}
+	for range c.Layers() {
+		if err := end.Advance(ctx, base); err != nil {
+			return t, err
+		}
+	}
+	err = end.Input(ctx, base, "head", func(x []float32, rows, cols int) error {
+		t.want = append(t.want, append([]float32{}, x...))
+		return nil
+	})
+	return t, err
+}
+
+// trained reports whether the head is among what is trained.
+func (t *wholeHead) trained() bool { return t.head.Gradient.Data != nil }
+
+// prepare takes note of the head as it is now.
+func (t *wholeHead) prepare() {
+	if t.trained() {
+		t.eng.Transpose(t.turned, t.head.Value)
+	}
+}
+
+// headRows is how many positions have logits at a time.
+const headRows = 128
+
+// divergence sums up the KL divergence of texts' outputs, and its gradient with
+// respect to what leaves the last layer.
+func (t *wholeHead) divergence(ctx context.Context, x kernels.Matrix, p part, gradient bool) (float64, kernels.Matrix, error) {
+	n, h, v := x.Rows, x.Cols, t.head.Value.Rows
+	if t.normed.Rows != n {
+		t.normed, t.dnormed, t.dx = kernels.NewMatrix(n, h), kernels.NewMatrix(n, h), kernels.NewMatrix(n, h)
+	}
+	t.each(n, func(i int) {
+		if t.norm == nil {
+			copy(t.normed.Row(i), x.Row(i))
+		} else {
+			t.norm.Row(t.eng, t.normed.Row(i), x.Row(i))
+		}
+	})
+	wanted := p.gather(&t.wanted, t.want)
+	if t.logits.Data == nil {
+		t.logits, t.target = kernels.NewMatrix(headRows, v), kernels.NewMatrix(headRows, v)
+		if t.d.SoftCap != 0 {
+			t.slopes = kernels.NewMatrix(headRows, v)
+		}
+	}
+	total := 0.0
+	sums := make([]float64, headRows)
+	for r0 := 0; r0 < n; r0 += headRows {
+		r1 := min(r0+headRows, n)
+		logits, target, normed := t.logits.Sub(0, r1-r0, 0, v), t.target.Sub(0, r1-r0, 0, v), t.normed.Sub(r0, r1, 0, h)
+		if err := t.eng.MulTransposed(ctx, logits, normed, t.head.Value); err != nil {
+			return 0, x, err
+		}
+		if err := t.eng.MulTransposed(ctx, target, wanted.Sub(r0, r1, 0, h), t.wantHead); err != nil {
+			return 0, x, err
+		}
+		t.each(r1-r0, func(i int) {
+			t.finish(target.Row(i), nil)
+			t.finish(logits.Row(i), t.slopesRow(i))
+			sums[i] = divergenceRow(t.eng, logits.Row(i), target.Row(i))
+			t.unfinish(logits.Row(i), t.slopesRow(i))
+		})
+		for _, s := range sums[:r1-r0] {
+			total += s
+		}
+		if !gradient {
+			continue
+		}
+		if err := t.eng.MulTransposed(ctx, t.dnormed.Sub(r0, r1, 0, h), logits, t.turned); err != nil {
+			return 0, x, err
+		}
+		if t.trained() {
+			if err := t.addHead(ctx, logits, normed); err != nil {
+				return 0, x, err
+			}
+		}
+	}
+	if !gradient {
+		return total, x, nil
+	}
+	if t.norm == nil {
+		return total, t.dnormed, nil
+	}
+	t.each(n, func(i int) { t.norm.Gradient(t.dx.Row(i), t.dnormed.Row(i), x.Row(i)) })
+	return total, t.dx, nil
+}
+
+func (t *wholeHead) each(n int, f func(i int)) {
+	t.eng.For(n, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			f(i)
+		}
+	})
+}
+
+// slopesRow is nil without a cap.
+func (t *wholeHead) slopesRow(i int) []float32 {
+	if t.d.SoftCap == 0 {
+		return nil
+	}
+	return t.slopes.Row(i)
+}
+
+// finish applies to a row of logits what the description has after the head, and stores
+// the slopes of the cap where slopes is not nil.
+func (t *wholeHead) finish(logits, slopes []float32) {
+	if t.d.Scale == 1 && t.d.SoftCap == 0 && t.bias == nil {
+		return
+	}
+	for i, v := range logits {
+		if t.bias != nil {
+			v += t.bias[i]
+		}
+		v *= t.d.Scale
+		if t.d.SoftCap != 0 {
+			part := math.Tanh(float64(v / t.d.SoftCap))
+			v = t.d.SoftCap * float32(part)
+			if slopes != nil {
+				slopes[i] = float32(1 - part*part)
+			}
+		}
+		logits[i] = v
+	}
+}
+
+// unfinish takes the gradient of what finish made of logits to that of the logits.
+func (t *wholeHead) unfinish(d, slopes []float32) {
+	for i, slope := range slopes {
+		d[i] *= slope
+	}
+	if t.d.Scale != 1 {
+		for i := range d {
+			d[i] *= t.d.Scale
+		}
+	}
+}
+
+// addHead adds to the head's gradient, for some positions, the products of the
+// gradients of their logits and of what entered the head.
+func (t *wholeHead) addHead(ctx context.Context, dlogits, normed kernels.Matrix) error {
+	rows, cols := t.head.Value.Rows, t.head.Value.Cols
+	if t.dlogitsTransposed.Data == nil {
+		t.dlogitsTransposed, t.normedTransposed = kernels.NewMatrix(rows, headRows), kernels.NewMatrix(cols, headRows)
+	}
+	a, b := t.dlogitsTransposed.Sub(0, rows, 0, dlogits.Rows), t.normedTransposed.Sub(0, cols, 0, normed.Rows)
+	t.eng.Transpose(a, dlogits)
+	t.eng.Transpose(b, normed)
+	return t.eng.AddMulTransposed(ctx, t.head.Gradient, a, b)
+}
+
+// divergenceRow returns the KL divergence of the distribution of logits from that
+// of target, and replaces logits by its gradient and target by its distribution.
+func divergenceRow(eng *kernels.Engine, logits, target []float32) float64 {
+	la, lb := eng.LogSumExp(target), eng.LogSumExp(logits)
+	shift := float32(lb - la) // log p - log q = (target - la) - (logits - lb)
+	sum := 0.0
+	const part = 256
+	for at := 0; at < len(logits); at += part {
+		q, p := logits[at:min(at+part, len(logits))], target[at:min(at+part, len(logits))]
+		var diff [part]float32
+		for i := range q {
+			diff[i] = p[i] - q[i] + shift
+		}
+		eng.Exp(p, p, float32(la))
+		eng.Exp(q, q, float32(lb))
+		sum += float64(kernels.Dot(p, diff[:len(p)]))
+		for i := range q {
+			q[i] -= p[i]
+		}
+	}
+	return sum
+}
