@@ -29,7 +29,7 @@ func topics() []*cobra.Command {
 		{Use: "recipes", Aliases: []string{"methods"}, Short: "how weights are stored: recipes and methods", Long: quant.Readme},
 		{Use: "evaluation", Short: "what is measured, and what the numbers mean", Long: eval.Readme},
 		{Use: "tuning", Short: "how the search works", Long: tune.Readme},
-		{Use: "formats", Short: "what is read and written", Long: model.Readme},
+		{Use: "formats", Aliases: []string{"model", "models", "families"}, Short: "what is read and written, and how to add a family", Long: model.Readme},
 		{Use: "generation", Aliases: []string{"sampling"}, Short: "how text is generated", Long: rt.Readme},
 		{Use: "kernels", Short: "how products are computed, and how fast", Long: kernels.Readme},
 		{Use: "workbench", Short: "the interactive screen", Long: ui.Readme},
