@@ -117,10 +117,12 @@ func (c *component) bert(s string) string {
 	if c.CleanText {
 		s = strings.Map(func(r rune) rune {
 			switch {
+			case r == '\t', r == '\n', r == '\r':
+				return ' '
+			case r == 0xfffd, unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co): // the other blanks among them, too
+				return -1
 			case unicode.IsSpace(r):
 				return ' '
-			case r == 0, r == 0xfffd, unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co):
-				return -1
 			}
 			return r
 		}, s)

@@ -35,6 +35,7 @@ func TestNormalizers(t *testing.T) {
 		{`{"type": "Strip", "strip_right": true}`, " a\n ", " a"},
 		{`{"type": "ByteLevel"}`, " é", "ĠÃ©"},
 		{`{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "lowercase": true}`, "A\u200bÉ\t\x01日b", "ae  日 b"},
+		{`{"type": "BertNormalizer", "clean_text": true}`, "a\r\n\u00a0\u2028b\u0085c\v\fd\ufffde\ue000f", "a    bcdef"},
 		{`{"type": "BertNormalizer", "lowercase": true, "strip_accents": false}`, "AÉ", "aé"},
 		{`{"type": "Replace", "pattern": {"Regex": "^|b"}, "content": "-"}`, "ab", "-a-"},
 		{`{"type": "Replace", "pattern": {"Regex": "$"}, "content": "-"}`, "", ""},
