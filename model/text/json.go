@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"nibble/model/chat"
@@ -62,6 +64,9 @@ func Parse(data []byte, template *chat.Template) (Text, error) {
 	case begin[0] == '[' && json.Valid([]byte(begin)):
 		unit = "element"
 	case begin[0] == '{' && strings.HasPrefix(strings.TrimSpace(begin[1:]), `"`): // JSON lines, whatever is wrong with them
+	case brokenArray.MatchString(begin):
+		var array []json.RawMessage
+		return Text{}, fmt.Errorf("it begins as a JSON array, but is none: %s", fault(json.Unmarshal([]byte(begin), &array)))
 	default:
 		for _, r := range records {
 			if r.JSON[0] != '"' || !json.Valid(r.JSON) {
@@ -83,6 +88,53 @@ func Parse(data []byte, template *chat.Template) (Text, error) {
 	return t, nil
 }
 
+// brokenArray is how an array of objects or of strings begins, which prose does not.
+var brokenArray = regexp.MustCompile(`^\[\s*(\{\s*"|"(?:[^"\\\n]|\\.)*"\s*,\s*["\]])`)
+
+// fault is an error of encoding/json for people.
+func fault(err error) string {
+	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+		return fmt.Sprintf("byte %d: %v", syntax.Offset, syntax)
+	}
+	if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
+		at := ""
+		if kind.Field != "" {
+			at = " as " + strconv.Quote(kind.Field)
+		}
+		return fmt.Sprintf("a JSON %s%s is no text", kind.Value, at)
+	}
+	return err.Error()
+}
+
+// turn is a message of a chat as OpenAI writes it: the content is a text or a list
+// of parts.
+type turn struct {
+	Role    string
+	Content content
+}
+
+// content is what a turn says.
+type content string
+
+func (c *content) UnmarshalJSON(data []byte) error {
+	var parts []struct{ Type, Text string }
+	if len(data) == 0 || data[0] != '[' {
+		return json.Unmarshal(data, (*string)(c))
+	}
+	if err := json.Unmarshal(data, &parts); err != nil {
+		return err
+	}
+	var said strings.Builder
+	for _, p := range parts {
+		if p.Type != "text" {
+			return fmt.Errorf("a message has a part of type %q, which is no text", p.Type)
+		}
+		said.WriteString(p.Text)
+	}
+	*c = content(said.String())
+	return nil
+}
+
 // said is the text of a JSON value.
 func said(value json.RawMessage, template *chat.Template) (text string, rendered bool, err error) {
 	if json.Unmarshal(value, &text) == nil && value[0] == '"' {
@@ -90,28 +142,32 @@ func said(value json.RawMessage, template *chat.Template) (text string, rendered
 	}
 	var l struct {
 		Text          *string
-		Messages      []chat.Message
+		Messages      []turn
 		Conversations []struct{ From, Value string }
 	}
 	if err := json.Unmarshal(value, &l); err != nil {
-		return "", false, fmt.Errorf("it is not such JSON: %v", err)
+		return "", false, fmt.Errorf("it is not such JSON: %s", fault(err))
 	}
 	if l.Text != nil {
 		return *l.Text, false, nil
 	}
+	var messages []chat.Message
+	for _, m := range l.Messages {
+		messages = append(messages, chat.Message{Role: m.Role, Content: string(m.Content)})
+	}
 	roles := map[string]string{"human": "user", "gpt": "assistant"}
 	for _, c := range l.Conversations {
-		l.Messages = append(l.Messages, chat.Message{Role: cmp.Or(roles[c.From], c.From), Content: c.Value})
+		messages = append(messages, chat.Message{Role: cmp.Or(roles[c.From], c.From), Content: c.Value})
 	}
-	if len(l.Messages) == 0 {
+	if len(messages) == 0 {
 		return "", false, errors.New("there is neither \"text\" nor \"messages\" nor \"conversations\"")
 	}
 	if template != nil {
-		text, err = template.Render(context.Background(), l.Messages, false)
+		text, err = template.Render(context.Background(), messages, false)
 		return text, true, err
 	}
 	var turns []string
-	for _, m := range l.Messages {
+	for _, m := range messages {
 		turns = append(turns, m.Content)
 	}
 	return strings.Join(turns, "\n"), false, nil
