@@ -86,8 +86,6 @@ func (a *app) main(args []string) int {
 	ctx := a.owner.Context()
 	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(a.out)
-	root.SetErr(a.err)
 	var err error
 	run := func() error {
 		if err := misspelt(root, args); err != nil {
@@ -171,6 +169,8 @@ command nibble opens the workbench, on the demo model when no MODEL is given.`,
 	root.Flags().BoolVar(&showVersion, "version", false, "print which nibble this is")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.infoCmd(), a.planCmd(), a.quantizeCmd(), a.exportCmd(), a.evalCmd(), a.tuneCmd(), a.benchCmd(), a.logitsCmd(), a.runCmd(), a.chatCmd(), a.runsCmd(), a.versionCmd())
+	root.SetOut(a.out)
+	root.SetErr(a.err)
 	addHelp(root)
 	return root
 }

@@ -155,14 +155,15 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f ev
 		if err != nil {
 			return err
 		}
-		if err := writeReport(dir, r); err != nil {
-			return err
+		written := writeReport(dir, r)
+		if written != nil {
+			dir = ""
 		}
 		a.report.result(reportResult{r, dir}, func(w io.Writer) {
 			evalText(w, evalResult{ref, base, o.Text.Name, o.Text.SHA256, &r.Verdict, res})
 			reportText(w, r, dir)
 		})
-		return nil
+		return written // what was measured is said in any case
 	}
 	full := evalResult{Model: ref, Base: base, Text: o.Text.Name, TextSHA256: o.Text.SHA256, Result: res}
 	if v := res.Verdict(goal); res.Compared() {

@@ -20,7 +20,7 @@ import (
 // reportResult is the result of 'nibble eval --report'.
 type reportResult struct {
 	report.Report
-	Path string `json:"path"`
+	Path string `json:"path,omitempty"` // none where it could not be written
 }
 
 // maxReport bounds a report that is there already, in bytes.
@@ -119,5 +119,7 @@ func reportText(w io.Writer, r report.Report, dir string) {
 	for _, n := range r.Remarks {
 		fmt.Fprintf(w, "note             %s\n", term.CleanLine(n))
 	}
-	fmt.Fprintf(w, "\nreport           %s\n", term.CleanLine(filepath.Join(dir, reportMarkdown)))
+	if dir != "" {
+		fmt.Fprintf(w, "\nreport           %s\n", term.CleanLine(filepath.Join(dir, reportMarkdown)))
+	}
 }

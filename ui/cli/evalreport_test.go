@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -98,5 +99,21 @@ func TestEvalReportRefusals(t *testing.T) {
 	}
 	if code, _, errs := nibble("", "eval", "demo", "--report", t.TempDir()); code != ExitUsage || !strings.Contains(errs, "--base") {
 		t.Errorf("without a base: code %d, %s", code, errs)
+	}
+}
+
+// What was measured is said, even if the report cannot be written.
+func TestReportThatCannotBeWritten(t *testing.T) {
+	to := t.TempDir()
+	older := fmt.Sprintf(`{"kind": %q}`, report.Kind)
+	if err := os.WriteFile(filepath.Join(to, reportJSON), []byte(older), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(to, reportMarkdown), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := nibble("", "eval", "demo", "--base", "demo", "--report", to, "--ctx", "16", "--chunks", "1")
+	if code != ExitFailed || !strings.Contains(out, "perplexity") || strings.Contains(out, "\nreport ") || !strings.Contains(errs, reportMarkdown) {
+		t.Errorf("code %d:\n%s\n%s", code, out, errs)
 	}
 }

@@ -63,11 +63,16 @@ var examples = map[string]string{
   nibble run demo -p "Once upon a time" --raw -n 50 --seed 7`,
 	"nibble chat": `  nibble chat demo
   echo "What is the capital of Peru?" | nibble chat demo --temp 0`,
-	"nibble runs":        `  nibble runs --json`,
-	"nibble runs show":   `  nibble runs show 20260102-150405-demo --why`,
-	"nibble runs resume": `  nibble runs resume 20260102-150405-demo`,
-	"nibble runs delete": `  nibble runs delete 20260102-150405-demo`,
-	"nibble version":     `  nibble version --json`,
+	"nibble runs":                  `  nibble runs --json`,
+	"nibble runs show":             `  nibble runs show 20260102-150405-demo --why`,
+	"nibble runs resume":           `  nibble runs resume 20260102-150405-demo`,
+	"nibble runs delete":           `  nibble runs delete 20260102-150405-demo`,
+	"nibble version":               `  nibble version --json`,
+	"nibble completion":            `  nibble completion                          which shells there are`,
+	"nibble completion bash":       `  nibble completion bash > /etc/bash_completion.d/nibble`,
+	"nibble completion zsh":        `  nibble completion zsh > ~/.zfunc/_nibble`,
+	"nibble completion fish":       `  nibble completion fish > ~/.config/fish/completions/nibble.fish`,
+	"nibble completion powershell": `  nibble completion powershell > nibble.ps1`,
 	"nibble help": `  nibble help tune                           a command
   nibble help recipes                        a topic`,
 }
@@ -87,6 +92,16 @@ func addHelp(root *cobra.Command) {
 		},
 	})
 	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	if c, _, err := root.Find([]string{"completion"}); err == nil {
+		c.Args = nil
+		c.RunE = func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("there are no completions for %q%s", args[0], cmp.Or(didYouMean(args[0], commandNames(c)), "; 'nibble completion' lists the shells"))
+			}
+			return c.Help()
+		}
+	}
 	var give func(*cobra.Command)
 	give = func(cmd *cobra.Command) {
 		cmd.Example = examples[cmd.CommandPath()]

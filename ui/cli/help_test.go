@@ -24,6 +24,7 @@ func TestExamples(t *testing.T) {
 			_, call, ok := strings.Cut(line, "nibble")
 			call, _, _ = strings.Cut(call, "  ") // a remark
 			call, _, _ = strings.Cut(call, "&&")
+			call, _, _ = strings.Cut(call, " > ")
 			root := newApp(nil, nil, nil).root()
 			found, rest, err := root.Find(words(strings.TrimSpace(call)))
 			if !ok || err != nil || found.CommandPath() != path {
@@ -106,6 +107,8 @@ func TestSuggestions(t *testing.T) {
 		"evla":                      "; did you mean eval?\n",
 		"infoo demo":                "; did you mean info?\n",
 		"nothing-near":              "\"nothing-near\" is neither a command nor a model directory\n",
+		"completion zhs":            "; did you mean zsh?\n",
+		"completion nothing-near":   "lists the shells\n",
 		"help recipies":             "; did you mean recipes?\n",
 		"help nothing-near":         "; 'nibble help' lists what there is\n",
 		"help runs shw":             "; did you mean show?\n",

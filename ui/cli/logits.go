@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -172,6 +173,9 @@ func (a *app) readIDs(arg string) ([]int32, error) {
 	return ids, nil
 }
 
+// noID is where a list lacks an id.
+var noID = regexp.MustCompile(`(^|,)\s*,`)
+
 // parseIDs reads token ids: a JSON array, or numbers with commas or blanks between.
 func parseIDs(text string) ([]int32, error) {
 	text = strings.TrimSpace(text)
@@ -191,6 +195,9 @@ func parseIDs(text string) ([]int32, error) {
 	}
 	if len(ids) == 0 {
 		return nil, errors.New("there are no token ids")
+	}
+	if noID.MatchString(text) {
+		return nil, errors.New("there is a comma without a token id before it")
 	}
 	if i := slices.IndexFunc(ids, func(id int32) bool { return id < 0 }); i >= 0 {
 		return nil, fmt.Errorf("%d is no token id", ids[i])

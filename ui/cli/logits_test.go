@@ -88,6 +88,8 @@ func TestLogitsRefuses(t *testing.T) {
 	}{
 		{[]string{dir}, ExitUsage, "--ids"},
 		{[]string{dir, "--ids", ","}, ExitUsage, "no token ids"},
+		{[]string{dir, "--ids", "1, ,2"}, ExitUsage, "a comma without a token id"},
+		{[]string{dir, "--ids", ",1"}, ExitUsage, "a comma without a token id"},
 		{[]string{dir, "--ids", "[]"}, ExitUsage, "no token ids"},
 		{[]string{dir, "--ids", "1,-2"}, ExitUsage, "-2 is no token id"},
 		{[]string{dir, "--ids", "99999999999"}, ExitUsage, "no token id"},

@@ -248,7 +248,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 					damageText(w, res.Report.Modules)
 				}
 				fmt.Fprintf(w, "took            %s, peak memory %s\n", term.Seconds(res.Seconds), term.Bytes(full.PeakRSS))
-				fmt.Fprintf(w, "next            nibble eval %s --base %s\n", term.CleanLine(out), term.CleanLine(args[0]))
+				fmt.Fprintf(w, "next            nibble eval %s --base %s\n", term.Word(out), term.Word(args[0]))
 			})
 			return nil
 		},

@@ -2,11 +2,13 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -104,16 +106,9 @@ func (a *app) generate(cmd *cobra.Command, ref, prompt string, raw bool, f genFl
 	if err := f.check(); err != nil {
 		return err
 	}
-	if prompt == "-" {
-		data, err := text.All(a.in)
-		if err != nil {
-			return err
-		}
-		if prompt = string(data); strings.TrimSpace(prompt) != "" {
-			if prompt, _, err = text.Decode(data); err != nil {
-				return fmt.Errorf("the prompt: %w", err)
-			}
-		}
+	prompt, err := a.readPrompt(prompt)
+	if err != nil {
+		return err
 	}
 	l, err := a.load(ctx, ref)
 	if err != nil {
@@ -149,6 +144,30 @@ func seedText(o rt.GenOptions) string {
 		return ""
 	}
 	return fmt.Sprintf("; seed %d", o.Seed)
+}
+
+// readPrompt is the prompt that an argument says, or standard input, in UTF-8.
+func (a *app) readPrompt(arg string) (string, error) {
+	data := []byte(arg)
+	if arg == "-" {
+		var err error
+		if data, err = text.All(a.in); err != nil {
+			return "", err
+		}
+	} else if utf8.ValidString(arg) {
+		return arg, nil
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return string(data), nil
+	}
+	prompt, notes, err := text.Decode(data)
+	if err != nil {
+		return "", fmt.Errorf("the prompt: %w", err)
+	}
+	for _, n := range notes {
+		a.note("the prompt: %s", n)
+	}
+	return prompt, nil
 }
 
 // prompt encodes what the user asks: with the chat template unless the model has
@@ -262,6 +281,9 @@ func (a *app) converse(ctx context.Context, c *rt.Chat, o rt.GenOptions) error {
 				return scanErr
 			}
 			break
+		}
+		if line = strings.TrimPrefix(line, "\ufeff"); !utf8.ValidString(line) {
+			a.note("bytes of the line that are no UTF-8 are read as the replacement character")
 		}
 		switch strings.TrimSpace(line) {
 		case "":

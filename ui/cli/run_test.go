@@ -138,3 +138,29 @@ func TestCheckpointNotes(t *testing.T) {
 		}
 	}
 }
+
+// A prompt is UTF-8, wherever it comes from; what is not is told.
+func TestPromptsAreUTF8(t *testing.T) {
+	long := strings.Repeat("a dog, ", 40)
+	for name, c := range map[string]struct {
+		in   string
+		args []string
+		code int
+		says string
+	}{
+		"argument":       {"", []string{"run", "demo", long + "\xff", "-n", "1"}, ExitOK, "1 bytes that are no UTF-8"},
+		"flag":           {"", []string{"run", "demo", "-p", long + "\xff", "-n", "1"}, ExitOK, "1 bytes that are no UTF-8"},
+		"standard input": {long + "\xff", []string{"run", "demo", "-", "-n", "1"}, ExitOK, "1 bytes that are no UTF-8"},
+		"UTF-16":         {"\xff\xfea\x00", []string{"run", "demo", "-", "-n", "1"}, ExitFailed, "UTF-16"},
+		"Latin 1":        {"", []string{"run", "demo", strings.Repeat("caf\xe9 ", 9), "-n", "1"}, ExitFailed, "9 of 45 bytes"},
+		"chat":           {"a \xff\n", []string{"chat", "demo", "-n", "1"}, ExitOK, "no UTF-8"},
+	} {
+		if code, _, errs := nibble(c.in, c.args...); code != c.code || !strings.Contains(errs, c.says) {
+			t.Errorf("%s: code %d, not %d, or no %q:\n%s", name, code, c.code, c.says, errs)
+		}
+	}
+	_, plain, _ := nibble("Who are you?\n", "chat", "demo", "-n", "8", "--temp", "0")
+	if _, marked, _ := nibble("\ufeffWho are you?\r\n", "chat", "demo", "-n", "8", "--temp", "0"); marked != plain || plain == "" {
+		t.Errorf("a byte order mark before the first line makes %q of %q", marked, plain)
+	}
+}

@@ -44,6 +44,18 @@ func CleanLine(s string) string {
 	return strings.NewReplacer("\n", " ", "\t", " ").Replace(Clean(s))
 }
 
+// Word is CleanLine for an argument of a command to be copied: quoted where a shell
+// would make more or something else of it.
+func Word(s string) string {
+	if s = CleanLine(s); s != "" && strings.Trim(s, wordLetters) == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// wordLetters need no quotes in any shell.
+const wordLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./:@%,"
+
 // maxMessage is how long a message is shown, in characters. What a file says may be
 // in it.
 const maxMessage = 1000

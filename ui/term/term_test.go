@@ -27,6 +27,16 @@ func TestClean(t *testing.T) {
 	}
 }
 
+func TestWord(t *testing.T) {
+	for in, want := range map[string]string{
+		"~/a": "'~/a'", "/m/Llama-3.2_1B": "/m/Llama-3.2_1B", "my model": "'my model'", "": "''", "it's": `'it'\''s'`, "a\n$(b)": "'a $(b)'", "é": "'é'",
+	} {
+		if got := Word(in); got != want {
+			t.Errorf("Word(%q) = %s, want %s", in, got, want)
+		}
+	}
+}
+
 func TestShorten(t *testing.T) {
 	long := "m/config.json: " + strings.Repeat("é", 1<<20) + ": give another"
 	for in, want := range map[string]int{"": 0, "short": 5, long[:maxMessage]: len([]rune(long[:maxMessage])), long: maxMessage + 3} {
