@@ -195,6 +195,12 @@ func (c Config) Floats() []Described {
 		}
 	}
 	for _, v := range c.Vectors() {
+		for _, p := range v.Parts {
+			add(Described{p, arch.View{Tensor: p, Expert: -1}, []int{v.Len / len(v.Parts)}})
+		}
+		if v.Parts != nil {
+			continue
+		}
 		shape := v.Dims
 		if shape == nil {
 			shape = []int{v.Len}

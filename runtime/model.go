@@ -157,11 +157,19 @@ func (m *Model) loadVectors(ck *model.Checkpoint) error {
 		return t.Floats(), nil
 	}
 	for _, v := range ck.Config.Vectors() {
-		x, err := floats(v.Tensor)
-		if err != nil {
-			return err
+		names := v.Parts
+		if names == nil {
+			names = []string{v.Tensor}
 		}
-		m.shared.vectors[v.Tensor] = x
+		var all []float32
+		for _, name := range names {
+			x, err := floats(name)
+			if err != nil {
+				return err
+			}
+			all = append(all, x...)
+		}
+		m.shared.vectors[v.Tensor] = all
 	}
 	for _, l := range ck.Config.Linears() {
 		if l.Bias != nil {

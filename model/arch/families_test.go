@@ -86,6 +86,9 @@ func sketchNorm(n *Norm, cut func(string) string, before, after string) string {
 	}
 	if n.Weight != nil {
 		s += " " + strings.TrimSuffix(cut(n.Weight.Tensor), ".weight")
+		if n.Weight.Parts != nil {
+			s += fmt.Sprintf(" from %s to %s", cut(n.Weight.Parts[0]), cut(n.Weight.Parts[len(n.Weight.Parts)-1]))
+		}
 		if n.Weight.Len != n.Width {
 			s += fmt.Sprintf(" in %d", n.Weight.Len/n.Width)
 		}

@@ -70,6 +70,8 @@ type Vector struct {
 	View
 	Len  int
 	Dims []int // of the stored tensor, where that is no list of Len elements
+
+	Parts []string // tensors of equal size that it is in, one after the other, under the view's name; nil: it is one tensor
 }
 
 // whole is the view of a tensor that holds nothing else.

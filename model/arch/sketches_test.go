@@ -346,6 +346,11 @@ model.embed_tokens ... lnb model.norm eps 1e-05 > lm_head
 lnb input_layernorm > mlp.gate up down: silu 64
 parallel
 `},
+	{"stablelm", `"qk_layernorm": true`, `
+model.embed_tokens ... lnb model.norm eps 1e-05 > lm_head
+0: lnb input_layernorm > self_attn.q k v o: 6/2 of 8, 2 turn @10000, ln self_attn.q_layernorm from self_attn.q_layernorm.norms.0.weight to self_attn.q_layernorm.norms.5.weight in 6
+lnb post_attention_layernorm > mlp.gate up down: silu 64
+`},
 	{"baichuan", ``, `
 model.embed_tokens ... rms model.norm eps 1e-06 > lm_head
 0: rms input_layernorm > self_attn.W_pack o: 6/2 of 8, 8 turn @10000, qkv

@@ -40,6 +40,14 @@ func (r *run) weight(l *arch.Linear) rows { return r.view(l.View, l.Rows, l.Cols
 
 func (r *run) vector(v *arch.Vector) []float64 {
 	out := make([]float64, 0, v.Len)
+	for _, p := range v.Parts {
+		for _, row := range r.view(arch.View{Tensor: p, Expert: -1}, v.Len/len(v.Parts), 1) {
+			out = append(out, row...)
+		}
+	}
+	if v.Parts != nil {
+		return out
+	}
 	for _, row := range r.view(v.View, v.Len, 1) {
 		out = append(out, row...)
 	}
