@@ -2,9 +2,11 @@ package quant
 
 import (
 	"context"
+	"fmt"
 	"math"
 
 	"nibble/kernels"
+	"nibble/model"
 	"nibble/model/arch"
 	"nibble/quant/block"
 	rt "nibble/runtime"
@@ -31,6 +33,9 @@ type wholeHead struct {
 // newWholeHead takes the samples through the float model.
 func (p *pass) newWholeHead(ctx context.Context, parts block.Parts) (wholeHead, error) {
 	c, base := p.ck.Config, p.base
+	if c.Head.Normalize {
+		return wholeHead{}, fmt.Errorf("%s: %w: training the whole model through a head whose rows are brought to length 1; choose a method that trains layer by layer", p.ck.Name, model.ErrUnsupported)
+	}
 	t := wholeHead{eng: p.eng, d: &c.Head, norm: rt.NewNorm(c.Norm, parts.Vector), bias: parts.Bias(c.Head.Path)}
 	if t.bias == nil && c.Head.Bias != nil {
 		t.bias = parts.Vector(c.Head.Bias.Tensor)

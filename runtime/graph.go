@@ -16,6 +16,7 @@ type graph struct {
 	norm      *Norm
 	head      linear
 	headBias  []float32
+	headUnits []float32    // what brings the rows of the head to length 1; nil where that is not done
 	caches    []cacheShape // of the steps that keep keys and values
 	recurrent []recurrence // of those that keep a state
 	longFrom  int          // longer texts have rotations of their own; 0 for none
@@ -94,6 +95,13 @@ func (m *Model) compile() {
 	c.g.head, c.g.headBias = c.linear(&d.Head.Linear), c.vector(d.Head.Bias)
 	if c.g.head.bias != nil {
 		c.g.headBias = c.g.head.bias
+	}
+	if d.Head.Normalize {
+		if old := m.graph; old != nil && old.head.Linear == c.g.head.Linear { // of the model that this one was made of
+			c.g.headUnits = old.headUnits
+		} else {
+			c.g.headUnits = unitFactors(m.Engine, c.g.head.Linear)
+		}
 	}
 	m.graph = c.g
 }

@@ -393,11 +393,14 @@ func (m *Model) Logits(acts *kernels.Acts, dst, hidden []float32, n int) {
 
 // finishLogits applies to rows of logits what a description has after the head.
 func (m *Model) finishLogits(dst []float32) {
-	d, bias := &m.Config.Head, m.graph.headBias
-	if d.Scale == 1 && d.SoftCap == 0 && bias == nil {
+	d, bias, units := &m.Config.Head, m.graph.headBias, m.graph.headUnits
+	if d.Scale == 1 && d.SoftCap == 0 && bias == nil && units == nil {
 		return
 	}
 	for i, v := range dst {
+		if units != nil {
+			v *= units[i%len(units)]
+		}
 		if bias != nil {
 			v += bias[i%len(bias)]
 		}
