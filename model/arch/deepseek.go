@@ -11,7 +11,10 @@ var (
 	_ = register(deepseekOne, "deepseek")
 )
 
-var _ = registerGGUF(ggufForm{arch: "deepseek2", kind: "deepseek_v2", class: "DeepseekV2ForCausalLM", config: deepseekGGUF})
+var _ = registerGGUF(
+	ggufForm{arch: "deepseek2", kind: "deepseek_v2", class: "DeepseekV2ForCausalLM", config: deepseekGGUF},
+	ggufForm{arch: "deepseek", kind: "deepseek", class: "DeepseekForCausalLM", paired: true, config: func(g *GGUF, c ggufConfig) { g.deepseekExperts(c) }},
+)
 
 func deepseekGGUF(g *GGUF, c ggufConfig) {
 	if g.int("expert_gating_func", 1) == 2 {
@@ -32,6 +35,14 @@ func deepseekGGUF(g *GGUF, c ggufConfig) {
 			s["mscale"], s["mscale_all_dim"] = 10*m, 10*m // both are alike in all models
 		}
 	}
+	g.deepseekExperts(c)
+	if c["model_type"] == "deepseek_v3" {
+		c["topk_method"], c["scoring_func"] = "noaux_tc", "sigmoid"
+	}
+}
+
+// deepseekExperts translates the keys of experts of which some meet every token.
+func (g *GGUF) deepseekExperts(c ggufConfig) {
 	g.experts(c, "n_routed_experts")
 	g.copy(c, "n_shared_experts", "expert_shared_count")
 	g.copy(c, "first_k_dense_replace", "leading_dense_block_count")
@@ -40,9 +51,6 @@ func deepseekGGUF(g *GGUF, c ggufConfig) {
 	c["topk_method"] = "greedy"
 	if groups := g.int("expert_group_count", 1); groups > 1 {
 		c["topk_method"], c["n_group"], c["topk_group"] = "group_limited_greedy", groups, g.int("expert_group_used_count", 1)
-	}
-	if c["model_type"] == "deepseek_v3" {
-		c["topk_method"], c["scoring_func"] = "noaux_tc", "sigmoid"
 	}
 }
 

@@ -2,6 +2,18 @@ package arch
 
 var _ = register(ernie, "ernie4_5", "ernie4_5_moe")
 
+var _ = registerGGUF(
+	ggufForm{arch: "ernie4_5", kind: "ernie4_5", class: "Ernie4_5ForCausalLM", keys: map[string]string{"attention_bias": "use_bias", "mlp_bias": ""}},
+	ggufForm{arch: "ernie4_5-moe", kind: "ernie4_5_moe", class: "Ernie4_5_MoeForCausalLM", keys: map[string]string{"attention_bias": "use_bias", "mlp_bias": ""},
+		config: func(g *GGUF, c ggufConfig) {
+			g.experts(c, "moe_num_experts")
+			c["moe_k"] = c["num_experts_per_tok"]
+			c["moe_num_shared_experts"] = g.int("expert_shared_count", 0)
+			g.copy(c, "moe_layer_start_index", "leading_dense_block_count")
+			g.copy(c, "moe_layer_interval", "interleave_moe_layer_step")
+		}},
+)
+
 // ernie is ERNIE 4.5: Llama whose turning pairs are adjacent, and in the larger
 // ones experts chosen with a correction, some of which meet every token.
 func ernie(c *Config) *Model {

@@ -7,6 +7,11 @@ var (
 
 var _ = registerGGUF(
 	ggufForm{arch: "glm4", kind: "glm4", class: "Glm4ForCausalLM", partial: true},
+	ggufForm{arch: "glm4moe", kind: "glm4_moe", class: "Glm4MoeForCausalLM", partial: true, names: map[string]string{"ffn_norm": "post_attention_norm"},
+		config: func(g *GGUF, c ggufConfig) {
+			g.deepseekExperts(c)
+			c["use_qk_norm"] = g.has("blk.0.attn_q_norm.weight")
+		}},
 	ggufForm{arch: "chatglm", kind: "glm", class: "GlmForCausalLM", partial: true},
 )
 

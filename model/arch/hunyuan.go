@@ -7,6 +7,15 @@ import (
 
 var _ = register(hunyuan, "hunyuan_v1_dense", "hunyuan_v1_moe")
 
+// The base of rotations in files is what alpha raised it to.
+var _ = registerGGUF(
+	ggufForm{arch: "hunyuan-dense", kind: "hunyuan_v1_dense", class: "HunYuanDenseV1ForCausalLM"},
+	ggufForm{arch: "hunyuan-moe", kind: "hunyuan_v1_moe", class: "HunYuanMoEV1ForCausalLM", config: func(g *GGUF, c ggufConfig) {
+		g.experts(c, "num_experts")
+		c["moe_topk"], c["intermediate_size"] = c["num_experts_per_tok"], g.int("expert_feed_forward_length", g.int("feed_forward_length", 0))
+	}},
+)
+
 // hunyuan is Hunyuan 1: Llama with norms of heads after the rotation, whose base
 // alpha may raise, and in the large ones experts beside one that meets every token.
 func hunyuan(c *Config) *Model {

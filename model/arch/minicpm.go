@@ -4,6 +4,17 @@ import "math"
 
 var _ = register(minicpm, "minicpm")
 
+var _ = registerGGUF(ggufForm{arch: "minicpm", kind: "minicpm", class: "MiniCPMForCausalLM", paired: true, config: func(g *GGUF, c ggufConfig) {
+	c["scale_emb"], c["scale_depth"], c["dim_model_base"] = 12, 1.4, 256 // of files older than their keys
+	g.copy(c, "scale_emb", "embedding_scale")
+	if s, ok := g.float("residual_scale"); ok {
+		c["scale_depth"] = float64(s) * math.Sqrt(float64(g.int("block_count", 0)))
+	}
+	if s, ok := g.float("logit_scale"); ok && s > 0 {
+		c["dim_model_base"] = float64(g.int("embedding_length", 0)) / float64(s)
+	}
+}})
+
 // minicpm is MiniCPM 1 and 2: Llama with multipliers that follow from its depth and
 // the width of the model that its settings were found with.
 func minicpm(c *Config) *Model {

@@ -2,6 +2,12 @@ package arch
 
 var _ = register(minimaxM2, "minimax_m2")
 
+var _ = registerGGUF(ggufForm{arch: "minimax-m2", kind: "minimax_m2", class: "MiniMaxM2ForCausalLM", config: func(g *GGUF, c ggufConfig) {
+	g.experts(c, "num_local_experts")
+	c["intermediate_size"] = g.int("expert_feed_forward_length", g.int("feed_forward_length", 0))
+	c["use_qk_norm"] = g.has("blk.0.attn_q_norm.weight")
+}})
+
 // minimaxM2 is MiniMax-M2: norms of queries and keys over all heads, and experts
 // chosen by sigmoids with a correction.
 func minimaxM2(c *Config) *Model {

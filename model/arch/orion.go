@@ -2,6 +2,8 @@ package arch
 
 var _ = register(orion, "orion")
 
+var _ = registerGGUF(ggufForm{arch: "orion", kind: "orion", class: "OrionForCausalLM", keys: map[string]string{"layer_norm_eps": "rms_norm_eps"}})
+
 // orion is Orion: Llama with LayerNorms.
 func orion(c *Config) *Model {
 	c.Default(`{"max_position_embeddings": 4096}`)

@@ -2,6 +2,9 @@ package arch
 
 var _ = register(qwen1, "qwen")
 
+var _ = registerGGUF(ggufForm{arch: "qwen", kind: "qwen", class: "QWenLMHeadModel",
+	keys: map[string]string{"head_dim": "kv_channels", "num_key_value_heads": "", "attention_bias": "", "mlp_bias": ""}})
+
 // qwen1 is the first Qwen: Llama with fused queries, keys and values that have
 // biases, under names of its own. What it does for contexts longer than the trained
 // one does nothing within it.
