@@ -47,6 +47,8 @@ type Checkpoint struct {
 	tensors   map[string]stored
 	described map[string]Described // that are not stored as they are described
 	schemes   quantConfig
+	looking   bool                   // by Look
+	summary   string                 // of the tokenizer
 	gguf      *arch.GGUF             // what the header says, of a GGUF file
 	sources   map[string]arch.Stored // where a GGUF file has what is described; nil for others
 
@@ -83,12 +85,19 @@ type Weight struct {
 // of a GGUF file.
 // It checks that every tensor the architecture needs is there with the right
 // shape, but reads none of them.
-func Open(ref string) (*Checkpoint, error) {
+func Open(ref string) (*Checkpoint, error) { return open(ref, false) }
+
+// Look opens a model to say what it is, as fast as its header allows: of a GGUF file
+// there is no Tokenizer, whose tables take longer to build than all else, only its
+// TokenizerSummary.
+func Look(ref string) (*Checkpoint, error) { return open(ref, true) }
+
+func open(ref string, looking bool) (*Checkpoint, error) {
 	src, name, err := locate(ref)
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{Name: name, Ref: ref, files: src, tensors: make(map[string]stored)}
+	c := &Checkpoint{Name: name, Ref: ref, files: src, tensors: make(map[string]stored), looking: looking}
 	if err := source.Guard(c.open); err != nil {
 		c.Close()
 		return nil, err

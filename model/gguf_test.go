@@ -184,7 +184,8 @@ func TestGGUFRefused(t *testing.T) {
 		"norm in blocks": {tinyKeys("llama"), retyped("output_norm.weight", gguf.Q8_0, 32), ErrCorrupt, "output_norm.weight"},
 		"text":           {set("llama.block_count", "many"), tinyTensors(), ErrCorrupt, "llama.block_count is many"},
 		"no blocks":      {set("llama.block_count", uint32(0)), tinyTensors(), ErrCorrupt, "num_hidden_layers"},
-		"many blocks":    {set("llama.block_count", uint64(math.MaxUint64)), tinyTensors(), ErrCorrupt, "num_hidden_layers"},
+		"many blocks":    {set("llama.block_count", uint64(math.MaxUint64)), tinyTensors(), ErrCorrupt, "the file has 11 tensors"},
+		"experts":        {append(tinyKeys("llama"), gguf.KV{Key: "llama.expert_count", Value: uint32(4096)}), tinyTensors(), ErrCorrupt, "llama.expert_count is 4096, and there are tensors of 0"},
 		"many heads":     {set("llama.attention.head_count", uint32(1<<31)), tinyTensors(), ErrCorrupt, "num_attention_heads"},
 		"no tensors":     {tinyKeys("llama"), nil, ErrNotFound, "only a vocabulary"},
 	} {
@@ -266,13 +267,17 @@ func TestGGUFVocabularies(t *testing.T) {
 				header[kv.Key] = kv.Value
 			}
 			g := ggufTokenizer(header)
-			made, config, _, err := g.Files()
-			if err != nil {
+			made, err1 := g.TokenizerJSON()
+			config, err2 := g.ConfigJSON()
+			if err := errors.Join(err1, err2); err != nil {
 				t.Fatal(err)
 			}
 			tok, err := tokenizer.Load(made, config)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if kind, size := g.Summary(); kind != tok.Kind() || size != tok.VocabSize() {
+				t.Errorf("the summary is %s, %d", kind, size)
 			}
 			in, err1 := os.ReadFile(filepath.Join(vocabFixtures, dir, "cases.inp"))
 			out, err2 := os.ReadFile(filepath.Join(vocabFixtures, dir, "cases.out"))

@@ -15,6 +15,7 @@ import (
 	"nibble/model/arch"
 	"nibble/model/gguf"
 	"nibble/model/source"
+	"nibble/model/tokenizer"
 )
 
 // ggufFiles are a GGUF file, or the parts of a split one, seen as the files of a
@@ -25,7 +26,8 @@ type ggufFiles struct {
 	made   map[string][]byte // config.json and so on
 	header map[string]any    // of the first part
 
-	tokenizerErr error // why none was made of what the header says
+	vocab        *tokenizer.GGUF // nil if there is none
+	tokenizerErr error           // why none was made of what the header says
 }
 
 // splitName is that of a part: number and count, both of five digits.
@@ -82,7 +84,7 @@ func (c *Checkpoint) openGGUF(f *ggufFiles) error {
 	if len(c.tensors) == 0 {
 		return fmt.Errorf("%s: %w: the file has no tensors, only a vocabulary", f.dirFiles.path(f.names[0]), ErrNotFound)
 	}
-	c.gguf = &arch.GGUF{Values: f.header, Shape: c.ggufShape, Floats: c.ggufFloats}
+	c.gguf = &arch.GGUF{Values: f.header, Count: len(c.tensors), Shape: c.ggufShape, Floats: c.ggufFloats}
 	config, err := c.gguf.Config()
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.dirFiles.path(f.names[0]), describeError(err))

@@ -53,12 +53,20 @@ func (c *Checkpoint) makeTokenizer(f *ggufFiles) error {
 	if g.Model == "no_vocab" || g.Model == "none" || g.Model == "" && len(g.Tokens) == 0 {
 		return nil
 	}
-	file, config, notes, err := g.Files()
+	notes, err := g.Check()
+	var config []byte
+	if err == nil {
+		config, err = g.ConfigJSON()
+	}
+	if err == nil && !c.looking {
+		f.made["tokenizer.json"], err = g.TokenizerJSON()
+	}
 	if err != nil {
+		delete(f.made, "tokenizer.json")
 		f.tokenizerErr = fmt.Errorf("%s: %w", f.dirFiles.path(f.names[0]), err)
 		return nil
 	}
 	c.Notes = append(c.Notes, notes...)
-	f.made["tokenizer.json"], f.made["tokenizer_config.json"] = file, config
+	f.made["tokenizer_config.json"], f.vocab = config, &g
 	return nil
 }

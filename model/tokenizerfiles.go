@@ -20,6 +20,12 @@ func (c *Checkpoint) openTokenizer() {
 	if f, ok := c.files.(*ggufFiles); ok && f.tokenizerErr != nil {
 		c.TokenizerErr = f.tokenizerErr
 		return
+	} else if ok && c.looking && f.vocab != nil {
+		kind, size := f.vocab.Summary()
+		c.summary = summary(kind, size)
+		c.noteTokens(size)
+		c.openTemplate(f.made["tokenizer_config.json"])
+		return
 	}
 	data, err := c.files.read("tokenizer.json")
 	if err != nil {
@@ -37,9 +43,25 @@ func (c *Checkpoint) openTokenizer() {
 		return
 	}
 	c.addTokens(data, config)
-	if n := c.Tokenizer.VocabSize(); n > c.Config.Vocab {
+	c.summary = summary(c.Tokenizer.Kind(), c.Tokenizer.VocabSize())
+	c.noteTokens(c.Tokenizer.VocabSize())
+	c.openTemplate(config)
+}
+
+func summary(kind string, size int) string { return fmt.Sprintf("%s, %d tokens", kind, size) }
+
+// TokenizerSummary is what the tokenizer is, for people; "none" without one.
+func (c *Checkpoint) TokenizerSummary() string { return cmp.Or(c.summary, "none") }
+
+// noteTokens tells of more tokens than the model knows.
+func (c *Checkpoint) noteTokens(n int) {
+	if n > c.Config.Vocab {
 		c.Notes = append(c.Notes, fmt.Sprintf("the tokenizer has %d tokens, the model a vocabulary of %d: texts with the others are refused", n, c.Config.Vocab))
 	}
+}
+
+// openTemplate reads the chat template, in tokenizer_config.json or beside it.
+func (c *Checkpoint) openTemplate(config []byte) {
 	jinja, err := c.files.read("chat_template.jinja")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.TemplateErr = err

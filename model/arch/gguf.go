@@ -13,6 +13,7 @@ import (
 // that the same model has as a Hugging Face directory.
 type GGUF struct {
 	Values map[string]any // of the header
+	Count  int            // of tensors
 	// Shape returns the dimensions of a tensor, outermost first; nil if there is none.
 	Shape func(tensor string) []int
 	// Floats returns the elements of a small tensor; nil if there is none, or if it is
@@ -66,7 +67,7 @@ func (g *GGUF) Config() ([]byte, error) {
 		return nil, err
 	}
 	c := g.usual(f)
-	if f.config != nil {
+	if g.err == nil && f.config != nil {
 		f.config(g, c)
 	}
 	for usual, own := range f.keys {
@@ -99,7 +100,11 @@ func (g *GGUF) usual(f ggufForm) ggufConfig {
 	c := ggufConfig{"model_type": f.kind, "architectures": []string{f.class}}
 	heads, hidden := g.int("attention.head_count", 0), g.int("embedding_length", 0)
 	c["hidden_size"] = hidden
-	c["num_hidden_layers"] = g.int("block_count", 0) - g.int("nextn_predict_layers", 0)
+	blocks := g.int("block_count", 0)
+	if blocks > g.Count { // before any of them is described
+		g.fail("block_count is %d, and the file has %d tensors", blocks, g.Count)
+	}
+	c["num_hidden_layers"] = blocks - g.int("nextn_predict_layers", 0)
 	c["num_attention_heads"] = heads
 	c["num_key_value_heads"] = g.int("attention.head_count_kv", heads)
 	c["max_position_embeddings"] = g.int("context_length", 0)
@@ -178,7 +183,17 @@ func (g *GGUF) headDim() int {
 // experts translates the keys of mixtures; count is config.json's name of how many
 // there are.
 func (g *GGUF) experts(c ggufConfig, count string) {
-	c[count] = g.int("expert_count", 0)
+	n, stack := g.int("expert_count", 0), 0
+	for l := range min(g.int("block_count", 0), g.Count) {
+		if shape := g.Shape(fmt.Sprintf("blk.%d.ffn_down_exps.weight", l)); len(shape) == 3 {
+			stack = shape[0]
+			break
+		}
+	}
+	if n != stack {
+		g.fail("expert_count is %d, and there are tensors of %d", n, stack)
+	}
+	c[count] = n
 	c["num_experts_per_tok"] = g.int("expert_used_count", 0)
 	if n := g.int("expert_feed_forward_length", 0); n > 0 {
 		c["moe_intermediate_size"] = n

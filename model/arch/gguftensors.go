@@ -251,14 +251,26 @@ func (w *ggufNames) attention(a *Attention) {
 	if a.Fused != nil && a.Order == QThenKThenV {
 		w.linear(a.Fused, queries, keys, values)
 	} else if a.Fused != nil {
-		w.linear(a.Fused, grouped(a.KVHeads, queries, keys, values)...)
+		w.linear(a.Fused, w.grouped(a.KVHeads, queries, keys, values)...)
 	}
+}
+
+// stored reports whether the file has the rows of a part: there is no use in cutting
+// up others, of which a header can ask for any number.
+func (w *ggufNames) stored(p Part) bool {
+	shape := w.g.Shape(p.Tensor + ".weight")
+	return len(shape) == 2 && p.First+p.Rows <= shape[0]
 }
 
 // grouped cuts parts into n pieces each, and takes the first of all, the second of
 // all and so on.
-func grouped(n int, parts ...Part) []Part {
+func (w *ggufNames) grouped(n int, parts ...Part) []Part {
 	var all []Part
+	for _, p := range parts {
+		if !w.stored(p) {
+			return parts
+		}
+	}
 	for i := range n {
 		for _, p := range parts {
 			p.Rows /= n
@@ -272,7 +284,7 @@ func grouped(n int, parts ...Part) []Part {
 // latentKeys finds keys and values of latent attention together or, as newer files
 // have them, each in a stack of heads, keys on their side.
 func (w *ggufNames) latentKeys(a *LatentAttention) {
-	if w.has("attn_kv_b") {
+	if stack := w.g.Shape(w.name("attn_k_b") + ".weight"); len(stack) != 3 || stack[0] != a.Heads {
 		w.matrix(a.KVB, "attn_kv_b")
 		return
 	}
@@ -341,7 +353,7 @@ func (w *ggufNames) deltaRule(d *DeltaRule) {
 		w.matrix(d.In, "ssm_in")
 		w.matrix(d.B, "ssm_ba")
 	default:
-		w.linear(d.In, grouped(d.KeyHeads, w.rows("attn_qkv", 0, keys), w.rows("attn_qkv", keys, keys),
+		w.linear(d.In, w.grouped(d.KeyHeads, w.rows("attn_qkv", 0, keys), w.rows("attn_qkv", keys, keys),
 			w.rows("attn_qkv", 2*keys, values), w.rows("attn_gate", 0, values))...)
 		w.matrix(d.B, "ssm_ba")
 	}

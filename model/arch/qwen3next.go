@@ -31,7 +31,7 @@ func tiledValueHeads(w *ggufNames, m *Model) {
 	for i := range m.Blocks {
 		for op := range m.Blocks[i].Ops() {
 			d, ok := op.(*DeltaRule)
-			if !ok {
+			if w.block = fmt.Sprintf("blk.%d.", i); !ok || !w.stored(w.rows("attn_gate", 0, d.ValueHeads*d.ValueDim)) {
 				continue
 			}
 			before := 2 * d.KeyHeads * d.KeyDim // rows of queries and keys

@@ -107,6 +107,16 @@ func (p *parser) string(what string) (string, error) {
 	if err := p.need(n, 1, what); err != nil {
 		return "", err
 	}
+	if n <= uint64(p.in.Size()) { // a vocabulary has many short ones
+		b, err := p.in.Peek(int(n))
+		if err != nil {
+			return "", fmt.Errorf("%w: %s: %v", ErrTruncated, what, err)
+		}
+		s := string(b)
+		p.left -= int64(n)
+		_, err = p.in.Discard(int(n))
+		return s, err
+	}
 	b := make([]byte, n)
 	err = p.bytes(b, what)
 	return string(b), err
@@ -364,12 +374,29 @@ func (p *parser) array(kind uint32, n uint64, key string) (any, error) {
 // list reads n elements; need has seen that the file has room for them.
 func list[E any](p *parser, kind uint32, n uint64, key string) (any, error) {
 	out := make([]E, n)
-	for i := range out {
-		v, err := p.scalar(kind, key)
-		if err != nil {
-			return nil, err
+	if kind == typeString {
+		texts := any(out).([]string)
+		for i := range texts {
+			var err error
+			if texts[i], err = p.string(key); err != nil {
+				return nil, err
+			}
 		}
-		out[i] = v.(E)
+		return out, nil
 	}
+	if kind == typeBool {
+		for i := range out {
+			v, err := p.scalar(kind, key)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = v.(E)
+		}
+		return out, nil
+	}
+	if err := binary.Read(io.LimitReader(p.in, int64(n)*scalarSizes[kind]), binary.LittleEndian, out); err != nil {
+		return nil, fmt.Errorf("%w: %s: %v", ErrTruncated, key, err)
+	}
+	p.left -= int64(n) * scalarSizes[kind]
 	return out, nil
 }

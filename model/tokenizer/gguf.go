@@ -37,10 +37,15 @@ const (
 // GGUFKinds are those numbers, by the kinds of [Vocabulary].
 var GGUFKinds = map[PieceKind]int32{Normal: ggufNormal, Unknown: ggufUnknown, Control: ggufControl, Added: ggufUserDefined, Unused: ggufUnused, Byte: ggufByte}
 
-// Files returns the tokenizer.json and tokenizer_config.json of the same tokenizer,
-// and what there is to know about them.
-func (g *GGUF) Files() (tokenizer, config []byte, notes []string, err error) {
-	var pre preTokenizer
+// Check reports a kind of tokenizer that is not known, and what there is to know
+// about one that is. It looks at no token.
+func (g *GGUF) Check() (notes []string, err error) {
+	_, notes, err = g.preTokenizer()
+	return notes, err
+}
+
+// preTokenizer is the way to cut texts into words; SentencePiece's has no steps.
+func (g *GGUF) preTokenizer() (pre preTokenizer, notes []string, err error) {
 	switch g.Model {
 	case "gpt2":
 		name := g.Pre
@@ -48,26 +53,52 @@ func (g *GGUF) Files() (tokenizer, config []byte, notes []string, err error) {
 			name = "default"
 			notes = append(notes, "the file does not say how texts are cut into words (tokenizer.ggml.pre): the ids of a text may differ from those of the model's own tokenizer")
 		}
-		var ok bool
-		if pre, ok = preTokenizerNamed(name); !ok {
-			return nil, nil, nil, fmt.Errorf("%w: tokenizer.ggml.pre %q", ErrUnsupported, name)
+		pre, ok := preTokenizerNamed(name)
+		if !ok {
+			return pre, nil, fmt.Errorf("%w: tokenizer.ggml.pre %q", ErrUnsupported, name)
 		}
+		return pre, notes, nil
 	case "llama":
-		pre.addBOS = true
-	default:
-		return nil, nil, nil, fmt.Errorf("%w: tokenizer.ggml.model %q (gpt2 and llama are)", ErrUnsupported, g.Model)
+		return preTokenizer{addBOS: true}, nil, nil
+	}
+	return pre, nil, fmt.Errorf("%w: tokenizer.ggml.model %q (gpt2 and llama are)", ErrUnsupported, g.Model)
+}
+
+// Summary is what the tokenizer is, for people, as [Tokenizer.Kind] and
+// [Tokenizer.VocabSize] have it once it is loaded.
+func (g *GGUF) Summary() (kind string, size int) {
+	size = len(g.Tokens)
+	for size > 0 && !g.usable(size-1) {
+		size--
+	}
+	if g.Model == "gpt2" {
+		return byteLevelKind, size
+	}
+	return sentencePieceKind, size
+}
+
+// adds says whether texts begin and end with a token.
+func (g *GGUF) adds(pre preTokenizer) (bos, eos bool) {
+	bos = pre.addBOS
+	if g.AddBOS != nil {
+		bos = *g.AddBOS
+	}
+	return bos, g.AddEOS != nil && *g.AddEOS
+}
+
+// TokenizerJSON returns the tokenizer.json of the same tokenizer.
+func (g *GGUF) TokenizerJSON() ([]byte, error) {
+	pre, _, err := g.preTokenizer()
+	if err != nil {
+		return nil, err
 	}
 	if len(g.Tokens) > maxID {
-		return nil, nil, nil, fmt.Errorf("%w: %d tokens", ErrCorrupt, len(g.Tokens))
-	}
-	around := [2]*bool{g.AddBOS, g.AddEOS}
-	if around[0] == nil {
-		around[0] = &pre.addBOS
+		return nil, fmt.Errorf("%w: %d tokens", ErrCorrupt, len(g.Tokens))
 	}
 	file := map[string]any{"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": g.added()}
 	vocab, err := g.vocab()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	bpe := map[string]any{"type": "BPE", "dropout": nil, "vocab": vocab, "ignore_merges": pre.ignoreMerges, "unk_token": nil, "fuse_unk": false, "byte_fallback": false}
 	if g.Model == "gpt2" {
@@ -91,21 +122,27 @@ func (g *GGUF) Files() (tokenizer, config []byte, notes []string, err error) {
 		file["normalizer"], file["decoder"] = sequence("normalizers", normalizers...), sequence("decoders", decoders...)
 	}
 	file["model"] = bpe
-	file["post_processor"] = g.processor(around)
-	cfg := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "add_bos_token": around[0] != nil && *around[0], "add_eos_token": around[1] != nil && *around[1]}
+	file["post_processor"] = g.processor(g.adds(pre))
+	return json.Marshal(file)
+}
+
+// ConfigJSON returns the tokenizer_config.json of the same tokenizer.
+func (g *GGUF) ConfigJSON() ([]byte, error) {
+	pre, _, err := g.preTokenizer()
+	if err != nil {
+		return nil, err
+	}
+	bos, eos := g.adds(pre)
+	config := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "add_bos_token": bos, "add_eos_token": eos}
 	for key, id := range map[string]int{"bos_token": g.BOS, "eos_token": g.EOS, "unk_token": g.Unknown, "pad_token": g.Pad} {
 		if name := g.token(id); name != "" {
-			cfg[key] = name
+			config[key] = name
 		}
 	}
 	if g.Template != "" {
-		cfg["chat_template"] = g.Template
+		config["chat_template"] = g.Template
 	}
-	if tokenizer, err = json.Marshal(file); err != nil {
-		return nil, nil, nil, err
-	}
-	config, err = json.Marshal(cfg)
-	return tokenizer, config, notes, err
+	return json.Marshal(config)
 }
 
 // sequence is a component of several.
@@ -176,17 +213,17 @@ func (g *GGUF) added() []map[string]any {
 }
 
 // processor puts the tokens that begin and end a text around it.
-func (g *GGUF) processor(add [2]*bool) any {
+func (g *GGUF) processor(bos, eos bool) any {
 	single, tokens := []any{}, map[string]any{}
-	put := func(id int, add *bool) {
-		if name := g.token(id); name != "" && add != nil && *add {
+	put := func(id int, add bool) {
+		if name := g.token(id); name != "" && add {
 			single = append(single, map[string]any{"SpecialToken": map[string]any{"id": name, "type_id": 0}})
 			tokens[name] = map[string]any{"id": name, "ids": []int{id}, "tokens": []string{name}}
 		}
 	}
-	put(g.BOS, add[0])
+	put(g.BOS, bos)
 	single = append(single, map[string]any{"Sequence": map[string]any{"id": "A", "type_id": 0}})
-	put(g.EOS, add[1])
+	put(g.EOS, eos)
 	if len(tokens) == 0 {
 		return nil
 	}

@@ -140,6 +140,12 @@ func (t *tokenName) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// The kinds of tokenizers, for people.
+const (
+	sentencePieceKind = "SentencePiece BPE"
+	byteLevelKind     = "byte-level BPE"
+)
+
 // Load builds a tokenizer from tokenizer.json and, if not nil,
 // tokenizer_config.json.
 func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
@@ -196,9 +202,9 @@ func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
 		return nil, err
 	}
 	t.applyConfig(cfg)
-	t.kind = "SentencePiece BPE"
+	t.kind = sentencePieceKind
 	if t.decode.byteLevel {
-		t.kind = "byte-level BPE"
+		t.kind = byteLevelKind
 	}
 	return t, nil
 }

@@ -71,7 +71,7 @@ func (a *app) infoCmd() *cobra.Command {
 
 // describe tells of a model, or of a config that has no weights beside it.
 func describe(ref string) (infoResult, error) {
-	ck, err := model.Open(ref)
+	ck, err := model.Look(ref)
 	if errors.Is(err, model.ErrNoWeights) {
 		name, c, err := model.ReadConfig(ref)
 		return describeConfig(name, c), err
@@ -97,10 +97,8 @@ func describeCheckpoint(ck *model.Checkpoint) infoResult {
 	r := describeConfig(ck.Name, ck.Config)
 	r.Weights, r.DType, r.SizeBytes = true, ck.DType(), ck.Bytes()
 	r.BPW = 8 * float64(ck.Bytes()) / float64(ck.Params())
-	r.Quantized, r.Template = ck.Quantized, ck.Template != nil
-	if ck.Tokenizer != nil {
-		r.Tokenizer = fmt.Sprintf("%s, %d tokens", ck.Tokenizer.Kind(), ck.Tokenizer.VocabSize())
-	} else if ck.TokenizerErr != nil {
+	r.Quantized, r.Template, r.Tokenizer = ck.Quantized, ck.Template != nil, ck.TokenizerSummary()
+	if ck.TokenizerErr != nil {
 		r.Notes = append(r.Notes, ck.TokenizerErr.Error())
 	}
 	if ck.TemplateErr != nil {
