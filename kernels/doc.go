@@ -14,5 +14,5 @@
 // documentation and its test oracle.
 //
 // The package knows nothing of models, files of weights, or screens: it never
-// imports another package of nibble.
+// imports another package of nibble, but those of its own folder.
 package kernels
