@@ -1,0 +1,98 @@
+package quant
+
+import (
+	"context"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// The gradient of a whole model is its slope whatever surrounds the blocks: positions
+// and norms of embeddings, inputs of layers, keys that layers share, heads with biases,
+// scales and caps.
+func TestDivergenceGradientOfFamilies(t *testing.T) {
+	const fixtures = "../../shared/data/arch"
+	if _, err := os.Stat(fixtures); err != nil {
+		t.Skip("no fixtures in " + fixtures)
+	}
+	ctx := context.Background()
+	for _, name := range []string{"gemma4", "gemma2", "cohere2", "phi2", "opt", "bloom", "granite"} {
+		t.Run(name, func(t *testing.T) {
+			ck := open(t, filepath.Join(fixtures, name))
+			base := load(t, 2, ck)
+			cal, err := NewCalibration(ck, CalibrationOptions{Samples: 2, Length: 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			spec := Spec{Bits: 4, Group: 32, Sym: true, Method: AutoRoundBest}
+			done := newWholeSink(&memorySink{}, ck.Config.Layers())
+			for _, m := range ck.Config.Modules() {
+				if inputOf(m) == "" {
+					continue
+				}
+				q, _, err := One(ctx, base.Engine, ck, m, Spec{Bits: 4, Group: 32, Sym: true, Method: RTN})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := done.putQ(m, q, ModuleReport{}); err != nil {
+					t.Fatal(err)
+				}
+				done.trained = append(done.trained, PlannedModule{Module: m, Spec: spec})
+			}
+			if err := done.endStage(0, nil); err != nil {
+				t.Fatal(err)
+			}
+			p, err := newPass(ck, Plan{}, base, cal, base.Engine, done, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr, rs, err := p.wholeTrainee(ctx, done)
+			if err != nil {
+				t.Fatal(err)
+			}
+			samples, tokens := []int{0, 1}, 40.0
+			loss := func(gradient bool) float64 {
+				v, err := tr.loss(ctx, samples, gradient)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return v * tokens
+			}
+			loss(true)
+			for i, r := range rs {
+				square := 0.0
+				for _, g := range r.grad.Data {
+					square += float64(g) * float64(g)
+				}
+				if square == 0 {
+					t.Errorf("%s has no gradient", done.trained[i].Module.Name)
+					continue
+				}
+				slope := func(length float64) float64 {
+					step := length / math.Sqrt(square)
+					move := func(by float64) float64 {
+						for j, g := range r.grad.Data {
+							r.value.Data[j] += float32(by * float64(g))
+						}
+						return loss(false)
+					}
+					up := move(step)
+					down := move(-2 * step)
+					move(step)
+					return (up - down) / (2 * step)
+				}
+				// Long steps meet bends, short ones drown in rounding: one of them is right.
+				least := math.Inf(1)
+				for _, length := range []float64{0.003, 0.0003, 0.03, 0.00003} {
+					if least > 0.03 {
+						least = min(least, math.Abs(slope(length)/square-1))
+					}
+				}
+				if least > 0.03 {
+					t.Errorf("%s: off by %.1f %%", done.trained[i].Module.Name, 100*least)
+				}
+			}
+		})
+	}
+}
