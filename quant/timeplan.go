@@ -104,24 +104,28 @@ func layerValues(hidden int, w arch.Widths) float64 {
 
 // forward estimates a pass of some tokens through all layers.
 func (e effort) forward(tokens, rate float64) float64 {
-	layer, _ := weightsOf(e.c)
-	return float64(e.c.Layers()) * (2*layer*tokens/rate + e.between(tokens))
+	met := 0.0
+	for _, n := range metWeights(e.c) {
+		met += n
+	}
+	return 2*met*tokens/rate + float64(e.c.Layers())*e.between(tokens)
 }
 
 // training estimates what training roundings takes.
 func (e effort) training() float64 {
-	layer, head := weightsOf(e.c)
-	// iterations of training layers that have weights; judging all samples is five
-	// passes forward, a third of an iteration.
-	work := func(t training, weights float64, layers int) float64 {
+	_, head := weightsOf(e.c)
+	met, widths := metWeights(e.c), e.c.Widths()
+	// iterations of training a layer; judging all samples is five passes forward, a
+	// third of an iteration.
+	work := func(t training, layer int) float64 {
 		tokens := float64(t.iterations*min(t.batch, e.samples)*e.length) + 5*e.tokens/3
-		return float64(layers) * e.rates.training(e.c.Hidden, e.c.Widths(), weights, tokens, float64(e.length))
+		return e.rates.training(e.c.Hidden, widths, met[layer], tokens, float64(e.length))
 	}
 	sum, floats := 0.0, false
 	for l := range e.c.Layers() {
 		for _, name := range Methods() {
 			if methodOf(name).layer != nil && slices.ContainsFunc(e.c.Modules(), func(m model.Module) bool { return m.Layer == l && e.recipe.For(m).Method == name }) {
-				sum += work(trainings[layerMethod(name)], layer, 1)
+				sum += work(trainings[layerMethod(name)], l)
 				floats = true
 			}
 		}
@@ -131,7 +135,10 @@ func (e effort) training() float64 {
 	}
 	if e.recipe.trainsWhole(e.c) {
 		how := trainings[wholeModel]
-		sum += work(how, layer, e.c.Layers()) + 2*e.forward(e.tokens, e.rates.Float)
+		for l := range met {
+			sum += work(how, l)
+		}
+		sum += 2 * e.forward(e.tokens, e.rates.Float)
 		// Logits of both models and, of an iteration, the gradients; their softmax.
 		tokens := float64(how.iterations*min(how.batch, e.samples)*e.length) + 5*e.tokens
 		sum += tokens * (8*head/e.rates.Float + 4*float64(e.c.Vocab)/e.rates.Values)
@@ -149,4 +156,28 @@ func weightsOf(c model.Config) (layer, head float64) {
 		}
 	}
 	return layer, head
+}
+
+// metWeights is how many weights of each layer a token meets: of experts, those of the
+// ones that it chooses.
+func metWeights(c model.Config) []float64 {
+	met, share := make([]float64, c.Layers()), make([]float64, c.Layers())
+	for i := range c.Blocks {
+		for op := range c.Blocks[i].Ops() {
+			if m, ok := op.(*arch.MoE); ok {
+				share[i] = float64(m.TopK) / float64(len(m.Experts))
+			}
+		}
+	}
+	for _, m := range c.Modules() {
+		if m.Layer < 0 {
+			continue
+		}
+		n := float64(m.Rows) * float64(m.Cols)
+		if m.Linear.Expert >= 0 {
+			n *= share[m.Layer]
+		}
+		met[m.Layer] += n
+	}
+	return met
 }
