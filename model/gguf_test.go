@@ -180,6 +180,7 @@ func TestGGUFRefused(t *testing.T) {
 		"missing tensor": {tinyKeys("llama"), without(tinyTensors(), "blk.0.ffn_up.weight"), ErrNotFound, "tensor blk.0.ffn_up.weight"},
 		"type":           {tinyKeys("llama"), retyped("blk.0.attn_v.weight", 12, 256, 4), ErrUnsupported, "GGUF type Q4_K is not supported yet"},
 		"shape":          {tinyKeys("llama"), retyped("blk.0.attn_v.weight", gguf.F32, 2, 8), ErrCorrupt, "[8 2], the model's keys ask for 4 rows of 4"},
+		"fewer rows":     {tinyKeys("llama"), retyped("blk.0.attn_v.weight", gguf.F32, 4, 3), ErrCorrupt, "[3 4], the model's keys ask for 4 rows of 4"},
 		"more rows":      {tinyKeys("llama"), retyped("blk.0.attn_v.weight", gguf.F32, 4, 5), ErrCorrupt, "[5 4], of which"},
 		"norm in blocks": {tinyKeys("llama"), retyped("output_norm.weight", gguf.Q8_0, 32), ErrCorrupt, "output_norm.weight"},
 		"text":           {set("llama.block_count", "many"), tinyTensors(), ErrCorrupt, "llama.block_count is many"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"nibble/kernels"
@@ -175,5 +176,20 @@ func TestDecodeRowRefuses(t *testing.T) {
 		if err := DecodeRow(make([]float32, c.values), make([]byte, c.bytes), c.t); err == nil {
 			t.Errorf("%d values from %d bytes of %s", c.values, c.bytes, c.t)
 		}
+	}
+}
+
+// A block of MXFP4 has its exponent first; byte j holds values j and j + 16.
+func TestDecodeMXFP4(t *testing.T) {
+	src := make([]byte, 17)
+	src[0], src[1], src[16] = 128, 0x71, 0xf8 // twice .5 and 6, and 0 and -6
+	dst := make([]float32, 32)
+	if err := DecodeRow(dst, src, MXFP4); err != nil {
+		t.Fatal(err)
+	}
+	want := make([]float32, 32)
+	want[0], want[16], want[31] = 1, 12, -12
+	if !slices.Equal(dst, want) {
+		t.Error(dst)
 	}
 }
