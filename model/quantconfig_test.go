@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -210,6 +211,19 @@ func TestOlderCheckpoint(t *testing.T) {
 			t.Errorf("a wrong %s: %v", what, err)
 		}
 		change("model.safetensors", func([]byte) []byte { return before })
+	}
+	change("config.json", func(b []byte) []byte {
+		return regexp.MustCompile(`"symmetric":\s*false`).ReplaceAll(b, []byte(`"symmetric":true`))
+	})
+	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "weight_zero_point") || !strings.Contains(err.Error(), "symmetric") {
+		t.Errorf("zero points of symmetric codes: %v", err)
+	}
+	clear(zeros)
+	add(m.Name+".weight_zero_point", "I8", []int{m.Rows, q.Groups()}, zeros)
+	if none, err := Open(dir); err != nil {
+		t.Errorf("zero points that are all 0: %v", err)
+	} else {
+		none.Close()
 	}
 	again := filepath.Join(t.TempDir(), "again")
 	if w, err = Create(take(t, again), ck, nil); err != nil {

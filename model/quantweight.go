@@ -29,7 +29,11 @@ func (c *Checkpoint) quantWeight(m Module) (*kernels.QTensor, error) {
 	if q.Scales, err = c.scales(m.Name+".weight_scale", m.Rows, groups); err != nil {
 		return nil, err
 	}
-	if !scheme.Sym {
+	if scheme.Sym {
+		if err := c.checkNoZeros(m.Name+".weight_zero_point", m.Rows, groups, scheme); err != nil {
+			return nil, err
+		}
+	} else {
 		if q.Zeros, err = c.zeros(m.Name+".weight_zero_point", m.Rows, groups, scheme); err != nil {
 			return nil, err
 		}
@@ -67,6 +71,23 @@ func (c *Checkpoint) checkGroupIndex(m Module, s kernels.Scheme) error {
 		}
 	}
 	return fmt.Errorf("tensor %s: %w: group indices of activation ordering", name, ErrUnsupported)
+}
+
+// checkNoZeros accepts stored zero points of symmetric codes that say nothing: the
+// middle code, or nothing but zero bytes.
+func (c *Checkpoint) checkNoZeros(name string, rows, groups int, s kernels.Scheme) error {
+	t, ok := c.tensors[name]
+	if !ok || !slices.ContainsFunc(t.data, func(b byte) bool { return b != 0 }) {
+		return nil
+	}
+	zeros, err := c.zeros(name, rows, groups, s)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(zeros, func(z uint8) bool { return int(z) != s.MidCode() }) {
+		return fmt.Errorf("tensor %s: %w: quantization_config says that the codes are symmetric", name, ErrCorrupt)
+	}
+	return nil
 }
 
 // zeros returns the zero points as codes, of the two forms that there are: packed
