@@ -5,21 +5,24 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
 // The gradient of a whole model is its slope whatever surrounds the blocks: positions
 // and norms of embeddings, inputs of layers, keys that layers share, heads with biases,
-// scales and caps.
+// scales, caps and rows of length 1.
 func TestDivergenceGradientOfFamilies(t *testing.T) {
 	const fixtures = "../../shared/data/arch"
 	if _, err := os.Stat(fixtures); err != nil {
 		t.Skip("no fixtures in " + fixtures)
 	}
 	ctx := context.Background()
-	for _, name := range []string{"gemma4", "gemma2", "cohere2", "phi2", "opt", "bloom", "granite"} {
+	for _, name := range []string{"gemma4", "gemma2", "cohere2", "phi2", "opt", "bloom", "granite", "llama2 with unit rows"} {
 		t.Run(name, func(t *testing.T) {
-			ck := open(t, filepath.Join(fixtures, name))
+			dir, _, units := strings.Cut(name, " ")
+			ck := open(t, filepath.Join(fixtures, dir))
+			ck.Config.Head.Normalize = units
 			base := load(t, 2, ck)
 			cal, err := NewCalibration(ck, CalibrationOptions{Samples: 2, Length: 20})
 			if err != nil {

@@ -2,11 +2,9 @@ package quant
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"nibble/kernels"
-	"nibble/model"
 	"nibble/model/arch"
 	"nibble/quant/block"
 	rt "nibble/runtime"
@@ -20,6 +18,8 @@ type wholeHead struct {
 	norm     *rt.Norm // nil for none
 	head     block.Weight
 	bias     []float32      // nil for none
+	units    []float32      // what brings the rows of head to length 1; nil where that is not done,
+	wantUnit []float32      // and those of wantHead
 	turned   kernels.Matrix // the transpose of head
 	wantHead kernels.Matrix
 	want     [][]float32 // what enters the head in the float model, by sample
@@ -33,9 +33,6 @@ type wholeHead struct {
 // newWholeHead takes the samples through the float model.
 func (p *pass) newWholeHead(ctx context.Context, parts block.Parts) (wholeHead, error) {
 	c, base := p.ck.Config, p.base
-	if c.Head.Normalize {
-		return wholeHead{}, fmt.Errorf("%s: %w: training the whole model through a head whose rows are brought to length 1; choose a method that trains layer by layer", p.ck.Name, model.ErrUnsupported)
-	}
 	t := wholeHead{eng: p.eng, d: &c.Head, norm: rt.NewNorm(c.Norm, parts.Vector), bias: parts.Bias(c.Head.Path)}
 	if t.bias == nil && c.Head.Bias != nil {
 		t.bias = parts.Vector(c.Head.Bias.Tensor)
@@ -47,6 +44,11 @@ func (p *pass) newWholeHead(ctx context.Context, parts block.Parts) (wholeHead, 
 	t.wantHead = floats(base.Linear(c.Head.Path))
 	t.turned = kernels.NewMatrix(c.Hidden, c.Vocab)
 	p.eng.Transpose(t.turned, t.head.Value)
+	if c.Head.Normalize {
+		t.units, t.wantUnit = make([]float32, c.Vocab), make([]float32, c.Vocab)
+		t.setUnits(t.units, t.head.Value)
+		t.setUnits(t.wantUnit, t.wantHead)
+	}
 	end, err := base.NewStack(p.cal.Tokens)
 	if err != nil {
 		return t, err
@@ -68,9 +70,24 @@ func (t *wholeHead) trained() bool { return t.head.Gradient.Data != nil }
 
 // prepare takes note of the head as it is now.
 func (t *wholeHead) prepare() {
-	if t.trained() {
-		t.eng.Transpose(t.turned, t.head.Value)
+	if !t.trained() {
+		return
 	}
+	t.eng.Transpose(t.turned, t.head.Value)
+	if t.units != nil {
+		t.setUnits(t.units, t.head.Value)
+	}
+}
+
+// setUnits computes what brings the rows of a head to length 1.
+func (t *wholeHead) setUnits(units []float32, head kernels.Matrix) {
+	t.each(head.Rows, func(i int) {
+		squares := 0.0
+		for _, v := range head.Row(i) {
+			squares += float64(v) * float64(v)
+		}
+		units[i] = float32(1 / max(math.Sqrt(squares), 1e-7))
+	})
 }
 
 // headRows is how many positions have logits at a time.
@@ -109,8 +126,8 @@ func (t *wholeHead) divergence(ctx context.Context, x kernels.Matrix, p part, gr
 			return 0, x, err
 		}
 		t.each(r1-r0, func(i int) {
-			t.finish(target.Row(i), nil)
-			t.finish(logits.Row(i), t.slopesRow(i))
+			t.finish(target.Row(i), t.wantUnit, nil)
+			t.finish(logits.Row(i), t.units, t.slopesRow(i))
 			sums[i] = divergenceRow(t.eng, logits.Row(i), target.Row(i))
 			t.unfinish(logits.Row(i), t.slopesRow(i))
 		})
@@ -157,11 +174,14 @@ func (t *wholeHead) slopesRow(i int) []float32 {
 
 // finish applies to a row of logits what the description has after the head, and stores
 // the slopes of the cap where slopes is not nil.
-func (t *wholeHead) finish(logits, slopes []float32) {
-	if t.d.Scale == 1 && t.d.SoftCap == 0 && t.bias == nil {
+func (t *wholeHead) finish(logits, units, slopes []float32) {
+	if t.d.Scale == 1 && t.d.SoftCap == 0 && t.bias == nil && units == nil {
 		return
 	}
 	for i, v := range logits {
+		if units != nil {
+			v *= units[i]
+		}
 		if t.bias != nil {
 			v += t.bias[i]
 		}
@@ -187,6 +207,9 @@ func (t *wholeHead) unfinish(d, slopes []float32) {
 			d[i] *= t.d.Scale
 		}
 	}
+	for i, unit := range t.units {
+		d[i] *= unit
+	}
 }
 
 // addHead adds to the head's gradient, for some positions, the products of the
@@ -199,7 +222,22 @@ func (t *wholeHead) addHead(ctx context.Context, dlogits, normed kernels.Matrix)
 	a, b := t.dlogitsTransposed.Sub(0, rows, 0, dlogits.Rows), t.normedTransposed.Sub(0, cols, 0, normed.Rows)
 	t.eng.Transpose(a, dlogits)
 	t.eng.Transpose(b, normed)
-	return t.eng.AddMulTransposed(ctx, t.head.Gradient, a, b)
+	if t.units == nil {
+		return t.eng.AddMulTransposed(ctx, t.head.Gradient, a, b)
+	}
+	part := kernels.NewMatrix(rows, cols)
+	if err := t.eng.MulTransposed(ctx, part, a, b); err != nil {
+		return err
+	}
+	t.each(rows, func(i int) { // without what changes lengths alone
+		w, d := t.head.Value.Row(i), part.Row(i)
+		along := kernels.Dot(w, d) * t.units[i] * t.units[i]
+		for j := range d {
+			d[j] -= along * w[j]
+		}
+		t.eng.Add(t.head.Gradient.Row(i), d)
+	})
+	return nil
 }
 
 // divergenceRow returns the KL divergence of the distribution of logits from that
