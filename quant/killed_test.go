@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"nibble/kernels/slowtest"
 )
 
 var killRounds = flag.Int("kill-rounds", 1, "how often TestKilled kills each recipe's run until it completes")
@@ -33,7 +35,7 @@ const victimVariable = "NIBBLE_TEST_QUANTIZE"
 func TestMain(m *testing.M) {
 	asked := os.Getenv(victimVariable)
 	if asked == "" {
-		measureFor = time.Microsecond // it matters that rates are measured, not how well
+		measureTimes, measureFor = 1, time.Microsecond // it matters that rates are measured, not how well
 		os.Exit(m.Run())
 	}
 	var v victim
@@ -89,6 +91,9 @@ func TestKilled(t *testing.T) {
 		"the whole": {Recipe: "w4 g64 asym autoround-best; *.1.* w4 g32 sym awq; *.2.self_attn.q_proj keep; embed_tokens w4 g32 sym gptq top10%", Iterations: 25},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if (name == "awq" || name == "layers") && !slowtest.On() {
+				t.Skip("slow: NIBBLE_SLOW=1 asks for it")
+			}
 			v.Out, v.Threads, v.Samples, v.Length = filepath.Join(dir, name), 2, 3, 32
 			begin := time.Now()
 			if _, ok := v.run(t, 10*time.Minute); !ok {

@@ -12,6 +12,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/demo/demotest"
 	rt "nibble/runtime"
 )
 
@@ -59,7 +60,7 @@ func load(t *testing.T, threads int, ck *model.Checkpoint) *rt.Model {
 // others.
 func TestSameBytesOnAnyThreads(t *testing.T) {
 	shortTraining(t, 5)
-	ck := open(t, "demo")
+	ck := open(t, demotest.Short(t, 2))
 	cal := calibration(t, ck)
 	for _, method := range Methods() {
 		r := parse(t, "w4 g32 sym "+method+"; *.down_proj w4 g64 asym mse; *.k_proj keep; *.1.self_attn.v_proj w8 channel asym rtn; embed_tokens w8 g32 sym "+method)
@@ -222,7 +223,7 @@ func TestReplacedWeights(t *testing.T) {
 func TestSilentInputs(t *testing.T) {
 	shortTraining(t, 2)
 	ctx := context.Background()
-	ck := open(t, "demo")
+	ck := open(t, demotest.Short(t, 3))
 	base := load(t, 2, ck)
 	few := slices.Clone(base.Vector("model.layers.1.input_layernorm.weight"))
 	clear(few[7:12])

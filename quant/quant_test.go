@@ -220,6 +220,7 @@ func TestSavedEqualsApplied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cal := calibration(t, ck)
 	for _, short := range []string{"w4 g32 sym rtn", "w4 g128 asym mse; embed_tokens w8 g32 sym rtn; *.down_proj w8 channel asym rtn", "w4 channel asym rtn", "w4 g64 sym rtn; model.layers.0.* keep",
 		"w4 channel sym rtn; embed_tokens w4 g32 sym rtn top10%", "w4 g64 sym imatrix; embed_tokens w4 channel sym gptq top1%"} {
 		r, err := ParseRecipe(short)
@@ -230,12 +231,16 @@ func TestSavedEqualsApplied(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		applied, _, err := Apply(ctx, base, ck, r, nil)
+		var used *Calibration
+		if r.Calibrated(ck.Config) {
+			used = cal
+		}
+		applied, _, err := ApplyCalibrated(ctx, base, ck, r, used, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		out := filepath.Join(t.TempDir(), "out")
-		res, err := Run(ctx, Options{Engine: eng, Source: ck, Recipe: r, Out: out}, nil)
+		res, err := Run(ctx, Options{Engine: eng, Source: ck, Recipe: r, Out: out, Calibration: used}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,9 +52,10 @@ func typicalRates(threads int) Rates {
 }
 
 // Each kind of work is measured some times, for so long.
-const measureTimes = 6
-
-var measureFor = 30 * time.Millisecond
+var (
+	measureTimes = 6
+	measureFor   = 30 * time.Millisecond
+)
 
 // Measuring reports that the machine is being measured, which takes some seconds.
 type Measuring struct{}

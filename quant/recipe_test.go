@@ -6,15 +6,14 @@ import (
 	"testing"
 
 	"nibble/model"
+	"nibble/model/modeltest"
 )
 
 // What has a name gives a large embedding or head 8 bits, and tells; what is spelled
 // out means what it says.
 func TestFitted(t *testing.T) {
 	config := func(vocab int, tied bool) model.Config {
-		c := open(t, "demo").Config
-		c.Vocab, c.Tied = vocab, tied
-		return c
+		return llama(t, modeltest.Config{Vocab: vocab, Hidden: 128, Layers: 5, Heads: 4, KVHeads: 2, HeadDim: 32, Inner: 384, Tied: tied}) // as the demo
 	}
 	const large, small = 1024, 512 // of the demo's vocabulary: 12 and 6 % of the weights
 	for _, c := range []struct {

@@ -10,15 +10,16 @@ import (
 	"nibble/eval"
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/demo/demotest"
 	"nibble/quant"
 	rt "nibble/runtime"
 )
 
-// adviserFor quantizes the demo and measures it.
+// adviserFor quantizes two layers of the demo and measures them.
 func adviserFor(t *testing.T, recipe string, goal float64) *adviser {
 	t.Helper()
 	ctx := context.Background()
-	base, err := model.Open("demo")
+	base, err := model.Open(demotest.Short(t, 2))
 	if err != nil {
 		t.Fatal(err)
 	}
