@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"nibble/kernels/slowtest"
 	"nibble/model"
 	"nibble/model/output"
 	"nibble/quant"
@@ -80,6 +81,7 @@ func TestSaveOutliers(t *testing.T) {
 
 // Where inputs are uneven, methods that know them lose less than those that do not.
 func TestOutliers(t *testing.T) {
+	slowtest.Skip(t)
 	ctx := context.Background()
 	ck, base := load(t, "demo")
 	ref, err := NewReference(ctx, base, Options{Text: DemoText(), Chunks: 4}, nil)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"nibble/kernels/slowtest"
 	"nibble/model"
 	"nibble/model/output"
 	"nibble/quant"
@@ -327,6 +328,7 @@ func TestFinishedBefore(t *testing.T) {
 
 // A pause costs no time of the budget.
 func TestPauseIsFree(t *testing.T) {
+	slowtest.Skip(t)
 	o := demoOptions(t, 1)
 	o.Space, _ = ParseSpace("w4 g32/channel sym rtn")
 	began := time.Now()

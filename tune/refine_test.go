@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"nibble/kernels/slowtest"
 	"nibble/quant"
 )
 
@@ -118,6 +119,7 @@ func TestSavedAsMeasured(t *testing.T) {
 
 // Where such a method alone is offered, it is all that is tried.
 func TestAlwaysRefined(t *testing.T) {
+	slowtest.Skip(t)
 	o := demoOptions(t, 2)
 	o.Space, _ = ParseSpace("w4 g32/channel sym autoround-light, w8 g32 sym rtn")
 	o.Goal, o.MaxTrials = 0.02, 2

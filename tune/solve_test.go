@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"nibble/kernels/slowtest"
 	"nibble/model"
 	"nibble/quant"
 )
@@ -43,7 +44,7 @@ func scored(t testing.TB, o Options, kld func() float64) *search {
 // was not offered.
 func TestLimitsKept(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 60 {
+	for range slowtest.Or(15, 60) {
 		var o Options
 		smallest, err := scored(t, o, rng.Float64).least()
 		if err != nil {
@@ -106,7 +107,7 @@ func TestSmallestSize(t *testing.T) {
 // Limits of several axes hold together, and smallest is no larger than needed.
 func TestAxes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for range 50 {
+	for range slowtest.Or(15, 50) {
 		s := scored(t, Options{}, rng.ExpFloat64)
 		all := limits{}
 		for _, c := range s.classes {
