@@ -8,6 +8,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model/arch"
+	"nibble/model/gguf"
 )
 
 // describe maps the names of the description to where their tensors are stored,
@@ -157,9 +158,6 @@ const (
 	mxfp4Scales = "_scales" // U8 [experts, rows, columns/32]
 )
 
-// mxfp4Values are the values of the codes.
-var mxfp4Values = [16]float64{0, .5, 1, 1.5, 2, 3, 4, 6, 0, -.5, -1, -1.5, -2, -3, -4, -6}
-
 // inBlocks reports whether a described matrix is stored so.
 func (c *Checkpoint) inBlocks(d Described) bool {
 	return !c.stored(d.View.Tensor) && c.stored(d.View.Tensor+mxfp4Blocks) && c.stored(d.View.Tensor+mxfp4Scales)
@@ -191,8 +189,8 @@ func (c *Checkpoint) viewedMXFP4(d Described) (Tensor, error) {
 			exponent := int(scales.data[row*groups+g]) - 127
 			out := values[r*d.Shape[1]+g*32:]
 			for j, b := range blocks.data[(row*groups+g)*16:][:16] {
-				out[2*j] = float32(math.Ldexp(mxfp4Values[b&15], exponent))
-				out[2*j+1] = float32(math.Ldexp(mxfp4Values[b>>4], exponent))
+				out[2*j] = float32(math.Ldexp(gguf.FP4Values[b&15], exponent))
+				out[2*j+1] = float32(math.Ldexp(gguf.FP4Values[b>>4], exponent))
 			}
 		}
 	}

@@ -16,7 +16,7 @@ func Activate(e *kernels.Engine, act arch.Activation, limit float32, dst, gate, 
 	}
 	for i, g := range gate {
 		g, u := min(g, limit), min(max(up[i], -limit), limit)
-		dst[i] = (u + 1) * g * sigmoid(1.702*g)
+		dst[i] = (u + 1) * g * Sigmoid(1.702*g)
 	}
 }
 
@@ -103,12 +103,12 @@ func swiGLUGradient(e *kernels.Engine, dgate, dup, d, gate, up []float32) {
 	}
 }
 
-// limitedGradient is that of (u + 1) g sigmoid(1.702 g); beyond the limit nothing
+// limitedGradient is that of (u + 1) g Sigmoid(1.702 g); beyond the limit nothing
 // changes.
 func limitedGradient(limit float32, dgate, dup, d, gate, up []float32) {
 	for i, v := range d {
 		g, u := min(gate[i], limit), min(max(up[i], -limit), limit)
-		s := sigmoid(1.702 * g)
+		s := Sigmoid(1.702 * g)
 		dgate[i], dup[i] = v*(u+1)*s*(1+1.702*g*(1-s)), v*g*s
 		if gate[i] > limit {
 			dgate[i] = 0

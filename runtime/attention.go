@@ -51,7 +51,7 @@ func (a *attention) run(ctx context.Context, s *Session, n int, x, dst []float32
 			out, gates := b.attn[r*wide:(r+1)*wide], b.wide[r*2*wide:(r+1)*2*wide]
 			for h := range a.Heads {
 				for i, g := range gates[(2*h+1)*a.HeadDim : (2*h+2)*a.HeadDim] {
-					out[h*a.HeadDim+i] *= sigmoid(g)
+					out[h*a.HeadDim+i] *= Sigmoid(g)
 				}
 			}
 		})
@@ -177,4 +177,5 @@ func clip(limit float32, x []float32) {
 	}
 }
 
-func sigmoid(v float32) float32 { return float32(1 / (1 + math.Exp(-float64(v)))) }
+// Sigmoid is the logistic function, computed in float64.
+func Sigmoid(v float32) float32 { return float32(1 / (1 + math.Exp(-float64(v)))) }

@@ -133,7 +133,7 @@ func (m *experts) addShared(ctx context.Context, s *Session, n int, x []float32)
 	s.rows(n, func(r int) {
 		row := b.given[r*h : (r+1)*h]
 		if m.SharedGate != nil {
-			g := sigmoid(b.scores[r])
+			g := Sigmoid(b.scores[r])
 			for i := range row {
 				row[i] *= g
 			}

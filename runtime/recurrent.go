@@ -128,9 +128,9 @@ func (d *deltaRule) run(ctx context.Context, s *Session, n int, x, dst []float32
 				row := b.v[r*channels:]
 				kh := h / per * d.KeyDim
 				rates := b.scores[r*2*d.ValueHeads:]
-				decay := float32(math.Exp(-fall * softplus(float64(rates[d.ValueHeads+h]+d.bias[h]))))
+				decay := float32(math.Exp(-fall * Softplus(float64(rates[d.ValueHeads+h]+d.bias[h]))))
 				d.token(cells, row[kh:][:d.KeyDim], row[keys+kh:][:d.KeyDim], row[2*keys+h*d.ValueDim:][:d.ValueDim],
-					b.attn[r*values+h*d.ValueDim:][:d.ValueDim], decay, sigmoid(rates[h]))
+					b.attn[r*values+h*d.ValueDim:][:d.ValueDim], decay, Sigmoid(rates[h]))
 			}
 		}
 	})
@@ -168,7 +168,7 @@ func (d *deltaRule) token(cells, q, k, v, out []float32, decay, rate float32) {
 // and keys to length 1, queries less the root of their width.
 func (d *deltaRule) prepare(row []float32) {
 	for i, v := range row {
-		row[i] = v * sigmoid(v)
+		row[i] = v * Sigmoid(v)
 	}
 	keys := d.KeyHeads * d.KeyDim
 	for at := 0; at < 2*keys; at += d.KeyDim {
@@ -228,7 +228,8 @@ func (d *deltaRule) inputs(ctx context.Context, s *Session, n int, x []float32) 
 	return nil
 }
 
-func softplus(v float64) float64 { return math.Log1p(math.Exp(-math.Abs(v))) + max(v, 0) }
+// Softplus is ln(1 + e^v), without overflow.
+func Softplus(v float64) float64 { return math.Log1p(math.Exp(-math.Abs(v))) + max(v, 0) }
 
 // ssm is a selective state space.
 type ssm struct {
@@ -261,7 +262,7 @@ func (m *ssm) run(ctx context.Context, s *Session, n int, x, dst []float32) erro
 	s.rows(n, func(r int) {
 		row := b.v[r*channels : (r+1)*channels]
 		for i, v := range row {
-			row[i] = v * sigmoid(v)
+			row[i] = v * Sigmoid(v)
 		}
 	})
 	s.m.Engine.For(m.Heads, func(_, lo, hi int) {
@@ -287,7 +288,7 @@ func (m *ssm) head(cells []float32, h, n int, mixed, in, out []float32) {
 	for r := range n {
 		row := mixed[r*channels:]
 		b, c := row[width+group:][:m.State], row[width+m.Groups*m.State+group:][:m.State]
-		dt := max(softplus(float64(in[(r+1)*(width+channels+m.Heads)-m.Heads+h]+m.bias[h])), float64(m.DtMin))
+		dt := max(Softplus(float64(in[(r+1)*(width+channels+m.Heads)-m.Heads+h]+m.bias[h])), float64(m.DtMin))
 		if m.DtMax > 0 {
 			dt = min(dt, float64(m.DtMax))
 		}

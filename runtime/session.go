@@ -217,9 +217,7 @@ func (s *Session) block(ctx context.Context, b *block, n int, pending bool) (boo
 		return pending, nil
 	}
 	s.normalize(n, nil, nil, pending)
-	for i := range s.buf.x[:n*s.m.Config.Hidden] {
-		s.buf.x[i] *= b.scale
-	}
+	s.multiply(s.buf.x[:n*s.m.Config.Hidden], b.scale)
 	return false, nil
 }
 

@@ -77,7 +77,7 @@ func sketchNorm(n *Norm, cut func(string) string, before, after string) string {
 	if n == nil {
 		return ""
 	}
-	s := map[NormKind]string{RMSNorm: "rms", LayerNorm: "ln", L2Norm: "l2"}[n.Kind]
+	s := map[NormKind]string{RMSNorm: "rms", LayerNorm: "ln"}[n.Kind]
 	if n.Offset != 0 {
 		s += "+1"
 	}

@@ -19,5 +19,4 @@ type NormKind int
 const (
 	RMSNorm   NormKind = iota // the root of the mean of squares
 	LayerNorm                 // the standard deviation, after the mean is subtracted
-	L2Norm                    // the length
 )

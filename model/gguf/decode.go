@@ -61,13 +61,13 @@ func decodeQ4_1(dst []float32, src []byte) {
 	}
 }
 
-// fp4Values are those of 4-bit floats with two bits of exponent (E2M1).
-var fp4Values = [16]float64{0, .5, 1, 1.5, 2, 3, 4, 6, 0, -.5, -1, -1.5, -2, -3, -4, -6}
+// FP4Values are those of 4-bit floats with two bits of exponent (E2M1).
+var FP4Values = [16]float64{0, .5, 1, 1.5, 2, 3, 4, 6, 0, -.5, -1, -1.5, -2, -3, -4, -6}
 
 func decodeMXFP4(dst []float32, src []byte) {
 	exponent := int(src[0]) - 127
 	for i, c := range src[1:] {
-		dst[i] = float32(math.Ldexp(fp4Values[c&15], exponent))
-		dst[i+16] = float32(math.Ldexp(fp4Values[c>>4], exponent))
+		dst[i] = float32(math.Ldexp(FP4Values[c&15], exponent))
+		dst[i+16] = float32(math.Ldexp(FP4Values[c>>4], exponent))
 	}
 }

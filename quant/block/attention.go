@@ -6,6 +6,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model/arch"
+	rt "nibble/runtime"
 )
 
 // attention is softmax attention with grouped queries.
@@ -58,7 +59,7 @@ func (a *attention) forward(ctx context.Context, b *Block, x, dst kernels.Matrix
 		a.gated = b.kept.matrix(x.Rows, a.out.Cols)
 		b.each(x.Rows, func(i int) {
 			for j, v := range a.out.Row(i) {
-				a.gated.Row(i)[j] = v * sigmoid(a.wide.Row(i)[a.gateOf(j)])
+				a.gated.Row(i)[j] = v * rt.Sigmoid(a.wide.Row(i)[a.gateOf(j)])
 			}
 		})
 	}
@@ -165,7 +166,7 @@ func (a *attention) backward(ctx context.Context, b *Block, d, dx kernels.Matrix
 		b.each(n, func(i int) {
 			out, gates, dgates := a.out.Row(i), a.wide.Row(i), dwide.Row(i)
 			for j, v := range dout.Row(i) {
-				s := sigmoid(gates[a.gateOf(j)])
+				s := rt.Sigmoid(gates[a.gateOf(j)])
 				dgates[a.gateOf(j)] = v * out[j] * s * (1 - s)
 				dout.Row(i)[j] = v * s
 			}
@@ -217,5 +218,3 @@ func (a *attention) projectBackward(ctx context.Context, b *Block, dwide, dq, dk
 	}
 	return b.through(ctx, dx, all...)
 }
-
-func sigmoid(v float32) float32 { return float32(1 / (1 + math.Exp(-float64(v)))) }

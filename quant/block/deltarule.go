@@ -45,7 +45,7 @@ func (d *deltaRule) forward(ctx context.Context, b *Block, x, dst kernels.Matrix
 	b.each(n, func(i int) {
 		row := d.ready.Row(i)
 		for j, v := range d.mixed.Row(i) {
-			row[j] = v * sigmoid(v)
+			row[j] = v * rt.Sigmoid(v)
 		}
 		for at := 0; at < 2*d.keys(); at += d.KeyDim {
 			f := d.unit(row[at:at+d.KeyDim], at)
@@ -55,7 +55,7 @@ func (d *deltaRule) forward(ctx context.Context, b *Block, x, dst kernels.Matrix
 		}
 	})
 	d.read, d.normed, d.product = b.kept.matrix(n, d.values()), b.kept.matrix(n, d.values()), b.kept.matrix(n, d.values())
-	d.eachHead(b, func(h, first, n int) {
+	b.eachHead(d.KeyHeads, d.ValueHeads, func(h, first, n int) {
 		cells := make([]float32, d.KeyDim*d.ValueDim)
 		for t := first; t < first+n; t++ {
 			token := d.token(h, t)
@@ -132,27 +132,11 @@ func (d *deltaRule) sort(wide, rates, entered, gates, brate, arate []float32, ba
 	}
 }
 
-// eachHead runs f for every value head of every text, those that share a key head one
-// after the other.
-func (d *deltaRule) eachHead(b *Block, f func(h, first, n int)) {
-	starts, at := []int(nil), 0
-	for _, n := range b.texts.Lengths {
-		starts, at = append(starts, at), at+n
-	}
-	per := d.ValueHeads / d.KeyHeads
-	b.each(len(starts)*d.KeyHeads, func(i int) {
-		text, g := i/d.KeyHeads, i%d.KeyHeads
-		for h := g * per; h < (g+1)*per; h++ {
-			f(h, starts[text], b.texts.Lengths[text])
-		}
-	})
-}
-
 // deltaToken is what a token does to the cells of a head, KeyDim x ValueDim.
 type deltaToken struct {
 	q, k, v     []float32
 	decay, rate float32
-	fall        float64 // the decay is exp(-fall * softplus(its input))
+	fall        float64 // the decay is exp(-fall * rt.Softplus(its input))
 	change      []float32
 }
 
@@ -166,7 +150,7 @@ func (d *deltaRule) token(h, t int) deltaToken {
 	q, k, v := d.place(h)
 	row, fall := d.ready.Row(t), math.Exp(float64(d.aLog[h]))
 	return deltaToken{row[q:][:d.KeyDim], row[k:][:d.KeyDim], row[v:][:d.ValueDim],
-		float32(math.Exp(-fall * softplus(float64(d.arate.Row(t)[h]+d.bias[h])))), sigmoid(d.brate.Row(t)[h]), fall, make([]float32, d.ValueDim)}
+		float32(math.Exp(-fall * rt.Softplus(float64(d.arate.Row(t)[h]+d.bias[h])))), rt.Sigmoid(d.brate.Row(t)[h]), fall, make([]float32, d.ValueDim)}
 }
 
 // step stores in next the cells after the token; next may be cells. What the key
@@ -269,7 +253,7 @@ func (d *deltaRule) headBackward(h, first, n int, dread, dready, dbrate, darate 
 			g := deltaGradient{q: to[q:][:d.KeyDim], k: to[k:][:d.KeyDim], v: to[v:][:d.ValueDim]}
 			token.back(&g, dcells, dread.Row(row)[h*d.ValueDim:][:d.ValueDim], at(i), at(i+1))
 			dbrate.Row(row)[h] = g.rate * token.rate * (1 - token.rate)
-			darate.Row(row)[h] = float32(float64(g.decay*token.decay) * -token.fall * float64(sigmoid(d.arate.Row(row)[h]+d.bias[h])))
+			darate.Row(row)[h] = float32(float64(g.decay*token.decay) * -token.fall * float64(rt.Sigmoid(d.arate.Row(row)[h]+d.bias[h])))
 		}
 	}
 }
@@ -288,7 +272,7 @@ func (d *deltaRule) backward(ctx context.Context, b *Block, dy, dx kernels.Matri
 		d.norm.Gradient(dread.Row(i), dnormed.Row(i), d.read.Row(i))
 		clear(dready.Row(i))
 	})
-	d.eachHead(b, func(h, first, n int) {
+	b.eachHead(d.KeyHeads, d.ValueHeads, func(h, first, n int) {
 		if ctx.Err() == nil {
 			d.headBackward(h, first, n, dread, dready, dbrate, darate)
 		}
@@ -316,7 +300,7 @@ func (d *deltaRule) prepareBackward(grad, mixed []float32) {
 	for at := 0; at < 2*d.keys(); at += d.KeyDim {
 		g, dot, squares := grad[at:at+d.KeyDim], 0.0, 1e-6
 		for j, v := range mixed[at : at+d.KeyDim] {
-			x[j] = v * sigmoid(v)
+			x[j] = v * rt.Sigmoid(v)
 			dot += float64(x[j]) * float64(g[j])
 			squares += float64(x[j]) * float64(x[j])
 		}
@@ -328,12 +312,10 @@ func (d *deltaRule) prepareBackward(grad, mixed []float32) {
 	siluBackward(grad, mixed)
 }
 
-// siluBackward multiplies gradients by the slope of v * sigmoid(v).
+// siluBackward multiplies gradients by the slope of v * rt.Sigmoid(v).
 func siluBackward(grad, x []float32) {
 	for i, v := range x {
-		s := sigmoid(v)
+		s := rt.Sigmoid(v)
 		grad[i] *= s * (1 + v*(1-s))
 	}
 }
-
-func softplus(v float64) float64 { return math.Log1p(math.Exp(-math.Abs(v))) + max(v, 0) }

@@ -81,7 +81,7 @@ func (m *experts) forward(ctx context.Context, b *Block, x, dst kernels.Matrix) 
 	}
 	var err error
 	if m.gates, err = b.multiply(ctx, m.sharedGate, x); err == nil {
-		b.each(x.Rows, func(i int) { addTimes(dst.Row(i), m.given.Row(i), sigmoid(m.gates.Row(i)[0])) })
+		b.each(x.Rows, func(i int) { addTimes(dst.Row(i), m.given.Row(i), rt.Sigmoid(m.gates.Row(i)[0])) })
 	}
 	return err
 }
@@ -185,7 +185,7 @@ func (m *experts) sharedBackward(ctx context.Context, b *Block, d, dx kernels.Ma
 	if m.sharedGate != nil {
 		dgates, dgiven := r.matrix(d.Rows, 1), r.matrix(d.Rows, d.Cols)
 		b.each(d.Rows, func(i int) {
-			s := sigmoid(m.gates.Row(i)[0])
+			s := rt.Sigmoid(m.gates.Row(i)[0])
 			dgates.Row(i)[0] = kernels.Dot(d.Row(i), m.given.Row(i)) * s * (1 - s)
 			clear(dgiven.Row(i))
 			addTimes(dgiven.Row(i), d.Row(i), s)

@@ -46,11 +46,11 @@ func (m *ssm) forward(ctx context.Context, b *Block, x, dst kernels.Matrix) (err
 	m.conv.forward(b, m.mixed, channels)
 	b.each(n, func(i int) {
 		for j, v := range m.mixed.Row(i) {
-			m.ready.Row(i)[j] = v * sigmoid(v)
+			m.ready.Row(i)[j] = v * rt.Sigmoid(v)
 		}
 	})
 	m.read, m.activated = b.kept.matrix(n, m.width()), b.kept.matrix(n, m.width())
-	m.eachHead(b, func(h, first, n int) {
+	b.eachHead(m.Groups, m.Heads, func(h, first, n int) {
 		cells := make([]float32, m.HeadDim*m.State)
 		for t := first; t < first+n; t++ {
 			token := m.token(h, t)
@@ -62,21 +62,6 @@ func (m *ssm) forward(ctx context.Context, b *Block, x, dst kernels.Matrix) (err
 	})
 	b.each(n, func(i int) { rt.Activate(b.eng, arch.SiLU, 0, m.activated.Row(i), gates.Row(i), m.read.Row(i)) })
 	return b.multiplyTo(ctx, m.out, dst, b.normalize(m.norm, m.activated))
-}
-
-// eachHead runs f for every head of every text, those of a group one after the other.
-func (m *ssm) eachHead(b *Block, f func(h, first, n int)) {
-	starts, at := []int(nil), 0
-	for _, n := range b.texts.Lengths {
-		starts, at = append(starts, at), at+n
-	}
-	per := m.Heads / m.Groups
-	b.each(len(starts)*m.Groups, func(i int) {
-		text, g := i/m.Groups, i%m.Groups
-		for h := g * per; h < (g+1)*per; h++ {
-			f(h, starts[text], b.texts.Lengths[text])
-		}
-	})
 }
 
 // ssmToken is what a token does to the cells of a head.
@@ -98,7 +83,7 @@ func (m *ssm) token(h, t int) ssmToken {
 	x, b, c := m.place(h)
 	_, _, steps := m.parts(m.wide)
 	row, rate := m.ready.Row(t), math.Exp(float64(m.aLog[h]))
-	asked := softplus(float64(steps.Row(t)[h] + m.bias[h]))
+	asked := rt.Softplus(float64(steps.Row(t)[h] + m.bias[h]))
 	dt := max(asked, float64(m.DtMin))
 	if m.DtMax > 0 {
 		dt = min(dt, float64(m.DtMax))
@@ -167,7 +152,7 @@ func (m *ssm) headBackward(h, first, n int, dread, dready, dsteps kernels.Matrix
 			to := dready.Row(row)
 			ddt := tokens[i].back(to[x:][:m.HeadDim], to[b:][:m.State], to[c:][:m.State], dcells, dread.Row(row)[h*m.HeadDim:][:m.HeadDim], at(i), at(i+1), m.d[h])
 			if dsteps.Row(row)[h] = 0; tokens[i].free {
-				dsteps.Row(row)[h] = ddt * sigmoid(steps.Row(row)[h]+m.bias[h])
+				dsteps.Row(row)[h] = ddt * rt.Sigmoid(steps.Row(row)[h]+m.bias[h])
 			}
 		}
 	}
@@ -188,7 +173,7 @@ func (m *ssm) backward(ctx context.Context, b *Block, d, dx kernels.Matrix) erro
 		rt.ActivateGradient(b.eng, arch.SiLU, 0, dgates.Row(i), dread.Row(i), dactivated.Row(i), gates.Row(i), m.read.Row(i))
 		clear(dready.Row(i))
 	})
-	m.eachHead(b, func(h, first, n int) {
+	b.eachHead(m.Groups, m.Heads, func(h, first, n int) {
 		if ctx.Err() == nil {
 			m.headBackward(h, first, n, dread, dready, dsteps)
 		}

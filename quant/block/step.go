@@ -131,6 +131,22 @@ func (b *Block) each(n int, f func(i int)) {
 	})
 }
 
+// eachHead runs f for every head of every text, with the text's first row and its
+// length, those of a group one after the other: they share what they would write to.
+func (b *Block) eachHead(groups, heads int, f func(h, first, n int)) {
+	starts, at := []int(nil), 0
+	for _, n := range b.texts.Lengths {
+		starts, at = append(starts, at), at+n
+	}
+	per := heads / groups
+	b.each(len(starts)*groups, func(i int) {
+		text, g := i/groups, i%groups
+		for h := g * per; h < (g+1)*per; h++ {
+			f(h, starts[text], b.texts.Lengths[text])
+		}
+	})
+}
+
 func (b *Block) add(dst, x kernels.Matrix) {
 	b.each(dst.Rows, func(i int) { b.eng.Add(dst.Row(i), x.Row(i)) })
 }
