@@ -145,10 +145,9 @@ func (e *Engine) Forced() string {
 // wayFor picks how to compute a product: with the forced kernel, as measured, or
 // with the last kernel of the highest tier.
 func (e *Engine) wayFor(w *Linear, m int) way {
-	bits := w.quant.scheme.Bits
 	if f := e.force.Load(); f != nil {
 		for i, k := range e.ints {
-			if k.Bits == bits && k.String() == *f {
+			if k.takes(w.quant.scheme) && k.String() == *f {
 				return way{i, e.Threads(), panelBlock}
 			}
 		}
@@ -158,18 +157,18 @@ func (e *Engine) wayFor(w *Linear, m int) way {
 			return v
 		}
 	}
-	return e.static(bits)
+	return e.static(w.quant.scheme)
 }
 
 // static is the choice without measurement: the highest tier's largest tile that is
 // right.
-func (e *Engine) static(bits int) way {
+func (e *Engine) static(s Scheme) way {
 	for i, k := range slices.Backward(e.ints) {
-		if k.Bits == bits && k.verdict() == nil {
+		if k.takes(s) && k.verdict() == nil {
 			return way{i, e.Threads(), panelBlock}
 		}
 	}
-	panic(fmt.Sprintf("kernels: no %d-bit kernel of this engine is right", bits))
+	panic(fmt.Sprintf("kernels: no kernel of this engine for %s is right", s))
 }
 
 // install makes the table's choices those of the engine.
@@ -181,7 +180,7 @@ func (e *Engine) install(t *Table) {
 			continue // checked when the table was loaded or made
 		}
 		for i, k := range e.ints {
-			if k.Bits == scheme.Bits && k.String() == c.Kernel {
+			if k.takes(scheme) && k.String() == c.Kernel {
 				lookup[choiceKey{scheme, c.N, c.K, c.M}] = way{i, c.Workers, c.Block}
 			}
 		}

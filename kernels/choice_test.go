@@ -40,32 +40,32 @@ func TestInstall(t *testing.T) {
 			t.Error("another table is installed")
 		}
 		for _, w := range []*Linear{four, eight} {
-			bits := w.scheme.Bits
+			s := w.scheme
 			for m, chosen := range map[int]bool{1: false, 4: false, 5: true, 16: true, 17: false} {
 				got := e.wayFor(w, m)
 				k := e.ints[got.kernel]
-				if k.Bits != bits {
-					t.Fatalf("%s: %d bits are multiplied by a kernel of %d", name, bits, k.Bits)
+				if !k.takes(s) {
+					t.Fatalf("%s: %s is multiplied by %s of %d bits, table %q", name, s, k, k.Bits, k.Table)
 				}
-				if !e.has(name, bits) || !chosen {
-					if got != e.static(bits) {
-						t.Errorf("%s, %d bits, %d tokens: %+v, want what is taken without a choice", name, bits, m, got)
+				if !e.has(name, s) || !chosen {
+					if got != e.static(s) {
+						t.Errorf("%s, %s, %d tokens: %+v, want what is taken without a choice", name, s, m, got)
 					}
 				} else if want := (way{got.kernel, 2, 5}); got != want || k.String() != name {
-					t.Errorf("%s, %d bits, %d tokens: %s %+v, want %+v", name, bits, m, k, got, want)
+					t.Errorf("%s, %s, %d tokens: %s %+v, want %+v", name, s, m, k, got, want)
 				}
 			}
 		}
-		if got := e.wayFor(other, 16); got != e.static(4) {
+		if got := e.wayFor(other, 16); got != e.static(four.scheme) {
 			t.Errorf("%s: another shape takes the choice %+v", name, got)
 		}
 	}
 }
 
-// has reports whether there is a kernel of a name for a number of bits.
-func (e *Engine) has(name string, bits int) bool {
+// has reports whether there is a kernel of a name for a scheme.
+func (e *Engine) has(name string, s Scheme) bool {
 	for _, k := range e.ints {
-		if k.String() == name && k.Bits == bits {
+		if k.String() == name && k.takes(s) {
 			return true
 		}
 	}
@@ -85,10 +85,10 @@ func TestForce(t *testing.T) {
 			t.Errorf("%q is forced, want %q", e.Forced(), name)
 		}
 		for _, w := range []*Linear{four, eight} {
-			bits := w.scheme.Bits
+			s := w.scheme
 			got := e.wayFor(w, 1)
-			if k := e.ints[got.kernel]; k.Bits != bits || e.has(name, bits) && k.String() != name || !e.has(name, bits) && got != e.static(bits) {
-				t.Errorf("forced %s, %d bits are multiplied by %s of %d", name, bits, k, k.Bits)
+			if k := e.ints[got.kernel]; !k.takes(s) || e.has(name, s) && k.String() != name || !e.has(name, s) && got != e.static(s) {
+				t.Errorf("forced %s, %s is multiplied by %s of %d bits, table %q", name, s, k, k.Bits, k.Table)
 			}
 			if got.workers != 2 || got.block != panelBlock {
 				t.Errorf("forced %s: %+v", name, got)
@@ -96,7 +96,7 @@ func TestForce(t *testing.T) {
 		}
 	}
 	must(t, e.Force(""))
-	if e.Forced() != "" || e.wayFor(four, 1) != e.static(4) {
+	if e.Forced() != "" || e.wayFor(four, 1) != e.static(four.scheme) {
 		t.Error("a kernel is still forced")
 	}
 }

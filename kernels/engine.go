@@ -58,10 +58,10 @@ func New(o Options) (*Engine, error) {
 			e.ints = append(e.ints, k)
 		}
 	}
-	for _, bits := range []int{4, 8} {
-		if !slices.ContainsFunc(e.ints, func(k intKernel) bool { return k.Bits == bits }) {
+	for _, s := range plainSchemes() {
+		if !slices.ContainsFunc(e.ints, func(k intKernel) bool { return k.takes(s) }) {
 			e.pool.close()
-			return nil, fmt.Errorf("every %d-bit kernel is excluded", bits)
+			return nil, fmt.Errorf("every kernel for %s is excluded", s)
 		}
 	}
 	e.float = sync.OnceValue(func() floatChoice { return chooseFloat(isa) })

@@ -38,7 +38,7 @@ func BenchmarkInt(b *testing.B) {
 				a, _ := randomActs(rand.New(rand.NewPCG(2, 2)), "normal", m, shape.k)
 				dst := make([]float32, m*shape.n)
 				for _, k := range intKernels() {
-					if k.Bits != s.Bits || k.ISA == Generic || !best().allows(k.ISA) {
+					if !k.takes(s) || k.ISA == Generic || !best().allows(k.ISA) {
 						continue
 					}
 					b.Run(fmt.Sprintf("n=%d/k=%d/format=%s/m=%d/kernel=%s-%s", shape.n, shape.k, s, m, k.ISA, k.Name), func(b *testing.B) {

@@ -8,19 +8,6 @@ import (
 	"testing"
 )
 
-// schemes lists every quantization scheme.
-func schemes() []Scheme {
-	var all []Scheme
-	for _, bits := range []int{4, 8} {
-		for _, group := range []int{0, 32, 64, 128} {
-			for _, sym := range []bool{true, false} {
-				all = append(all, Scheme{Bits: bits, Group: group, Sym: sym})
-			}
-		}
-	}
-	return all
-}
-
 // randomQTensor fills a tensor with codes, scales and zero points of every kind.
 func randomQTensor(t testing.TB, rng *rand.Rand, rows, cols int, s Scheme) *QTensor {
 	t.Helper()
@@ -67,7 +54,7 @@ func randomActs(rng *rand.Rand, kind string, m, k int) (*quantActs, []float32) {
 // tensor in the simplest way.
 func TestGenericFollowsDefinition(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, s := range schemes() {
+	for _, s := range plainSchemes() {
 		for _, k := range []int{1, 31, 32, 33, 172, 256} {
 			q := randomQTensor(t, rng, 19, k, s)
 			w, err := pack(q, nil)
@@ -85,7 +72,11 @@ func TestGenericFollowsDefinition(t *testing.T) {
 						isum := 0
 						g := b * blockCols / s.GroupWidth(k)
 						for c := b * blockCols; c < min((b+1)*blockCols, k); c++ {
-							isum += (int(q.Code(r, c)) - int(q.Zero(r, g))) * int(block.q[c%blockCols])
+							value := int(q.Code(r, c)) - int(q.Zero(r, g))
+							if table := s.Table.Values(); table != nil {
+								value = int(table[q.Code(r, c)])
+							}
+							isum += value * int(block.q[c%blockCols])
 						}
 						part = fma32(float32(isum), block.scale, part)
 						if end := min((b+1)*blockCols, k); end == k || end%s.GroupWidth(k) == 0 {
@@ -155,12 +146,12 @@ func supportedKernels(t *testing.T) []intKernel {
 }
 
 func TestKernelsMatchReference(t *testing.T) {
-	cases := map[int][]productCase{} // by bits
+	var cases []productCase
 	rng := rand.New(rand.NewPCG(3, 4))
-	for _, s := range schemes() {
+	for _, s := range plainSchemes() {
 		add := func(kind string, m, rows, cols int) {
 			a, _ := randomActs(rng, kind, m, cols)
-			cases[s.Bits] = append(cases[s.Bits], newProductCase(t, randomQTensor(t, rng, rows, cols, s), a))
+			cases = append(cases, newProductCase(t, randomQTensor(t, rng, rows, cols, s), a))
 		}
 		for _, rows := range []int{1, 7, 16, 17, 48} {
 			for _, cols := range []int{1, 4, 31, 32, 36, 64, 100, 128, 172, 320} {
@@ -180,9 +171,11 @@ func TestKernelsMatchReference(t *testing.T) {
 		if k.ISA == Generic {
 			continue
 		}
-		t.Run(fmt.Sprintf("%s w%d", k, k.Bits), func(t *testing.T) {
-			for _, c := range cases[k.Bits] {
-				c.check(t, k)
+		t.Run(fmt.Sprintf("%s w%d %s", k, k.Bits, k.Table), func(t *testing.T) {
+			for _, c := range cases {
+				if k.takes(c.w.scheme) {
+					c.check(t, k)
+				}
 			}
 		})
 	}
@@ -192,7 +185,7 @@ func TestKernelsMatchReference(t *testing.T) {
 func TestKernelsAtExtremes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	kernels := supportedKernels(t)
-	for _, s := range schemes() {
+	for _, s := range plainSchemes() {
 		for kind := range fillers {
 			for _, code := range []uint8{0, uint8(s.MaxCode()), uint8(s.MidCode())} {
 				q := randomQTensor(t, rng, 2*panelRows+1, 160, s)
@@ -210,7 +203,7 @@ func TestKernelsAtExtremes(t *testing.T) {
 				a, _ := randomActs(rng, kind, 13, q.Cols)
 				c := newProductCase(t, q, a)
 				for _, k := range kernels {
-					if k.Bits == s.Bits {
+					if k.takes(s) {
 						c.check(t, k)
 					}
 				}
@@ -274,7 +267,7 @@ func TestQuantizeError(t *testing.T) {
 
 func TestPackedRow(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))
-	for _, s := range schemes() {
+	for _, s := range plainSchemes() {
 		q := randomQTensor(t, rng, 37, 172, s)
 		w, err := pack(q, nil)
 		if err != nil {
@@ -297,12 +290,12 @@ func FuzzKernels(f *testing.F) {
 	f.Add(uint64(1), uint8(3), uint16(77), uint8(5), uint8(0))
 	f.Fuzz(func(t *testing.T, seed uint64, rows uint8, cols uint16, m, scheme uint8) {
 		rng := rand.New(rand.NewPCG(seed, 99))
-		s := schemes()[int(scheme)%len(schemes())]
+		s := plainSchemes()[int(scheme)%len(plainSchemes())]
 		q := randomQTensor(t, rng, int(rows)%70+1, int(cols)%700+1, s)
 		a, _ := randomActs(rng, []string{"normal", "extreme", "outliers", "huge"}[seed%4], int(m)%30+1, q.Cols)
 		c := newProductCase(t, q, a)
 		for _, k := range supportedKernels(t) {
-			if k.Bits == s.Bits {
+			if k.takes(s) {
 				c.check(t, k)
 			}
 		}

@@ -9,7 +9,7 @@ import (
 
 // intKernel is one implementation of the quantized product
 //
-//	isum      = sum over a block's 32 columns of (code - zero) * q, exact
+//	isum      = sum over a block's 32 columns of Scheme.Value(code, zero) * q, exact
 //	part      = sum over the blocks b of a group of fma(float32(isum), ascale[b], part)
 //	dst[m][n] = sum over groups g of fma(part, wscale[g], dst)
 //
@@ -19,6 +19,8 @@ type intKernel struct {
 	Name string // "16x12": rows x tokens of its largest tile
 	ISA  ISA
 	Bits int
+	// Table is of the codes that it takes.
+	Table CodeTable
 	// tiles are in descending order of tokens.
 	tiles []tileShape
 	// run computes panels p0 to p1 for tokens m0, a multiple of actTile, to m1.
@@ -33,6 +35,9 @@ type tileShape struct {
 	isa                 ISA
 	tokens, rows, ahead int // ahead is how far it fetches in front of its codes, in bytes
 }
+
+// takes reports whether the kernel computes products with weights of a scheme.
+func (k intKernel) takes(s Scheme) bool { return k.Bits == s.Bits && k.Table == s.Table }
 
 // cut is how the kernel covers m tokens with its tiles: kernels with the same cut
 // are the same.
@@ -68,6 +73,8 @@ var intKernels = sync.OnceValue(func() []intKernel {
 	ks := []intKernel{
 		{Name: "16x1", ISA: Generic, Bits: 4, run: mulGeneric},
 		{Name: "16x1", ISA: Generic, Bits: 8, run: mulGeneric},
+		{Name: "16x1", ISA: Generic, Bits: 4, Table: NL4, run: mulGeneric},
+		{Name: "16x1", ISA: Generic, Bits: 4, Table: FP4, run: mulGeneric},
 	}
 	ks = append(ks, archIntKernels()...)
 	for i, k := range ks {
@@ -78,22 +85,22 @@ var intKernels = sync.OnceValue(func() []intKernel {
 
 // mulGeneric is the reference.
 func mulGeneric(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
-	var codes [blockCols][panelRows]uint8
+	var values [blockCols][panelRows]int32
 	type token struct{ part, sum [panelRows]float32 }
 	tokens := make([]token, m1-m0)
 	for p := p0; p < p1; p++ {
 		clear(tokens)
 		n := min(panelRows, w.n-p*panelRows)
 		for b := range w.blocks {
-			w.unpackBlock(&codes, p, b)
+			w.unpackBlock(&values, p, b)
 			group := b / w.perGroup
 			last := b+1 == w.blocks || (b+1)/w.perGroup != group
 			for m := m0; m < m1; m++ {
 				t, act := &tokens[m-m0], a.block(m, b)
 				for lane := range n {
-					isum := int32(w.zero(p*panelRows+lane, group)) * act.nsum
+					isum := int32(0)
 					for c, v := range act.q {
-						isum += int32(codes[c][lane]) * int32(v)
+						isum += values[c][lane] * int32(v)
 					}
 					t.part[lane] = fma32(float32(isum), act.scale, t.part[lane])
 					if last {
@@ -109,17 +116,21 @@ func mulGeneric(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0,
 	}
 }
 
-// unpackBlock spreads one block to a byte per code, column by column.
-func (p *packed) unpackBlock(codes *[blockCols][panelRows]uint8, panel, block int) {
+// unpackBlock spreads what the codes of one block stand for, column by column.
+func (p *packed) unpackBlock(values *[blockCols][panelRows]int32, panel, block int) {
+	var zeros [panelRows]uint8
+	for lane := range zeros {
+		zeros[lane] = p.zero(panel*panelRows+lane, block/p.perGroup)
+	}
 	src := p.panel(panel)[p.blockAt(block):][:p.blockBytes()]
 	for i, v := range src {
 		line, lane, byt := i/lineBytes, i%lineBytes/4, i%4
 		if p.scheme.Bits == 8 {
-			codes[4*line+byt][lane] = v
+			values[4*line+byt][lane] = int32(p.scheme.Value(v, zeros[lane]))
 			continue
 		}
-		codes[8*line+byt][lane] = v & 15
-		codes[8*line+4+byt][lane] = v >> 4
+		values[8*line+byt][lane] = int32(p.scheme.Value(v&15, zeros[lane]))
+		values[8*line+4+byt][lane] = int32(p.scheme.Value(v>>4, zeros[lane]))
 	}
 }
 

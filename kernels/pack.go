@@ -71,15 +71,15 @@ func (p *packed) spanAt(g int) int {
 
 // scale returns the scale of a row and group.
 func (p *packed) scale(r, g int) float32 {
-	return F16ToF32(binary.LittleEndian.Uint16(p.panel(r / panelRows)[p.scaleAt(r, g):]))
+	return p.scheme.decodeScale(binary.LittleEndian.Uint16(p.panel(r / panelRows)[p.scaleAt(r, g):]))
 }
 
 // zero returns the zero point of a row and group.
-func (p *packed) zero(r, g int) int {
+func (p *packed) zero(r, g int) uint8 {
 	if p.scheme.Sym {
-		return p.scheme.MidCode()
+		return uint8(p.scheme.MidCode())
 	}
-	return int(p.panel(r / panelRows)[p.zeroAt(r, g)])
+	return p.panel(r / panelRows)[p.zeroAt(r, g)]
 }
 
 // newLayout lays out a matrix without memory for it.
@@ -215,7 +215,7 @@ func (p *packed) row(dst []float32, r int) {
 			} else {
 				code = lines[j/8*lineBytes+j%4] >> (j % 8 / 4 * 4) & 15
 			}
-			values[j] = float32(int(code)-zero) * scale
+			values[j] = float32(p.scheme.Value(code, zero)) * scale
 		}
 		copy(dst[b*blockCols:p.k], values[:])
 	}

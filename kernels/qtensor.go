@@ -11,10 +11,11 @@ var ErrScheme = errors.New("unsupported quantization scheme")
 
 // Scheme says how a weight matrix is stored.
 type Scheme struct {
-	Bits  int  // bits of a code: 4 or 8
-	Group int  // columns that share a scale: 32, 64 or 128; 0 is the whole row ("channel")
-	Sym   bool // symmetric: the zero point is the middle code, 8 or 128
-	Top   int  // per cent of the rows whose codes have 8 bits instead of 4: see QTensor
+	Bits  int       // bits of a code: 4 or 8
+	Group int       // columns that share a scale: 32, 64 or 128; 0 is the whole row ("channel")
+	Sym   bool      // no zero points: of even steps, it is the middle code, 8 or 128
+	Top   int       // per cent of the rows whose codes have 8 bits instead of 4: see QTensor
+	Table CodeTable // what codes stand for
 }
 
 // Validate reports whether nibble has the scheme.
@@ -27,15 +28,21 @@ func (s Scheme) Validate() error {
 	default:
 		return fmt.Errorf("%w: group size %d (32, 64, 128 and channel are supported)", ErrScheme, s.Group)
 	}
+	if int(s.Table) >= len(codeTables) || s.Table != Even && s != (Scheme{Bits: 4, Group: 32, Sym: true, Table: s.Table}) {
+		return fmt.Errorf("%w: a code table (number %d) goes with 4 bits, groups of 32 and no zero points", ErrScheme, s.Table)
+	}
 	if s.Top < 0 || s.Top > 99 || s.Top > 0 && (s.Bits != 4 || !s.Sym) {
 		return fmt.Errorf("%w: 8 bits for %d %% of the rows (1 to 99, where the others have 4 bits and are symmetric)", ErrScheme, s.Top)
 	}
 	return nil
 }
 
-// String returns the short form, such as "w4 g32 sym", "w8 channel asym" or
-// "w4 g32 sym top20%".
+// String returns the short form, such as "w4 g32 sym", "w8 channel asym",
+// "w4 g32 sym top20%" or "nl4 g32".
 func (s Scheme) String() string {
+	if s.Table != Even {
+		return fmt.Sprintf("%s g%d", s.Table, s.Group)
+	}
 	group, sym := "channel", "asym"
 	if s.Group > 0 {
 		group = fmt.Sprintf("g%d", s.Group)
@@ -79,7 +86,7 @@ func (s Scheme) MinCode() int {
 // MaxCode returns the largest code, 15 or 255.
 func (s Scheme) MaxCode() int { return 1<<s.Bits - 1 }
 
-// MidCode returns the zero point of a symmetric tensor, 8 or 128.
+// MidCode returns the zero point of a symmetric tensor of even steps, 8 or 128.
 func (s Scheme) MidCode() int { return 1 << (s.Bits - 1) }
 
 // QTensor is a quantized weight matrix in nibble's one logical layout. Every
@@ -89,18 +96,24 @@ func (s Scheme) MidCode() int { return 1 << (s.Bits - 1) }
 //
 //	(code[r,c] - zero[r,g]) * scale[r,g]
 //
+// or, with a code table,
+//
+//	table[code[r,c]] * scale[r,g]
+//
 // With a scheme that has Top, some rows have eight bits: the code above and four
 // more bits of [QTensor.TopTensor], whose value adds to it.
 //
 // Codes are unsigned. A row of codes takes RowBytes bytes; four-bit codes are
 // two to a byte, low nibble first. That is byte for byte the weight_packed
 // layout of compressed-tensors' pack-quantized format, so a checkpoint's mapped
-// file serves as Codes without a copy.
+// file serves as Codes without a copy. A code table changes what codes mean and
+// nothing of where they are: on disk as here they are indices into it, two to a byte,
+// beside scales of [Scheme.ScaleType].
 type QTensor struct {
 	Rows, Cols int
 	Scheme     Scheme
 	Codes      []byte   // Rows * RowBytes; padding is zero
-	Scales     []uint16 // F16 bits, Rows * Groups; may be negative
+	Scales     []uint16 // bits of Scheme.ScaleType, Rows * Groups; may be negative
 	Zeros      []uint8  // Rows * Groups; nil when the scheme is symmetric
 	TopRows    []int32  // which rows have eight bits, ascending; Scheme.TopCount
 	TopCodes   []byte   // their further codes, TopCount * RowBytes
@@ -163,7 +176,7 @@ func (q *QTensor) SetCode(r, c int, code uint8) {
 }
 
 // Scale returns the scale of row r, group g.
-func (q *QTensor) Scale(r, g int) float32 { return F16ToF32(q.Scales[r*q.Groups()+g]) }
+func (q *QTensor) Scale(r, g int) float32 { return q.Scheme.decodeScale(q.Scales[r*q.Groups()+g]) }
 
 // Zero returns the zero point of row r, group g.
 func (q *QTensor) Zero(r, g int) uint8 {
@@ -177,9 +190,9 @@ func (q *QTensor) Zero(r, g int) uint8 {
 func (q *QTensor) DequantRow(dst []float32, r int) {
 	width := q.Scheme.GroupWidth(q.Cols)
 	for g := range q.Groups() {
-		scale, zero := q.Scale(r, g), int(q.Zero(r, g))
+		scale, zero := q.Scale(r, g), q.Zero(r, g)
 		for c := g * width; c < min((g+1)*width, q.Cols); c++ {
-			dst[c] = float32(int(q.Code(r, c))-zero) * scale
+			dst[c] = float32(q.Scheme.Value(q.Code(r, c), zero)) * scale
 		}
 	}
 	if i, ok := slices.BinarySearch(q.TopRows, int32(r)); ok {
@@ -209,7 +222,7 @@ func (q *QTensor) Validate() error {
 		return err
 	}
 	for i, s := range q.Scales {
-		if s&0x7c00 == 0x7c00 {
+		if !q.Scheme.finiteScale(s) {
 			return fmt.Errorf("quantized tensor: the scale of row %d, group %d is not finite", i/q.Groups(), i%q.Groups())
 		}
 	}

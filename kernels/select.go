@@ -205,7 +205,7 @@ func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 	same := map[string]bool{}
 	for i, k := range b.e.ints {
 		key := k.cut(s.M)
-		if k.Bits != w.quant.scheme.Bits || same[key] && k.tiles != nil {
+		if !k.takes(w.quant.scheme) || same[key] && k.tiles != nil {
 			continue
 		}
 		same[key] = true
@@ -386,13 +386,9 @@ func (t *Table) explain(ms []Measurement) (reason string, roofline float64) {
 
 // parseScheme reads the String form of a scheme.
 func parseScheme(format string) (Scheme, error) {
-	for _, bits := range []int{4, 8} {
-		for _, group := range []int{0, 32, 64, 128} {
-			for _, sym := range []bool{true, false} {
-				if s := (Scheme{Bits: bits, Group: group, Sym: sym}); s.String() == format {
-					return s, nil
-				}
-			}
+	for _, s := range plainSchemes() {
+		if s.String() == format {
+			return s, nil
 		}
 	}
 	return Scheme{}, fmt.Errorf("%w: %q", ErrScheme, format)

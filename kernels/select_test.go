@@ -244,7 +244,7 @@ func TestForceRefusesWrongKernels(t *testing.T) {
 	must(t, err)
 	for name, k := range wrong {
 		e := testEngine(t, Options{Threads: 1})
-		before := e.static(4)
+		before := e.static(w.scheme)
 		k.Name = name
 		e.ints = append(e.ints, checked(k))
 		err := e.Force("avx2 " + name)
@@ -317,7 +317,7 @@ func TestGain(t *testing.T) {
 }
 
 func TestParseScheme(t *testing.T) {
-	for _, s := range schemes() {
+	for _, s := range plainSchemes() {
 		if got, err := parseScheme(s.String()); err != nil || got != s {
 			t.Errorf("%s: %+v, %v", s, got, err)
 		}
