@@ -178,7 +178,7 @@ func TestGGUFRefused(t *testing.T) {
 	}{
 		"architecture":   {tinyKeys("mamba9"), tinyTensors(), ErrArch, `unknown architecture "mamba9"`},
 		"missing tensor": {tinyKeys("llama"), without(tinyTensors(), "blk.0.ffn_up.weight"), ErrNotFound, "tensor blk.0.ffn_up.weight"},
-		"type":           {tinyKeys("llama"), retyped("blk.0.attn_v.weight", 12, 256, 4), ErrUnsupported, "GGUF type Q4_K is not supported yet"},
+		"type":           {tinyKeys("llama"), retyped("blk.0.attn_v.weight", 16, 256, 4), ErrUnsupported, "GGUF type IQ2_XXS is not supported yet"},
 		"shape":          {tinyKeys("llama"), retyped("blk.0.attn_v.weight", gguf.F32, 2, 8), ErrCorrupt, "[8 2], the model's keys ask for 4 rows of 4"},
 		"fewer rows":     {tinyKeys("llama"), retyped("blk.0.attn_v.weight", gguf.F32, 4, 3), ErrCorrupt, "[3 4], the model's keys ask for 4 rows of 4"},
 		"more rows":      {tinyKeys("llama"), retyped("blk.0.attn_v.weight", gguf.F32, 4, 5), ErrCorrupt, "[5 4], of which"},
@@ -218,6 +218,10 @@ func TestGGUFSplit(t *testing.T) {
 			t.Errorf("%q has %d tensors", ck.Name, len(ck.Names()))
 		}
 		ck.Close()
+	}
+	writeGGUF(t, part(2), split(1), append(all[5:], ggufTensor{"more", gguf.F32, []uint64{4}, nil}))
+	if _, err := Open(part(1)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "11 tensors, and its 2 parts have 12") {
+		t.Errorf("a part of another model: %v", err)
 	}
 	writeGGUF(t, part(2), split(0), all[5:])
 	if _, err := Open(part(1)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), part(2)) {

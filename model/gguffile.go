@@ -81,6 +81,9 @@ func (c *Checkpoint) openGGUF(f *ggufFiles) error {
 			return fmt.Errorf("%s: %w", f.dirFiles.path(name), err)
 		}
 	}
+	if n, ok := f.header["split.tensors.count"].(int32); ok && len(f.names) > 1 && int(n) != len(c.tensors) {
+		return fmt.Errorf("%s: %w: it says that there are %d tensors, and its %d parts have %d; download them again", f.dirFiles.path(f.names[0]), ErrCorrupt, n, len(f.names), len(c.tensors))
+	}
 	if len(c.tensors) == 0 {
 		return fmt.Errorf("%s: %w: the file has no tensors, only a vocabulary", f.dirFiles.path(f.names[0]), ErrNotFound)
 	}

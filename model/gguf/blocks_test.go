@@ -172,7 +172,7 @@ func TestDecodeRowRefuses(t *testing.T) {
 	for _, c := range []struct {
 		values, bytes int
 		t             Type
-	}{{32, 17, Q4_0}, {33, 18, Q4_0}, {16, 18, Q4_0}, {1, 3, F32}, {256, 144, Type(12)}} {
+	}{{32, 17, Q4_0}, {33, 18, Q4_0}, {16, 18, Q4_0}, {1, 3, F32}, {256, 66, Type(16)}} {
 		if err := DecodeRow(make([]float32, c.values), make([]byte, c.bytes), c.t); err == nil {
 			t.Errorf("%d values from %d bytes of %s", c.values, c.bytes, c.t)
 		}

@@ -23,18 +23,19 @@ const Alignment = 32
 // Type is the storage type of a tensor, numbered as in ggml.h.
 type Type uint32
 
-// The types nibble reads and writes. Values of the block types are held in
-// blocks of 32 along a row: Q4_0 is (code-8)*d, Q4_1 is code*d + m and Q8_0 is
-// code*d, with F16 d and m; MXFP4, which is only read, has 4-bit floats and a power
-// of two.
+// The types that have names here. Values of block types are held in blocks along a
+// row: of 32, Q4_0 is (code-8)*d, Q4_1 is code*d + m and Q8_0 is code*d, with F16 d and
+// m; IQ4_NL is table[code]*d, and MXFP4 has 4-bit floats and a power of two.
 const (
-	F32   Type = 0
-	F16   Type = 1
-	Q4_0  Type = 2
-	Q4_1  Type = 3
-	Q8_0  Type = 8
-	BF16  Type = 30
-	MXFP4 Type = 39
+	F32    Type = 0
+	F16    Type = 1
+	Q4_0   Type = 2
+	Q4_1   Type = 3
+	Q8_0   Type = 8
+	IQ4_NL Type = 20
+	BF16   Type = 30
+	MXFP4  Type = 39
+	NVFP4  Type = 40
 )
 
 // traits describe a type: the values and the bytes of one block, and how the values
@@ -48,39 +49,40 @@ type traits struct {
 // knownTypes holds every type of ggml.h, so that files with tensors of types
 // that nibble does not decode can still be listed.
 var knownTypes = map[Type]traits{
-	F32:   {"F32", 1, 4, floats(kernels.F32)},
-	F16:   {"F16", 1, 2, floats(kernels.F16)},
-	Q4_0:  {"Q4_0", 32, 18, blocks(decodeQ4_0)},
-	Q4_1:  {"Q4_1", 32, 20, blocks(decodeQ4_1)},
-	6:     {"Q5_0", 32, 22, nil},
-	7:     {"Q5_1", 32, 24, nil},
-	Q8_0:  {"Q8_0", 32, 34, blocks(decodeQ8_0)},
-	9:     {"Q8_1", 32, 36, nil},
-	10:    {"Q2_K", 256, 84, nil},
-	11:    {"Q3_K", 256, 110, nil},
-	12:    {"Q4_K", 256, 144, nil},
-	13:    {"Q5_K", 256, 176, nil},
-	14:    {"Q6_K", 256, 210, nil},
-	15:    {"Q8_K", 256, 292, nil},
-	16:    {"IQ2_XXS", 256, 66, nil},
-	17:    {"IQ2_XS", 256, 74, nil},
-	18:    {"IQ3_XXS", 256, 98, nil},
-	19:    {"IQ1_S", 256, 50, nil},
-	20:    {"IQ4_NL", 32, 18, nil},
-	21:    {"IQ3_S", 256, 110, nil},
-	22:    {"IQ2_S", 256, 82, nil},
-	23:    {"IQ4_XS", 256, 136, nil},
-	24:    {"I8", 1, 1, nil},
-	25:    {"I16", 1, 2, nil},
-	26:    {"I32", 1, 4, nil},
-	27:    {"I64", 1, 8, nil},
-	28:    {"F64", 1, 8, nil},
-	29:    {"IQ1_M", 256, 56, nil},
-	BF16:  {"BF16", 1, 2, floats(kernels.BF16)},
-	34:    {"TQ1_0", 256, 54, nil},
-	35:    {"TQ2_0", 256, 66, nil},
-	MXFP4: {"MXFP4", 32, 17, blocks(decodeMXFP4)},
-	40:    {"NVFP4", 64, 36, nil},
+	F32:    {"F32", 1, 4, floats(kernels.F32)},
+	F16:    {"F16", 1, 2, floats(kernels.F16)},
+	Q4_0:   {"Q4_0", 32, 18, blocks(decodeQ4_0)},
+	Q4_1:   {"Q4_1", 32, 20, blocks(decodeQ4_1)},
+	6:      {"Q5_0", 32, 22, blocks(decodeQ5_0)},
+	7:      {"Q5_1", 32, 24, blocks(decodeQ5_1)},
+	Q8_0:   {"Q8_0", 32, 34, blocks(decodeQ8_0)},
+	9:      {"Q8_1", 32, 36, nil},
+	10:     {"Q2_K", 256, 84, blocks(decodeQ2_K)},
+	11:     {"Q3_K", 256, 110, blocks(decodeQ3_K)},
+	12:     {"Q4_K", 256, 144, blocks(decodeQ4_K)},
+	13:     {"Q5_K", 256, 176, blocks(decodeQ5_K)},
+	14:     {"Q6_K", 256, 210, blocks(decodeQ6_K)},
+	15:     {"Q8_K", 256, 292, blocks(decodeQ8_K)},
+	16:     {"IQ2_XXS", 256, 66, nil},
+	17:     {"IQ2_XS", 256, 74, nil},
+	18:     {"IQ3_XXS", 256, 98, nil},
+	19:     {"IQ1_S", 256, 50, nil},
+	IQ4_NL: {"IQ4_NL", 32, 18, blocks(decodeIQ4_NL)},
+	21:     {"IQ3_S", 256, 110, nil},
+	22:     {"IQ2_S", 256, 82, nil},
+	23:     {"IQ4_XS", 256, 136, blocks(decodeIQ4_XS)},
+	24:     {"I8", 1, 1, nil},
+	25:     {"I16", 1, 2, nil},
+	26:     {"I32", 1, 4, nil},
+	27:     {"I64", 1, 8, nil},
+	28:     {"F64", 1, 8, nil},
+	29:     {"IQ1_M", 256, 56, nil},
+	BF16:   {"BF16", 1, 2, floats(kernels.BF16)},
+	34:     {"TQ1_0", 256, 54, blocks(decodeTQ1_0)},
+	35:     {"TQ2_0", 256, 66, blocks(decodeTQ2_0)},
+	MXFP4:  {"MXFP4", 32, 17, blocks(decodeMXFP4)},
+	NVFP4:  {"NVFP4", 64, 36, blocks(decodeNVFP4)},
+	41:     {"Q1_0", 128, 18, nil},
 }
 
 // String returns ggml's spelling, such as "Q4_0".
