@@ -41,7 +41,7 @@ func TestAMXSurvivesSignals(t *testing.T) {
 	}()
 	for start := time.Now(); time.Since(start) < 200*time.Millisecond; {
 		clear(got)
-		runAMX(got, 64, a, 0, 32, w, 0, w.panels())
+		amxTable[0].run(got, 64, a, 0, 32, w, 0, w.panels())
 		if !slices.Equal(want, got) {
 			t.Error("a product differs after signals")
 			break

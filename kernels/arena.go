@@ -1,6 +1,10 @@
 package kernels
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"nibble/kernels/layout"
+)
 
 // Arena is memory for many parts that come and go together, such as the matrices
 // of a model or the caches of a session: it is one block on huge pages where each
@@ -25,7 +29,7 @@ func NewArena(n int64) *Arena {
 // concurrently, and for nil.
 func (a *Arena) memory(n int) *memory {
 	if a != nil {
-		size := int64(roundUp(n, lineBytes))
+		size := int64(roundUp(n, layout.LineBytes))
 		if end := a.next.Add(size); end <= int64(len(a.mem.bytes)) {
 			return &memory{bytes: a.mem.bytes[end-size:][:n:n], arena: a}
 		}

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"testing"
 	"unsafe"
+
+	"nibble/kernels/layout"
 )
 
 // TestArena checks that parts are zero, apart from each other and on cache
@@ -23,7 +25,7 @@ func TestArena(t *testing.T) {
 			if p.arena == a {
 				inside++
 			}
-			if at := uintptr(unsafe.Pointer(&p.bytes[0])); at%lineBytes != 0 {
+			if at := uintptr(unsafe.Pointer(&p.bytes[0])); at%layout.LineBytes != 0 {
 				t.Errorf("part %d begins inside a line of the cache", i)
 			}
 			for j, v := range p.bytes {

@@ -17,23 +17,6 @@ func archTiers() []ISA {
 	return tiers
 }
 
-func archIntKernels() []intKernel {
-	n4, n4x2 := tile{16, 1, mul4symNEON16x1, mul4asymNEON16x1, 0}, tile{8, 2, mul4symNEON8x2, mul4asymNEON8x2, 0}
-	n8, n8x2 := tile{16, 1, mul8symNEON16x1, mul8asymNEON16x1, 0}, tile{8, 2, mul8symNEON8x2, mul8asymNEON8x2, 0}
-	d4, d4x2, d4x4 := tile{16, 1, mul4symDotProd16x1, mul4asymDotProd16x1, 0}, tile{16, 2, mul4symDotProd16x2, mul4asymDotProd16x2, 0}, tile{8, 4, mul4symDotProd8x4, mul4asymDotProd8x4, 0}
-	d8, d8x2, d8x4 := tile{16, 1, mul8symDotProd16x1, mul8asymDotProd16x1, 0}, tile{16, 2, mul8symDotProd16x2, mul8asymDotProd16x2, 0}, tile{8, 4, mul8symDotProd8x4, mul8asymDotProd8x4, 0}
-	i4x2, i4x4, i4x8 := tile{8, 2, mul4symI8MM8x2, mul4asymI8MM8x2, 0}, tile{8, 4, mul4symI8MM8x4, mul4asymI8MM8x4, 0}, tile{8, 8, mul4symI8MM8x8, mul4asymI8MM8x8, 0}
-	i8x2, i8x4, i8x8 := tile{8, 2, mul8symI8MM8x2, mul8asymI8MM8x2, 0}, tile{8, 4, mul8symI8MM8x4, mul8asymI8MM8x4, 0}, tile{8, 8, mul8symI8MM8x8, mul8asymI8MM8x8, 0}
-	return []intKernel{
-		tiledInt(NEON, 4, n4), tiledInt(NEON, 4, n4x2, n4),
-		tiledInt(NEON, 8, n8), tiledInt(NEON, 8, n8x2, n8),
-		tiledInt(DotProd, 4, d4x2, d4), tiledInt(DotProd, 4, d4x4, d4x2, d4),
-		tiledInt(DotProd, 8, d8x2, d8), tiledInt(DotProd, 8, d8x4, d8x2, d8),
-		tiledInt(I8MM, 4, i4x2, d4), tiledInt(I8MM, 4, i4x4, i4x2, d4), tiledInt(I8MM, 4, i4x8, i4x4, i4x2, d4),
-		tiledInt(I8MM, 8, i8x2, d8), tiledInt(I8MM, 8, i8x4, i8x2, d8), tiledInt(I8MM, 8, i8x8, i8x4, i8x2, d8),
-	}
-}
-
 func archFloatKernels() []floatKernel {
 	return []floatKernel{{Name: "4x4", ISA: NEON, whole: true, dots: tiledDots(perDType[dotsSet]{
 		F32:  {tiles: []dotsTile{{4, dotsF32NEON4x4, dotsF32NEON1x4}, {1, dotsF32NEON4x1, dotsF32NEON1x1}}},
@@ -90,5 +73,7 @@ func peakFlops(ISA) float64 {
 	return chains * 2 * 4
 }
 
-// archPackLines reports that there is no assembly for packing.
-func archPackLines(_, _ []byte, _, _, _ int) bool { return false }
+// archPackNibbles and archPackBytes report that there is no assembly for packing.
+func archPackNibbles(_, _ []byte, _, _ int) bool { return false }
+
+func archPackBytes(_, _ []byte, _, _ int) bool { return false }

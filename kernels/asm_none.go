@@ -20,5 +20,7 @@ func peakFloat(ISA, int) {}
 
 func peakFlops(ISA) float64 { return 0 }
 
-// archPackLines reports that there is no assembly for packing.
-func archPackLines(_, _ []byte, _, _, _ int) bool { return false }
+// archPackNibbles and archPackBytes report that there is no assembly for packing.
+func archPackNibbles(_, _ []byte, _, _ int) bool { return false }
+
+func archPackBytes(_, _ []byte, _, _ int) bool { return false }

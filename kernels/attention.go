@@ -5,6 +5,8 @@ import (
 	"math"
 	"runtime"
 	"sync"
+
+	"nibble/kernels/layout"
 )
 
 // attentionRows is how many queries go through keys and values together: enough
@@ -116,8 +118,8 @@ const streamBlocks = 4
 // blocks of keys before the next blocks, and so they do with values, one block at a
 // time or, where queries share them and computing takes longer, a few.
 func (e *Engine) attendHeads(dst, q []float32, c *KVCache, group, lo, hi, pos int, rule *AttentionRule, s *attentionRoom) {
-	skip := rule.first(pos) / keyBlock // blocks before the window
-	base := skip * keyBlock
+	skip := rule.first(pos) / layout.KeyBlock // blocks before the window
+	base := skip * layout.KeyBlock
 	n := pos + 1 - base
 	ops, rows, blocks := &e.ops, (hi-lo)*group, blocksOf(n)
 	first, ld := lo*group*c.dim, scoresApart(blocks)
@@ -126,21 +128,21 @@ func (e *Engine) attendHeads(dst, q []float32, c *KVCache, group, lo, hi, pos in
 	for b := 0; b < blocks; b += streamBlocks {
 		for h := lo; h < hi; h++ {
 			r := (h - lo) * group
-			ops.scores(s.scores[r*ld+b*keyBlock:], ld, s.queries[r*c.dim:], c.keysOf(h, skip+b), c.keyStep, c.dt, min(streamBlocks, blocks-b), c.dim, group)
+			ops.scores(s.scores[r*ld+b*layout.KeyBlock:], ld, s.queries[r*c.dim:], c.keysOf(h, skip+b), c.keyStep, c.dt, min(streamBlocks, blocks-b), c.dim, group)
 		}
 	}
 	for r := range rows {
-		s.inverse[r] = rule.softmax(ops, s.scores[r*ld:][:blocks*keyBlock], lo*group+r, pos, base)
+		s.inverse[r] = rule.softmax(ops, s.scores[r*ld:][:blocks*layout.KeyBlock], lo*group+r, pos, base)
 	}
 	some := min(group, streamBlocks)
 	for b := 0; b < blocks; b += some {
 		if group == 1 {
-			ops.valuesHeads(s.out, s.scores[b*keyBlock:], ld, c.valuesOf(lo, skip+b), c.dt, min(keyBlock, n-b*keyBlock), c.width, rows, b > 0)
+			ops.valuesHeads(s.out, s.scores[b*layout.KeyBlock:], ld, c.valuesOf(lo, skip+b), c.dt, min(layout.KeyBlock, n-b*layout.KeyBlock), c.width, rows, b > 0)
 			continue
 		}
 		for h := lo; h < hi; h++ {
 			r := (h - lo) * group
-			ops.values(s.out[r*c.width:], c.width, s.scores[r*ld+b*keyBlock:], ld, c.valuesOf(h, skip+b), c.valueStep, c.dt, min(some*keyBlock, n-b*keyBlock), c.width, group, b > 0)
+			ops.values(s.out[r*c.width:], c.width, s.scores[r*ld+b*layout.KeyBlock:], ld, c.valuesOf(h, skip+b), c.valueStep, c.dt, min(some*layout.KeyBlock, n-b*layout.KeyBlock), c.width, group, b > 0)
 		}
 	}
 	for r := range rows {
@@ -168,8 +170,8 @@ func (a attentionTile) queryHead(r int) int { return a.first%a.stride/a.dim + r%
 
 func (a attentionTile) run(dst, q []float32) {
 	c, s, ops := a.c, a.s, &a.e.ops
-	skip := a.rule.first(a.pos) / keyBlock // blocks before the window of the first query
-	base := skip * keyBlock
+	skip := a.rule.first(a.pos) / layout.KeyBlock // blocks before the window of the first query
+	base := skip * layout.KeyBlock
 	rows, n := a.group*a.positions, a.pos+a.positions-base
 	blocks := blocksOf(n)
 	ld := scoresApart(blocks)
@@ -180,7 +182,7 @@ func (a attentionTile) run(dst, q []float32) {
 	}
 	ops.scores(s.scores, ld, s.queries, c.keysOf(a.head, skip), c.keyStep, c.dt, blocks, a.dim, rows)
 	for r := range rows {
-		s.inverse[r] = a.rule.softmax(ops, s.scores[r*ld:][:blocks*keyBlock], a.queryHead(r), a.pos+r/a.group, base)
+		s.inverse[r] = a.rule.softmax(ops, s.scores[r*ld:][:blocks*layout.KeyBlock], a.queryHead(r), a.pos+r/a.group, base)
 	}
 	ops.values(s.out, c.width, s.scores, ld, c.valuesOf(a.head, skip), c.valueStep, c.dt, n, c.width, rows, false)
 	for r := range rows {
@@ -190,7 +192,7 @@ func (a attentionTile) run(dst, q []float32) {
 
 // scoresApart is how far apart the scores of two queries are: not a multiple of a
 // page, or they would collide in the caches.
-func scoresApart(blocks int) int { return blocks*keyBlock + keyBlock }
+func scoresApart(blocks int) int { return blocks*layout.KeyBlock + layout.KeyBlock }
 
 // resize makes room for queries of dim elements, ld scores of each and sums of width.
 func (s *attentionRoom) resize(rows, dim, ld, width int) {
@@ -227,13 +229,13 @@ var negativeInf = float32(math.Inf(-1))
 func scoresGeneric(dst []float32, ldd int, q []float32, keys []byte, step int, dt DType, blocks, dim, rows int) {
 	for b := range blocks {
 		for r := range rows {
-			var acc [keyBlock]float32
+			var acc [layout.KeyBlock]float32
 			for d, x := range q[r*dim : (r+1)*dim] {
 				for lane := range acc {
-					acc[lane] = fma32(x, floatAt(keys, dt, b*step+d*keyBlock+lane), acc[lane])
+					acc[lane] = fma32(x, floatAt(keys, dt, b*step+d*layout.KeyBlock+lane), acc[lane])
 				}
 			}
-			copy(dst[r*ldd+b*keyBlock:], acc[:])
+			copy(dst[r*ldd+b*layout.KeyBlock:], acc[:])
 		}
 	}
 }
@@ -249,7 +251,7 @@ func valuesGeneric(dst []float32, ldd int, weights []float32, ldw int, values []
 		}
 		for p, w := range weights[r*ldw:][:n] {
 			for i := range out {
-				out[i] = fma32(w, floatAt(values, dt, p/keyBlock*step+p%keyBlock*width+i), out[i])
+				out[i] = fma32(w, floatAt(values, dt, p/layout.KeyBlock*step+p%layout.KeyBlock*width+i), out[i])
 			}
 		}
 	}
@@ -259,7 +261,7 @@ func valuesGeneric(dst []float32, ldd int, weights []float32, ldw int, values []
 func headByHead(values func(dst []float32, ldd int, weights []float32, ldw int, values []byte, step int, dt DType, n, width, rows int, add bool)) func(dst []float32, weights []float32, ldw int, stored []byte, dt DType, n, width, heads int, add bool) {
 	return func(dst []float32, weights []float32, ldw int, stored []byte, dt DType, n, width, heads int, add bool) {
 		for h := range heads {
-			values(dst[h*width:], width, weights[h*ldw:], ldw, stored[h*keyBlock*width*dt.Size():], keyBlock*width, dt, n, width, 1, add)
+			values(dst[h*width:], width, weights[h*ldw:], ldw, stored[h*layout.KeyBlock*width*dt.Size():], layout.KeyBlock*width, dt, n, width, 1, add)
 		}
 	}
 }

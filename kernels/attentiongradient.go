@@ -3,6 +3,8 @@ package kernels
 import (
 	"math"
 	"sync"
+
+	"nibble/kernels/layout"
 )
 
 // AttentionGradient is causal attention over one text, positions x (heads*Dim),
@@ -47,12 +49,12 @@ func (e *Engine) AttentionGradient(g AttentionGradient, head int) {
 	room := gradientRooms.Get().(*gradientRoom)
 	defer gradientRooms.Put(room)
 	n, d := g.Q.Rows, g.Dim
-	width, k0 := roundUp(d, keyBlock), head*d
+	width, k0 := roundUp(d, layout.KeyBlock), head*d
 	room.keys = interleave(e, room.keys, g.K.Sub(0, n, k0, k0+d), d)
 	room.values = interleave(e, room.values, g.V.Sub(0, n, k0, k0+d), d+1)
 	for b := range blocksOf(n) {
-		for lane := range keyBlock {
-			room.values[(b*(d+1)+d)*keyBlock+lane] = 1 // meets -Σ p dp
+		for lane := range layout.KeyBlock {
+			room.values[(b*(d+1)+d)*layout.KeyBlock+lane] = 1 // meets -Σ p dp
 		}
 	}
 	room.rows = grow(room.rows, n*width)
@@ -74,9 +76,9 @@ func (e *Engine) AttentionGradient(g AttentionGradient, head int) {
 func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, head, k0, at, rows int) {
 	d, n := g.Dim, at+rows
 	q0 := head * d
-	width, blocks := roundUp(d, keyBlock), blocksOf(n)
-	seen := blocks * keyBlock
-	ld, turnedLD := scoresApart(blocks), gradientRows+keyBlock // that neither is a multiple of a page
+	width, blocks := roundUp(d, layout.KeyBlock), blocksOf(n)
+	seen := blocks * layout.KeyBlock
+	ld, turnedLD := scoresApart(blocks), gradientRows+layout.KeyBlock // that neither is a multiple of a page
 	s.q, s.dout = grow(s.q, rows*d), grow(s.dout, rows*(d+1))
 	s.wideQ, s.wideOut = grow(s.wideQ, rows*width), grow(s.wideOut, rows*width)
 	s.p, s.dp = grow(s.p, rows*ld), grow(s.dp, rows*ld)
@@ -89,13 +91,13 @@ func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, head, k0, at
 		copy(s.dout[r*(d+1):], dout)
 		s.dout[r*(d+1)+d] = -Dot(dout, g.Out.Row(at + r)[q0:q0+d])
 	}
-	e.ops.scores(s.p, ld, s.q, floatBytes(s.keys), d*keyBlock, F32, blocks, d, rows)
+	e.ops.scores(s.p, ld, s.q, floatBytes(s.keys), d*layout.KeyBlock, F32, blocks, d, rows)
 	slope := s.capped(g.Rule.SoftCap, ld, rows)
 	for r := range rows {
 		s.inverse[r] = g.Rule.softmax(&e.ops, s.p[r*ld:][:seen], head, at+r, 0)
 		widen(s.wideOut[r*width:][:width], g.DOut.Row(at + r)[q0:q0+d], s.inverse[r])
 	}
-	e.ops.scores(s.dp, ld, s.dout, floatBytes(s.values), (d+1)*keyBlock, F32, blocks, d+1, rows)
+	e.ops.scores(s.dp, ld, s.dout, floatBytes(s.values), (d+1)*layout.KeyBlock, F32, blocks, d+1, rows)
 	for r := range rows {
 		dp := s.dp[r*ld:][:seen]
 		e.ops.scaleMul(dp, dp, s.p[r*ld:][:seen], s.inverse[r])
@@ -106,14 +108,14 @@ func (e *Engine) gradientTile(g AttentionGradient, s *gradientRoom, head, k0, at
 	// gather adds to dst the products of the columns of weights and the rows of x.
 	gather := func(dst Matrix, weights, x []float32) {
 		e.ops.transpose(s.turned, turnedLD, weights, ld, rows, seen)
-		e.ops.values(s.part, width, s.turned, turnedLD, floatBytes(x), width*keyBlock, F32, rows, width, n, false)
+		e.ops.values(s.part, width, s.turned, turnedLD, floatBytes(x), width*layout.KeyBlock, F32, rows, width, n, false)
 		for j := range n {
 			e.ops.add(dst.Row(j)[k0:k0+d], s.part[j*width:][:d])
 		}
 	}
 	gather(g.DV, s.p, s.wideOut)
 	gather(g.DK, s.dp, s.wideQ)
-	e.ops.values(s.part, width, s.dp, ld, floatBytes(s.rows), width*keyBlock, F32, n, width, rows, false)
+	e.ops.values(s.part, width, s.dp, ld, floatBytes(s.rows), width*layout.KeyBlock, F32, n, width, rows, false)
 	for r := range rows {
 		widen(g.DQ.Row(at + r)[q0:q0+d], s.part[r*width:][:d], scale)
 	}
@@ -137,10 +139,10 @@ func (s *gradientRoom) capped(limit float32, ld, rows int) []float32 {
 // have fewer.
 func interleave(e *Engine, dst []float32, x Matrix, dim int) []float32 {
 	blocks := blocksOf(x.Rows)
-	dst = grow(dst, blocks*dim*keyBlock)
-	clear(dst[(blocks-1)*dim*keyBlock:])
+	dst = grow(dst, blocks*dim*layout.KeyBlock)
+	clear(dst[(blocks-1)*dim*layout.KeyBlock:])
 	for b := range blocks {
-		e.ops.transpose(dst[b*dim*keyBlock:], keyBlock, x.Data[b*keyBlock*x.Stride:], x.Stride, min(keyBlock, x.Rows-b*keyBlock), x.Cols)
+		e.ops.transpose(dst[b*dim*layout.KeyBlock:], layout.KeyBlock, x.Data[b*layout.KeyBlock*x.Stride:], x.Stride, min(layout.KeyBlock, x.Rows-b*layout.KeyBlock), x.Cols)
 	}
 	return dst
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"sync"
+
+	"nibble/kernels/layout"
 )
 
 // ErrWrong reports a kernel whose results are not those of the reference.
@@ -54,7 +56,7 @@ func checked(k intKernel) intKernel {
 // check compares a kernel with the reference in every scheme that it takes, for one
 // token and for several, with panels and columns that are not whole.
 func check(k intKernel) error {
-	const rows, cols = 2*panelRows + 5, 3*128 + 8
+	const rows, cols = 2*layout.PanelRows + 5, 3*128 + 8
 	x := randomActivations(checkTokens, cols)
 	for _, scheme := range plainSchemes() {
 		if !k.takes(scheme) {

@@ -1,8 +1,6 @@
 package kernels
 
-import (
-	"testing"
-)
+import "testing"
 
 func TestBucketOf(t *testing.T) {
 	for m, want := range map[int]int{1: 1, 2: 4, 4: 4, 5: 16, 16: 16, 17: 64, 64: 64, 65: 256, 256: 256, 5000: 256} {
@@ -45,7 +43,7 @@ func TestInstall(t *testing.T) {
 				got := e.wayFor(w, m)
 				k := e.ints[got.kernel]
 				if !k.takes(s) {
-					t.Fatalf("%s: %s is multiplied by %s of %d bits, table %q", name, s, k, k.Bits, k.Table)
+					t.Fatalf("%s: %s is multiplied by %s of %s", name, s, k, k.Format)
 				}
 				if !e.has(name, s) || !chosen {
 					if got != e.static(s) {
@@ -88,7 +86,7 @@ func TestForce(t *testing.T) {
 			s := w.scheme
 			got := e.wayFor(w, 1)
 			if k := e.ints[got.kernel]; !k.takes(s) || e.has(name, s) && k.String() != name || !e.has(name, s) && got != e.static(s) {
-				t.Errorf("forced %s, %s is multiplied by %s of %d bits, table %q", name, s, k, k.Bits, k.Table)
+				t.Errorf("forced %s, %s is multiplied by %s of %s", name, s, k, k.Format)
 			}
 			if got.workers != 2 || got.block != panelBlock {
 				t.Errorf("forced %s: %+v", name, got)

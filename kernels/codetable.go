@@ -62,21 +62,3 @@ func (s Scheme) finiteScale(bits uint16) bool {
 	}
 	return bits&exponent != exponent
 }
-
-// plainSchemes lists the schemes of which matrices consist: each valid one without
-// Top, which is two matrices.
-func plainSchemes() []Scheme {
-	var all []Scheme
-	for t := range CodeTable(len(codeTables)) {
-		for _, bits := range []int{4, 8} {
-			for _, group := range []int{0, 32, 64, 128} {
-				for _, sym := range []bool{true, false} {
-					if s := (Scheme{Bits: bits, Group: group, Sym: sym, Table: t}); s.Validate() == nil {
-						all = append(all, s)
-					}
-				}
-			}
-		}
-	}
-	return all
-}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"nibble/kernels/layout"
 )
 
 // Options configures an Engine.
@@ -180,7 +182,7 @@ func (e *Engine) matMul(ctx context.Context, a *Acts, ps []Product) error {
 		if err != nil {
 			return err
 		}
-		panels := (p.W.n + panelRows - 1) / panelRows
+		panels := (p.W.n + layout.PanelRows - 1) / layout.PanelRows
 		parts[i] = part{total, panels, w}
 		workers, block = max(workers, w.workers), min(block, w.block)
 		total += panels
@@ -193,7 +195,7 @@ func (e *Engine) matMul(ctx context.Context, a *Acts, ps []Product) error {
 				continue
 			}
 			if p.W.quant == nil {
-				e.float().mul(p.Dst, p.W.n, p.W.floatRows(), fa, p0*panelRows, min(p1*panelRows, p.W.n))
+				e.float().mul(p.Dst, p.W.n, p.W.floatRows(), fa, p0*layout.PanelRows, min(p1*layout.PanelRows, p.W.n))
 				continue
 			}
 			e.ints[parts[i].way.kernel].product(p.Dst, qa, m0, m1, p.W.quant, p0, p1, parts[i].way.block)

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"nibble/kernels/layout"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -132,13 +134,13 @@ func TestSpread(t *testing.T) {
 func TestMatMulTakesItsWay(t *testing.T) {
 	e := testEngine(t, Options{Threads: 2})
 	var watch func(p0, p1 int)
-	e.ints = append(e.ints, checked(intKernel{Name: "watched", ISA: Generic, Bits: 4, run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+	e.ints = append(e.ints, checked(intKernel{Name: "watched", ISA: Generic, Format: "w4", run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
 		if watch != nil {
 			watch(p0, p1)
 		}
 		mulGeneric(dst, ldd, a, m0, m1, w, p0, p1)
 	}}))
-	const n, k, m = 40 * panelRows, 32, 60
+	const n, k, m = 40 * layout.PanelRows, 32, 60
 	w, err := randomWeights(n, k, Scheme{Bits: 4, Group: 32, Sym: true})
 	must(t, err)
 	a, dst := e.NewActs(), make([]float32, m*n)

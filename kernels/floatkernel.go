@@ -3,6 +3,8 @@ package kernels
 import (
 	"context"
 	"sync"
+
+	"nibble/kernels/layout"
 )
 
 // floatKernel multiplies float32 activations by float weights of any storage
@@ -13,7 +15,7 @@ type floatKernel struct {
 	// dots computes the sum over i < k of w[r*ldw+i] * x[t*ldx+i], in float32, for r
 	// below rows and t below tokens, and stores it in dst[t*ldd+r], or adds it.
 	dots func(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool)
-	// whole says that dots and row take whole vectors alone: k is a multiple of dotLanes.
+	// whole says that dots and row take whole vectors alone: k is a multiple of layout.DotLanes.
 	whole bool
 	// row, which may be nil, is dots for one token, of stretches of depth columns.
 	row func(dst []float32, w []byte, ldw int, dt DType, x []float32, k, depth, rows int)
@@ -93,7 +95,7 @@ func (a *floatActs) prepare(ctx context.Context, e *Engine) error {
 				tokens := min(copyTokens, a.m-t)
 				float.decode(copied[t*stride:], stride, floatBytes(a.x[t*a.ld+c:]), a.ld, F32, k, tokens)
 				for ; tokens > 0; t, tokens = t+1, tokens-1 {
-					clear(copied[t*stride:][k:roundUp(k, dotLanes)])
+					clear(copied[t*stride:][k:roundUp(k, layout.DotLanes)])
 				}
 			}
 		}
@@ -128,7 +130,7 @@ func (f floatKernel) mul(dst []float32, ldd int, w floatRows, a *floatActs, r0, 
 // each row in full, for memory to be read in a single stream.
 func (f floatKernel) mulStored(dst []float32, ldd int, w floatRows, a *floatActs, r0, r1 int) {
 	depth, c, k := depthOf(a.k), 0, a.k // k columns are taken from where they are
-	if f.whole && k%dotLanes != 0 {
+	if f.whole && k%layout.DotLanes != 0 {
 		k -= k % depth // all stretches but the last
 	}
 	if a.m == 1 && f.row != nil && !a.add && k > 0 {
@@ -149,15 +151,15 @@ func (f floatKernel) mulPadded(dst []float32, ldd int, w floatRows, a *floatActs
 	room := floatRooms.Get().(*floatRoom)
 	defer floatRooms.Put(room)
 	k := a.k - c
-	whole := roundUp(k, dotLanes)
+	whole := roundUp(k, layout.DotLanes)
 	stride := strideOf(whole)
 	x := room.tokens[:copyTokens*stride]
 	for t := range a.m {
 		copy(x[t*stride:], a.x[t*a.ld+c:][:k])
 		clear(x[t*stride:][k:whole])
 	}
-	for r := r0; r < r1; r += panelRows {
-		rows := min(panelRows, r1-r)
+	for r := r0; r < r1; r += layout.PanelRows {
+		rows := min(layout.PanelRows, r1-r)
 		room.fill(f, w, r, c, k, rows, stride)
 		f.dots(dst[r:], ldd, floatBytes(room.weights[:]), stride, F32, x, stride, whole, rows, a.m, a.add || c > 0)
 	}
@@ -166,7 +168,7 @@ func (f floatKernel) mulPadded(dst []float32, ldd int, w floatRows, a *floatActs
 // floatRoom holds a stretch of a panel of weights, and what tiles of outer products
 // need.
 type floatRoom struct {
-	weights [panelRows * (floatDepth + 16)]float32 // strideOf(floatDepth)
+	weights [layout.PanelRows * (floatDepth + 16)]float32 // strideOf(floatDepth)
 	tokens  [copyTokens * (floatDepth + 16)]float32
 	sums    [outerSums]float32
 	stack   [outerStack]float32
@@ -179,7 +181,7 @@ var floatRooms = sync.Pool{New: func() any { return new(floatRoom) }}
 func (room *floatRoom) fill(f floatKernel, w floatRows, r, c, k, rows, stride int) {
 	f.decode(room.weights[:], stride, w.at(r, c), w.ld, w.dt, k, rows)
 	for i := range rows {
-		clear(room.weights[i*stride:][k:roundUp(k, dotLanes)])
+		clear(room.weights[i*stride:][k:roundUp(k, layout.DotLanes)])
 	}
 }
 
@@ -190,14 +192,12 @@ func decodeRows(dst []float32, ldd int, src []byte, lds int, dt DType, n, rows i
 	}
 }
 
-// dotLanes is how many sums make up each inner product of a stretch, in every tier:
-// sum i is that of the columns i, i+16, i+32 and so on, each added by a fused
-// multiply-add. They are added as lanes of vectors are, halves and halves of these.
-const dotLanes = 16
-
-// dotsGeneric is the reference of the float products.
+// dotsGeneric is the reference of the float products. In every tier layout.DotLanes sums
+// make up each inner product of a stretch: sum i is that of the columns i, i+16, i+32 and
+// so on, each added by a fused multiply-add. They are added as lanes of vectors are,
+// halves and halves of these.
 func dotsGeneric(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float32, ldx, k, rows, tokens int, add bool) {
-	whole := roundUp(k, dotLanes) // zeros complete the last columns
+	whole := roundUp(k, layout.DotLanes) // zeros complete the last columns
 	row, wide := make([]float32, whole), make([]float32, tokens*whole)
 	for t := range tokens {
 		copy(wide[t*whole:], x[t*ldx:][:k])
@@ -216,11 +216,11 @@ func dotsGeneric(dst []float32, ldd int, w []byte, ldw int, dt DType, x []float3
 
 // dotGeneric is the inner product of a and as many elements of b, whole vectors.
 func dotGeneric(a, b []float32) float32 {
-	var lanes [dotLanes]float32
+	var lanes [layout.DotLanes]float32
 	const some = 4 // lanes whose sums are in registers
-	for lane := 0; lane < dotLanes; lane += some {
+	for lane := 0; lane < layout.DotLanes; lane += some {
 		var l0, l1, l2, l3 float32
-		for i := lane; i < len(a); i += dotLanes {
+		for i := lane; i < len(a); i += layout.DotLanes {
 			x, y := (*[some]float32)(a[i:]), (*[some]float32)(b[i:])
 			s0, s1 := float64(x[0])*float64(y[0])+float64(l0), float64(x[1])*float64(y[1])+float64(l1)
 			s2, s3 := float64(x[2])*float64(y[2])+float64(l2), float64(x[3])*float64(y[3])+float64(l3)

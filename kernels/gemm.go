@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"unsafe"
+
+	"nibble/kernels/layout"
 )
 
 // Matrix is a float32 matrix in row-major order, Stride elements between rows.
@@ -58,8 +60,8 @@ func (e *Engine) mulTransposed(ctx context.Context, dst, a, b Matrix, add bool) 
 	if err := x.prepare(ctx, e); err != nil {
 		return err
 	}
-	return e.spread(ctx, e.Threads(), panelBlock, (b.Rows+panelRows-1)/panelRows, a.Rows, false, func(_, lo, hi, _, _ int) {
-		e.float().mul(dst.Data, dst.Stride, w, x, lo*panelRows, min(hi*panelRows, b.Rows))
+	return e.spread(ctx, e.Threads(), panelBlock, (b.Rows+layout.PanelRows-1)/layout.PanelRows, a.Rows, false, func(_, lo, hi, _, _ int) {
+		e.float().mul(dst.Data, dst.Stride, w, x, lo*layout.PanelRows, min(hi*layout.PanelRows, b.Rows))
 	})
 }
 

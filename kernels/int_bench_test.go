@@ -88,7 +88,7 @@ func BenchmarkStream(b *testing.B) {
 			dst := make([]float32, w.n)
 			seen := map[string]bool{}
 			for _, kernel := range intKernels() {
-				if kernel.Bits != s.Bits || kernel.ISA == Generic || !best().allows(kernel.ISA) || seen[kernel.cut(1)] {
+				if !kernel.takes(s) || kernel.ISA == Generic || !best().allows(kernel.ISA) || seen[kernel.cut(1)] {
 					continue
 				}
 				seen[kernel.cut(1)] = true

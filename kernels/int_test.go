@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"nibble/kernels/layout"
 )
 
 // randomQTensor fills a tensor with codes, scales and zero points of every kind.
@@ -70,16 +72,16 @@ func TestGenericFollowsDefinition(t *testing.T) {
 					for b := range a.stride {
 						block := a.block(m, b)
 						isum := 0
-						g := b * blockCols / s.GroupWidth(k)
-						for c := b * blockCols; c < min((b+1)*blockCols, k); c++ {
+						g := b * layout.BlockCols / s.GroupWidth(k)
+						for c := b * layout.BlockCols; c < min((b+1)*layout.BlockCols, k); c++ {
 							value := int(q.Code(r, c)) - int(q.Zero(r, g))
 							if table := s.Table.Values(); table != nil {
 								value = int(table[q.Code(r, c)])
 							}
-							isum += value * int(block.q[c%blockCols])
+							isum += value * int(block.q[c%layout.BlockCols])
 						}
 						part = fma32(float32(isum), block.scale, part)
-						if end := min((b+1)*blockCols, k); end == k || end%s.GroupWidth(k) == 0 {
+						if end := min((b+1)*layout.BlockCols, k); end == k || end%s.GroupWidth(k) == 0 {
 							want, part = fma32(part, q.Scale(r, g), want), 0
 						}
 					}
@@ -171,7 +173,7 @@ func TestKernelsMatchReference(t *testing.T) {
 		if k.ISA == Generic {
 			continue
 		}
-		t.Run(fmt.Sprintf("%s w%d %s", k, k.Bits, k.Table), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %s", k, k.Format), func(t *testing.T) {
 			for _, c := range cases {
 				if k.takes(c.w.scheme) {
 					c.check(t, k)
@@ -188,7 +190,7 @@ func TestKernelsAtExtremes(t *testing.T) {
 	for _, s := range plainSchemes() {
 		for kind := range fillers {
 			for _, code := range []uint8{0, uint8(s.MaxCode()), uint8(s.MidCode())} {
-				q := randomQTensor(t, rng, 2*panelRows+1, 160, s)
+				q := randomQTensor(t, rng, 2*layout.PanelRows+1, 160, s)
 				for c := range q.Cols {
 					for r := range q.Rows {
 						q.SetCode(r, c, code)
@@ -237,8 +239,8 @@ func TestQuantizeWhatIsNotFinite(t *testing.T) {
 	for _, isa := range Supported() {
 		e := testEngine(t, Options{ISA: isa, Threads: 1})
 		for _, bad := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
-			x := randomActivations(1, 3*blockCols)
-			x[blockCols+13] = float32(bad)
+			x := randomActivations(1, 3*layout.BlockCols)
+			x[layout.BlockCols+13] = float32(bad)
 			var a quantActs
 			a.resize(1, len(x))
 			a.quantize(x, 0, 1, e.ops.quantizeBlocks)
@@ -258,8 +260,8 @@ func TestQuantizeError(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 10))
 	a, x := randomActs(rng, "normal", 1, 320)
 	for i, v := range x {
-		b := a.block(0, i/blockCols)
-		if d := math.Abs(float64(v - float32(b.q[i%blockCols])*b.scale)); d > float64(b.scale)/2*1.001 {
+		b := a.block(0, i/layout.BlockCols)
+		if d := math.Abs(float64(v - float32(b.q[i%layout.BlockCols])*b.scale)); d > float64(b.scale)/2*1.001 {
 			t.Fatalf("element %d: %g is %g away, more than half a step of %g", i, v, d, b.scale)
 		}
 	}

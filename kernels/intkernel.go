@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"sync"
+
+	"nibble/kernels/layout"
 )
 
 // intKernel is one implementation of the quantized product
@@ -16,11 +18,9 @@ import (
 // in the order of the columns, from zero, each fused multiply-add rounded once.
 // Every kernel gives the same bits.
 type intKernel struct {
-	Name string // "16x12": rows x tokens of its largest tile
-	ISA  ISA
-	Bits int
-	// Table is of the codes that it takes.
-	Table CodeTable
+	Name   string // "16x12": rows x tokens of its largest tile
+	ISA    ISA
+	Format string // name of the storage format that it takes
 	// tiles are in descending order of tokens.
 	tiles []tileShape
 	// run computes panels p0 to p1 for tokens m0, a multiple of actTile, to m1.
@@ -37,7 +37,7 @@ type tileShape struct {
 }
 
 // takes reports whether the kernel computes products with weights of a scheme.
-func (k intKernel) takes(s Scheme) bool { return k.Bits == s.Bits && k.Table == s.Table }
+func (k intKernel) takes(s Scheme) bool { return k.Format == s.Format().Name }
 
 // cut is how the kernel covers m tokens with its tiles: kernels with the same cut
 // are the same.
@@ -70,11 +70,9 @@ func (k intKernel) product(dst []float32, a *quantActs, m0, m1 int, w *packed, p
 // intKernels lists the compiled kernels, slowest tier first. What one engine has found
 // out about them others know.
 var intKernels = sync.OnceValue(func() []intKernel {
-	ks := []intKernel{
-		{Name: "16x1", ISA: Generic, Bits: 4, run: mulGeneric},
-		{Name: "16x1", ISA: Generic, Bits: 8, run: mulGeneric},
-		{Name: "16x1", ISA: Generic, Bits: 4, Table: NL4, run: mulGeneric},
-		{Name: "16x1", ISA: Generic, Bits: 4, Table: FP4, run: mulGeneric},
+	var ks []intKernel
+	for _, f := range formats {
+		ks = append(ks, intKernel{Name: "16x1", ISA: Generic, Format: f.Name, run: mulGeneric})
 	}
 	ks = append(ks, archIntKernels()...)
 	for i, k := range ks {
@@ -85,12 +83,12 @@ var intKernels = sync.OnceValue(func() []intKernel {
 
 // mulGeneric is the reference.
 func mulGeneric(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
-	var values [blockCols][panelRows]int32
-	type token struct{ part, sum [panelRows]float32 }
+	var values [layout.BlockCols][layout.PanelRows]int32
+	type token struct{ part, sum [layout.PanelRows]float32 }
 	tokens := make([]token, m1-m0)
 	for p := p0; p < p1; p++ {
 		clear(tokens)
-		n := min(panelRows, w.n-p*panelRows)
+		n := min(layout.PanelRows, w.n-p*layout.PanelRows)
 		for b := range w.blocks {
 			w.unpackBlock(&values, p, b)
 			group := b / w.perGroup
@@ -104,33 +102,29 @@ func mulGeneric(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0,
 					}
 					t.part[lane] = fma32(float32(isum), act.scale, t.part[lane])
 					if last {
-						t.sum[lane] = fma32(t.part[lane], w.scale(p*panelRows+lane, group), t.sum[lane])
+						t.sum[lane] = fma32(t.part[lane], w.scale(p*layout.PanelRows+lane, group), t.sum[lane])
 						t.part[lane] = 0
 					}
 				}
 			}
 		}
 		for m := m0; m < m1; m++ {
-			copy(dst[m*ldd+p*panelRows:][:n], tokens[m-m0].sum[:])
+			copy(dst[m*ldd+p*layout.PanelRows:][:n], tokens[m-m0].sum[:])
 		}
 	}
 }
 
 // unpackBlock spreads what the codes of one block stand for, column by column.
-func (p *packed) unpackBlock(values *[blockCols][panelRows]int32, panel, block int) {
-	var zeros [panelRows]uint8
+func (p *packed) unpackBlock(values *[layout.BlockCols][layout.PanelRows]int32, panel, block int) {
+	var zeros [layout.PanelRows]uint8
 	for lane := range zeros {
-		zeros[lane] = p.zero(panel*panelRows+lane, block/p.perGroup)
+		zeros[lane] = p.zero(panel*layout.PanelRows+lane, block/p.perGroup)
 	}
 	src := p.panel(panel)[p.blockAt(block):][:p.blockBytes()]
-	for i, v := range src {
-		line, lane, byt := i/lineBytes, i%lineBytes/4, i%4
-		if p.scheme.Bits == 8 {
-			values[4*line+byt][lane] = int32(p.scheme.Value(v, zeros[lane]))
-			continue
+	for c := range values {
+		for lane := range values[c] {
+			values[c][lane] = int32(p.scheme.Value(p.codes.packed(src[4*lane:], c), zeros[lane]))
 		}
-		values[8*line+byt][lane] = int32(p.scheme.Value(v&15, zeros[lane]))
-		values[8*line+4+byt][lane] = int32(p.scheme.Value(v>>4, zeros[lane]))
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"unsafe"
+
+	"nibble/kernels/layout"
 )
 
 // KVCache holds the keys and values of one layer's attention, in float32 or,
@@ -23,9 +25,6 @@ type KVCache struct {
 	keys, values       *memory
 }
 
-// keyBlock is the number of interleaved positions, and the unit of widths.
-const keyBlock = 16
-
 // NewKVCache returns an empty cache for a number of key heads of dim elements;
 // dt is F32 or F16.
 func NewKVCache(heads, dim int, dt DType) (*KVCache, error) {
@@ -35,7 +34,7 @@ func NewKVCache(heads, dim int, dt DType) (*KVCache, error) {
 	if heads <= 0 || dim <= 0 {
 		return nil, fmt.Errorf("a cache of %d heads of %d elements", heads, dim)
 	}
-	c := &KVCache{dt: dt, heads: heads, dim: dim, width: roundUp(dim, keyBlock)}
+	c := &KVCache{dt: dt, heads: heads, dim: dim, width: roundUp(dim, layout.KeyBlock)}
 	c.keyStep, c.valueStep = c.step(heads*dim), c.step(heads*c.width)
 	return c, nil
 }
@@ -45,9 +44,9 @@ func NewKVCache(heads, dim int, dt DType) (*KVCache, error) {
 // caches.
 func (c *KVCache) step(n int) int {
 	const apart, lines = 16 << 10, 5
-	n *= keyBlock
+	n *= layout.KeyBlock
 	if n*c.dt.Size()%apart == 0 {
-		n += lines * lineBytes / c.dt.Size()
+		n += lines * layout.LineBytes / c.dt.Size()
 	}
 	return n
 }
@@ -71,7 +70,7 @@ func (c *KVCache) ReserveBytes(n int) int64 {
 }
 
 // blocksOf is how many blocks n positions are in.
-func blocksOf(n int) int { return (n + keyBlock - 1) / keyBlock }
+func blocksOf(n int) int { return (n + layout.KeyBlock - 1) / layout.KeyBlock }
 
 // Reserve makes room for n positions in the arena, which may be nil, and keeps
 // the first used ones.
@@ -81,7 +80,7 @@ func (c *KVCache) Reserve(a *Arena, n, used int) {
 	}
 	old := *c
 	blocks, size := blocksOf(n), c.dt.Size()
-	c.cap = blocks * keyBlock
+	c.cap = blocks * layout.KeyBlock
 	c.keys = a.memory(blocks * c.keyStep * size)
 	c.values = a.memory(blocks * c.valueStep * size)
 	if old.cap == 0 {
@@ -95,13 +94,13 @@ func (c *KVCache) Reserve(a *Arena, n, used int) {
 
 // keysOf are a head's keys from a block on, keyStep elements from those of the next.
 func (c *KVCache) keysOf(head, block int) []byte {
-	return c.keys.bytes[(block*c.keyStep+head*c.dim*keyBlock)*c.dt.Size():]
+	return c.keys.bytes[(block*c.keyStep+head*c.dim*layout.KeyBlock)*c.dt.Size():]
 }
 
 // valuesOf are a head's values from a block on, valueStep elements from those of the
 // next.
 func (c *KVCache) valuesOf(head, block int) []byte {
-	return c.values.bytes[(block*c.valueStep+head*c.width*keyBlock)*c.dt.Size():]
+	return c.values.bytes[(block*c.valueStep+head*c.width*layout.KeyBlock)*c.dt.Size():]
 }
 
 // Store puts the keys and values of one position, heads x dim each, into the
@@ -110,13 +109,13 @@ func (c *KVCache) valuesOf(head, block int) []byte {
 func (e *Engine) Store(c *KVCache, pos int, key, value []float32) (fitF16 bool) {
 	fitF16 = e.fitsF16(key) && e.fitsF16(value)
 	var buf [256]uint16
-	block, at := pos/keyBlock, pos%keyBlock
+	block, at := pos/layout.KeyBlock, pos%layout.KeyBlock
 	for h := range c.heads {
 		k, v := key[h*c.dim:(h+1)*c.dim], value[h*c.dim:(h+1)*c.dim]
 		if c.dt == F32 {
 			keys, values := elements[float32](c.keysOf(h, block))[at:], elements[float32](c.valuesOf(h, block))[at*c.width:]
 			for i, x := range k {
-				keys[i*keyBlock] = x
+				keys[i*layout.KeyBlock] = x
 			}
 			copy(values, v)
 			continue
@@ -127,7 +126,7 @@ func (e *Engine) Store(c *KVCache, pos int, key, value []float32) (fitF16 bool) 
 			part := buf[:min(len(buf), c.dim-i)]
 			e.ops.encodeF16(part, k[i:i+len(part)])
 			for j, x := range part {
-				keys[(i+j)*keyBlock] = x
+				keys[(i+j)*layout.KeyBlock] = x
 			}
 		}
 	}
@@ -137,11 +136,11 @@ func (e *Engine) Store(c *KVCache, pos int, key, value []float32) (fitF16 bool) 
 
 // Load copies the keys and values of one position, heads x dim each.
 func (c *KVCache) Load(pos int, key, value []float32) {
-	block, at := pos/keyBlock, pos%keyBlock
+	block, at := pos/layout.KeyBlock, pos%layout.KeyBlock
 	for h := range c.heads {
 		keys, values := c.keysOf(h, block), c.valuesOf(h, block)
 		for i := range c.dim {
-			key[h*c.dim+i] = floatAt(keys, c.dt, i*keyBlock+at)
+			key[h*c.dim+i] = floatAt(keys, c.dt, i*layout.KeyBlock+at)
 			value[h*c.dim+i] = floatAt(values, c.dt, at*c.width+i)
 		}
 	}

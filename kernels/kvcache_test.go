@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"unsafe"
+
+	"nibble/kernels/layout"
 )
 
 func TestKVCacheRefuses(t *testing.T) {
@@ -41,8 +43,8 @@ func TestKVCacheGrows(t *testing.T) {
 			for pos := range stored {
 				for h := range c.kv {
 					for d := range c.dim {
-						k := floatAt(cache.keysOf(h, pos/keyBlock), c.dt, d*keyBlock+pos%keyBlock)
-						v := floatAt(cache.valuesOf(h, pos/keyBlock), c.dt, pos%keyBlock*cache.width+d)
+						k := floatAt(cache.keysOf(h, pos/layout.KeyBlock), c.dt, d*layout.KeyBlock+pos%layout.KeyBlock)
+						v := floatAt(cache.valuesOf(h, pos/layout.KeyBlock), c.dt, pos%layout.KeyBlock*cache.width+d)
 						if want := at(pos, h*c.dim+d); k != want || v != -want {
 							t.Fatalf("%s: key and value %d of head %d at %d are %g and %g, want %g and its negative", what, d, h, pos, k, v, want)
 						}
@@ -53,7 +55,7 @@ func TestKVCacheGrows(t *testing.T) {
 		stored := 0
 		for _, n := range []int{5, 16, 17, 40} {
 			cache.Reserve(nil, n, stored)
-			if cache.Cap() < n || cache.Cap() >= n+keyBlock {
+			if cache.Cap() < n || cache.Cap() >= n+layout.KeyBlock {
 				t.Errorf("%s: room for %d positions, want %d", what, cache.Cap(), n)
 			}
 			if got, want := int64(len(cache.keys.bytes)+len(cache.values.bytes)), cache.Bytes(); got != want || want != cache.ReserveBytes(n) {

@@ -3,6 +3,8 @@ package kernels
 import (
 	"runtime"
 	"unsafe"
+
+	"nibble/kernels/layout"
 )
 
 // memory is a block of bytes that starts on a cache line. Large blocks lie
@@ -31,7 +33,7 @@ func newMemory(n int) *memory {
 		m.region = mapRegion(n + hugeBytes)
 	}
 	if m.region == nil {
-		m.bytes = aligned(make([]byte, n+lineBytes), lineBytes, n)
+		m.bytes = aligned(make([]byte, n+layout.LineBytes), layout.LineBytes, n)
 		return m
 	}
 	m.bytes = aligned(m.region, hugeBytes, n)

@@ -1,12 +1,16 @@
 package kernels
 
-import "slices"
+import (
+	"slices"
+
+	"nibble/kernels/layout"
+)
 
 // outerSet holds one tier's kernels for batches of tokens, which lie side by side
 // in vectors. They compute what the kernels of dotsSet do, bit for bit.
 type outerSet struct {
 	lanes     int // of a vector
-	rows      int // of every tile; panelRows is a multiple of it
+	rows      int // of every tile; layout.PanelRows is a multiple of it
 	tiles     []outerTile
 	transpose func(dst []float32, ldd int, src []float32, lds, rows, cols int) // transposeGeneric
 }
@@ -31,7 +35,7 @@ const (
 // so do the sums of outerSums panels and tokens, before the next stretch comes.
 const (
 	outerBlocks = 10
-	outerSums   = 4 * outerBlocks * outerTokens * panelRows
+	outerSums   = 4 * outerBlocks * outerTokens * layout.PanelRows
 )
 
 // outerBlock is a part of a batch that one tile takes.
@@ -57,8 +61,8 @@ func (s outerSet) split(blocks []outerBlock, m int) ([]outerBlock, int) {
 	}
 }
 
-// chainSteps is how many columns, of k, each of dotLanes chains has.
-func chainSteps(k int) int { return (k + dotLanes - 1) / dotLanes }
+// chainSteps is how many columns, of k, each of layout.DotLanes chains has.
+func chainSteps(k int) int { return (k + layout.DotLanes - 1) / layout.DotLanes }
 
 // packChains arranges k columns of some tokens for a tile. A chain is the columns
 // of one of the sums of dotsGeneric: i, i+16, i+32 and so on. Chains
@@ -67,10 +71,10 @@ func chainSteps(k int) int { return (k + dotLanes - 1) / dotLanes }
 func (s outerSet) packChains(dst, x []float32, ld, k, tokens int) {
 	steps := chainSteps(k)
 	for i := range steps {
-		c := i * dotLanes
-		cols := min(dotLanes, k-c)
+		c := i * layout.DotLanes
+		cols := min(layout.DotLanes, k-c)
 		s.transpose(dst[i*tokens:], steps*tokens, x[c:], ld, tokens, cols)
-		for chain := cols; chain < dotLanes; chain++ {
+		for chain := cols; chain < layout.DotLanes; chain++ {
 			clear(dst[(chain*steps+i)*tokens:][:tokens])
 		}
 	}
@@ -81,9 +85,9 @@ func (s outerSet) packChains(dst, x []float32, ld, k, tokens int) {
 // weights are fetched.
 func (s outerSet) mul(sums, w []float32, ldw int, x []float32, k int, b outerBlock, stack *[outerStack]float32, add bool, fetch *fetchRows) {
 	steps := chainSteps(k)
-	_, _, _ = w[(panelRows-1)*ldw+steps*dotLanes-1], x[steps*dotLanes*b.tokens-1], sums[panelRows*b.tokens-1]
-	for r := 0; r < panelRows; r += s.rows {
-		next, ld, lines := fetch.take(dotLanes)
+	_, _, _ = w[(layout.PanelRows-1)*ldw+steps*layout.DotLanes-1], x[steps*layout.DotLanes*b.tokens-1], sums[layout.PanelRows*b.tokens-1]
+	for r := 0; r < layout.PanelRows; r += s.rows {
+		next, ld, lines := fetch.take(layout.DotLanes)
 		b.mul(&sums[r*b.tokens], &w[r*ldw], 4*ldw, &x[0], steps, &stack[0], flag(add), next, ld, lines)
 	}
 }
@@ -100,7 +104,7 @@ func (w floatRows) fetch(r, r1, c, k int) fetchRows {
 	if r >= r1 || k <= 0 {
 		return fetchRows{}
 	}
-	return fetchRows{w.at(r, c), w.ld * w.dt.Size(), k * w.dt.Size(), min(panelRows, r1-r)}
+	return fetchRows{w.at(r, c), w.ld * w.dt.Size(), k * w.dt.Size(), min(layout.PanelRows, r1-r)}
 }
 
 // take returns the place, the distance and the cache lines of some more rows.
@@ -113,7 +117,7 @@ func (f *fetchRows) take(rows int) (next *byte, ld, lines int) {
 	if f.rows > 0 {
 		f.data = f.data[rows*f.ld:]
 	}
-	return next, f.ld, (f.bytes + lineBytes - 1) / lineBytes
+	return next, f.ld, (f.bytes + layout.LineBytes - 1) / layout.LineBytes
 }
 
 // mulBlocks is mul for some blocks of tokens, and if rest for the tokens that are in
@@ -126,21 +130,21 @@ func (f floatKernel) mulBlocks(dst []float32, ldd int, w floatRows, a *floatActs
 	if n := len(blocks); n > 0 {
 		first = blocks[0].first
 		tokens = blocks[n-1].first + blocks[n-1].tokens - first
-		if most := outerSums / tokens / panelRows * panelRows; r1-r0 > most {
+		if most := outerSums / tokens / layout.PanelRows * layout.PanelRows; r1-r0 > most {
 			f.mulBlocks(dst, ldd, w, a, r0+most, r1, blocks, rest, room)
 			r1 = r0 + most
 		}
 	}
 	sums := func(r int, b outerBlock) []float32 {
-		return room.sums[(r-r0)*tokens+(b.first-first)*panelRows:][:panelRows*b.tokens]
+		return room.sums[(r-r0)*tokens+(b.first-first)*layout.PanelRows:][:layout.PanelRows*b.tokens]
 	}
 	for c := 0; c < a.k; c += depth {
 		k, x, add := min(depth, a.k-c), a.stretch(c), a.add || c > 0
-		for r := r0; r < r1; r += panelRows {
-			rows := min(panelRows, r1-r)
+		for r := r0; r < r1; r += layout.PanelRows {
+			rows := min(layout.PanelRows, r1-r)
 			room.fill(f, w, r, c, k, rows, stride)
-			fetch := w.fetch(r+panelRows, r1, c, k)
-			if r+panelRows >= r1 {
+			fetch := w.fetch(r+layout.PanelRows, r1, c, k)
+			if r+layout.PanelRows >= r1 {
 				fetch = w.fetch(r0, r1, c+depth, min(depth, a.k-c-depth))
 			}
 			for _, b := range blocks {
@@ -154,7 +158,7 @@ func (f floatKernel) mulBlocks(dst []float32, ldd int, w floatRows, a *floatActs
 				}
 			}
 			if rest {
-				f.dots(dst[a.rest*ldd+r:], ldd, floatBytes(room.weights[:]), stride, F32, x[a.rest*stride:], stride, roundUp(k, dotLanes), rows, a.m-a.rest, add)
+				f.dots(dst[a.rest*ldd+r:], ldd, floatBytes(room.weights[:]), stride, F32, x[a.rest*stride:], stride, roundUp(k, layout.DotLanes), rows, a.m-a.rest, add)
 			}
 		}
 	}

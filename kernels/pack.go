@@ -1,6 +1,10 @@
 package kernels
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"nibble/kernels/layout"
+)
 
 // The packed layout, one for every tier.
 //
@@ -18,22 +22,14 @@ import "encoding/binary"
 // codes. A span has as many groups as fill these lines, 2 or, with zero points,
 // 4, so that a panel is one sequential stream in which every load of codes is
 // aligned to a cache line. A second stream, as scales of their own would be,
-// costs a third of the memory bandwidth; see RATIONALE.md.
-const (
-	panelRows = 16
-	blockCols = 32
-	lineBytes = 64
-
-	scaleBytes = 2 * panelRows // of a group
-	zeroBytes  = panelRows
-	symSpan    = 2 // groups
-	asymSpan   = 4
-)
+// costs a third of the memory bandwidth; see RATIONALE.md. Package layout has the
+// numbers.
 
 // packed is a quantized matrix ready for the kernels.
 type packed struct {
 	n, k       int
 	scheme     Scheme
+	codes      codeLayout
 	blocks     int // blocks of 32 columns in a row
 	perGroup   int // blocks in a full group
 	groups     int
@@ -43,8 +39,8 @@ type packed struct {
 	mem        *memory
 }
 
-func (p *packed) panels() int     { return (p.n + panelRows - 1) / panelRows }
-func (p *packed) blockBytes() int { return p.scheme.Bits * lineBytes }
+func (p *packed) panels() int     { return (p.n + layout.PanelRows - 1) / layout.PanelRows }
+func (p *packed) blockBytes() int { return p.codes.blockBytes() }
 func (p *packed) bytes() int64    { return int64(p.panels()) * int64(p.panelBytes) }
 
 // panel is one panel's bytes.
@@ -57,11 +53,11 @@ func (p *packed) blockAt(b int) int {
 
 // scaleAt is the place of a row's scale in its panel; zeroAt of its zero point.
 func (p *packed) scaleAt(r, g int) int {
-	return p.spanAt(g) + g%p.span*scaleBytes + 2*(r%panelRows)
+	return p.spanAt(g) + g%p.span*layout.ScaleBytes + 2*(r%layout.PanelRows)
 }
 
 func (p *packed) zeroAt(r, g int) int {
-	return p.spanAt(g) + p.span*scaleBytes + g%p.span*zeroBytes + r%panelRows
+	return p.spanAt(g) + p.span*layout.ScaleBytes + g%p.span*layout.ZeroBytes + r%layout.PanelRows
 }
 
 // spanAt is where the span of a group begins.
@@ -71,7 +67,7 @@ func (p *packed) spanAt(g int) int {
 
 // scale returns the scale of a row and group.
 func (p *packed) scale(r, g int) float32 {
-	return p.scheme.decodeScale(binary.LittleEndian.Uint16(p.panel(r / panelRows)[p.scaleAt(r, g):]))
+	return p.scheme.decodeScale(binary.LittleEndian.Uint16(p.panel(r / layout.PanelRows)[p.scaleAt(r, g):]))
 }
 
 // zero returns the zero point of a row and group.
@@ -79,17 +75,17 @@ func (p *packed) zero(r, g int) uint8 {
 	if p.scheme.Sym {
 		return uint8(p.scheme.MidCode())
 	}
-	return p.panel(r / panelRows)[p.zeroAt(r, g)]
+	return p.panel(r / layout.PanelRows)[p.zeroAt(r, g)]
 }
 
 // newLayout lays out a matrix without memory for it.
 func newLayout(rows, cols int, s Scheme) *packed {
-	p := &packed{n: rows, k: cols, scheme: s, groups: s.Groups(cols), span: symSpan, headBytes: symSpan * scaleBytes}
+	p := &packed{n: rows, k: cols, scheme: s, codes: s.Format().codes, groups: s.Groups(cols), span: layout.SymSpan, headBytes: layout.SymSpan * layout.ScaleBytes}
 	if !s.Sym {
-		p.span, p.headBytes = asymSpan, asymSpan*(scaleBytes+zeroBytes)
+		p.span, p.headBytes = layout.AsymSpan, layout.AsymSpan*(layout.ScaleBytes+layout.ZeroBytes)
 	}
-	p.blocks = (cols + blockCols - 1) / blockCols
-	p.perGroup = (s.GroupWidth(cols) + blockCols - 1) / blockCols
+	p.blocks = (cols + layout.BlockCols - 1) / layout.BlockCols
+	p.perGroup = (s.GroupWidth(cols) + layout.BlockCols - 1) / layout.BlockCols
 	p.panelBytes = p.blockAt(p.blocks-1) + p.blockBytes()
 	return p
 }
@@ -122,34 +118,29 @@ func pack(q *QTensor, in *Arena) (*packed, error) {
 // best.
 func (p *packed) packPanel(q *QTensor, panel int) {
 	dst := p.panel(panel)
-	first := panel * panelRows
-	rows := min(panelRows, p.n-first)
+	first := panel * layout.PanelRows
+	rows := min(layout.PanelRows, p.n-first)
 	rowBytes := q.RowBytes()
-	spanBytes := p.span * p.perGroup * blockCols * q.Scheme.Bits / 8 // of a row's codes
+	spanBytes := p.codes.rowBytes(p.span * p.perGroup * layout.BlockCols) // of a row's codes
 	for g := 0; g < p.groups; g += p.span {
 		from := g / p.span * spanBytes
 		to := min(from+spanBytes, rowBytes)
 		scales := dst[p.spanAt(g):]
-		zeros := scales[p.span*scaleBytes:]
+		zeros := scales[p.span*layout.ScaleBytes:]
 		codes := scales[p.headBytes:]
 		for i := range min(p.span, p.groups-g) {
-			packScales(scales[i*scaleBytes:], q.Scales[first*p.groups+g+i:], p.groups, rows)
+			packScales(scales[i*layout.ScaleBytes:], q.Scales[first*p.groups+g+i:], p.groups, rows)
 			if !q.Scheme.Sym {
 				for lane := range rows {
-					zeros[i*zeroBytes+lane] = q.Zeros[(first+lane)*p.groups+g+i]
+					zeros[i*layout.ZeroBytes+lane] = q.Zeros[(first+lane)*p.groups+g+i]
 				}
 			}
 		}
-		if rows == panelRows && archPackLines(codes, q.Codes[first*rowBytes+from:], rowBytes, (to-from)/4, q.Scheme.Bits) {
+		if rows == layout.PanelRows && p.codes.packLines(codes, q.Codes[first*rowBytes+from:], rowBytes, (to-from)/4) {
 			continue
 		}
 		for lane := range rows {
-			row := q.Codes[(first+lane)*rowBytes:][from:to]
-			if q.Scheme.Bits == 4 {
-				packRow4(codes[4*lane:], row)
-			} else {
-				packRow8(codes[4*lane:], row)
-			}
+			p.codes.packRow(codes[4*lane:], q.Codes[(first+lane)*rowBytes:][from:to])
 		}
 	}
 }
@@ -167,56 +158,17 @@ func packScales(dst []byte, src []uint16, groups, rows int) {
 	}
 }
 
-// packRow8 spreads a stretch of a row, which is padded to four bytes, over the
-// lines of its panel.
-func packRow8(dst, row []byte) {
-	for i := 0; i+4 <= len(row); i += 4 {
-		binary.LittleEndian.PutUint32(dst[i/4*lineBytes:], binary.LittleEndian.Uint32(row[i:]))
-	}
-}
-
-// packRow4 does the same for nibbles: of every eight, the first four become the
-// low nibbles of a line and the others the high ones. That is the perfect
-// shuffle of a word's halves (Warren, "Hacker's Delight", section 7-2), for two
-// words at a time.
-func packRow4(dst, row []byte) {
-	i := 0
-	for ; i+8 <= len(row); i += 8 {
-		x := shuffleNibbles(binary.LittleEndian.Uint64(row[i:]))
-		line := dst[i/4*lineBytes:]
-		binary.LittleEndian.PutUint32(line, uint32(x))
-		binary.LittleEndian.PutUint32(line[lineBytes:], uint32(x>>32))
-	}
-	if i+4 <= len(row) {
-		x := shuffleNibbles(uint64(binary.LittleEndian.Uint32(row[i:])))
-		binary.LittleEndian.PutUint32(dst[i/4*lineBytes:], uint32(x))
-	}
-}
-
-func shuffleNibbles(x uint64) uint64 {
-	t := (x ^ x>>8) & 0x0000ff000000ff00
-	x ^= t ^ t<<8
-	t = (x ^ x>>4) & 0x00f000f000f000f0
-	return x ^ t ^ t<<4
-}
-
 // row writes the dequantized values of row r.
 func (p *packed) row(dst []float32, r int) {
-	panel := p.panel(r / panelRows)
-	var values [blockCols]float32
+	panel := p.panel(r / layout.PanelRows)
+	var values [layout.BlockCols]float32
 	for b := range p.blocks {
-		lines := panel[p.blockAt(b)+4*(r%panelRows):]
+		lines := panel[p.blockAt(b)+4*(r%layout.PanelRows):]
 		group := b / p.perGroup
 		scale, zero := p.scale(r, group), p.zero(r, group)
 		for j := range values {
-			var code byte
-			if p.scheme.Bits == 8 {
-				code = lines[j/4*lineBytes+j%4]
-			} else {
-				code = lines[j/8*lineBytes+j%4] >> (j % 8 / 4 * 4) & 15
-			}
-			values[j] = float32(p.scheme.Value(code, zero)) * scale
+			values[j] = float32(p.scheme.Value(p.codes.packed(lines, j), zero)) * scale
 		}
-		copy(dst[b*blockCols:p.k], values[:])
+		copy(dst[b*layout.BlockCols:p.k], values[:])
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"nibble/kernels/layout"
 	"nibble/kernels/panics"
 )
 
@@ -61,7 +62,7 @@ type job struct {
 // of what is left, or grain if that is more.
 type span struct {
 	left atomic.Uint64
-	_    [lineBytes - 8]byte // workers do not share cache lines
+	_    [layout.LineBytes - 8]byte // workers do not share cache lines
 }
 
 func (s *span) set(lo, hi int) { s.left.Store(uint64(lo)<<32 | uint64(hi)) }

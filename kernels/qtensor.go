@@ -18,45 +18,6 @@ type Scheme struct {
 	Table CodeTable // what codes stand for
 }
 
-// Validate reports whether nibble has the scheme.
-func (s Scheme) Validate() error {
-	if s.Bits != 4 && s.Bits != 8 {
-		return fmt.Errorf("%w: %d bits (4 and 8 are supported)", ErrScheme, s.Bits)
-	}
-	switch s.Group {
-	case 0, 32, 64, 128:
-	default:
-		return fmt.Errorf("%w: group size %d (32, 64, 128 and channel are supported)", ErrScheme, s.Group)
-	}
-	if int(s.Table) >= len(codeTables) || s.Table != Even && s != (Scheme{Bits: 4, Group: 32, Sym: true, Table: s.Table}) {
-		return fmt.Errorf("%w: a code table (number %d) goes with 4 bits, groups of 32 and no zero points", ErrScheme, s.Table)
-	}
-	if s.Top < 0 || s.Top > 99 || s.Top > 0 && (s.Bits != 4 || !s.Sym) {
-		return fmt.Errorf("%w: 8 bits for %d %% of the rows (1 to 99, where the others have 4 bits and are symmetric)", ErrScheme, s.Top)
-	}
-	return nil
-}
-
-// String returns the short form, such as "w4 g32 sym", "w8 channel asym",
-// "w4 g32 sym top20%" or "nl4 g32".
-func (s Scheme) String() string {
-	if s.Table != Even {
-		return fmt.Sprintf("%s g%d", s.Table, s.Group)
-	}
-	group, sym := "channel", "asym"
-	if s.Group > 0 {
-		group = fmt.Sprintf("g%d", s.Group)
-	}
-	if s.Sym {
-		sym = "sym"
-	}
-	top := ""
-	if s.Top > 0 {
-		top = fmt.Sprintf(" top%d%%", s.Top)
-	}
-	return fmt.Sprintf("w%d %s %s%s", s.Bits, group, sym, top)
-}
-
 // Groups returns how many scales a row of cols columns has.
 func (s Scheme) Groups(cols int) int {
 	if s.Group == 0 {
@@ -143,7 +104,7 @@ func NewQTensor(rows, cols int, s Scheme) (*QTensor, error) {
 }
 
 // RowBytes returns the bytes of one row of codes, a multiple of four.
-func (q *QTensor) RowBytes() int { return (q.Cols*q.Scheme.Bits + 31) / 32 * 4 }
+func (q *QTensor) RowBytes() int { return q.Scheme.Format().codes.rowBytes(q.Cols) }
 
 // Groups returns the scales of one row.
 func (q *QTensor) Groups() int { return q.Scheme.Groups(q.Cols) }
@@ -157,22 +118,12 @@ func (q *QTensor) Bytes() int64 {
 
 // Code returns the code at row r, column c.
 func (q *QTensor) Code(r, c int) uint8 {
-	row := q.Codes[r*q.RowBytes():]
-	if q.Scheme.Bits == 8 {
-		return row[c]
-	}
-	return row[c/2] >> (4 * (c & 1)) & 15
+	return q.Scheme.Format().codes.get(q.Codes[r*q.RowBytes():], c)
 }
 
 // SetCode stores the code at row r, column c. Rows may be written concurrently.
 func (q *QTensor) SetCode(r, c int, code uint8) {
-	row := q.Codes[r*q.RowBytes():]
-	if q.Scheme.Bits == 8 {
-		row[c] = code
-		return
-	}
-	shift := 4 * (c & 1)
-	row[c/2] = row[c/2]&^(15<<shift) | code&15<<shift
+	q.Scheme.Format().codes.set(q.Codes[r*q.RowBytes():], c, code)
 }
 
 // Scale returns the scale of row r, group g.
@@ -188,11 +139,11 @@ func (q *QTensor) Zero(r, g int) uint8 {
 
 // DequantRow writes the Cols values of row r to dst.
 func (q *QTensor) DequantRow(dst []float32, r int) {
-	width := q.Scheme.GroupWidth(q.Cols)
+	width, codes, row := q.Scheme.GroupWidth(q.Cols), q.Scheme.Format().codes, q.Codes[r*q.RowBytes():]
 	for g := range q.Groups() {
 		scale, zero := q.Scale(r, g), q.Zero(r, g)
 		for c := g * width; c < min((g+1)*width, q.Cols); c++ {
-			dst[c] = float32(q.Scheme.Value(q.Code(r, c), zero)) * scale
+			dst[c] = float32(q.Scheme.Value(codes.get(row, c), zero)) * scale
 		}
 	}
 	if i, ok := slices.BinarySearch(q.TopRows, int32(r)); ok {
@@ -226,11 +177,9 @@ func (q *QTensor) Validate() error {
 			return fmt.Errorf("quantized tensor: the scale of row %d, group %d is not finite", i/q.Groups(), i%q.Groups())
 		}
 	}
-	if q.Scheme.Bits == 4 {
-		for i, z := range q.Zeros {
-			if z > 15 {
-				return fmt.Errorf("quantized tensor: zero point %d of row %d is beyond 4 bits", z, i/q.Groups())
-			}
+	for i, z := range q.Zeros {
+		if int(z) > q.Scheme.MaxCode() {
+			return fmt.Errorf("quantized tensor: zero point %d of row %d is beyond %d bits", z, i/q.Groups(), q.Scheme.Bits)
 		}
 	}
 	return nil

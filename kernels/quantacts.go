@@ -1,17 +1,29 @@
 package kernels
 
-import "math"
+import (
+	"math"
+	"unsafe"
+
+	"nibble/kernels/layout"
+)
 
 // actBlock is 32 activations as INT8 with one scale, laid out for the kernels:
 // everything a block's product needs is reached from one pointer.
 type actBlock struct {
-	q     [blockCols]int8
+	q     [layout.BlockCols]int8
 	scale float32
 
 	// Minus the sum of q, which meets the zero points; and 8 and 128 times that,
 	// where the sums of symmetric products start.
 	nsum, nsum8, nsum128 int32
 }
+
+// The assembly counts on where the parts are.
+const (
+	_ = uint(layout.ActBytes-unsafe.Sizeof(actBlock{})) + uint(unsafe.Sizeof(actBlock{})-layout.ActBytes)
+	_ = uint(layout.ActScale-unsafe.Offsetof(actBlock{}.scale)) + uint(unsafe.Offsetof(actBlock{}.scale)-layout.ActScale)
+	_ = uint(layout.ActNegSum128-unsafe.Offsetof(actBlock{}.nsum128)) + uint(unsafe.Offsetof(actBlock{}.nsum128)-layout.ActNegSum128)
+)
 
 // quantActs holds M rows of activations as INT8, the "dynamic" half of a
 // quantized product.
@@ -37,7 +49,7 @@ const actTile = 48
 // resize prepares for m rows of k columns, reusing memory.
 func (a *quantActs) resize(m, k int) {
 	a.m, a.k = m, k
-	a.stride = (k + blockCols - 1) / blockCols
+	a.stride = (k + layout.BlockCols - 1) / layout.BlockCols
 	a.blocks = grow(a.blocks, m*a.stride)
 }
 
@@ -64,14 +76,14 @@ func (a *quantActs) block(m, b int) *actBlock {
 // quantize fills rows lo to hi from x, row-major with k columns. Different row
 // ranges may be filled concurrently.
 func (a *quantActs) quantize(x []float32, lo, hi int, blocks func(dst []actBlock, step int, x []float32)) {
-	full := a.k / blockCols
+	full := a.k / layout.BlockCols
 	for r := lo; r < hi; r++ {
 		in := x[r*a.k : (r+1)*a.k]
 		first, step := a.place(r)
-		blocks(a.blocks[first:], step, in[:full*blockCols])
+		blocks(a.blocks[first:], step, in[:full*layout.BlockCols])
 		if full < a.stride {
-			var tail [blockCols]float32
-			copy(tail[:], in[full*blockCols:])
+			var tail [layout.BlockCols]float32
+			copy(tail[:], in[full*layout.BlockCols:])
 			blocks(a.blocks[first+full*step:], step, tail[:])
 		}
 	}
@@ -82,8 +94,8 @@ func (a *quantActs) quantize(x []float32, lo, hi int, blocks func(dst []actBlock
 // or a NaN becomes zeros with a scale of NaN, so that every product with it is
 // NaN, in every tier, instead of something that looks like a number.
 func quantizeBlocksGeneric(dst []actBlock, step int, x []float32) {
-	for b := range len(x) / blockCols {
-		in, out := x[b*blockCols:(b+1)*blockCols], &dst[b*step]
+	for b := range len(x) / layout.BlockCols {
+		in, out := x[b*layout.BlockCols:(b+1)*layout.BlockCols], &dst[b*step]
 		top := uint32(0) // bits of magnitudes are ordered as the values are
 		for _, v := range in {
 			top = max(top, math.Float32bits(v)&^(1<<31))

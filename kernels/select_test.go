@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"nibble/kernels/durable/durabletest"
+	"nibble/kernels/layout"
 )
 
 func testEngine(t testing.TB, o Options) *Engine {
@@ -203,16 +204,16 @@ func TestSelectExcludesWrongKernels(t *testing.T) {
 func wrongKernels() map[string]intKernel {
 	// spoil is the reference with a wrong result, for which if says when.
 	spoil := func(when func(tokens, panels int, s Scheme) bool) intKernel {
-		return intKernel{ISA: AVX2, Bits: 4, run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+		return intKernel{ISA: AVX2, Format: "w4", run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
 			mulGeneric(dst, ldd, a, m0, m1, w, p0, p1)
 			if when(m1-m0, p1-p0, w.scheme) {
-				at := &dst[(m1-1)*ldd+min(p1*panelRows, w.n)-1]
+				at := &dst[(m1-1)*ldd+min(p1*layout.PanelRows, w.n)-1]
 				*at = math.Nextafter32(*at, 1e30)
 			}
 		}}
 	}
 	return map[string]intKernel{
-		"that computes nothing":   {ISA: AVX2, Bits: 4, run: func([]float32, int, *quantActs, int, int, *packed, int, int) {}},
+		"that computes nothing":   {ISA: AVX2, Format: "w4", run: func([]float32, int, *quantActs, int, int, *packed, int, int) {}},
 		"wrong in the last bit":   spoil(func(int, int, Scheme) bool { return true }),
 		"wrong for pairs":         spoil(func(_, panels int, _ Scheme) bool { return panels == 2 }),
 		"wrong for single panels": spoil(func(_, panels int, _ Scheme) bool { return panels == 1 }),
@@ -227,17 +228,17 @@ func wrongKernels() map[string]intKernel {
 func TestForceRefusesWrongKernels(t *testing.T) {
 	wrong := wrongKernels()
 	for _, group := range []int{0, 64, 128} {
-		wrong[fmt.Sprint("wrong for groups of ", group)] = intKernel{ISA: AVX2, Bits: 4, run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+		wrong[fmt.Sprint("wrong for groups of ", group)] = intKernel{ISA: AVX2, Format: "w4", run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
 			mulGeneric(dst, ldd, a, m0, m1, w, p0, p1)
 			if w.scheme.Group == group {
-				dst[m0*ldd+p0*panelRows]++
+				dst[m0*ldd+p0*layout.PanelRows]++
 			}
 		}}
 	}
-	wrong["wrong for one token"] = intKernel{ISA: AVX2, Bits: 4, run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+	wrong["wrong for one token"] = intKernel{ISA: AVX2, Format: "w4", run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
 		mulGeneric(dst, ldd, a, m0, m1, w, p0, p1)
 		if m1-m0 == 1 {
-			dst[m0*ldd+p0*panelRows]++
+			dst[m0*ldd+p0*layout.PanelRows]++
 		}
 	}}
 	w, err := randomWeights(16, 32, Scheme{Bits: 4, Group: 32, Sym: true})
@@ -257,7 +258,7 @@ func TestForceRefusesWrongKernels(t *testing.T) {
 	}
 	e := testEngine(t, Options{Threads: 1})
 	runs := 0
-	right := intKernel{Name: "right", ISA: AVX2, Bits: 4, run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
+	right := intKernel{Name: "right", ISA: AVX2, Format: "w4", run: func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
 		runs++
 		mulGeneric(dst, ldd, a, m0, m1, w, p0, p1)
 	}}
@@ -346,7 +347,7 @@ func TestSelectWithoutRightKernels(t *testing.T) {
 func TestRaceTime(t *testing.T) {
 	e := testEngine(t, Options{Threads: 1})
 	calls := 0
-	e.ints = []intKernel{{Bits: 4, run: func([]float32, int, *quantActs, int, int, *packed, int, int) {
+	e.ints = []intKernel{{Format: "w4", run: func([]float32, int, *quantActs, int, int, *packed, int, int) {
 		calls++
 		time.Sleep(time.Millisecond)
 	}}}

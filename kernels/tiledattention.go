@@ -2,6 +2,8 @@
 
 package kernels
 
+import "nibble/kernels/layout"
+
 // scoresTile is an assembly kernel of scoresGeneric for a number of queries;
 // valuesTile of valuesGeneric. Leading dimensions and steps count bytes.
 type (
@@ -20,7 +22,7 @@ type (
 func tiledScores(tiles perDType[[]scoresTile]) func(dst []float32, ldd int, q []float32, keys []byte, step int, dt DType, blocks, dim, rows int) {
 	return func(dst []float32, ldd int, q []float32, keys []byte, step int, dt DType, blocks, dim, rows int) {
 		size := dt.Size()
-		_, _, _ = dst[(rows-1)*ldd+blocks*keyBlock-1], q[rows*dim-1], keys[((blocks-1)*step+keyBlock*dim)*size-1]
+		_, _, _ = dst[(rows-1)*ldd+blocks*layout.KeyBlock-1], q[rows*dim-1], keys[((blocks-1)*step+layout.KeyBlock*dim)*size-1]
 		for r, i := 0, 0; r < rows; {
 			t := tiles[dt][i]
 			if t.rows > rows-r {
@@ -36,7 +38,7 @@ func tiledScores(tiles perDType[[]scoresTile]) func(dst []float32, ldd int, q []
 func tiledValues(tiles perDType[[]valuesTile]) func(dst []float32, ldd int, weights []float32, ldw int, values []byte, step int, dt DType, n, width, rows int, add bool) {
 	return func(dst []float32, ldd int, weights []float32, ldw int, values []byte, step int, dt DType, n, width, rows int, add bool) {
 		size, last := dt.Size(), n-1
-		_, _, _ = dst[(rows-1)*ldd+width-1], weights[(rows-1)*ldw+last], values[(last/keyBlock*step+(last%keyBlock+1)*width)*size-1]
+		_, _, _ = dst[(rows-1)*ldd+width-1], weights[(rows-1)*ldw+last], values[(last/layout.KeyBlock*step+(last%layout.KeyBlock+1)*width)*size-1]
 		for r, i := 0, 0; r < rows; {
 			t := tiles[dt][i]
 			if t.rows > rows-r {
@@ -52,7 +54,7 @@ func tiledValues(tiles perDType[[]valuesTile]) func(dst []float32, ldd int, weig
 // tiledValuesHeads is valuesHeads by assembly.
 func tiledValuesHeads(kernels perDType[func(dst *float32, weights *float32, ldw int, rows *byte, n int, width int, heads int, add int)]) func(dst []float32, weights []float32, ldw int, values []byte, dt DType, n, width, heads int, add bool) {
 	return func(dst []float32, weights []float32, ldw int, values []byte, dt DType, n, width, heads int, add bool) {
-		_, _, _ = dst[heads*width-1], weights[(heads-1)*ldw+n-1], values[((heads-1)*keyBlock+n)*width*dt.Size()-1]
+		_, _, _ = dst[heads*width-1], weights[(heads-1)*ldw+n-1], values[((heads-1)*layout.KeyBlock+n)*width*dt.Size()-1]
 		kernels[dt](&dst[0], &weights[0], 4*ldw, &values[0], n, width, heads, flag(add))
 	}
 }

@@ -6,59 +6,62 @@ import (
 	"slices"
 	"sync"
 	"unsafe"
+
+	"nibble/kernels/layout"
 )
 
 // mulFunc is an assembly kernel for a fixed number of tokens whose first blocks
 // follow each other at acts; the next blocks are step bytes on. It computes some
-// rows of a panel, from place on, or all, or all of two panels that lie place bytes
-// apart; then the next panel or two, times over, their results following those of
-// the last. Of a panel's rows all for one token are fetched place bytes ahead.
-// scratch is room for two lines a token, on a cache line. See kernels/_asm.
-type mulFunc func(c *float32, ldc int, panel *byte, place int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// rows of a panel, from first on, or all, or all of two panels that lie apart bytes
+// from each other; then the next panel or two, times over, their results following
+// those of the last. One for one token fetches ahead bytes in front of what it
+// reads. scratch is room for two lines a token, on a cache line. See kernels/_asm.
+type mulFunc func(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
 
-// tile is two kernels, for symmetric and other codes, with the rows and tokens
-// they take.
+// tile is the kernels of one size, without zero points and with them, if the format
+// has any.
 type tile struct {
+	isa          ISA
 	rows, tokens int
-	sym, asym    mulFunc
+	mul          [2]mulFunc
 	ahead        int // bytes to fetch ahead, where the kernel does
 }
 
 // tiledInt makes a kernel of tiles in descending order of tokens, the last of one
 // token: a batch takes the first as often as it fits, then the next. Tiles of two
 // panels come before those of one.
-func tiledInt(isa ISA, bits int, tiles ...tile) intKernel {
-	k := intKernel{Name: tileName(tiles[0].rows, tiles[0].tokens), ISA: isa, Bits: bits, run: runTiles(tiles)}
+func tiledInt(isa ISA, format string, tiles ...tile) intKernel {
+	k := intKernel{Name: tileName(tiles[0].rows, tiles[0].tokens), ISA: isa, Format: format, run: runTiles(tiles)}
 	for _, t := range tiles {
-		k.tiles = append(k.tiles, tileShape{isa, t.tokens, t.rows, t.ahead})
+		k.tiles = append(k.tiles, tileShape{t.isa, t.tokens, t.rows, t.ahead})
 	}
 	return k
 }
 
 func runTiles(tiles []tile) func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
-	wide := slices.IndexFunc(tiles, func(t tile) bool { return t.rows <= panelRows })
+	wide := slices.IndexFunc(tiles, func(t tile) bool { return t.rows <= layout.PanelRows })
 	narrow := tiles[wide:]
 	return func(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0, p1 int) {
 		room := tileRooms.Get().(*tileRoom)
 		defer tileRooms.Put(room)
-		j := tileJob{a: a, w: w, scratch: &room.sums[-uintptr(unsafe.Pointer(&room.sums))%lineBytes]}
-		full := max(p0, min(p1, w.n/panelRows))
+		j := tileJob{a: a, w: w, scratch: &room.sums[-uintptr(unsafe.Pointer(&room.sums))%layout.LineBytes]}
+		full := max(p0, min(p1, w.n/layout.PanelRows))
 		alone := p0 // the first panel without a partner
 		if wide > 0 && m1-m0 >= tiles[wide-1].tokens {
 			alone += (full - p0) &^ 1
 		}
 		if p0 < alone {
-			j.run(tiles, dst[m0*ldd+p0*panelRows:], ldd, m0, m1, p0, alone)
+			j.run(tiles, dst[m0*ldd+p0*layout.PanelRows:], ldd, m0, m1, p0, alone)
 		}
 		if alone < full {
-			j.run(narrow, dst[m0*ldd+alone*panelRows:], ldd, m0, m1, alone, full)
+			j.run(narrow, dst[m0*ldd+alone*layout.PanelRows:], ldd, m0, m1, alone, full)
 		}
 		// The last panel has fewer rows: its results pass through room.
 		for m := m0; m < m1 && full < p1; m += actTile {
-			end, n := min(m+actTile, m1), w.n-full*panelRows
-			j.run(narrow, room.edge[:], panelRows, m, end, full, p1)
+			end, n := min(m+actTile, m1), w.n-full*layout.PanelRows
+			j.run(narrow, room.edge[:], layout.PanelRows, m, end, full, p1)
 			for i := range end - m {
-				copy(dst[(m+i)*ldd+full*panelRows:][:n], room.edge[i*panelRows:])
+				copy(dst[(m+i)*ldd+full*layout.PanelRows:][:n], room.edge[i*layout.PanelRows:])
 			}
 		}
 	}
@@ -86,21 +89,15 @@ func (j tileJob) run(tiles []tile, dst []float32, ldd, m0, m1, p0, p1 int) {
 			ti++
 		}
 		t := tiles[ti]
-		f := t.asym
-		if j.w.scheme.Sym {
-			f = t.sym
-		}
+		f := t.mul[flag(!j.w.scheme.Sym)]
 		first, between := j.a.place(m)
-		for lane := 0; lane < panelRows; lane += t.rows {
-			place, times := lane, p1-p0
-			switch {
-			case t.rows > panelRows:
-				place, times = j.w.panelBytes, times/2
-			case t.rows == panelRows:
-				place = t.ahead
-			}
-			f(&dst[(m-m0)*ldd+lane], 4*ldd, panel, place,
-				(*byte)(unsafe.Pointer(&j.a.blocks[first])), between*actBytes, j.w.blocks, j.w.perGroup, times, j.scratch)
+		times := p1 - p0
+		if t.rows > layout.PanelRows {
+			times /= 2
+		}
+		for row := 0; row < layout.PanelRows; row += t.rows {
+			f(&dst[(m-m0)*ldd+row], 4*ldd, panel, row, j.w.panelBytes, t.ahead,
+				(*byte)(unsafe.Pointer(&j.a.blocks[first])), between*layout.ActBytes, j.w.blocks, j.w.perGroup, times, j.scratch)
 		}
 		m += t.tokens
 	}
@@ -108,13 +105,8 @@ func (j tileJob) run(tiles []tile, dst []float32, ldd, m0, m1, p0, p1 int) {
 
 // tileRoom is memory that kernels work in.
 type tileRoom struct {
-	edge [actTile * panelRows]float32
-	sums [(2*maxTokens + 1) * lineBytes]byte
+	edge [actTile * layout.PanelRows]float32
+	sums [(2*layout.MaxTokens + 1) * layout.LineBytes]byte
 }
 
 var tileRooms = sync.Pool{New: func() any { return new(tileRoom) }}
-
-const (
-	maxTokens = 12 // of a tile
-	actBytes  = int(unsafe.Sizeof(actBlock{}))
-)

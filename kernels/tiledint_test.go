@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"nibble/kernels/layout"
 )
 
 // Tiles of two panels take the pairs there are, tiles of one what is left, each the
@@ -14,24 +16,27 @@ import (
 // ahead, and of parts of a panel each is computed.
 func TestTilesTaken(t *testing.T) {
 	var calls []string
-	fake := func(rows, tokens, ahead int) tile {
-		f := func(_ *float32, _ int, _ *byte, place int, _ *byte, _, _, _, times int, _ *byte) {
-			calls = append(calls, fmt.Sprintf("%dx%d at %d, %d", rows, tokens, place, times))
-		}
-		return tile{rows, tokens, f, f, ahead}
-	}
 	rng := rand.New(rand.NewPCG(1, 1))
-	w, err := pack(randomQTensor(t, rng, 5*panelRows, 32, Scheme{Bits: 4, Group: 32, Sym: true}), nil)
+	w, err := pack(randomQTensor(t, rng, 5*layout.PanelRows, 32, Scheme{Bits: 4, Group: 32, Sym: true}), nil)
 	must(t, err)
-	k := tiledInt(AVX2, 4, fake(32, 4, 0), fake(32, 2, 0), fake(16, 4, 0), fake(8, 2, 0), fake(16, 1, 99))
 	pair := w.panelBytes
+	fake := func(rows, tokens, ahead int) tile {
+		f := func(_ *float32, _ int, _ *byte, first, apart, fetched int, _ *byte, _, _, _, times int, _ *byte) {
+			if fetched != ahead || apart != pair {
+				t.Errorf("%dx%d fetches %d ahead, panels are %d apart; want %d, %d", rows, tokens, fetched, apart, ahead, pair)
+			}
+			calls = append(calls, fmt.Sprintf("%dx%d at %d, %d", rows, tokens, first, times))
+		}
+		return tile{AVX2, rows, tokens, [2]mulFunc{f, f}, ahead}
+	}
+	k := tiledInt(AVX2, "w4", fake(32, 4, 0), fake(32, 2, 0), fake(16, 4, 0), fake(8, 2, 0), fake(16, 1, 99))
 	for _, c := range []struct {
 		m    int
 		want []string
 	}{
-		{1, []string{"16x1 at 99, 5"}},
-		{2, []string{fmt.Sprintf("32x2 at %d, 2", pair), "8x2 at 0, 1", "8x2 at 8, 1"}},
-		{7, []string{fmt.Sprintf("32x4 at %d, 2", pair), fmt.Sprintf("32x2 at %d, 2", pair), "16x1 at 99, 4", "16x4 at 0, 1", "8x2 at 0, 1", "8x2 at 8, 1", "16x1 at 99, 1"}},
+		{1, []string{"16x1 at 0, 5"}},
+		{2, []string{"32x2 at 0, 2", "8x2 at 0, 1", "8x2 at 8, 1"}},
+		{7, []string{"32x4 at 0, 2", "32x2 at 0, 2", "16x1 at 0, 4", "16x4 at 0, 1", "8x2 at 0, 1", "8x2 at 8, 1", "16x1 at 0, 1"}},
 	} {
 		calls = nil
 		a, _ := randomActs(rng, "normal", c.m, 32)
@@ -43,7 +48,7 @@ func TestTilesTaken(t *testing.T) {
 	calls = nil
 	a, _ := randomActs(rng, "normal", actTile+5, 32)
 	k.run(make([]float32, a.m*w.n), w.n, a, 0, a.m, w, 0, 2)
-	if want := append(slices.Repeat([]string{fmt.Sprintf("32x4 at %d, 1", pair)}, actTile/4+1), "16x1 at 99, 2"); !slices.Equal(calls, want) {
+	if want := append(slices.Repeat([]string{"32x4 at 0, 1"}, actTile/4+1), "16x1 at 0, 2"); !slices.Equal(calls, want) {
 		t.Errorf("two tiles of activations: %q, want %q", calls, want)
 	}
 	if k.cut(actTile+5) != k.cut(actTile)+k.cut(5) || k.cut(7) == k.cut(6)+k.cut(2) || len(k.cut(8)) != 2*len(k.cut(4)) {
@@ -54,7 +59,7 @@ func TestTilesTaken(t *testing.T) {
 // Panels meet a batch block by block, but all at once where one tile takes all tokens.
 func TestBlocksOfProduct(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	w, err := pack(randomQTensor(t, rng, 9*panelRows, 32, Scheme{Bits: 4, Group: 32, Sym: true}), nil)
+	w, err := pack(randomQTensor(t, rng, 9*layout.PanelRows, 32, Scheme{Bits: 4, Group: 32, Sym: true}), nil)
 	must(t, err)
 	var calls [][2]int
 	k := intKernel{tiles: []tileShape{{tokens: 4}, {tokens: 1}}, run: func(_ []float32, _ int, _ *quantActs, _, _ int, _ *packed, p0, p1 int) {

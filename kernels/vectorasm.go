@@ -2,7 +2,11 @@
 
 package kernels
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"nibble/kernels/layout"
+)
 
 // vectorAsm holds one tier's assembly for the operations of vectorOps on whole
 // vectors: n is a positive multiple of vectorLanes, or any number of blocks. See
@@ -97,9 +101,9 @@ func (a vectorAsm) ops() vectorOps {
 			encodeF16Generic(dst[n:], x[n:])
 		},
 		quantizeBlocks: func(dst []actBlock, step int, x []float32) {
-			if n := len(x) / blockCols; n > 0 {
+			if n := len(x) / layout.BlockCols; n > 0 {
 				_ = dst[(n-1)*step]
-				a.quantizeBlocks((*byte)(unsafe.Pointer(&dst[0])), step*actBytes, &x[0], n)
+				a.quantizeBlocks((*byte)(unsafe.Pointer(&dst[0])), step*layout.ActBytes, &x[0], n)
 			}
 		},
 	}

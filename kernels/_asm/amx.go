@@ -8,6 +8,9 @@ import (
 	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"nibble/kernels/_asm/table"
+	"nibble/kernels/layout"
 )
 
 // The kernels with AMX tiles. A tile multiplication takes the activations of 16
@@ -20,18 +23,16 @@ import (
 // what the time goes to: of about 54 cycles a block, storing the tile takes 17 and
 // the vectors 24, at 16 for the multiplication itself.
 const (
-	amxTokens = 16
-	amxBlock  = 8 * lineBytes // a block of unpacked codes
-	amxSums   = amxTokens * lineBytes
+	amxBlock  = 8 * layout.LineBytes // a block of unpacked codes
+	amxSums   = layout.AMXTokens * layout.LineBytes
 	tileDots  = 0 // and 1: the sums of a block
 	tileActs  = 2
 	tileCodes = 3
-	blockCols = 32
 )
 
 func amxKernels() {
-	dots := [2]int{amxTokens, lineBytes}
-	config := amxConfig("amxConfig", dots, dots, [2]int{amxTokens, blockCols}, [2]int{blockCols / 4, lineBytes})
+	dots := [2]int{layout.AMXTokens, layout.LineBytes}
+	config := amxConfig("amxConfig", dots, dots, [2]int{layout.AMXTokens, layout.BlockCols}, [2]int{layout.BlockCols / 4, layout.LineBytes})
 	for _, bits := range []int{4, 8} {
 		for _, sym := range []bool{true, false} {
 			unpackAMX(bits, sym)
@@ -79,6 +80,11 @@ func unpackAMX(bits int, sym bool) {
 			what = "less 128"
 		}
 	}
+	mul := "mulAMX"
+	if bits == 8 && !sym {
+		mul = "mulZerosAMX"
+	}
+	unpackers = append(unpackers, table.Unpacker{Function: name, Mul: mul, Format: formatOf(bits), Zeros: !sym})
 	Doc(fmt.Sprintf("%s spreads a panel of %d-bit %smetric codes: to codes a byte each, as in 8 bits but signed, %s; to scales the scales.", name, bits, kind, what))
 	Pragma("noescape")
 	codes, scales := Load(Param("codes"), GP64()), Load(Param("scales"), GP64())
@@ -106,19 +112,19 @@ func unpackAMX(bits int, sym bool) {
 
 	Label("span")
 	MOVQ(panel, from)
-	LEAQ(operand.Mem{Base: panel, Disp: span * scaleBytes}, fromZeros)
+	LEAQ(operand.Mem{Base: panel, Disp: span * layout.ScaleBytes}, fromZeros)
 	ADDQ(operand.U32(head), panel)
 	MOVQ(operand.U32(span), groups)
 	Label("group")
 	v := ZMM()
 	VCVTPH2PS(operand.Mem{Base: from}, v)
 	VMOVUPS(v, operand.Mem{Base: scales})
-	ADDQ(operand.U32(scaleBytes), from)
-	ADDQ(operand.U32(lineBytes), scales)
+	ADDQ(operand.U32(layout.ScaleBytes), from)
+	ADDQ(operand.U32(layout.LineBytes), scales)
 	if !sym {
 		z := ZMM()
 		VPMOVZXBD(operand.Mem{Base: fromZeros}, z)
-		ADDQ(operand.U32(zeroBytes), fromZeros)
+		ADDQ(operand.U32(layout.ZeroBytes), fromZeros)
 		if bits == 4 {
 			VPMULLD(spread, z, zero)
 		} else {
@@ -126,7 +132,7 @@ func unpackAMX(bits int, sym bool) {
 			VPSUBD(spread, z, z)
 			VPANDD(low, z, z)
 			VMOVDQU32(z, operand.Mem{Base: zeros})
-			ADDQ(operand.U32(lineBytes), zeros)
+			ADDQ(operand.U32(layout.LineBytes), zeros)
 		}
 	}
 	MOVQ(perGroup, n)
@@ -136,10 +142,10 @@ func unpackAMX(bits int, sym bool) {
 	Label("block")
 	for line := range bits {
 		lo := ZMM()
-		VMOVDQU32(operand.Mem{Base: panel, Disp: line * lineBytes}, lo)
+		VMOVDQU32(operand.Mem{Base: panel, Disp: line * layout.LineBytes}, lo)
 		if bits == 8 {
 			VPXORD(zero, lo, lo)
-			VMOVDQU32(lo, operand.Mem{Base: codes, Disp: line * lineBytes})
+			VMOVDQU32(lo, operand.Mem{Base: codes, Disp: line * layout.LineBytes})
 			continue
 		}
 		hi := ZMM()
@@ -148,10 +154,10 @@ func unpackAMX(bits int, sym bool) {
 		VPANDD(mask, hi, hi)
 		VPSUBB(zero, lo, lo)
 		VPSUBB(zero, hi, hi)
-		VMOVDQU32(lo, operand.Mem{Base: codes, Disp: 2 * line * lineBytes})
-		VMOVDQU32(hi, operand.Mem{Base: codes, Disp: (2*line + 1) * lineBytes})
+		VMOVDQU32(lo, operand.Mem{Base: codes, Disp: 2 * line * layout.LineBytes})
+		VMOVDQU32(hi, operand.Mem{Base: codes, Disp: (2*line + 1) * layout.LineBytes})
 	}
-	ADDQ(operand.U32(bits*lineBytes), panel)
+	ADDQ(operand.U32(bits*layout.LineBytes), panel)
 	ADDQ(operand.U32(amxBlock), codes)
 	DECQ(n)
 	JNZ(operand.LabelRef("block"))
@@ -185,7 +191,7 @@ func mulAMX(name string, zeros bool, config operand.Mem) {
 	if zeros {
 		also = " The zeros meet minus the sums of the activations."
 	}
-	Doc(fmt.Sprintf("%s is mulGeneric for %d tokens and panels that unpackAMX spread, one after the other.%s", name, amxTokens, also),
+	Doc(fmt.Sprintf("%s is mulGeneric for %d tokens and panels that unpackAMX spread, one after the other.%s", name, layout.AMXTokens, also),
 		"If more is not 0 the sums go on from c. ldc and step count bytes; scratch is three times 16 lines, on a cache line.")
 	Pragma("noescape")
 	k := &amxMul{codes: Load(Param("codes"), GP64()), scales: Load(Param("scales"), GP64()), acts: GP64(), past: GP64(),
@@ -196,8 +202,8 @@ func mulAMX(name string, zeros bool, config operand.Mem) {
 	at := GP64()
 	LEAQ(config, at)
 	amx("LDTILECFG", operand.Mem{Base: at})
-	MOVQ(operand.U32(actBytes), k.stepActs)
-	MOVQ(operand.U32(lineBytes), k.stepCodes)
+	MOVQ(operand.U32(layout.ActBytes), k.stepActs)
+	MOVQ(operand.U32(layout.LineBytes), k.stepCodes)
 	perGroup := Load(Param("perGroup"), GP64())
 	CMPQ(perGroup, operand.Imm(1))
 	JEQ(operand.LabelRef("single"))
@@ -213,7 +219,7 @@ func mulAMX(name string, zeros bool, config operand.Mem) {
 func (k *amxMul) loop(label string, perGroup reg.Register) {
 	Label(label)
 	panels, c := Load(Param("panels"), GP64()), Load(Param("c"), GP64())
-	k.sum = make([]reg.VecVirtual, amxTokens) // of the group, where it has several blocks: those of the row are in scratch then
+	k.sum = make([]reg.VecVirtual, layout.AMXTokens) // of the group, where it has several blocks: those of the row are in scratch then
 	for t := range k.sum {
 		k.sum[t] = ZMM()
 	}
@@ -292,7 +298,7 @@ func (k *amxMul) loop(label string, perGroup reg.Register) {
 		k.addGroup() // leaves the sums of the rows in registers, too
 	}
 	k.rows(c, func(t int, row operand.Mem) { VMOVUPS(k.sum[t], row) })
-	ADDQ(operand.U32(4*panelRows), c)
+	ADDQ(operand.U32(4*layout.PanelRows), c)
 	DECQ(panels)
 	JNZ(operand.LabelRef(label + "Panel"))
 	amx("TILERELEASE")
@@ -313,13 +319,13 @@ func (k *amxMul) rows(c reg.Register, f func(t int, row operand.Mem)) {
 }
 
 func (k *amxMul) rowSum(t int) operand.Mem {
-	return operand.Mem{Base: k.scratch, Disp: 2*amxSums + t*lineBytes}
+	return operand.Mem{Base: k.scratch, Disp: 2*amxSums + t*layout.LineBytes}
 }
 
 func (k *amxMul) nextGroup() {
-	ADDQ(operand.U32(lineBytes), k.scales)
+	ADDQ(operand.U32(layout.LineBytes), k.scales)
 	if k.zeros != nil {
-		ADDQ(operand.U32(lineBytes), k.zeros)
+		ADDQ(operand.U32(layout.LineBytes), k.zeros)
 	}
 }
 
@@ -341,7 +347,7 @@ func (k *amxMul) store(tile int) {
 }
 
 func (k *amxMul) dotsAt(tile, t int) operand.Mem {
-	return operand.Mem{Base: k.scratch, Disp: tile*amxSums + t*lineBytes}
+	return operand.Mem{Base: k.scratch, Disp: tile*amxSums + t*layout.LineBytes}
 }
 
 // dots generates the dot products of the next block, in a tile.
@@ -371,10 +377,10 @@ func (k *amxMul) add(tile int) {
 			VCVTDQ2PS(dots, v)
 		} else {
 			VMOVDQU32(dots, v)
-			VPDPWSSD_BCST(operand.Mem{Base: k.past, Disp: t*actBytes + nsumAt}, k.zero, v)
+			VPDPWSSD_BCST(operand.Mem{Base: k.past, Disp: t*layout.ActBytes + layout.ActNegSum}, k.zero, v)
 			VCVTDQ2PS(v, v)
 		}
-		actScale := operand.Mem{Base: k.past, Disp: t*actBytes + scaleAt}
+		actScale := operand.Mem{Base: k.past, Disp: t*layout.ActBytes + layout.ActScale}
 		if k.single {
 			VMULPS_BCST(actScale, v, v)
 			VFMADD231PS(v, scale, sum)
@@ -394,7 +400,7 @@ func (k *amxMul) add(tile int) {
 func peakAMX() {
 	TEXT("peakAMX", NOSPLIT, "func(n int)")
 	Doc("peakAMX runs n rounds of independent operations: TDPBSSD on whole tiles.")
-	config := amxConfig("amxWhole", slices.Repeat([][2]int{{16, lineBytes}}, peakTiles+2)...)
+	config := amxConfig("amxWhole", slices.Repeat([][2]int{{16, layout.LineBytes}}, peakTiles+2)...)
 	n, at := Load(Param("n"), GP64()), GP64()
 	LEAQ(config, at)
 	amx("LDTILECFG", operand.Mem{Base: at})

@@ -6,6 +6,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"nibble/kernels/layout"
 )
 
 // wide is a vector width: 16 or 8 float32.
@@ -85,7 +87,7 @@ func scores(w wide, dt string, rows, blocks int) {
 			ADDQ(paramAt("step"), p)
 			ks = append(ks, p)
 		}
-		per := keyBlock / w.lanes
+		per := layout.KeyBlock / w.lanes
 		acc := w.zero(rows * blocks * per)
 		MOVQ(dim, n)
 		Label(label + "Next")
@@ -106,7 +108,7 @@ func scores(w wide, dt string, rows, blocks int) {
 			}
 		}
 		for _, p := range ks {
-			ADDQ(operand.U32(keyBlock*size), p)
+			ADDQ(operand.U32(layout.KeyBlock*size), p)
 		}
 		for _, q := range qs {
 			ADDQ(operand.Imm(4), q)
@@ -120,7 +122,7 @@ func scores(w wide, dt string, rows, blocks int) {
 			MOVQ(ks[blocks-1], keys)
 		}
 		ADDQ(paramAt("step"), keys) // from the end of a block's keys to that of the next
-		IMUL3Q(operand.U32(keyBlock*size), dim, n)
+		IMUL3Q(operand.U32(layout.KeyBlock*size), dim, n)
 		SUBQ(n, keys)
 		for r := range rows {
 			for i := range k {
@@ -128,7 +130,7 @@ func scores(w wide, dt string, rows, blocks int) {
 			}
 		}
 		for _, d := range dsts {
-			ADDQ(operand.U32(4*keyBlock*blocks), d)
+			ADDQ(operand.U32(4*layout.KeyBlock*blocks), d)
 		}
 		SUBQ(operand.Imm(uint64(blocks)), left)
 		JMP(operand.LabelRef(label))
@@ -171,7 +173,7 @@ func values(w wide, dt string, rows, vectors int) {
 			VMOVUPS(dstAt(i/vectors).Offset(4*w.lanes*(i%vectors)), a)
 		}
 		Label(label + "Block")
-		MOVQ(operand.U32(keyBlock), some)
+		MOVQ(operand.U32(layout.KeyBlock), some)
 		CMPQ(n, some)
 		CMOVQLT(n, some)
 		SUBQ(some, n)
@@ -195,7 +197,7 @@ func values(w wide, dt string, rows, vectors int) {
 		DECQ(some)
 		JNZ(operand.LabelRef(label + "Next"))
 		ADDQ(paramAt("step"), p) // from the end of a whole block to the next
-		IMUL3Q(operand.U32(keyBlock), stride, some)
+		IMUL3Q(operand.U32(layout.KeyBlock), stride, some)
 		SUBQ(some, p)
 		TESTQ(n, n)
 		JNZ(operand.LabelRef(label + "Block"))
@@ -213,10 +215,10 @@ func values(w wide, dt string, rows, vectors int) {
 		Label(label + "Done")
 	}
 	pass("wide", vectors)
-	if half := vectors / 2; half > keyBlock/w.lanes {
+	if half := vectors / 2; half > layout.KeyBlock/w.lanes {
 		pass("half", half)
 	}
-	pass("narrow", keyBlock/w.lanes)
+	pass("narrow", layout.KeyBlock/w.lanes)
 	VZEROUPPER()
 	RET()
 }
@@ -233,7 +235,7 @@ func valuesHeads(w wide, dt string) {
 	heads, width := Load(Param("heads"), GP64()), Load(Param("width"), GP64())
 	left, stride, rest, n, p, weight := GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
 	IMUL3Q(operand.U32(size), width, stride)
-	IMUL3Q(operand.U32(keyBlock-1), stride, rest) // from the end of a block's first row to the next block
+	IMUL3Q(operand.U32(layout.KeyBlock-1), stride, rest) // from the end of a block's first row to the next block
 	Label("head")
 	MOVQ(width, left)
 	pass := func(label string, vectors int) {
@@ -272,7 +274,7 @@ func valuesHeads(w wide, dt string) {
 		Label(label + "Done")
 	}
 	pass("wide", 64/w.lanes)
-	pass("narrow", keyBlock/w.lanes)
+	pass("narrow", layout.KeyBlock/w.lanes)
 	ADDQ(rest, src)
 	ADDQ(paramAt("ldw"), weights)
 	DECQ(heads)
@@ -280,6 +282,3 @@ func valuesHeads(w wide, dt string) {
 	VZEROUPPER()
 	RET()
 }
-
-// keyBlock is how many keys are interleaved; see kvcache.go.
-const keyBlock = 16

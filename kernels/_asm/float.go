@@ -7,6 +7,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"nibble/kernels/layout"
 )
 
 func floatKernels() {
@@ -82,28 +84,25 @@ func (d *dots) step(column int, acc [][]reg.VecVirtual, load func(m operand.Mem,
 	}
 }
 
-// dotLanes is how many sums make up each inner product; see dotsGeneric.
-const dotLanes = 16
-
-// columns goes through k columns, dotLanes with each step. Where the vectors are wide,
+// columns goes through k columns, layout.DotLanes with each step. Where the vectors are wide,
 // k may be any, and mask keeps loads of the last columns inside the rows.
 func (d *dots) columns(label string, k, n, mask reg.Register, step func(load func(m operand.Mem, dt string, v reg.VecVirtual))) {
 	MOVQ(k, n)
 	SHRQ(operand.Imm(4), n)
-	if d.lanes == dotLanes {
+	if d.lanes == layout.DotLanes {
 		JZ(operand.LabelRef(label + "Tail"))
 	}
 	Label(label)
 	step(plainLoad)
 	for _, b := range d.wBase {
-		ADDQ(operand.U32(uint64(dotLanes*elementSize(d.dt))), b)
+		ADDQ(operand.U32(uint64(layout.DotLanes*elementSize(d.dt))), b)
 	}
 	for _, b := range d.xBase {
-		ADDQ(operand.U32(4*dotLanes), b)
+		ADDQ(operand.U32(4*layout.DotLanes), b)
 	}
 	DECQ(n)
 	JNZ(operand.LabelRef(label))
-	if d.lanes == dotLanes {
+	if d.lanes == layout.DotLanes {
 		Label(label + "Tail")
 		TESTQ(operand.U32(15), k)
 		JZ(operand.LabelRef(label + "Whole"))
@@ -114,7 +113,7 @@ func (d *dots) columns(label string, k, n, mask reg.Register, step func(load fun
 
 // columnsOf says which numbers of columns a kernel takes.
 func (w wide) columnsOf() string {
-	if w.lanes == dotLanes {
+	if w.lanes == layout.DotLanes {
 		return "any k"
 	}
 	return "k is a positive multiple of 16"
@@ -162,11 +161,11 @@ func dotsTile(w wide, dt string, rows, tokens int) {
 	// Short vectors take the halves of the sums one after the other: registers do not
 	// hold both. What waits for the other half lies in the frame.
 	var waiting operand.Mem
-	if w.lanes < dotLanes {
+	if w.lanes < layout.DotLanes {
 		waiting = AllocLocal(4 * w.lanes * rows * tokens)
 	}
 	at := func(i int) operand.Mem { return waiting.Offset(4 * w.lanes * i) }
-	for column := 0; column < dotLanes; column += w.lanes {
+	for column := 0; column < layout.DotLanes; column += w.lanes {
 		first, x := GP64(), GP64()
 		MOVQ(row, first)
 		Load(Param("x"), x)
@@ -175,7 +174,7 @@ func dotsTile(w wide, dt string, rows, tokens int) {
 		each(func(_ int, a reg.VecVirtual) { VXORPS(a, a, a) })
 		d.columns(fmt.Sprintf("next%d", column), k, n, mask, func(load func(m operand.Mem, dt string, v reg.VecVirtual)) { d.step(column, acc, load) })
 		switch {
-		case column+w.lanes < dotLanes:
+		case column+w.lanes < layout.DotLanes:
 			each(func(i int, a reg.VecVirtual) { VMOVUPS(a, at(i)) })
 		case column > 0:
 			each(func(i int, a reg.VecVirtual) { VADDPS(at(i), a, a) })
@@ -296,7 +295,7 @@ func rowDots(w wide, dt string) {
 	c, row, ldw, rows := Load(Param("c"), GP64()), Load(Param("w"), GP64()), Load(Param("ldw"), GP64()), Load(Param("rows"), GP64())
 	k, depth := Load(Param("k"), GP64()), Load(Param("depth"), GP64())
 	d := &dots{wide: w, dt: dt}
-	acc, total := w.vecs(dotLanes/w.lanes), XMM()
+	acc, total := w.vecs(layout.DotLanes/w.lanes), XMM()
 	d.w = w.vecs(1)
 	p, x, n, left, stretch := GP64(), GP64(), GP64(), GP64(), GP64()
 	d.wBase, d.wAt = rowBases(p, nil, 1)

@@ -6,22 +6,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
-)
 
-// The layouts the kernels read; see pack.go and quantacts.go.
-const (
-	lineBytes  = 64
-	actBytes   = 48 // 32 INT8, float32 scale, then int32: minus the sum, 8 and 128 times that
-	scaleAt    = 32
-	nsumAt     = 36
-	nsum8At    = 40
-	nsum128At  = 44
-	panelRows  = 16
-	scaleBytes = 2 * panelRows
-	zeroBytes  = panelRows
-	symSpan    = 2
-	asymSpan   = 4
-	maxTokens  = 12
+	"nibble/kernels/layout"
 )
 
 // kindOf names a scheme's codes in the names of kernels.
@@ -35,15 +21,15 @@ func kindOf(sym bool) string {
 // spanOf is the groups of a span, and the bytes of their scales and zero points.
 func spanOf(sym bool) (groups, head int) {
 	if sym {
-		return symSpan, symSpan * scaleBytes
+		return layout.SymSpan, layout.SymSpan * layout.ScaleBytes
 	}
-	return asymSpan, asymSpan * (scaleBytes + zeroBytes)
+	return layout.AsymSpan, layout.AsymSpan * (layout.ScaleBytes + layout.ZeroBytes)
 }
 
 func intKernels() {
 	for _, bits := range []int{4, 8} {
 		for _, sym := range []bool{true, false} {
-			for _, t := range []int{1, 2, 4, 8, maxTokens} {
+			for _, t := range []int{1, 2, 4, 8, layout.MaxTokens} {
 				tile(bits, sym, t, avx512{})
 			}
 			for _, t := range []int{1, 2, 4} {
@@ -98,18 +84,18 @@ type kernel struct {
 
 // act is what lies at an offset of token t's current block.
 func (k *kernel) act(t, offset int) operand.Mem {
-	return operand.Mem{Base: k.acts, Disp: t*actBytes + offset}
+	return operand.Mem{Base: k.acts, Disp: t*layout.ActBytes + offset}
 }
 
 // code is a line of codes of the current block.
 func (k *kernel) code(line int) operand.Mem {
-	return k.inPanel(k.panel, 4).Offset(line * lineBytes)
+	return k.inPanel(k.panel, 4).Offset(line * layout.LineBytes)
 }
 
 // inPanel is what lies at a pointer, for the first of the rows of a vector; size is
 // that of a row's part.
 func (k *kernel) inPanel(p reg.Register, size uint8) operand.Mem {
-	m := operand.Mem{Base: p, Disp: k.half * int(size) * panelRows / 2}
+	m := operand.Mem{Base: p, Disp: k.half * int(size) * layout.PanelRows / 2}
 	if k.lane != nil {
 		m.Index, m.Scale = k.lane, size
 	}
@@ -118,20 +104,20 @@ func (k *kernel) inPanel(p reg.Register, size uint8) operand.Mem {
 
 // sumAt and partAt are the places in scratch.
 func (k *kernel) sumAt(t int) operand.Mem {
-	return operand.Mem{Base: k.scratch, Disp: t * lineBytes}
+	return operand.Mem{Base: k.scratch, Disp: t * layout.LineBytes}
 }
 
 func (k *kernel) partAt(t int) operand.Mem {
-	return operand.Mem{Base: k.scratch, Disp: (maxTokens + t) * lineBytes}
+	return operand.Mem{Base: k.scratch, Disp: (layout.MaxTokens + t) * layout.LineBytes}
 }
 
 // startAt is where, in a block of activations, the sum of a symmetric product
 // begins: at minus the zero point, 8 or 128, times the sum of the activations.
 func startAt(bits int) int {
 	if bits == 4 {
-		return nsum8At
+		return layout.ActNegSum8
 	}
-	return nsum128At
+	return layout.ActNegSum128
 }
 
 // registers makes n registers, or none when there are too few.
@@ -150,23 +136,23 @@ func registers(isa tier, n, free int) []reg.VecVirtual {
 func tile(bits int, sym bool, tokens int, isa tier) {
 	kind := kindOf(sym)
 	name := fmt.Sprintf("mul%d%s%sx%d", bits, kind, isa.name(), tokens)
-	TEXT(name, NOSPLIT,
-		"func(c *float32, ldc int, panel *byte, lane int, acts *byte, step int, blocks int, perGroup int, panels int, scratch *byte)")
-	rows, place := isa.lanes(), "from lane on"
+	TEXT(name, NOSPLIT, mulSignature)
+	rows, place := isa.lanes(), "from first on"
 	if tokens == 1 {
-		rows, place = panelRows, "all, fetched lane bytes ahead"
-	} else if rows == panelRows {
+		rows, place = layout.PanelRows, "all, fetched ahead bytes before they are read"
+	} else if rows == layout.PanelRows {
 		place = "all"
 	}
 	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel, %s, and %d tokens, %d-bit %smetric codes.", name, rows, place, tokens, bits, kind),
-		"It goes on to the next panels, 64 bytes further in c, for as many as panels says. ldc and step count bytes.")
+		"It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.")
 	Pragma("noescape")
+	registerTile(name, bits, sym, isa, rows, tokens)
 	k := &kernel{bits: bits, tokens: tokens, sym: sym, panel: Load(Param("panel"), GP64()), acts: GP64(),
 		scratch: Load(Param("scratch"), GP64())}
 	if tokens == 1 {
-		k.ahead = Load(Param("lane"), GP64())
-	} else if isa.lanes() < panelRows {
-		k.lane = Load(Param("lane"), GP64())
+		k.ahead = Load(Param("ahead"), GP64())
+	} else if isa.lanes() < layout.PanelRows {
+		k.lane = Load(Param("first"), GP64())
 	}
 	isa.setup(bits)
 	perGroup := Load(Param("perGroup"), GP64())
@@ -183,7 +169,7 @@ func tile(bits int, sym bool, tokens int, isa tier) {
 func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	Label(label)
 	halves := []*kernel{k}
-	if k.tokens == 1 && isa.lanes() < panelRows {
+	if k.tokens == 1 && isa.lanes() < layout.PanelRows {
 		second := *k
 		second.half = 1
 		halves = append(halves, &second)
@@ -197,7 +183,7 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 		}
 		h.sum = registers(isa, h.tokens, free)
 	}
-	panels, c := Load(Param("panels"), GP64()), Load(Param("c"), GP64())
+	panels, c := Load(Param("times"), GP64()), Load(Param("c"), GP64())
 
 	Label(label + "Panel")
 	Load(Param("acts"), k.acts)
@@ -216,14 +202,14 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	Label(label + "Span")
 	MOVQ(k.panel, scales)
 	if !k.sym {
-		LEAQ(operand.Mem{Base: k.panel, Disp: span * scaleBytes}, zeros)
+		LEAQ(operand.Mem{Base: k.panel, Disp: span * layout.ScaleBytes}, zeros)
 	}
 	ADDQ(operand.U32(head), k.panel)
 	MOVQ(operand.U32(span), groups)
 	Label(label + "Next")
-	ADDQ(operand.U32(scaleBytes), scales)
+	ADDQ(operand.U32(layout.ScaleBytes), scales)
 	if !k.sym {
-		ADDQ(operand.U32(zeroBytes), zeros)
+		ADDQ(operand.U32(layout.ZeroBytes), zeros)
 	}
 	for _, h := range halves {
 		h.scalesAt, h.zerosAt = scales, zeros
@@ -249,7 +235,7 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	if k.ahead != nil {
 		k.prefetch()
 	}
-	ADDQ(operand.U32(k.bits*lineBytes), k.panel)
+	ADDQ(operand.U32(k.bits*layout.LineBytes), k.panel)
 	ADDQ(step, k.acts)
 	if k.single {
 		DECQ(left)
@@ -295,7 +281,7 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 			ADDQ(ldc, row)
 		}
 	}
-	ADDQ(operand.U32(4*panelRows), c)
+	ADDQ(operand.U32(4*layout.PanelRows), c)
 	DECQ(panels)
 	JNZ(operand.LabelRef(label + "Panel"))
 	VZEROUPPER()
@@ -326,21 +312,21 @@ func (k *kernel) prefetch() {
 		lines++
 	}
 	for i := range lines {
-		PREFETCHT0(operand.Mem{Base: k.panel, Index: k.ahead, Scale: 1, Disp: i * lineBytes})
+		PREFETCHT0(operand.Mem{Base: k.panel, Index: k.ahead, Scale: 1, Disp: i * layout.LineBytes})
 	}
 }
 
 // loadScales fills a register with the scales of the group.
 func (k *kernel) loadScales(isa tier) {
 	k.scales = isa.vec()
-	VCVTPH2PS(k.inPanel(k.scalesAt, 2).Offset(-scaleBytes), k.scales)
+	VCVTPH2PS(k.inPanel(k.scalesAt, 2).Offset(-layout.ScaleBytes), k.scales)
 }
 
 // loadZeros does so with its zero points, if it has any.
 func (k *kernel) loadZeros(isa tier) {
 	if !k.sym {
 		k.zeros = isa.vec()
-		VPMOVZXBD(k.inPanel(k.zerosAt, 1).Offset(-zeroBytes), k.zeros)
+		VPMOVZXBD(k.inPanel(k.zerosAt, 1).Offset(-layout.ZeroBytes), k.zeros)
 	}
 }
 
@@ -445,7 +431,7 @@ func (avx512) block(k *kernel) {
 			}
 			// The pairs of 16 bits are (zero, 0) and (minus the sum, its sign).
 			VPXORD(dots[i], dots[i], dots[i])
-			VPDPWSSD_BCST(k.act(t0+i, nsumAt), k.zeros, dots[i])
+			VPDPWSSD_BCST(k.act(t0+i, layout.ActNegSum), k.zeros, dots[i])
 		}
 		for j, v := range vs {
 			for i := range dots {
@@ -453,7 +439,7 @@ func (avx512) block(k *kernel) {
 			}
 		}
 		for i, d := range dots {
-			scale := k.act(t0+i, scaleAt)
+			scale := k.act(t0+i, layout.ActScale)
 			k.addBlock(t0+i, d,
 				func(v reg.VecVirtual) { VMULPS_BCST(scale, v, v) },
 				func(v, sum reg.VecVirtual) { VFMADD231PS_BCST(scale, v, sum) })
@@ -471,11 +457,11 @@ func (k *kernel) finish256(t int, dots reg.VecVirtual, started bool) {
 		VPBROADCASTD(k.act(t, startAt(k.bits)), z)
 		VPADDD(z, dots, dots)
 	default:
-		VPBROADCASTD(k.act(t, nsumAt), z)
+		VPBROADCASTD(k.act(t, layout.ActNegSum), z)
 		VPMADDWD(k.zeros, z, z)
 		VPADDD(z, dots, dots)
 	}
-	VBROADCASTSS(k.act(t, scaleAt), s)
+	VBROADCASTSS(k.act(t, layout.ActScale), s)
 	k.addBlock(t, dots,
 		func(v reg.VecVirtual) { VMULPS(s, v, v) },
 		func(v, sum reg.VecVirtual) { VFMADD231PS(s, v, sum) })
@@ -667,7 +653,7 @@ func quantizeBlocks() {
 	VXORPS(scale, scale, scale)
 	VXORPS(inv, inv, inv)
 	Label("finite")
-	VMOVSS(scale, operand.Mem{Base: dst, Disp: scaleAt})
+	VMOVSS(scale, operand.Mem{Base: dst, Disp: layout.ActScale})
 	invs := YMM()
 	VBROADCASTSS(inv, invs)
 	sum := YMM()
@@ -693,11 +679,11 @@ func quantizeBlocks() {
 	VPADDD(k, h, h)
 	VPXOR(k, k, k)
 	VPSUBD(h, k, h)
-	VMOVD(h, operand.Mem{Base: dst, Disp: nsumAt})
+	VMOVD(h, operand.Mem{Base: dst, Disp: layout.ActNegSum})
 	VPSLLD(operand.Imm(3), h, k)
-	VMOVD(k, operand.Mem{Base: dst, Disp: nsum8At})
+	VMOVD(k, operand.Mem{Base: dst, Disp: layout.ActNegSum8})
 	VPSLLD(operand.Imm(7), h, k)
-	VMOVD(k, operand.Mem{Base: dst, Disp: nsum128At})
+	VMOVD(k, operand.Mem{Base: dst, Disp: layout.ActNegSum128})
 	Label("advance")
 	ADDQ(operand.U32(128), x)
 	ADDQ(step, dst)
@@ -710,9 +696,9 @@ func quantizeBlocks() {
 	z, nan := YMM(), GP32()
 	VPXOR(z, z, z)
 	VMOVDQU(z, operand.Mem{Base: dst})
-	VMOVDQU(z.AsX(), operand.Mem{Base: dst, Disp: scaleAt})
+	VMOVDQU(z.AsX(), operand.Mem{Base: dst, Disp: layout.ActScale})
 	MOVL(operand.U32(0x7fc00000), nan)
-	MOVL(nan, operand.Mem{Base: dst, Disp: scaleAt})
+	MOVL(nan, operand.Mem{Base: dst, Disp: layout.ActScale})
 	JMP(operand.LabelRef("advance"))
 }
 

@@ -15,6 +15,7 @@ import (
 
 func main() {
 	set := flag.String("set", "", "which kernels to generate: int, float, attention, pack, round, vector, limits or amx")
+	list := flag.String("table", "", "the Go file to write that lists the kernels, if they are listed")
 	flag.Parse()
 	build.ConstraintExpr("amd64,!noasm")
 	switch *set {
@@ -38,7 +39,11 @@ func main() {
 		panic("unknown -set " + *set)
 	}
 	build.Generate()
-	if err := spell(flag.Lookup("out").Value.String()); err != nil {
+	err := spell(flag.Lookup("out").Value.String())
+	if err == nil && *list != "" {
+		err = writeTable(*list, flag.Lookup("pkg").Value.String())
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

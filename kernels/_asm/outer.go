@@ -8,6 +8,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"nibble/kernels/layout"
 )
 
 // outerProducts generates the tiles for batches. With the vectors of a column and
@@ -28,9 +30,9 @@ func outerProducts() {
 func outerTile(w wide, rows, vectors int) {
 	name := fmt.Sprintf("outer%sx%dx%d", w.name, rows, vectors*w.lanes)
 	TEXT(name, NOSPLIT, "func(c *float32, w *float32, ldw int, x *float32, steps int, stack *float32, add int, next *byte, ldn int, lines int)")
-	Doc(fmt.Sprintf("%s is dotsGeneric for %d F32 rows and %d tokens of %d times steps columns; ldw and ldn count bytes, add is 0 or 1.", name, rows, vectors*w.lanes, dotLanes),
+	Doc(fmt.Sprintf("%s is dotsGeneric for %d F32 rows and %d tokens of %d times steps columns; ldw and ldn count bytes, add is 0 or 1.", name, rows, vectors*w.lanes, layout.DotLanes),
 		"x has the tokens of a column side by side, chains of columns one after the other, see packChains; c has the tokens of a row.",
-		fmt.Sprintf("It fetches some lines of the cache of each of %d rows at next.", dotLanes))
+		fmt.Sprintf("It fetches some lines of the cache of each of %d rows at next.", layout.DotLanes))
 	Pragma("noescape")
 	first, ldw, steps := Load(Param("w"), GP64()), Load(Param("ldw"), GP64()), Load(Param("steps"), GP64())
 	stack := Load(Param("stack"), GP64())
@@ -85,7 +87,7 @@ func outerTile(w wide, rows, vectors int) {
 		}
 		for r, accs := range acc {
 			weight, m := w.vec(), at(r)
-			m.Disp = 4 * dotLanes * i
+			m.Disp = 4 * layout.DotLanes * i
 			VBROADCASTSS(m, weight)
 			for v, a := range accs {
 				VFMADD231PS(tokens[v], weight, a)
@@ -95,7 +97,7 @@ func outerTile(w wide, rows, vectors int) {
 	advance := func(steps int) {
 		ADDQ(operand.U32(uint64(4*w.lanes*vectors*steps)), x)
 		for _, b := range bases {
-			ADDQ(operand.U32(uint64(4*dotLanes*steps)), b)
+			ADDQ(operand.U32(uint64(4*layout.DotLanes*steps)), b)
 		}
 	}
 	TESTQ(operand.U32(1), n)
@@ -125,7 +127,7 @@ func outerTile(w wide, rows, vectors int) {
 	each(func(i int, a reg.VecVirtual) { VADDPS(onStack(i), a, a) })
 	JMP(operand.LabelRef("halves"))
 	Label("whole")
-	CMPQ(done, operand.U32(dotLanes))
+	CMPQ(done, operand.U32(layout.DotLanes))
 	JEQ(operand.LabelRef("store"))
 	each(func(i int, a reg.VecVirtual) { VMOVUPS(a, onStack(i)) })
 	ADDQ(operand.U32(uint64(level)), stack)
@@ -145,8 +147,8 @@ func outerTile(w wide, rows, vectors int) {
 // bits are read backwards, so that two sums that meet in lanesSum follow each other.
 var chainOrder = sync.OnceValue(func() operand.Mem {
 	t := GLOBL("chains", RODATA|NOPTR)
-	width := bits.Len(dotLanes) - 1
-	for i := range dotLanes {
+	width := bits.Len(layout.DotLanes) - 1
+	for i := range layout.DotLanes {
 		DATA(i, operand.U8(bits.Reverse8(uint8(i))>>(8-width)))
 	}
 	return t

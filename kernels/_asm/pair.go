@@ -6,6 +6,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"nibble/kernels/layout"
 )
 
 // pair is the state of the generation of a kernel for two vectors of rows: with 512
@@ -45,7 +47,7 @@ func pairKernels() {
 }
 
 func (k *pair) act(t, offset int) operand.Mem {
-	return operand.Mem{Base: k.acts, Disp: t*actBytes + offset}
+	return operand.Mem{Base: k.acts, Disp: t*layout.ActBytes + offset}
 }
 
 // at is what lies at a pointer into the stream, for the rows of vector p; size is that
@@ -55,7 +57,7 @@ func (k *pair) at(r reg.Register, p, disp, size int) operand.Mem {
 	switch {
 	case p == 0:
 	case k.halves:
-		m.Disp += size * panelRows / 2
+		m.Disp += size * layout.PanelRows / 2
 	default:
 		m.Index, m.Scale = k.apart, 1
 	}
@@ -72,7 +74,7 @@ func (k *pair) vec() reg.VecVirtual {
 func (k *pair) vecs() [2]reg.VecVirtual { return [2]reg.VecVirtual{k.vec(), k.vec()} }
 
 func (k *pair) rowSum(t, p int) operand.Mem {
-	return operand.Mem{Base: k.scratch, Disp: (2*t + p) * lineBytes}
+	return operand.Mem{Base: k.scratch, Disp: (2*t + p) * layout.LineBytes}
 }
 
 // each calls f for every token and panel.
@@ -86,16 +88,20 @@ func (k *pair) each(f func(t, p int)) {
 
 func pairTile(bits int, sym, halves bool, tokens int) {
 	kind, isa, rows := kindOf(sym), tier(avx512{}), "two panels, apart bytes from each other,"
-	name, next := fmt.Sprintf("mul%d%sAVX512VNNI2x%d", bits, kind, tokens), "two, 128 bytes further in c, for as many pairs as there are"
+	name, next := fmt.Sprintf("mul%d%sAVX512VNNI2x%d", bits, kind, tokens), "two, 128 bytes further in c, for as many pairs as times says"
 	if halves {
 		isa, rows = avxvnni{}, "16 rows of a panel, all,"
-		name, next = fmt.Sprintf("mul%d%sAVXVNNI16x%d", bits, kind, tokens), "panels, 64 bytes further in c, for as many as pairs says; apart is not used"
+		name, next = fmt.Sprintf("mul%d%sAVXVNNI16x%d", bits, kind, tokens), "panels, 64 bytes further in c, for as many as times says"
 	}
-	TEXT(name, NOSPLIT,
-		"func(c *float32, ldc int, panel *byte, apart int, acts *byte, step int, blocks int, perGroup int, pairs int, scratch *byte)")
+	TEXT(name, NOSPLIT, mulSignature)
 	Doc(fmt.Sprintf("%s is mulGeneric for %s and %d tokens, %d-bit %smetric codes.", name, rows, tokens, bits, kind),
 		fmt.Sprintf("It goes on to the next %s. ldc and step count bytes.", next))
 	Pragma("noescape")
+	if halves {
+		registerTile(name, bits, sym, isa, layout.PanelRows, tokens)
+	} else {
+		registerTile(name, bits, sym, isa, 2*layout.PanelRows, tokens)
+	}
 	k := &pair{bits: bits, tokens: tokens, sym: sym, halves: halves, panel: Load(Param("panel"), GP64()), acts: GP64(),
 		scratch: Load(Param("scratch"), GP64()), scales: GP64(), zeros: GP64()}
 	if !halves {
@@ -114,7 +120,7 @@ func pairTile(bits int, sym, halves bool, tokens int) {
 // one, to the end of the function.
 func (k *pair) loop(label string, perGroup reg.Register) {
 	Label(label)
-	pairs, c := Load(Param("pairs"), GP64()), Load(Param("c"), GP64())
+	pairs, c := Load(Param("times"), GP64()), Load(Param("c"), GP64())
 	k.sum = make([][2]reg.VecVirtual, k.tokens)
 	for t := range k.sum {
 		k.sum[t] = k.vecs()
@@ -134,7 +140,7 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 	Label(label + "Span")
 	MOVQ(k.panel, k.scales)
 	if !k.sym {
-		LEAQ(operand.Mem{Base: k.panel, Disp: span * scaleBytes}, k.zeros)
+		LEAQ(operand.Mem{Base: k.panel, Disp: span * layout.ScaleBytes}, k.zeros)
 	}
 	ADDQ(operand.U32(head), k.panel)
 	MOVQ(operand.U32(span), groups)
@@ -149,7 +155,7 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 		Label(label + "Block")
 	}
 	k.block()
-	ADDQ(operand.U32(k.bits*lineBytes), k.panel)
+	ADDQ(operand.U32(k.bits*layout.LineBytes), k.panel)
 	step := Load(Param("step"), GP64())
 	ADDQ(step, k.acts)
 	if k.single {
@@ -165,9 +171,9 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 		TESTQ(left, left)
 	}
 	JZ(operand.LabelRef(label + "Done"))
-	ADDQ(operand.U32(scaleBytes), k.scales)
+	ADDQ(operand.U32(layout.ScaleBytes), k.scales)
 	if !k.sym {
-		ADDQ(operand.U32(zeroBytes), k.zeros)
+		ADDQ(operand.U32(layout.ZeroBytes), k.zeros)
 	}
 	DECQ(groups)
 	JNZ(operand.LabelRef(label + "Next"))
@@ -183,10 +189,10 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 		}
 	})
 	if k.halves {
-		ADDQ(operand.U32(4*panelRows), c)
+		ADDQ(operand.U32(4*layout.PanelRows), c)
 	} else {
 		ADDQ(k.apart, k.panel) // the first panel's end is the second's begin
-		ADDQ(operand.U32(2*4*panelRows), c)
+		ADDQ(operand.U32(2*4*layout.PanelRows), c)
 	}
 	DECQ(pairs)
 	JNZ(operand.LabelRef(label + "Panel"))
@@ -254,7 +260,7 @@ func (k *pair) block() {
 	}
 	for t := range dots {
 		scale := k.vec()
-		VBROADCASTSS(k.act(t, scaleAt), scale)
+		VBROADCASTSS(k.act(t, layout.ActScale), scale)
 		for p, d := range dots[t] {
 			VCVTDQ2PS(d, d)
 			if k.single {
@@ -269,7 +275,7 @@ func (k *pair) block() {
 
 // load fills a vector with a line of codes.
 func (k *pair) load(line, p int, v reg.VecVirtual) {
-	m := k.at(k.panel, p, line*lineBytes, 4)
+	m := k.at(k.panel, p, line*layout.LineBytes, 4)
 	if k.halves {
 		VMOVDQU(m, v)
 	} else {
@@ -299,7 +305,7 @@ func (k *pair) start(dots [][2]reg.VecVirtual) {
 		}
 		// The pairs of 16 bits are (zero, 0) and (minus the sum, its sign).
 		x := k.vec()
-		VPBROADCASTD(k.act(t, nsumAt), x)
+		VPBROADCASTD(k.act(t, layout.ActNegSum), x)
 		for p, d := range ds {
 			if k.halves {
 				VPMADDWD(x, zeros[p], d)

@@ -1,9 +1,10 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
 
-// keyBlock is how many keys are interleaved; see kvcache.go.
-const keyBlock = 16
+	"nibble/kernels/layout"
+)
 
 // attentionKernels generates the two products of attention for tiles of queries;
 // see attention.go of package kernels. Sixteen sums, whatever the tile, hide the
@@ -33,7 +34,7 @@ func scores(f *file, dt string, rows, blocks int) {
 	keys, step, left, dim, ldd := k.param("keys"), k.param("step"), k.param("blocks"), k.param("dim"), k.param("ldd")
 	qBytes, blockBytes, n := k.gp(), k.gp(), k.gp()
 	k.op("LSL $2, %v, %v", dim, qBytes)
-	k.op("MOVD $%d, %v", keyBlock*elementSize(dt), blockBytes)
+	k.op("MOVD $%d, %v", layout.KeyBlock*elementSize(dt), blockBytes)
 	k.op("MUL %v, %v", dim, blockBytes)
 	dsts, qs := k.apart(k.param("dst"), ldd, rows), k.apart(k.param("q"), qBytes, rows)
 	pass := func(label string, blocks int) {
@@ -74,7 +75,7 @@ func scores(f *file, dt string, rows, blocks int) {
 			for i, v := range acc[4*r*blocks:][:4*blocks] {
 				k.vstore(v, p, 16*i)
 			}
-			k.op("ADD $%d, %v", 4*keyBlock*blocks, p)
+			k.op("ADD $%d, %v", 4*layout.KeyBlock*blocks, p)
 		}
 		k.op("SUB $%d, %v", blocks, left)
 		k.op("B %s", label)
@@ -100,11 +101,11 @@ func values(f *file, dt string, rows, blocks int) {
 	stride, gap, first, n, some, p := k.gp(), k.param("step"), k.gp(), k.gp(), k.gp(), k.gp()
 	size := elementSize(dt)
 	k.op("LSL $%d, %v, %v", size/2, left, stride)
-	k.op("SUB %v<<4, %v", stride, gap) // from the end of a block to the next: keyBlock is 16
+	k.op("SUB %v<<4, %v", stride, gap) // from the end of a block to the next: layout.KeyBlock is 16
 	pass := func(label string, blocks int) {
 		gps := k.gps
 		k.label(label)
-		k.op("CMP $%d, %v", keyBlock*blocks, left)
+		k.op("CMP $%d, %v", layout.KeyBlock*blocks, left)
 		k.op("BLT %sDone", label)
 		k.reload("weights", first)
 		ws := k.apart(first, ldw, rows)
@@ -122,7 +123,7 @@ func values(f *file, dt string, rows, blocks int) {
 			}
 		}
 		k.label(label + "Block")
-		k.op("MOVD $%d, %v", keyBlock, some)
+		k.op("MOVD $%d, %v", layout.KeyBlock, some)
 		k.op("CMP %v, %v", some, n)
 		k.op("CSEL LT, %v, %v, %v", n, some, some)
 		k.op("SUB %v, %v", some, n)
@@ -140,7 +141,7 @@ func values(f *file, dt string, rows, blocks int) {
 			k.free(value...)
 		}
 		k.op("ADD %v, %v", stride, p)
-		k.op("SUB $%d, %v", keyBlock*size*blocks, p)
+		k.op("SUB $%d, %v", layout.KeyBlock*size*blocks, p)
 		k.op("SUBS $1, %v", some)
 		k.op("BNE %sNext", label)
 		k.op("ADD %v, %v", gap, p)
@@ -149,10 +150,10 @@ func values(f *file, dt string, rows, blocks int) {
 			for i, v := range acc[4*r*blocks:][:4*blocks] {
 				k.vstore(v, p, 16*i)
 			}
-			k.op("ADD $%d, %v", 4*keyBlock*blocks, p)
+			k.op("ADD $%d, %v", 4*layout.KeyBlock*blocks, p)
 		}
-		k.op("ADD $%d, %v", keyBlock*size*blocks, src)
-		k.op("SUB $%d, %v", keyBlock*blocks, left)
+		k.op("ADD $%d, %v", layout.KeyBlock*size*blocks, src)
+		k.op("SUB $%d, %v", layout.KeyBlock*blocks, left)
 		k.op("B %s", label)
 		k.label(label + "Done")
 		k.free(append(acc, weight...)...)

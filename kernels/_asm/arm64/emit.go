@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"nibble/kernels/_asm/table"
 )
 
 // file is a Go assembly file under construction, with the declarations of its
 // functions.
 type file struct {
 	text, stubs strings.Builder
+	tiles       []table.Tile // of quantized products
 }
 
 // function is one of its functions: registers are given out and taken back, and

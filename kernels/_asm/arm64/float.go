@@ -1,6 +1,10 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+
+	"nibble/kernels/layout"
+)
 
 func floatKernels(f *file) {
 	for _, dt := range []string{"F32", "F16", "BF16"} {
@@ -38,16 +42,16 @@ func dots(f *file, dt string, rows, tokens int) {
 		k.label(next)
 		for r, v := range weights {
 			k.four(dt, v, ws[r])
-			k.op("ADD $%d, %v", dotLanes*size, ws[r])
+			k.op("ADD $%d, %v", layout.DotLanes*size, ws[r])
 		}
 		for t, p := range xs {
 			k.load(token, p, 0)
-			k.op("ADD $%d, %v", 4*dotLanes, p)
+			k.op("ADD $%d, %v", 4*layout.DotLanes, p)
 			for r, v := range weights {
 				k.arm("fmla %v.4s, %v.4s, %v.4s", acc[t*rows+r], v, token)
 			}
 		}
-		k.op("SUBS $%d, %v", dotLanes, n)
+		k.op("SUBS $%d, %v", layout.DotLanes, n)
 		k.op("BNE %s", next)
 		for j, v := range acc {
 			first, second := 16*j, waiting+16*j
@@ -116,9 +120,6 @@ func dots(f *file, dt string, rows, tokens int) {
 	k.op("CBNZ %v, rows", p)
 	k.op("RET")
 }
-
-// dotLanes is how many sums make up each inner product; see dotsGeneric.
-const dotLanes = 16
 
 // pointers sets registers to places stride bytes apart, the first of them some bytes
 // behind first.

@@ -1,6 +1,10 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+
+	"nibble/kernels/layout"
+)
 
 // i8mm multiplies two rows by two tokens, eight columns at a time: twice the
 // products of a dot product. Codes are taken unsigned. Tokens come in pairs.
@@ -90,9 +94,9 @@ func (i i8mm) block(k *kernel) {
 // meta fills a vector with an element of the block's numbers of tokens t and
 // t+1, twice.
 func (i8mm) meta(k *kernel, v vec, t, element int) {
-	k.act(v, t, metaAt)
+	k.act(v, t, layout.ActScale)
 	other := k.vec()
-	k.act(other, t+1, metaAt)
+	k.act(other, t+1, layout.ActScale)
 	k.arm("zip%d %v.4s, %v.4s, %v.4s", element/2+1, v, v, other)
 	k.arm("dup %v.2d, %v.d[%d]", v, v, element%2)
 	k.free(other)

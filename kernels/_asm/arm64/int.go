@@ -3,22 +3,12 @@ package main
 import (
 	"fmt"
 	"slices"
+
+	"nibble/kernels/_asm/table"
+	"nibble/kernels/layout"
 )
 
-// The layouts the kernels read; see pack.go and quantacts.go.
-const (
-	lineBytes = 64
-	actBytes  = 48
-	metaAt    = 32 // of a block of activations: scale, then int32: minus the sum, 8 and 128 times that
-	panelRows = 16
-
-	scaleBytes = 2 * panelRows
-	zeroBytes  = panelRows
-	symSpan    = 2
-	asymSpan   = 4
-)
-
-// The elements at metaAt.
+// The elements at layout.ActScale.
 const (
 	metaScale = iota
 	metaNsum
@@ -98,9 +88,10 @@ func mul(f *file, t tier, bits int, sym bool, rows, tokens int) {
 	name := fmt.Sprintf("mul%d%s%s%dx%d", bits, kind, t.name(), rows, tokens)
 	k := &kernel{tier: t, bits: bits, rows: rows, tokens: tokens, sym: sym, nibbles: none, flip: none}
 	k.function = f.begin(name,
-		fmt.Sprintf("%s is mulGeneric for %d rows of a panel from lane on and %d tokens, %d-bit %smetric codes.\nldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as panels says.", name, rows, tokens, bits, kind), "",
-		"c *float32", "ldc int", "panel *byte", "lane int", "acts *byte", "step int", "blocks int", "perGroup int", "panels int", "scratch *byte")
-	k.codes, k.acts, k.lane, k.step, k.scratch = k.param("panel"), k.gp(), k.param("lane"), k.param("step"), k.param("scratch")
+		fmt.Sprintf("%s is mulGeneric for %d rows of a panel from first on and %d tokens, %d-bit %smetric codes.\nldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.", name, rows, tokens, bits, kind), "",
+		table.MulParams...)
+	f.tiles = append(f.tiles, table.Tile{Function: name, Format: fmt.Sprint("w", bits), Zeros: !sym, ISA: t.name(), Rows: rows, Tokens: tokens})
+	k.codes, k.acts, k.lane, k.step, k.scratch = k.param("panel"), k.gp(), k.param("first"), k.param("step"), k.param("scratch")
 	left, perGroup := k.gp(), k.param("perGroup")
 	k.scales, k.zeros = k.gp(), k.gp()
 	k.op("ADD %v<<2, %v", k.lane, k.codes)
@@ -128,16 +119,16 @@ func (k *kernel) loop(label string, left, perGroup gp) {
 	}
 	k.sums = k.accumulators(0)
 	panels, c := k.gp(), k.gp()
-	k.reload("panels", panels)
+	k.reload("times", panels)
 	k.reload("c", c)
 
 	k.label(label + "Panel")
 	k.reload("acts", k.acts)
 	k.reload("blocks", left)
 	k.clear(k.sums)
-	span, head := symSpan, symSpan*scaleBytes
+	span, head := layout.SymSpan, layout.SymSpan*layout.ScaleBytes
 	if !k.sym {
-		span, head = asymSpan, asymSpan*(scaleBytes+zeroBytes)
+		span, head = layout.AsymSpan, layout.AsymSpan*(layout.ScaleBytes+layout.ZeroBytes)
 	}
 	n, groups := k.gp(), k.gp()
 
@@ -145,7 +136,7 @@ func (k *kernel) loop(label string, left, perGroup gp) {
 	k.op("SUB %v<<1, %v, %v", k.lane, k.codes, k.scales)
 	if !k.sym {
 		k.op("SUB %v, %v, %v", k.lane, k.scales, k.zeros)
-		k.op("ADD $%d, %v", span*scaleBytes, k.zeros)
+		k.op("ADD $%d, %v", span*layout.ScaleBytes, k.zeros)
 	}
 	k.op("ADD $%d, %v", head, k.codes)
 	k.op("MOVD $%d, %v", span, groups)
@@ -159,7 +150,7 @@ func (k *kernel) loop(label string, left, perGroup gp) {
 		k.label(label + "Block")
 	}
 	k.tier.block(k)
-	k.op("ADD $%d, %v", k.bits*lineBytes, k.codes)
+	k.op("ADD $%d, %v", k.bits*layout.LineBytes, k.codes)
 	k.op("ADD %v, %v", k.step, k.acts)
 	if k.single {
 		k.op("SUB $1, %v", left)
@@ -176,9 +167,9 @@ func (k *kernel) loop(label string, left, perGroup gp) {
 		}
 		k.free(scales...)
 	}
-	k.op("ADD $%d, %v", scaleBytes, k.scales)
+	k.op("ADD $%d, %v", layout.ScaleBytes, k.scales)
 	if !k.sym {
-		k.op("ADD $%d, %v", zeroBytes, k.zeros)
+		k.op("ADD $%d, %v", layout.ZeroBytes, k.zeros)
 	}
 	k.op("CBZ %v, %sDone", left, label)
 	k.op("SUBS $1, %v", groups)
@@ -190,7 +181,7 @@ func (k *kernel) loop(label string, left, perGroup gp) {
 	k.op("MOVD %v, %v", c, row)
 	k.reload("ldc", ldc)
 	k.tier.store(k, row, ldc)
-	k.op("ADD $%d, %v", 4*panelRows, c)
+	k.op("ADD $%d, %v", 4*layout.PanelRows, c)
 	k.op("SUBS $1, %v", panels)
 	k.op("BNE %sPanel", label)
 	k.op("RET")
@@ -220,7 +211,7 @@ func (k *kernel) blockScales() []vec {
 }
 
 // act loads 16 bytes of token t's current block.
-func (k *kernel) act(v vec, t, offset int) { k.load(v, k.acts, t*actBytes+offset) }
+func (k *kernel) act(v vec, t, offset int) { k.load(v, k.acts, t*layout.ActBytes+offset) }
 
 // groupScales converts the scales of the group.
 func (k *kernel) groupScales() (scales []vec) {
@@ -256,7 +247,7 @@ func (k *kernel) groupZeros() (zeros []vec) {
 
 // codeVector loads four rows by four columns of 8-bit codes.
 func (k *kernel) codeVector(v vec, line, quad int) {
-	k.load(v, k.codes, line*lineBytes+16*quad)
+	k.load(v, k.codes, line*layout.LineBytes+16*quad)
 	if k.flip != none {
 		k.arm("eor %v.16b, %v.16b, %v.16b", v, v, k.flip)
 	}
@@ -264,7 +255,7 @@ func (k *kernel) codeVector(v vec, line, quad int) {
 
 // nibbleVectors loads four rows by eight columns of 4-bit codes.
 func (k *kernel) nibbleVectors(lo, hi vec, line, quad int) {
-	k.load(lo, k.codes, line*lineBytes+16*quad)
+	k.load(lo, k.codes, line*layout.LineBytes+16*quad)
 	k.arm("ushr %v.16b, %v.16b, #4", hi, lo)
 	k.arm("and %v.16b, %v.16b, %v.16b", lo, lo, k.nibbles)
 }
@@ -319,7 +310,7 @@ func (k *kernel) byToken(sums []vec, f func(i int, v, meta vec)) {
 	meta := k.vec()
 	for i, v := range sums {
 		if i%(k.rows/4) == 0 {
-			k.act(meta, i/(k.rows/4), metaAt)
+			k.act(meta, i/(k.rows/4), layout.ActScale)
 		}
 		f(i, v, meta)
 	}

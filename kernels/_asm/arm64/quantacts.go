@@ -1,5 +1,7 @@
 package main
 
+import "nibble/kernels/layout"
+
 // quantizeBlocks is quantizeBlocksGeneric.
 func quantizeBlocks(f *file) {
 	k := f.begin("quantizeBlocksNEON", "quantizeBlocksNEON is quantizeBlocksGeneric for n > 0 blocks; step counts bytes.", "",
@@ -51,16 +53,16 @@ func quantizeBlocks(f *file) {
 		k.arm("uzp1 %v.16b, %v.16b, %v.16b", v[0], v[0], v[2])
 		k.vstore(v[0], dst, 16*half)
 	}
-	k.op("FMOVS F%d, %d(%v)", int(scale), metaAt, dst)
+	k.op("FMOVS F%d, %d(%v)", int(scale), layout.ActScale, dst)
 	k.arm("addv s%d, %v.4s", int(sum), sum)
 	nsum, times := top, k.gp()
 	k.op("FMOVS F%d, %v", int(sum), nsum)
 	k.op("NEGW %v, %v", nsum, nsum)
-	k.op("MOVW %v, %d(%v)", nsum, metaAt+4*metaNsum, dst)
+	k.op("MOVW %v, %d(%v)", nsum, layout.ActScale+4*metaNsum, dst)
 	k.op("LSLW $3, %v, %v", nsum, times)
-	k.op("MOVW %v, %d(%v)", times, metaAt+4*metaNsum8, dst)
+	k.op("MOVW %v, %d(%v)", times, layout.ActScale+4*metaNsum8, dst)
 	k.op("LSLW $7, %v, %v", nsum, times)
-	k.op("MOVW %v, %d(%v)", times, metaAt+4*metaNsum128, dst)
+	k.op("MOVW %v, %d(%v)", times, layout.ActScale+4*metaNsum128, dst)
 
 	k.label("advance")
 	k.op("ADD $128, %v", x)
@@ -74,8 +76,8 @@ func quantizeBlocks(f *file) {
 	k.arm("movi %v.16b, #0", zero)
 	k.vstore(zero, dst, 0)
 	k.vstore(zero, dst, 16)
-	k.vstore(zero, dst, metaAt)
+	k.vstore(zero, dst, layout.ActScale)
 	k.op("MOVD $%#x, %v", 0x7fc00000, nan)
-	k.op("MOVW %v, %d(%v)", nan, metaAt, dst)
+	k.op("MOVW %v, %d(%v)", nan, layout.ActScale, dst)
 	k.op("B advance")
 }
