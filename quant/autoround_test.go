@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -20,16 +19,14 @@ import (
 
 // shortTraining makes training a matter of a moment.
 func shortTraining(t *testing.T, iterations int) {
-	was := trainings
-	t.Cleanup(func() { trainings = was })
+	light, each, whole := lightTraining, autoroundTraining, wholeTraining
+	t.Cleanup(func() { lightTraining, autoroundTraining, wholeTraining = light, each, whole })
 	trainFor(iterations)
 }
 
 func trainFor(iterations int) {
-	trainings = maps.Clone(trainings)
-	for name, how := range trainings {
+	for _, how := range []*training{&lightTraining, &autoroundTraining, &wholeTraining} {
 		how.iterations = iterations
-		trainings[name] = how
 	}
 }
 
@@ -53,7 +50,7 @@ func TestRoundingStart(t *testing.T) {
 			code := int(q.Code(r, c)) + rng.IntN(5) - 2
 			q.SetCode(r, c, uint8(max(q.Scheme.MinCode(), min(q.Scheme.MaxCode(), code))))
 		}
-		r := newRounding(eng, w, q, s)
+		r := newRounding(eng, w, q)
 		if !slices.Equal(r.q.Codes, q.Codes) || !slices.Equal(r.q.Scales, q.Scales) || !slices.Equal(r.q.Zeros, q.Zeros) {
 			t.Errorf("%s: training starts from other codes", s)
 		}
@@ -93,7 +90,7 @@ func TestRoundingStep(t *testing.T) {
 			}
 			w.Data[31] = scale * 1000 // far beyond the last code
 			q.SetCode(0, 31, uint8(s.Scheme().MaxCode()))
-			r := newRounding(eng, w, q, s)
+			r := newRounding(eng, w, q)
 			if r.offset[31] != 0 {
 				t.Errorf("%s: a weight beyond the codes has offset %g", s, r.offset[31])
 			}
@@ -159,9 +156,9 @@ func TestTrainingLessensLoss(t *testing.T) {
 
 // Where training only spoils what GPTQ gives, as on a first layer, that is kept.
 func TestSpoiltTrainingKeepsItsStart(t *testing.T) {
-	was := trainings
-	t.Cleanup(func() { trainings = was })
-	trainings = map[string]training{AutoRoundLight: {iterations: 3, batch: 2, rate: 3, share: 0.1}}
+	was := lightTraining
+	t.Cleanup(func() { lightTraining = was })
+	lightTraining = training{iterations: 3, batch: 2, rate: 3, share: 0.1}
 	ck := open(t, "demo")
 	base := load(t, 2, ck)
 	cal := calibration(t, ck)
@@ -318,7 +315,7 @@ func TestTrainedRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRounding(eng, w, q, Spec{Bits: 4, Group: 32, Sym: false, Method: AutoRoundBest})
+	r := newRounding(eng, w, q)
 	r.rows = occurring([][]int32{{2}, {0, 2, 2}}, w.Rows)
 	for range 300 {
 		for i := range r.grad.Data {
@@ -342,19 +339,19 @@ func TestTrainedRows(t *testing.T) {
 func TestWholeModelOfLimitedSize(t *testing.T) {
 	small := llama(t, modeltest.Config{Vocab: 1024, Hidden: 128, Layers: 5, Heads: 4, KVHeads: 2, HeadDim: 32, Inner: 384})
 	large := llama(t, modeltest.Config{Vocab: 32000, Hidden: 2048, Layers: 22, Heads: 32, KVHeads: 4, HeadDim: 64, Inner: 5632})
-	if wholeBytes(small) > wholeMost || wholeBytes(large) < wholeMost {
+	if wholeBytes(small) > WholeMost || wholeBytes(large) < WholeMost {
 		t.Errorf("%d and %d bytes", wholeBytes(small), wholeBytes(large))
 	}
 	r := parse(t, "w4 g32 sym autoround-best")
-	if notes := r.substitutions(small); slices.ContainsFunc(notes, aboutWhole) {
+	if notes := substitutions(r, small); slices.ContainsFunc(notes, aboutWhole) {
 		t.Errorf("a small model: %q", notes)
 	}
-	if notes := r.substitutions(large); !slices.ContainsFunc(notes, aboutWhole) {
+	if notes := substitutions(r, large); !slices.ContainsFunc(notes, aboutWhole) {
 		t.Errorf("a large model: %q", notes)
 	}
 }
 
-func aboutWhole(note string) bool { return note == wholeNote }
+func aboutWhole(note string) bool { return note == MethodNamed(AutoRoundBest).Needs.Whole.TooLarge }
 
 // A training of the whole model that is cut goes on to the same bytes.
 func TestWholeTrainingResumes(t *testing.T) {

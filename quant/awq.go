@@ -21,6 +21,33 @@ const (
 	awqLimit  = 32 // largest ratio of a scale to their middle: scales of groups are stored as F16
 )
 
+// AWQ is imatrix after scaling columns that see large inputs up.
+const AWQ = "awq"
+
+func init() {
+	register(&Method{
+		Name: AWQ, Strength: 40, Stronger: GPTQ, StandIn: GPTQ, Error: 0.9,
+		Does:      "first scales columns with large inputs up, where that computes the same and loses least",
+		Needs:     Needs{Inputs: 2},
+		Fits:      fitsInputs,
+		Notes:     awqNotes,
+		Cost:      Cost{Seconds: awqSeconds, Bytes: awqBytes},
+		Transform: awqTransform,
+		Matrix:    imatrixMatrix,
+	})
+}
+
+func awqSeconds(m MatrixCost) float64 {
+	tries, part := 1+2*float64(awqSteps), min(awqRows, float64(m.Rows))*float64(m.Cols)
+	return tries * (part/m.Rate + 2*part*min(m.Tokens(), awqTokens)/m.Rates.Float)
+}
+
+// awqBytes is the columns' inputs and their outputs, what readers are and become.
+func awqBytes(m MatrixCost) int64 {
+	n := int64(m.Cols)
+	return m.Session() + 4*(awqTokens*n+awqTokens*awqRows+4*awqRows*n) + 4*m.Layer + m.Floats*int64(m.Rows)*n
+}
+
 // fold is a place where AWQ scales columns, and the matrices of the plan there.
 type fold struct {
 	arch.Fold
@@ -32,17 +59,17 @@ type fold struct {
 // elsewhere, by matrix. All that read a norm must be AWQ's, because the others'
 // weights would have to change as well; a matrix that makes inputs must be
 // quantized, by whatever method, as its rows change.
-func folds(c model.Config, s stage) (fs []fold, notes map[string]string) {
+func folds(c model.Config, s Stage) (fs []fold, notes map[string]string) {
 	notes = map[string]string{}
 	by := map[string]*PlannedModule{}
-	for i := range s.modules {
-		by[s.modules[i].Module.Name] = &s.modules[i]
+	for i := range s.Modules {
+		by[s.Modules[i].Module.Name] = &s.Modules[i]
 	}
-	for _, place := range c.Folds(s.layer) {
+	for _, place := range c.Folds(s.Layer) {
 		f := fold{Fold: place}
 		other, why := "", ""
 		for _, l := range place.Readers {
-			if m := by[l.Path]; m != nil && !m.Spec.Kept() && m.Spec.Method == AWQ {
+			if m := by[l.Path]; m != nil && m.Spec.Method == AWQ {
 				f.readers = append(f.readers, *m)
 			} else {
 				other = inLayer(l)
@@ -74,29 +101,14 @@ func folds(c model.Config, s stage) (fs []fold, notes map[string]string) {
 }
 
 // awqNotes tells of the matrices that AWQ cannot scale.
-func awqNotes(c model.Config, ms []PlannedModule) []string {
-	var all notes
-	for _, s := range stages(c, ms) {
-		_, notes := folds(c, s)
-		for _, m := range s.modules {
-			note, ok := notes[m.Module.Name]
-			if !ok {
-				continue
-			}
-			for i := range ms {
-				if ms[i].Module.Name == m.Module.Name {
-					ms[i].Note = note
-				}
-			}
-			all.add(m.Module.Name, note)
-		}
-	}
-	return all.lines()
+func awqNotes(c model.Config, s Stage) map[string]string {
+	_, notes := folds(c, s)
+	return notes
 }
 
 // awqTransform scales the columns that see large inputs up, and the inputs down,
 // so that rounding hurts them less (AWQ: Lin et al. 2023, arXiv 2306.00978).
-func awqTransform(ctx context.Context, p *pass, s stage, _ []PlannedModule) error {
+func awqTransform(ctx context.Context, p *pass, s Stage, _ []PlannedModule) error {
 	fs, _ := folds(p.ck.Config, s)
 	for _, f := range fs {
 		if err := p.fold(ctx, f); err != nil {
@@ -385,7 +397,7 @@ func (t *scaling) loss(ctx context.Context, s []float32) (float64, error) {
 				scaleRow(scaled.Row(r), w.Row(r), s)
 			}
 		}
-		q, _, err := quantize(ctx, t.p.eng, w.Rows, w.Cols, m.Spec, h, rowsOf(scaled), nil)
+		q, _, err := quantize(ctx, t.p.eng, w.Rows, w.Cols, m.Spec.Scheme(), Search{Weights: h}, rowsOf(scaled), nil)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", m.Module.Name, err)
 		}

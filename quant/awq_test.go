@@ -66,7 +66,7 @@ func TestAWQComputesTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := stages(ck.Config, plan.Modules)[1]
+	s := Stages(ck.Config, plan.Modules)[1]
 	if err := p.enter(ctx, s); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestAWQComputesTheSame(t *testing.T) {
 		return stack.States()
 	}
 	before := outputs()
-	if err := awqTransform(ctx, p, s, s.of(AWQ)); err != nil {
+	if err := awqTransform(ctx, p, s, s.Of(MethodNamed(AWQ))); err != nil {
 		t.Fatal(err)
 	}
 	after := outputs()
@@ -147,7 +147,7 @@ func TestAWQNotes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if fs, _ := folds(ck.Config, stages(ck.Config, plan.Modules)[1]); len(fs) != c.folds {
+		if fs, _ := folds(ck.Config, Stages(ck.Config, plan.Modules)[1]); len(fs) != c.folds {
 			t.Errorf("%s: %d places to scale, want %d", c.recipe, len(fs), c.folds)
 		}
 		var got []string

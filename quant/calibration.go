@@ -30,13 +30,13 @@ type Calibration struct {
 type CalibrationOptions struct {
 	Name    string
 	Text    []byte // as text.Parse reads it; nil is a built-in text
-	Samples int    // 32 if 0; see Recipe.Samples. Fewer if the text gives no more, which a note tells
+	Samples int    // 32 if 0. Fewer if the text gives no more, which a note tells
 	Length  int    // tokens of a sample, 2 at least; 512 if 0; the model's context if that is less
 	Seed    uint64
 }
 
 const (
-	defaultSamples = 32
+	DefaultSamples = 32
 	defaultLength  = 512
 )
 
@@ -57,7 +57,7 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 		}
 	}
 	if c.Samples == 0 {
-		c.Samples = defaultSamples
+		c.Samples = DefaultSamples
 	}
 	if c.Length == 0 {
 		c.Length = defaultLength
@@ -88,14 +88,4 @@ func NewCalibration(ck *model.Checkpoint, o CalibrationOptions) (*Calibration, e
 		c.Tokens = append(c.Tokens, append(append([]int32{}, prefix...), ids[p*body:(p+1)*body]...))
 	}
 	return c, nil
-}
-
-// Samples returns how many samples a recipe is calibrated with unless told
-// otherwise: 32, and 128 for autoround-best, whose training of the whole model
-// learns 32 by heart.
-func (r Recipe) Samples(c model.Config) int {
-	if r.asksWhole(c) {
-		return 4 * defaultSamples
-	}
-	return defaultSamples
 }

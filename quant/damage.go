@@ -28,19 +28,34 @@ func ByDamage(lines []ModuleReport) []ModuleReport {
 // sampleRows is how many inputs the errors of outputs are measured on.
 const sampleRows = 256
 
+// measure compares a quantized matrix with its weights, which row returns and may
+// decode into the buffer that it gets.
+func measure(eng *kernels.Engine, row func(buf []float32, r int) []float32, q *kernels.QTensor) Stats {
+	errs := make([]rowError, q.Rows)
+	eng.For(q.Rows, func(_, lo, hi int) {
+		buf, back := make([]float32, q.Cols), make([]float32, q.Cols)
+		for r := lo; r < hi; r++ {
+			q.DequantRow(back, r)
+			errs[r].measure(row(buf, r), back)
+		}
+	})
+	return total(errs, q.Rows*q.Cols)
+}
+
 // measureOn compares a quantized matrix with its weights, and its outputs for inputs
 // x, of which the first count.
-func measureOn(ctx context.Context, eng *kernels.Engine, w kernels.Matrix, q *kernels.QTensor, spec Spec, x kernels.Matrix) (Stats, error) {
+func measureOn(ctx context.Context, eng *kernels.Engine, w kernels.Matrix, q *kernels.QTensor, x kernels.Matrix) (Stats, error) {
 	s := measure(eng, rowsOf(w), q)
-	err := measureOutputs(ctx, eng, &s, w, q, spec, x.Sub(0, min(sampleRows, x.Rows), 0, x.Cols))
+	err := measureOutputs(ctx, eng, &s, w, q, x.Sub(0, min(sampleRows, x.Rows), 0, x.Cols))
 	return s, err
 }
 
 // measureOutputs adds to s what quantizing w did to its outputs for inputs x, and
 // what plain rounding would have done.
-func measureOutputs(ctx context.Context, eng *kernels.Engine, s *Stats, w kernels.Matrix, q *kernels.QTensor, spec Spec, x kernels.Matrix) error {
-	spec.Method, spec.Top = RTN, 0
-	plain, _, err := quantize(ctx, eng, w.Rows, w.Cols, spec, nil, rowsOf(w), nil)
+func measureOutputs(ctx context.Context, eng *kernels.Engine, s *Stats, w kernels.Matrix, q *kernels.QTensor, x kernels.Matrix) error {
+	scheme := q.Scheme
+	scheme.Top = 0
+	plain, _, err := quantize(ctx, eng, w.Rows, w.Cols, scheme, Search{Plain: true}, rowsOf(w), nil)
 	if err != nil {
 		return err
 	}

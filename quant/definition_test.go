@@ -90,11 +90,11 @@ func TestAWQWithBiases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := stages(ck.Config, plan.Modules)[1]
+	s := Stages(ck.Config, plan.Modules)[1]
 	if err := p.enter(ctx, s); err != nil {
 		t.Fatal(err)
 	}
-	if err := awqTransform(ctx, p, s, s.of(AWQ)); err != nil {
+	if err := awqTransform(ctx, p, s, s.Of(MethodNamed(AWQ))); err != nil {
 		t.Fatal(err)
 	}
 	if len(p.vectors) != 2 || len(p.weights) != 5 { // q, k, v and gate, up after their norms
@@ -239,7 +239,7 @@ func TestScalingIsAsDefined(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := stages(ck.Config, plan.Modules)[1]
+	s := Stages(ck.Config, plan.Modules)[1]
 	if err := p.enter(ctx, s); err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestScalingIsAsDefined(t *testing.T) {
 				for i, v := range w.Data {
 					scaled[i] = float32(v * scale(i%n))
 				}
-				q, _, err := quantize(ctx, base.Engine, w.Rows, n, m.Spec, importance(sums), func(_ []float32, r int) []float32 { return scaled[r*n : (r+1)*n] }, nil)
+				q, _, err := quantize(ctx, base.Engine, w.Rows, n, m.Spec.Scheme(), Search{Weights: importance(sums)}, func(_ []float32, r int) []float32 { return scaled[r*n : (r+1)*n] }, nil)
 				if err != nil {
 					t.Fatal(err)
 				}

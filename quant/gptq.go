@@ -2,155 +2,66 @@ package quant
 
 import (
 	"context"
-	"fmt"
 
 	"nibble/kernels"
 )
 
-// gptqBlock is about how many columns are quantized before the columns left are
-// corrected for all of their errors in one product.
-const gptqBlock = 128
+// GPTQ quantizes column by column, and makes up for each error in the columns still
+// to come.
+const GPTQ = "gptq"
 
-// gptq quantizes w, rows x columns: column by column, each
-// error made up for by the columns still to come, so that the outputs for the
-// inputs behind f change least (Frantar et al., "GPTQ", 2022). A group's grid is
-// searched for the weights as they are when its turn comes.
-func gptq(ctx context.Context, eng *kernels.Engine, w kernels.Matrix, f *factor, spec Spec, step func(rows int)) (*kernels.QTensor, error) {
-	q, err := kernels.NewQTensor(w.Rows, w.Cols, spec.Scheme())
-	if err != nil {
-		return nil, err
-	}
-	g := &gptqRun{eng: eng, q: q, f: f, spec: spec, width: spec.Scheme().GroupWidth(w.Cols), w: arrange(eng, w, f.column)}
-	blocks := g.blocks()
-	told := 0
-	for i, b := range blocks {
-		if err := g.block(ctx, b); err != nil {
-			return nil, err
-		}
-		if step != nil { // in rows, as the other methods tell
-			now := w.Rows * (i + 1) / len(blocks)
-			step(now - told)
-			told = now
-		}
-	}
-	return q, nil
-}
-
-// arrange copies a matrix with its columns in the order of a.
-func arrange(eng *kernels.Engine, w kernels.Matrix, column []int) kernels.Matrix {
-	out := kernels.NewMatrix(w.Rows, w.Cols)
-	eng.For(w.Rows, func(_, lo, hi int) {
-		for r := lo; r < hi; r++ {
-			in, dst := w.Row(r), out.Row(r)
-			for a, c := range column {
-				dst[a] = in[c]
-			}
-		}
+func init() {
+	register(&Method{
+		Name: GPTQ, Strength: 50, Recipe: "q4-gptq", Stronger: AutoRound, Error: 0.65,
+		Does:   "quantizes column by column and makes up for each error in the columns still to come",
+		Needs:  Needs{Inputs: 1},
+		Fits:   fitsInputs,
+		Cost:   Cost{Seconds: gptqSeconds, Bytes: gptqBytes},
+		Matrix: gptqMatrix,
 	})
-	return out
 }
 
-// gptqRun is the state of one matrix.
-type gptqRun struct {
-	eng   *kernels.Engine
-	q     *kernels.QTensor
-	f     *factor
-	spec  Spec
-	width int            // of a group
-	w     kernels.Matrix // columns in the order of a; those done are not kept
+func gptqSeconds(m MatrixCost) float64 {
+	rows, n, sum := float64(m.Rows), float64(m.Cols), 0.0
+	if m.First {
+		sum += (n*n*m.Tokens() + 1.2*n*n*n) / m.Rates.Float
+	}
+	sum += rows * n * (n + 4*sampleRows) / m.Rates.Float
+	return sum + rows*n*gptqBlock/2/m.Rates.Columns
 }
 
-// blocks cuts the columns, from the last a down, where groups end; a group wider
-// than a block is cut as well.
-func (g *gptqRun) blocks() [][2]int {
-	var out [][2]int
-	for _, gr := range g.f.groups {
-		if n := len(out); n > 0 && out[n-1][1]-gr[0] <= gptqBlock {
-			out[n-1][0] = gr[0] // the group before it ends where this one begins
-			continue
-		}
-		for hi := gr[1]; hi > gr[0]; hi -= gptqBlock {
-			out = append(out, [2]int{max(gr[0], hi-gptqBlock), hi})
-		}
-	}
-	return out
+// gptqBytes is the moments, their factor and its inverse, products in work; then the
+// matrix, once more in the order of its factor, and what is being corrected.
+func gptqBytes(m MatrixCost) int64 {
+	n, rows := int64(m.Cols), int64(m.Rows)
+	moments := 4 * n * (n + 2*hessianTokens) * (100 + garbage) / 100
+	return max(moments+8*n*n+4*n*3*256, moments+4*n*n+(m.Floats+4)*rows*n+4*n*2*512, moments+m.Session())
 }
 
-// block quantizes the columns of a block in all rows and corrects the columns
-// left.
-func (g *gptqRun) block(ctx context.Context, b [2]int) error {
-	lo, hi := b[0], b[1]
-	inverse := kernels.NewMatrix(hi-lo, hi-lo) // row a: what an error there does to columns before it
-	for a := lo; a < hi; a++ {
-		for c := lo; c <= a; c++ {
-			inverse.Row(a - lo)[c-lo] = g.f.inverse.Row(c)[a]
-		}
+// gptqMatrix quantizes a matrix for its inputs.
+func gptqMatrix(ctx context.Context, p *pass, m PlannedModule, step func(rows int)) (Quantized, error) {
+	w, q, err := p.gptq(ctx, m, step)
+	if err != nil {
+		return Quantized{}, err
 	}
-	const band = 512 // rows at a time
-	errs := kernels.NewMatrix(min(band, g.w.Rows), hi-lo)
-	part := kernels.NewMatrix(errs.Rows, lo)
-	for r0 := 0; r0 < g.w.Rows; r0 += band {
-		n := min(band, g.w.Rows-r0)
-		g.eng.For(n, func(_, from, to int) {
-			for i := from; i < to; i++ {
-				g.row(r0+i, b, inverse, errs.Row(i))
-			}
-		})
-		if lo == 0 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			continue
-		}
-		product := part.Sub(0, n, 0, lo)
-		if err := g.eng.MulTransposed(ctx, product, errs.Sub(0, n, 0, hi-lo), g.f.inverse.Sub(0, lo, lo, hi)); err != nil {
-			return err
-		}
-		g.eng.For(n, func(_, from, to int) {
-			for i := from; i < to; i++ {
-				subtract(g.w.Row(r0 + i)[:lo], product.Row(i))
-			}
-		})
-	}
-	return nil
+	p.raise(m, q, rowsOf(w))
+	stats, err := measureOn(ctx, p.eng, w, q, p.seq.sample)
+	return Quantized{q, stats, p.seq.moments.silent()}, err
 }
 
-// row quantizes the columns of a block in one row; errs receives the errors, in
-// units of the factor's diagonal.
-func (g *gptqRun) row(r int, b [2]int, inverse kernels.Matrix, errs []float32) {
-	w, scheme, groups := g.w.Row(r), g.q.Scheme, g.q.Groups()
-	var scale float32
-	var zero int
-	for a := b[1] - 1; a >= b[0]; a-- {
-		group := g.f.column[a] / g.width
-		at := r*groups + group
-		if a == b[1]-1 || g.f.column[a+1]/g.width != group {
-			if a+1 == len(w) || g.f.column[a+1]/g.width != group { // its first column
-				first := a - min(g.width, g.q.Cols-group*g.width) + 1
-				best := searchGrid(w[first:a+1], g.f.weights[first:a+1], g.spec)
-				g.q.Scales[at] = best.scale
-				if !g.spec.Sym {
-					g.q.Zeros[at] = uint8(best.zero)
-				}
-			}
-			scale, zero = kernels.F16ToF32(g.q.Scales[at]), int(g.q.Zero(r, group))
-		}
-		c := code(w[a], scale, zero, scheme)
-		g.q.SetCode(r, g.f.column[a], uint8(c))
-		row := inverse.Row(a - b[0])[:a-b[0]+1]
-		e := (w[a] - float32(c-zero)*scale) / row[a-b[0]]
-		errs[a-b[0]] = e
-		left := w[b[0] : a+1]
-		for i, v := range row {
-			left[i] -= e * v
-		}
+// gptq returns a matrix of this stage, and quantized for its inputs.
+func (p *pass) gptq(ctx context.Context, m PlannedModule, step func(rows int)) (kernels.Matrix, *kernels.QTensor, error) {
+	f, err := p.seq.factor(ctx, m.Module, m.Spec.Scheme().GroupWidth(m.Module.Cols))
+	if err != nil {
+		return kernels.Matrix{}, nil, err
 	}
-}
-
-// checkCalibrated refuses methods that need inputs where there are none.
-func checkCalibrated(s Spec) error {
-	if methodOf(s.Method).inputs || s.Top > 0 {
-		return fmt.Errorf("%w: %s needs a calibration, which only quantizing the whole model has", ErrRecipe, s)
+	w, err := p.weight(ctx, m.Module)
+	if err != nil {
+		return w, nil, err
 	}
-	return nil
+	q, err := gptq(ctx, p.eng, w, f, m.Spec.Scheme(), step)
+	if err == nil {
+		err = p.usable(m, q)
+	}
+	return w, q, err
 }

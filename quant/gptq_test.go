@@ -181,7 +181,7 @@ func textbook(w kernels.Matrix, h *hessian, f *factor, spec Spec) *kernels.QTens
 				for _, col := range f.column[first : a+1] {
 					x = append(x, float32(row[col]))
 				}
-				g := searchGrid(x, f.weights[first:a+1], spec)
+				g := searchGrid(x, f.weights[first:a+1], spec.Scheme())
 				q.Scales[at] = g.scale
 				if !spec.Sym {
 					q.Zeros[at] = uint8(g.zero)
@@ -250,7 +250,7 @@ func TestGPTQAgainstTextbook(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := gptq(context.Background(), eng, w, f, spec, nil)
+			got, err := gptq(context.Background(), eng, w, f, spec.Scheme(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -306,7 +306,7 @@ func TestGPTQOfFewTokens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q, err := gptq(context.Background(), eng, w, f, spec, nil)
+		q, err := gptq(context.Background(), eng, w, f, spec.Scheme(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

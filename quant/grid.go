@@ -37,9 +37,9 @@ func rangeOf(x []float32) (lo, hi float64) {
 }
 
 // plainGrid spans the group's range.
-func plainGrid(x []float32, spec Spec) grid {
+func plainGrid(x []float32, s kernels.Scheme) grid {
 	lo, hi := rangeOf(x)
-	return gridOver(lo, hi, spec)
+	return gridOver(lo, hi, s)
 }
 
 // gridOver spans a range that holds zero.
@@ -48,16 +48,16 @@ func plainGrid(x []float32, spec Spec) grid {
 // whatever its sign, is put on the -8 by a scale of the opposite sign, so that
 // the whole range is used (the same choice as GGUF's Q4_0). With 8 bits it is
 // put on -127.
-func gridOver(lo, hi float64, spec Spec) grid {
-	if spec.Sym {
+func gridOver(lo, hi float64, s kernels.Scheme) grid {
+	if s.Sym {
 		extreme := lo
 		if hi > -lo {
 			extreme = hi
 		}
-		mid := spec.Scheme().MidCode()
-		return grid{roundScale(extreme / float64(spec.Scheme().MinCode()-mid)), mid}
+		mid := s.MidCode()
+		return grid{roundScale(extreme / float64(s.MinCode()-mid)), mid}
 	}
-	top := spec.Scheme().MaxCode()
+	top := s.MaxCode()
 	scale := roundScale((hi - lo) / float64(top))
 	zero := 0
 	if s := float64(kernels.F16ToF32(scale)); s > 0 {
@@ -68,11 +68,11 @@ func gridOver(lo, hi float64, spec Spec) grid {
 
 // groupError is the squared error of a group on a grid, weighed by h unless that
 // is nil.
-func groupError(x, h []float32, g grid, spec Spec) float64 {
-	scale, scheme := kernels.F16ToF32(g.scale), spec.Scheme()
+func groupError(x, h []float32, g grid, s kernels.Scheme) float64 {
+	scale := kernels.F16ToF32(g.scale)
 	sum := 0.0
 	for i, v := range x {
-		d := float64(v) - float64(float32(code(v, scale, g.zero, scheme)-g.zero)*scale)
+		d := float64(v) - float64(float32(code(v, scale, g.zero, s)-g.zero)*scale)
 		sum += float64(weight(h, i) * float64(d*d))
 	}
 	return sum

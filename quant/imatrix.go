@@ -1,69 +1,26 @@
 package quant
 
-import (
-	"context"
-	"slices"
+import "context"
 
-	"nibble/model"
-)
+// IMatrix weighs the search for scales by how large the inputs of each column are.
+const IMatrix = "imatrix"
 
-// momentFloor is added to the second moments of a matrix's inputs, as a share of
-// their mean: an input that the calibration never used may still be used.
-const momentFloor = 0.01
-
-// squares sums up the squares of a matrix's inputs by column: the diagonal of the
-// Hessian, which llama.cpp calls an importance matrix, without the rest of it.
-func squares(ctx context.Context, seq *sequence, m model.Module) ([]float64, error) {
-	sums := make([]float64, m.Cols)
-	err := seq.input(ctx, m, func(x []float32, rows, cols int) error {
-		seq.base.Engine.For(cols, func(_, lo, hi int) {
-			mine := slices.Clone(sums[lo:hi]) // apart from those of other threads, which lie on the same cache lines
-			for r := range rows {
-				for c, v := range x[r*cols+lo : r*cols+hi] {
-					mine[c] += float64(float64(v) * float64(v))
-				}
-			}
-			copy(sums[lo:], mine)
-		})
-		return nil
+func init() {
+	register(&Method{
+		Name: IMatrix, Strength: 30, Stronger: GPTQ, Error: 0.9,
+		Does:   "weighs that search by how large the inputs of each column are",
+		Needs:  Needs{Inputs: 1},
+		Fits:   fitsInputs,
+		Cost:   Cost{Seconds: imatrixSeconds},
+		Matrix: imatrixMatrix,
 	})
-	return sums, err
 }
 
-// importance scales sums of squares to a mean of one and raises them by the
-// floor. Inputs that are all zero are alike.
-func importance(sums []float64) []float32 {
-	mean := 0.0
-	for _, s := range sums {
-		mean += s / float64(len(sums))
+func imatrixSeconds(m MatrixCost) float64 {
+	if !m.First {
+		return 0
 	}
-	out := make([]float32, len(sums))
-	for i, s := range sums {
-		out[i] = 1
-		if mean > 0 {
-			out[i] = float32(s/mean + momentFloor)
-		}
-	}
-	return out
-}
-
-// importance returns the weights of a matrix's columns. They are found once for
-// matrices that share their inputs, which must follow each other.
-func (s *sequence) importance(ctx context.Context, m model.Module) ([]float32, error) {
-	kind := inputOf(m)
-	if s.weights == nil || s.weighed != kind {
-		sums, err := squares(ctx, s, m)
-		if err != nil {
-			return nil, err
-		}
-		s.weighed, s.weights, s.silent = kind, importance(sums), 0
-		for _, x := range sums {
-			if x == 0 {
-				s.silent++
-			}
-		}
-	}
-	return s.weights, nil
+	return float64(m.Cols) * m.Tokens() / m.Rates.Values
 }
 
 // imatrixMatrix searches a matrix's scales and zero points for the least squared
@@ -75,6 +32,6 @@ func imatrixMatrix(ctx context.Context, p *pass, m PlannedModule, step func(rows
 	if err != nil {
 		return Quantized{}, err
 	}
-	q, stats, err := p.quantizeRows(ctx, m, h, step)
+	q, stats, err := p.quantizeRows(ctx, m, Search{Weights: h}, step)
 	return Quantized{q, stats, p.seq.silent}, err
 }

@@ -42,7 +42,7 @@ func quantizeModel(source string, threads int, calibration CalibrationOptions, o
 		return err
 	}
 	o := Options{Engine: eng, Source: ck, Recipe: r, Out: out}
-	if r.Calibrated(ck.Config) {
+	if Calibrated(r, ck.Config) {
 		if o.Calibration, err = NewCalibration(ck, calibration); err != nil {
 			return err
 		}

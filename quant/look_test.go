@@ -46,7 +46,7 @@ func TestLook(t *testing.T) {
 	if _, err := os.Stat(filepath.Dir(out)); err == nil {
 		t.Error("looking made a directory")
 	}
-	if p := look("w4 g32 sym gptq"); p.Calibration == nil || p.Calibration.Samples != defaultSamples {
+	if p := look("w4 g32 sym gptq"); p.Calibration == nil || p.Calibration.Samples != DefaultSamples {
 		t.Errorf("the calibration of a recipe that needs one: %+v", p.Calibration)
 	}
 	if err := quantizeDemo(out, recipe, 5); err == nil {

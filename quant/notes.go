@@ -58,9 +58,9 @@ func silentNote(silent, inputs int) string {
 	case 0:
 		return ""
 	case inputs:
-		return "all inputs are 0 for the whole calibration: quantized as by " + MSE
+		return "all inputs are 0 for the whole calibration: quantized as without one"
 	}
-	return fmt.Sprintf("%d of %d inputs are 0 for the whole calibration: what they meet is quantized as by %s", silent, inputs, MSE)
+	return fmt.Sprintf("%d of %d inputs are 0 for the whole calibration: what they meet is quantized as without one", silent, inputs)
 }
 
 // silentNotes tells of such inputs of all matrices that were quantized; lines are

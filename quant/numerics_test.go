@@ -57,7 +57,7 @@ func TestStatsAreAsDefined(t *testing.T) {
 		}
 		want, outputs := lost(q)
 		_, outputsRTN := lost(rounded)
-		measured, err := measureOn(context.Background(), eng, w, q, s, x)
+		measured, err := measureOn(context.Background(), eng, w, q, x)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestPolishIsLeastSquares(t *testing.T) {
 				xy, yy = xy+float64(h[i])*float64(x[i])*y, yy+float64(h[i])*y*y
 			}
 			want := grid{roundScale(xy / yy), zero}
-			if got := polish(x, h, g, spec); got != want {
+			if got := polish(x, h, g, spec.Scheme()); got != want {
 				t.Fatalf("%s: %+v becomes %+v, want %+v", spec, g, got, want)
 			}
 			if zero != g.zero {
@@ -142,7 +142,7 @@ func TestRoundingStepOfRows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return newRounding(eng, w, q, s)
+			return newRounding(eng, w, q)
 		}
 		all := start(w)
 		var grads [3][]float32

@@ -9,112 +9,11 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
-	"nibble/model/arch"
 	rt "nibble/runtime"
 )
 
-// method is how a method takes part in a pass over a checkpoint. A pass goes
-// stage by stage: the embedding, each layer, the output head. In a stage, the
-// methods' transform come first, then the matrices of methods with matrix in the
-// order of the model, then those of methods with layer.
-type method struct {
-	// inputs says that the method measures the inputs of the matrices: the recipe
-	// needs a calibration and the pass has a sequence.
-	inputs bool
-
-	// transform, if there is one, prepares a stage for its matrices ms of the method:
-	// it may replace weights, norms and biases of the stage by others that compute
-	// the same (pass.replaceWeight, pass.replaceVector).
-	transform func(ctx context.Context, p *pass, s stage, ms []PlannedModule) error
-
-	// matrix quantizes one matrix; step hears how many more rows are done.
-	matrix func(ctx context.Context, p *pass, m PlannedModule, step func(rows int)) (Quantized, error)
-
-	// layer quantizes all of its matrices of a layer together, for the inputs
-	// sequence.states and, if it wants them, the float model's outputs
-	// (sequence.outputs: the sequence then follows the float model as well). The
-	// others of the layer are quantized already (pass.settled). The results are in the order of ms.
-	// step hears of rows, of all ms together.
-	layer func(ctx context.Context, p *pass, s stage, ms []PlannedModule, step func(rows int)) ([]Quantized, error)
-}
-
-// Quantized is a matrix with what quantizing did to it.
-type Quantized struct {
-	Q      *kernels.QTensor
-	Stats  Stats
-	Silent int // inputs that are 0 for the whole calibration
-}
-
-// methodOf returns a method by its name, which is one of Methods.
-func methodOf(name string) method {
-	rows := func(ctx context.Context, p *pass, m PlannedModule, step func(int)) (Quantized, error) {
-		q, stats, err := p.quantizeRows(ctx, m, nil, step)
-		return Quantized{Q: q, Stats: stats}, err
-	}
-	switch name {
-	case IMatrix:
-		return method{inputs: true, matrix: imatrixMatrix}
-	case AWQ:
-		return method{inputs: true, transform: awqTransform, matrix: imatrixMatrix}
-	case GPTQ:
-		return method{inputs: true, matrix: gptqMatrix}
-	case AutoRound, AutoRoundLight:
-		return method{inputs: true, layer: autoroundLayer}
-	case AutoRoundBest:
-		return method{inputs: true, layer: autoroundModel}
-	default:
-		return method{matrix: rows}
-	}
-}
-
-// stage is what a pass does in one go.
-type stage struct {
-	layer   int // -1 for the embedding, the number of layers for the head
-	modules []PlannedModule
-}
-
-// stages cuts the matrices of a plan into stages.
-func stages(c model.Config, ms []PlannedModule) []stage {
-	var out []stage
-	for _, m := range ms {
-		layer := layerOf(c, m.Module)
-		if n := len(out); n == 0 || out[n-1].layer != layer {
-			out = append(out, stage{layer: layer})
-		}
-		last := &out[len(out)-1]
-		last.modules = append(last.modules, m)
-	}
-	return out
-}
-
-// layerOf is the layer whose inputs a matrix sees.
-func layerOf(c model.Config, m model.Module) int {
-	if m.Linear.Role == arch.RoleHead {
-		return c.Layers()
-	}
-	return m.Layer
-}
-
-// of returns the stage's matrices of a method.
-func (s stage) of(name string) []PlannedModule {
-	var out []PlannedModule
-	for _, m := range s.modules {
-		if !m.Spec.Kept() && m.Spec.Method == name {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
-// needs reports whether a method of the stage has a property.
-func (s stage) needs(property func(method) bool) bool {
-	for _, m := range s.modules {
-		if !m.Spec.Kept() && property(methodOf(m.Spec.Method)) {
-			return true
-		}
-	}
-	return false
-}
+// ErrTooLarge reports weights or inputs that a method's sums have no room for.
+var ErrTooLarge = errors.New("weights or inputs are too large to quantize")
 
 // sink takes what a pass finishes, and gives back what an interrupted pass with
 // the same arguments finished before.
@@ -150,16 +49,16 @@ type pass struct {
 	out sink
 	l   Listener
 
-	// seq follows the model that is being quantized; nil when no method of this stage
+	// seq follows the model that is being quantized; nil when no method of this Stage
 	// or a later one measures inputs.
 	seq  *sequence
 	base *rt.Model    // nil if none does
 	cal  *Calibration // what the sequence is made of, and tells which tokens are frequent
 
-	weights  map[string]kernels.Matrix   // of this stage that were replaced, by module
-	vectors  map[string][]float32        // norms and biases of this stage that were replaced, by tensor
-	replaced []string                    // tensors of this stage that are kept and were replaced
-	done     map[string]*kernels.QTensor // of this stage
+	weights  map[string]kernels.Matrix   // of this Stage that were replaced, by module
+	vectors  map[string][]float32        // norms and biases of this Stage that were replaced, by tensor
+	replaced []string                    // tensors of this Stage that are kept and were replaced
+	done     map[string]*kernels.QTensor // of this Stage
 	whole    map[string]Quantized        // that were trained together, of all stages
 
 	plan     Plan
@@ -192,10 +91,10 @@ func (p *pass) run(ctx context.Context) ([]ModuleReport, error) {
 			return nil, err
 		}
 	}
-	all := stages(p.ck.Config, p.plan.Modules)
+	all := Stages(p.ck.Config, p.plan.Modules)
 	last := -1 // the last stage for which inputs are measured
 	for i, s := range all {
-		if s.needs(func(m method) bool { return m.inputs }) {
+		if s.Needs(func(m *Method) bool { return m.Needs.Inputs > 0 }) {
 			last = i
 		}
 	}
@@ -215,15 +114,15 @@ func (p *pass) run(ctx context.Context) ([]ModuleReport, error) {
 }
 
 // enter begins a stage.
-func (p *pass) enter(ctx context.Context, s stage) error {
+func (p *pass) enter(ctx context.Context, s Stage) error {
 	p.weights, p.vectors, p.done, p.replaced = map[string]kernels.Matrix{}, map[string][]float32{}, map[string]*kernels.QTensor{}, nil
-	if p.seq == nil || s.layer < 0 {
+	if p.seq == nil || s.Layer < 0 {
 		return nil
 	}
-	return p.seq.enter(ctx, s.layer)
+	return p.seq.enter(ctx, s.Layer)
 }
 
-func (p *pass) stage(ctx context.Context, s stage) error {
+func (p *pass) stage(ctx context.Context, s Stage) error {
 	if err := p.enter(ctx, s); err != nil {
 		return err
 	}
@@ -234,12 +133,12 @@ func (p *pass) stage(ctx context.Context, s stage) error {
 }
 
 // restore takes over a stage that is finished already, and reports whether it is.
-func (p *pass) restore(s stage) (bool, error) {
-	replaced, ok := p.out.replaced(s.layer)
-	if !ok || len(p.unfinished(s.modules)) > 0 {
+func (p *pass) restore(s Stage) (bool, error) {
+	replaced, ok := p.out.replaced(s.Layer)
+	if !ok || len(p.unfinished(s.Modules)) > 0 {
 		return false, nil
 	}
-	for _, m := range s.modules {
+	for _, m := range s.Modules {
 		if m.Spec.Kept() {
 			p.lines[m.Module.Name] = m.line(Quantized{})
 		} else if err := p.reuse(m); err != nil {
@@ -254,12 +153,12 @@ func (p *pass) restore(s stage) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		i := slices.IndexFunc(s.modules, func(m PlannedModule) bool { return m.Module.Name+".weight" == name })
+		i := slices.IndexFunc(s.Modules, func(m PlannedModule) bool { return m.Module.Name+".weight" == name })
 		if i < 0 {
 			p.seq.putVector(name, v)
 			continue
 		}
-		m := s.modules[i].Module
+		m := s.Modules[i].Module
 		l, err := kernels.NewMatrixLinear(kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols, Data: v})
 		if err != nil {
 			return false, err
@@ -297,15 +196,15 @@ func (p *pass) reuse(m PlannedModule) error {
 }
 
 // work quantizes the matrices of a stage.
-func (p *pass) work(ctx context.Context, s stage) error {
-	for _, name := range Methods() {
-		if f, ms := methodOf(name).transform, s.of(name); f != nil && len(ms) > 0 {
-			if err := f(ctx, p, s, ms); err != nil {
+func (p *pass) work(ctx context.Context, s Stage) error {
+	for _, how := range s.Methods() {
+		if how.Transform != nil {
+			if err := how.Transform(ctx, p, s, s.Of(how)); err != nil {
 				return err
 			}
 		}
 	}
-	for _, m := range s.modules {
+	for _, m := range s.Modules {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -313,11 +212,11 @@ func (p *pass) work(ctx context.Context, s stage) error {
 			return err
 		}
 	}
-	for _, name := range Methods() {
-		f, ms := methodOf(name).layer, s.of(name)
-		if f == nil || len(ms) == 0 {
+	for _, how := range s.Methods() {
+		if how.Layer == nil {
 			continue
 		}
+		ms := s.Of(how)
 		if len(p.unfinished(ms)) == 0 {
 			for _, m := range ms {
 				if err := p.reuse(m); err != nil {
@@ -326,7 +225,7 @@ func (p *pass) work(ctx context.Context, s stage) error {
 			}
 			continue
 		}
-		results, err := f(ctx, p, s, ms, p.stepper(ms...))
+		results, err := how.Layer(ctx, p, s, ms, p.stepper(ms...))
 		if err != nil {
 			return err
 		}
@@ -343,10 +242,10 @@ func (p *pass) work(ctx context.Context, s stage) error {
 		p.replaced = append(p.replaced, name)
 	}
 	slices.Sort(p.replaced)
-	if err := p.out.endStage(s.layer, p.replaced); err != nil {
+	if err := p.out.endStage(s.Layer, p.replaced); err != nil {
 		return err
 	}
-	for _, m := range s.modules {
+	for _, m := range s.Modules {
 		p.ck.Release(m.Module.Name + ".weight")
 	}
 	return nil
@@ -365,14 +264,13 @@ func (p *pass) module(ctx context.Context, m PlannedModule) error {
 		}
 		return nil
 	}
-	f := methodOf(m.Spec.Method).matrix
-	if f == nil {
+	if m.Method.Matrix == nil {
 		return nil
 	}
 	if len(p.unfinished([]PlannedModule{m})) == 0 {
 		return p.reuse(m)
 	}
-	done, err := f(ctx, p, m, p.stepper(m))
+	done, err := m.Method.Matrix(ctx, p, m, p.stepper(m))
 	if err != nil {
 		return err
 	}
@@ -464,7 +362,7 @@ func (p *pass) stepper(ms ...PlannedModule) func(rows int) {
 	}
 }
 
-// weight returns the float weights of a matrix of this stage, as stored or as a
+// weight returns the float weights of a matrix of this Stage, as stored or as a
 // transformation replaced them. They must not be changed.
 func (p *pass) weight(ctx context.Context, m model.Module) (kernels.Matrix, error) {
 	if w, ok := p.weights[m.Name]; ok {
@@ -480,7 +378,7 @@ func (p *pass) weight(ctx context.Context, m model.Module) (kernels.Matrix, erro
 	return kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols, Data: t.Floats()}, nil
 }
 
-// settled returns what a matrix of this stage computes with from now on: its
+// settled returns what a matrix of this Stage computes with from now on: its
 // dequantized weights if it is quantized, else its float weights.
 func (p *pass) settled(ctx context.Context, m model.Module) (kernels.Matrix, error) {
 	q := p.done[m.Name]
@@ -496,7 +394,7 @@ func (p *pass) settled(ctx context.Context, m model.Module) (kernels.Matrix, err
 	return w, nil
 }
 
-// replaceWeight gives a matrix of this stage, not quantized yet, other float
+// replaceWeight gives a matrix of this Stage, not quantized yet, other float
 // weights, without gaps between rows. Those of a matrix that the recipe keeps
 // are rounded in place to the type that it is stored in.
 func (p *pass) replaceWeight(m PlannedModule, w kernels.Matrix) error {
@@ -516,7 +414,7 @@ func (p *pass) replaceWeight(m PlannedModule, w kernels.Matrix) error {
 	return nil
 }
 
-// replaceVector gives a norm or bias of this stage ("model.norm.weight" belongs
+// replaceVector gives a norm or bias of this Stage ("model.norm.weight" belongs
 // to the head's) other values, which it rounds in place to the type that the
 // tensor is stored in.
 func (p *pass) replaceVector(name string, v []float32) error {
@@ -544,14 +442,13 @@ func (p *pass) round(name string, v []float32) error {
 }
 
 // quantizeRows quantizes a matrix row by row. Weights as stored are decoded as
-// they are needed: the matrix never exists as floats. h weighs the squared error
-// of each column in the search for scales; nil weighs them alike.
-func (p *pass) quantizeRows(ctx context.Context, m PlannedModule, h []float32, step func(rows int)) (*kernels.QTensor, Stats, error) {
+// they are needed: the matrix never exists as floats.
+func (p *pass) quantizeRows(ctx context.Context, m PlannedModule, how Search, step func(rows int)) (*kernels.QTensor, Stats, error) {
 	row, err := p.rows(m.Module)
 	if err != nil {
 		return nil, Stats{}, err
 	}
-	q, stats, err := quantize(ctx, p.eng, m.Module.Rows, m.Module.Cols, m.Spec, h, row, step)
+	q, stats, err := quantize(ctx, p.eng, m.Module.Rows, m.Module.Cols, m.Spec.Scheme(), how, row, step)
 	if _, replaced := p.weights[m.Module.Name]; !replaced {
 		err = tensorError(p.ck, m.Module, err)
 	}
@@ -567,7 +464,7 @@ func rowsOf(w kernels.Matrix) func(buf []float32, r int) []float32 {
 	return func(_ []float32, r int) []float32 { return w.Row(r) }
 }
 
-// rows returns a function that gives a row of a matrix of this stage, in the buffer
+// rows returns a function that gives a row of a matrix of this Stage, in the buffer
 // of its columns that it gets or where it is.
 func (p *pass) rows(m model.Module) (func(buf []float32, r int) []float32, error) {
 	if w, ok := p.weights[m.Name]; ok {
@@ -584,19 +481,6 @@ func storedRows(ck *model.Checkpoint, m model.Module) (func(buf []float32, r int
 		kernels.DecodeFloats(buf, t.Data[r*width:(r+1)*width], t.DType)
 		return buf
 	}, err
-}
-
-// One quantizes a single matrix of a checkpoint.
-func One(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, m model.Module, s Spec) (*kernels.QTensor, Stats, error) {
-	if err := checkCalibrated(s); err != nil {
-		return nil, Stats{}, err
-	}
-	row, err := storedRows(ck, m)
-	if err != nil {
-		return nil, Stats{}, err
-	}
-	q, stats, err := quantize(ctx, eng, m.Rows, m.Cols, s, nil, row, nil)
-	return q, stats, tensorError(ck, m, err)
 }
 
 // tensorError names the tensor whose stored weights are not finite, where that is the error.

@@ -76,7 +76,7 @@ func TestSameBytesOnAnyThreads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if calibrated := r.Calibrated(ck.Config); calibrated != (report.Calibration == cal) {
+			if calibrated := Calibrated(r, ck.Config); calibrated != (report.Calibration == cal) {
 				t.Errorf("%s: the report names calibration %v", method, report.Calibration)
 			}
 			e := report.Modules[0]
@@ -113,9 +113,9 @@ func TestReplacedWeights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := stages(ck.Config, plan.Modules)[2] // layer 1
-	if s.layer != 1 || len(s.modules) != 7 {
-		t.Fatalf("the third stage is layer %d with %d matrices", s.layer, len(s.modules))
+	s := Stages(ck.Config, plan.Modules)[2] // layer 1
+	if s.Layer != 1 || len(s.Modules) != 7 {
+		t.Fatalf("the third stage is layer %d with %d matrices", s.Layer, len(s.Modules))
 	}
 	input := func(m model.Module) (all []float32) {
 		t.Helper()
@@ -130,24 +130,24 @@ func TestReplacedWeights(t *testing.T) {
 	if err := p.enter(ctx, s); err != nil {
 		t.Fatal(err)
 	}
-	before := input(s.modules[6].Module)
+	before := input(s.Modules[6].Module)
 	// Powers of two move from the norm into the matrices that read it, exactly.
 	const norm = "model.layers.1.input_layernorm.weight"
 	n, err := ck.Tensor(norm)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, q := n.Floats(), input(s.modules[0].Module)
+	v, q := n.Floats(), input(s.Modules[0].Module)
 	for i := range v {
 		v[i] *= float32(int(1) << (i % 3))
 	}
 	if err := p.replaceVector(norm, v); err != nil {
 		t.Fatal(err)
 	}
-	if changed := input(s.modules[0].Module); slices.Equal(changed, q) {
+	if changed := input(s.Modules[0].Module); slices.Equal(changed, q) {
 		t.Error("the norm has no effect")
 	}
-	for _, m := range s.modules[:3] {
+	for _, m := range s.Modules[:3] {
 		old, err := p.weight(ctx, m.Module)
 		if err != nil {
 			t.Fatal(err)
@@ -162,7 +162,7 @@ func TestReplacedWeights(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	after := input(s.modules[6].Module)
+	after := input(s.Modules[6].Module)
 	for i, x := range before {
 		if math.Abs(float64(x-after[i])) > 1e-5*(1+math.Abs(float64(x))) {
 			t.Fatalf("input %d of the last matrix is %g, and %g with folded scales", i, x, after[i])
@@ -174,7 +174,7 @@ func TestReplacedWeights(t *testing.T) {
 	if names := slices.Sorted(maps.Keys(out.f)); !slices.Equal(names, []string{norm, "model.layers.1.self_attn.k_proj.weight"}) {
 		t.Errorf("the tensors %v are handed on as floats", names)
 	}
-	for _, m := range s.modules[:2] { // quantized, and kept
+	for _, m := range s.Modules[:2] { // quantized, and kept
 		w, err := p.settled(ctx, m.Module)
 		if err != nil {
 			t.Fatal(err)
@@ -292,7 +292,7 @@ func TestQuantizedEmbeddingIsFollowed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.stage(ctx, stages(ck.Config, plan.Modules)[0]); err != nil {
+		if err := p.stage(ctx, Stages(ck.Config, plan.Modules)[0]); err != nil {
 			t.Fatal(err)
 		}
 		q, states := out.matrices["model.embed_tokens"], p.seq.states()

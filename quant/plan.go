@@ -23,14 +23,6 @@ type Plan struct {
 	recipe Recipe // with a rule for each matrix that cannot be quantized
 }
 
-// PlannedModule is one matrix with what becomes of it.
-type PlannedModule struct {
-	Module model.Module
-	Spec   Spec // what is done, which Note explains where the recipe says otherwise
-	Bytes  int64
-	Note   string
-}
-
 const (
 	smallFiles = 64 << 10 // recipe.json, quantization_config and the rounding of a file system
 	reportLine = 600      // a matrix in report.json and, by its name, in config.json
@@ -62,50 +54,51 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 		return Plan{}, err
 	}
 	modules := ck.Config.Modules()
-	p := Plan{recipe: r, SizeBytes: layout.Size, Substitutions: slices.Concat(beyond, r.substitutions(ck.Config)),
+	p := Plan{recipe: r, SizeBytes: layout.Size, Substitutions: slices.Concat(beyond, substitutions(r, ck.Config)),
 		DiskBytes: layout.Size + ck.CopiedBytes() + smallFiles + int64(len(modules))*reportLine,
 		BPW:       8 * float64(layout.TensorBytes()) / float64(ck.Params())}
 	if o.Rates.Threads == 0 {
 		o.Rates = typicalRates(kernels.ThisCPU().Cores)
 	}
 	p.Seconds = startSeconds + float64(ck.Bytes())/o.Rates.Hash + float64(layout.Size)/o.Rates.Write
-	whole := r.trainsWhole(ck.Config)
+	whole := takesWhole(r, ck.Config)
 	for _, m := range modules {
-		pm := PlannedModule{Module: m, Bytes: layout.ModuleBytes(m.Name)}
-		pm.Spec, pm.Note = r.planned(m, whole)
+		pm := PlannedFor(r, m, whole != nil)
+		pm.Bytes = layout.ModuleBytes(m.Name)
 		p.Modules = append(p.Modules, pm)
-		if pm.Spec.Kept() {
+		if pm.Method == nil {
 			continue
 		}
 		n := int64(m.Rows) * int64(m.Cols)
 		p.Quantized++
 		p.QuantizedParams += n
-		p.Seconds += float64(n) / pm.Spec.rate(o.Rates)
+		p.Seconds += float64(n) / o.Rates.rounding(pm.Method.Cost.Plain, pm.Spec.Scheme())
 	}
-	p.Substitutions = append(p.Substitutions, awqNotes(ck.Config, p.Modules)...)
-	memory := footprint{recipe: r, reading: readingRSS(ck.Tokenizer), c: ck.Config, modules: p.Modules, stored: func(m model.Module) int64 {
+	p.Substitutions = append(p.Substitutions, methodNotes(ck.Config, p.Modules)...)
+	run := &Shape{Config: ck.Config, Rates: o.Rates}
+	memory := footprint{Shape: run, whole: whole, reading: readingRSS(ck.Tokenizer), modules: p.Modules, stored: func(m model.Module) int64 {
 		_, _, bytes := ck.Stored(m.Name + ".weight")
 		return bytes
 	}}
 	if !ck.Mapped() {
 		memory.copied = ck.Bytes()
 	}
-	measures := slices.ContainsFunc(p.Modules, func(m PlannedModule) bool { return m.Spec.measures() })
+	measures := slices.ContainsFunc(p.Modules, PlannedModule.measures)
 	counts := slices.ContainsFunc(p.Modules, func(m PlannedModule) bool { return m.Spec.Top > 0 })
 	if c := o.Calibration; c != nil && (measures || counts) {
 		p.Substitutions = slices.Concat(p.Substitutions, c.Notes, p.topNotes(c))
 	}
 	if measures {
-		memory.samples, memory.length = r.Samples(ck.Config), min(defaultLength, ck.ContextLen())
+		run.Samples, run.Length = Samples(r, ck.Config), min(defaultLength, ck.ContextLen())
 		if c := o.Calibration; c != nil {
-			memory.samples, memory.length = c.Samples, c.Length
+			run.Samples, run.Length = c.Samples, c.Length
 		}
-		p.Seconds += newEffort(r, ck.Config, memory.samples, memory.length, o.Rates).seconds()
-		p.Substitutions = append(p.Substitutions, p.fewTokens(memory.samples*memory.length)...)
+		p.Seconds += calibratedSeconds(run, p.Modules, whole)
+		p.Substitutions = append(p.Substitutions, p.fewTokens(run.Samples*run.Length)...)
 	}
 	p.PeakRSSBytes = memory.bytes()
-	if whole {
-		p.DiskBytes += statesBytes(p.Modules)
+	if whole != nil {
+		p.DiskBytes += whole.Needs.Whole.Disk(p.Modules)
 	}
 	return p, nil
 }
@@ -114,7 +107,7 @@ func PlanFor(ck *model.Checkpoint, r Recipe, o PlanOptions) (Plan, error) {
 func (p Plan) fewTokens(tokens int) []string {
 	n, most := 0, 0
 	for _, m := range p.Modules {
-		if !m.Spec.Kept() && methodOf(m.Spec.Method).inputs && m.Module.Cols > tokens {
+		if m.measures() && m.Module.Cols > tokens {
 			n, most = n+1, max(most, m.Module.Cols)
 		}
 	}
@@ -125,9 +118,9 @@ func (p Plan) fewTokens(tokens int) []string {
 }
 
 // substitutions says where what is done differs from the letter of the recipe.
-func (r Recipe) substitutions(c model.Config) []string {
+func substitutions(r Recipe, c model.Config) []string {
 	var of notes
-	whole := r.trainsWhole(c)
+	whole := takesWhole(r, c)
 	for _, m := range c.Modules() {
 		spec := r.For(m)
 		if slices.Contains(r.raised, m.Name) {
@@ -139,16 +132,16 @@ func (r Recipe) substitutions(c model.Config) []string {
 			}
 			continue
 		}
-		if _, note := r.planned(m, whole); note != "" {
-			of.add(m.Name, note)
+		if planned := PlannedFor(r, m, whole != nil); planned.Note != "" {
+			of.add(m.Name, planned.Note)
 		}
 		if width := spec.Scheme().GroupWidth(m.Cols); m.Cols%width != 0 {
 			of.add(m.Name, fmt.Sprintf("%d columns are no multiple of %d: the last group of a row has %d", m.Cols, width, m.Cols%width))
 		}
 	}
 	out := of.lines()
-	if r.asksWhole(c) && !whole {
-		out = append(out, wholeNote)
+	if asked := asksWhole(r, c); asked != nil && whole == nil {
+		out = append(out, asked.Needs.Whole.TooLarge)
 	}
 	if c.Tied {
 		for _, rule := range r.Rules {
@@ -158,4 +151,27 @@ func (r Recipe) substitutions(c model.Config) []string {
 		}
 	}
 	return out
+}
+
+// methodNotes tells what methods cannot do for matrices, and notes it with these.
+func methodNotes(c model.Config, ms []PlannedModule) []string {
+	var all notes
+	for _, s := range Stages(c, ms) {
+		for _, how := range s.Methods() {
+			if how.Notes == nil {
+				continue
+			}
+			found := how.Notes(c, s)
+			for _, m := range s.Modules {
+				note, ok := found[m.Module.Name]
+				if !ok {
+					continue
+				}
+				i := slices.IndexFunc(ms, func(pm PlannedModule) bool { return pm.Module.Name == m.Module.Name })
+				ms[i].Note = note
+				all.add(m.Module.Name, note)
+			}
+		}
+	}
+	return all.lines()
 }

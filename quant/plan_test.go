@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"nibble/kernels"
 	"nibble/kernels/slowtest"
 	"nibble/model"
 	"nibble/model/demo"
@@ -221,7 +222,7 @@ func TestSubstitutions(t *testing.T) {
 		{"w4; * w4 top10%; lm_head w4 top10%", untied, []string{"35 matrices (model.layers.0.self_attn.q_proj, model.layers.0.self_attn.k_proj, model.layers.0.self_attn.v_proj and 32 more): top10% is of rows that are tokens"}},
 		{"keep", c, nil},
 	} {
-		got := parse(t, x.recipe).substitutions(x.config)
+		got := substitutions(parse(t, x.recipe), x.config)
 		if len(got) != len(x.want) || slices.ContainsFunc(x.want, func(w string) bool { return !strings.Contains(strings.Join(got, "\n"), w) }) {
 			t.Errorf("%q: %q, want %q", x.recipe, got, x.want)
 		}
@@ -340,7 +341,7 @@ func TestCancelWithinMatrix(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	seen := 0
 	zeros := make([]float32, cols)
-	_, _, err := quantize(ctx, engine(t, 1), rows, cols, Spec{Bits: 4, Group: 0, Sym: true, Method: RTN}, nil, func([]float32, int) []float32 { return zeros }, func(n int) {
+	_, _, err := quantize(ctx, engine(t, 1), rows, cols, kernels.Scheme{Bits: 4, Sym: true}, Search{Plain: true}, func([]float32, int) []float32 { return zeros }, func(n int) {
 		seen += n
 		cancel()
 	})

@@ -232,7 +232,7 @@ func TestSavedEqualsApplied(t *testing.T) {
 			t.Fatal(err)
 		}
 		var used *Calibration
-		if r.Calibrated(ck.Config) {
+		if Calibrated(r, ck.Config) {
 			used = cal
 		}
 		applied, _, err := ApplyCalibrated(ctx, base, ck, r, used, nil)
@@ -369,11 +369,12 @@ func TestEmbeddingIsQuantizedForWhatItMultiplies(t *testing.T) {
 		{untied, RTN, RTN, ""},
 	} {
 		r := Recipe{Default: Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}, Rules: []Rule{{"embed_tokens", Spec{Bits: 4, Group: 32, Sym: true, Method: c.method}}}}
-		got, note := r.planned(c.config.Modules()[0], r.trainsWhole(c.config))
+		planned := PlannedFor(r, c.config.Modules()[0], takesWhole(r, c.config) != nil)
+		got, note := planned.Spec, planned.Note
 		if got.Method != c.want || (c.say == "") != (note == "") || !strings.Contains(note, c.say) {
 			t.Errorf("tied %t, %s: %s (%q), want %s (%q)", c.config.Tied, c.method, got.Method, note, c.want, c.say)
 		}
-		if want := methodOf(c.want).inputs; r.Calibrated(c.config) != want {
+		if want := MethodNamed(c.want).Calibrates(); Calibrated(r, c.config) != want {
 			t.Errorf("tied %t, %s: calibrated %t, want %t", c.config.Tied, c.method, !want, want)
 		}
 	}

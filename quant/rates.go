@@ -17,40 +17,6 @@ import (
 	"nibble/kernels/durable"
 )
 
-// Rates says how fast a machine does each kind of work that quantizing is made
-// of, on all threads of an engine.
-type Rates struct {
-	CPU     string      `json:"cpu"`
-	Program string      `json:"program"` // whose code was measured
-	ISA     kernels.ISA `json:"isa"`
-	Threads int         `json:"threads"`
-
-	Hash    float64 `json:"hash"`    // bytes of the source a second
-	Write   float64 `json:"write"`   // bytes a second that are durable
-	RTN     float64 `json:"rtn"`     // weights a second, as of the next two
-	Sym     float64 `json:"sym"`     // with a search for the scale
-	Asym    float64 `json:"asym"`    // and for the zero point
-	Float   float64 `json:"float"`   // operations a second of products of floats
-	Int     float64 `json:"int"`     // of INT4 weights
-	Attend  float64 `json:"attend"`  // and of attention's products
-	Scores  float64 `json:"scores"`  // scores a second of which attention takes the softmax
-	Values  float64 `json:"values"`  // values a second that lie between products
-	Tokens  float64 `json:"tokens"`  // tokens a second that a layer takes besides
-	Columns float64 `json:"columns"` // weights a second that GPTQ corrects for an error
-
-	Train       float64 `json:"train"`        // operations a second of training's products
-	TrainValues float64 `json:"train_values"` // values a second between them
-	TrainAttend float64 `json:"train_attend"` // how fast attention is trained, over how fast it is computed thrice
-}
-
-// typicalRates stand in where nothing was measured.
-func typicalRates(threads int) Rates {
-	n := float64(threads)
-	return Rates{Threads: threads, Hash: 0.7e9 * n, Write: 0.5e9, RTN: 250e6 * n, Sym: 6e6 * n, Asym: 3e6 * n,
-		Float: 90e9 * n, Int: 350e9 * n, Attend: 90e9 * n, Scores: 800e6 * n, Values: 300e6 * n, Tokens: 2e6 * n, Columns: 1e9 * n,
-		Train: 60e9 * n, TrainValues: 500e6 * n, TrainAttend: 1}
-}
-
 // Each kind of work is measured some times, for so long.
 var (
 	measureTimes = 6
@@ -173,19 +139,19 @@ func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) er
 		}
 	}
 	var q *kernels.QTensor
-	round := func(rows int, spec Spec) func() error {
+	round := func(rows int, s kernels.Scheme, how Search) func() error {
 		return func() (err error) {
-			q, _, err = quantize(ctx, eng, rows, cols, spec, nil, func(buf []float32, r int) []float32 {
+			q, _, err = quantize(ctx, eng, rows, cols, s, how, func(buf []float32, r int) []float32 {
 				kernels.DecodeFloats(buf, stored[2*r*cols:], kernels.BF16)
 				return buf
 			}, nil)
 			return err
 		}
 	}
-	measure(&r.Sym, rows/4*cols, round(rows/4, Spec{Bits: 4, Group: 32, Sym: true, Method: MSE}))
-	measure(&r.Asym, rows/4*cols, round(rows/4, Spec{Bits: 4, Group: 32, Sym: false, Method: MSE}))
-	rtn := Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}
-	measure(&r.RTN, much*rows*cols, round(much*rows, rtn))
+	sym := kernels.Scheme{Bits: 4, Group: 32, Sym: true}
+	measure(&r.Sym, rows/4*cols, round(rows/4, sym, Search{}))
+	measure(&r.Asym, rows/4*cols, round(rows/4, kernels.Scheme{Bits: 4, Group: 32}, Search{}))
+	measure(&r.RTN, much*rows*cols, round(much*rows, sym, Search{Plain: true}))
 	measure(&r.Hash, float64(len(stored)), func() error {
 		eng.For(eng.Threads(), func(_, lo, hi int) {
 			sha256.Sum256(stored[lo*len(stored)/eng.Threads() : hi*len(stored)/eng.Threads()])
@@ -193,7 +159,7 @@ func (r *Rates) measure(ctx context.Context, eng *kernels.Engine, dir string) er
 		return nil
 	})
 	if err == nil {
-		err = round(rows, rtn)() // for the product below
+		err = round(rows, sym, Search{Plain: true})() // for the product below
 	}
 	if err == nil {
 		// Once: a virtual disk takes the same blocks three times as fast again.
@@ -268,20 +234,6 @@ func apart(each, amount [2]float64) (first, second float64) {
 	return 1 / slope, 1 / (each[1] - slope*amount[1])
 }
 
-// attending is how long attention takes.
-func (r Rates) attending(tokens, length float64, heads, dim int) float64 {
-	products, scores := attentionWork(tokens, length, heads, dim)
-	return products/r.Attend + scores/r.Scores
-}
-
-// attentionWork is the operations of attention's products in texts of a length, and
-// its scores.
-func attentionWork(tokens, length float64, heads, dim int) (products, scores float64) {
-	const lanes = 16 // to which the sums of values are rounded up
-	scores = tokens * length / 2 * float64(heads)
-	return 2 * scores * float64(dim+(dim+lanes-1)/lanes*lanes), scores
-}
-
 // measureColumns measures a block of GPTQ, less what the search for its scales
 // takes.
 func (r *Rates) measureColumns(ctx context.Context, eng *kernels.Engine, w kernels.Matrix, measure func(*float64, float64, func() error)) error {
@@ -296,7 +248,7 @@ func (r *Rates) measureColumns(ctx context.Context, eng *kernels.Engine, w kerne
 	}
 	var whole float64 // blocks a second
 	measure(&whole, 1, func() (err error) {
-		_, err = gptq(ctx, eng, part, f, Spec{Bits: 4, Group: 32, Sym: true, Method: GPTQ}, nil)
+		_, err = gptq(ctx, eng, part, f, kernels.Scheme{Bits: 4, Group: 32, Sym: true}, nil)
 		return err
 	})
 	if whole > 0 {

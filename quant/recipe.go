@@ -18,24 +18,30 @@ import (
 // ErrRecipe reports a recipe that cannot be read or names what does not exist.
 var ErrRecipe = errors.New("recipe")
 
-// The methods.
-const (
-	RTN  = "rtn"  // round to nearest, the scale from the largest weight of the group
-	MSE  = "mse"  // round to nearest, the scale searched for the least squared error
-	GPTQ = "gptq" // column by column, each error made up for by the next; needs a calibration
+// methods are the words that name methods, with the recipes that are named for
+// them; package method has what they mean.
+var methods []namedMethod
 
-	IMatrix = "imatrix" // the search weighed by how large inputs are; needs a calibration
-	AWQ     = "awq"     // imatrix after scaling columns that see large inputs up; needs a calibration
+type namedMethod struct {
+	name     string
+	strength int
+	recipe   string
+}
 
-	// Rounding trained by signed gradients, layer by layer; needs a calibration.
-	AutoRound      = "autoround"
-	AutoRoundLight = "autoround-light" // a quarter of the iterations
-	AutoRoundBest  = "autoround-best"  // and then that of all layers and the output head together, for the model's own outputs
-)
+// registerName adds a method, and the recipe named for it: that with 4 bits,
+// symmetric, in groups of 32. strength puts methods in order.
+func registerName(name string, strength int, recipe string) {
+	methods = append(methods, namedMethod{name, strength, recipe})
+	slices.SortFunc(methods, func(a, b namedMethod) int { return a.strength - b.strength })
+}
 
-// Methods lists the methods by name.
+// Methods lists the methods by name, the weakest first.
 func Methods() []string {
-	return []string{RTN, MSE, IMatrix, AWQ, GPTQ, AutoRoundLight, AutoRound, AutoRoundBest}
+	var out []string
+	for _, m := range methods {
+		out = append(out, m.name)
+	}
+	return out
 }
 
 // Spec says how one matrix is stored.
@@ -145,8 +151,8 @@ func (r Rule) matches(name string) bool {
 // they save, and who asks for q4 does not mean 7 bits a weight.
 const largeShare = 0.1
 
-// largeSpec is how it is stored then.
-var largeSpec = Spec{Bits: 8, Group: 32, Sym: true, Method: RTN}
+// safeSpec is how it is stored then: with 8 bits rounding is all that is needed.
+var safeSpec = Spec{Bits: 8, Group: 32, Sym: true, Method: "rtn"}
 
 // Fitted returns the recipe with what it does to a model made explicit. Those that
 // have names give an embedding or output head that is a large part of the model 8
@@ -162,7 +168,7 @@ func (r Recipe) Fitted(c model.Config) Recipe {
 	r.Rules = slices.Clone(r.Rules)
 	for _, m := range c.Modules() {
 		if m.Layer < 0 && !r.names(m) && float64(m.Rows*m.Cols) > largeShare*float64(all) {
-			r.Rules, r.raised = append(r.Rules, Rule{lastPart(m.Name), largeSpec}), append(r.raised, m.Name)
+			r.Rules, r.raised = append(r.Rules, Rule{lastPart(m.Name), safeSpec}), append(r.raised, m.Name)
 		}
 	}
 	return r
@@ -214,48 +220,6 @@ func (r Recipe) CheckFor(c model.Config) error {
 	return nil
 }
 
-// Calibrated reports whether a matrix of the model needs a calibration.
-func (r Recipe) Calibrated(c model.Config) bool {
-	return r.measures(c) || slices.ContainsFunc(c.Modules(), func(m model.Module) bool { return r.For(m).Top > 0 })
-}
-
-// measures reports whether the inputs of a matrix are measured: the calibration's
-// tokens go through the model, and are not only counted.
-func (r Recipe) measures(c model.Config) bool {
-	whole := r.trainsWhole(c)
-	return slices.ContainsFunc(c.Modules(), func(m model.Module) bool {
-		s, _ := r.planned(m, whole)
-		return s.measures()
-	})
-}
-
-// measures reports whether what is done measures the inputs of the matrix.
-func (s Spec) measures() bool { return !s.Kept() && methodOf(s.Method).inputs }
-
-// planned returns what is done with a matrix, whole telling whether the model is
-// trained as a whole: what the recipe says, or, where its method cannot work,
-// another and a note that says why.
-func (r Recipe) planned(m model.Module, whole bool) (Spec, string) {
-	s := r.For(m)
-	if s.Kept() {
-		return s, ""
-	}
-	switch f := methodOf(s.Method); {
-	case f.inputs && inputOf(m) == "":
-		note := s.Method + " needs inputs that are multiplied; the scales were searched instead"
-		s.Method = MSE
-		return s, note
-	case f.matrix == nil && m.Layer < 0 && !(whole && s.Method == AutoRoundBest):
-		note := s.Method + " needs a whole layer; " + GPTQ + " was used instead"
-		s.Method = GPTQ
-		return s, note
-	}
-	if top := r.asked(m).Top; top > s.Top {
-		return s, fmt.Sprintf("top%d%% is of rows that are tokens; all rows have %d bits", top, s.Bits)
-	}
-	return s, ""
-}
-
 // String returns the short form, which ParseRecipe reads back.
 func (r Recipe) String() string {
 	parts := []string{r.Default.String()}
@@ -265,24 +229,30 @@ func (r Recipe) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// Named lists the recipes that have names.
+// Named lists the recipes that have names: those of formats, with those named for
+// methods between.
 func Named() []Recipe {
-	spec := func(bits, group int, sym bool, method string) Spec {
-		return Spec{Bits: bits, Group: group, Sym: sym, Method: method}
+	all := [][2]string{
+		{"q4", "w4 g32 sym mse"},
+		{"q4-small", "w4 g128 sym mse; embed_tokens w8 g128 sym mse"},
+		{"q4-asym", "w4 g32 asym mse"},
 	}
-	mk := func(name string, s Spec, rules ...Rule) Recipe {
-		return Recipe{Name: name, Default: s, Rules: rules, named: true}
+	for _, m := range methods {
+		if m.recipe != "" {
+			all = append(all, [2]string{m.recipe, "w4 g32 sym " + m.name})
+		}
 	}
-	return []Recipe{
-		mk("q4", spec(4, 32, true, MSE)),
-		mk("q4-small", spec(4, 128, true, MSE), Rule{"embed_tokens", spec(8, 128, true, MSE)}),
-		mk("q4-asym", spec(4, 32, false, MSE)),
-		mk("q4-rtn", spec(4, 32, true, RTN)),
-		mk("q4-gptq", spec(4, 32, true, GPTQ)),
-		mk("q4-autoround", spec(4, 32, true, AutoRound)),
-		mk("q4-best", spec(4, 32, true, AutoRoundBest)),
-		mk("q8", spec(8, 32, true, RTN)),
+	all = append(all, [2]string{"q8", "w8 g32 sym rtn"})
+	var out []Recipe
+	for _, named := range all {
+		r, err := parseShort(named[1])
+		if err != nil {
+			panic(err) // the methods that it names are part of the program
+		}
+		r.Name, r.named = named[0], true
+		out = append(out, r)
 	}
+	return out
 }
 
 // DefaultRecipe is used when none is given.
@@ -315,6 +285,11 @@ func ParseRecipe(s string) (Recipe, error) {
 		return Recipe{}, fmt.Errorf("%w: %q is no recipe: give a name (%s), a short form such as \"w4 g128 sym mse\", or a recipe.json",
 			ErrRecipe, s, strings.Join(names, ", "))
 	}
+	return parseShort(s)
+}
+
+// parseShort reads a short form.
+func parseShort(s string) (Recipe, error) {
 	r := Recipe{Name: s}
 	for i, clause := range strings.Split(s, ";") {
 		words := strings.Fields(clause)
@@ -348,7 +323,7 @@ func parseSpec(words []string) (Spec, error) {
 	if len(words) == 1 && words[0] == "keep" {
 		return Keep, nil
 	}
-	s := Spec{Group: 32, Sym: true, Method: MSE}
+	s := Spec{Group: 32, Sym: true, Method: "mse"}
 	for _, w := range words {
 		switch {
 		case w == "sym":

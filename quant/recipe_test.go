@@ -38,11 +38,11 @@ func TestFitted(t *testing.T) {
 			t.Errorf("%s: %v, %s; want %v", c.recipe, got.raised, got, c.want)
 		}
 		for _, m := range c.config.Modules() {
-			if raised := slices.Contains(c.want, m.Name); raised && got.For(m) != largeSpec || !raised && got.For(m) != r.For(m) {
+			if raised := slices.Contains(c.want, m.Name); raised && got.For(m) != safeSpec || !raised && got.For(m) != r.For(m) {
 				t.Errorf("%s: %s is stored as %s", c.recipe, m.Name, got.For(m))
 			}
 		}
-		notes := strings.Join(got.substitutions(c.config), "; ")
+		notes := strings.Join(substitutions(got, c.config), "; ")
 		if strings.Contains(notes, "stored with 8 bits") != (c.want != nil) {
 			t.Errorf("%s: notes %q", c.recipe, notes)
 		}
@@ -53,7 +53,7 @@ func TestFitted(t *testing.T) {
 	// Plans, runs and models in memory are of the recipe as fitted.
 	ck := open(t, "demo")
 	plan, err := NewPlan(ck, DefaultRecipe())
-	if err != nil || plan.Modules[0].Spec != largeSpec || plan.Quantized != len(plan.Modules) {
+	if err != nil || plan.Modules[0].Spec != safeSpec || plan.Quantized != len(plan.Modules) {
 		t.Errorf("the plan has %s, %v", plan.Modules[0].Spec, err)
 	}
 }

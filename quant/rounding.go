@@ -11,7 +11,6 @@ import (
 // group's scale and zero point move by the signs of their gradients (Cheng et
 // al., "SignRound", 2023).
 type rounding struct {
-	spec   Spec
 	w      kernels.Matrix
 	offset []float32 // by weight
 	scale  []float32 // by group; what is stored is rounded to F16
@@ -26,10 +25,10 @@ type rounding struct {
 // newRounding starts from a quantized matrix. Weights whose code is not the
 // nearest begin halfway between it and the edge of what rounds to it, so that a
 // step does not undo what was chosen.
-func newRounding(eng *kernels.Engine, w kernels.Matrix, from *kernels.QTensor, spec Spec) *rounding {
+func newRounding(eng *kernels.Engine, w kernels.Matrix, from *kernels.QTensor) *rounding {
 	groups := from.Groups()
 	n := w.Rows * groups
-	r := &rounding{spec: spec, w: w, offset: make([]float32, w.Rows*w.Cols), scale: make([]float32, n), zero: make([]float32, n),
+	r := &rounding{w: w, offset: make([]float32, w.Rows*w.Cols), scale: make([]float32, n), zero: make([]float32, n),
 		start: make([]float32, n), q: cloneQ(from), value: kernels.NewMatrix(w.Rows, w.Cols), grad: kernels.NewMatrix(w.Rows, w.Cols)}
 	const edge, inside = 0.499, 0.25
 	width := from.Scheme.GroupWidth(w.Cols)

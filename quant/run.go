@@ -159,11 +159,6 @@ func Schemes(c model.Config, r Recipe) map[string]kernels.Scheme {
 	return schemes
 }
 
-// garbage is how much of what is not needed any more a run lets pile up, in per
-// cent of what is. It all is large arrays, which cost a collector nothing to look
-// at, and as many again would double the memory.
-const garbage = 25
-
 // Run quantizes a checkpoint into a directory. What is finished is on disk as it
 // finishes: after a crash, or when ctx ends (the error is then an *Unfinished),
 // Run with the same options does what is left and gives the same bytes as a run
@@ -217,7 +212,7 @@ func run(ctx context.Context, o Options, l Listener) (Result, error) {
 			return Result{}, err
 		}
 	}
-	if j.base = o.Base; j.base == nil && j.recipe.measures(j.ck.Config) && !made {
+	if j.base = o.Base; j.base == nil && Measures(j.recipe, j.ck.Config) && !made {
 		if j.base, err = rt.Load(ctx, j.eng, j.ck); err != nil {
 			return Result{}, err
 		}
@@ -324,10 +319,10 @@ type job struct {
 
 // prepare plans, and reads the calibration if one is needed and not given.
 func (j *job) prepare() (err error) {
-	if !j.recipe.Calibrated(j.ck.Config) {
+	if !Calibrated(j.recipe, j.ck.Config) {
 		j.calibration = nil
 	} else if j.calibration == nil {
-		if j.calibration, err = NewCalibration(j.ck, CalibrationOptions{Samples: j.recipe.Samples(j.ck.Config)}); err != nil {
+		if j.calibration, err = NewCalibration(j.ck, CalibrationOptions{Samples: Samples(j.recipe, j.ck.Config)}); err != nil {
 			return err
 		}
 	}
@@ -351,7 +346,7 @@ func (j *job) run(ctx context.Context, out sink) (Report, error) {
 	report := Report{Source: j.ck.Ref, SourceSHA256: of.Source, Version: of.Version, Kernels: of.Kernels, Recipe: j.recipe, SizeBytes: j.plan.SizeBytes, BPW: j.plan.BPW, Calibration: j.calibration}
 	j.l.send(Started{Recipe: j.recipe.String(), Modules: j.plan.Quantized, Params: j.plan.QuantizedParams})
 	base := j.base
-	if !j.recipe.measures(j.ck.Config) {
+	if !Measures(j.recipe, j.ck.Config) {
 		base = nil // nothing follows it
 	}
 	p, err := newPass(j.ck, j.plan, base, j.calibration, j.eng, out, j.l)

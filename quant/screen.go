@@ -29,20 +29,6 @@ type Screen struct {
 // adds up over all its outputs, so that a few hundred tell options apart.
 const probeTokens = 512
 
-// Screenable reports whether a method can be screened: it takes one matrix after
-// the other and changes nothing around it.
-func Screenable(name string) bool {
-	m := methodOf(name)
-	return m.matrix != nil && m.transform == nil && m.layer == nil
-}
-
-// Planned returns what a recipe with this spec for a module does with it: for an
-// embedding, which has no inputs to weigh, methods that calibrate are replaced.
-func (s Spec) Planned(m model.Module) Spec {
-	out, _ := Recipe{Rules: []Rule{{m.Name, s}}}.planned(m, false)
-	return out
-}
-
 // NewScreen starts before the first layer of base, which must be loaded from ck.
 func NewScreen(base *rt.Model, ck *model.Checkpoint, c *Calibration) (*Screen, error) {
 	p, err := newPass(ck, Plan{}, base, c, base.Engine, nil, nil)
@@ -63,15 +49,17 @@ func NewScreen(base *rt.Model, ck *model.Checkpoint, c *Calibration) (*Screen, e
 // embedding, of the weights. Rows that are tokens count as often as these occur in
 // the calibration. Matrices must come in the order of the model.
 func (s *Screen) Quantize(ctx context.Context, m model.Module, spec Spec) (*kernels.QTensor, float64, error) {
+	if err := checkStores(spec); err != nil {
+		return nil, 0, err
+	}
 	if err := s.enter(ctx, m); err != nil {
 		return nil, 0, err
 	}
-	planned := PlannedModule{Module: m, Spec: spec.Planned(m)}
-	f := methodOf(planned.Spec.Method).matrix
-	if f == nil {
+	planned := Planned(spec, m, false)
+	if planned.Method.Matrix == nil {
 		return nil, 0, fmt.Errorf("%w: %s cannot be applied to a matrix alone", ErrRecipe, spec.Method)
 	}
-	done, err := f(ctx, s.p, planned, func(int) {})
+	done, err := planned.Method.Matrix(ctx, s.p, planned, func(int) {})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -99,7 +87,7 @@ func (s *Screen) enter(ctx context.Context, m model.Module) error {
 	layer := layerOf(s.p.ck.Config, m)
 	if layer != s.stage {
 		s.stage, s.kind = layer, ""
-		if err := s.p.enter(ctx, stage{layer: layer}); err != nil {
+		if err := s.p.enter(ctx, Stage{Layer: layer}); err != nil {
 			return err
 		}
 		for layer >= 0 && s.probe.Layer() < layer {

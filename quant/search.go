@@ -37,25 +37,25 @@ func (f fit) gain(scale float64) float64 { return scale * (2*f.xy - scale*f.yy) 
 // polishes the best by alternating codes and scale. The plain grid is kept when
 // nothing beats it, so the result is never worse. h weighs the squared errors;
 // nil weighs them alike.
-func searchGrid(x, h []float32, spec Spec) grid {
-	plain := plainGrid(x, spec)
-	least := groupError(x, h, plain, spec)
+func searchGrid(x, h []float32, s kernels.Scheme) grid {
+	plain := plainGrid(x, s)
+	least := groupError(x, h, plain, s)
 	if least == 0 {
 		return plain
 	}
 	var g grid
-	if spec.Sym {
-		g = scanSymmetric(x, h, spec)
+	if s.Sym {
+		g = scanSymmetric(x, h, s)
 	} else {
-		g = scanAsymmetric(x, h, spec)
+		g = scanAsymmetric(x, h, s)
 	}
 	best := plain
 	for range searchPolishes {
-		e := groupError(x, h, g, spec)
+		e := groupError(x, h, g, s)
 		if e < least {
 			best, least = g, e
 		}
-		next := polish(x, h, g, spec)
+		next := polish(x, h, g, s)
 		if next == g {
 			break
 		}
@@ -68,10 +68,10 @@ func searchGrid(x, h []float32, spec Spec) grid {
 // reaches from -8 to 7 steps and a negative one from -7 to 8: codes inside are
 // the same, so one pass over the weights judges both. With 8 bits either sign
 // reaches from -127 to 127.
-func scanSymmetric(x, h []float32, spec Spec) grid {
-	mid := spec.Scheme().MidCode()
+func scanSymmetric(x, h []float32, s kernels.Scheme) grid {
+	mid := s.MidCode()
 	edge := float64(mid)
-	reach := float64(1 - spec.Scheme().MinCode()) // 1 if one sign goes a step further
+	reach := float64(1 - s.MinCode()) // 1 if one sign goes a step further
 	most := 0.0
 	for _, v := range x {
 		most = max(most, math.Abs(float64(v)))
@@ -113,9 +113,9 @@ func scanSymmetric(x, h []float32, spec Spec) grid {
 // scanAsymmetric finds a good scale and zero point: for every step size, the
 // zero points that place the range between covering the lowest weight and
 // covering the highest.
-func scanAsymmetric(x, h []float32, spec Spec) grid {
+func scanAsymmetric(x, h []float32, s kernels.Scheme) grid {
 	lo, hi := rangeOf(x)
-	top := float64(spec.Scheme().MaxCode())
+	top := float64(s.MaxCode())
 	var best grid
 	gain := math.Inf(-1)
 	for i := range searchSteps {
@@ -174,13 +174,13 @@ func fitCodes(x, h []float32, inv, low, high float64) fit {
 
 // polish refits a grid to the codes it gives: the scale alone when symmetric,
 // else the line through weights and codes, whose offset moves the zero point.
-func polish(x, h []float32, g grid, spec Spec) grid {
+func polish(x, h []float32, g grid, s kernels.Scheme) grid {
 	scale := float64(kernels.F16ToF32(g.scale))
 	if scale == 0 {
 		return g
 	}
-	bottom, top, zero := float64(spec.Scheme().MinCode()), float64(spec.Scheme().MaxCode()), float64(g.zero)
-	if !spec.Sym {
+	bottom, top, zero := float64(s.MinCode()), float64(s.MaxCode()), float64(g.zero)
+	if !s.Sym {
 		var sx, sy, n float64
 		low, high := -zero, top-zero
 		for i, v := range x {

@@ -48,7 +48,7 @@ func bestGrid(x []float32, spec Spec) float64 {
 		scale := roundScale(width / float64(top) * (0.4 + 0.8*float64(i)/399))
 		for _, zero := range zeros {
 			for _, sign := range []uint16{0, 0x8000} {
-				least = min(least, groupError(x, nil, grid{scale ^ sign, zero}, spec))
+				least = min(least, groupError(x, nil, grid{scale ^ sign, zero}, spec.Scheme()))
 			}
 		}
 	}
@@ -59,8 +59,8 @@ func TestSearchIsNearTheOptimum(t *testing.T) {
 	for _, sym := range []bool{true, false} {
 		for name, x := range groups(32) {
 			spec := Spec{Bits: 4, Group: 32, Sym: sym, Method: MSE}
-			best, got := bestGrid(x, spec), groupError(x, nil, searchGrid(x, nil, spec), spec)
-			plain := groupError(x, nil, plainGrid(x, spec), spec)
+			best, got := bestGrid(x, spec), groupError(x, nil, searchGrid(x, nil, spec.Scheme()), spec.Scheme())
+			plain := groupError(x, nil, plainGrid(x, spec.Scheme()), spec.Scheme())
 			t.Logf("%-14s %-8s plain %.4g searched %.4g exhaustive %.4g", spec.Scheme(), name, plain, got, best)
 			if got > 1.01*best {
 				t.Errorf("%s %s: error %g, %g is possible", spec, name, got, best)
@@ -105,27 +105,26 @@ func BenchmarkQuantize(b *testing.B) {
 func TestEightBitCodesReach127(t *testing.T) {
 	eng := engine(t, 1)
 	for name, x := range groups(64) {
-		for _, method := range Methods() {
+		for _, plain := range []bool{true, false} {
 			for _, sign := range []float32{1, -1} {
 				row := make([]float32, len(x))
 				for i, v := range x {
 					row[i] = sign * v
 				}
-				spec := Spec{Bits: 8, Group: 64, Sym: true, Method: method}
-				q, err := kernels.NewQTensor(1, len(row), spec.Scheme())
+				q, err := kernels.NewQTensor(1, len(row), kernels.Scheme{Bits: 8, Group: 64, Sym: true})
 				if err != nil {
 					t.Fatal(err)
 				}
-				quantizeRow(eng, q, row, nil, 0, spec, new(kernels.RoundSums))
+				quantizeRow(eng, q, row, 0, Search{Plain: plain}, new(kernels.RoundSums))
 				for i := range row {
 					if q.Code(0, i) == 0 {
-						t.Errorf("%s %s: weight %g has the code of -128", name, method, row[i])
+						t.Errorf("%s plain %t: weight %g has the code of -128", name, plain, row[i])
 					}
 				}
 				back := make([]float32, len(row))
 				q.DequantRow(back, 0)
 				for i, v := range row {
-					if d := math.Abs(float64(back[i] - v)); method == RTN && name == "bell" && d > 0.501*math.Abs(float64(q.Scale(0, 0))) {
+					if d := math.Abs(float64(back[i] - v)); plain && name == "bell" && d > 0.501*math.Abs(float64(q.Scale(0, 0))) {
 						t.Errorf("%s: weight %g became %g, more than half a step of %g away", name, v, back[i], q.Scale(0, 0))
 					}
 				}

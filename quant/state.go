@@ -37,23 +37,6 @@ type trainingState struct {
 // roundingState is what is trained of a matrix.
 type roundingState struct{ Offset, Scale, Zero []float32 }
 
-// statesBytes is about what is kept of the training of a whole model while it
-// lasts: each layer when it is finished, and the state, the one before it until it
-// is replaced. By weight, an offset, and by group, the scale and zero point, of which
-// gob writes each in 6 bytes.
-func statesBytes(modules []PlannedModule) int64 {
-	sum := int64(0)
-	for _, m := range modules {
-		sum += m.Bytes // of its layer
-		if m.Spec.Method == AutoRoundBest {
-			rows, cols := m.Module.Rows, m.Module.Cols
-			groups := rows * ((cols-1)/m.Spec.Scheme().GroupWidth(cols) + 1)
-			sum += 2 * (6*int64(rows*cols+2*groups) + m.Bytes)
-		}
-	}
-	return sum
-}
-
 // saver keeps the state of a training from time to time: rarely enough for it to
 // take a small part of the time.
 type saver struct {

@@ -46,7 +46,7 @@ func TestDefaultText(t *testing.T) {
 	if c.SHA256 != demo.SHA256(generalText()) || len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "--calib FILE") {
 		t.Errorf("another model is calibrated with %s, notes %q", c.Name, c.Notes)
 	}
-	if c.Samples != defaultSamples {
+	if c.Samples != DefaultSamples {
 		t.Errorf("the general text gives %d samples", c.Samples)
 	}
 	p, err := PlanFor(other, parse(t, "w4 g32 sym gptq"), PlanOptions{Calibration: c})
@@ -100,8 +100,8 @@ func TestGeneralTextSuffices(t *testing.T) {
 		}
 		n := len(tok.Encode(string(generalText()), tokenizer.EncodeOptions{}))
 		t.Logf("%s: %d tokens", name, n)
-		if n < defaultSamples*defaultLength {
-			t.Errorf("%s: %d tokens are fewer than %d samples of %d", name, n, defaultSamples, defaultLength)
+		if n < DefaultSamples*defaultLength {
+			t.Errorf("%s: %d tokens are fewer than %d samples of %d", name, n, DefaultSamples, defaultLength)
 		}
 	}
 }

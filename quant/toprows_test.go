@@ -128,7 +128,7 @@ func TestTopRowsAreNotTrained(t *testing.T) {
 	}
 	q.Scheme.Top = 50
 	raise(eng, q, rowsOf(w), []int32{0, 2})
-	r := newRounding(eng, w, q, spec)
+	r := newRounding(eng, w, q)
 	for range 300 {
 		for i := range r.grad.Data {
 			r.grad.Data[i] = 1
@@ -156,7 +156,7 @@ func TestTopRowsAreNotTrained(t *testing.T) {
 func TestTopNotes(t *testing.T) {
 	ck := open(t, "demo")
 	r := parse(t, "w4; embed_tokens w4 top60%")
-	if !r.Calibrated(ck.Config) {
+	if !Calibrated(r, ck.Config) {
 		t.Error("which tokens are frequent needs a text")
 	}
 	c, err := NewCalibration(ck, CalibrationOptions{Samples: 1, Length: 64})

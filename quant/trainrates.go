@@ -10,19 +10,6 @@ import (
 	"nibble/quant/block"
 )
 
-// trainingWork is the operations of training a layer of some weights with some
-// tokens, forward and twice as many backward, and the values that lie between, which
-// are copied besides, and whose gradients take about as long as four more.
-func trainingWork(hidden int, w arch.Widths, weights, tokens float64) (products, values float64) {
-	return 6 * weights * tokens, 5 * tokens * layerValues(hidden, w)
-}
-
-// training is how long training a layer takes with some tokens in texts of a length.
-func (r Rates) training(hidden int, w arch.Widths, weights, tokens, length float64) float64 {
-	products, values := trainingWork(hidden, w, weights, tokens)
-	return products/r.Train + values/r.TrainValues + 3*r.attending(tokens, length, w.Heads, w.HeadDim)/r.TrainAttend
-}
-
 // sampleTokens is what layers are measured with, in texts of sampleLength.
 const sampleTokens, sampleLength = 1024, 512
 
@@ -33,7 +20,7 @@ func (r *Rates) measureValues(ctx context.Context, eng *kernels.Engine) error {
 	var token, values [2]float64 // seconds of a token, and its values
 	for i, m := range [2]*arch.Model{sampleModel(128, 4, 2, 32, 384), sampleModel(64, 8, 4, 8, 176)} {
 		w := m.Widths()
-		pass, weights, err := layerSeconds(ctx, eng, m, false)
+		pass, weights, err := passSeconds(ctx, eng, m, false)
 		if err != nil {
 			return err
 		}
@@ -64,7 +51,7 @@ func (r *Rates) measureTraining(ctx context.Context, eng *kernels.Engine) error 
 	var value, products [2]float64 // seconds of a value, and operations for each
 	for i, m := range models {
 		w := m.Widths()
-		pass, weights, err := layerSeconds(ctx, eng, m, true)
+		pass, weights, err := passSeconds(ctx, eng, m, true)
 		if err != nil {
 			return err
 		}
@@ -95,9 +82,9 @@ func gradientSeconds(ctx context.Context, eng *kernels.Engine, c arch.Widths) (f
 	return 1 / rate, err
 }
 
-// layerSeconds returns how long a pass through a model's first layer takes, or an
+// passSeconds returns how long a pass through a model's first layer takes, or an
 // iteration of training it, and how many weights it has.
-func layerSeconds(ctx context.Context, eng *kernels.Engine, m *arch.Model, train bool) (seconds, weights float64, err error) {
+func passSeconds(ctx context.Context, eng *kernels.Engine, m *arch.Model, train bool) (seconds, weights float64, err error) {
 	t, rs, err := sampleLayer(ctx, eng, m, sampleLength)
 	if err != nil {
 		return 0, 0, err
@@ -138,7 +125,7 @@ func sampleModel(hidden, heads, keys, dim, inner int) *arch.Model {
 
 // sampleLayer is a model's first layer, to be trained on texts of at most some tokens.
 func sampleLayer(ctx context.Context, eng *kernels.Engine, m *arch.Model, tokens int) (*layerTrainee, []*rounding, error) {
-	spec := Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}
+	scheme := kernels.Scheme{Bits: 4, Group: 32, Sym: true}
 	var rs []*rounding
 	b, err := block.New(eng, &m.Blocks[0], block.Parts{
 		Weight: func(l *arch.Linear) (block.Weight, error) {
@@ -146,11 +133,11 @@ func sampleLayer(ctx context.Context, eng *kernels.Engine, m *arch.Model, tokens
 			for j := range w.Data {
 				w.Data[j] = float32(j*31%17-8) / 256
 			}
-			q, _, err := quantize(ctx, eng, w.Rows, w.Cols, spec, nil, rowsOf(w), nil)
+			q, _, err := quantize(ctx, eng, w.Rows, w.Cols, scheme, Search{Plain: true}, rowsOf(w), nil)
 			if err != nil {
 				return block.Weight{}, err
 			}
-			r := newRounding(eng, w, q, spec)
+			r := newRounding(eng, w, q)
 			rs = append(rs, r)
 			return block.Weight{Value: r.value, Gradient: r.grad}, nil
 		},

@@ -258,7 +258,7 @@ func (s *search) pickOf(r quant.Recipe) (pick []int, ok bool) {
 		at := -1
 		m := c.modules[0]
 		is := comesTo(m, r.For(m))
-		in := comesTo(m, standIn(r.For(m)))
+		in := comesTo(m, quant.StandIn(r.For(m)))
 		for j, o := range c.options {
 			switch of := comesTo(m, o.spec); {
 			case of == is:

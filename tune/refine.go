@@ -12,35 +12,27 @@ import (
 
 // Methods that train a layer as a whole cannot be screened: what they make of a
 // matrix depends on the rest of its layer, and it takes too long to try them all.
-// The search is made with GPTQ in their place, which they start from; its result
+// The search is made with the method that they start from in their place; its result
 // is then refined: quantized once more by them, with the same bits everywhere.
-
-// standIn is what a spec is screened as.
-func standIn(s quant.Spec) quant.Spec {
-	if !s.Kept() && !quant.Screenable(s.Method) {
-		s.Method = quant.GPTQ
-	}
-	return s
-}
 
 // split sets what is screened and what refines, of the space. Where a stand-in is
 // not offered itself, every recipe has to be refined.
 func (s *search) split() {
 	s.screened, s.refiners, s.always = nil, nil, false
 	for _, spec := range s.Space {
-		if standIn(spec) == spec {
+		if quant.StandIn(spec) == spec {
 			s.screened = append(s.screened, spec)
 		} else {
 			s.refiners = append(s.refiners, spec)
 		}
 	}
 	for _, spec := range s.refiners {
-		if in := standIn(spec); !slices.Contains(s.screened, in) {
+		if in := quant.StandIn(spec); !slices.Contains(s.screened, in) {
 			s.screened, s.always = append(s.screened, in), true
 		}
 	}
 	slices.SortStableFunc(s.refiners, func(a, b quant.Spec) int {
-		return slices.Index(quant.Methods(), b.Method) - slices.Index(quant.Methods(), a.Method)
+		return quant.MethodNamed(b.Method).Strength - quant.MethodNamed(a.Method).Strength
 	})
 }
 

@@ -344,14 +344,7 @@ func typicalError(s quant.Spec, m model.Module) float64 {
 	if s.Top > 0 {
 		e *= 1 - math.Pow(float64(s.Top)/100, 0.15) // the text that is not of these tokens
 	}
-	switch s.Method {
-	case quant.RTN:
-	case quant.GPTQ:
-		e *= 0.65
-	default:
-		e *= 0.9
-	}
-	return e
+	return e * quant.MethodNamed(s.Method).Error
 }
 
 // typicalRatio is the divergence of a model over the relative error of the outputs

@@ -184,7 +184,7 @@ func offered(m model.Module, space []quant.Spec) []quant.Spec {
 // comesTo is what a spec does to a matrix: groups as wide as it are channels, and
 // methods that cannot work are replaced.
 func comesTo(m model.Module, s quant.Spec) quant.Spec {
-	if s = s.Planned(m); s.Group >= m.Cols {
+	if s = quant.Planned(s, m, false).Spec; s.Group >= m.Cols {
 		s.Group = 0
 	}
 	return s

@@ -108,7 +108,7 @@ func (s *search) afford(ctx context.Context) error {
 		switch {
 		case s.Budget > 0:
 			return (1 - screenShare) * s.Budget.Seconds() / 3
-		case s.defaulted && standIn(spec) != spec:
+		case s.defaulted && quant.StandIn(spec) != spec:
 			return patience
 		}
 		return math.Inf(1)

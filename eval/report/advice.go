@@ -85,7 +85,7 @@ func (a *adviser) advise(ctx context.Context, l eval.Listener) ([]Advice, error)
 			return out, nil
 		}
 	}
-	if a.better == "" && uses(*a.recipe, quant.AWQ) {
+	if a.better == "" && changesOthers(*a.recipe) {
 		return out, nil // its matrices fit norms that it changed: those of the base model do not
 	}
 	all, err := a.candidates()

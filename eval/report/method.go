@@ -3,22 +3,17 @@ package report
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"nibble/quant"
 )
 
-// stronger is the method that gains most over another at the same size before the
-// next one takes much longer; "" where there is none.
+// stronger is the method that follows another; "" where there is none.
 func stronger(method string) string {
-	switch method {
-	case quant.RTN, quant.MSE, quant.IMatrix, quant.AWQ:
-		return quant.GPTQ
-	case quant.GPTQ, quant.AutoRoundLight:
-		return quant.AutoRound
-	case quant.AutoRound:
-		return quant.AutoRoundBest
+	if m := quant.MethodNamed(method); m != nil {
+		return m.Stronger
 	}
-	return ""
+	return "" // of a kept matrix
 }
 
 // withMethod gives the matrices at 4 bits the method that follows the weakest one
@@ -46,14 +41,14 @@ func withMethod(r quant.Recipe) (out quant.Recipe, from, to string, ok bool) {
 	return out, from, to, ok
 }
 
-// uses reports whether a recipe names a method.
-func uses(r quant.Recipe, method string) bool {
+// changesOthers reports whether a method of a recipe changes more than the codes of
+// its matrices.
+func changesOthers(r quant.Recipe) bool {
+	specs := []quant.Spec{r.Default}
 	for _, rule := range r.Rules {
-		if rule.Method == method {
-			return true
-		}
+		specs = append(specs, rule.Spec)
 	}
-	return r.Default.Method == method
+	return slices.ContainsFunc(specs, func(s quant.Spec) bool { return !s.Kept() && quant.MethodNamed(s.Method).Transform != nil })
 }
 
 // patience is how many seconds a better method may take to be tried.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +15,37 @@ import (
 )
 
 // recipeHelp is the help of every --recipe flag.
-const recipeHelp = `name (q4, q4-small, q4-asym, q4-rtn, q4-gptq, q4-autoround, q4-best, q8), short form ("w4 g128 sym mse; lm_head w8") or a recipe.json`
+var recipeHelp = `name (` + recipeNames() + `), short form ("w4 g128 sym mse; lm_head w8") or a recipe.json`
+
+func recipeNames() string {
+	var names []string
+	for _, r := range quant.Named() {
+		names = append(names, r.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// calibrating names the methods that need a calibration.
+func calibrating() string {
+	var names []string
+	for _, m := range quant.All() {
+		if m.Calibrates() {
+			names = append(names, m.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// samplesHelp is how many samples there are by default.
+func samplesHelp() string {
+	out := fmt.Sprintf("default: %d", quant.DefaultSamples)
+	for _, m := range quant.All() {
+		if m.Needs.Samples > 0 {
+			out += fmt.Sprintf(", and %d for %s", m.Needs.Samples, m.Name)
+		}
+	}
+	return out
+}
 
 func parseRecipe(s string) (quant.Recipe, error) {
 	if s == "" {
@@ -113,8 +144,8 @@ type quantizeResult struct {
 type calibFlags struct{ request.Calibration }
 
 func (f *calibFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON (texts, \"text\", \"messages\" or \"conversations\"; - is standard input) to calibrate imatrix, awq, gptq and autoround with (default: a built-in text)")
-	cmd.Flags().Var(atLeast{&f.Samples, 1}, "samples", "stretches of the calibration text to use (default: 32, and 128 for autoround-best)")
+	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON (texts, \"text\", \"messages\" or \"conversations\"; - is standard input) to calibrate with, for "+calibrating()+" (default: a built-in text)")
+	cmd.Flags().Var(atLeast{&f.Samples, 1}, "samples", "stretches of the calibration text to use ("+samplesHelp()+")")
 	cmd.Flags().Var(atLeast{&f.Length, 2}, "length", "tokens of a stretch, at most the model's context (default: 512)")
 	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "which stretches")
 }
@@ -173,13 +204,13 @@ func (f atLeast) Type() string { return "int" }
 
 // calibration reads the text, which may come from stdin, if the recipe needs one.
 func (f *calibFlags) calibration(ck *model.Checkpoint, r quant.Recipe, stdin io.Reader) (*quant.Calibration, error) {
-	if !r.Calibrated(ck.Config) {
+	if !quant.Calibrated(r, ck.Config) {
 		if f.Path != "" {
-			return nil, usagef("--calib has no use: no matrix of this recipe is quantized by a method that calibrates (imatrix, awq, gptq, autoround)")
+			return nil, usagef("--calib has no use: no matrix of this recipe is quantized by a method that calibrates (%s)", calibrating())
 		}
 		return nil, nil
 	}
-	return f.Read(ck, r.Samples(ck.Config), stdin)
+	return f.Read(ck, quant.Samples(r, ck.Config), stdin)
 }
 
 // remarkCalibration says what could surprise about a calibration, before work.

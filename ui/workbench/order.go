@@ -36,11 +36,11 @@ type planState struct {
 func (b *backend) options(o order) (quant.Options, error) {
 	q := quant.Options{Engine: b.eng, Source: b.ck, Out: o.out, Restart: o.restart, Force: o.force}
 	var err error
-	if q.Recipe, err = quant.ParseRecipe(o.recipe); err != nil || !q.Recipe.Calibrated(b.ck.Config) {
+	if q.Recipe, err = quant.ParseRecipe(o.recipe); err != nil || !quant.Calibrated(q.Recipe, b.ck.Config) {
 		return q, err
 	}
 	c := request.Calibration{Path: o.calib, Samples: o.samples, Length: o.length}
-	q.Calibration, err = c.Read(b.ck, q.Recipe.Samples(b.ck.Config), nil)
+	q.Calibration, err = c.Read(b.ck, quant.Samples(q.Recipe, b.ck.Config), nil)
 	return q, err
 }
 

@@ -12,9 +12,6 @@ import (
 // ErrNotFinite reports NaN or infinite weights.
 var ErrNotFinite = errors.New("weights are not finite")
 
-// ErrTooLarge reports weights or inputs that a method's sums have no room for.
-var ErrTooLarge = errors.New("weights or inputs are too large to quantize")
-
 // Stats measures what quantization did to a matrix.
 type Stats struct {
 	MSE    float64 `json:"mse"`     // mean squared error of a weight
@@ -27,12 +24,10 @@ type Stats struct {
 	OutErrRTN float64 `json:"out_err_rtn,omitempty"`
 }
 
-// Quantize stores w, rows x cols row-major, by spec, which may not be Keep.
-func Quantize(eng *kernels.Engine, w []float32, rows, cols int, spec Spec) (*kernels.QTensor, Stats, error) {
-	if err := checkCalibrated(spec); err != nil {
-		return nil, Stats{}, err
-	}
-	return quantize(context.Background(), eng, rows, cols, spec, nil, func(_ []float32, r int) []float32 { return w[r*cols : (r+1)*cols] }, nil)
+// Search says how the scale, and the zero point, of a group are found.
+type Search struct {
+	Plain   bool      // they span the weights; otherwise they are searched for the least squared error
+	Weights []float32 // of the squared error of each column in that search; nil is alike
 }
 
 // slabWeights is how many weights are quantized between looks at the context
@@ -40,14 +35,10 @@ func Quantize(eng *kernels.Engine, w []float32, rows, cols int, spec Spec) (*ker
 const slabWeights = 1 << 21
 
 // quantize stores the rows that row returns, which may use the buffer of cols
-// weights that it is given. h weighs the squared error of each column, nil alike.
-// Rows are independent and shared out among the engine's threads; step, which may
-// be nil, hears how many more are done.
-func quantize(ctx context.Context, eng *kernels.Engine, rows, cols int, spec Spec, h []float32, row func(buf []float32, r int) []float32, step func(rows int)) (*kernels.QTensor, Stats, error) {
-	if err := spec.Validate(); err != nil || spec.Kept() {
-		return nil, Stats{}, fmt.Errorf("%s cannot be applied: %w", spec, errors.Join(err, ErrRecipe))
-	}
-	q, err := kernels.NewQTensor(rows, cols, spec.Scheme())
+// weights that it is given. Rows are independent and shared out among the engine's
+// threads; step, which may be nil, hears how many more are done.
+func quantize(ctx context.Context, eng *kernels.Engine, rows, cols int, scheme kernels.Scheme, how Search, row func(buf []float32, r int) []float32, step func(rows int)) (*kernels.QTensor, Stats, error) {
+	q, err := kernels.NewQTensor(rows, cols, scheme)
 	if err != nil {
 		return nil, Stats{}, err
 	}
@@ -66,7 +57,7 @@ func quantize(ctx context.Context, eng *kernels.Engine, rows, cols int, spec Spe
 			var sums kernels.RoundSums
 			for r := at + lo; r < at+hi; r++ {
 				sums = kernels.RoundSums{}
-				quantizeRow(eng, q, row(bufs[worker], r), h, r, spec, &sums)
+				quantizeRow(eng, q, row(bufs[worker], r), r, how, &sums)
 				errs[r].add(sums)
 			}
 		})
@@ -131,7 +122,7 @@ func total(rows []rowError, n int) Stats {
 }
 
 // quantizeRow stores a row group by group and adds up what that does to it.
-func quantizeRow(eng *kernels.Engine, q *kernels.QTensor, row, h []float32, r int, spec Spec, sums *kernels.RoundSums) {
+func quantizeRow(eng *kernels.Engine, q *kernels.QTensor, row []float32, r int, how Search, sums *kernels.RoundSums) {
 	width, groups, bits := q.Scheme.GroupWidth(q.Cols), q.Groups(), q.Scheme.Bits
 	codes := q.Codes[r*q.RowBytes():][:q.RowBytes()]
 	on := kernels.Grid{Low: q.Scheme.MinCode(), High: q.Scheme.MaxCode()}
@@ -140,16 +131,16 @@ func quantizeRow(eng *kernels.Engine, q *kernels.QTensor, row, h []float32, r in
 		x := row[from:to]
 		var best grid
 		switch {
-		case spec.Method == RTN:
+		case how.Plain:
 			lo, hi := eng.Range(x)
-			best = gridOver(float64(lo), float64(hi), spec)
-		case h == nil:
-			best = searchGrid(x, nil, spec)
+			best = gridOver(float64(lo), float64(hi), q.Scheme)
+		case how.Weights == nil:
+			best = searchGrid(x, nil, q.Scheme)
 		default:
-			best = searchGrid(x, h[from:to], spec)
+			best = searchGrid(x, how.Weights[from:to], q.Scheme)
 		}
 		q.Scales[r*groups+g] = best.scale
-		if !spec.Sym {
+		if !q.Scheme.Sym {
 			q.Zeros[r*groups+g] = uint8(best.zero)
 		}
 		on.Scale, on.Zero = kernels.F16ToF32(best.scale), best.zero

@@ -2,7 +2,6 @@ package quant
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -12,13 +11,38 @@ import (
 	"nibble/quant/block"
 )
 
-// autoroundModel trains each layer alone, as autoroundLayer does, and then all
+// AutoRoundBest is AutoRound, and then training all layers and the output head
+// together, for the model's own outputs.
+const AutoRoundBest = "autoround-best"
+
+var wholeTraining = training{iterations: 600, batch: 4, rate: 1.2 / 600, share: 0.1}
+
+func init() {
+	register(&Method{
+		Name: AutoRoundBest, Strength: 80, Recipe: "q4-best", StandIn: GPTQ, Error: 0.35,
+		Does: "is " + AutoRound + ", then trains all layers together, for the least KL divergence of the model's outputs, where memory allows",
+		Needs: Needs{Inputs: 1, Floats: true, Samples: 128, // 32 are learnt by heart
+			Whole: &Whole{Bytes: wholeBytes, Seconds: wholeSeconds, Peak: wholePeak, Disk: wholeDisk,
+				TooLarge: AutoRoundBest + ": the model is too large to be trained as a whole in 3 GiB; its layers are trained one by one, as by " + AutoRound}},
+		Fits: func(m model.Module, whole bool) (instead, why string) {
+			if whole {
+				return fitsInputs(m, whole)
+			}
+			return fitsLayers(m, whole)
+		},
+		Cost: Cost{Seconds: gptqSeconds, Held: trainingBytes,
+			Layer: func(r *Shape, layer int) float64 { return trainingSeconds(r, layer, autoroundTraining) }},
+		Layer: trainModel,
+	})
+}
+
+// trainModel trains each layer alone, as trainLayer does, and then all
 // layers and the output head together, for the least KL divergence of the model's
 // outputs from the float model's. The first stage does so for all; the others take
 // what is theirs.
-func autoroundModel(ctx context.Context, p *pass, s stage, ms []PlannedModule, step func(rows int)) ([]Quantized, error) {
-	if wholeBytes(p.ck.Config) > wholeMost { // a stage of a layer: see Recipe.planned
-		return autoroundLayer(ctx, p, s, ms, step)
+func trainModel(ctx context.Context, p *pass, s Stage, ms []PlannedModule, step func(rows int)) ([]Quantized, error) {
+	if wholeBytes(p.ck.Config) > WholeMost {
+		return trainLayer(ctx, p, s, ms, autoroundTraining, step)
 	}
 	if p.whole == nil {
 		var err error
@@ -32,26 +56,6 @@ func autoroundModel(ctx context.Context, p *pass, s stage, ms []PlannedModule, s
 		step(m.Module.Rows)
 	}
 	return out, nil
-}
-
-// wholeMost is the most memory that training a whole model may take. It does not
-// depend on the machine, so that results do not.
-const wholeMost = 3 << 30
-
-// wholeNote says in a plan that a model is too large.
-const wholeNote = AutoRoundBest + ": the model is too large to be trained as a whole in 3 GiB; its layers are trained one by one, as by " + AutoRound
-
-// asksWhole reports whether the recipe asks for training the model as a whole.
-func (r Recipe) asksWhole(c model.Config) bool {
-	return slices.ContainsFunc(c.Modules(), func(m model.Module) bool {
-		s := r.For(m)
-		return !s.Kept() && s.Method == AutoRoundBest && inputOf(m) != ""
-	})
-}
-
-// trainsWhole reports whether that is done.
-func (r Recipe) trainsWhole(c model.Config) bool {
-	return r.asksWhole(c) && wholeBytes(c) <= wholeMost
 }
 
 // wholeBytes is about what training a whole model takes: by weight, its float,
@@ -69,73 +73,51 @@ func wholeBytes(c model.Config) int64 {
 	return 18*layer + 22*rest + 16*layer/int64(c.Layers())
 }
 
-// wholeTrainee is a model that is to give the float model's outputs.
-type wholeTrainee struct {
-	eng    *kernels.Engine
-	embed  *block.Embedding
-	layers []*block.Block
-	lender []int     // of each layer, the one whose keys and values it uses; -1 for its own
-	tokens [][]int32 // by sample
-	head   wholeHead
-
-	dperLayer kernels.Matrix // the gradient of the layers' further inputs, side by side
+// wholeSeconds is how long training a whole model takes, once its layers are.
+func wholeSeconds(r *Shape) float64 {
+	_, head := weightsOf(r.Config)
+	sum := 2 * r.Forward(r.Tokens(), r.Rates.Float)
+	for layer := range r.Config.Layers() {
+		sum += trainingSeconds(r, layer, wholeTraining)
+	}
+	// Logits of both models and, of an iteration, the gradients; their softmax.
+	tokens := float64(wholeTraining.iterations*min(wholeTraining.batch, r.Samples)*r.Length) + 5*r.Tokens()
+	return sum + tokens*(8*head/r.Rates.Float+4*float64(r.Config.Vocab)/r.Rates.Values)
 }
 
-func (t *wholeTrainee) samples() int { return len(t.tokens) }
-
-func (t *wholeTrainee) loss(ctx context.Context, samples []int, gradient bool) (float64, error) {
-	total, tokens := 0.0, 0
-	t.head.prepare()
-	err := together(func(s int) int { return len(t.tokens[s]) }, samples, func(p part) error {
-		x, err := t.forward(ctx, p)
-		if err != nil {
-			return err
+// wholePeak is what training all layers together holds.
+func wholePeak(r *Shape, ms []PlannedModule) int64 {
+	layer, head := weightsOf(r.Config)
+	codes, rest, trained := int64(0), int64(0), int64(0)
+	for _, m := range ms {
+		codes += m.Bytes
+		if n := int64(m.Module.Rows) * int64(m.Module.Cols); m.Module.Layer < 0 {
+			rest += n
+			if m.Spec.Method == AutoRoundBest { // offset, value and gradient; transposes on the way
+				trained += 12*n + 4*headRows*int64(r.Config.Vocab)
+			}
 		}
-		sum, dx, err := t.head.divergence(ctx, x, p, gradient)
-		if err != nil {
-			return err
-		}
-		total, tokens = total+sum, tokens+x.Rows
-		if gradient {
-			err = t.backward(ctx, dx)
-		}
-		return err
-	})
-	return total / float64(tokens), err
+	}
+	tokens, layers := int64(max(passTokens, r.Length)), int64(r.Config.Layers())
+	return 16*int64(layer)*layers + trained + 3*codes + 4*rest + 8*int64(head) + 4*int64(layer) +
+		4*r.States() + 4*tokens*(layers*r.Computed()+2*r.ComputedBackward()+4*int64(r.Config.Hidden)) + 8*headRows*int64(r.Config.Vocab)
 }
 
-// forward takes a part through all layers.
-func (t *wholeTrainee) forward(ctx context.Context, p part) (kernels.Matrix, error) {
-	var texts [][]int32
-	for _, s := range p.samples {
-		texts = append(texts, t.tokens[s])
-	}
-	x, err := t.embed.Forward(ctx, texts)
-	for i := 0; i < len(t.layers) && err == nil; i++ {
-		in := block.Texts{X: x, Lengths: p.lengths, PerLayer: t.embed.PerLayer(i)}
-		if l := t.lender[i]; l >= 0 {
-			in.Borrowed = t.layers[l].Lent()
-		}
-		x, err = t.layers[i].Forward(ctx, in)
-	}
-	return x, err
-}
-
-// backward takes the gradient of what the last layer gave through all of them.
-func (t *wholeTrainee) backward(ctx context.Context, dx kernels.Matrix) (err error) {
-	if w := t.embed.PerLayer(0).Cols; w > 0 && t.dperLayer.Rows != dx.Rows {
-		t.dperLayer = kernels.NewMatrix(dx.Rows, w*len(t.layers))
-	}
-	for i := len(t.layers) - 1; i >= 0; i-- {
-		if dx, err = t.layers[i].Backward(ctx, dx); err != nil {
-			return err
-		}
-		own := t.layers[i].PerLayerGradient()
-		for r := range own.Rows {
-			copy(t.dperLayer.Row(r)[i*own.Cols:], own.Row(r))
+// wholeDisk is about what is kept of the training of a whole model while it
+// lasts: each layer when it is finished, and the state, the one before it until it
+// is replaced. By weight, an offset, and by group, the scale and zero point, of which
+// gob writes each in 6 bytes.
+func wholeDisk(modules []PlannedModule) int64 {
+	sum := int64(0)
+	for _, m := range modules {
+		sum += m.Bytes // of its layer
+		if m.Spec.Method == AutoRoundBest {
+			rows, cols := m.Module.Rows, m.Module.Cols
+			groups := rows * ((cols-1)/m.Spec.Scheme().GroupWidth(cols) + 1)
+			sum += 2 * (6*int64(rows*cols+2*groups) + m.Bytes)
 		}
 	}
-	return t.embed.Backward(ctx, dx, t.dperLayer)
+	return sum
 }
 
 // trainWhole quantizes all of the model and trains the roundings of the matrices
@@ -149,6 +131,7 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 			if m.Spec.Method = AutoRound; m.Module.Layer < 0 {
 				m.Spec.Method = GPTQ
 			}
+			m.Method = registered[m.Spec.Method]
 			first.trained = append(first.trained, m)
 		}
 		plan.Modules = append(plan.Modules, m)
@@ -168,7 +151,7 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 	if err != nil {
 		return nil, err
 	}
-	start, how := time.Now(), trainings[wholeModel]
+	start, how := time.Now(), wholeTraining
 	err = train(ctx, p.eng, t, rs, how, p.cal.Seed, saver{to: p.out, name: "whole"}, func(i int, before, loss float64) {
 		seconds := time.Since(start).Seconds()
 		p.l.send(Trained{-1, i, how.iterations, before, loss, seconds, seconds * float64(how.iterations-i) / float64(i)})
@@ -186,7 +169,7 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 		if m.Layer >= 0 {
 			in = t.layers[m.Layer].Input(m.Name)
 		}
-		stats, err := measureOn(ctx, p.eng, r.w, r.q, r.spec, in)
+		stats, err := measureOn(ctx, p.eng, r.w, r.q, in)
 		if err != nil {
 			return nil, err
 		}
@@ -194,90 +177,6 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 		out[m.Name] = Quantized{r.q, stats, line.Silent}
 	}
 	return out, nil
-}
-
-// wholeSink holds what the first part of training a whole model gives, and keeps
-// it layer by layer.
-type wholeSink struct {
-	sink    // of the run
-	trained []PlannedModule
-	stages  map[int]*wholeStage
-	now     *wholeStage // what is put of the stage in work
-}
-
-// wholeStage is a finished stage of that part.
-type wholeStage struct {
-	Matrices map[string]*kernels.QTensor
-	Lines    map[string]ModuleReport
-	Floats   map[string][]float32
-	Replaced []string
-}
-
-func newWholeStage() *wholeStage {
-	return &wholeStage{map[string]*kernels.QTensor{}, map[string]ModuleReport{}, map[string][]float32{}, nil}
-}
-
-func newWholeSink(to sink, layers int) *wholeSink {
-	s := &wholeSink{sink: to, stages: map[int]*wholeStage{}, now: newWholeStage()}
-	for layer := -1; layer <= layers; layer++ {
-		if st := newWholeStage(); keptState(to, stageName(layer), st) {
-			s.stages[layer] = st
-		}
-	}
-	return s
-}
-
-func stageName(layer int) string { return fmt.Sprintf("layer-%d", layer) }
-
-func (s *wholeSink) putQ(m model.Module, q *kernels.QTensor, line ModuleReport) error {
-	s.now.Matrices[m.Name], s.now.Lines[m.Name] = q, line
-	return nil
-}
-
-func (s *wholeSink) putFloats(name string, v []float32) error {
-	s.now.Floats[name] = v
-	return nil
-}
-
-func (s *wholeSink) endStage(layer int, replaced []string) error {
-	s.now.Replaced = replaced
-	s.stages[layer], s.now = s.now, newWholeStage()
-	return keepState(s.sink, stageName(layer), s.stages[layer])
-}
-
-func (s *wholeSink) line(m model.Module) (ModuleReport, bool) {
-	for _, st := range s.stages {
-		if line, ok := st.Lines[m.Name]; ok {
-			return line, true
-		}
-	}
-	return ModuleReport{}, false
-}
-
-func (s *wholeSink) q(m model.Module) (*kernels.QTensor, error) {
-	for _, st := range s.stages {
-		if q, ok := st.Matrices[m.Name]; ok {
-			return q, nil
-		}
-	}
-	return nil, model.ErrNotFound
-}
-
-func (s *wholeSink) replaced(layer int) ([]string, bool) {
-	st, ok := s.stages[layer]
-	if !ok {
-		return nil, false
-	}
-	return st.Replaced, true
-}
-
-func (s *wholeSink) floats(name string) ([]float32, error) {
-	for _, st := range s.stages {
-		if v, ok := st.Floats[name]; ok {
-			return v, nil
-		}
-	}
-	return nil, model.ErrNotFound
 }
 
 // wholeTrainee prepares the training of a model that is quantized already.
@@ -346,7 +245,7 @@ func (p *pass) wholeWeights(from *wholeSink) (map[string]block.Weight, []*roundi
 		i := slices.IndexFunc(from.trained, func(pm PlannedModule) bool { return pm.Module.Name == m.Name })
 		switch {
 		case i >= 0:
-			r := newRounding(p.eng, w.Value, q, from.trained[i].Spec)
+			r := newRounding(p.eng, w.Value, q)
 			if m.Layer < 0 {
 				r.rows = occurring(p.cal.Tokens, m.Rows)
 			}
