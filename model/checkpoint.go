@@ -25,7 +25,8 @@ import (
 // tensors, mapped. It is safe for concurrent use until closed.
 type Checkpoint struct {
 	Name       string // last element of the path, or "demo"
-	Ref        string // as given to Open
+	Ref        string // for messages: Path, or what stands for it
+	Path       string // as given to Open
 	Config     Config
 	Generation Generation
 	Tokenizer  *tokenizer.Tokenizer // nil if TokenizerErr is set
@@ -97,7 +98,7 @@ func open(ref string, looking bool) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{Name: name, Ref: ref, files: src, tensors: make(map[string]stored), looking: looking}
+	c := &Checkpoint{Name: name, Ref: ref, Path: ref, files: src, tensors: make(map[string]stored), looking: looking}
 	if err := source.Guard(c.open); err != nil {
 		c.Close()
 		return nil, err

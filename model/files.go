@@ -190,7 +190,7 @@ func locate(ref string) (files, string, error) {
 	info, err := os.Stat(ref)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, "", fmt.Errorf("%s: %w: give %q, or the path of a Hugging Face model directory or of a GGUF file", ref, ErrNotFound, demo.Name)
+		return nil, "", fmt.Errorf("%s: %w: give %q, the path of a Hugging Face model directory or of a GGUF file, or ORG/NAME on the hub", ref, ErrNotFound, demo.Name)
 	case err != nil:
 		return nil, "", err
 	case !info.IsDir() && isGGUF(ref):
@@ -203,5 +203,15 @@ func locate(ref string) (files, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return &dirFiles{dir: ref, seen: make(map[string]seenFile)}, filepath.Base(abs), nil
+	return &dirFiles{dir: ref, seen: make(map[string]seenFile)}, nameOf(abs), nil
+}
+
+// nameOf is the name of the model in a directory. In the cache of the hub the
+// directory is called by a commit, and the one above by the model.
+func nameOf(abs string) string {
+	above, in := filepath.Split(abs)
+	if repo := filepath.Base(filepath.Dir(filepath.Clean(above))); filepath.Base(above) == "snapshots" && strings.HasPrefix(repo, "models--") {
+		return repo[strings.LastIndex(repo, "--")+2:]
+	}
+	return in
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"regexp"
@@ -56,8 +57,21 @@ func newGGUFFiles(path string) (files *ggufFiles, name string) {
 	return files, name
 }
 
-// isGGUF reports whether a path names a GGUF file.
-func isGGUF(path string) bool { return strings.EqualFold(filepath.Ext(path), ".gguf") }
+// isGGUF reports whether a path names a GGUF file, or what is one under another name,
+// as in Ollama's store.
+func isGGUF(path string) bool {
+	if strings.EqualFold(filepath.Ext(path), ".gguf") {
+		return true
+	}
+	f, err := source.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var magic [4]byte
+	_, err = io.ReadFull(f, magic[:])
+	return err == nil && string(magic[:]) == "GGUF"
+}
 
 func (f *ggufFiles) read(name string) ([]byte, error) {
 	data, ok := f.made[name]

@@ -22,8 +22,8 @@ import (
 	"nibble/kernels"
 	"nibble/kernels/panics"
 	"nibble/model"
-	"nibble/model/demo"
 	"nibble/model/source"
+	"nibble/model/store"
 	"nibble/quant"
 	rt "nibble/runtime"
 	"nibble/ui/exit"
@@ -142,8 +142,9 @@ func (a *app) root() *cobra.Command {
 		Long: `nibble takes a language model through INT4 quantization, evaluation and automatic
 recipe tuning, and runs the result on the CPU with kernels measured on this machine.
 
-MODEL is "demo" (built in), a Hugging Face model directory or a GGUF file. Without a
-command nibble opens the workbench, on the demo model when no MODEL is given.`,
+MODEL is "demo" (built in), a Hugging Face model directory, a GGUF file, ORG/NAME on the
+Hugging Face hub, or a name that 'nibble models' lists. Without a command nibble opens the
+workbench, on the demo model when no MODEL is given.`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: args(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -168,7 +169,7 @@ command nibble opens the workbench, on the demo model when no MODEL is given.`,
 	root.PersistentFlags().IntVar(&a.threads, "threads", 0, "compute threads (default: one per core)")
 	root.Flags().BoolVar(&showVersion, "version", false, "print which nibble this is")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(a.infoCmd(), a.planCmd(), a.quantizeCmd(), a.exportCmd(), a.evalCmd(), a.tuneCmd(), a.benchCmd(), a.logitsCmd(), a.runCmd(), a.chatCmd(), a.runsCmd(), a.versionCmd())
+	root.AddCommand(a.infoCmd(), a.modelsCmd(), a.pullCmd(), a.planCmd(), a.quantizeCmd(), a.exportCmd(), a.evalCmd(), a.tuneCmd(), a.benchCmd(), a.logitsCmd(), a.runCmd(), a.chatCmd(), a.runsCmd(), a.versionCmd())
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	addHelp(root)
@@ -202,19 +203,13 @@ func argsText(cmd *cobra.Command, least, most int) string {
 }
 
 func (a *app) workbench(ctx context.Context, ref string) error {
-	if !isModel(ref) {
+	if !store.Known(ref) {
 		return neither(ref, "")
 	}
 	if !a.tty || a.json {
 		return usagef("the workbench needs a terminal; give a command, such as 'nibble info %s'", ref)
 	}
 	return workbench.Run(ctx, workbench.Options{Model: ref, Threads: a.threads, CacheDir: cacheDir(), RunsDir: runsDir(), Owner: a.owner})
-}
-
-// isModel reports whether something can be opened by a name.
-func isModel(ref string) bool {
-	_, err := os.Stat(ref)
-	return err == nil || ref == demo.Name
 }
 
 // cacheDir holds kernel measurements.
@@ -247,12 +242,14 @@ func (l *loaded) close() {
 	l.ck.Close()
 }
 
-// open opens a model and tells what of its files is not done as they say.
-func (a *app) open(ref string) (*model.Checkpoint, error) {
-	ck, err := model.Open(ref)
+// open opens a model, which may have to be downloaded, and tells what of its files is
+// not done as they say.
+func (a *app) open(ctx context.Context, ref string) (*model.Checkpoint, error) {
+	ck, err := store.Open(ctx, ref, a.downloads(ref))
 	if err != nil {
 		return nil, err
 	}
+	a.owner.Hint("") // of a download
 	for _, n := range ck.Notes {
 		a.note("%s: %s", ck.Name, n)
 	}
@@ -261,7 +258,7 @@ func (a *app) open(ref string) (*model.Checkpoint, error) {
 
 // load opens a model, prepares its weights and selects kernels for it.
 func (a *app) load(ctx context.Context, ref string) (*loaded, error) {
-	ck, err := a.open(ref)
+	ck, err := a.open(ctx, ref)
 	if err != nil {
 		return nil, err
 	}

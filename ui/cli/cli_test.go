@@ -71,7 +71,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", "q4-gptq", "--calib", empty}, ExitFailed, "a directory"},
 		{[]string{"quantize", "demo", "-o", filepath.Join(empty, "q"), "--recipe", endless}, ExitUsage, "a device"},
 		{[]string{"info", named}, ExitFailed, "(1000000 bytes)"},
-		{[]string{"foo"}, ExitUsage, `"foo" is neither a command nor a model directory`},
+		{[]string{"foo"}, ExitUsage, `"foo" is neither a command nor a model`},
 		{[]string{}, ExitUsage, "needs a terminal"},
 		{[]string{"info"}, ExitUsage, "takes one argument: MODEL, got 0"},
 		{[]string{"info", "a", "b"}, ExitUsage, "got 2"},

@@ -137,7 +137,7 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f ev
 	if err != nil {
 		return err
 	}
-	made, unknown := quant.ReadReport(ref)
+	made, unknown := quant.ReadReport(l.ck.Path)
 	if unknown == nil && made.Calibration != nil {
 		if note := made.Calibration.SeenNote(o.Text.Data); note != "" {
 			res.Notes = append(slices.Clone(res.Notes), note)

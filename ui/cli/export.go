@@ -46,7 +46,7 @@ whatever their zero points; f16 and f32 turn all matrices into floats.`,
 				return err
 			}
 			defer at.Release()
-			ck, err := a.open(args[0])
+			ck, err := a.open(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -13,6 +13,7 @@ import (
 	"nibble/eval"
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/store"
 	"nibble/quant"
 	rt "nibble/runtime"
 	"nibble/tune"
@@ -29,7 +30,7 @@ func topics() []*cobra.Command {
 		{Use: "recipes", Aliases: []string{"methods"}, Short: "how weights are stored: recipes and methods", Long: quant.Readme},
 		{Use: "evaluation", Short: "what is measured, and what the numbers mean", Long: eval.Readme},
 		{Use: "tuning", Short: "how the search works", Long: tune.Readme},
-		{Use: "formats", Aliases: []string{"model", "models", "families"}, Short: "what is read and written, and how to add a family", Long: model.Readme},
+		{Use: "formats", Aliases: []string{"model", "families"}, Short: "what is read and written, and how to add a family", Long: model.Readme},
 		{Use: "generation", Aliases: []string{"sampling"}, Short: "how text is generated", Long: rt.Readme},
 		{Use: "kernels", Short: "how products are computed, and how fast", Long: kernels.Readme},
 		{Use: "workbench", Short: "the interactive screen", Long: ui.Readme},
@@ -44,6 +45,11 @@ var examples = map[string]string{
   nibble tune demo -o d --goal 1% && nibble chat d`,
 	"nibble info": `  nibble info demo
   nibble info ~/models/Llama-3.2-1B --tensors`,
+	"nibble models": `  nibble models                              in the stores of this machine
+  nibble models ~/models --json              and in a directory`,
+	"nibble pull": `  nibble pull HuggingFaceTB/SmolLM2-135M-Instruct
+  nibble pull Qwen/Qwen3-0.6B@main --json
+  nibble pull unsloth/Qwen3-0.6B-GGUF:Q4_K_M`,
 	"nibble plan": `  nibble plan demo --recipe q4-gptq
   nibble plan ~/models/Llama-3.2-1B --recipe "w4 g128 sym mse; lm_head w8" --json`,
 	"nibble quantize": `  nibble quantize demo -o demo-int4
@@ -116,7 +122,7 @@ func addHelp(root *cobra.Command) {
 // command: what follows is that command's to parse.
 func misspelt(root *cobra.Command, args []string) error {
 	cmd, rest, _ := root.Find(args)
-	if cmd != root || len(rest) == 0 || strings.HasPrefix(rest[0], "-") || isModel(rest[0]) {
+	if cmd != root || len(rest) == 0 || strings.HasPrefix(rest[0], "-") || store.Known(rest[0]) {
 		return nil
 	}
 	if meant := didYouMean(rest[0], commandNames(root)); meant != "" {
@@ -127,7 +133,7 @@ func misspelt(root *cobra.Command, args []string) error {
 
 // neither refuses what is no command and no model.
 func neither(ref, meant string) error {
-	return usagef("%q is neither a command nor a model directory%s", ref, meant)
+	return usagef("%q is neither a command nor a model%s", ref, meant)
 }
 
 // commandNames are the names of the commands and topics below one.

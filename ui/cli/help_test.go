@@ -106,7 +106,7 @@ func TestSuggestions(t *testing.T) {
 		"quantise demo -o x":        "; did you mean quantize?\n",
 		"evla":                      "; did you mean eval?\n",
 		"infoo demo":                "; did you mean info?\n",
-		"nothing-near":              "\"nothing-near\" is neither a command nor a model directory\n",
+		"nothing-near":              "\"nothing-near\" is neither a command nor a model\n",
 		"completion zhs":            "; did you mean zsh?\n",
 		"completion nothing-near":   "lists the shells\n",
 		"help recipies":             "; did you mean recipes?\n",

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nibble/model"
+	"nibble/model/store"
 	rt "nibble/runtime"
 	"nibble/ui/term"
 )
@@ -56,8 +58,8 @@ func (a *app) infoCmd() *cobra.Command {
 	var tensors bool
 	cmd := &cobra.Command{
 		Use: "info MODEL", Short: "what a model is: architecture, size, tokenizer, tensors", Args: args(1, 1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			r, err := describe(args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := a.describe(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -70,8 +72,8 @@ func (a *app) infoCmd() *cobra.Command {
 }
 
 // describe tells of a model, or of a config that has no weights beside it.
-func describe(ref string) (infoResult, error) {
-	ck, err := model.Look(ref)
+func (a *app) describe(ctx context.Context, ref string) (infoResult, error) {
+	ck, err := store.Look(ctx, ref, a.downloads(ref))
 	if errors.Is(err, model.ErrNoWeights) {
 		name, c, err := model.ReadConfig(ref)
 		return describeConfig(name, c), err

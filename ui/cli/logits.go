@@ -62,7 +62,7 @@ func (a *app) logits(ctx context.Context, ref, idsText, positionsText string) er
 	if err != nil {
 		return err
 	}
-	ck, err := a.open(ref)
+	ck, err := a.open(ctx, ref)
 	if err != nil {
 		return err
 	}

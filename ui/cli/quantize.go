@@ -70,7 +70,7 @@ some seconds, how fast that does each kind of work; --refresh measures again.`,
 			if err != nil {
 				return err
 			}
-			ck, err := a.open(args[0])
+			ck, err := a.open(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -242,7 +242,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 				return err
 			}
 			defer at.Release()
-			ck, err := a.open(args[0])
+			ck, err := a.open(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"nibble/eval"
 	"nibble/kernels"
 	"nibble/model/export"
+	"nibble/model/hub"
 	"nibble/model/jsonnum"
 	"nibble/quant"
 	rt "nibble/runtime"
@@ -201,6 +202,17 @@ func (r *textReporter) event(e event) {
 			text += "  " + term.Duration(r.left) + " for all layers,"
 		}
 		r.show(stage, float64(e.Iteration)/float64(e.Iterations), time.Duration(e.Estimate*float64(time.Second)), "%s", text)
+	case hub.Started:
+		if e.Needed > 0 {
+			r.line("downloading %s of %s, %d files, to %s", term.Bytes(e.Needed), term.CleanLine(e.Repo), e.Files, term.CleanLine(e.To))
+		}
+	case hub.Progress:
+		r.progress("downloading", float64(e.Done), float64(e.Total), "%s of %s  %s/s  %s", term.Bytes(e.Done), term.Bytes(e.Total),
+			term.Bytes(int64(r.eta.Rate()*float64(e.Total))), term.CleanLine(e.File))
+	case hub.Retrying:
+		r.line("%s; trying again in %s", term.CleanLine(e.Why), term.Seconds(e.Seconds))
+	case hub.Waiting:
+		r.line("%s is downloaded by %s: waiting for it", term.CleanLine(e.File), term.CleanLine(e.Owner))
 	case export.Progress:
 		r.progress(e.Stage, float64(e.Done), float64(e.Total), "%s", term.CleanLine(e.Tensor))
 	case eval.Progress:

@@ -15,6 +15,8 @@ import (
 	"nibble/kernels"
 	"nibble/kernels/panics"
 	"nibble/model"
+	"nibble/model/hub"
+	"nibble/model/store"
 	"nibble/quant"
 	rt "nibble/runtime"
 	"nibble/tune"
@@ -110,10 +112,22 @@ func (b *backend) progress(eta *term.ETA, share float64, detail string) {
 
 func newETA() *term.ETA { return term.NewETA(10 * time.Second) }
 
+// downloads shows the download of a model.
+func (b *backend) downloads(eta *term.ETA) hub.Listener {
+	return func(e hub.Event) {
+		switch e := e.(type) {
+		case hub.Progress:
+			b.progress(eta, float64(e.Done)/float64(max(1, e.Total)), fmt.Sprintf("downloading %s of %s", term.Bytes(e.Done), term.Bytes(e.Total)))
+		case hub.Retrying:
+			b.mail.fact(func(s *state) { s.say(term.CleanLine(e.Why) + "; trying again in " + term.Seconds(e.Seconds)) })
+		}
+	}
+}
+
 func (b *backend) load() { b.start("loading", b.doLoad) }
 
 func (b *backend) doLoad(ctx context.Context) error {
-	ck, err := model.Open(b.o.Model)
+	ck, err := store.Open(ctx, b.o.Model, b.downloads(newETA()))
 	if err != nil {
 		return err
 	}
@@ -132,7 +146,7 @@ func (b *backend) doLoad(ctx context.Context) error {
 		dtype: ck.DType(), tokenizer: "none", template: ck.Template != nil, quantized: ck.Quantized, modules: ck.Config.Modules()}
 	m.stored = storage(ck)
 	if ck.Quantized {
-		m.report, _ = quant.ReadReport(b.o.Model) // which others' models do not have
+		m.report, _ = quant.ReadReport(ck.Path) // which others' models do not have
 	}
 	if ck.Tokenizer != nil {
 		m.tokenizer = ck.Tokenizer.Kind()

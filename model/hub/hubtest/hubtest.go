@@ -54,7 +54,7 @@ func New(t *testing.T, repos map[string]map[string][]byte) (hub *Hub, cache stri
 	t.Cleanup(cdn.Close)
 	h.URL, h.cdn = own.URL, cdn.URL
 	home := t.TempDir()
-	for name, value := range map[string]string{"HF_ENDPOINT": h.URL, "HF_HOME": home, "HF_HUB_CACHE": "", "HUGGINGFACE_HUB_CACHE": "", "HF_TOKEN": "", "HUGGING_FACE_HUB_TOKEN": "",
+	for name, value := range map[string]string{"HF_ENDPOINT": h.URL, "HF_HOME": home, "XDG_CACHE_HOME": home, "HF_HUB_CACHE": "", "HUGGINGFACE_HUB_CACHE": "", "HF_TOKEN": "", "HUGGING_FACE_HUB_TOKEN": "",
 		"HF_TOKEN_PATH": "", "HF_HUB_OFFLINE": "", "TRANSFORMERS_OFFLINE": "", "LLAMA_CACHE": "", "HF_HUB_DISABLE_SYMLINKS": "", "HF_HUB_DISABLE_IMPLICIT_TOKEN": ""} {
 		t.Setenv(name, value)
 	}
