@@ -23,6 +23,9 @@ func vocabulary(ck *model.Checkpoint) (kvs []gguf.KV, notes []string, err error)
 		return kvs, []string{"the model has no tokenizer.json: the file serves programs that feed token ids, such as benchmarks"}, nil
 	}
 	v := ck.Tokenizer.Vocabulary()
+	if v.Kind != tokenizer.ByteLevelBPE && v.Kind != tokenizer.SentencePieceBPE {
+		return nil, nil, fmt.Errorf("%w: nibble writes tokenizers of merged pairs, and this one is %s", gguf.ErrLayout, v.Kind)
+	}
 	if v.Affixes {
 		return nil, nil, fmt.Errorf("%w: llama.cpp has no tokenizer whose pieces are marked by where in a word they stand, as this one's are", gguf.ErrLayout)
 	}

@@ -10,16 +10,16 @@ import (
 // bpe is byte-pair encoding over a fixed table of ranked merges (Sennrich et
 // al., "Neural Machine Translation of Rare Words with Subword Units", 2016).
 type bpe struct {
-	vocab        map[string]int32
+	vocab        vocabulary
 	rules        []rule           // by rank: the first that applies goes first
 	ranks        map[uint64]int32 // by pairKey
 	unknown      int32            // -1: unknown characters are dropped
 	fuseUnknown  bool
 	ignoreMerges bool // a word that is a token is that token
 	byteFallback bool
-	prefix       string     // of pieces that do not begin a word
-	suffix       string     // of pieces that end one
-	bytes        [256]int32 // "<0x00>"...; -1 where missing
+	prefix       string // of pieces that do not begin a word
+	suffix       string // of pieces that end one
+	bytes        bytePieces
 }
 
 // rule merges two tokens that are neighbours into one.
@@ -27,24 +27,8 @@ type rule struct{ left, right, id int32 }
 
 func pairKey(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) }
 
-type bpeFile struct {
-	Type         string            `json:"type"`
-	Vocab        json.RawMessage   `json:"vocab"`
-	Merges       []json.RawMessage `json:"merges"`
-	Unknown      *string           `json:"unk_token"`
-	FuseUnknown  bool              `json:"fuse_unk"`
-	ByteFallback bool              `json:"byte_fallback"`
-	IgnoreMerges bool              `json:"ignore_merges"`
-	Prefix       *string           `json:"continuing_subword_prefix"`
-	Suffix       *string           `json:"end_of_word_suffix"`
-	Dropout      *float64          `json:"dropout"`
-}
-
-func newBPE(f bpeFile) (bpe, error) {
-	b := bpe{unknown: -1, fuseUnknown: f.FuseUnknown, ignoreMerges: f.IgnoreMerges, byteFallback: f.ByteFallback}
-	if f.Type != "BPE" && (f.Type != "" || len(f.Merges) == 0) {
-		return b, fmt.Errorf("%w: model type %q (BPE is)", ErrUnsupported, f.Type)
-	}
+func newBPE(f modelFile, vocab vocabulary) (*bpe, error) {
+	b := &bpe{vocab: vocab, unknown: vocab.unknown(f.Unknown), fuseUnknown: f.FuseUnknown, ignoreMerges: f.IgnoreMerges, byteFallback: f.ByteFallback, bytes: vocab.bytes()}
 	if f.Dropout != nil && *f.Dropout != 0 {
 		return b, fmt.Errorf("%w: BPE with a dropout of %g, which encodes a text differently each time", ErrUnsupported, *f.Dropout)
 	}
@@ -54,25 +38,10 @@ func newBPE(f bpeFile) (bpe, error) {
 	if f.Suffix != nil {
 		b.suffix = *f.Suffix
 	}
-	if err := json.Unmarshal(f.Vocab, &b.vocab); err != nil {
-		return b, fmt.Errorf("%w: vocab: %v", ErrCorrupt, err)
-	}
-	if err := b.addMerges(f.Merges); err != nil {
-		return b, err
-	}
-	if f.Unknown != nil {
-		if id, ok := b.vocab[*f.Unknown]; ok {
-			b.unknown = id
-		}
-	}
-	for i := range b.bytes {
-		b.bytes[i] = -1
-		if id, ok := b.vocab[fmt.Sprintf("<0x%02X>", i)]; ok {
-			b.bytes[i] = id
-		}
-	}
-	return b, nil
+	return b, b.addMerges(f.Merges)
 }
+
+func (b *bpe) unknownID() int32 { return b.unknown }
 
 // addMerges reads the rules. Of a pair that is there twice, the last counts.
 func (b *bpe) addMerges(merges []json.RawMessage) error {
@@ -154,9 +123,11 @@ func (b *bpe) symbols(word string) []int32 {
 			out = append(out, id)
 			continue
 		}
-		if fallback := b.fallback(char); fallback != nil {
-			out = append(out, fallback...)
-			continue
+		if b.byteFallback {
+			if bytes := b.bytes.spell(char); bytes != nil {
+				out = append(out, bytes...)
+				continue
+			}
 		}
 		if b.unknown >= 0 {
 			if unknown && !b.fuseUnknown {
@@ -169,17 +140,4 @@ func (b *bpe) symbols(word string) []int32 {
 		out = append(out, b.unknown)
 	}
 	return out
-}
-
-func (b *bpe) fallback(char string) []int32 {
-	if !b.byteFallback {
-		return nil
-	}
-	ids := make([]int32, len(char))
-	for i := range ids {
-		if ids[i] = b.bytes[char[i]]; ids[i] < 0 {
-			return nil
-		}
-	}
-	return ids
 }

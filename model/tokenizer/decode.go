@@ -77,6 +77,11 @@ func (d *decoder) add(c *component) error {
 			}
 			return strings.ReplaceAll(s, space, " ")
 		})
+	case "WordPiece":
+		if d.joined {
+			return fmt.Errorf("%w: decoder WordPiece on whole texts", ErrUnsupported)
+		}
+		d.step(c.joinWordPieces)
 	case "Strip":
 		return d.addStrip(c)
 	case "BPEDecoder":
@@ -88,6 +93,34 @@ func (d *decoder) add(c *component) error {
 		return fmt.Errorf("%w: decoder %q", ErrUnsupported, c.Type)
 	}
 	return nil
+}
+
+// joinWordPieces puts a space before a piece that begins a word.
+func (c *component) joinWordPieces(piece string, first bool) string {
+	if !first {
+		if rest, inside := strings.CutPrefix(piece, c.Prefix); inside {
+			piece = rest
+		} else {
+			piece = " " + piece
+		}
+	}
+	if c.Cleanup == nil || *c.Cleanup {
+		piece = cleanup(piece)
+	}
+	return piece
+}
+
+// cleanup takes away the spaces before punctuation and contractions of English, one
+// rule after the other.
+func cleanup(s string) string {
+	if !strings.Contains(s, " ") {
+		return s
+	}
+	for _, rule := range [][2]string{{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"},
+		{" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}} {
+		s = strings.ReplaceAll(s, rule[0], rule[1])
+	}
+	return s
 }
 
 func (d *decoder) step(s decodeStep) {

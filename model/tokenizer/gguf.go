@@ -72,9 +72,9 @@ func (g *GGUF) Summary() (kind string, size int) {
 		size--
 	}
 	if g.Model == "gpt2" {
-		return byteLevelKind, size
+		return ByteLevelBPE, size
 	}
-	return sentencePieceKind, size
+	return SentencePieceBPE, size
 }
 
 // adds says whether texts begin and end with a token.

@@ -2,9 +2,10 @@ package tokenizer
 
 import "fmt"
 
-// maxGrowth bounds how many times longer its steps may make a text. Real
-// tokenizers stay below a hundred; a hostile file could ask for anything.
-const maxGrowth = 1 << 10
+// maxGrowth bounds how many times longer its steps may make a text, if each of them
+// met its worst case. Real tokenizers with several normalizations come to some
+// thousands; a hostile file could ask for anything.
+const maxGrowth = 1 << 13
 
 // checkGrowth refuses components that could blow a text up.
 func checkGrowth(components ...*component) error {
@@ -38,6 +39,8 @@ func (c *component) growth() float64 {
 		return 11
 	case "BertNormalizer": // spaces around a character, and its accents apart
 		return 3 * 3
+	case "Precompiled":
+		return maxCharGrowth
 	case "Lowercase":
 		return 2
 	case "Prepend":

@@ -68,6 +68,12 @@ func newNormalizers(c *component) ([]normalizer, error) {
 			return nil, err
 		}
 		return one(n)
+	case "Precompiled":
+		n, err := precompiled(c.Charsmap)
+		if err != nil {
+			return nil, err
+		}
+		return one(n)
 	}
 	return nil, fmt.Errorf("%w: normalizer %q", ErrUnsupported, c.Type)
 }

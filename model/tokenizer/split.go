@@ -67,6 +67,20 @@ func newSplitters(c *component) ([]splitter, error) {
 		}
 		points, err := behave(eachRune(isPunctuation), "Isolated", false)
 		return []splitter{spaces, points}, err
+	case "UnicodeScripts":
+		return []splitter{splitScripts}, nil
+	case "FixedLength":
+		if c.Length < 1 {
+			return nil, fmt.Errorf("%w: FixedLength of %d", ErrCorrupt, c.Length)
+		}
+		return one(behave(func(s string, spans []span) []span {
+			for at := 0; at < len(s); {
+				end := run(s, at, func(rune) bool { return true }, c.Length)
+				spans = append(spans, span{at, end})
+				at = end
+			}
+			return spans
+		}, "Isolated", false))
 	case "CharDelimiterSplit":
 		if utf8.RuneCountInString(c.Delimiter) != 1 {
 			return nil, fmt.Errorf("%w: CharDelimiterSplit at %q, which is no character", ErrCorrupt, c.Delimiter)

@@ -91,7 +91,7 @@ func TestDecoders(t *testing.T) {
 		tok := with(t, "decoder", c.component)
 		var ids []int32
 		for p := range strings.SplitSeq(c.pieces, " ") {
-			ids = append(ids, tok.model.vocab[p])
+			ids = append(ids, tok.vocab[p])
 		}
 		if got := tok.Decode(ids); got != c.want {
 			t.Errorf("%s of %s: %q, want %q", c.component, c.pieces, got, c.want)

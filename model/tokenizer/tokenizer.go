@@ -26,7 +26,8 @@ const maxID = 1 << 22
 
 // Tokenizer is immutable and safe for concurrent use.
 type Tokenizer struct {
-	model     bpe
+	model     algorithm
+	vocab     vocabulary
 	pieces    []string // by id, as spelled in the vocabulary
 	special   map[int32]bool
 	normalize []normalizer
@@ -78,6 +79,10 @@ type component struct {
 	Ideographs       bool        `json:"handle_chinese_chars"`
 	StripAccents     *bool       `json:"strip_accents"`
 	Lowercase        bool        `json:"lowercase"`
+	Charsmap         string      `json:"precompiled_charsmap"`
+	Prefix           string      `json:"prefix"` // of WordPiece
+	Cleanup          *bool       `json:"cleanup"`
+	Length           int         `json:"length"`
 	template
 }
 
@@ -107,7 +112,7 @@ type tokenizerFile struct {
 	PreTokenizer  *component   `json:"pre_tokenizer"`
 	PostProcessor *component   `json:"post_processor"`
 	Decoder       *component   `json:"decoder"`
-	Model         bpeFile      `json:"model"`
+	Model         modelFile    `json:"model"`
 }
 
 // configFile is what tokenizer_config.json adds.
@@ -142,9 +147,27 @@ func (t *tokenName) UnmarshalJSON(data []byte) error {
 
 // The kinds of tokenizers, for people.
 const (
-	sentencePieceKind = "SentencePiece BPE"
-	byteLevelKind     = "byte-level BPE"
+	SentencePieceBPE = "SentencePiece BPE"
+	ByteLevelBPE     = "byte-level BPE"
+	Unigram          = "Unigram"
+	WordPiece        = "WordPiece"
+	WordLevel        = "whole words"
 )
+
+func kindOf(a algorithm, byteLevel bool) string {
+	switch a.(type) {
+	case *unigram:
+		return Unigram
+	case *wordPiece:
+		return WordPiece
+	case wordLevel:
+		return WordLevel
+	}
+	if byteLevel {
+		return ByteLevelBPE
+	}
+	return SentencePieceBPE
+}
 
 // Load builds a tokenizer from tokenizer.json and, if not nil,
 // tokenizer_config.json.
@@ -168,10 +191,10 @@ func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.model, err = newBPE(f.Model); err != nil {
+	if t.model, t.vocab, err = newAlgorithm(f.Model); err != nil {
 		return nil, err
 	}
-	if t.added, err = newAddedTokens(f.Added, t.model.vocab); err != nil {
+	if t.added, err = newAddedTokens(f.Added, t.vocab); err != nil {
 		return nil, err
 	}
 	if err := t.indexPieces(); err != nil {
@@ -202,10 +225,7 @@ func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
 		return nil, err
 	}
 	t.applyConfig(cfg)
-	t.kind = sentencePieceKind
-	if t.decode.byteLevel {
-		t.kind = byteLevelKind
-	}
+	t.kind = kindOf(t.model, t.decode.byteLevel)
 	return t, nil
 }
 
@@ -219,7 +239,7 @@ func (t *Tokenizer) indexPieces() error {
 		size = max(size, id+1)
 		return nil
 	}
-	for piece, id := range t.model.vocab {
+	for piece, id := range t.vocab {
 		if err := check(id, piece); err != nil {
 			return err
 		}
@@ -230,7 +250,7 @@ func (t *Tokenizer) indexPieces() error {
 		}
 	}
 	t.pieces = make([]string, size)
-	for piece, id := range t.model.vocab {
+	for piece, id := range t.vocab {
 		t.pieces[id] = piece
 	}
 	for _, a := range t.added.all {
@@ -333,7 +353,12 @@ func (t *Tokenizer) Kind() string { return t.kind }
 func (t *Tokenizer) VocabSize() int { return len(t.pieces) }
 
 // Merges returns the number of pairs that are merged.
-func (t *Tokenizer) Merges() int { return len(t.model.ranks) }
+func (t *Tokenizer) Merges() int {
+	if b, ok := t.model.(*bpe); ok {
+		return len(b.rules)
+	}
+	return 0
+}
 
 // BOS returns the token that begins a text, if the tokenizer has one.
 func (t *Tokenizer) BOS() (int32, bool) { return t.bos, t.bos >= 0 }
@@ -360,7 +385,7 @@ func (t *Tokenizer) ID(piece string) (int32, bool) {
 			return a.ID, true
 		}
 	}
-	id, ok := t.model.vocab[piece]
+	id, ok := t.vocab[piece]
 	return id, ok
 }
 

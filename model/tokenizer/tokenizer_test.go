@@ -183,14 +183,14 @@ func TestRefuses(t *testing.T) {
 		want error
 	}{
 		"no JSON":                 {"{", ErrCorrupt},
-		"other model":             {with(`"BPE"`, `"Unigram"`), ErrUnsupported},
+		"other model":             {with(`"BPE"`, `"Trigram"`), ErrUnsupported},
 		"unknown splitter":        {with(`"type": "ByteLevel", "add`, `"type": "Whisper", "add`), ErrUnsupported},
 		"unknown decoder":         {with(`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "CTC"}`), ErrUnsupported},
 		"merge out of vocab":      {with(`"a b"`, `"a x"`), ErrCorrupt},
 		"merge without a space":   {with(`"a b"`, `"ab"`), ErrCorrupt},
 		"negative id":             {with(`"c": 8`, `"c": -8`), ErrCorrupt},
 		"huge id":                 {with(`"c": 8`, `"c": 2000000000`), ErrCorrupt},
-		"unknown normalizer":      {with(`"pre_tokenizer"`, `"normalizer": {"type": "Precompiled"}, "pre_tokenizer"`), ErrUnsupported},
+		"unknown normalizer":      {with(`"pre_tokenizer"`, `"normalizer": {"type": "NFX"}, "pre_tokenizer"`), ErrUnsupported},
 		"unknown post-processor":  {with(`"TemplateProcessing"`, `"Whisper"`), ErrUnsupported},
 		"template without token":  {with(`{"<s>": {"ids": [9]}}`, `{}`), ErrCorrupt},
 		"template without text":   {with(`, {"Sequence": {"id": "A"}}`, ``), ErrUnsupported},

@@ -29,6 +29,7 @@ type Piece struct {
 
 // Vocabulary is a tokenizer taken apart, for writers of other file formats.
 type Vocabulary struct {
+	Kind         string // as [Tokenizer.Kind] has it
 	ByteLevel    bool
 	ByteFallback bool        // every byte has a piece and serves for unknown characters
 	IgnoreMerges bool        // a word that is a piece is that token
@@ -46,9 +47,9 @@ type Vocabulary struct {
 
 // Vocabulary describes the tokenizer.
 func (t *Tokenizer) Vocabulary() Vocabulary {
-	v := Vocabulary{ByteLevel: t.decode.byteLevel, IgnoreMerges: t.model.ignoreMerges, Affixes: t.model.prefix+t.model.suffix != "", ByteFallback: t.model.byteFallback && !slices.Contains(t.model.bytes[:], -1),
+	v := Vocabulary{Kind: t.kind, ByteLevel: t.decode.byteLevel,
 		Normalizers: t.normalizers, Splitters: t.splitters, Prefix: slices.Clone(t.prefix), Suffix: slices.Clone(t.suffix),
-		BOS: t.bos, EOS: t.eos, Unknown: t.model.unknown, Pad: -1}
+		BOS: t.bos, EOS: t.eos, Unknown: t.model.unknownID(), Pad: -1}
 	if id, ok := t.ID(t.padText); ok {
 		v.Pad = id
 	}
@@ -59,10 +60,8 @@ func (t *Tokenizer) Vocabulary() Vocabulary {
 			v.Pieces[id].Kind = Unused
 		}
 	}
-	if v.ByteFallback {
-		for _, id := range t.model.bytes {
-			v.Pieces[id].Kind = Byte
-		}
+	if b, ok := t.model.(*bpe); ok {
+		b.describe(&v)
 	}
 	for _, a := range t.added.all {
 		p := &v.Pieces[a.ID]
@@ -74,19 +73,33 @@ func (t *Tokenizer) Vocabulary() Vocabulary {
 	if v.Unknown >= 0 {
 		v.Pieces[v.Unknown].Kind = Unknown
 	}
-	v.Merges = make([][2]string, len(t.model.rules))
-	for i, r := range t.model.rules {
-		v.Merges[i] = [2]string{t.pieces[r.left], t.pieces[r.right]}
-	}
 	return v
+}
+
+// describe says what the merges need to be known of.
+func (b *bpe) describe(v *Vocabulary) {
+	v.IgnoreMerges, v.Affixes, v.ByteFallback = b.ignoreMerges, b.prefix+b.suffix != "", b.byteFallback && b.bytes.whole()
+	if v.ByteFallback {
+		for _, id := range b.bytes {
+			v.Pieces[id].Kind = Byte
+		}
+	}
+	v.Merges = make([][2]string, len(b.rules))
+	for i, r := range b.rules {
+		v.Merges[i] = [2]string{v.Pieces[r.left].Text, v.Pieces[r.right].Text}
+	}
 }
 
 // MergesMakeEveryPiece reports whether a word that is a piece becomes that piece
 // by merging alone, so that looking whole words up first changes nothing.
 func (t *Tokenizer) MergesMakeEveryPiece() bool {
-	byMerging := t.model
+	b, ok := t.model.(*bpe)
+	if !ok {
+		return false
+	}
+	byMerging := *b
 	byMerging.ignoreMerges = false
-	for piece, id := range t.model.vocab {
+	for piece, id := range t.vocab {
 		if ids := byMerging.encode(piece); !slices.Equal(ids, []int32{id}) && !t.isAdded(id) {
 			return false
 		}

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Makes vectors.json.gz: what the tokenizers library does with regular expressions,
-tokenizers and texts made up at random.
+tokenizers and texts made up at random, and SentencePiece and tiktoken with models
+trained on such texts.
 
-    pip install tokenizers==0.22.2
+    pip install tokenizers==0.22.2 sentencepiece==0.2.3 tiktoken==0.14.0 protobuf
     python vectors.py [--seed N] [--regex N] [--tokenizers N] FILE
 
 The committed file is made with the defaults. A longer proof: make a file with many
@@ -10,10 +11,17 @@ more and another seed, and run
     NIBBLE_VECTORS=FILE go test ./model/tokenizer -run TestVectors
 """
 import argparse
+import base64
 import gzip
+import io
 import json
+import os
 import random
+import tempfile
 
+import sentencepiece
+import sentencepiece.sentencepiece_model_pb2 as pb
+import tiktoken
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 
 rng = random.Random()
@@ -126,6 +134,27 @@ def regex_case():
 
 # Tokenizers
 
+# What SentencePiece's table of characters is made of.
+RULES = {"ﬁ": "fi", "①": "1", "Ａ": "A", "A\u0301": "\u00c1", "e\u0301": "\u00e9", "e\u0301\u0302": "\u1ebf", "\t": " ", "\r": " ", "\u3000": " ", "\u00a0": " ", "\u200b": "", "²": "2",
+         "½": "1\u20442", "\u30ab\u3099": "\u30ac", "\ufdfa": "\u0635\u0644\u0649 \u0627\u0644\u0644\u0647 \u0639\u0644\u064a\u0647", "İ": "i\u0307", "...": "…"}
+
+
+def train(texts, **options):
+    """A SentencePiece model; rules is its table of characters."""
+    out = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        rules = options.pop("rules", None)
+        if rules:
+            options["normalization_rule_tsv"] = os.path.join(folder, "rules.tsv")
+            with open(options["normalization_rule_tsv"], "w") as f:
+                for key, value in rules.items():
+                    f.write(" ".join("%X" % ord(c) for c in key) + "\t" + " ".join("%X" % ord(c) for c in value) + "\n")
+        sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(texts), model_writer=out, hard_vocab_limit=False, minloglevel=4, **options)
+    return pb.ModelProto.FromString(out.getvalue())
+
+
+CHARSMAP = base64.b64encode(train(["a cat sat on a mat"] * 9, vocab_size=20, model_type="unigram", rules=RULES).normalizer_spec.precompiled_charsmap).decode()
+
 CHARS = list("abcAB<>s/019 _-.!'\n") + list("éİﬁ日ア²\u0301\u00a0🙂▁Ġ")
 WORDS = ["<a>", "<ab>", "ab", "<s>", "</s>", "tok", "  ", "Ab", "the", "don't", "\r\n", "I'll", "1234", "e\u0301", "日本"]
 SPLITS = ["\\s+", "[[:alpha:]]+", "\\p{N}{1,3}", " ?[^(\\s|[.,!?])]+", "\\d(?=(?:\\d{3})+(?!\\d))", "a|b", "[一-龥]+",
@@ -143,7 +172,40 @@ def spelled(s):
     return "".join(chr(b if b in bytes_ else 256 + others.index(b)) for b in s.encode())
 
 
+def unigram():
+    pieces = {"<unk>": 0.0}
+    for c in CHARS + ["▁"] * 3:
+        if likely(0.85):
+            pieces.setdefault(c, -rng.random() * 8)
+    for _ in range(rng.randint(0, 60)):
+        w = text()[:rng.randint(2, 6)]
+        pieces.setdefault(w.replace(" ", "▁") if likely(0.7) else w, -rng.random() * 10)
+    fallback = likely(0.4)
+    if fallback:
+        for b in sorted({b for c in CHARS + WORDS for b in c.encode() if likely(0.97)}):
+            pieces.setdefault("<0x%02X>" % b, -10.0)
+    return {"type": "Unigram", "unk_id": 0, "vocab": [list(p) for p in pieces.items()], "byte_fallback": fallback}
+
+
+def word_piece():
+    prefix = one(["##", "##", "##", "@", ""])
+    vocab = ["[UNK]"] + sorted({c for c in CHARS + list("".join(WORDS)) if likely(0.9)})
+    vocab += [prefix + c for c in vocab[1:] if likely(0.9)]
+    vocab += [one(["", prefix]) + text().replace(" ", "")[:rng.randint(1, 5)] for _ in range(80)]
+    vocab = [t for t in dict.fromkeys(vocab) if t]
+    return {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": prefix, "max_input_chars_per_word": one([100, 100, 5]), "vocab": {t: i for i, t in enumerate(vocab)}}
+
+
+def word_level():
+    vocab = dict.fromkeys(["<unk>"] + WORDS + CHARS + [w for _ in range(40) for w in text().split(" ") if w])
+    return {"type": "WordLevel", "unk_token": "<unk>", "vocab": {t: i for i, t in enumerate(vocab)}}
+
+
 def model():
+    return one([bpe, bpe, bpe, unigram, unigram, word_piece, word_level])()
+
+
+def bpe():
     byte_level, vocab, merges = likely(0.4), [], []
     prefix, suffix = one(["", "", "", "@@"]), one(["", "", "", "</w>"])
     chars = sorted({c for c in CHARS + list("".join(WORDS)) if likely(0.8)})
@@ -168,7 +230,7 @@ def model():
 
 
 def added_tokens(vocab):
-    ids, tokens = dict(vocab), []
+    ids, tokens = {p[0]: i for i, p in enumerate(vocab)} if isinstance(vocab, list) else dict(vocab), []
     for content in several(lambda: one(["<a>", "<ab>", "<a>b", "ab", "a b", " ", "  ", "▁", "é", "ﬁ", "a", "\n", "tok", "Ab", "<s>", "</s>", "<unk>", " <s>", "▁a", "日本"]), 0, 6):
         ids.setdefault(content, len(ids))
         tokens.append({"id": ids[content], "content": content, "single_word": likely(0.25), "lstrip": likely(0.25), "rstrip": likely(0.25), "normalized": likely(0.5), "special": likely(0.4)})
@@ -187,6 +249,8 @@ def normalizer(nested=True):
         return {"type": one(["NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Nmt", "ByteLevel"])}
     if kind == 2:
         return {"type": "Strip", "strip_left": likely(0.6), "strip_right": likely(0.6)}
+    if kind == 9:
+        return {"type": "Precompiled", "precompiled_charsmap": CHARSMAP}
     if kind == 3:
         return {"type": "BertNormalizer", "clean_text": likely(0.5), "handle_chinese_chars": likely(0.5), "strip_accents": one([None, True, False]), "lowercase": likely(0.5)}
     if kind < 6:
@@ -207,7 +271,7 @@ def pre_tokenizer(nested=True):
     if kind == 5:
         return {"type": "Punctuation", "behavior": one(BEHAVIORS)}
     if kind == 6:
-        return one([{"type": "Whitespace"}, {"type": "WhitespaceSplit"}, {"type": "BertPreTokenizer"}, {"type": "CharDelimiterSplit", "delimiter": one(["a", " ", "▁"])}])
+        return one([{"type": "UnicodeScripts"}, {"type": "FixedLength", "length": rng.randint(1, 4)}, {"type": "Whitespace"}, {"type": "WhitespaceSplit"}, {"type": "BertPreTokenizer"}, {"type": "CharDelimiterSplit", "delimiter": one(["a", " ", "▁"])}])
     return {"type": "Split", "pattern": pattern(), "behavior": one(BEHAVIORS), "invert": likely(0.4)}
 
 
@@ -219,11 +283,13 @@ def decoder():
     fallback, fuse = {"type": "ByteFallback"}, {"type": "Fuse"}
     byte_level = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
     chain = one([[space, fallback, fuse, strip(1, 0)], [space, fallback, fuse], [fallback, meta], [space, strip(1, 1), fallback], [fuse, space, strip(2, 0)]])
-    return one([None, byte_level, byte_level, byte_level, meta, {"type": "BPEDecoder", "suffix": "</w>"}, fallback, {"type": "Sequence", "decoders": chain}, {"type": "Sequence", "decoders": chain}])
+    pieces = {"type": "WordPiece", "prefix": one(["##", "##", "@"]), "cleanup": likely(0.6)}
+    return one([None, byte_level, byte_level, byte_level, pieces, pieces, meta, {"type": "BPEDecoder", "suffix": "</w>"}, fallback, {"type": "Sequence", "decoders": chain}, {"type": "Sequence", "decoders": chain}])
 
 
 def post_processor(vocab, tokens):
-    known = list(vocab.items()) + [(t["content"], t["id"]) for t in tokens] * 20
+    known = [(p, i) for i, p in enumerate(p[0] for p in vocab)] if isinstance(vocab, list) else list(vocab.items())
+    known += [(t["content"], t["id"]) for t in tokens] * 20
     first, last = one(known), one(known)
     if likely(0.2):
         return {"type": one(["BertProcessing", "RobertaProcessing"]), "sep": list(last), "cls": list(first), "trim_offsets": True, "add_prefix_space": True}
@@ -261,16 +327,73 @@ def tokenizer_case():
     return {"tokenizer": file, "cases": cases}
 
 
+# SentencePiece and tiktoken
+
+
+def sentence_piece_case():
+    """A tokenizer.model; texts with their ids and the decoded text; ids at random and what they decode to."""
+    kind = one(["bpe", "unigram"])
+    options = {"vocab_size": rng.randint(80, 300), "model_type": kind, "byte_fallback": likely(0.5), "add_dummy_prefix": likely(0.7), "remove_extra_whitespaces": likely(0.5),
+               "split_by_whitespace": likely(0.7), "allow_whitespace_only_pieces": likely(0.5), "split_digits": likely(0.5), "character_coverage": 0.98, "max_sentencepiece_length": 8}
+    if likely(0.5):
+        options["rules"] = RULES
+    else:
+        options["normalization_rule_name"] = "identity"
+    if likely(0.5):
+        options["user_defined_symbols"] = [w for w in ["<user>", "ab", "don't", "\u2581\u2581", "é", "the"] if likely(0.5)]
+    if likely(0.4):
+        options["control_symbols"] = ["<s1>", "<a>"]
+    try:
+        m = train(several(text, 150, 300), **options)
+    except RuntimeError:
+        return None
+    if likely(0.2):  # pieces added later, as to models that learn another language
+        for t in sorted({text()[:3].replace(" ", "\u2581") for _ in range(30)} - {p.piece for p in m.pieces}):
+            m.pieces.add(piece=t, score=0)
+    if likely(0.2):
+        for p in m.pieces:
+            if p.type == 1 and likely(0.1) and kind == "unigram":
+                p.type = 5
+    data = m.SerializeToString()
+    sp = sentencepiece.SentencePieceProcessor(model_proto=data)
+    cases = []
+    for s in several(text, 4, 4) + ["", " ", "  a  b  "]:
+        ids = several(lambda: rng.randrange(len(m.pieces)), 1, 5)
+        encoded = sp.encode(s)
+        cases.append({"text": s, "ids": encoded, "decoded": sp.decode(encoded), "random": ids, "random_decoded": sp.decode(ids)})
+    return {"model": base64.b64encode(data).decode(), "cases": cases}
+
+
+PATTERNS = {"cl100k_base": r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s""",
+            "r50k_base": r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""}
+
+
+def tiktoken_case():
+    """Ranks of tokens, as they are in files; the name of the encoding; texts with their ids."""
+    name = one(sorted(PATTERNS))
+    ranks = {bytes([b]): b for b in rng.sample(range(256), 256)}
+    parts = [c.encode() for c in CHARS + list("aaab the")]
+    while len(ranks) < 400:
+        ranks.setdefault((one(parts) + one(parts))[:9], len(ranks))
+        parts.append(list(ranks)[-1])
+    e = tiktoken.Encoding(name, pat_str=PATTERNS[name], mergeable_ranks=ranks, special_tokens={})
+    cases = [{"text": s, "ids": e.encode(s)} for s in several(text, 8, 8) + ["a" * 40, " " * 30 + "b"]]
+    return {"name": name, "ranks": "".join("%s %d\n" % (base64.b64encode(t).decode(), i) for t, i in ranks.items()), "cases": cases}
+
+
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--regex", type=int, default=120)
     args.add_argument("--tokenizers", type=int, default=60)
+    args.add_argument("--others", type=int, default=6)
     args.add_argument("file")
     args = args.parse_args()
     rng.seed(args.seed)
     out = {"regex": [c for c in (regex_case() for _ in range(args.regex)) if c],
-           "tokenizers": [c for c in (tokenizer_case() for _ in range(args.tokenizers)) if c]}
+           "tokenizers": [c for c in (tokenizer_case() for _ in range(args.tokenizers)) if c],
+           "sentencepiece": [c for c in (sentence_piece_case() for _ in range(args.others)) if c],
+           "tiktoken": [tiktoken_case() for _ in range(args.others)]}
     with open(args.file, "wb") as f:
         f.write(gzip.compress(json.dumps(out, ensure_ascii=False, separators=(",", ":")).encode(), 9, mtime=0))
 
