@@ -14,7 +14,7 @@ import (
 	"nibble/kernels"
 	"nibble/model/arch"
 	"nibble/model/modeltest"
-	"nibble/quant/block"
+	"nibble/runtime/graph"
 )
 
 // shortTraining makes training a matter of a moment.
@@ -232,17 +232,26 @@ func TestDivergenceGradient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tied, value := tr.embed, rs[0].value
-	fixed := slices.Clone(value.Data)
-	apart, err := block.NewEmbedding(base.Engine, &ck.Config.Embed, block.Parts{Row: func(dst []float32, _ *arch.Linear, token int) {
-		copy(dst, fixed[token*value.Cols:])
-	}}, kernels.Matrix{})
+	value := rs[0].value
+	parts := p.wholeParts(done, map[string]graph.Weight{})
+	weight := parts.Weight
+	parts.Weight = func(l *arch.Linear) (graph.Weight, error) {
+		switch i := slices.IndexFunc(done.trained, func(pm PlannedModule) bool { return pm.Module.Name == l.Path }); {
+		case l == &ck.Config.Embed.Linear:
+			return graph.Weight{Value: kernels.Matrix{Rows: value.Rows, Cols: value.Cols, Stride: value.Cols, Data: slices.Clone(value.Data)}}, nil
+		case i >= 0:
+			return graph.Weight{Value: rs[i].value, Gradient: rs[i].grad}, nil
+		}
+		return weight(l)
+	}
+	g, err := graph.Compile(base.Engine, ck.Config.Model, parts)
 	if err != nil {
 		t.Fatal(err)
 	}
+	tied, apart := tr.tape, g.NewTape(longest(cal.Tokens))
 	embed := func(isTied bool) {
-		if tr.embed = apart; isTied {
-			tr.embed = tied
+		if tr.tape = apart; isTied {
+			tr.tape = tied
 		}
 	}
 	samples, tokens := []int{0, 2}, float64(len(cal.Tokens[0])+len(cal.Tokens[2]))

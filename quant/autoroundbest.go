@@ -8,7 +8,7 @@ import (
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/model/arch"
-	"nibble/quant/block"
+	"nibble/runtime/graph"
 )
 
 // AutoRoundBest is AutoRound, and then training all layers and the output head
@@ -167,7 +167,7 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 		m := first.trained[i].Module
 		in := t.head.normed
 		if m.Layer >= 0 {
-			in = t.layers[m.Layer].Input(m.Name)
+			in = t.tape.Input(m.Name)
 		}
 		stats, err := measureOn(ctx, p.eng, r.w, r.q, in)
 		if err != nil {
@@ -181,56 +181,45 @@ func (p *pass) trainWhole(ctx context.Context) (map[string]Quantized, error) {
 
 // wholeTrainee prepares the training of a model that is quantized already.
 func (p *pass) wholeTrainee(ctx context.Context, from *wholeSink) (*wholeTrainee, []*rounding, error) {
-	c, base := p.ck.Config, p.base
+	c := p.ck.Config
 	weights, rs, err := p.wholeWeights(from)
 	if err != nil {
 		return nil, nil, err
 	}
+	g, err := graph.Compile(p.eng, c.Model, p.wholeParts(from, weights))
+	if err != nil {
+		return nil, nil, err
+	}
+	t := &wholeTrainee{tape: g.NewTape(longest(p.cal.Tokens)), layers: c.Layers(), tokens: p.cal.Tokens}
+	t.head, err = p.newWholeHead(ctx, g)
+	return t, rs, err
+}
+
+// wholeParts are those of the model, quantized, with weights of their own.
+func (p *pass) wholeParts(from *wholeSink, weights map[string]graph.Weight) graph.Parts {
+	base := p.base
 	or := func(name string, v []float32) []float32 { // as a transformation replaced it
 		if to, err := from.floats(name); err == nil {
 			return to
 		}
 		return v
 	}
-	positions := longest(p.cal.Tokens)
-	parts := block.Parts{
-		Weight: func(l *arch.Linear) (block.Weight, error) {
-			if w, ok := weights[l.Path]; ok {
-				return w, nil
-			}
-			return block.Weight{Value: floats(base.Linear(l.Path))}, nil
-		},
-		Bias:      func(path string) []float32 { return or(path+".bias", base.Bias(path)) },
-		Vector:    func(tensor string) []float32 { return or(tensor, base.Vector(tensor)) },
-		Rotations: func(r *arch.Rope) (cos, sin []float32) { return base.Rotations(r, positions) },
-		Row:       func(dst []float32, l *arch.Linear, token int) { copy(dst, weights[l.Path].Value.Row(token)) },
-	}
-	t := &wholeTrainee{eng: p.eng, tokens: p.cal.Tokens}
-	if t.embed, err = block.NewEmbedding(p.eng, &c.Embed, parts, weights[c.Embed.Path].Gradient); err != nil {
-		return nil, nil, err
-	}
-	var rooms block.Rooms
-	for i := range c.Blocks {
-		b, err := block.New(p.eng, &c.Blocks[i], parts, &rooms)
-		if err != nil {
-			return nil, nil, err
+	parts := base.Parts()
+	parts.Weight = func(l *arch.Linear) (graph.Weight, error) {
+		if w, ok := weights[l.Path]; ok {
+			return w, nil
 		}
-		t.layers, t.lender = append(t.layers, b), append(t.lender, -1)
-		for op := range c.Blocks[i].Ops() {
-			if a, ok := op.(*arch.Attention); ok && a.KVFrom >= 0 {
-				t.lender[i] = a.KVFrom
-				t.layers[a.KVFrom].Lend()
-			}
-		}
+		return graph.Weight{Value: floats(base.Linear(l.Path))}, nil
 	}
-	t.head, err = p.newWholeHead(ctx, parts)
-	return t, rs, err
+	parts.Bias = func(path string) []float32 { return or(path+".bias", base.Bias(path)) }
+	parts.Vector = func(tensor string) []float32 { return or(tensor, base.Vector(tensor)) }
+	return parts
 }
 
 // wholeWeights returns the matrices that can be quantized, by path, and the roundings
 // of those that are trained.
-func (p *pass) wholeWeights(from *wholeSink) (map[string]block.Weight, []*rounding, error) {
-	weights := map[string]block.Weight{}
+func (p *pass) wholeWeights(from *wholeSink) (map[string]graph.Weight, []*rounding, error) {
+	weights := map[string]graph.Weight{}
 	var rs []*rounding
 	for _, m := range p.ck.Config.Modules() {
 		t, err := p.ck.Tensor(m.Name + ".weight")
@@ -238,7 +227,7 @@ func (p *pass) wholeWeights(from *wholeSink) (map[string]block.Weight, []*roundi
 			return nil, nil, err
 		}
 		q, _ := from.q(m) // nil if it is kept
-		w := block.Weight{Value: kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols}}
+		w := graph.Weight{Value: kernels.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols}}
 		if w.Value.Data, err = from.floats(m.Name + ".weight"); err != nil {
 			w.Value.Data = t.Floats()
 		}
@@ -250,7 +239,7 @@ func (p *pass) wholeWeights(from *wholeSink) (map[string]block.Weight, []*roundi
 				r.rows = occurring(p.cal.Tokens, m.Rows)
 			}
 			rs = append(rs, r)
-			w = block.Weight{Value: r.value, Gradient: r.grad}
+			w = graph.Weight{Value: r.value, Gradient: r.grad}
 		case q != nil:
 			w.Value = kernels.NewMatrix(m.Rows, m.Cols)
 			for r := range m.Rows {

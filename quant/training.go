@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 
 	"nibble/kernels"
-	"nibble/quant/block"
+	"nibble/runtime/graph"
 )
 
 // training is how long and how fast roundings are trained.
@@ -168,7 +168,7 @@ func firstSamples(inputs [][]float32, hidden int) []int {
 // layerTrainee is a layer that is to give the float layer's outputs.
 type layerTrainee struct {
 	eng      *kernels.Engine
-	block    *block.Block
+	tape     *graph.Tape
 	hidden   int
 	x, y     [][]float32 // inputs and outputs by sample
 	perLayer [][]float32 // further inputs of the layer; nil for none
@@ -185,8 +185,8 @@ func (t *layerTrainee) loss(ctx context.Context, samples []int, gradient bool) (
 	h := t.hidden
 	total, tokens := 0.0, 0
 	err := together(func(s int) int { return len(t.x[s]) / h }, samples, func(p part) error {
-		out, err := t.block.Forward(ctx, block.Texts{Lengths: p.lengths, X: p.gather(&t.in[0], t.x), PerLayer: p.gather(&t.in[1], t.perLayer),
-			Borrowed: block.KeysValues{Keys: p.gather(&t.in[2], t.keys), Values: p.gather(&t.in[3], t.values)}})
+		out, err := t.tape.Forward(ctx, graph.Texts{Lengths: p.lengths, X: p.gather(&t.in[0], t.x), PerLayer: p.gather(&t.in[1], t.perLayer),
+			Borrowed: graph.KeysValues{Keys: p.gather(&t.in[2], t.keys), Values: p.gather(&t.in[3], t.values)}})
 		if err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (t *layerTrainee) loss(ctx context.Context, samples []int, gradient bool) (
 		}
 		tokens += at
 		if gradient {
-			_, err = t.block.Backward(ctx, dy)
+			_, err = t.tape.Backward(ctx, 0, dy)
 		}
 		return err
 	})

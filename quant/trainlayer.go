@@ -6,28 +6,29 @@ import (
 	"time"
 
 	"nibble/model/arch"
-	"nibble/quant/block"
+	"nibble/runtime/graph"
 )
 
-// blockOf returns the current layer as it is so far, but for matrices that are being
+// tapeOf returns the current layer as it is so far, but for matrices that are being
 // trained.
-func (p *pass) blockOf(ctx context.Context, s Stage, trained map[string]*rounding) (*block.Block, error) {
+func (p *pass) tapeOf(ctx context.Context, s Stage, trained map[string]*rounding) (*graph.Tape, error) {
 	m := p.seq.cur
-	positions := longest(p.seq.stack.Texts())
-	return block.New(p.eng, &m.Config.Blocks[s.Layer], block.Parts{
-		Weight: func(l *arch.Linear) (block.Weight, error) {
-			if r := trained[l.Path]; r != nil {
-				return block.Weight{Value: r.value, Gradient: r.grad}, nil
-			}
-			if i := slices.IndexFunc(s.Modules, func(pm PlannedModule) bool { return pm.Module.Name == l.Path }); i >= 0 {
-				w, err := p.settled(ctx, s.Modules[i].Module)
-				return block.Weight{Value: w}, err
-			}
-			return block.Weight{Value: floats(m.Linear(l.Path))}, nil
-		},
-		Bias: m.Bias, Vector: m.Vector,
-		Rotations: func(r *arch.Rope) (cos, sin []float32) { return m.Rotations(r, positions) },
-	}, new(block.Rooms))
+	parts := m.Parts()
+	parts.Weight = func(l *arch.Linear) (graph.Weight, error) {
+		if r := trained[l.Path]; r != nil {
+			return graph.Weight{Value: r.value, Gradient: r.grad}, nil
+		}
+		if i := slices.IndexFunc(s.Modules, func(pm PlannedModule) bool { return pm.Module.Name == l.Path }); i >= 0 {
+			w, err := p.settled(ctx, s.Modules[i].Module)
+			return graph.Weight{Value: w}, err
+		}
+		return graph.Weight{Value: floats(m.Linear(l.Path))}, nil
+	}
+	g, err := graph.CompileBlock(p.eng, &m.Config.Blocks[s.Layer], parts)
+	if err != nil {
+		return nil, err
+	}
+	return g.NewTape(longest(p.seq.stack.Texts())), nil
 }
 
 // trainLayer trains the roundings of a layer's matrices together, so that the
@@ -57,7 +58,7 @@ func trainLayer(ctx context.Context, p *pass, s Stage, ms []PlannedModule, how t
 		trained[m.Module.Name] = rs[i]
 		rows += m.Module.Rows
 	}
-	if t.block, err = p.blockOf(ctx, s, trained); err != nil {
+	if t.tape, err = p.tapeOf(ctx, s, trained); err != nil {
 		return nil, err
 	}
 	start, told := time.Now(), 0
@@ -75,7 +76,7 @@ func trainLayer(ctx context.Context, p *pass, s Stage, ms []PlannedModule, how t
 		return nil, err
 	}
 	for i, r := range rs {
-		if out[i].Stats, err = measureOn(ctx, p.eng, r.w, r.q, t.block.Input(ms[i].Module.Name)); err != nil {
+		if out[i].Stats, err = measureOn(ctx, p.eng, r.w, r.q, t.tape.Input(ms[i].Module.Name)); err != nil {
 			return nil, err
 		}
 		out[i].Q = r.q

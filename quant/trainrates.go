@@ -7,7 +7,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model/arch"
-	"nibble/quant/block"
+	"nibble/runtime/graph"
 )
 
 // sampleTokens is what layers are measured with, in texts of sampleLength.
@@ -127,26 +127,25 @@ func sampleModel(hidden, heads, keys, dim, inner int) *arch.Model {
 func sampleLayer(ctx context.Context, eng *kernels.Engine, m *arch.Model, tokens int) (*layerTrainee, []*rounding, error) {
 	scheme := kernels.Scheme{Bits: 4, Group: 32, Sym: true}
 	var rs []*rounding
-	b, err := block.New(eng, &m.Blocks[0], block.Parts{
-		Weight: func(l *arch.Linear) (block.Weight, error) {
+	g, err := graph.CompileBlock(eng, &m.Blocks[0], graph.Parts{
+		Weight: func(l *arch.Linear) (graph.Weight, error) {
 			w := kernels.NewMatrix(l.Rows, l.Cols)
 			for j := range w.Data {
 				w.Data[j] = float32(j*31%17-8) / 256
 			}
 			q, _, err := quantize(ctx, eng, w.Rows, w.Cols, scheme, Search{Plain: true}, rowsOf(w), nil)
 			if err != nil {
-				return block.Weight{}, err
+				return graph.Weight{}, err
 			}
 			r := newRounding(eng, w, q)
 			rs = append(rs, r)
-			return block.Weight{Value: r.value, Gradient: r.grad}, nil
+			return graph.Weight{Value: r.value, Gradient: r.grad}, nil
 		},
 		Bias:   func(string) []float32 { return nil },
 		Vector: func(string) []float32 { return slices.Repeat([]float32{1}, m.Hidden) },
-		Rotations: func(r *arch.Rope) (cos, sin []float32) {
-			n := tokens * len(r.Frequencies)
-			return slices.Repeat([]float32{0.8}, n), slices.Repeat([]float32{0.6}, n)
-		},
-	}, new(block.Rooms))
-	return &layerTrainee{eng: eng, block: b, hidden: m.Hidden}, rs, err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return &layerTrainee{eng: eng, tape: g.NewTape(tokens), hidden: m.Hidden}, rs, nil
 }

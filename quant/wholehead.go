@@ -2,53 +2,33 @@ package quant
 
 import (
 	"context"
-	"math"
 
 	"nibble/kernels"
-	"nibble/model/arch"
-	"nibble/quant/block"
-	rt "nibble/runtime"
+	"nibble/runtime/graph"
 )
 
 // wholeHead is the end of a model that is trained as a whole: the last norm and the
 // output head, whose distributions are to be those of the float model.
 type wholeHead struct {
-	eng      *kernels.Engine
-	d        *arch.Head
-	norm     *rt.Norm // nil for none
-	head     block.Weight
-	bias     []float32      // nil for none
-	units    []float32      // what brings the rows of head to length 1; nil where that is not done,
-	wantUnit []float32      // and those of wantHead
-	turned   kernels.Matrix // the transpose of head
-	wantHead kernels.Matrix
-	want     [][]float32 // what enters the head in the float model, by sample
+	eng    *kernels.Engine
+	norm   *graph.Norm    // nil for none
+	head   *graph.Head    // as it is trained, floats
+	goal   graph.Head     // of the float model,
+	wanted kernels.Matrix // its matrix
+	turned kernels.Matrix // the transpose of head
+	want   [][]float32    // what enters the head in the float model, by sample
 
-	normed, dnormed, dx, wanted         kernels.Matrix
+	normed, dnormed, dx, inputs         kernels.Matrix
 	logits, target                      kernels.Matrix
 	slopes                              kernels.Matrix // of the cap at logits
 	normedTransposed, dlogitsTransposed kernels.Matrix
 }
 
 // newWholeHead takes the samples through the float model.
-func (p *pass) newWholeHead(ctx context.Context, parts block.Parts) (wholeHead, error) {
+func (p *pass) newWholeHead(ctx context.Context, g *graph.Graph) (wholeHead, error) {
 	c, base := p.ck.Config, p.base
-	t := wholeHead{eng: p.eng, d: &c.Head, norm: rt.NewNorm(c.Norm, parts.Vector), bias: parts.Bias(c.Head.Path)}
-	if t.bias == nil && c.Head.Bias != nil {
-		t.bias = parts.Vector(c.Head.Bias.Tensor)
-	}
-	var err error
-	if t.head, err = parts.Weight(&c.Head.Linear); err != nil {
-		return t, err
-	}
-	t.wantHead = floats(base.Linear(c.Head.Path))
-	t.turned = kernels.NewMatrix(c.Hidden, c.Vocab)
+	t := wholeHead{eng: p.eng, norm: g.Norm, head: &g.Head, goal: base.Head(), wanted: floats(base.Linear(c.Head.Path)), turned: kernels.NewMatrix(c.Hidden, c.Vocab)}
 	p.eng.Transpose(t.turned, t.head.Value)
-	if c.Head.Normalize {
-		t.units, t.wantUnit = make([]float32, c.Vocab), make([]float32, c.Vocab)
-		t.setUnits(t.units, t.head.Value)
-		t.setUnits(t.wantUnit, t.wantHead)
-	}
 	end, err := base.NewStack(p.cal.Tokens)
 	if err != nil {
 		return t, err
@@ -74,20 +54,7 @@ func (t *wholeHead) prepare() {
 		return
 	}
 	t.eng.Transpose(t.turned, t.head.Value)
-	if t.units != nil {
-		t.setUnits(t.units, t.head.Value)
-	}
-}
-
-// setUnits computes what brings the rows of a head to length 1.
-func (t *wholeHead) setUnits(units []float32, head kernels.Matrix) {
-	t.each(head.Rows, func(i int) {
-		squares := 0.0
-		for _, v := range head.Row(i) {
-			squares += float64(v) * float64(v)
-		}
-		units[i] = float32(1 / max(math.Sqrt(squares), 1e-7))
-	})
+	t.head.SetUnits(t.eng)
 }
 
 // headRows is how many positions have logits at a time.
@@ -107,10 +74,10 @@ func (t *wholeHead) divergence(ctx context.Context, x kernels.Matrix, p part, gr
 			t.norm.Row(t.eng, t.normed.Row(i), x.Row(i))
 		}
 	})
-	wanted := p.gather(&t.wanted, t.want)
+	inputs := p.gather(&t.inputs, t.want)
 	if t.logits.Data == nil {
 		t.logits, t.target = kernels.NewMatrix(headRows, v), kernels.NewMatrix(headRows, v)
-		if t.d.SoftCap != 0 {
+		if t.head.Capped() {
 			t.slopes = kernels.NewMatrix(headRows, v)
 		}
 	}
@@ -122,14 +89,14 @@ func (t *wholeHead) divergence(ctx context.Context, x kernels.Matrix, p part, gr
 		if err := t.eng.MulTransposed(ctx, logits, normed, t.head.Value); err != nil {
 			return 0, x, err
 		}
-		if err := t.eng.MulTransposed(ctx, target, wanted.Sub(r0, r1, 0, h), t.wantHead); err != nil {
+		if err := t.eng.MulTransposed(ctx, target, inputs.Sub(r0, r1, 0, h), t.wanted); err != nil {
 			return 0, x, err
 		}
 		t.each(r1-r0, func(i int) {
-			t.finish(target.Row(i), t.wantUnit, nil)
-			t.finish(logits.Row(i), t.units, t.slopesRow(i))
+			t.goal.Finish(target.Row(i), nil)
+			t.head.Finish(logits.Row(i), t.slopesRow(i))
 			sums[i] = divergenceRow(t.eng, logits.Row(i), target.Row(i))
-			t.unfinish(logits.Row(i), t.slopesRow(i))
+			t.head.Unfinish(logits.Row(i), t.slopesRow(i))
 		})
 		for _, s := range sums[:r1-r0] {
 			total += s
@@ -166,50 +133,10 @@ func (t *wholeHead) each(n int, f func(i int)) {
 
 // slopesRow is nil without a cap.
 func (t *wholeHead) slopesRow(i int) []float32 {
-	if t.d.SoftCap == 0 {
+	if !t.head.Capped() {
 		return nil
 	}
 	return t.slopes.Row(i)
-}
-
-// finish applies to a row of logits what the description has after the head, and stores
-// the slopes of the cap where slopes is not nil.
-func (t *wholeHead) finish(logits, units, slopes []float32) {
-	if t.d.Scale == 1 && t.d.SoftCap == 0 && t.bias == nil && units == nil {
-		return
-	}
-	for i, v := range logits {
-		if units != nil {
-			v *= units[i]
-		}
-		if t.bias != nil {
-			v += t.bias[i]
-		}
-		v *= t.d.Scale
-		if t.d.SoftCap != 0 {
-			part := math.Tanh(float64(v / t.d.SoftCap))
-			v = t.d.SoftCap * float32(part)
-			if slopes != nil {
-				slopes[i] = float32(1 - part*part)
-			}
-		}
-		logits[i] = v
-	}
-}
-
-// unfinish takes the gradient of what finish made of logits to that of the logits.
-func (t *wholeHead) unfinish(d, slopes []float32) {
-	for i, slope := range slopes {
-		d[i] *= slope
-	}
-	if t.d.Scale != 1 {
-		for i := range d {
-			d[i] *= t.d.Scale
-		}
-	}
-	for i, unit := range t.units {
-		d[i] *= unit
-	}
 }
 
 // addHead adds to the head's gradient, for some positions, the products of the
@@ -222,7 +149,7 @@ func (t *wholeHead) addHead(ctx context.Context, dlogits, normed kernels.Matrix)
 	a, b := t.dlogitsTransposed.Sub(0, rows, 0, dlogits.Rows), t.normedTransposed.Sub(0, cols, 0, normed.Rows)
 	t.eng.Transpose(a, dlogits)
 	t.eng.Transpose(b, normed)
-	if t.units == nil {
+	if t.head.Units == nil {
 		return t.eng.AddMulTransposed(ctx, t.head.Gradient, a, b)
 	}
 	part := kernels.NewMatrix(rows, cols)
@@ -231,7 +158,7 @@ func (t *wholeHead) addHead(ctx context.Context, dlogits, normed kernels.Matrix)
 	}
 	t.each(rows, func(i int) { // without what changes lengths alone
 		w, d := t.head.Value.Row(i), part.Row(i)
-		along := kernels.Dot(w, d) * t.units[i] * t.units[i]
+		along := kernels.Dot(w, d) * t.head.Units[i] * t.head.Units[i]
 		for j := range d {
 			d[j] -= along * w[j]
 		}

@@ -4,19 +4,15 @@ import (
 	"context"
 
 	"nibble/kernels"
-	"nibble/quant/block"
+	"nibble/runtime/graph"
 )
 
 // wholeTrainee is a model that is to give the float model's outputs.
 type wholeTrainee struct {
-	eng    *kernels.Engine
-	embed  *block.Embedding
-	layers []*block.Block
-	lender []int     // of each layer, the one whose keys and values it uses; -1 for its own
+	tape   *graph.Tape
+	layers int
 	tokens [][]int32 // by sample
 	head   wholeHead
-
-	dperLayer kernels.Matrix // the gradient of the layers' further inputs, side by side
 }
 
 func (t *wholeTrainee) samples() int { return len(t.tokens) }
@@ -48,30 +44,19 @@ func (t *wholeTrainee) forward(ctx context.Context, p part) (kernels.Matrix, err
 	for _, s := range p.samples {
 		texts = append(texts, t.tokens[s])
 	}
-	x, err := t.embed.Forward(ctx, texts)
-	for i := 0; i < len(t.layers) && err == nil; i++ {
-		in := block.Texts{X: x, Lengths: p.lengths, PerLayer: t.embed.PerLayer(i)}
-		if l := t.lender[i]; l >= 0 {
-			in.Borrowed = t.layers[l].Lent()
-		}
-		x, err = t.layers[i].Forward(ctx, in)
+	x, err := t.tape.Tokens(ctx, texts)
+	for i := 0; i < t.layers && err == nil; i++ {
+		x, err = t.tape.Block(ctx, i, x)
 	}
 	return x, err
 }
 
 // backward takes the gradient of what the last layer gave through all of them.
 func (t *wholeTrainee) backward(ctx context.Context, dx kernels.Matrix) (err error) {
-	if w := t.embed.PerLayer(0).Cols; w > 0 && t.dperLayer.Rows != dx.Rows {
-		t.dperLayer = kernels.NewMatrix(dx.Rows, w*len(t.layers))
-	}
-	for i := len(t.layers) - 1; i >= 0; i-- {
-		if dx, err = t.layers[i].Backward(ctx, dx); err != nil {
+	for i := t.layers - 1; i >= 0; i-- {
+		if dx, err = t.tape.Backward(ctx, i, dx); err != nil {
 			return err
 		}
-		own := t.layers[i].PerLayerGradient()
-		for r := range own.Rows {
-			copy(t.dperLayer.Row(r)[i*own.Cols:], own.Row(r))
-		}
 	}
-	return t.embed.Backward(ctx, dx, t.dperLayer)
+	return t.tape.TokensBackward(ctx, dx)
 }

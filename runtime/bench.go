@@ -61,7 +61,7 @@ func bench(ctx context.Context, m *Model, o BenchOptions, on func(BenchProgress)
 				return err
 			}
 			logits := make([]float32, m.Config.Vocab)
-			m.Logits(s.buf.acts, logits, hidden[len(hidden)-m.Config.Hidden:], 1)
+			m.Logits(s.pass.Acts(), logits, hidden[len(hidden)-m.Config.Hidden:], 1)
 			return nil
 		})
 		if err != nil {
@@ -78,7 +78,7 @@ func bench(ctx context.Context, m *Model, o BenchOptions, on func(BenchProgress)
 				if err != nil {
 					return err
 				}
-				m.Logits(s.buf.acts, logits, hidden, 1)
+				m.Logits(s.pass.Acts(), logits, hidden, 1)
 			}
 			return nil
 		})

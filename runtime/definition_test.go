@@ -3,12 +3,10 @@ package runtime
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"testing"
 
 	"nibble/kernels"
-	"nibble/model/arch"
 	"nibble/model/modeltest"
 )
 
@@ -227,21 +225,4 @@ func TestLongTextIsAsDefined(t *testing.T) {
 		hidden = append(hidden, h...)
 	}
 	near(t, "the logits", logits(m, hidden), tiny.Forward(text).Logits, exact)
-}
-
-// The rotations that training takes are those of the forward pass.
-func TestRotations(t *testing.T) {
-	c := modeltest.Small()
-	c.Theta = 100
-	m := load(t, modeltest.New(1, c).Write(t, nil), kernels.Options{Threads: 1})
-	cos, sin := m.Rotations(m.Config.Blocks[0].Steps[0].Branches[0].Do.(*arch.Attention).Rope, 3)
-	for p := range 3 {
-		for i := range c.HeadDim / 2 {
-			s, co := math.Sincos(float64(p) * math.Pow(100, -2*float64(i)/float64(c.HeadDim)))
-			at := p*c.HeadDim/2 + i
-			if math.Abs(float64(cos[at])-co) > 1e-6 || math.Abs(float64(sin[at])-s) > 1e-6 {
-				t.Errorf("position %d, pair %d: %g and %g, want %g and %g", p, i, cos[at], sin[at], co, s)
-			}
-		}
-	}
 }

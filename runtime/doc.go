@@ -1,5 +1,6 @@
-// Package runtime runs a model: forward pass, KV cache, sampling, chat sessions
-// and activation taps. It shares its name with the standard library's package,
+// Package runtime runs a model: sessions with their caches, stacks of texts that go
+// layer by layer, sampling, chat and activation taps. What the layers compute is in
+// package graph. It shares its name with the standard library's package,
 // so every other package of nibble imports it as rt.
 //
 // # Rules of the floor

@@ -134,7 +134,7 @@ func TestLongRotations(t *testing.T) {
 		s.Expect(len(want.IDs))
 		want.check(t, "expected to be short", want.forward(t, s, want.IDs), 0)
 		s.Expect(m.Config.Positions)
-		if from := m.graph.longFrom; from > 0 {
+		if from := m.graph.LongFrom(); from > 0 {
 			if s.Len() != 0 {
 				t.Errorf("%d tokens are kept with other rotations", s.Len())
 			}

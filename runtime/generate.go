@@ -161,7 +161,7 @@ func (g *generation) run(ctx context.Context, prompt []int32) (GenResult, error)
 
 // logits computes those of the last hidden state.
 func (g *generation) logits(dst, hidden []float32) {
-	g.m.Logits(g.s.buf.acts, dst, hidden[len(hidden)-g.m.Config.Hidden:], 1)
+	g.m.Logits(g.s.pass.Acts(), dst, hidden[len(hidden)-g.m.Config.Hidden:], 1)
 }
 
 func (g *generation) give(text string) {

@@ -14,6 +14,7 @@ import (
 	"nibble/model/arch"
 	"nibble/model/chat"
 	"nibble/model/tokenizer"
+	"nibble/runtime/graph"
 )
 
 // Model is a loaded checkpoint, its matrices prepared for the kernels. Float
@@ -27,7 +28,7 @@ type Model struct {
 	Engine   *kernels.Engine
 
 	linears map[string]*kernels.Linear // by path
-	graph   *graph
+	graph   *graph.Graph
 	shared  *weights
 	check   func(ctx context.Context) error // looks for weights that are not finite
 	hash    func() string                   // nil if the weights are not a checkpoint's
@@ -65,7 +66,7 @@ func (m *Model) Diagnose(ctx context.Context) error {
 type weights struct {
 	vectors map[string][]float32 // all but biases of matrices, by tensor
 	biases  map[string][]float32 // by matrix
-	ropes   *ropes
+	ropes   *graph.Ropes
 }
 
 // Load prepares a checkpoint. Quantized matrices are repacked; float ones are
@@ -98,7 +99,7 @@ func loadWith(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, pr
 func prepareAll(ctx context.Context, eng *kernels.Engine, ck *model.Checkpoint, prepare preparer) (*Model, error) {
 	m := &Model{Name: ck.Name, Config: ck.Config, Tok: ck.Tokenizer, Template: ck.Template, Engine: eng, hash: ck.Hash, guard: ck.Guard,
 		linears: make(map[string]*kernels.Linear),
-		shared:  &weights{vectors: make(map[string][]float32), biases: make(map[string][]float32), ropes: new(ropes)}}
+		shared:  &weights{vectors: make(map[string][]float32), biases: make(map[string][]float32), ropes: new(graph.Ropes)}}
 	m.check = func(ctx context.Context) error {
 		for _, name := range ck.Names() {
 			if err := ck.CheckFinite(ctx, name); err != nil && !errors.Is(err, model.ErrUnsupported) { // codes are not floats
@@ -267,12 +268,24 @@ func (m *Model) Vector(tensor string) []float32 { return m.shared.vectors[tensor
 // Bias returns a module's bias, nil if there is none. It must not be changed.
 func (m *Model) Bias(module string) []float32 { return m.shared.biases[module] }
 
-// Rotations returns the cosines and sines by which pairs of queries and keys are
-// turned in texts of at most some positions, positions x pairs. They must not be
-// changed.
-func (m *Model) Rotations(r *arch.Rope, positions int) (cos, sin []float32) {
-	short, long := m.shared.ropes.of(r)
-	return ropeFor(short, long, positions).tables(positions)
+// Parts are the model's for another graph of its description: see [graph.Compile].
+func (m *Model) Parts() graph.Parts {
+	return graph.Parts{
+		Weight: func(l *arch.Linear) (graph.Weight, error) { return graph.Weight{Packed: m.linears[l.Path]}, nil },
+		Bias:   m.Bias, Vector: m.Vector, Ropes: m.shared.ropes,
+	}
+}
+
+// compile resolves the names of the description.
+func (m *Model) compile() {
+	parts, d := m.Parts(), m.Config.Model
+	if old := m.graph; old != nil && old.Head.Packed == m.linears[d.Head.Path] { // of the model that this one was made of
+		parts.Units = old.Head.Units
+	}
+	var err error
+	if m.graph, err = graph.Compile(m.Engine, d, parts); err != nil {
+		panic(err) // all parts are there
+	}
 }
 
 // Bytes returns the size of the matrices as the kernels read them.
@@ -288,7 +301,7 @@ func (m *Model) Bytes() int64 {
 // but an embedding that is not the head as well, of which it reads a row.
 func (m *Model) TokenBytes() int64 {
 	n := m.Bytes()
-	if e := m.graph.embed.table.Linear; m.graph.head.Linear != e {
+	if e := m.linears[m.Config.Embed.Path]; m.graph.Head.Packed != e {
 		n -= e.Bytes()
 	}
 	return n

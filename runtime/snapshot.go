@@ -1,6 +1,10 @@
 package runtime
 
-import "context"
+import (
+	"context"
+
+	"nibble/runtime/graph"
+)
 
 // A state cannot be taken back by a token, as keys and values can. A session keeps
 // a few earlier ones; going back means taking the last one before that place and
@@ -12,17 +16,17 @@ const mostSaved = 4
 // snapshot is what the states were after some tokens.
 type snapshot struct {
 	tokens int
-	states []state
+	states []graph.State
 }
 
 // save keeps the states as they are.
 func (s *Session) save() {
-	if len(s.states) == 0 {
+	if len(s.cache.States) == 0 {
 		return
 	}
 	now := snapshot{tokens: s.valid}
-	for _, t := range s.states {
-		now.states = append(now.states, t.clone())
+	for _, t := range s.cache.States {
+		now.states = append(now.states, t.Clone())
 	}
 	if s.saved = append(s.saved, now); len(s.saved) > mostSaved {
 		s.saved = s.saved[1:]
@@ -35,7 +39,7 @@ func (s *Session) rewind(n int) {
 		s.saved = s.saved[:len(s.saved)-1]
 	}
 	s.valid = n
-	if len(s.states) == 0 {
+	if len(s.cache.States) == 0 {
 		return
 	}
 	if len(s.saved) == 0 {
@@ -46,16 +50,13 @@ func (s *Session) rewind(n int) {
 	last := s.saved[len(s.saved)-1]
 	s.valid = last.tokens
 	for i, t := range last.states {
-		s.states[i] = t.clone()
+		s.cache.States[i] = t.Clone()
 	}
 }
 
 // restart makes the states those of an empty text.
 func (s *Session) restart() {
-	s.states = s.states[:0]
-	for _, r := range s.m.graph.recurrent {
-		s.states = append(s.states, r.start())
-	}
+	s.cache.States = s.m.graph.NewStates()
 }
 
 // replay runs the tokens again that the states have not seen.
@@ -67,8 +68,8 @@ func (s *Session) replay(ctx context.Context) error {
 	s.tokens = s.tokens[:s.valid:s.valid]
 	for len(missing) > 0 {
 		n := min(len(missing), chunkTokens)
-		s.buf.hidden = resize(s.buf.hidden, n*s.m.Config.Hidden)
-		if err := s.chunk(ctx, missing[:n], s.buf.hidden); err != nil {
+		s.hidden = resize(s.hidden, n*s.m.Config.Hidden)
+		if err := s.chunk(ctx, missing[:n], s.hidden); err != nil {
 			s.tokens = append(s.tokens, missing...)
 			s.rewind(0)
 			return err

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"nibble/kernels"
+	"nibble/runtime/graph"
 )
 
 // Stack takes several texts through a model layer by layer: only the hidden
@@ -23,8 +24,8 @@ type Stack struct {
 
 // NewStack embeds the texts.
 func (m *Model) NewStack(texts [][]int32) (*Stack, error) {
-	h := m.Config.Hidden
 	s := &Stack{texts: texts}
+	longest := 1
 	for i, text := range texts {
 		if len(text) == 0 || len(text) > m.Config.Positions {
 			return nil, fmt.Errorf("text %d has %d tokens; 1 to %d fit the model", i, len(text), m.Config.Positions)
@@ -32,11 +33,14 @@ func (m *Model) NewStack(texts [][]int32) (*Stack, error) {
 		if err := m.Config.CheckTokens(text); err != nil {
 			return nil, err
 		}
-		x := make([]float32, len(text)*h)
-		for j, t := range text {
-			m.embedRow(x[j*h:(j+1)*h], t, j)
+		longest = max(longest, len(text))
+	}
+	t := m.newSession(longest, kernels.F32)
+	for _, text := range texts {
+		if err := t.pass.Embed(context.Background(), text, 0); err != nil {
+			return nil, err
 		}
-		s.x, s.kept = append(s.x, x), append(s.kept, map[int]*kernels.KVCache{})
+		s.x, s.kept = append(s.x, slices.Clone(t.pass.Stream().Data)), append(s.kept, map[int]*kernels.KVCache{})
 	}
 	return s, nil
 }
@@ -66,48 +70,41 @@ func (s *Stack) Bytes() int64 {
 // out. x is valid during the call.
 func (s *Stack) Input(ctx context.Context, m *Model, input string, f func(x []float32, rows, cols int) error) error {
 	return s.each(ctx, m, func(t *Session, i, n int) error {
-		if s.done == len(m.graph.blocks) {
-			t.normalize(n, m.graph.norm, t.buf.norm, false)
-			return f(t.buf.norm[:n*m.Config.Hidden], n, m.Config.Hidden)
+		if s.done == len(m.graph.Blocks) {
+			x := make([]float32, n*m.Config.Hidden)
+			t.pass.Finish(x)
+			return f(x, n, m.Config.Hidden)
 		}
-		t.probe = &probe{input, f}
-		defer func() { t.probe = nil }()
-		_, err := t.block(ctx, &m.graph.blocks[s.done], n, false)
-		if errors.Is(err, errProbed) {
+		t.pass.Site = func(l *graph.Linear, x kernels.Matrix) error {
+			if l.Input != input {
+				return nil
+			}
+			if err := f(x.Data, x.Rows, x.Cols); err != nil {
+				return err
+			}
+			return errReached
+		}
+		defer func() { t.pass.Site = nil }()
+		err := t.pass.Block(ctx, s.done)
+		if errors.Is(err, errReached) {
 			return nil
 		}
 		return err
 	})
 }
 
-// probe stops a block where a matrix is about to read an input.
-type probe struct {
-	input string
-	f     func(x []float32, rows, cols int) error
-}
-
-// errProbed ends a block when a probe has what it wants.
-var errProbed = errors.New("the input is reached")
-
-func (p *probe) take(x []float32, rows, cols int) error {
-	if err := p.f(x, rows, cols); err != nil {
-		return err
-	}
-	return errProbed
-}
+// errReached ends a block when what was asked for is there.
+var errReached = errors.New("the input is reached")
 
 // Advance passes a layer. When ctx ends the stack must not be used any more.
 func (s *Stack) Advance(ctx context.Context, m *Model) error {
-	h := m.Config.Hidden
 	err := s.each(ctx, m, func(t *Session, i, n int) error {
-		pending, err := t.block(ctx, &m.graph.blocks[s.done], n, false)
-		if err != nil {
+		if err := t.pass.Block(ctx, s.done); err != nil {
 			return err
 		}
-		t.normalize(n, nil, nil, pending)
-		copy(s.x[i], t.buf.x[:n*h])
-		for _, c := range m.graph.blocks[s.done].shared {
-			s.kept[i][c] = t.kv[c]
+		copy(s.x[i], t.pass.Stream().Data)
+		for _, c := range m.graph.Blocks[s.done].Shared {
+			s.kept[i][c] = t.cache.KV[c]
 		}
 		return nil
 	})
@@ -141,28 +138,27 @@ func (s *Stack) each(ctx context.Context, m *Model, f func(t *Session, i, n int)
 // and the inputs of layers that do not depend on those.
 func (s *Stack) prepare(ctx context.Context, t *Session, i int, x []float32) error {
 	m, n := t.m, len(s.texts[i])
-	t.buf.x, t.buf.norm = resize(t.buf.x, len(x)), resize(t.buf.norm, len(x))
-	if m.graph.embed.perLayer != nil {
-		h := m.Config.Hidden
-		t.rows(n, func(r int) { m.embedRow(t.buf.x[r*h:(r+1)*h], s.texts[i][r], r) })
-		if err := t.embedLayers(ctx, s.texts[i], t.buf.x[:len(x)]); err != nil {
+	if m.Config.Embed.PerLayer != nil {
+		if err := t.pass.Embed(ctx, s.texts[i], 0); err != nil {
 			return err
 		}
+		copy(t.pass.Stream().Data, x)
+	} else {
+		copy(t.pass.Begin(n, 0).Data, x)
 	}
-	copy(t.buf.x, x)
-	if s.done == len(m.graph.blocks) {
+	if s.done == len(m.graph.Blocks) {
 		return nil
 	}
-	b := &m.graph.blocks[s.done]
-	for _, c := range b.caches {
+	b := &m.graph.Blocks[s.done]
+	for _, c := range b.Caches {
 		if kv := s.kept[i][c]; kv != nil {
-			t.kv[c] = kv
+			t.cache.KV[c] = kv
 			continue
 		}
-		if slices.Contains(b.shared, c) {
-			t.kv[c] = m.graph.caches[c].start(kernels.F32) // that of the text before is kept
+		if slices.Contains(b.Shared, c) {
+			t.cache.KV[c] = m.graph.NewKV(c, kernels.F32) // that of the text before is kept
 		}
-		t.kv[c].Reserve(nil, n, 0)
+		t.cache.KV[c].Reserve(nil, n, 0)
 	}
 	t.restart()
 	return nil
@@ -171,9 +167,8 @@ func (s *Stack) prepare(ctx context.Context, t *Session, i int, x []float32) err
 // Borrowed returns, text by text, the keys and values of another layer that the layer
 // after those passed uses, tokens x elements; they are nil where it has its own.
 func (s *Stack) Borrowed(m *Model) (keys, values [][]float32) {
-	for _, c := range m.graph.blocks[s.done].caches {
-		shape := m.graph.caches[c]
-		width := shape.heads * shape.dim
+	for _, c := range m.graph.Blocks[s.done].Caches {
+		width := m.graph.Width(c)
 		for i, kept := range s.kept {
 			kv := kept[c]
 			if kv == nil {
@@ -192,15 +187,14 @@ func (s *Stack) Borrowed(m *Model) (keys, values [][]float32) {
 // LayerInputs returns, text by text, what the layer after those passed gets besides
 // the stream (see arch.PerLayer), tokens x width; it is nil for nothing.
 func (s *Stack) LayerInputs(ctx context.Context, m *Model) (inputs [][]float32, err error) {
-	p := m.graph.embed.perLayer
+	p := m.Config.Embed.PerLayer
 	if p == nil {
 		return nil, nil
 	}
-	all := p.width * len(m.graph.blocks)
 	err = s.each(ctx, m, func(t *Session, i, n int) error {
-		own := make([]float32, n*p.width)
+		own, all := make([]float32, 0, n*p.Width), t.pass.PerLayer()
 		for r := range n {
-			copy(own[r*p.width:(r+1)*p.width], t.buf.perLayer[r*all+s.done*p.width:])
+			own = append(own, all.Row(r)[s.done*p.Width:][:p.Width]...)
 		}
 		inputs = append(inputs, own)
 		return nil

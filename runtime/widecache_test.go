@@ -78,8 +78,8 @@ func TestWideCache(t *testing.T) {
 		if told := slices.Contains(res.Notes, BeyondF16Note); told != c.beyond || s.BeyondF16() != c.beyond || res.Text != want.Text {
 			t.Errorf("%s: %q, %q, want %q", name, res.Text, res.Notes, want.Text)
 		}
-		if c.beyond != (s.kv[0].DType() == kernels.F32) {
-			t.Errorf("%s: the cache is %s", name, s.kv[0].DType())
+		if c.beyond != (s.cache.KV[0].DType() == kernels.F32) {
+			t.Errorf("%s: the cache is %s", name, s.cache.KV[0].DType())
 		}
 		if again, err := other.Generate(context.Background(), s, prompt[:1], GenOptions{MaxTokens: 1}, nil); err != nil || len(again.Notes) > 0 {
 			t.Errorf("%s: told again: %q, %v", name, again.Notes, err)
@@ -110,12 +110,12 @@ func TestWideCacheLater(t *testing.T) {
 	if _, err := s.Forward(ctx, long); err != nil {
 		t.Fatal(err)
 	}
-	s.beyond.Store(true) // as if it were so with the next tokens
+	s.cache.Beyond.Store(true) // as if it were so with the next tokens
 	cancel()
-	if err := s.widen(ctx, len(long)+1); !errors.Is(err, context.Canceled) || s.BeyondF16() || s.Len() != len(long) || s.kv[0].DType() != kernels.F16 {
-		t.Fatalf("interrupted: %v, %d tokens in a cache of %s", err, s.Len(), s.kv[0].DType())
+	if err := s.widen(ctx, len(long)+1); !errors.Is(err, context.Canceled) || s.BeyondF16() || s.Len() != len(long) || s.cache.KV[0].DType() != kernels.F16 {
+		t.Fatalf("interrupted: %v, %d tokens in a cache of %s", err, s.Len(), s.cache.KV[0].DType())
 	}
-	s.beyond.Store(true)
+	s.cache.Beyond.Store(true)
 	got, err := s.Forward(context.Background(), prompt)
 	if err != nil || !slices.Equal(got, want) || s.Len() != len(long)+len(prompt) {
 		t.Errorf("%d tokens, %v: not as from the start in float32", s.Len(), err)

@@ -1,4 +1,4 @@
-package runtime
+package graph
 
 import (
 	"math"
@@ -7,17 +7,17 @@ import (
 	"nibble/model/arch"
 )
 
-// Routing turns a router's outputs into the experts of a token and their weights.
-type Routing struct {
+// routing turns a router's outputs into the experts of a token and their weights.
+type routing struct {
 	arch.Routing
 	topK        int
 	correction  []float32 // nil for none
 	expertScale []float32 // nil for none
 }
 
-// NewRouting gives a description its tensors, which vector finds by their names.
-func NewRouting(m *arch.MoE, vector func(tensor string) []float32) Routing {
-	r := Routing{Routing: m.Routing, topK: m.TopK}
+// newRouting gives a description its tensors, which vector finds by their names.
+func newRouting(m *arch.MoE, vector func(tensor string) []float32) routing {
+	r := routing{Routing: m.Routing, topK: m.TopK}
 	if v := m.Routing.Correction; v != nil {
 		r.correction = vector(v.Tensor)
 	}
@@ -27,8 +27,8 @@ func NewRouting(m *arch.MoE, vector func(tensor string) []float32) Routing {
 	return r
 }
 
-// Choose calls give with each chosen expert, in order.
-func (r *Routing) Choose(logits []float32, give func(expert int, weight float32)) {
+// choose calls give with each chosen expert, in order.
+func (r *routing) choose(logits []float32, give func(expert int, weight float32)) {
 	if r.Score == arch.SparseMixer {
 		r.sparseMixer(logits, give)
 		return
@@ -58,7 +58,7 @@ func (r *Routing) Choose(logits []float32, give func(expert int, weight float32)
 }
 
 // scores are the experts' by themselves.
-func (r *Routing) scores(logits []float32) []float64 {
+func (r *routing) scores(logits []float32) []float64 {
 	scores := make([]float64, len(logits))
 	for i, v := range logits {
 		scores[i] = float64(v)
@@ -86,7 +86,7 @@ func softmax(x []float64) []float64 {
 }
 
 // limitGroups rules out all experts but those of the best groups.
-func (r *Routing) limitGroups(ranked []float64) {
+func (r *routing) limitGroups(ranked []float64) {
 	if r.Groups <= 1 {
 		return
 	}
@@ -133,7 +133,7 @@ type pick struct {
 
 // sparsePicks chooses the best expert, weighed by a softmax over those near it, and
 // then the best of the others in the same way (Phi-3.5-MoE).
-func (r *Routing) sparsePicks(logits []float32) (picks [2]pick) {
+func (r *routing) sparsePicks(logits []float32) (picks [2]pick) {
 	left := make([]float64, len(logits))
 	for i, v := range logits {
 		left[i] = float64(v)
@@ -154,7 +154,7 @@ func (r *Routing) sparsePicks(logits []float32) (picks [2]pick) {
 	return picks
 }
 
-func (r *Routing) sparseMixer(logits []float32, give func(expert int, weight float32)) {
+func (r *routing) sparseMixer(logits []float32, give func(expert int, weight float32)) {
 	picks := r.sparsePicks(logits)
 	for e := range logits {
 		for _, p := range picks {
@@ -165,10 +165,10 @@ func (r *Routing) sparseMixer(logits []float32, give func(expert int, weight flo
 	}
 }
 
-// Gradient stores the gradient of a router's outputs for that of the weights that
-// Choose gives: dweights has one for each expert, those of experts that were not
+// gradient stores the gradient of a router's outputs for that of the weights that
+// choose gives: dweights has one for each expert, those of experts that were not
 // chosen 0. The choice itself has no derivative.
-func (r *Routing) Gradient(dst, logits, dweights []float32) {
+func (r *routing) gradient(dst, logits, dweights []float32) {
 	clear(dst)
 	if r.Score == arch.SparseMixer {
 		for _, p := range r.sparsePicks(logits) {
@@ -184,7 +184,7 @@ func (r *Routing) Gradient(dst, logits, dweights []float32) {
 	}
 	scores, total, dot := r.scores(logits), 0.0, 0.0
 	dscores := make([]float64, len(scores))
-	r.Choose(logits, func(e int, _ float32) {
+	r.choose(logits, func(e int, _ float32) {
 		dscores[e] = float64(dweights[e]) * float64(r.Factor)
 		if r.expertScale != nil {
 			dscores[e] *= float64(r.expertScale[e])
@@ -193,7 +193,7 @@ func (r *Routing) Gradient(dst, logits, dweights []float32) {
 		dot += dscores[e] * scores[e]
 	})
 	if r.Renormalize {
-		r.Choose(logits, func(e int, _ float32) { dscores[e] = (dscores[e] - dot/total) / total })
+		r.choose(logits, func(e int, _ float32) { dscores[e] = (dscores[e] - dot/total) / total })
 		dot = 0 // the weights do not depend on a factor of all scores
 	}
 	for e, s := range scores {

@@ -1,4 +1,4 @@
-package runtime
+package graph
 
 import (
 	"math"
@@ -16,9 +16,9 @@ type Norm struct {
 	eps    float32
 }
 
-// NewNorm gives a description its weights, which vector finds by the names of
+// newNorm gives a description its weights, which vector finds by the names of
 // tensors. Without a description there is no norm: it is nil.
-func NewNorm(n *arch.Norm, vector func(tensor string) []float32) *Norm {
+func newNorm(n *arch.Norm, vector func(tensor string) []float32) *Norm {
 	if n == nil {
 		return nil
 	}
@@ -42,8 +42,6 @@ func NewNorm(n *arch.Norm, vector func(tensor string) []float32) *Norm {
 	}
 	return out
 }
-
-func (c *compiler) norm(n *arch.Norm) *Norm { return NewNorm(n, c.tensor) }
 
 // Row normalizes a row; dst may be x.
 func (n *Norm) Row(e *kernels.Engine, dst, x []float32) {

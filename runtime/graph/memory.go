@@ -1,4 +1,4 @@
-package block
+package graph
 
 import "nibble/kernels"
 
@@ -15,33 +15,29 @@ func (m *memory) matrix(rows, cols int) kernels.Matrix {
 	}
 	data := &m.all[m.next]
 	m.next++
+	return matrixIn(data, rows, cols)
+}
+
+// rewind makes the matrices since there are next forgotten ones.
+func (m *memory) rewind(next int) { m.next = next }
+
+// matrixIn is a matrix in data, which grows to hold it.
+func matrixIn(data *[]float32, rows, cols int) kernels.Matrix {
 	if cap(*data) < rows*cols {
 		*data = make([]float32, rows*cols)
 	}
 	return kernels.Matrix{Rows: rows, Cols: cols, Stride: cols, Data: (*data)[:rows*cols]}
 }
 
-// Rooms are memory of backward passes, which blocks that follow each other share: a
-// gradient is valid until that of the block before the one before is computed.
-type Rooms struct {
-	all  [2]room
-	next int
-}
-
-// room is what a backward pass forgets with its block.
+// room is what a backward pass forgets with its block. Blocks that follow each other
+// have two in turn: a gradient is valid until that of the block before the one before is
+// computed.
 type room struct {
 	memory
-	caches map[[2]int]*kernels.KVCache // by heads and their width
 
 	weights     kernels.Matrix // of a matrix, transposed
 	left, right kernels.Matrix // of a gradient of a matrix
 	turnedOf    *float32       // what right is the transpose of
-}
-
-// take returns the room of the next block.
-func (r *Rooms) take() *room {
-	r.next++
-	return &r.all[r.next%len(r.all)]
 }
 
 // apart returns a matrix in the memory of m, if that suffices, with rows that do not

@@ -1,4 +1,4 @@
-package block
+package graph_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"nibble/model"
 	"nibble/model/modeltest"
 	rt "nibble/runtime"
+	"nibble/runtime/graph"
 )
 
 // matrix is a copy of rows.
@@ -57,11 +58,12 @@ func TestLayerIsAsDefined(t *testing.T) {
 				return append(append([][]float64{}, of(want[0])...), of(want[1])...)
 			}
 			for i := range c.Layers {
-				b, err := New(eng, &ck.Config.Blocks[i], loaded(m, len(text)), new(Rooms))
+				g, err := graph.CompileBlock(eng, &ck.Config.Blocks[i], floats(m))
 				if err != nil {
 					t.Fatal(err)
 				}
-				y, err := b.Forward(ctx, Texts{X: matrix(rows(func(p *modeltest.Pass) [][]float64 { return p.States[i] })), Lengths: []int{len(text), 7}})
+				b := g.NewTape(len(text))
+				y, err := b.Forward(ctx, graph.Texts{X: matrix(rows(func(p *modeltest.Pass) [][]float64 { return p.States[i] })), Lengths: []int{len(text), 7}})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1,4 +1,4 @@
-package block
+package graph
 
 import (
 	"context"
@@ -129,10 +129,10 @@ func (r *random) source(name string) *rand.Rand {
 	return rand.New(rand.NewPCG(r.seed, h.Sum64()))
 }
 
-func (r *random) parts(positions int) Parts {
+func (r *random) parts() Parts {
 	return Parts{
 		Weight: func(l *arch.Linear) (Weight, error) {
-			w := Weight{noise(r.source(l.Path), l.Rows, l.Cols, 0, 0.4), kernels.NewMatrix(l.Rows, l.Cols)}
+			w := Weight{Value: noise(r.source(l.Path), l.Rows, l.Cols, 0, 0.4), Gradient: kernels.NewMatrix(l.Rows, l.Cols)}
 			r.matrices[l.Path] = w
 			return w, nil
 		},
@@ -143,19 +143,6 @@ func (r *random) parts(positions int) Parts {
 			return nil
 		},
 		Vector: func(tensor string) []float32 { return noise(r.source(tensor), 1, r.lengths[tensor], 0.8, 0.3).Data },
-		Rotations: func(rope *arch.Rope) (cos, sin []float32) {
-			frequencies := rope.Frequencies
-			if rope.Long != nil && positions > rope.LongFrom {
-				frequencies = rope.Long
-			}
-			for p := range positions {
-				for _, f := range frequencies {
-					s, c := math.Sincos(float64(p) * (f + 0.1))
-					cos, sin = append(cos, float32(c)*rope.Magnitude), append(sin, float32(s)*rope.Magnitude)
-				}
-			}
-			return cos, sin
-		},
 	}
 }
 
@@ -184,13 +171,13 @@ func (r *random) texts(layer int, lengths ...int) Texts {
 // slope is a loss that is linear in the outputs, so that its gradient is weights.
 type slope struct {
 	t       *testing.T
-	b       *Block
+	tape    *Tape
 	texts   Texts
 	weights kernels.Matrix
 }
 
 func (s *slope) loss() float64 {
-	y, err := s.b.Forward(context.Background(), s.texts)
+	y, err := s.tape.Forward(context.Background(), s.texts)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -204,7 +191,7 @@ func (s *slope) loss() float64 {
 }
 
 // sides tells on which side of every bend the block computed: which tokens chose
-// which experts, and what is beyond a limit or below 0.
+// which experts and which are near those, and what is beyond a limit or below 0.
 func (s *slope) sides() (all []int) {
 	beyond := func(m kernels.Matrix, limit float32) {
 		for i := range m.Rows {
@@ -216,33 +203,41 @@ func (s *slope) sides() (all []int) {
 			all = append(all, -1)
 		}
 	}
+	p := &s.tape.p
 	feedForward := func(m *mlp) {
+		r := record[mlpRecord](p, m.number)
 		if m.Act == arch.ReLU {
-			beyond(m.g, 0)
+			beyond(r.g, 0)
 		}
 		if m.Limit != 0 {
-			beyond(m.g, m.Limit)
-			beyond(m.u, m.Limit)
-			beyond(m.u, -m.Limit)
+			beyond(r.g, m.Limit)
+			beyond(r.u, m.Limit)
+			beyond(r.u, -m.Limit)
 		}
 	}
-	limited := func(w *way) {
+	limited := func(w *way, r *wayRecord) {
+		unclipped := r.in
+		if w.clipsLate {
+			unclipped = r.normed
+		}
 		if w.limit != 0 {
-			beyond(w.unclipped, w.limit)
-			beyond(w.unclipped, -w.limit)
+			beyond(unclipped, w.limit)
+			beyond(unclipped, -w.limit)
 		}
 	}
-	for _, st := range s.b.steps {
+	for _, st := range p.g.Blocks[0].steps {
 		for _, br := range st.branches {
 			switch op := br.op.(type) {
 			case *attention:
-				limited(&op.qWay)
-				limited(&op.kWay)
-				limited(&op.vWay)
+				r := record[attentionRecord](p, op.number)
+				limited(&op.qWay, &r.q)
+				limited(&op.kWay, &r.k)
+				limited(&op.vWay, &r.v)
 			case *ssm:
-				for t := range op.wide.Rows {
+				r := record[ssmRecord](p, op.number)
+				for t := range r.wide.Rows {
 					for h := range op.Heads {
-						if op.token(h, t).free {
+						if op.token(r, h, t).free {
 							all = append(all, t, h)
 						}
 					}
@@ -250,9 +245,19 @@ func (s *slope) sides() (all []int) {
 			case *mlp:
 				feedForward(op)
 			case *experts:
-				for _, e := range op.all {
-					if all = append(append(all, e.tokens...), -1); len(e.tokens) > 0 {
-						feedForward(e.mlp)
+				r := record[expertsRecord](p, op.number)
+				for t := 0; op.Routing.Score == arch.SparseMixer && t < r.logits.Rows; t++ {
+					for _, pick := range op.rule.sparsePicks(r.logits.Row(t)) {
+						for i, share := range pick.among {
+							if share > 0 {
+								all = append(all, i)
+							}
+						}
+					}
+				}
+				for i, c := range r.chosen {
+					if all = append(append(all, c.tokens...), -1); len(c.tokens) > 0 {
+						feedForward(op.all[i])
 					}
 				}
 			}
@@ -317,13 +322,14 @@ func TestGradients(t *testing.T) {
 		for layer := range m.Blocks {
 			t.Run(fmt.Sprint(name, " ", layer), func(t *testing.T) {
 				r := newRandom(m, 3)
-				b, err := New(eng, &m.Blocks[layer], r.parts(40), new(Rooms))
+				g, err := CompileBlock(eng, &m.Blocks[layer], r.parts())
 				if err != nil {
 					t.Fatal(err)
 				}
-				s := &slope{t, b, r.texts(layer, 5, 1, 37), noise(r.source("loss"), 43, m.Hidden, 0, 1)}
+				tape := g.NewTape(37)
+				s := &slope{t, tape, r.texts(layer, 5, 1, 37), noise(r.source("loss"), 43, m.Hidden, 0, 1)}
 				s.loss()
-				dx, err := b.Backward(context.Background(), s.weights)
+				dx, err := tape.Backward(context.Background(), 0, s.weights)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -331,14 +337,14 @@ func TestGradients(t *testing.T) {
 				rng := rand.New(rand.NewPCG(9, 9))
 				s.check(rng, "input", s.texts.X.Data, of, 12)
 				if s.texts.PerLayer.Data != nil {
-					s.check(rng, "the layer's input", s.texts.PerLayer.Data, slices.Clone(b.PerLayerGradient().Data), 6)
+					s.check(rng, "the layer's input", s.texts.PerLayer.Data, slices.Clone(tape.PerLayerGradient().Data), 6)
 				}
 				if lent := s.texts.Borrowed; lent.Keys.Data != nil {
 					s.check(rng, "borrowed keys", lent.Keys.Data, lent.DKeys.Data, 6)
 					s.check(rng, "borrowed values", lent.Values.Data, lent.DValues.Data, 6)
 				}
 				for _, path := range slices.Sorted(maps.Keys(r.matrices)) {
-					if w := r.matrices[path]; b.Input(path).Rows > 0 {
+					if w := r.matrices[path]; tape.Input(path).Rows > 0 {
 						s.check(rng, path, w.Value.Data, w.Gradient.Data, 3)
 					}
 				}

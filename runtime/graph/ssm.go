@@ -1,4 +1,4 @@
-package block
+package graph
 
 import (
 	"context"
@@ -6,25 +6,31 @@ import (
 
 	"nibble/kernels"
 	"nibble/model/arch"
-	rt "nibble/runtime"
 )
 
 // ssm is a selective state space: of each head, HeadDim x State cells that decay.
 type ssm struct {
 	*arch.SSM
-	in, out       *linear
+	in, out       *Linear
 	conv          convolution
 	aLog, d, bias []float32
-	norm          *rt.Norm
+	norm          *Norm
+	state         int
+	number        int
+}
 
+// ssmRecord is what a state space keeps of a pass.
+type ssmRecord struct {
 	wide            kernels.Matrix // what in gave: gates, what enters the convolution, time steps
 	mixed, ready    kernels.Matrix // x, B and C after the convolution, and after the activation
 	read, activated kernels.Matrix // what heads give, and times the gates' activation
 }
 
 func (c *compiler) ssm(s *arch.SSM) operation {
-	return &ssm{SSM: s, in: c.linear(s.In), out: c.linear(s.Out), conv: convolution{c.vector(s.Conv), c.vector(s.ConvBias), s.Kernel},
-		aLog: c.vector(s.ALog), d: c.vector(s.D), bias: c.vector(s.DtBias), norm: c.norm(s.Norm)}
+	out := &ssm{SSM: s, in: c.linear(s.In), out: c.linear(s.Out), conv: c.convolution(s.Conv, s.ConvBias, s.Kernel),
+		aLog: c.vector(s.ALog), d: c.vector(s.D), bias: c.vector(s.DtBias), norm: c.norm(s.Norm), number: c.number()}
+	out.state = c.state(recurrence{out.channels(), s.Kernel, out.width() * s.State})
+	return out
 }
 
 func (m *ssm) width() int    { return m.Heads * m.HeadDim }
@@ -36,32 +42,34 @@ func (m *ssm) parts(wide kernels.Matrix) (gates, channels, steps kernels.Matrix)
 	return wide.Sub(0, n, 0, w), wide.Sub(0, n, w, w+c), wide.Sub(0, n, w+c, w+c+m.Heads)
 }
 
-func (m *ssm) forward(ctx context.Context, b *Block, x, dst kernels.Matrix) (err error) {
-	if m.wide, err = b.multiply(ctx, m.in, x); err != nil {
+func (m *ssm) forward(ctx context.Context, p *Pass, x, dst kernels.Matrix) (err error) {
+	r, n := record[ssmRecord](p, m.number), x.Rows
+	if r.wide, err = p.apply(ctx, m.in, x); err != nil {
 		return err
 	}
-	n := x.Rows
-	gates, channels, _ := m.parts(m.wide)
-	m.mixed, m.ready = b.kept.matrix(n, m.channels()), b.kept.matrix(n, m.channels())
-	m.conv.forward(b, m.mixed, channels)
-	b.each(n, func(i int) {
-		for j, v := range m.mixed.Row(i) {
-			m.ready.Row(i)[j] = v * rt.Sigmoid(v)
-		}
-	})
-	m.read, m.activated = b.kept.matrix(n, m.width()), b.kept.matrix(n, m.width())
-	b.eachHead(m.Groups, m.Heads, func(h, first, n int) {
-		cells := make([]float32, m.HeadDim*m.State)
-		for t := first; t < first+n; t++ {
-			token := m.token(h, t)
-			token.step(cells, cells)
-			for i, v := range token.x {
-				m.read.Row(t)[h*m.HeadDim+i] = kernels.Dot(cells[i*m.State:(i+1)*m.State], token.c) + m.d[h]*v
+	gates, channels, _ := m.parts(r.wide)
+	r.mixed = p.matrix(n, m.channels())
+	r.ready = p.another(r.mixed)
+	r.read = p.matrix(n, m.width())
+	for _, t := range p.texts {
+		kept := p.state(m.state)
+		m.conv.forward(p, t, kept, r.mixed, channels)
+		p.eachPlace(t, func(i, _ int) { silu(r.ready.Row(i), r.mixed.Row(i)) })
+		p.each(m.Heads, func(h int) {
+			size := m.HeadDim * m.State
+			cells := kept.cells[h*size:][:size]
+			for i := t.first; i < t.first+t.n; i++ {
+				token := m.token(r, h, i)
+				token.step(cells, cells)
+				for j, v := range token.x {
+					r.read.Row(i)[h*m.HeadDim+j] = kernels.Dot(cells[j*m.State:(j+1)*m.State], token.c) + m.d[h]*v
+				}
 			}
-		}
-	})
-	b.each(n, func(i int) { rt.Activate(b.eng, arch.SiLU, 0, m.activated.Row(i), gates.Row(i), m.read.Row(i)) })
-	return b.multiplyTo(ctx, m.out, dst, b.normalize(m.norm, m.activated))
+		})
+	}
+	r.activated = p.another(r.read)
+	p.each(n, func(i int) { activate(p.eng, arch.SiLU, 0, r.activated.Row(i), gates.Row(i), r.read.Row(i)) })
+	return p.multiply(ctx, p.normalize(m.norm, r.activated), product{m.out, dst})
 }
 
 // ssmToken is what a token does to the cells of a head.
@@ -79,11 +87,11 @@ func (m *ssm) place(h int) (x, b, c int) {
 	return h * m.HeadDim, m.width() + group, m.width() + m.Groups*m.State + group
 }
 
-func (m *ssm) token(h, t int) ssmToken {
+func (m *ssm) token(r *ssmRecord, h, t int) ssmToken {
 	x, b, c := m.place(h)
-	_, _, steps := m.parts(m.wide)
-	row, rate := m.ready.Row(t), math.Exp(float64(m.aLog[h]))
-	asked := rt.Softplus(float64(steps.Row(t)[h] + m.bias[h]))
+	_, _, steps := m.parts(r.wide)
+	row, rate := r.ready.Row(t), math.Exp(float64(m.aLog[h]))
+	asked := softplus(float64(steps.Row(t)[h] + m.bias[h]))
 	dt := max(asked, float64(m.DtMin))
 	if m.DtMax > 0 {
 		dt = min(dt, float64(m.DtMax))
@@ -125,63 +133,62 @@ func (t *ssmToken) back(dx, db, dc, dcells, dout, cells, next []float32, d float
 
 // headBackward goes back through a text, and stores or adds the gradients of what a
 // head reads.
-func (m *ssm) headBackward(h, first, n int, dread, dready, dsteps kernels.Matrix) {
+func (m *ssm) headBackward(r *ssmRecord, h int, t text, dread, dready, dsteps kernels.Matrix) {
 	size := m.HeadDim * m.State
-	starts := make([]float32, (n+stretch-1)/stretch*size)
+	starts := make([]float32, (t.n+stretch-1)/stretch*size)
 	cells := make([]float32, (stretch+1)*size)
 	at := func(i int) []float32 { return cells[i*size : (i+1)*size] }
-	for t := range n {
-		if t%stretch == 0 {
-			copy(starts[t/stretch*size:], at(0))
+	for i := range t.n {
+		if i%stretch == 0 {
+			copy(starts[i/stretch*size:], at(0))
 		}
-		token := m.token(h, first+t)
+		token := m.token(r, h, t.first+i)
 		token.step(at(0), at(0))
 	}
-	_, _, steps := m.parts(m.wide)
+	_, _, steps := m.parts(r.wide)
 	dcells := make([]float32, size)
 	x, b, c := m.place(h)
-	for from := (n - 1) / stretch * stretch; from >= 0; from -= stretch {
+	for from := (t.n - 1) / stretch * stretch; from >= 0; from -= stretch {
 		copy(at(0), starts[from/stretch*size:])
-		tokens := make([]ssmToken, min(stretch, n-from))
+		tokens := make([]ssmToken, min(stretch, t.n-from))
 		for i := range tokens {
-			tokens[i] = m.token(h, first+from+i)
+			tokens[i] = m.token(r, h, t.first+from+i)
 			tokens[i].step(at(i+1), at(i))
 		}
 		for i := len(tokens) - 1; i >= 0; i-- {
-			row := first + from + i
+			row := t.first + from + i
 			to := dready.Row(row)
 			ddt := tokens[i].back(to[x:][:m.HeadDim], to[b:][:m.State], to[c:][:m.State], dcells, dread.Row(row)[h*m.HeadDim:][:m.HeadDim], at(i), at(i+1), m.d[h])
 			if dsteps.Row(row)[h] = 0; tokens[i].free {
-				dsteps.Row(row)[h] = ddt * rt.Sigmoid(steps.Row(row)[h]+m.bias[h])
+				dsteps.Row(row)[h] = ddt * sigmoid(steps.Row(row)[h]+m.bias[h])
 			}
 		}
 	}
 }
 
-func (m *ssm) backward(ctx context.Context, b *Block, d, dx kernels.Matrix) error {
-	r, n := b.room, d.Rows
-	mark := r.next
-	defer func() { r.next = mark }()
-	dnormed, dread, dready, dwide := r.matrix(n, m.width()), r.matrix(n, m.width()), r.matrix(n, m.channels()), r.matrix(n, m.wide.Cols)
-	if err := b.through(ctx, dnormed, back{m.out, d}); err != nil {
+func (m *ssm) backward(ctx context.Context, p *Pass, d, dx kernels.Matrix) error {
+	rec, r, n := record[ssmRecord](p, m.number), p.room, d.Rows
+	defer r.rewind(r.next)
+	dnormed, dread, dready, dwide := r.matrix(n, m.width()), r.matrix(n, m.width()), r.matrix(n, m.channels()), r.matrix(n, rec.wide.Cols)
+	if err := p.through(ctx, dnormed, back{m.out, d}); err != nil {
 		return err
 	}
-	gates, _, _ := m.parts(m.wide)
+	gates, _, _ := m.parts(rec.wide)
 	dgates, dchannels, dsteps := m.parts(dwide)
-	dactivated := b.normGradient(m.norm, dnormed, m.activated)
-	b.each(n, func(i int) {
-		rt.ActivateGradient(b.eng, arch.SiLU, 0, dgates.Row(i), dread.Row(i), dactivated.Row(i), gates.Row(i), m.read.Row(i))
+	dactivated := p.normGradient(m.norm, dnormed, rec.activated)
+	p.each(n, func(i int) {
+		activateGradient(p.eng, arch.SiLU, 0, dgates.Row(i), dread.Row(i), dactivated.Row(i), gates.Row(i), rec.read.Row(i))
 		clear(dready.Row(i))
 	})
-	b.eachHead(m.Groups, m.Heads, func(h, first, n int) {
+	p.eachGroup(m.Groups, m.Heads, func(h int, t text) {
 		if ctx.Err() == nil {
-			m.headBackward(h, first, n, dread, dready, dsteps)
+			m.headBackward(rec, h, t, dread, dready, dsteps)
 		}
 	})
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	b.each(n, func(i int) { siluBackward(dready.Row(i), m.mixed.Row(i)) })
-	m.conv.backward(b, dchannels, dready)
-	return b.through(ctx, dx, back{m.in, dwide})
+	p.each(n, func(i int) { siluGradient(dready.Row(i), rec.mixed.Row(i)) })
+	m.conv.backward(p, dchannels, dready)
+	return p.through(ctx, dx, back{m.in, dwide})
 }

@@ -1,4 +1,4 @@
-package block
+package graph
 
 import (
 	"context"
@@ -6,17 +6,21 @@ import (
 
 	"nibble/kernels"
 	"nibble/model/arch"
-	rt "nibble/runtime"
 )
 
 // deltaRule is linear attention by the gated delta rule.
 type deltaRule struct {
 	*arch.DeltaRule
-	in, z, a, b, out *linear
+	in, z, a, b, out *Linear
 	conv             convolution
 	aLog, bias       []float32
-	norm             *rt.Norm
+	norm             *Norm
+	state            int
+	number           int
+}
 
+// deltaRecord is what a delta rule keeps of a pass.
+type deltaRecord struct {
 	wide, rates           kernels.Matrix // what in and b gave, where they are grouped
 	entered, mixed        kernels.Matrix // queries, keys and values before and after the convolution
 	ready                 kernels.Matrix // after the activation, queries and keys brought to their length
@@ -25,8 +29,10 @@ type deltaRule struct {
 }
 
 func (c *compiler) deltaRule(d *arch.DeltaRule) operation {
-	return &deltaRule{DeltaRule: d, in: c.linear(d.In), z: c.linear(d.Z), a: c.linear(d.A), b: c.linear(d.B), out: c.linear(d.Out),
-		conv: convolution{c.vector(d.Conv), nil, d.Kernel}, aLog: c.vector(d.ALog), bias: c.vector(d.DtBias), norm: c.norm(d.Norm)}
+	out := &deltaRule{DeltaRule: d, in: c.linear(d.In), z: c.linear(d.Z), a: c.linear(d.A), b: c.linear(d.B), out: c.linear(d.Out),
+		conv: c.convolution(d.Conv, nil, d.Kernel), aLog: c.vector(d.ALog), bias: c.vector(d.DtBias), norm: c.norm(d.Norm), number: c.number()}
+	out.state = c.state(recurrence{out.channels(), d.Kernel, d.ValueHeads * d.KeyDim * d.ValueDim})
+	return out
 }
 
 // keys and values are elements of a token, channels those of queries, keys and
@@ -35,39 +41,43 @@ func (d *deltaRule) keys() int     { return d.KeyHeads * d.KeyDim }
 func (d *deltaRule) values() int   { return d.ValueHeads * d.ValueDim }
 func (d *deltaRule) channels() int { return 2*d.keys() + d.values() }
 
-func (d *deltaRule) forward(ctx context.Context, b *Block, x, dst kernels.Matrix) error {
-	if err := d.inputs(ctx, b, x); err != nil {
+func (d *deltaRule) forward(ctx context.Context, p *Pass, x, dst kernels.Matrix) error {
+	r, n := record[deltaRecord](p, d.number), x.Rows
+	if err := d.inputs(ctx, p, r, x); err != nil {
 		return err
 	}
-	n := x.Rows
-	d.mixed, d.ready = b.kept.matrix(n, d.channels()), b.kept.matrix(n, d.channels())
-	d.conv.forward(b, d.mixed, d.entered)
-	b.each(n, func(i int) {
-		row := d.ready.Row(i)
-		for j, v := range d.mixed.Row(i) {
-			row[j] = v * rt.Sigmoid(v)
-		}
-		for at := 0; at < 2*d.keys(); at += d.KeyDim {
-			f := d.unit(row[at:at+d.KeyDim], at)
-			for j := range d.KeyDim {
-				row[at+j] *= float32(f)
+	r.mixed = p.matrix(n, d.channels())
+	r.ready = p.another(r.mixed)
+	r.read = p.matrix(n, d.values())
+	for _, t := range p.texts {
+		kept := p.state(d.state)
+		d.conv.forward(p, t, kept, r.mixed, r.entered)
+		p.eachPlace(t, func(i, _ int) { d.prepare(r.ready.Row(i), r.mixed.Row(i)) })
+		p.each(d.ValueHeads, func(h int) {
+			size := d.KeyDim * d.ValueDim
+			cells := kept.cells[h*size:][:size]
+			token := d.head(h)
+			for i := t.first; i < t.first+t.n; i++ {
+				d.token(&token, r, h, i)
+				token.step(cells, cells)
+				token.find(cells, r.read.Row(i)[h*d.ValueDim:][:d.ValueDim])
 			}
-		}
-	})
-	d.read, d.normed, d.product = b.kept.matrix(n, d.values()), b.kept.matrix(n, d.values()), b.kept.matrix(n, d.values())
-	b.eachHead(d.KeyHeads, d.ValueHeads, func(h, first, n int) {
-		cells := make([]float32, d.KeyDim*d.ValueDim)
-		for t := first; t < first+n; t++ {
-			token := d.token(h, t)
-			token.step(cells, cells)
-			token.find(cells, d.read.Row(t)[h*d.ValueDim:][:d.ValueDim])
-		}
-	})
-	b.each(n, func(i int) {
-		d.norm.Row(b.eng, d.normed.Row(i), d.read.Row(i))
-		rt.Activate(b.eng, arch.SiLU, 0, d.product.Row(i), d.gates.Row(i), d.normed.Row(i))
-	})
-	return b.multiplyTo(ctx, d.out, dst, d.product)
+		})
+	}
+	r.normed = p.normalize(d.norm, r.read)
+	r.product = p.another(r.normed)
+	p.each(n, func(i int) { activate(p.eng, arch.SiLU, 0, r.product.Row(i), r.gates.Row(i), r.normed.Row(i)) })
+	return p.multiply(ctx, r.product, product{d.out, dst})
+}
+
+// prepare applies the activation to a row after its convolution, and brings queries and
+// keys to their lengths.
+func (d *deltaRule) prepare(ready, mixed []float32) {
+	silu(ready, mixed)
+	for at := 0; at < 2*d.keys(); at += d.KeyDim {
+		x := ready[at : at+d.KeyDim]
+		scaleRow(x, float32(d.unit(x, at)))
+	}
 }
 
 // unit is what brings a query or key, which begins at a channel, to length 1, queries
@@ -85,26 +95,24 @@ func (d *deltaRule) unit(x []float32, at int) float64 {
 }
 
 // inputs runs the matrices of what enters, and sorts what they give.
-func (d *deltaRule) inputs(ctx context.Context, b *Block, x kernels.Matrix) (err error) {
-	if d.wide, err = b.multiply(ctx, d.in, x); err != nil {
-		return err
-	}
-	if d.rates, err = b.multiply(ctx, d.b, x); err != nil {
-		return err
-	}
-	if !d.Grouped {
-		d.entered, d.brate = d.wide, d.rates
-		if d.gates, err = b.multiply(ctx, d.z, x); err != nil {
-			return err
-		}
-		d.arate, err = b.multiply(ctx, d.a, x)
-		return err
-	}
+func (d *deltaRule) inputs(ctx context.Context, p *Pass, r *deltaRecord, x kernels.Matrix) error {
 	n := x.Rows
-	d.entered, d.gates = b.kept.matrix(n, d.channels()), b.kept.matrix(n, d.values())
-	d.brate, d.arate = b.kept.matrix(n, d.ValueHeads), b.kept.matrix(n, d.ValueHeads)
-	b.each(n, func(i int) {
-		d.sort(d.wide.Row(i), d.rates.Row(i), d.entered.Row(i), d.gates.Row(i), d.brate.Row(i), d.arate.Row(i), false)
+	all := []product{p.output(d.in, n), p.output(d.b, n)}
+	if !d.Grouped {
+		all = append(all, p.output(d.z, n), p.output(d.a, n))
+	}
+	if err := p.multiply(ctx, x, all...); err != nil {
+		return err
+	}
+	r.wide, r.rates = all[0].dst, all[1].dst
+	if !d.Grouped {
+		r.entered, r.brate, r.gates, r.arate = r.wide, r.rates, all[2].dst, all[3].dst
+		return nil
+	}
+	r.entered, r.gates = p.matrix(n, d.channels()), p.matrix(n, d.values())
+	r.brate, r.arate = p.matrix(n, d.ValueHeads), p.matrix(n, d.ValueHeads)
+	p.each(n, func(i int) {
+		d.sort(r.wide.Row(i), r.rates.Row(i), r.entered.Row(i), r.gates.Row(i), r.brate.Row(i), r.arate.Row(i), false)
 	})
 	return nil
 }
@@ -136,7 +144,7 @@ func (d *deltaRule) sort(wide, rates, entered, gates, brate, arate []float32, ba
 type deltaToken struct {
 	q, k, v     []float32
 	decay, rate float32
-	fall        float64 // the decay is exp(-fall * rt.Softplus(its input))
+	fall        float64 // the decay is exp(-fall * softplus(its input))
 	change      []float32
 }
 
@@ -146,11 +154,18 @@ func (d *deltaRule) place(h int) (q, k, v int) {
 	return key, d.keys() + key, 2*d.keys() + h*d.ValueDim
 }
 
-func (d *deltaRule) token(h, t int) deltaToken {
+// head is a token of a head before it is known which.
+func (d *deltaRule) head(h int) deltaToken {
+	return deltaToken{fall: math.Exp(float64(d.aLog[h])), change: make([]float32, d.ValueDim)}
+}
+
+// token makes t that in a row.
+func (d *deltaRule) token(t *deltaToken, r *deltaRecord, h, row int) {
 	q, k, v := d.place(h)
-	row, fall := d.ready.Row(t), math.Exp(float64(d.aLog[h]))
-	return deltaToken{row[q:][:d.KeyDim], row[k:][:d.KeyDim], row[v:][:d.ValueDim],
-		float32(math.Exp(-fall * rt.Softplus(float64(d.arate.Row(t)[h]+d.bias[h])))), rt.Sigmoid(d.brate.Row(t)[h]), fall, make([]float32, d.ValueDim)}
+	ready := r.ready.Row(row)
+	t.q, t.k, t.v = ready[q:][:d.KeyDim], ready[k:][:d.KeyDim], ready[v:][:d.ValueDim]
+	t.decay = float32(math.Exp(-t.fall * softplus(float64(r.arate.Row(row)[h]+d.bias[h]))))
+	t.rate = sigmoid(r.brate.Row(row)[h])
 }
 
 // step stores in next the cells after the token; next may be cells. What the key
@@ -226,71 +241,72 @@ const stretch = 32
 
 // headBackward goes back through a text, and stores or adds the gradients of what a
 // head reads.
-func (d *deltaRule) headBackward(h, first, n int, dread, dready, dbrate, darate kernels.Matrix) {
+func (d *deltaRule) headBackward(r *deltaRecord, h int, t text, dread, dready, dbrate, darate kernels.Matrix) {
 	size := d.KeyDim * d.ValueDim
-	starts := make([]float32, (n+stretch-1)/stretch*size)
+	starts := make([]float32, (t.n+stretch-1)/stretch*size)
 	cells := make([]float32, (stretch+1)*size)
-	for t := range n {
-		if t%stretch == 0 {
-			copy(starts[t/stretch*size:], cells[:size])
+	at := func(i int) []float32 { return cells[i*size : (i+1)*size] }
+	token := d.head(h)
+	for i := range t.n {
+		if i%stretch == 0 {
+			copy(starts[i/stretch*size:], at(0))
 		}
-		token := d.token(h, first+t)
-		token.step(cells[:size], cells[:size])
+		d.token(&token, r, h, t.first+i)
+		token.step(at(0), at(0))
 	}
 	dcells := make([]float32, size)
-	at := func(i int) []float32 { return cells[i*size : (i+1)*size] }
 	q, k, v := d.place(h)
-	for from := (n - 1) / stretch * stretch; from >= 0; from -= stretch {
+	for from := (t.n - 1) / stretch * stretch; from >= 0; from -= stretch {
 		copy(at(0), starts[from/stretch*size:])
-		tokens := make([]deltaToken, min(stretch, n-from))
+		tokens := make([]deltaToken, min(stretch, t.n-from))
 		for i := range tokens {
-			tokens[i] = d.token(h, first+from+i)
+			tokens[i] = d.head(h)
+			d.token(&tokens[i], r, h, t.first+from+i)
 			tokens[i].step(at(i+1), at(i))
 		}
 		for i := len(tokens) - 1; i >= 0; i-- {
-			row := first + from + i
+			row := t.first + from + i
 			token, to := &tokens[i], dready.Row(row)
 			g := deltaGradient{q: to[q:][:d.KeyDim], k: to[k:][:d.KeyDim], v: to[v:][:d.ValueDim]}
 			token.back(&g, dcells, dread.Row(row)[h*d.ValueDim:][:d.ValueDim], at(i), at(i+1))
 			dbrate.Row(row)[h] = g.rate * token.rate * (1 - token.rate)
-			darate.Row(row)[h] = float32(float64(g.decay*token.decay) * -token.fall * float64(rt.Sigmoid(d.arate.Row(row)[h]+d.bias[h])))
+			darate.Row(row)[h] = float32(float64(g.decay*token.decay) * -token.fall * float64(sigmoid(r.arate.Row(row)[h]+d.bias[h])))
 		}
 	}
 }
 
-func (d *deltaRule) backward(ctx context.Context, b *Block, dy, dx kernels.Matrix) error {
-	r, n := b.room, dy.Rows
-	mark := r.next
-	defer func() { r.next = mark }()
+func (d *deltaRule) backward(ctx context.Context, p *Pass, dy, dx kernels.Matrix) error {
+	rec, r, n := record[deltaRecord](p, d.number), p.room, dy.Rows
+	defer r.rewind(r.next)
 	dproduct, dgates, dnormed, dread := r.matrix(n, d.values()), r.matrix(n, d.values()), r.matrix(n, d.values()), r.matrix(n, d.values())
-	if err := b.through(ctx, dproduct, back{d.out, dy}); err != nil {
+	if err := p.through(ctx, dproduct, back{d.out, dy}); err != nil {
 		return err
 	}
 	dready, dbrate, darate := r.matrix(n, d.channels()), r.matrix(n, d.ValueHeads), r.matrix(n, d.ValueHeads)
-	b.each(n, func(i int) {
-		rt.ActivateGradient(b.eng, arch.SiLU, 0, dgates.Row(i), dnormed.Row(i), dproduct.Row(i), d.gates.Row(i), d.normed.Row(i))
-		d.norm.Gradient(dread.Row(i), dnormed.Row(i), d.read.Row(i))
+	p.each(n, func(i int) {
+		activateGradient(p.eng, arch.SiLU, 0, dgates.Row(i), dnormed.Row(i), dproduct.Row(i), rec.gates.Row(i), rec.normed.Row(i))
+		d.norm.Gradient(dread.Row(i), dnormed.Row(i), rec.read.Row(i))
 		clear(dready.Row(i))
 	})
-	b.eachHead(d.KeyHeads, d.ValueHeads, func(h, first, n int) {
+	p.eachGroup(d.KeyHeads, d.ValueHeads, func(h int, t text) {
 		if ctx.Err() == nil {
-			d.headBackward(h, first, n, dread, dready, dbrate, darate)
+			d.headBackward(rec, h, t, dread, dready, dbrate, darate)
 		}
 	})
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	b.each(n, func(i int) { d.prepareBackward(dready.Row(i), d.mixed.Row(i)) })
+	p.each(n, func(i int) { d.prepareBackward(dready.Row(i), rec.mixed.Row(i)) })
 	dentered := r.matrix(n, d.channels())
-	d.conv.backward(b, dentered, dready)
+	d.conv.backward(p, dentered, dready)
 	if !d.Grouped {
-		return b.through(ctx, dx, back{d.in, dentered}, back{d.z, dgates}, back{d.b, dbrate}, back{d.a, darate})
+		return p.through(ctx, dx, back{d.in, dentered}, back{d.z, dgates}, back{d.b, dbrate}, back{d.a, darate})
 	}
-	dwide, drates := r.matrix(n, d.wide.Cols), r.matrix(n, d.rates.Cols)
-	b.each(n, func(i int) {
+	dwide, drates := r.matrix(n, rec.wide.Cols), r.matrix(n, rec.rates.Cols)
+	p.each(n, func(i int) {
 		d.sort(dwide.Row(i), drates.Row(i), dentered.Row(i), dgates.Row(i), dbrate.Row(i), darate.Row(i), true)
 	})
-	return b.through(ctx, dx, back{d.in, dwide}, back{d.b, drates})
+	return p.through(ctx, dx, back{d.in, dwide}, back{d.b, drates})
 }
 
 // prepareBackward turns the gradient of a row that is ready into that of what the
@@ -299,23 +315,15 @@ func (d *deltaRule) prepareBackward(grad, mixed []float32) {
 	x := make([]float32, d.KeyDim)
 	for at := 0; at < 2*d.keys(); at += d.KeyDim {
 		g, dot, squares := grad[at:at+d.KeyDim], 0.0, 1e-6
-		for j, v := range mixed[at : at+d.KeyDim] {
-			x[j] = v * rt.Sigmoid(v)
-			dot += float64(x[j]) * float64(g[j])
-			squares += float64(x[j]) * float64(x[j])
+		silu(x, mixed[at:at+d.KeyDim])
+		for j, v := range x {
+			dot += float64(v) * float64(g[j])
+			squares += float64(v) * float64(v)
 		}
 		f := d.unit(x, at)
 		for j := range g {
 			g[j] = float32(f * (float64(g[j]) - float64(x[j])*dot/squares))
 		}
 	}
-	siluBackward(grad, mixed)
-}
-
-// siluBackward multiplies gradients by the slope of v * rt.Sigmoid(v).
-func siluBackward(grad, x []float32) {
-	for i, v := range x {
-		s := rt.Sigmoid(v)
-		grad[i] *= s * (1 + v*(1-s))
-	}
+	siluGradient(grad, mixed)
 }

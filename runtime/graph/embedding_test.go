@@ -1,4 +1,4 @@
-package block
+package graph
 
 import (
 	"context"
@@ -24,36 +24,31 @@ func TestEmbeddingGradient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := describe(t, config)
 			r := newRandom(m, 3)
-			parts := r.parts(40)
-			table, err := parts.Weight(&m.Embed.Linear)
+			parts, weights := r.parts(), map[string]Weight{}
+			weight := parts.Weight
+			parts.Weight = func(l *arch.Linear) (Weight, error) { // a tied head has that of the embedding
+				if _, ok := weights[l.Path]; !ok {
+					weights[l.Path], _ = weight(l)
+				}
+				return weights[l.Path], nil
+			}
+			g, err := Compile(eng, m, parts)
 			if err != nil {
 				t.Fatal(err)
 			}
-			others := map[string]kernels.Matrix{m.Embed.Path: table.Value}
-			if p := m.Embed.PerLayer; p != nil {
-				w, _ := parts.Weight(&p.Table)
-				others[p.Table.Path] = w.Value
-			}
-			parts.Row = func(dst []float32, l *arch.Linear, token int) { copy(dst, others[l.Path].Row(token)) }
-			e, err := NewEmbedding(eng, &m.Embed, parts, table.Gradient)
-			if err != nil {
-				t.Fatal(err)
-			}
+			tape, table := g.NewTape(4), weights[m.Embed.Path]
 			dx, dper := noise(r.source("dx"), 9, m.Hidden, 0, 1), kernels.Matrix{}
 			loss := func() (sum float64) {
-				x, err := e.Forward(ctx, tokens)
+				x, err := tape.Tokens(ctx, tokens)
 				if err != nil {
 					t.Fatal(err)
 				}
 				for i, v := range x.Data {
 					sum += float64(v) * float64(dx.Data[i])
 				}
-				for layer := range m.Blocks {
-					own := e.PerLayer(layer)
-					for i := range own.Rows {
-						for j, v := range own.Row(i) {
-							sum += float64(v) * float64(dper.Row(i)[layer*own.Cols+j])
-						}
+				for i := range dper.Rows {
+					for j, v := range tape.p.perLayer.Row(i) {
+						sum += float64(v) * float64(dper.Row(i)[j])
 					}
 				}
 				return sum
@@ -62,9 +57,10 @@ func TestEmbeddingGradient(t *testing.T) {
 				dper = noise(r.source("dper"), 9, p.Width*len(m.Blocks), 0, 1)
 			}
 			loss()
-			back := kernels.NewMatrix(dper.Rows, dper.Cols)
-			copy(back.Data, dper.Data)
-			if err := e.Backward(ctx, dx, back); err != nil {
+			if dper.Data != nil {
+				copy(tape.p.dperLayer.Data, dper.Data)
+			}
+			if err := tape.TokensBackward(ctx, dx); err != nil {
 				t.Fatal(err)
 			}
 			rng := rand.New(rand.NewPCG(4, 4))

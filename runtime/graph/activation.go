@@ -1,4 +1,4 @@
-package runtime
+package graph
 
 import (
 	"math"
@@ -7,21 +7,16 @@ import (
 	"nibble/model/arch"
 )
 
-// Activate stores act(gate) * up, or what a limit makes of it (see arch.MLP). A nil
+// activate stores act(gate) * up, or what a limit makes of it (see arch.MLP). A nil
 // up is all ones. dst may be gate or up.
-func Activate(e *kernels.Engine, act arch.Activation, limit float32, dst, gate, up []float32) {
-	if limit == 0 {
-		activate(e, act, dst, gate, up)
+func activate(e *kernels.Engine, act arch.Activation, limit float32, dst, gate, up []float32) {
+	if limit != 0 {
+		for i, g := range gate {
+			g, u := min(g, limit), min(max(up[i], -limit), limit)
+			dst[i] = (u + 1) * g * sigmoid(1.702*g)
+		}
 		return
 	}
-	for i, g := range gate {
-		g, u := min(g, limit), min(max(up[i], -limit), limit)
-		dst[i] = (u + 1) * g * Sigmoid(1.702*g)
-	}
-}
-
-// activate is Activate without a limit.
-func activate(e *kernels.Engine, act arch.Activation, dst, gate, up []float32) {
 	if act == arch.SiLU && up != nil {
 		e.SwiGLU(dst, gate, up)
 		return
@@ -47,9 +42,9 @@ var activations = map[arch.Activation]func(float64) float64{
 	arch.ReLUSquared: func(v float64) float64 { return max(v, 0) * max(v, 0) },
 }
 
-// ActivateGradient stores the gradients of gate and up for d, that of what Activate
+// activateGradient stores the gradients of gate and up for d, that of what activate
 // gives. dgate may be d; dup is nil where up is.
-func ActivateGradient(e *kernels.Engine, act arch.Activation, limit float32, dgate, dup, d, gate, up []float32) {
+func activateGradient(e *kernels.Engine, act arch.Activation, limit float32, dgate, dup, d, gate, up []float32) {
 	switch {
 	case limit != 0:
 		limitedGradient(limit, dgate, dup, d, gate, up)
@@ -103,12 +98,12 @@ func swiGLUGradient(e *kernels.Engine, dgate, dup, d, gate, up []float32) {
 	}
 }
 
-// limitedGradient is that of (u + 1) g Sigmoid(1.702 g); beyond the limit nothing
+// limitedGradient is that of (u + 1) g sigmoid(1.702 g); beyond the limit nothing
 // changes.
 func limitedGradient(limit float32, dgate, dup, d, gate, up []float32) {
 	for i, v := range d {
 		g, u := min(gate[i], limit), min(max(up[i], -limit), limit)
-		s := Sigmoid(1.702 * g)
+		s := sigmoid(1.702 * g)
 		dgate[i], dup[i] = v*(u+1)*s*(1+1.702*g*(1-s)), v*g*s
 		if gate[i] > limit {
 			dgate[i] = 0
@@ -116,5 +111,26 @@ func limitedGradient(limit float32, dgate, dup, d, gate, up []float32) {
 		if u != up[i] {
 			dup[i] = 0
 		}
+	}
+}
+
+// sigmoid is the logistic function, computed in float64.
+func sigmoid(v float32) float32 { return float32(1 / (1 + math.Exp(-float64(v)))) }
+
+// softplus is ln(1 + e^v), without overflow.
+func softplus(v float64) float64 { return math.Log1p(math.Exp(-math.Abs(v))) + max(v, 0) }
+
+// silu stores v * sigmoid(v) of each element of x; dst may be x.
+func silu(dst, x []float32) {
+	for i, v := range x {
+		dst[i] = v * sigmoid(v)
+	}
+}
+
+// siluGradient multiplies gradients by the slope of silu.
+func siluGradient(grad, x []float32) {
+	for i, v := range x {
+		s := sigmoid(v)
+		grad[i] *= s * (1 + v*(1-s))
 	}
 }
