@@ -14,6 +14,7 @@ import (
 	"nibble/eval"
 	"nibble/model"
 	"nibble/quant"
+	"nibble/tune/space"
 )
 
 var (
@@ -70,7 +71,7 @@ func compareWith(t *testing.T, ref, method string, seen, held eval.Text) {
 	o.Eval.Text = seen
 	o.CacheDir = t.TempDir()
 	var err error
-	if o.Space, err = ParseSpace(fmt.Sprintf("w4 g32/g64/g128/channel sym/asym gptq/%s, %s, w8 g32/g128/channel sym rtn, keep", method, tokenRows)); err != nil {
+	if o.Specs, err = ParseSpecs(fmt.Sprintf("w4 g32/g64/g128/channel sym/asym gptq/%s, %s, w8 g32/g128/channel sym rtn, keep", method, space.TokenRows)); err != nil {
 		t.Fatal(err)
 	}
 	judge, err := eval.NewReference(ctx, o.Base, eval.Options{Text: held}, nil)

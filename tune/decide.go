@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"nibble/eval"
+	"nibble/tune/search"
 )
 
 // Where time is short the search judges by a part of the text. That does not prove
@@ -21,28 +22,19 @@ const (
 )
 
 // forDeciding is the time to keep: none where the whole text is measured anyway.
-func (s *search) forDeciding() time.Duration {
-	if s.Budget == 0 || s.Goal == 0 || s.ref.Windows() >= s.windowsWanted() {
+func (s *scheduler) forDeciding() time.Duration {
+	if s.Budget == 0 || s.Goal == 0 || s.local.Reference.Windows() >= s.policy.Windows {
 		return 0
 	}
-	if whole := s.going(s.windowsWanted(), true); whole <= time.Duration(mostDeciding*float64(s.Budget)) {
+	if whole := s.going(s.policy.Windows, true); whole <= time.Duration(mostDeciding*float64(s.Budget)) {
 		return whole
 	}
 	return time.Duration(leastDeciding * float64(s.Budget))
 }
 
-// windowsWanted is how many windows of the text are to be measured in the end.
-func (s *search) windowsWanted() int {
-	n := s.ref.Result.WindowsInText
-	if s.Eval.Chunks > 0 {
-		n = min(n, s.Eval.Chunks)
-	}
-	return n
-}
-
 // going is how long a trial takes to go through so many windows, and with it the float
 // model if it has to.
-func (s *search) going(windows int, float bool) time.Duration {
+func (s *scheduler) going(windows int, float bool) time.Duration {
 	const spare = 1.2
 	t := spare * float64(windows) * float64(s.window)
 	if float {
@@ -54,15 +46,16 @@ func (s *search) going(windows int, float bool) time.Duration {
 // decide measures the best trial on the whole text, if that is open and the time
 // suffices, or on as much as there is time for if that may tell. What turns out to
 // miss the goal leaves the next best to decide.
-func (s *search) decide(ctx context.Context) error {
+func (s *scheduler) decide(ctx context.Context) error {
 	s.reserve, s.deciding = 0, 0
 	for ctx.Err() == nil {
-		best := Best(s.trials)
-		if s.Goal == 0 || best == nil || best.State != Promising && best.State != Undecided && best.State != Stopped {
+		open := s.policy.Open(s.evidence)
+		if open < 0 {
 			break
 		}
+		best := &s.evidence[open]
 		windows := s.affordable(*best)
-		if windows <= best.Windows || windows < min(2*best.Windows, s.windowsWanted()) {
+		if windows <= best.Windows || windows < min(2*best.Windows, s.policy.Windows) {
 			break
 		}
 		if more, err := s.remeasure(ctx, best, windows); !more || err != nil {
@@ -73,58 +66,54 @@ func (s *search) decide(ctx context.Context) error {
 }
 
 // remeasure measures a trial on so many windows, and reports whether that was done.
-func (s *search) remeasure(ctx context.Context, best *Trial, windows int) (bool, error) {
-	s.l.send(Phase{"deciding", "more of the text for the best, which is not decided"})
-	part := s.ref
+func (s *scheduler) remeasure(ctx context.Context, best *search.Entry, windows int) (bool, error) {
+	s.listen.send(Phase{string(search.Decided), phases[search.Decided]})
+	part := s.local.Reference
 	if windows > part.Windows() {
 		judge := s.Eval
 		judge.Chunks = windows
-		ref, err := eval.NewReference(ctx, s.Base, judge, func(e eval.Event) { s.l.send(e) })
+		ref, err := eval.NewReference(ctx, s.Base, judge, func(e eval.Event) { s.listen.send(e) })
 		if err != nil {
 			return false, err
 		}
-		s.ref = ref
+		s.judgeBy(ref)
 	}
-	t := *best
-	t.State, t.Phase = Running, "decided"
-	s.l.send(TrialStarted{t})
-	err := s.measure(ctx, &t, s.built[t.Recipe.String()])
+	t := best.Trial
+	t.State, t.Phase = Running, search.Decided
+	s.listen.send(TrialStarted{t})
+	err := s.measure(ctx, &t, best.Candidate, 0)
 	if err != nil || t.State == Stopped { // what was known stays
 		if errors.Is(err, errBudget) {
 			err = nil
 		}
-		if s.ref != part {
-			err = errors.Join(err, s.ref.Close())
-			s.ref = part
+		if ref := s.local.Reference; ref != part {
+			s.judgeBy(part)
+			err = errors.Join(err, ref.Close())
 		}
 		return false, err
 	}
-	if s.ref != part {
+	if s.local.Reference != part {
 		err = part.Close()
 	}
-	*best = t
-	s.l.send(TrialDone{t, Best(s.trials), Front(s.trials)})
-	return true, errors.Join(err, s.j.add(t))
+	best.Trial = t
+	trials := s.evidence.Trials()
+	s.listen.send(TrialDone{t, search.Best(trials), search.Front(trials)})
+	return true, errors.Join(err, s.journal.Add(t))
 }
 
 // affordable is how many windows of the text there is time for, once a trial is
 // quantized again.
-func (s *search) affordable(t Trial) int {
-	wanted, left := s.windowsWanted(), s.left()-s.requantizing(t)
-	switch have := s.ref.Windows(); {
+func (s *scheduler) affordable(t search.Entry) int {
+	again := time.Duration(0)
+	if !s.keeps(t.Candidate) {
+		again = s.quantizing(t.Candidate.Plan)
+	}
+	wanted, left := s.policy.Windows, s.left()-again
+	switch have := s.local.Reference.Windows(); {
 	case s.Budget == 0 || left >= s.going(wanted, have < wanted):
 		return wanted
 	case left >= s.going(have, false) && have > t.Windows:
 		return have
 	}
 	return int(max(0, float64(left)/float64(max(1, s.going(1, true)))))
-}
-
-// requantizing is how long it takes to have a trial's model again.
-func (s *search) requantizing(t Trial) time.Duration {
-	c := s.built[t.Recipe.String()]
-	if s.keeps(c) {
-		return 0
-	}
-	return time.Duration(s.slowness * c.plan.Seconds * float64(time.Second))
 }

@@ -17,7 +17,8 @@ import (
 	"nibble/model"
 	"nibble/model/output"
 	"nibble/quant"
-	rt "nibble/runtime"
+	"nibble/tune/journal"
+	"nibble/tune/work"
 )
 
 // A goal that the limits do not allow leaves the best within them, and the advice
@@ -38,7 +39,7 @@ func TestGoalMissed(t *testing.T) {
 	}
 	for _, m := range o.Source.Config.Modules() {
 		found := false
-		for _, s := range o.Space {
+		for _, s := range o.Specs {
 			found = found || s == res.Best.Recipe.For(m)
 		}
 		if !found {
@@ -60,7 +61,7 @@ func TestExplained(t *testing.T) {
 	}
 	for i, c := range res.Choices {
 		m := o.Source.Config.Modules()[i]
-		if c.Module != m.Name || c.Spec != res.Best.Recipe.For(m).String() || c.Bytes <= 0 || c.Why == "" {
+		if c.Matrix != m.Name || c.Spec != res.Best.Recipe.For(m).String() || c.Bytes <= 0 || c.Why == "" {
 			t.Errorf("%s: %+v", m.Name, c)
 		}
 		if c.Down != nil && c.Down.Bytes >= 0 || c.Up != nil && (c.Up.Bytes <= 0 || c.Up.KLD >= 0) {
@@ -72,20 +73,30 @@ func TestExplained(t *testing.T) {
 	}
 }
 
+// worker does work as a function says.
+type worker func(ctx context.Context, w work.Work, watch work.Watcher) (work.Outcome, error)
+
+func (f worker) Do(ctx context.Context, w work.Work, watch work.Watcher) (work.Outcome, error) {
+	return f(ctx, w, watch)
+}
+
 // A trial that fails is recorded, and the search goes on without it.
 func TestFailingTrial(t *testing.T) {
 	o := demoOptions(t, 2)
-	s, err := newSearch(o, nil)
+	s, err := newScheduler(o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	calls := 0
-	s.apply = func(ctx context.Context, base *rt.Model, ck *model.Checkpoint, r quant.Recipe, c *quant.Calibration, l quant.Listener) (*rt.Model, quant.Report, error) {
-		if calls++; calls == 1 {
-			return nil, quant.Report{}, errors.New("out of luck")
+	s.worker = worker(func(ctx context.Context, w work.Work, watch work.Watcher) (work.Outcome, error) {
+		if w.Kind != work.Trial {
+			return s.local.Do(ctx, w, watch)
 		}
-		return quant.ApplyCalibrated(ctx, base, ck, r, c, l)
-	}
+		if calls++; calls == 1 {
+			return work.Outcome{}, errors.New("out of luck")
+		}
+		return s.local.Do(ctx, w, watch)
+	})
 	res, err := s.run(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -96,10 +107,13 @@ func TestFailingTrial(t *testing.T) {
 	if !res.Reached || res.Best.State != Reached {
 		t.Errorf("best %+v", res.Best)
 	}
-	s, _ = newSearch(o, nil)
-	s.apply = func(context.Context, *rt.Model, *model.Checkpoint, quant.Recipe, *quant.Calibration, quant.Listener) (*rt.Model, quant.Report, error) {
-		return nil, quant.Report{}, errors.New("out of luck")
-	}
+	s, _ = newScheduler(o, nil)
+	s.worker = worker(func(ctx context.Context, w work.Work, watch work.Watcher) (work.Outcome, error) {
+		if w.Kind != work.Trial {
+			return s.local.Do(ctx, w, watch)
+		}
+		return work.Outcome{}, errors.New("out of luck")
+	})
 	if _, err := s.run(context.Background()); err == nil || !strings.Contains(err.Error(), "out of luck") {
 		t.Errorf("every trial fails: %v", err)
 	}
@@ -110,7 +124,7 @@ func TestBudget(t *testing.T) {
 	for _, budget := range []time.Duration{time.Millisecond, 3 * time.Second} {
 		o := demoOptions(t, 0)
 		o.Budget, o.Out = budget, filepath.Join(t.TempDir(), "best")
-		o.Space, _ = ParseSpace(DefaultSpace)
+		o.Specs, _ = ParseSpecs(DefaultSpecs)
 		res, err := Run(context.Background(), o, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -135,7 +149,7 @@ func TestBudget(t *testing.T) {
 func TestAfford(t *testing.T) {
 	o := demoOptions(t, 1)
 	for _, c := range []struct {
-		space  string
+		specs  string
 		budget time.Duration
 		want   string
 	}{
@@ -147,9 +161,9 @@ func TestAfford(t *testing.T) {
 		{"w4 g32 sym gptq/rtn, w4 g32 sym gptq top10%", time.Millisecond, "w4 g32 sym rtn"},
 	} {
 		o.Budget = c.budget
-		o.Space, _ = ParseSpace(c.space)
-		asked := len(o.Space)
-		s, err := newSearch(o, nil)
+		o.Specs, _ = ParseSpecs(c.specs)
+		asked := len(o.Specs)
+		s, err := newScheduler(o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,11 +171,11 @@ func TestAfford(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, x := range s.Space {
+		for _, x := range s.Specs {
 			got = append(got, x.String())
 		}
 		if strings.Join(got, ", ") != c.want || (len(got) < asked) != (len(s.notes) > 0) {
-			t.Errorf("%s in %v: %q, %q; want %s", c.space, c.budget, got, s.notes, c.want)
+			t.Errorf("%s in %v: %q, %q; want %s", c.specs, c.budget, got, s.notes, c.want)
 		}
 	}
 }
@@ -179,11 +193,11 @@ func TestSpeedAndMemory(t *testing.T) {
 		t.Errorf("a billion tokens a second: %v, want ErrOptions", err)
 	}
 	o.MinTPS = 0
-	s, err := newSearch(o, nil)
+	s, err := newScheduler(o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.MaxRSS = s.around() + 800_000 // of 2.2 MB as stored, 0.6 MB in 4 bits
+	o.MaxRSS = s.problem.Around + 800_000 // of 2.2 MB as stored, 0.6 MB in 4 bits
 	res, err := Run(context.Background(), o, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -296,12 +310,12 @@ func TestFinishedBefore(t *testing.T) {
 	if err != nil || run.State != Done {
 		t.Fatalf("the run is %s, %v", run.State, err)
 	}
-	j, _, err := openJournal(o.RunDir, run)
+	j, _, err := journal.Open(o.RunDir, run)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = j.finish("", nil)
-	j.close()
+	err = j.Finish("", nil)
+	j.Close()
 	if run, bad := LoadRun(o.RunDir); err != nil || bad != nil || run.State != Dead {
 		t.Fatalf("the run is %s, %v, %v", run.State, err, bad)
 	}
@@ -330,13 +344,13 @@ func TestFinishedBefore(t *testing.T) {
 func TestPauseIsFree(t *testing.T) {
 	slowtest.Skip(t)
 	o := demoOptions(t, 1)
-	o.Space, _ = ParseSpace("w4 g32/channel sym rtn")
+	o.Specs, _ = ParseSpecs("w4 g32/channel sym rtn")
 	began := time.Now()
 	if _, err := Run(context.Background(), o, nil); err != nil {
 		t.Fatal(err)
 	}
 	o = demoOptions(t, 1)
-	o.Space, _ = ParseSpace("w4 g32/channel sym rtn")
+	o.Specs, _ = ParseSpecs("w4 g32/channel sym rtn")
 	o.Budget = max(4*time.Second, 4*time.Since(began)) // enough, if the pause does not count
 	paused := false
 	res, err := Run(context.Background(), o, func(Event) {
@@ -388,12 +402,12 @@ func TestSpeedAgrees(t *testing.T) {
 	}
 	fastRun := newRecord(o)
 	fastRun.Pace = run.Pace // what is measured anew differs
-	j, _, err := openJournal(o.RunDir, fastRun)
+	j, _, err := journal.Open(o.RunDir, fastRun)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = j.finish("", nil)
-	j.close()
+	err = j.Finish("", nil)
+	j.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -411,51 +425,31 @@ func TestSpeedAgrees(t *testing.T) {
 	}
 }
 
-func TestPace(t *testing.T) {
-	for _, c := range []struct{ small, smallNS, large, largeNS, factor, overhead float64 }{
-		{1000, 600, 1800, 1000, 2, 0}, // 0 rather than negative
-		{1000, 600, 1600, 1000, 1.5, 100},
-		{1000, 600, 1100, 610, 1, 400},   // too close to tell
-		{1000, 600, 900, 1000, 0.5, 700}, // noise
-	} {
-		p := newPace(c.small, c.smallNS, c.large, c.largeNS)
-		if p.Factor != c.factor || p.Overhead != c.overhead {
-			t.Errorf("%v: %+v", c, p)
-		}
-		if ns := p.products(p.tps(500)); ns < 499.999 || ns > 500.001 {
-			t.Errorf("%+v: products of %g ns come back from their speed", p, ns)
-		}
-	}
-	if (Pace{}).tps(100) != 0 {
-		t.Error("a speed without measurements")
-	}
-}
-
 // What other tuners got wrong: a result larger than asked (auto-round 2186), also on
 // disk; bits that were not offered (1917); a search that never ends because all was
 // tried (neural-compressor's Bayesian strategy); nothing saved where the goal was
 // missed (its 2261).
 func TestOthersFailures(t *testing.T) {
 	o := demoOptions(t, 2)
-	s, err := newSearch(o, nil)
+	s, err := newScheduler(o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	least, err := s.least()
+	least, err := s.problem.Least()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		space string
+		specs string
 		bytes int64
 		goal  float64
 		done  bool // and what is offered is tried
 	}{
-		{"w4 g32/channel sym gptq, w8 g32 sym rtn, keep", least.plan.SizeBytes, 0, true},
-		{"w4 g32/channel sym gptq, w8 g32 sym rtn, keep", least.plan.SizeBytes + 30_001, 0, false},
+		{"w4 g32/channel sym gptq, w8 g32 sym rtn, keep", least.Plan.SizeBytes, 0, true},
+		{"w4 g32/channel sym gptq, w8 g32 sym rtn, keep", least.Plan.SizeBytes + 30_001, 0, false},
 		{"w4 channel sym rtn", 0, 1e-6, true},
 	} {
-		o.Space, _ = ParseSpace(c.space)
+		o.Specs, _ = ParseSpecs(c.specs)
 		o.MaxBytes, o.Goal, o.MaxTrials = c.bytes, c.goal, 2
 		o.Out = filepath.Join(t.TempDir(), "best")
 		res, err := Run(context.Background(), o, nil)
@@ -480,23 +474,26 @@ func TestOthersFailures(t *testing.T) {
 // save.
 func TestLateTrial(t *testing.T) {
 	o := demoOptions(t, 1)
-	o.Space, _ = ParseSpace("w4 g32/channel sym rtn, w8 g32 sym rtn")
+	o.Specs, _ = ParseSpecs("w4 g32/channel sym rtn, w8 g32 sym rtn")
 	o.Budget = 10 * time.Second
-	s, err := newSearch(o, nil)
+	s, err := newScheduler(o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	calls := 0
-	s.apply = func(ctx context.Context, base *rt.Model, ck *model.Checkpoint, r quant.Recipe, c *quant.Calibration, l quant.Listener) (*rt.Model, quant.Report, error) {
+	s.worker = worker(func(ctx context.Context, w work.Work, watch work.Watcher) (work.Outcome, error) {
+		if w.Kind != work.Trial {
+			return s.local.Do(ctx, w, watch)
+		}
 		if calls++; calls == 1 {
-			return quant.ApplyCalibrated(ctx, base, ck, r, c, l)
+			return s.local.Do(ctx, w, watch)
 		}
 		for ctx.Err() == nil { // as slow as can be
 			time.Sleep(10 * time.Millisecond)
-			l(quant.Progress{})
+			watch.Quantizing(quant.Progress{})
 		}
-		return nil, quant.Report{}, ctx.Err()
-	}
+		return work.Outcome{}, ctx.Err()
+	})
 	res, err := s.run(context.Background())
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ type Noted struct {
 
 // Phase opens a part of the run.
 type Phase struct {
-	Name  string `json:"name"` // "reference", "screening", "speed", "uniform", "tuned", "front" or "saving"
+	Name  string `json:"name"` // "reference", "screening", "speed", the phases of trials, or "saving"
 	About string `json:"about"`
 }
 
@@ -61,26 +61,6 @@ type TrialDone struct {
 	Trial Trial   `json:"trial"`
 	Best  *Trial  `json:"best"`
 	Front []Point `json:"front"`
-}
-
-// Screening opens the measurement of a matrix, which begins with what its outputs
-// lose: scores come after that.
-type Screening struct {
-	Module string `json:"module"`
-	Ways   int    `json:"ways"` // to store it
-	Done   int    `json:"done"` // of all matrices' ways, before it
-	Total  int    `json:"total"`
-}
-
-// Score is what one way to store one matrix does to the model, all else float.
-type Score struct {
-	Module string  `json:"module"`
-	Spec   string  `json:"spec"`
-	KLD    float64 `json:"kld"`
-	Bytes  int64   `json:"bytes"` // of the matrix
-	Cached bool    `json:"cached,omitempty"`
-	Done   int     `json:"done"` // of all that are to be measured
-	Total  int     `json:"total"`
 }
 
 // Predicted is the front as it is expected from the scores, and what the trials
@@ -120,12 +100,6 @@ func (TrialProgress) EventName() string { return "tune_trial_progress" }
 
 // EventName implements Event.
 func (TrialDone) EventName() string { return "tune_trial" }
-
-// EventName implements Event.
-func (Screening) EventName() string { return "tune_screening" }
-
-// EventName implements Event.
-func (Score) EventName() string { return "tune_score" }
 
 // EventName implements Event.
 func (Predicted) EventName() string { return "tune_predicted" }

@@ -11,6 +11,8 @@ import (
 	"nibble/model/output"
 	"nibble/quant"
 	rt "nibble/runtime"
+	"nibble/tune/solve"
+	"nibble/tune/space"
 )
 
 // ErrOptions reports options out of range or that no recipe can meet.
@@ -22,8 +24,8 @@ type Options struct {
 	Base        *rt.Model          // Source, loaded
 	Eval        eval.Options       // text to judge by; questions cost more than windows and are left out
 	Calibration *quant.Calibration // quant.NewCalibration's defaults if nil
-	Space       []quant.Spec       // the ways to store a matrix; DefaultSpace if empty
-	Fused       bool               // matrices that share their inputs (q, k, v; gate, up) share a spec
+	Specs       []quant.Spec       // that are offered for every matrix; DefaultSpecs if empty
+	Fused       bool               // matrices that read the same inputs (q, k, v; gate, up) share a spec
 
 	Goal     float64 // relative increase of perplexity allowed; 0: none if there are limits, else DefaultGoal
 	MaxBPW   float64 // bits per weight allowed; 0: any
@@ -41,15 +43,13 @@ type Options struct {
 	RunDir    string        // the run's own directory, instead of Runs
 	CacheDir  string        // scores and kernel measurements; "" keeps none
 	Request   []byte        // JSON that is kept with the run, for the caller to resume it by
-
-	defaulted bool // Space was empty
 }
 
 // DefaultGoal is one per cent, the usual meaning of a lossless quantization.
 const DefaultGoal = 0.01
 
 func (o *Options) validate() error {
-	if o.Goal == 0 && !o.limited() {
+	if o.Goal == 0 && !o.limits().Any() {
 		o.Goal = DefaultGoal
 	}
 	switch {
@@ -64,15 +64,14 @@ func (o *Options) validate() error {
 	}
 	o.Eval.Tasks = nil
 	o.Eval.Ctx = cmp.Or(o.Eval.Ctx, eval.DefaultCtx)
-	if len(o.Space) == 0 {
-		o.defaulted = true
+	if len(o.Specs) == 0 {
 		var err error
-		if o.Space, err = ParseSpace(DefaultSpace); err != nil {
+		if o.Specs, err = ParseSpecs(DefaultSpecs); err != nil {
 			return err
 		}
 	}
-	if err := checkSpace(o.Space); err != nil {
-		return err
+	if err := space.Check(o.Specs); err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	if o.Calibration == nil {
 		var err error
@@ -83,9 +82,9 @@ func (o *Options) validate() error {
 	return nil
 }
 
-// limited reports whether anything but the loss is limited.
-func (o *Options) limited() bool {
-	return o.MaxBPW > 0 || o.MaxBytes > 0 || o.MinTPS > 0 || o.MaxRSS > 0
+// limits are what is limited besides the loss.
+func (o *Options) limits() solve.Limits {
+	return solve.Limits{BPW: o.MaxBPW, Bytes: o.MaxBytes, TPS: o.MinTPS, RSS: o.MaxRSS}
 }
 
 // Result is a finished run.

@@ -10,6 +10,8 @@ import (
 
 	"nibble/kernels/slowtest"
 	"nibble/quant"
+	"nibble/tune/search"
+	"nibble/tune/work"
 )
 
 // onlyOffered reports every spec of the trials that was not offered.
@@ -17,7 +19,7 @@ func onlyOffered(t *testing.T, o Options, res Result) {
 	t.Helper()
 	for _, x := range res.Trials {
 		for _, m := range o.Source.Config.Modules() {
-			if spec := x.Recipe.For(m); !slices.Contains(o.Space, spec) {
+			if spec := x.Recipe.For(m); !slices.Contains(o.Specs, spec) {
 				t.Errorf("trial %d: %s: %s was not offered", x.ID, m.Name, spec)
 			}
 		}
@@ -28,7 +30,7 @@ func onlyOffered(t *testing.T, o Options, res Result) {
 // everywhere, and the better of the two is the best.
 func TestRefined(t *testing.T) {
 	o := demoOptions(t, 2)
-	o.Space, _ = ParseSpace("w4 g32/channel sym gptq/autoround-light, w8 g32 sym rtn, keep")
+	o.Specs, _ = ParseSpecs("w4 g32/channel sym gptq/autoround-light, w8 g32 sym rtn, keep")
 	o.MaxBPW = 4.4
 	res, err := Run(context.Background(), o, logTrials(t))
 	if err != nil {
@@ -38,9 +40,9 @@ func TestRefined(t *testing.T) {
 	var before, after *Trial
 	for i := range res.Trials {
 		switch x := &res.Trials[i]; x.Phase {
-		case "tuned":
+		case search.Tuned:
 			before = x
-		case "refined":
+		case search.Refined:
 			after = x
 		}
 	}
@@ -65,7 +67,7 @@ func TestRefined(t *testing.T) {
 // does not train again either. Nothing of it stays in the run's directory.
 func TestSavedAsMeasured(t *testing.T) {
 	o := demoOptions(t, 2)
-	o.Space, _ = ParseSpace("w4 g32/channel sym autoround-light")
+	o.Specs, _ = ParseSpecs("w4 g32/channel sym autoround-light")
 	o.MaxBPW, o.MaxTrials = 4.2, 1
 	dir := t.TempDir()
 	o.RunDir = filepath.Join(dir, "run")
@@ -75,7 +77,7 @@ func TestSavedAsMeasured(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			if allMade(e.Name()) {
+			if work.IsArtifact(e.Name()) {
 				names = append(names, e.Name())
 			}
 		}
@@ -121,7 +123,7 @@ func TestSavedAsMeasured(t *testing.T) {
 func TestAlwaysRefined(t *testing.T) {
 	slowtest.Skip(t)
 	o := demoOptions(t, 2)
-	o.Space, _ = ParseSpace("w4 g32/channel sym autoround-light, w8 g32 sym rtn")
+	o.Specs, _ = ParseSpecs("w4 g32/channel sym autoround-light, w8 g32 sym rtn")
 	o.Goal, o.MaxTrials = 0.02, 2
 	res, err := Run(context.Background(), o, logTrials(t))
 	if err != nil {
@@ -130,24 +132,5 @@ func TestAlwaysRefined(t *testing.T) {
 	onlyOffered(t, o, res)
 	if len(res.Choices) != len(o.Source.Config.Modules()) {
 		t.Errorf("%d choices are explained", len(res.Choices))
-	}
-}
-
-// Of several such methods the strongest offered for a scheme refines it.
-func TestRefiners(t *testing.T) {
-	s := &search{}
-	s.Space, _ = ParseSpace("w4 g32 sym autoround-light/autoround/gptq, w4 g64 sym awq, w8 g32 sym rtn, keep")
-	s.split()
-	for spec, want := range map[string]string{"w4 g32 sym gptq": "w4 g32 sym autoround", "w4 g64 sym gptq": "w4 g64 sym awq", "w8 g32 sym rtn": "w8 g32 sym rtn", "keep": "keep"} {
-		r, err := quant.ParseRecipe(spec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := s.refined(r.Default); got.String() != want {
-			t.Errorf("%s is refined to %s, want %s", spec, got, want)
-		}
-	}
-	if !s.always || len(s.screened) != 4 {
-		t.Errorf("always %v, %d are screened", s.always, len(s.screened))
 	}
 }

@@ -12,17 +12,20 @@ import (
 
 	"nibble/kernels/durable/durabletest"
 	"nibble/model/output"
+	"nibble/tune/journal"
+	"nibble/tune/solve"
+	"nibble/tune/space"
 )
 
 // opened begins a search's run, without the search.
-func opened(t *testing.T, o Options) (*search, error) {
+func opened(t *testing.T, o Options) (*scheduler, error) {
 	t.Helper()
-	s, err := newSearch(o, nil)
+	s, err := newScheduler(o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = s.openRun()
-	t.Cleanup(s.j.close)
+	t.Cleanup(s.journal.Close)
 	return s, err
 }
 
@@ -40,10 +43,10 @@ func TestRunsHaveOneOwner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	state := func(want RunState) Record {
+	state := func(want journal.RunState) Record {
 		t.Helper()
 		runs, err := Runs(o.Runs)
-		if err != nil || len(runs) != 1 || runs[0].State != want || runs[0].ID != filepath.Base(s.RunDir) || (runs[0].Owner != nil) != (want == Live) {
+		if err != nil || len(runs) != 1 || runs[0].State != want || runs[0].ID != filepath.Base(s.journal.Dir) || (runs[0].Owner != nil) != (want == Live) {
 			t.Fatalf("%+v, %v; want one that is %s", runs, err, want)
 		}
 		return runs[0]
@@ -51,11 +54,11 @@ func TestRunsHaveOneOwner(t *testing.T) {
 	if r := state(Live); r.Owner.PID != os.Getpid() {
 		t.Errorf("owned by %s", r.Owner)
 	}
-	trial := Trial{ID: 1, Recipe: uniform(o.Source.Config, o.Space[0]), State: Measured, Windows: 3}
-	if err := s.j.add(trial); err != nil {
+	trial := Trial{ID: 1, Recipe: space.Uniform(o.Source.Config, o.Specs[0]), State: Measured, Windows: 3}
+	if err := s.journal.Add(trial); err != nil {
 		t.Fatal(err)
 	}
-	dir := s.RunDir
+	dir := s.journal.Dir
 	for name, refused := range map[string]error{
 		"the same options":  func() error { _, err := opened(t, o); return err }(),
 		"the run's own":     func() error { o := o; o.RunDir = dir; _, err := opened(t, o); return err }(),
@@ -68,28 +71,28 @@ func TestRunsHaveOneOwner(t *testing.T) {
 	}
 	other := o
 	other.Goal = 0.02
-	if s, err := opened(t, other); err != nil || s.RunDir == dir {
+	if s, err := opened(t, other); err != nil || s.journal.Dir == dir {
 		t.Errorf("another goal: %v", err)
 	} else {
-		s.j.close()
-		if err := DeleteRun(o.Runs, filepath.Base(s.RunDir)); err != nil {
+		s.journal.Close()
+		if err := DeleteRun(o.Runs, filepath.Base(s.journal.Dir)); err != nil {
 			t.Error(err)
 		}
 	}
-	for ending, want := range map[string]RunState{"": Dead, "error": Dead, "cancelled": Dead, "done": Done, "budget": Done, "trials": Done} {
-		if err := s.j.finish(ending, nil); err != nil {
+	for ending, want := range map[string]journal.RunState{"": Dead, "error": Dead, "cancelled": Dead, "done": Done, "budget": Done, "trials": Done} {
+		if err := s.journal.Finish(ending, nil); err != nil {
 			t.Fatal(err)
 		}
-		s.j.close()
+		s.journal.Close()
 		state(want)
-		if s, err = opened(t, o); err != nil || s.RunDir != dir {
+		if s, err = opened(t, o); err != nil || s.journal.Dir != dir {
 			t.Fatalf("a run that is %s: %v", want, err)
 		}
 		if got := s.known[trial.Recipe.String()]; got.Windows != trial.Windows {
 			t.Errorf("a run that is %s goes on with %+v", want, s.known)
 		}
 	}
-	s.j.close()
+	s.journal.Close()
 	if err := DeleteRun(o.Runs, filepath.Base(dir)); err != nil {
 		t.Error(err)
 	}
@@ -106,24 +109,24 @@ func TestDamagedRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.j.run.Pace = &Pace{Factor: 2, Overhead: 3}
+	s.journal.Run.Pace = &solve.Pace{Factor: 2, Overhead: 3}
 	var trials []Trial
-	for i, spec := range o.Space {
-		trials = append(trials, Trial{ID: i + 1, Recipe: uniform(o.Source.Config, spec), State: Measured, PPL: 5.25, PPLRatio: 1.125})
-		if err := s.j.add(trials[i]); err != nil {
+	for i, spec := range o.Specs {
+		trials = append(trials, Trial{ID: i + 1, Recipe: space.Uniform(o.Source.Config, spec), State: Measured, PPL: 5.25, PPLRatio: 1.125})
+		if err := s.journal.Add(trials[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.j.finish("done", nil); err != nil {
+	if err := s.journal.Finish("done", nil); err != nil {
 		t.Fatal(err)
 	}
-	s.j.close()
-	want, err := LoadRun(s.RunDir)
+	s.journal.Close()
+	want, err := LoadRun(s.journal.Dir)
 	if err != nil || !reflect.DeepEqual(want.Trials, trials) {
 		t.Fatalf("%+v, %v", want, err)
 	}
-	for _, name := range []string{recordName, trialsName} {
-		path := filepath.Join(s.RunDir, name)
+	for _, name := range []string{"run.json", "trials.jsonl"} {
+		path := filepath.Join(s.journal.Dir, name)
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -132,7 +135,7 @@ func TestDamagedRun(t *testing.T) {
 			if err := os.WriteFile(path, bad, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			got, err := LoadRun(s.RunDir)
+			got, err := LoadRun(s.journal.Dir)
 			for _, x := range got.Trials {
 				if !slices.ContainsFunc(trials, func(y Trial) bool { return reflect.DeepEqual(x, y) }) {
 					t.Errorf("%s, %s: trial %+v", name, how, x)
@@ -151,10 +154,10 @@ func TestDamagedRun(t *testing.T) {
 		}
 	}
 	// The search with its options begins another run, and the damaged one can go.
-	if err := os.Truncate(filepath.Join(s.RunDir, recordName), 10); err != nil {
+	if err := os.Truncate(filepath.Join(s.journal.Dir, "run.json"), 10); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := opened(t, o); err != nil || again.RunDir == s.RunDir {
+	if again, err := opened(t, o); err != nil || again.RunDir == s.journal.Dir {
 		t.Errorf("a damaged run goes on: %v", err)
 	}
 	if err := DeleteRun(o.Runs, want.ID); err != nil {
@@ -171,10 +174,10 @@ func TestUnwritableState(t *testing.T) {
 	}
 	o.Runs = filepath.Join(file, "runs")
 	s, err := opened(t, o)
-	if err != nil || s.RunDir != "" || len(s.notes) != 1 || !strings.Contains(s.notes[0], "no journal") {
-		t.Errorf("runs in %q, notes %q, %v", s.RunDir, s.notes, err)
+	if err != nil || s.journal.Dir != "" || len(s.notes) != 1 || !strings.Contains(s.notes[0], "no journal") {
+		t.Errorf("runs in %q, notes %q, %v", s.journal.Dir, s.notes, err)
 	}
-	s.journaled(errors.Join(s.j.add(Trial{}), s.j.finish("done", nil)))
+	s.journaled(errors.Join(s.journal.Add(Trial{}), s.journal.Finish("done", nil)))
 	if len(s.notes) != 1 {
 		t.Errorf("notes %q", s.notes)
 	}
@@ -185,12 +188,12 @@ func TestUnwritableState(t *testing.T) {
 func TestFullState(t *testing.T) {
 	o := demoOptions(t, 1)
 	o.MaxTrials, o.Out = 1, filepath.Join(t.TempDir(), "best")
-	o.Space, _ = ParseSpace("w4 channel sym rtn")
+	o.Specs, _ = ParseSpecs("w4 channel sym rtn")
 	o.RunDir, o.CacheDir = t.TempDir(), t.TempDir()
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("there is no /dev/full")
 	}
-	if err := errors.Join(os.Symlink("/dev/full", filepath.Join(o.RunDir, trialsName)), os.WriteFile(filepath.Join(o.CacheDir, "scores"), nil, 0o644)); err != nil {
+	if err := errors.Join(os.Symlink("/dev/full", filepath.Join(o.RunDir, "trials.jsonl")), os.WriteFile(filepath.Join(o.CacheDir, "scores"), nil, 0o644)); err != nil {
 		t.Skip(err)
 	}
 	tables, _ := filepath.Glob(filepath.Join(sharedCache, "kernels-*")) // else they are measured
@@ -232,9 +235,9 @@ func TestOutputIsClaimedFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(output.ErrUnwritable)
-	s, err := newSearch(o, nil)
-	if err != nil || s.needs < 300_000 {
-		t.Errorf("%d bytes are needed, %v", s.needs, err)
+	s, err := newScheduler(o, nil)
+	if err != nil || s.problem.Disk < 300_000 {
+		t.Errorf("%d bytes are needed, %v", s.problem.Disk, err)
 	}
 	if runs, err := Runs(o.Runs); err != nil || len(runs) > 0 {
 		t.Errorf("runs: %+v, %v", runs, err)

@@ -6,6 +6,7 @@ import (
 	"nibble/eval"
 	"nibble/model/jsonnum"
 	"nibble/quant"
+	"nibble/tune/journal"
 )
 
 // evaluation is what the report of a saved model tells of the search.
@@ -28,25 +29,25 @@ type evaluation struct {
 
 // save writes the best model. It is not cancelled with the search: the point of
 // cancelling is to keep what was found.
-func (s *search) save(res *Result) error {
-	s.l.send(Phase{"saving", "writing the best model"})
-	e := evaluation{Fingerprint: s.asked.Fingerprint, Text: s.Eval.Text.Name, TextSHA256: s.Eval.Text.SHA256, Ctx: s.ref.Result.Ctx, Verdict: res.Verdict,
+func (s *scheduler) save(res *Result) error {
+	s.listen.send(Phase{"saving", "writing the best model"})
+	e := evaluation{Fingerprint: s.asked.Fingerprint, Text: s.Eval.Text.Name, TextSHA256: s.Eval.Text.SHA256, Ctx: s.local.Reference.Result.Ctx, Verdict: res.Verdict,
 		Reached: res.Reached, Advice: res.Advice, StoppedBy: res.StoppedBy, Trial: res.Best, BasePPL: res.BasePPL, Choices: res.Choices, Notes: res.Notes,
-		Seconds: s.elapsed().Seconds()}
-	o := s.quantization(res.Best.Recipe, s.Out)
-	o.Evaluation, o.Claim, o.Restart, o.Made = e, s.Claim, true, s.madeOf(res.Best.Recipe)
-	if _, err := quant.Run(context.Background(), o, func(e quant.Event) { s.l.send(e) }); err != nil {
+		Seconds: s.clock.Elapsed().Seconds()}
+	o := quant.Options{Engine: s.Base.Engine, Source: s.Source, Base: s.Base, Recipe: res.Best.Recipe, Calibration: s.Calibration,
+		Out: s.Out, Claim: s.Claim, Restart: true, Made: s.local.Artifacts.Of(res.Best.Recipe), Evaluation: e}
+	if _, err := quant.Run(context.Background(), o, func(e quant.Event) { s.listen.send(e) }); err != nil {
 		return err
 	}
-	s.discard(allMade)
+	s.local.Artifacts.Clear()
 	res.Path = s.Out
-	s.l.send(Saved{s.Out})
+	s.listen.send(Saved{s.Out})
 	return nil
 }
 
 // claim claims the output, or returns the result of this very run if its model is
 // saved there already. A directory with anything else in it is an error.
-func (s *search) claim() (res Result, found bool, err error) {
+func (s *scheduler) claim() (res Result, found bool, err error) {
 	place, err := quant.Place(s.Out, s.Source.Ref)
 	if err != nil {
 		return res, false, err
@@ -65,22 +66,15 @@ func (s *search) claim() (res Result, found bool, err error) {
 		Path: s.Out, Seconds: e.Seconds}
 	s.catchUp(&res)
 	res.Front = Front(res.Trials)
-	s.l.send(Saved{s.Out})
+	s.listen.send(Saved{s.Out})
 	return res, true, nil
 }
 
 // catchUp takes the trials of a finished run from its journal, which it closes if
 // the run was killed before it could.
-func (s *search) catchUp(res *Result) {
-	dir := s.RunDir
-	if dir == "" && s.Runs != "" {
-		dir, _ = findRun(s.Runs, s.asked.Fingerprint)
-	}
-	if dir == "" {
-		return
-	}
-	run, err := LoadRun(dir)
-	if err != nil || run.Fingerprint != s.asked.Fingerprint {
+func (s *scheduler) catchUp(res *Result) {
+	run, dir, ok := journal.Finished(s.RunDir, s.Runs, s.asked.Fingerprint)
+	if !ok {
 		return
 	}
 	if len(run.Trials) > 0 {
@@ -89,9 +83,9 @@ func (s *search) catchUp(res *Result) {
 	if run.StoppedBy != "" {
 		return
 	}
-	if j, _, err := openJournal(dir, run); err == nil {
-		defer j.close()
-		s.journaled(j.finish(res.StoppedBy, res.Choices))
+	if j, _, err := journal.Open(dir, run); err == nil {
+		defer j.Close()
+		s.journaled(j.Finish(res.StoppedBy, res.Choices))
 	}
 }
 

@@ -43,7 +43,7 @@ func TestSourceChanges(t *testing.T) {
 		}
 		o := optionsFor(t, dir, 1)
 		var err error
-		if o.Space, err = ParseSpace("w4 g32 sym rtn, keep"); err != nil {
+		if o.Specs, err = ParseSpecs("w4 g32 sym rtn, keep"); err != nil {
 			t.Fatal(err)
 		}
 		if o.Calibration, err = quant.NewCalibration(o.Source, quant.CalibrationOptions{Samples: 1, Length: 32}); err != nil {

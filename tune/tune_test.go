@@ -22,7 +22,7 @@ func demoOptions(t *testing.T, chunks int) Options {
 	t.Helper()
 	o := optionsFor(t, shortDemo(t), chunks)
 	var err error
-	if o.Space, err = ParseSpace("w4 g32/channel sym gptq, w8 g32 sym rtn, keep"); err != nil {
+	if o.Specs, err = ParseSpecs("w4 g32/channel sym gptq, w8 g32 sym rtn, keep"); err != nil {
 		t.Fatal(err)
 	}
 	if o.Calibration, err = quant.NewCalibration(o.Source, quant.CalibrationOptions{Samples: 8, Length: 128}); err != nil {
@@ -36,7 +36,7 @@ func demoOptions(t *testing.T, chunks int) Options {
 var sharedCache string
 
 func TestMain(m *testing.M) {
-	measuring = 20 * time.Millisecond // it matters that kernels are measured, not how well
+	longestSpeed = 20 * time.Millisecond // it matters that kernels are measured, not how well
 	var err error
 	if sharedCache, err = os.MkdirTemp("", "nibble-tune-*"); err != nil {
 		panic(err)
@@ -126,7 +126,7 @@ func TestTuneDemo(t *testing.T) {
 	o.Out = ""
 	again2, err := Run(context.Background(), o, func(e Event) {
 		if s, ok := e.(Score); ok && !s.Cached {
-			t.Errorf("%s %s is measured again", s.Module, s.Spec)
+			t.Errorf("%s %s is measured again", s.Matrix, s.Spec)
 		}
 	})
 	if err != nil {
@@ -175,23 +175,5 @@ func TestLimits(t *testing.T) {
 	}
 	if len(res.Trials) > 3 || res.Best.BPW > 5.2 {
 		t.Errorf("%d trials, best at %g bits per weight", len(res.Trials), res.Best.BPW)
-	}
-}
-
-func TestFront(t *testing.T) {
-	trials := []Trial{
-		{ID: 1, State: Missed, SizeBytes: 10, PPLRatio: 1.05}, {ID: 2, State: Reached, SizeBytes: 20, PPLRatio: 1.01},
-		{ID: 3, State: Missed, SizeBytes: 15, PPLRatio: 1.06}, {ID: 4, State: Stopped, SizeBytes: 5, PPLRatio: 1.00},
-		{ID: 5, State: Reached, SizeBytes: 30, PPLRatio: 1.001},
-	}
-	var ids []int
-	for _, p := range Front(trials) {
-		ids = append(ids, p.Trial)
-	}
-	if len(ids) != 3 || ids[0] != 1 || ids[1] != 2 || ids[2] != 5 {
-		t.Errorf("front %v, want [1 2 5]", ids)
-	}
-	if b := Best(trials); b.ID != 2 {
-		t.Errorf("best is %d, want 2", b.ID)
 	}
 }

@@ -35,7 +35,7 @@ const hostile = "x\x1b]0;owned\a\u009b2J\u202e\nnote  forged\rline"
 // Whatever a model, a run or a table of kernels says, it is printed within its line
 // and nothing in it controls the terminal.
 func TestHostileTextIsPrinted(t *testing.T) {
-	choice := tune.Choice{Module: hostile, Spec: hostile, Why: hostile}
+	choice := tune.Choice{Matrix: hostile, Spec: hostile, Why: hostile}
 	for name, c := range map[string]struct {
 		lines int
 		print func(w *term.Writer)

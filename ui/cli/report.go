@@ -243,7 +243,7 @@ func (r *textReporter) event(e event) {
 	case tune.TrialProgress:
 		r.progress(fmt.Sprintf("trial %d", e.ID), float64(e.Done), float64(e.Total), "perplexity %s", term.PercentSE(e.PPLRatio-1, e.PPLRatioSE))
 	case tune.Score:
-		r.progress("screening", float64(e.Done), float64(e.Total), "%s %s KLD %.2g", term.CleanLine(e.Module), term.CleanLine(e.Spec), e.KLD)
+		r.progress("screening", float64(e.Done), float64(e.Total), "%s %s KLD %.2g", term.CleanLine(e.Matrix), term.CleanLine(e.Spec), e.KLD)
 	case tune.TrialDone:
 		r.line("%s", trialLine(e.Trial))
 	case tune.Saved:

@@ -27,7 +27,7 @@ func (a *app) tuneCmd() *cobra.Command {
 	var resume bool
 	cmd := &cobra.Command{
 		Use: "tune MODEL -o DIR", Short: "search for the smallest recipe within an accuracy goal and save the model", Args: args(1, 1),
-		Long: `tune measures what every way to store each matrix loses, solves for the recipes
+		Long: `tune measures what every spec loses for each matrix, solves for the recipes
 worth trying, and measures those. With --goal it looks for the smallest recipe whose
 perplexity is within the goal; with limits alone (--bpw, --size, --min-tps,
 --max-rss) for the most accurate one within them; with neither, the goal is 1%.
@@ -50,7 +50,7 @@ interrupted goes on where it stopped when the same command is given again.`,
 	cmd.Flags().StringVar(&r.Size, "size", "", "largest weights file, in bytes or as 500MB")
 	cmd.Flags().Var(parsed[float64]{&r.MinTPS, "number", term.ParsePositive}, "min-tps", "least speed of decoding on this machine, in tokens a second, as predicted from the kernels' measurements")
 	cmd.Flags().StringVar(&r.MaxRSS, "max-rss", "", "most memory to run in, in bytes or as 2GB")
-	cmd.Flags().StringVar(&r.Options, "options", "", fmt.Sprintf("ways to store a matrix, with commas between (default %q)", tune.DefaultSpace))
+	cmd.Flags().StringVar(&r.Specs, "specs", "", fmt.Sprintf("specs that a matrix may be stored by, with commas between (default %q)", tune.DefaultSpecs))
 	cmd.Flags().BoolVar(&r.Fused, "fused", false, "store q, k and v of a layer alike, and gate and up")
 	cmd.Flags().Var(parsed[time.Duration]{&r.Budget, "duration", term.ParseDuration}, "budget", "wall-clock time, loading and saving included, as 10m (default: until the search is done)")
 	cmd.Flags().Var(atLeast{&r.Trials, 1}, "trials", "most trials (default: until the search is done)")
@@ -283,7 +283,7 @@ func whyText(w io.Writer, choices []tune.Choice) {
 		fmt.Fprintln(w, "why          known when the run has ended: 'nibble runs resume ID' goes on with it")
 	}
 	for _, c := range choices {
-		fmt.Fprintf(w, "%s  %s\n    %s\n", term.CleanLine(c.Module), term.CleanLine(c.Spec), term.CleanLine(c.Why))
+		fmt.Fprintf(w, "%s  %s\n    %s\n", term.CleanLine(c.Matrix), term.CleanLine(c.Spec), term.CleanLine(c.Why))
 	}
 }
 
@@ -309,6 +309,8 @@ func endedText(r tune.Record) string {
 	switch {
 	case r.State == tune.Live:
 		return "live: " + term.CleanLine(r.Owner.String())
+	case r.State == tune.Old:
+		return term.CleanLine(cmp.Or(r.StoppedBy, "killed")) + "; another version of nibble made it: it does not go on"
 	case r.StoppedBy == "":
 		return "killed; " + resume
 	case r.State == tune.Dead:

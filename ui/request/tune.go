@@ -35,7 +35,7 @@ type Tune struct {
 	Size        string        `json:"size,omitempty"`
 	MinTPS      float64       `json:"min_tps,omitempty"`
 	MaxRSS      string        `json:"max_rss,omitempty"`
-	Options     string        `json:"options,omitempty"`
+	Specs       string        `json:"specs,omitempty"`
 	Fused       bool          `json:"fused,omitempty"`
 	Budget      time.Duration `json:"budget,omitempty"`
 	Trials      int           `json:"trials,omitempty"`
@@ -88,7 +88,7 @@ func (t Tune) Limits() (o tune.Options, err error) {
 	read("--goal", t.Goal, func(s string) (err error) { o.Goal, err = term.ParsePercent(s); return err })
 	read("--size", t.Size, func(s string) (err error) { o.MaxBytes, err = term.ParseBytes(s); return err })
 	read("--max-rss", t.MaxRSS, func(s string) (err error) { o.MaxRSS, err = term.ParseBytes(s); return err })
-	read("--options:", t.Options, func(s string) (err error) { o.Space, err = tune.ParseSpace(s); return err })
+	read("--specs:", t.Specs, func(s string) (err error) { o.Specs, err = tune.ParseSpecs(s); return err })
 	o.MaxBPW, o.MinTPS, o.Fused, o.Budget, o.MaxTrials, o.Out = t.BPW, t.MinTPS, t.Fused, t.Budget, t.Trials, t.Out
 	o.Eval.Ctx, o.Eval.Chunks = t.Ctx, t.Chunks
 	return o, err
@@ -126,6 +126,9 @@ func (t Tune) For(ck *model.Checkpoint) (tune.Options, error) {
 
 // Asked is what a run was asked for.
 func Asked(run tune.Record) (t Tune, err error) {
+	if run.State == tune.Old {
+		return t, fmt.Errorf("run %s was begun by another version of nibble, which measured otherwise; give its command again", run.ID)
+	}
 	if err := json.Unmarshal(run.Request, &t); err != nil {
 		return t, fmt.Errorf("run %s does not say how it was begun; give its command again", run.ID)
 	}

@@ -592,18 +592,20 @@ func (b *backend) tuneListener() tune.Listener {
 				}
 			})
 		case tune.Screening:
-			step("screening", float64(e.Done)/float64(max(1, e.Total)), term.CleanLine(e.Module))
-			screen := screenState{e.Module, "", e.Done, e.Total, eta.Rate() * float64(e.Total)}
+			step("screening", float64(e.Done)/float64(max(1, e.Total)), term.CleanLine(e.Matrix))
+			screen := screenState{e.Matrix, "", e.Done, e.Total, eta.Rate() * float64(e.Total)}
 			b.mail.fact(func(s *state) { s.tune.screen = screen })
 		case tune.Score:
-			step("screening", float64(e.Done)/float64(max(1, e.Total)), term.CleanLine(e.Module)+" "+e.Spec)
-			screen := screenState{e.Module, e.Spec, e.Done, e.Total, eta.Rate() * float64(e.Total)}
+			step("screening", float64(e.Done)/float64(max(1, e.Total)), term.CleanLine(e.Matrix)+" "+e.Spec)
+			screen := screenState{e.Matrix, e.Spec, e.Done, e.Total, eta.Rate() * float64(e.Total)}
 			b.mail.fact(func(s *state) {
 				s.tune.screen = screen
-				if s.tune.scores[e.Module] == nil {
-					s.tune.scores[e.Module] = map[string]tune.Score{}
+				for _, name := range e.Matrices {
+					if s.tune.scores[name] == nil {
+						s.tune.scores[name] = map[string]tune.Score{}
+					}
+					s.tune.scores[name][e.Spec] = e
 				}
-				s.tune.scores[e.Module][e.Spec] = e
 			})
 		case kernels.ShapeMeasured:
 			step("kernels", float64(e.Done)/float64(max(1, e.Total)), e.Choice.Reason)

@@ -245,14 +245,14 @@ func tuning(s *state) {
 	s.tune.front = tune.Front(s.tune.trials)
 }
 
-// screening has scored some ways to store some matrices.
+// screening has scored some specs for some matrices.
 func screening(s *state) {
-	s.tune = tuneState{started: true, running: true, phase: "every way to store each matrix, all else float", goal: 0.01, basePPL: 5.03, scores: map[string]map[string]tune.Score{}}
+	s.tune = tuneState{started: true, running: true, phase: "every spec for each matrix, all else float", goal: 0.01, basePPL: 5.03, scores: map[string]map[string]tune.Score{}}
 	for i, m := range s.model.modules {
 		scores := map[string]tune.Score{}
 		for j, spec := range []string{quant.DefaultRecipe().Default.String(), "w8 g32 sym rtn", "w4 g32 sym gptq"} {
 			if i%5 != 4 {
-				scores[spec] = tune.Score{Module: m.Name, Spec: spec, KLD: 0.0003 * float64(i%7) / float64(j+1), Bytes: int64(m.Rows * m.Cols / 2 * (1 + j%2))}
+				scores[spec] = tune.Score{Matrix: m.Name, Spec: spec, KLD: 0.0003 * float64(i%7) / float64(j+1), Bytes: int64(m.Rows * m.Cols / 2 * (1 + j%2))}
 			}
 		}
 		s.tune.scores[m.Name] = scores
@@ -264,7 +264,7 @@ func tuned(s *state) {
 	s.job = job{}
 	s.tune.running, s.tune.current, s.tune.explained.Trial = false, nil, s.tune.best.ID
 	for i, m := range s.model.modules {
-		s.tune.explained.Choices = append(s.tune.explained.Choices, tune.Choice{Module: m.Name, Spec: s.tune.best.Recipe.For(m).String(), Bytes: 20_000 + int64(i), KLD: 0.0001 * float64(i),
+		s.tune.explained.Choices = append(s.tune.explained.Choices, tune.Choice{Matrix: m.Name, Spec: s.tune.best.Recipe.For(m).String(), Bytes: 20_000 + int64(i), KLD: 0.0001 * float64(i),
 			Why: fmt.Sprintf("adds %.2g to the KL divergence for %d bytes; w4 g64 sym gptq would save 1200 bytes and add 0.0021, 43 %% of what these bytes would save elsewhere; nothing offered is more accurate", 0.0001*float64(i), 20_000+i)})
 	}
 	s.tune.result = &tune.Result{BasePPL: 5.03, Trials: s.tune.trials, Front: s.tune.front, Best: s.tune.best, Verdict: s.tune.best.Verdict(0.01), Reached: true, StoppedBy: "done", Seconds: 79, Path: "/models/" + hostile}

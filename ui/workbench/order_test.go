@@ -108,7 +108,7 @@ func realBackend(t *testing.T) (b *backend, s *state, run func(start func(), sto
 func TestTunedIsUsed(t *testing.T) {
 	b, s, run := realBackend(t)
 	run(b.load, nil)
-	o := tuneOrder{ask: request.Tune{BPW: 16, Trials: 1, Chunks: 2, Options: "w4 channel sym autoround-light", Calibration: request.Calibration{Samples: 4, Length: 64}}}
+	o := tuneOrder{ask: request.Tune{BPW: 16, Trials: 1, Chunks: 2, Specs: "w4 channel sym autoround-light", Calibration: request.Calibration{Samples: 4, Length: 64}}}
 	run(func() { b.tune(o) }, nil)
 	best := s.tune.best
 	if best == nil || s.tune.result.Made == "" || b.written == nil || s.model.report.SizeBytes != best.SizeBytes || b.made.Recipe.String() != best.Recipe.String() {

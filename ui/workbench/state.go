@@ -127,7 +127,7 @@ type tuneState struct {
 // screenState is how far screening is.
 type screenState struct {
 	module, spec string // in work; no spec while the errors of outputs are measured
-	done, total  int    // ways to store the matrices
+	done, total  int    // specs of all matrices
 	rate         float64
 }
 

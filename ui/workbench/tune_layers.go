@@ -35,7 +35,7 @@ func (p *tunePage) storage(t *tune.Trial) []matrix {
 		specs = s.planOf(*t).specs
 		if s.tune.explained.Trial == t.ID {
 			for _, c := range s.tune.explained.Choices {
-				reasons[c.Module] = c
+				reasons[c.Matrix] = c
 			}
 		}
 	}
@@ -131,7 +131,7 @@ func (p *tunePage) strip(t *tune.Trial, w int) []string {
 		}
 		bars.WriteString(bar + strings.Repeat(" ", width-max(1, width-1)))
 	}
-	title := "worst option of each layer so far"
+	title := "worst spec of each layer so far"
 	if t != nil {
 		title = fmt.Sprintf("layers of trial %d", t.ID)
 	}

@@ -54,7 +54,7 @@ func stripTrial(s *state) tune.Trial {
 		if m.Layer < 0 {
 			kld = math.NaN()
 		}
-		s.tune.explained.Choices = append(s.tune.explained.Choices, tune.Choice{Module: m.Name, KLD: kld})
+		s.tune.explained.Choices = append(s.tune.explained.Choices, tune.Choice{Matrix: m.Name, KLD: kld})
 	}
 	return trial
 }
@@ -77,12 +77,12 @@ func TestScreeningShown(t *testing.T) {
 		a.Update(tea.WindowSizeMsg{Width: 120, Height: 40})
 		return ansi.Strip(a.View())
 	}
-	if view := shown(tune.Screening{Module: name, Ways: 22, Done: 310, Total: 484}); !strings.Contains(view, "layers.2.mlp.up_proj: what its outputs lose, each way") || !strings.Contains(view, "310 of 484 ways") {
+	if view := shown(tune.Screening{Matrix: name, Specs: 22, Done: 310, Total: 484}); !strings.Contains(view, "layers.2.mlp.up_proj: what its outputs lose, by each spec") || !strings.Contains(view, "310 of 484 specs") {
 		t.Errorf("before the scores of a matrix:\n%s", view)
 	}
-	view := shown(tune.Score{Module: name, Spec: "w4 channel sym rtn", KLD: 0.5, Done: 311, Total: 484}, tune.Score{Module: name, Spec: "w8 g32 sym rtn", KLD: 0.25, Done: 312, Total: 484})
+	view := shown(tune.Score{Matrix: name, Matrices: []string{name}, Spec: "w4 channel sym rtn", KLD: 0.5, Done: 311, Total: 484}, tune.Score{Matrix: name, Matrices: []string{name}, Spec: "w8 g32 sym rtn", KLD: 0.25, Done: 312, Total: 484})
 	_, list, _ := strings.Cut(view, "KL divergence ")
-	if rows := strings.Split(list, "\n"); !strings.HasPrefix(rows[1], " layer 2 up          2  0.25000  0.50000 ██") || !strings.Contains(view, "what the model loses with w8 g32 sym rtn") || !strings.Contains(view, "312 of 484") {
+	if rows := strings.Split(list, "\n"); !strings.HasPrefix(rows[1], " layer 2 up           2  0.25000  0.50000 ██") || !strings.Contains(view, "what the model loses with w8 g32 sym rtn") || !strings.Contains(view, "312 of 484") {
 		t.Errorf("with its scores:\n%s", view)
 	}
 	if view := shown(tune.TrialStarted{Trial: tune.Trial{ID: 1, SizeBytes: 1000, State: tune.Running}}); strings.Contains(view, "screening, before") || !strings.Contains(view, "running") {

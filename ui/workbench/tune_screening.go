@@ -34,11 +34,11 @@ func (p *tunePage) screeningText(w int) []string {
 	if x.total == 0 || x.done == x.total {
 		return []string{" before the first trial", line("measures", term.CleanLine(s.job.detail)), ""}
 	}
-	what := "what its outputs lose, each way"
+	what := "what its outputs lose, by each spec"
 	if x.spec != "" {
 		what = "what the model loses with " + term.CleanLine(x.spec)
 	}
-	pace := fmt.Sprintf("%d of %d ways to store a matrix", x.done, x.total)
+	pace := fmt.Sprintf("%d of %d specs of matrices", x.done, x.total)
 	if x.rate > 0 {
 		pace += ", " + term.Digits(x.rate) + " a second"
 	}
@@ -52,21 +52,21 @@ func (p *tunePage) screeningText(w int) []string {
 const lossWidth = 58
 
 // losses lists the matrices that are measured, the worst first: what the model
-// loses by the best and by the worst way to store each.
+// loses by the best and by the worst spec for each.
 func (p *tunePage) losses(w, h int) []string {
 	s, th := p.a.s, p.a.th
 	type loss struct {
 		label       string
-		ways        int
+		specs       int
 		least, most float64
 	}
 	var all []loss
 	for _, m := range s.model.modules {
-		x := loss{label: matrix{Module: m}.Label(), ways: len(s.tune.scores[m.Name]), least: math.Inf(1)}
+		x := loss{label: matrix{Module: m}.Label(), specs: len(s.tune.scores[m.Name]), least: math.Inf(1)}
 		for _, score := range s.tune.scores[m.Name] {
 			x.least, x.most = min(x.least, score.KLD), max(x.most, score.KLD)
 		}
-		if x.ways > 0 {
+		if x.specs > 0 {
 			all = append(all, x)
 		}
 	}
@@ -76,7 +76,7 @@ func (p *tunePage) losses(w, h int) []string {
 	slices.SortStableFunc(all, func(a, b loss) int { return cmp.Compare(b.most, a.most) })
 	var rows []string
 	for _, x := range all {
-		row := fmt.Sprintf(" %s %4d %8.5f %8.5f ", chart.Fit([]string{x.label}, 16, 1)[0], x.ways, x.least, x.most)
+		row := fmt.Sprintf(" %s %5d %8.5f %8.5f ", chart.Fit([]string{x.label}, 16, 1)[0], x.specs, x.least, x.most)
 		if bar := min(w, lossWidth) - len(row) - 1; bar > 0 && all[0].most > 0 {
 			row += strings.Repeat("█", int(x.most/all[0].most*float64(bar)+0.5))
 		}
@@ -86,7 +86,7 @@ func (p *tunePage) losses(w, h int) []string {
 	if more := len(rows) - columns*(h-1); more > 0 {
 		rows = append(rows[:columns*(h-1)-1], th.dim.Render(fmt.Sprintf("   and %d that lose less", more+1)))
 	}
-	head := th.dim.Render(fmt.Sprintf(" %-16s %4s %8s %8s", "KL divergence", "ways", "least", "most"))
+	head := th.dim.Render(fmt.Sprintf(" %-16s %5s %8s %8s", "KL divergence", "specs", "least", "most"))
 	var blocks [][]string
 	for part := range slices.Chunk(rows, h-1) {
 		blocks = append(blocks, chart.Fit(append([]string{head}, part...), w/columns, h))
