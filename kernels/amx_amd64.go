@@ -24,6 +24,16 @@ func unpack8symAMX(codes *byte, scales *byte, zeros *byte, panel *byte, blocks i
 //go:noescape
 func unpack8asymAMX(codes *byte, scales *byte, zeros *byte, panel *byte, blocks int, perGroup int)
 
+// unpackNL4AMX spreads a panel of nl4 codes: to codes a byte each, as in 8 bits but signed, what they stand for; to scales the scales.
+//
+//go:noescape
+func unpackNL4AMX(codes *byte, scales *byte, zeros *byte, panel *byte, blocks int, perGroup int)
+
+// unpackMXFP4AMX spreads a panel of mxfp4 codes: to codes a byte each, as in 8 bits but signed, what they stand for; to scales the scales.
+//
+//go:noescape
+func unpackMXFP4AMX(codes *byte, scales *byte, zeros *byte, panel *byte, blocks int, perGroup int)
+
 // mulAMX is mulGeneric for 16 tokens and panels that unpackAMX spread, one after the other.
 // If more is not 0 the sums go on from c. ldc and step count bytes; scratch is three times 16 lines, on a cache line.
 //

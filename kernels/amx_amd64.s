@@ -359,6 +359,299 @@ done:
 	VZEROUPPER
 	RET
 
+// func unpackNL4AMX(codes *byte, scales *byte, zeros *byte, panel *byte, blocks int, perGroup int)
+// Requires: AVX, AVX512BW, AVX512F, CMOV
+TEXT ·unpackNL4AMX(SB), NOSPLIT, $0-48
+	PCALIGN $64
+	MOVQ         codes+0(FP), AX
+	MOVQ         scales+8(FP), CX
+	MOVQ         panel+24(FP), DX
+	MOVQ         blocks+32(FP), BX
+	MOVQ         perGroup+40(FP), SI
+	MOVL         $0x0f0f0f0f, DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    nl4Signed<>+0(SB), Z1
+	MOVL         $0x0000ffff, DI
+	VMOVD        DI, X2
+	VPBROADCASTD X2, Z2
+
+span:
+	MOVQ DX, DI
+	LEAQ 64(DX), R8
+	ADDQ $0x00000040, DX
+	MOVQ $0x00000002, R8
+
+group:
+	VCVTPH2PS (DI), Z2
+	VMOVUPS   Z2, (CX)
+	ADDQ      $0x00000020, DI
+	ADDQ      $0x00000040, CX
+	MOVQ      SI, R9
+	CMPQ      R9, BX
+	CMOVQGT   BX, R9
+	SUBQ      R9, BX
+
+block:
+	VMOVDQU32 (DX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VPANDD    Z0, Z3, Z3
+	VPSHUFB   Z2, Z1, Z2
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU32 Z2, (AX)
+	VMOVDQU32 Z3, 64(AX)
+	VMOVDQU32 64(DX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VPANDD    Z0, Z3, Z3
+	VPSHUFB   Z2, Z1, Z2
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU32 Z2, 128(AX)
+	VMOVDQU32 Z3, 192(AX)
+	VMOVDQU32 128(DX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VPANDD    Z0, Z3, Z3
+	VPSHUFB   Z2, Z1, Z2
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU32 Z2, 256(AX)
+	VMOVDQU32 Z3, 320(AX)
+	VMOVDQU32 192(DX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VPANDD    Z0, Z3, Z3
+	VPSHUFB   Z2, Z1, Z2
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU32 Z2, 384(AX)
+	VMOVDQU32 Z3, 448(AX)
+	ADDQ      $0x00000100, DX
+	ADDQ      $0x00000200, AX
+	DECQ      R9
+	JNZ       block
+	TESTQ     BX, BX
+	JZ        done
+	DECQ      R8
+	JNZ       group
+	JMP       span
+
+done:
+	VZEROUPPER
+	RET
+
+DATA nl4Signed<>+0(SB)/1, $0x81
+DATA nl4Signed<>+1(SB)/1, $0x98
+DATA nl4Signed<>+2(SB)/1, $0xad
+DATA nl4Signed<>+3(SB)/1, $0xbf
+DATA nl4Signed<>+4(SB)/1, $0xcf
+DATA nl4Signed<>+5(SB)/1, $0xdd
+DATA nl4Signed<>+6(SB)/1, $0xea
+DATA nl4Signed<>+7(SB)/1, $0xf6
+DATA nl4Signed<>+8(SB)/1, $0x01
+DATA nl4Signed<>+9(SB)/1, $0x0d
+DATA nl4Signed<>+10(SB)/1, $0x19
+DATA nl4Signed<>+11(SB)/1, $0x26
+DATA nl4Signed<>+12(SB)/1, $0x35
+DATA nl4Signed<>+13(SB)/1, $0x45
+DATA nl4Signed<>+14(SB)/1, $0x59
+DATA nl4Signed<>+15(SB)/1, $0x71
+DATA nl4Signed<>+16(SB)/1, $0x81
+DATA nl4Signed<>+17(SB)/1, $0x98
+DATA nl4Signed<>+18(SB)/1, $0xad
+DATA nl4Signed<>+19(SB)/1, $0xbf
+DATA nl4Signed<>+20(SB)/1, $0xcf
+DATA nl4Signed<>+21(SB)/1, $0xdd
+DATA nl4Signed<>+22(SB)/1, $0xea
+DATA nl4Signed<>+23(SB)/1, $0xf6
+DATA nl4Signed<>+24(SB)/1, $0x01
+DATA nl4Signed<>+25(SB)/1, $0x0d
+DATA nl4Signed<>+26(SB)/1, $0x19
+DATA nl4Signed<>+27(SB)/1, $0x26
+DATA nl4Signed<>+28(SB)/1, $0x35
+DATA nl4Signed<>+29(SB)/1, $0x45
+DATA nl4Signed<>+30(SB)/1, $0x59
+DATA nl4Signed<>+31(SB)/1, $0x71
+DATA nl4Signed<>+32(SB)/1, $0x81
+DATA nl4Signed<>+33(SB)/1, $0x98
+DATA nl4Signed<>+34(SB)/1, $0xad
+DATA nl4Signed<>+35(SB)/1, $0xbf
+DATA nl4Signed<>+36(SB)/1, $0xcf
+DATA nl4Signed<>+37(SB)/1, $0xdd
+DATA nl4Signed<>+38(SB)/1, $0xea
+DATA nl4Signed<>+39(SB)/1, $0xf6
+DATA nl4Signed<>+40(SB)/1, $0x01
+DATA nl4Signed<>+41(SB)/1, $0x0d
+DATA nl4Signed<>+42(SB)/1, $0x19
+DATA nl4Signed<>+43(SB)/1, $0x26
+DATA nl4Signed<>+44(SB)/1, $0x35
+DATA nl4Signed<>+45(SB)/1, $0x45
+DATA nl4Signed<>+46(SB)/1, $0x59
+DATA nl4Signed<>+47(SB)/1, $0x71
+DATA nl4Signed<>+48(SB)/1, $0x81
+DATA nl4Signed<>+49(SB)/1, $0x98
+DATA nl4Signed<>+50(SB)/1, $0xad
+DATA nl4Signed<>+51(SB)/1, $0xbf
+DATA nl4Signed<>+52(SB)/1, $0xcf
+DATA nl4Signed<>+53(SB)/1, $0xdd
+DATA nl4Signed<>+54(SB)/1, $0xea
+DATA nl4Signed<>+55(SB)/1, $0xf6
+DATA nl4Signed<>+56(SB)/1, $0x01
+DATA nl4Signed<>+57(SB)/1, $0x0d
+DATA nl4Signed<>+58(SB)/1, $0x19
+DATA nl4Signed<>+59(SB)/1, $0x26
+DATA nl4Signed<>+60(SB)/1, $0x35
+DATA nl4Signed<>+61(SB)/1, $0x45
+DATA nl4Signed<>+62(SB)/1, $0x59
+DATA nl4Signed<>+63(SB)/1, $0x71
+GLOBL nl4Signed<>(SB), RODATA|NOPTR, $64
+
+// func unpackMXFP4AMX(codes *byte, scales *byte, zeros *byte, panel *byte, blocks int, perGroup int)
+// Requires: AVX, AVX512BW, AVX512F, CMOV
+TEXT ·unpackMXFP4AMX(SB), NOSPLIT, $0-48
+	PCALIGN $64
+	MOVQ         codes+0(FP), AX
+	MOVQ         scales+8(FP), CX
+	MOVQ         panel+24(FP), DX
+	MOVQ         blocks+32(FP), BX
+	MOVQ         perGroup+40(FP), SI
+	MOVL         $0x0f0f0f0f, DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    mxfp4Signed<>+0(SB), Z1
+	MOVL         $0x0000ffff, DI
+	VMOVD        DI, X2
+	VPBROADCASTD X2, Z2
+
+span:
+	MOVQ DX, DI
+	LEAQ 64(DX), R8
+	ADDQ $0x00000040, DX
+	MOVQ $0x00000002, R8
+
+group:
+	VPMOVZXWD (DI), Z2
+	VPSLLD    $0x10, Z2, Z2
+	VMOVUPS   Z2, (CX)
+	ADDQ      $0x00000020, DI
+	ADDQ      $0x00000040, CX
+	MOVQ      SI, R9
+	CMPQ      R9, BX
+	CMOVQGT   BX, R9
+	SUBQ      R9, BX
+
+block:
+	VMOVDQU32 (DX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VPANDD    Z0, Z3, Z3
+	VPSHUFB   Z2, Z1, Z2
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU32 Z2, (AX)
+	VMOVDQU32 Z3, 64(AX)
+	VMOVDQU32 64(DX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VPANDD    Z0, Z3, Z3
+	VPSHUFB   Z2, Z1, Z2
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU32 Z2, 128(AX)
+	VMOVDQU32 Z3, 192(AX)
+	VMOVDQU32 128(DX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VPANDD    Z0, Z3, Z3
+	VPSHUFB   Z2, Z1, Z2
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU32 Z2, 256(AX)
+	VMOVDQU32 Z3, 320(AX)
+	VMOVDQU32 192(DX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VPANDD    Z0, Z3, Z3
+	VPSHUFB   Z2, Z1, Z2
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU32 Z2, 384(AX)
+	VMOVDQU32 Z3, 448(AX)
+	ADDQ      $0x00000100, DX
+	ADDQ      $0x00000200, AX
+	DECQ      R9
+	JNZ       block
+	TESTQ     BX, BX
+	JZ        done
+	DECQ      R8
+	JNZ       group
+	JMP       span
+
+done:
+	VZEROUPPER
+	RET
+
+DATA mxfp4Signed<>+0(SB)/1, $0x00
+DATA mxfp4Signed<>+1(SB)/1, $0x01
+DATA mxfp4Signed<>+2(SB)/1, $0x02
+DATA mxfp4Signed<>+3(SB)/1, $0x03
+DATA mxfp4Signed<>+4(SB)/1, $0x04
+DATA mxfp4Signed<>+5(SB)/1, $0x06
+DATA mxfp4Signed<>+6(SB)/1, $0x08
+DATA mxfp4Signed<>+7(SB)/1, $0x0c
+DATA mxfp4Signed<>+8(SB)/1, $0x00
+DATA mxfp4Signed<>+9(SB)/1, $0xff
+DATA mxfp4Signed<>+10(SB)/1, $0xfe
+DATA mxfp4Signed<>+11(SB)/1, $0xfd
+DATA mxfp4Signed<>+12(SB)/1, $0xfc
+DATA mxfp4Signed<>+13(SB)/1, $0xfa
+DATA mxfp4Signed<>+14(SB)/1, $0xf8
+DATA mxfp4Signed<>+15(SB)/1, $0xf4
+DATA mxfp4Signed<>+16(SB)/1, $0x00
+DATA mxfp4Signed<>+17(SB)/1, $0x01
+DATA mxfp4Signed<>+18(SB)/1, $0x02
+DATA mxfp4Signed<>+19(SB)/1, $0x03
+DATA mxfp4Signed<>+20(SB)/1, $0x04
+DATA mxfp4Signed<>+21(SB)/1, $0x06
+DATA mxfp4Signed<>+22(SB)/1, $0x08
+DATA mxfp4Signed<>+23(SB)/1, $0x0c
+DATA mxfp4Signed<>+24(SB)/1, $0x00
+DATA mxfp4Signed<>+25(SB)/1, $0xff
+DATA mxfp4Signed<>+26(SB)/1, $0xfe
+DATA mxfp4Signed<>+27(SB)/1, $0xfd
+DATA mxfp4Signed<>+28(SB)/1, $0xfc
+DATA mxfp4Signed<>+29(SB)/1, $0xfa
+DATA mxfp4Signed<>+30(SB)/1, $0xf8
+DATA mxfp4Signed<>+31(SB)/1, $0xf4
+DATA mxfp4Signed<>+32(SB)/1, $0x00
+DATA mxfp4Signed<>+33(SB)/1, $0x01
+DATA mxfp4Signed<>+34(SB)/1, $0x02
+DATA mxfp4Signed<>+35(SB)/1, $0x03
+DATA mxfp4Signed<>+36(SB)/1, $0x04
+DATA mxfp4Signed<>+37(SB)/1, $0x06
+DATA mxfp4Signed<>+38(SB)/1, $0x08
+DATA mxfp4Signed<>+39(SB)/1, $0x0c
+DATA mxfp4Signed<>+40(SB)/1, $0x00
+DATA mxfp4Signed<>+41(SB)/1, $0xff
+DATA mxfp4Signed<>+42(SB)/1, $0xfe
+DATA mxfp4Signed<>+43(SB)/1, $0xfd
+DATA mxfp4Signed<>+44(SB)/1, $0xfc
+DATA mxfp4Signed<>+45(SB)/1, $0xfa
+DATA mxfp4Signed<>+46(SB)/1, $0xf8
+DATA mxfp4Signed<>+47(SB)/1, $0xf4
+DATA mxfp4Signed<>+48(SB)/1, $0x00
+DATA mxfp4Signed<>+49(SB)/1, $0x01
+DATA mxfp4Signed<>+50(SB)/1, $0x02
+DATA mxfp4Signed<>+51(SB)/1, $0x03
+DATA mxfp4Signed<>+52(SB)/1, $0x04
+DATA mxfp4Signed<>+53(SB)/1, $0x06
+DATA mxfp4Signed<>+54(SB)/1, $0x08
+DATA mxfp4Signed<>+55(SB)/1, $0x0c
+DATA mxfp4Signed<>+56(SB)/1, $0x00
+DATA mxfp4Signed<>+57(SB)/1, $0xff
+DATA mxfp4Signed<>+58(SB)/1, $0xfe
+DATA mxfp4Signed<>+59(SB)/1, $0xfd
+DATA mxfp4Signed<>+60(SB)/1, $0xfc
+DATA mxfp4Signed<>+61(SB)/1, $0xfa
+DATA mxfp4Signed<>+62(SB)/1, $0xf8
+DATA mxfp4Signed<>+63(SB)/1, $0xf4
+GLOBL mxfp4Signed<>(SB), RODATA|NOPTR, $64
+
 // func mulAMX(c *float32, ldc int, codes *byte, scales *byte, zeros *byte, acts *byte, step int, blocks int, perGroup int, panels int, more int, scratch *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
 TEXT ·mulAMX(SB), NOSPLIT, $0-96

@@ -9,4 +9,6 @@ var amxTable = []amxUnpacker{
 	{"w4", true, unpack4asymAMX, mulAMX},
 	{"w8", false, unpack8symAMX, mulAMX},
 	{"w8", true, unpack8asymAMX, mulZerosAMX},
+	{"nl4", false, unpackNL4AMX, mulAMX},
+	{"mxfp4", false, unpackMXFP4AMX, mulAMX},
 }

@@ -56,12 +56,16 @@ func checked(k intKernel) intKernel {
 // check compares a kernel with the reference in every scheme that it takes, for one
 // token and for several, with panels and columns that are not whole.
 func check(k intKernel) error {
-	const rows, cols = 2*layout.PanelRows + 5, 3*128 + 8
-	x := randomActivations(checkTokens, cols)
+	const rows = 2*layout.PanelRows + 5
 	for _, scheme := range plainSchemes() {
 		if !k.takes(scheme) {
 			continue
 		}
+		cols := 3*128 + 8
+		if scheme.Super {
+			cols = 2 * layout.SuperCols
+		}
+		x := randomActivations(checkTokens, cols)
 		w, err := randomWeights(rows, cols, scheme)
 		if err != nil {
 			return err
@@ -70,6 +74,7 @@ func check(k intKernel) error {
 			var a quantActs
 			a.resize(m, cols)
 			a.quantize(x, 0, m, quantizeBlocksGeneric)
+			a.prepare(scheme)
 			if !equal(reference(&a, w.quant), k, &a, w.quant) {
 				return fmt.Errorf("%w: %s differs from the reference in %s, %d tokens: use another", ErrWrong, k, scheme, m)
 			}

@@ -38,6 +38,37 @@ var nibbleCodes = codeLayout{
 	packed: func(row []byte, j int) uint8 { return row[j/8*layout.LineBytes+j%4] >> (j % 8 / 4 * 4) & 15 },
 }
 
+// highCodes are codes of five or six bits: a byte each in a row, and in a panel nibbles
+// and the bits above them apart.
+func highCodes(bits int) codeLayout {
+	l := byteCodes
+	l.lines = bits
+	l.packLines = func(_, _ []byte, _, _ int) bool { return false }
+	l.packRow = func(dst, row []byte) {
+		for c, code := range row {
+			block := dst[c/layout.BlockCols*l.blockBytes():]
+			j := c % layout.BlockCols
+			block[j/8*layout.LineBytes+j%4] |= code & 15 << (j % 8 / 4 * 4)
+			line, shift := highAt(bits, j)
+			block[line*layout.LineBytes+j%4] |= code >> 4 << shift
+		}
+	}
+	l.packed = func(row []byte, j int) uint8 {
+		line, shift := highAt(bits, j)
+		return nibbleCodes.packed(row, j) | row[line*layout.LineBytes+j%4]>>shift&(1<<(bits-4)-1)<<4
+	}
+	return l
+}
+
+// highAt is the line and the lowest bit of what stands above the nibble of a column's
+// code, see layout.Format.Lines.
+func highAt(bits, column int) (line, shift int) {
+	if bits == 6 {
+		return 4 + column/16, 2 * (column / 4 % 4)
+	}
+	return 4, column / 4
+}
+
 var byteCodes = codeLayout{
 	bits:  8,
 	get:   func(row []byte, c int) uint8 { return row[c] },

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A table is of four bits, groups of 32 and no zero points.
+// A table is of four bits and groups of 32, without zero points.
 func TestCodeTableSchemes(t *testing.T) {
 	var short []string
 	for _, s := range plainSchemes() {
@@ -15,7 +15,7 @@ func TestCodeTableSchemes(t *testing.T) {
 			short = append(short, s.String())
 		}
 	}
-	if want := []string{"nl4 g32", "mxfp4 g32"}; !slices.Equal(short, want) {
+	if want := []string{"nl4 g32", "mxfp4 g32", "iq4_xs g32"}; !slices.Equal(short, want) {
 		t.Errorf("the schemes with tables are %q, want %q", short, want)
 	}
 	for _, s := range []Scheme{

@@ -175,7 +175,9 @@ func (e *Engine) matMul(ctx context.Context, a *Acts, ps []Product) error {
 		var err error
 		if p.W.quant != nil {
 			w = e.wayFor(p.W, a.m)
-			qa, err = a.quantized(ctx, e)
+			if qa, err = a.quantized(ctx, e); err == nil {
+				qa.prepare(p.W.quant.scheme)
+			}
 		} else {
 			fa, err = a.floats(ctx, e)
 		}

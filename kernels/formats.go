@@ -4,38 +4,59 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"nibble/kernels/layout"
 )
 
 // Format is a row of the registry of storage formats: what sets a way to store
 // matrices apart. Kernels are listed by its name.
 type Format struct {
-	Name   string // what the short forms of its schemes begin with
-	Bits   int    // of a code
+	layout.Format
 	Table  CodeTable
 	Groups []int // columns that may share a scale; 0 is the whole row
-	Zeros  bool  // there may be zero points
 	Top    bool  // some rows may have twice the bits
+	sub    int   // bits of a group's scale that another multiplies, where it is stored
 	codes  codeLayout
 }
 
-var anyGroup = []int{0, 32, 64, 128}
-
-// formats is the registry.
-var formats = []Format{
-	{Name: "w4", Bits: 4, Groups: anyGroup, Zeros: true, Top: true, codes: nibbleCodes},
-	{Name: "w8", Bits: 8, Groups: anyGroup, Zeros: true, codes: byteCodes},
-	{Name: "nl4", Bits: 4, Table: NL4, Groups: []int{32}, codes: nibbleCodes},
-	{Name: "mxfp4", Bits: 4, Table: FP4, Groups: []int{32}, codes: nibbleCodes},
-}
+// formats is the registry: what layout.Formats has, and what only Go knows.
+var formats = func() []Format {
+	anyGroup := []int{0, 32, 64, 128}
+	rows := map[string]Format{
+		"w4":     {Groups: anyGroup, Top: true, codes: nibbleCodes},
+		"w8":     {Groups: anyGroup, codes: byteCodes},
+		"nl4":    {Table: NL4, codes: nibbleCodes},
+		"mxfp4":  {Table: FP4, codes: nibbleCodes},
+		"q4_1":   {codes: nibbleCodes},
+		"q4_k":   {sub: 6, codes: nibbleCodes},
+		"q5_k":   {sub: 6, codes: highCodes(5)},
+		"q6_k":   {sub: 8, codes: highCodes(6)},
+		"iq4_xs": {Table: NL4, sub: 6, codes: nibbleCodes},
+	}
+	all := make([]Format, len(layout.Formats))
+	for i, l := range layout.Formats {
+		all[i] = rows[l.Name]
+		all[i].Format = l
+		if l.Group > 0 {
+			all[i].Groups = []int{l.Group}
+		}
+	}
+	return all
+}()
 
 // find returns the scheme's format, nil if there is none.
 func (s Scheme) find() *Format {
 	for i := range formats {
-		if f := &formats[i]; f.Bits == s.Bits && f.Table == s.Table {
+		if f := &formats[i]; f.Bits == s.Bits && f.Table == s.Table && f.Mins == s.Mins && (f.Scale == layout.SuperScale) == s.Super {
 			return f
 		}
 	}
 	return nil
+}
+
+// scheme is the scheme of a format with groups of a size.
+func (f Format) scheme(group int, sym bool) Scheme {
+	return Scheme{Bits: f.Bits, Group: group, Sym: sym, Table: f.Table, Mins: f.Mins, Super: f.Scale == layout.SuperScale}
 }
 
 // Format returns the format of a valid scheme.
@@ -49,7 +70,8 @@ func (s Scheme) Validate() error {
 		for _, f := range formats {
 			names = append(names, f.Name)
 		}
-		return fmt.Errorf("%w: codes of %d bits, table %d (there are: %s)", ErrScheme, s.Bits, s.Table, strings.Join(names, ", "))
+		return fmt.Errorf("%w: no format has codes of %d bits, table %d, least values: %v, scales of scales: %v (there are: %s)",
+			ErrScheme, s.Bits, s.Table, s.Mins, s.Super, strings.Join(names, ", "))
 	}
 	switch {
 	case !slices.Contains(f.Groups, s.Group):
@@ -83,7 +105,7 @@ func groupName(group int) string {
 func (s Scheme) String() string {
 	f := s.find()
 	if f == nil {
-		return fmt.Sprintf("w%d of table %d", s.Bits, s.Table)
+		return fmt.Sprintf("an unknown format of %d bits", s.Bits)
 	}
 	short := f.Name + " " + groupName(s.Group)
 	if f.Zeros {
@@ -100,9 +122,9 @@ func (s Scheme) String() string {
 func plainSchemes() (all []Scheme) {
 	for _, f := range formats {
 		for _, group := range f.Groups {
-			all = append(all, Scheme{Bits: f.Bits, Group: group, Sym: true, Table: f.Table})
+			all = append(all, f.scheme(group, true))
 			if f.Zeros {
-				all = append(all, Scheme{Bits: f.Bits, Group: group, Table: f.Table})
+				all = append(all, f.scheme(group, false))
 			}
 		}
 	}

@@ -8,373 +8,961 @@ package kernels
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVX512VNNIx8 is mulGeneric for 16 rows of a panel, all, and 8 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVX512VNNIx12 is mulGeneric for 16 rows of a panel, all, and 12 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVXVNNIx2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVXVNNIx4 is mulGeneric for 8 rows of a panel, from first on, and 4 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVX2x1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVX2x2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVX2x3 is mulGeneric for 8 rows of a panel, from first on, and 3 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVX512VNNIx8 is mulGeneric for 16 rows of a panel, all, and 8 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVX512VNNIx12 is mulGeneric for 16 rows of a panel, all, and 12 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVXVNNIx2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVXVNNIx4 is mulGeneric for 8 rows of a panel, from first on, and 4 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVX2x1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVX2x2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVX2x3 is mulGeneric for 8 rows of a panel, from first on, and 3 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVX512VNNIx8 is mulGeneric for 16 rows of a panel, all, and 8 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVX512VNNIx12 is mulGeneric for 16 rows of a panel, all, and 12 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVXVNNIx2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVXVNNIx4 is mulGeneric for 8 rows of a panel, from first on, and 4 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVX2x1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVX2x2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVX512VNNIx8 is mulGeneric for 16 rows of a panel, all, and 8 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVX512VNNIx12 is mulGeneric for 16 rows of a panel, all, and 12 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVXVNNIx2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVXVNNIx4 is mulGeneric for 8 rows of a panel, from first on, and 4 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVX2x1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVX2x2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, nl4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, nl4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, nl4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, nl4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVXVNNIx2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, nl4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVXVNNIx4 is mulGeneric for 8 rows of a panel, from first on, and 4 tokens, nl4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVX2x1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, nl4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVX2x2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, nl4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVX2x3 is mulGeneric for 8 rows of a panel, from first on, and 3 tokens, nl4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, mxfp4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, mxfp4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, mxfp4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, mxfp4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVXVNNIx2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, mxfp4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVXVNNIx4 is mulGeneric for 8 rows of a panel, from first on, and 4 tokens, mxfp4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVX2x1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, mxfp4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVX2x2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, mxfp4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVX2x3 is mulGeneric for 8 rows of a panel, from first on, and 3 tokens, mxfp4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q4_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, q4_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, q4_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q4_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVXVNNIx2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, q4_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVXVNNIx4 is mulGeneric for 8 rows of a panel, from first on, and 4 tokens, q4_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVX2x1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q4_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVX2x2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, q4_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVX2x3 is mulGeneric for 8 rows of a panel, from first on, and 3 tokens, q4_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q4_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, q4_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, q4_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q4_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVXVNNIx2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, q4_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVXVNNIx4 is mulGeneric for 8 rows of a panel, from first on, and 4 tokens, q4_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVX2x1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q4_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVX2x2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, q4_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVX2x3 is mulGeneric for 8 rows of a panel, from first on, and 3 tokens, q4_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q5_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, q5_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, q5_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q5_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVXVNNIx2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, q5_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVXVNNIx4 is mulGeneric for 8 rows of a panel, from first on, and 4 tokens, q5_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVX2x1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q5_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVX2x2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, q5_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVX2x3 is mulGeneric for 8 rows of a panel, from first on, and 3 tokens, q5_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q6_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, q6_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, q6_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q6_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVXVNNIx2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, q6_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVXVNNIx4 is mulGeneric for 8 rows of a panel, from first on, and 4 tokens, q6_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVX2x1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q6_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVX2x2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, q6_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVX2x3 is mulGeneric for 8 rows of a panel, from first on, and 3 tokens, q6_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVX512VNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, iq4_xs codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVX512VNNIx2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, iq4_xs codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVX512VNNIx4 is mulGeneric for 16 rows of a panel, all, and 4 tokens, iq4_xs codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVXVNNIx1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, iq4_xs codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVXVNNIx2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, iq4_xs codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVXVNNIx4 is mulGeneric for 8 rows of a panel, from first on, and 4 tokens, iq4_xs codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVX2x1 is mulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, iq4_xs codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVX2x2 is mulGeneric for 8 rows of a panel, from first on, and 2 tokens, iq4_xs codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVX2x3 is mulGeneric for 8 rows of a panel, from first on, and 3 tokens, iq4_xs codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, 4-bit symmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, 4-bit symmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, 4-bit symmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symAVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, 4-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4symAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, 4-bit asymmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, 4-bit asymmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, 4-bit asymmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymAVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, 4-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul4asymAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, 8-bit symmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, 8-bit symmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, 8-bit symmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symAVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, 8-bit symmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8symAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, 8-bit asymmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, 8-bit asymmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, 8-bit asymmetric codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymAVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, 8-bit asymmetric codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
 //go:noescape
-func mul8asymAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, nl4 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, nl4 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, nl4 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, nl4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4AVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, nl4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulNL4AVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, mxfp4 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, mxfp4 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, mxfp4 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, mxfp4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4AVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, mxfp4 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulMXFP4AVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, q4_1 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, q4_1 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, q4_1 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, q4_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41AVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, q4_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ41AVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, q4_k codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, q4_k codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, q4_k codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, q4_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KAVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, q4_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ4KAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, q5_k codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, q5_k codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, q5_k codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, q5_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KAVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, q5_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ5KAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, q6_k codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, q6_k codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, q6_k codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, q6_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KAVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, q6_k codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ6KAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVX512VNNI2x2 is mulGeneric for two panels, apart bytes from each other, and 2 tokens, iq4_xs codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVX512VNNI2x4 is mulGeneric for two panels, apart bytes from each other, and 4 tokens, iq4_xs codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVX512VNNI2x6 is mulGeneric for two panels, apart bytes from each other, and 6 tokens, iq4_xs codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVXVNNI16x2 is mulGeneric for 16 rows of a panel, all, and 2 tokens, iq4_xs codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSAVXVNNI16x3 is mulGeneric for 16 rows of a panel, all, and 3 tokens, iq4_xs codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulIQ4XSAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // quantizeBlocksAVX2 is quantizeBlocksGeneric for n > 0 blocks; step counts bytes.
 //

@@ -11,9 +11,9 @@
 #define VPDPBUSD_VEX(s, u, d, b0, b1, b2, b3, b4) BYTE $b0; BYTE $b1; BYTE $b2; BYTE $b3; BYTE $b4
 #endif
 
-// func mul4symAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
-TEXT ·mul4symAVX512VNNIx1(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVX512VNNIx1(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -169,9 +169,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNIx2(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVX512VNNIx2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -348,9 +348,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNIx4(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVX512VNNIx4(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -589,9 +589,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNIx8(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVX512VNNIx8(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -954,9 +954,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNIx12(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVX512VNNIx12(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -1468,9 +1468,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
-TEXT ·mul4symAVXVNNIx1(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVXVNNIx1(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -1733,9 +1733,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4symAVXVNNIx2(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVXVNNIx2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -1957,9 +1957,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4symAVXVNNIx4(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVXVNNIx4(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -2296,9 +2296,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
-TEXT ·mul4symAVX2x1(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVX2x1(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -2355,8 +2355,8 @@ groupBlock:
 	VPBROADCASTD 8(CX), Y11
 	VPMADDUBSW   Y11, Y9, Y9
 	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 12(CX), Y11
-	VPMADDUBSW   Y11, Y10, Y9
+	VPBROADCASTD 12(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
 	VPADDW       Y9, Y8, Y8
 	VMOVDQU      128(AX), Y9
 	VPSRLW       $0x04, Y9, Y10
@@ -2365,8 +2365,8 @@ groupBlock:
 	VPBROADCASTD 16(CX), Y11
 	VPMADDUBSW   Y11, Y9, Y9
 	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 20(CX), Y11
-	VPMADDUBSW   Y11, Y10, Y9
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
 	VPADDW       Y9, Y8, Y8
 	VMOVDQU      192(AX), Y9
 	VPSRLW       $0x04, Y9, Y10
@@ -2375,8 +2375,8 @@ groupBlock:
 	VPBROADCASTD 24(CX), Y11
 	VPMADDUBSW   Y11, Y9, Y9
 	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 28(CX), Y11
-	VPMADDUBSW   Y11, Y10, Y9
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
 	VPADDW       Y9, Y8, Y8
 	VPMADDWD     Y1, Y8, Y8
 	VPBROADCASTD 40(CX), Y9
@@ -2400,8 +2400,8 @@ groupBlock:
 	VPBROADCASTD 8(CX), Y11
 	VPMADDUBSW   Y11, Y9, Y9
 	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 12(CX), Y11
-	VPMADDUBSW   Y11, Y10, Y9
+	VPBROADCASTD 12(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
 	VPADDW       Y9, Y8, Y8
 	VMOVDQU      160(AX), Y9
 	VPSRLW       $0x04, Y9, Y10
@@ -2410,8 +2410,8 @@ groupBlock:
 	VPBROADCASTD 16(CX), Y11
 	VPMADDUBSW   Y11, Y9, Y9
 	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 20(CX), Y11
-	VPMADDUBSW   Y11, Y10, Y9
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
 	VPADDW       Y9, Y8, Y8
 	VMOVDQU      224(AX), Y9
 	VPSRLW       $0x04, Y9, Y10
@@ -2420,8 +2420,8 @@ groupBlock:
 	VPBROADCASTD 24(CX), Y11
 	VPMADDUBSW   Y11, Y9, Y9
 	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 28(CX), Y11
-	VPMADDUBSW   Y11, Y10, Y9
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
 	VPADDW       Y9, Y8, Y8
 	VPMADDWD     Y1, Y8, Y8
 	VPBROADCASTD 40(CX), Y9
@@ -2492,8 +2492,8 @@ singleNext:
 	VPBROADCASTD 8(CX), Y9
 	VPMADDUBSW   Y9, Y7, Y7
 	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 12(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y7
+	VPBROADCASTD 12(CX), Y7
+	VPMADDUBSW   Y7, Y8, Y7
 	VPADDW       Y7, Y6, Y6
 	VMOVDQU      128(AX), Y7
 	VPSRLW       $0x04, Y7, Y8
@@ -2502,8 +2502,8 @@ singleNext:
 	VPBROADCASTD 16(CX), Y9
 	VPMADDUBSW   Y9, Y7, Y7
 	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 20(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y7
+	VPBROADCASTD 20(CX), Y7
+	VPMADDUBSW   Y7, Y8, Y7
 	VPADDW       Y7, Y6, Y6
 	VMOVDQU      192(AX), Y7
 	VPSRLW       $0x04, Y7, Y8
@@ -2512,8 +2512,8 @@ singleNext:
 	VPBROADCASTD 24(CX), Y9
 	VPMADDUBSW   Y9, Y7, Y7
 	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 28(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y7
+	VPBROADCASTD 28(CX), Y7
+	VPMADDUBSW   Y7, Y8, Y7
 	VPADDW       Y7, Y6, Y6
 	VPMADDWD     Y1, Y6, Y6
 	VPBROADCASTD 40(CX), Y7
@@ -2538,8 +2538,8 @@ singleNext:
 	VPBROADCASTD 8(CX), Y8
 	VPMADDUBSW   Y8, Y6, Y6
 	VPADDW       Y6, Y4, Y4
-	VPBROADCASTD 12(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y6
+	VPBROADCASTD 12(CX), Y6
+	VPMADDUBSW   Y6, Y7, Y6
 	VPADDW       Y6, Y4, Y4
 	VMOVDQU      160(AX), Y6
 	VPSRLW       $0x04, Y6, Y7
@@ -2548,8 +2548,8 @@ singleNext:
 	VPBROADCASTD 16(CX), Y8
 	VPMADDUBSW   Y8, Y6, Y6
 	VPADDW       Y6, Y4, Y4
-	VPBROADCASTD 20(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y6
+	VPBROADCASTD 20(CX), Y6
+	VPMADDUBSW   Y6, Y7, Y6
 	VPADDW       Y6, Y4, Y4
 	VMOVDQU      224(AX), Y6
 	VPSRLW       $0x04, Y6, Y7
@@ -2558,8 +2558,8 @@ singleNext:
 	VPBROADCASTD 24(CX), Y8
 	VPMADDUBSW   Y8, Y6, Y6
 	VPADDW       Y6, Y4, Y4
-	VPBROADCASTD 28(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y6
+	VPBROADCASTD 28(CX), Y6
+	VPMADDUBSW   Y6, Y7, Y6
 	VPADDW       Y6, Y4, Y4
 	VPMADDWD     Y1, Y4, Y4
 	VPBROADCASTD 40(CX), Y6
@@ -2592,9 +2592,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul4symAVX2x2(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVX2x2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -2639,69 +2639,69 @@ groupBlock:
 	VPAND        Y0, Y7, Y7
 	VPAND        Y0, Y8, Y8
 	VPBROADCASTD (CX), Y9
-	VPMADDUBSW   Y9, Y7, Y10
-	VPBROADCASTD 4(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y10, Y10
-	VPBROADCASTD 48(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPBROADCASTD 52(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y8
+	VPMADDUBSW   Y9, Y7, Y9
+	VPBROADCASTD 48(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y8, Y10
+	VPADDW       Y10, Y9, Y9
+	VPBROADCASTD 52(CX), Y10
+	VPMADDUBSW   Y10, Y8, Y8
 	VPADDW       Y8, Y7, Y7
 	VMOVDQU      64(AX)(DX*4), Y8
-	VPSRLW       $0x04, Y8, Y9
+	VPSRLW       $0x04, Y8, Y10
 	VPAND        Y0, Y8, Y8
-	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
 	VPBROADCASTD 8(CX), Y11
 	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 12(CX), Y11
-	VPMADDUBSW   Y11, Y9, Y11
-	VPADDW       Y11, Y10, Y10
+	VPADDW       Y11, Y9, Y9
 	VPBROADCASTD 56(CX), Y11
 	VPMADDUBSW   Y11, Y8, Y8
 	VPADDW       Y8, Y7, Y7
-	VPBROADCASTD 60(CX), Y11
-	VPMADDUBSW   Y11, Y9, Y8
+	VPBROADCASTD 12(CX), Y8
+	VPMADDUBSW   Y8, Y10, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 60(CX), Y8
+	VPMADDUBSW   Y8, Y10, Y8
 	VPADDW       Y8, Y7, Y7
 	VMOVDQU      128(AX)(DX*4), Y8
-	VPSRLW       $0x04, Y8, Y9
+	VPSRLW       $0x04, Y8, Y10
 	VPAND        Y0, Y8, Y8
-	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
 	VPBROADCASTD 16(CX), Y11
 	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 20(CX), Y11
-	VPMADDUBSW   Y11, Y9, Y11
-	VPADDW       Y11, Y10, Y10
+	VPADDW       Y11, Y9, Y9
 	VPBROADCASTD 64(CX), Y11
 	VPMADDUBSW   Y11, Y8, Y8
 	VPADDW       Y8, Y7, Y7
-	VPBROADCASTD 68(CX), Y11
-	VPMADDUBSW   Y11, Y9, Y8
+	VPBROADCASTD 20(CX), Y8
+	VPMADDUBSW   Y8, Y10, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 68(CX), Y8
+	VPMADDUBSW   Y8, Y10, Y8
 	VPADDW       Y8, Y7, Y7
 	VMOVDQU      192(AX)(DX*4), Y8
-	VPSRLW       $0x04, Y8, Y9
+	VPSRLW       $0x04, Y8, Y10
 	VPAND        Y0, Y8, Y8
-	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
 	VPBROADCASTD 24(CX), Y11
 	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 28(CX), Y11
-	VPMADDUBSW   Y11, Y9, Y11
-	VPADDW       Y11, Y10, Y10
+	VPADDW       Y11, Y9, Y9
 	VPBROADCASTD 72(CX), Y11
 	VPMADDUBSW   Y11, Y8, Y8
 	VPADDW       Y8, Y7, Y7
-	VPBROADCASTD 76(CX), Y11
-	VPMADDUBSW   Y11, Y9, Y8
+	VPBROADCASTD 28(CX), Y8
+	VPMADDUBSW   Y8, Y10, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 76(CX), Y8
+	VPMADDUBSW   Y8, Y10, Y8
 	VPADDW       Y8, Y7, Y7
-	VPMADDWD     Y1, Y10, Y10
+	VPMADDWD     Y1, Y9, Y9
 	VPBROADCASTD 40(CX), Y8
-	VPADDD       Y8, Y10, Y10
+	VPADDD       Y8, Y9, Y9
 	VBROADCASTSS 32(CX), Y8
-	VCVTDQ2PS    Y10, Y10
-	VFMADD231PS  Y8, Y10, Y2
+	VCVTDQ2PS    Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
 	VPMADDWD     Y1, Y7, Y7
 	VPBROADCASTD 88(CX), Y8
 	VPADDD       Y8, Y7, Y7
@@ -2756,70 +2756,70 @@ singleNext:
 	VPAND        Y0, Y5, Y5
 	VPAND        Y0, Y6, Y6
 	VPBROADCASTD (CX), Y7
-	VPMADDUBSW   Y7, Y5, Y8
-	VPBROADCASTD 4(CX), Y7
-	VPMADDUBSW   Y7, Y6, Y7
-	VPADDW       Y7, Y8, Y8
-	VPBROADCASTD 48(CX), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPBROADCASTD 52(CX), Y7
-	VPMADDUBSW   Y7, Y6, Y6
+	VPMADDUBSW   Y7, Y5, Y7
+	VPBROADCASTD 48(CX), Y8
+	VPMADDUBSW   Y8, Y5, Y5
+	VPBROADCASTD 4(CX), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPADDW       Y8, Y7, Y7
+	VPBROADCASTD 52(CX), Y8
+	VPMADDUBSW   Y8, Y6, Y6
 	VPADDW       Y6, Y5, Y5
 	VMOVDQU      64(AX)(DX*4), Y6
-	VPSRLW       $0x04, Y6, Y7
+	VPSRLW       $0x04, Y6, Y8
 	VPAND        Y0, Y6, Y6
-	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
 	VPBROADCASTD 8(CX), Y9
 	VPMADDUBSW   Y9, Y6, Y9
-	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 12(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y9
-	VPADDW       Y9, Y8, Y8
+	VPADDW       Y9, Y7, Y7
 	VPBROADCASTD 56(CX), Y9
 	VPMADDUBSW   Y9, Y6, Y6
 	VPADDW       Y6, Y5, Y5
-	VPBROADCASTD 60(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y6
+	VPBROADCASTD 12(CX), Y6
+	VPMADDUBSW   Y6, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VPBROADCASTD 60(CX), Y6
+	VPMADDUBSW   Y6, Y8, Y6
 	VPADDW       Y6, Y5, Y5
 	VMOVDQU      128(AX)(DX*4), Y6
-	VPSRLW       $0x04, Y6, Y7
+	VPSRLW       $0x04, Y6, Y8
 	VPAND        Y0, Y6, Y6
-	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
 	VPBROADCASTD 16(CX), Y9
 	VPMADDUBSW   Y9, Y6, Y9
-	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 20(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y9
-	VPADDW       Y9, Y8, Y8
+	VPADDW       Y9, Y7, Y7
 	VPBROADCASTD 64(CX), Y9
 	VPMADDUBSW   Y9, Y6, Y6
 	VPADDW       Y6, Y5, Y5
-	VPBROADCASTD 68(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y6
+	VPBROADCASTD 20(CX), Y6
+	VPMADDUBSW   Y6, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VPBROADCASTD 68(CX), Y6
+	VPMADDUBSW   Y6, Y8, Y6
 	VPADDW       Y6, Y5, Y5
 	VMOVDQU      192(AX)(DX*4), Y6
-	VPSRLW       $0x04, Y6, Y7
+	VPSRLW       $0x04, Y6, Y8
 	VPAND        Y0, Y6, Y6
-	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
 	VPBROADCASTD 24(CX), Y9
 	VPMADDUBSW   Y9, Y6, Y9
-	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 28(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y9
-	VPADDW       Y9, Y8, Y8
+	VPADDW       Y9, Y7, Y7
 	VPBROADCASTD 72(CX), Y9
 	VPMADDUBSW   Y9, Y6, Y6
 	VPADDW       Y6, Y5, Y5
-	VPBROADCASTD 76(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y6
+	VPBROADCASTD 28(CX), Y6
+	VPMADDUBSW   Y6, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VPBROADCASTD 76(CX), Y6
+	VPMADDUBSW   Y6, Y8, Y6
 	VPADDW       Y6, Y5, Y5
-	VPMADDWD     Y1, Y8, Y8
+	VPMADDWD     Y1, Y7, Y7
 	VPBROADCASTD 40(CX), Y6
-	VPADDD       Y6, Y8, Y8
+	VPADDD       Y6, Y7, Y7
 	VBROADCASTSS 32(CX), Y6
-	VCVTDQ2PS    Y8, Y8
-	VMULPS       Y6, Y8, Y8
-	VFMADD231PS  Y8, Y4, Y2
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VFMADD231PS  Y7, Y4, Y2
 	VPMADDWD     Y1, Y5, Y5
 	VPBROADCASTD 88(CX), Y6
 	VPADDD       Y6, Y5, Y5
@@ -2847,9 +2847,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul4symAVX2x3(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVX2x3(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -2897,98 +2897,98 @@ groupBlock:
 	VPAND        Y0, Y6, Y6
 	VPAND        Y0, Y7, Y7
 	VPBROADCASTD (CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPBROADCASTD 4(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y9, Y9
-	VPBROADCASTD 48(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y10
-	VPBROADCASTD 52(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y10, Y10
-	VPBROADCASTD 96(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPBROADCASTD 100(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y7
+	VPMADDUBSW   Y8, Y6, Y8
+	VPBROADCASTD 48(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPBROADCASTD 96(CX), Y10
+	VPMADDUBSW   Y10, Y6, Y6
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPADDW       Y10, Y8, Y8
+	VPBROADCASTD 52(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPADDW       Y10, Y9, Y9
+	VPBROADCASTD 100(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
 	VPADDW       Y7, Y6, Y6
 	VMOVDQU      64(AX)(BX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
+	VPSRLW       $0x04, Y7, Y10
 	VPAND        Y0, Y7, Y7
-	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y10, Y10
 	VPBROADCASTD 8(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y9, Y9
-	VPBROADCASTD 12(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y9, Y9
+	VPADDW       Y11, Y8, Y8
 	VPBROADCASTD 56(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 60(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y10, Y10
+	VPADDW       Y11, Y9, Y9
 	VPBROADCASTD 104(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y7
 	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 108(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y7
+	VPBROADCASTD 12(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 60(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
+	VPADDW       Y7, Y9, Y9
+	VPBROADCASTD 108(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
 	VPADDW       Y7, Y6, Y6
 	VMOVDQU      128(AX)(BX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
+	VPSRLW       $0x04, Y7, Y10
 	VPAND        Y0, Y7, Y7
-	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y10, Y10
 	VPBROADCASTD 16(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y9, Y9
-	VPBROADCASTD 20(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y9, Y9
+	VPADDW       Y11, Y8, Y8
 	VPBROADCASTD 64(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 68(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y10, Y10
+	VPADDW       Y11, Y9, Y9
 	VPBROADCASTD 112(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y7
 	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 116(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y7
+	VPBROADCASTD 20(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 68(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
+	VPADDW       Y7, Y9, Y9
+	VPBROADCASTD 116(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
 	VPADDW       Y7, Y6, Y6
 	VMOVDQU      192(AX)(BX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
+	VPSRLW       $0x04, Y7, Y10
 	VPAND        Y0, Y7, Y7
-	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y10, Y10
 	VPBROADCASTD 24(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y9, Y9
-	VPBROADCASTD 28(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y9, Y9
+	VPADDW       Y11, Y8, Y8
 	VPBROADCASTD 72(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 76(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y10, Y10
+	VPADDW       Y11, Y9, Y9
 	VPBROADCASTD 120(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y7
 	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 124(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y7
+	VPBROADCASTD 28(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 76(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
+	VPADDW       Y7, Y9, Y9
+	VPBROADCASTD 124(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
 	VPADDW       Y7, Y6, Y6
-	VPMADDWD     Y1, Y9, Y9
+	VPMADDWD     Y1, Y8, Y8
 	VPBROADCASTD 40(CX), Y7
-	VPADDD       Y7, Y9, Y9
+	VPADDD       Y7, Y8, Y8
 	VBROADCASTSS 32(CX), Y7
-	VCVTDQ2PS    Y9, Y9
-	VFMADD231PS  Y7, Y9, Y2
-	VPMADDWD     Y1, Y10, Y10
+	VCVTDQ2PS    Y8, Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VPMADDWD     Y1, Y9, Y9
 	VPBROADCASTD 88(CX), Y7
-	VPADDD       Y7, Y10, Y10
+	VPADDD       Y7, Y9, Y9
 	VBROADCASTSS 80(CX), Y7
-	VCVTDQ2PS    Y10, Y10
-	VFMADD231PS  Y7, Y10, Y3
+	VCVTDQ2PS    Y9, Y9
+	VFMADD231PS  Y7, Y9, Y3
 	VPMADDWD     Y1, Y6, Y6
 	VPBROADCASTD 136(CX), Y7
 	VPADDD       Y7, Y6, Y6
@@ -3053,100 +3053,100 @@ singleNext:
 	VPAND        Y0, Y6, Y6
 	VPAND        Y0, Y7, Y7
 	VPBROADCASTD (CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPBROADCASTD 4(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y9, Y9
-	VPBROADCASTD 48(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y10
-	VPBROADCASTD 52(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y10, Y10
-	VPBROADCASTD 96(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPBROADCASTD 100(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y7
+	VPMADDUBSW   Y8, Y6, Y8
+	VPBROADCASTD 48(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPBROADCASTD 96(CX), Y10
+	VPMADDUBSW   Y10, Y6, Y6
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPADDW       Y10, Y8, Y8
+	VPBROADCASTD 52(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPADDW       Y10, Y9, Y9
+	VPBROADCASTD 100(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
 	VPADDW       Y7, Y6, Y6
 	VMOVDQU      64(AX)(BX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
+	VPSRLW       $0x04, Y7, Y10
 	VPAND        Y0, Y7, Y7
-	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y10, Y10
 	VPBROADCASTD 8(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y9, Y9
-	VPBROADCASTD 12(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y9, Y9
+	VPADDW       Y11, Y8, Y8
 	VPBROADCASTD 56(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 60(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y10, Y10
+	VPADDW       Y11, Y9, Y9
 	VPBROADCASTD 104(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y7
 	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 108(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y7
+	VPBROADCASTD 12(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 60(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
+	VPADDW       Y7, Y9, Y9
+	VPBROADCASTD 108(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
 	VPADDW       Y7, Y6, Y6
 	VMOVDQU      128(AX)(BX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
+	VPSRLW       $0x04, Y7, Y10
 	VPAND        Y0, Y7, Y7
-	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y10, Y10
 	VPBROADCASTD 16(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y9, Y9
-	VPBROADCASTD 20(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y9, Y9
+	VPADDW       Y11, Y8, Y8
 	VPBROADCASTD 64(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 68(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y10, Y10
+	VPADDW       Y11, Y9, Y9
 	VPBROADCASTD 112(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y7
 	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 116(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y7
+	VPBROADCASTD 20(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 68(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
+	VPADDW       Y7, Y9, Y9
+	VPBROADCASTD 116(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
 	VPADDW       Y7, Y6, Y6
 	VMOVDQU      192(AX)(BX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
+	VPSRLW       $0x04, Y7, Y10
 	VPAND        Y0, Y7, Y7
-	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y10, Y10
 	VPBROADCASTD 24(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y9, Y9
-	VPBROADCASTD 28(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y9, Y9
+	VPADDW       Y11, Y8, Y8
 	VPBROADCASTD 72(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y11
-	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 76(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPADDW       Y11, Y10, Y10
+	VPADDW       Y11, Y9, Y9
 	VPBROADCASTD 120(CX), Y11
 	VPMADDUBSW   Y11, Y7, Y7
 	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 124(CX), Y11
-	VPMADDUBSW   Y11, Y8, Y7
+	VPBROADCASTD 28(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 76(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
+	VPADDW       Y7, Y9, Y9
+	VPBROADCASTD 124(CX), Y7
+	VPMADDUBSW   Y7, Y10, Y7
 	VPADDW       Y7, Y6, Y6
-	VPMADDWD     Y1, Y9, Y9
+	VPMADDWD     Y1, Y8, Y8
 	VPBROADCASTD 40(CX), Y7
-	VPADDD       Y7, Y9, Y9
+	VPADDD       Y7, Y8, Y8
 	VBROADCASTSS 32(CX), Y7
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VFMADD231PS  Y8, Y5, Y2
+	VPMADDWD     Y1, Y9, Y9
+	VPBROADCASTD 88(CX), Y7
+	VPADDD       Y7, Y9, Y9
+	VBROADCASTSS 80(CX), Y7
 	VCVTDQ2PS    Y9, Y9
 	VMULPS       Y7, Y9, Y9
-	VFMADD231PS  Y9, Y5, Y2
-	VPMADDWD     Y1, Y10, Y10
-	VPBROADCASTD 88(CX), Y7
-	VPADDD       Y7, Y10, Y10
-	VBROADCASTSS 80(CX), Y7
-	VCVTDQ2PS    Y10, Y10
-	VMULPS       Y7, Y10, Y10
-	VFMADD231PS  Y10, Y5, Y3
+	VFMADD231PS  Y9, Y5, Y3
 	VPMADDWD     Y1, Y6, Y6
 	VPBROADCASTD 136(CX), Y7
 	VPADDD       Y7, Y6, Y6
@@ -3176,9 +3176,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
-TEXT ·mul4asymAVX512VNNIx1(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVX512VNNIx1(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -3342,9 +3342,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNIx2(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVX512VNNIx2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -3531,9 +3531,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNIx4(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVX512VNNIx4(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -3786,9 +3786,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNIx8(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVX512VNNIx8(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -4173,9 +4173,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNIx12(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVX512VNNIx12(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -4717,9 +4717,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
-TEXT ·mul4asymAVXVNNIx1(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVXVNNIx1(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -5002,9 +5002,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4asymAVXVNNIx2(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVXVNNIx2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -5244,9 +5244,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4asymAVXVNNIx4(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVXVNNIx4(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -5613,9 +5613,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
-TEXT ·mul4asymAVX2x1(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVX2x1(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -5676,8 +5676,8 @@ groupBlock:
 	VPBROADCASTD 8(CX), Y13
 	VPMADDUBSW   Y13, Y11, Y11
 	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 12(CX), Y13
-	VPMADDUBSW   Y13, Y12, Y11
+	VPBROADCASTD 12(CX), Y11
+	VPMADDUBSW   Y11, Y12, Y11
 	VPADDW       Y11, Y10, Y10
 	VMOVDQU      128(AX), Y11
 	VPSRLW       $0x04, Y11, Y12
@@ -5686,8 +5686,8 @@ groupBlock:
 	VPBROADCASTD 16(CX), Y13
 	VPMADDUBSW   Y13, Y11, Y11
 	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 20(CX), Y13
-	VPMADDUBSW   Y13, Y12, Y11
+	VPBROADCASTD 20(CX), Y11
+	VPMADDUBSW   Y11, Y12, Y11
 	VPADDW       Y11, Y10, Y10
 	VMOVDQU      192(AX), Y11
 	VPSRLW       $0x04, Y11, Y12
@@ -5696,8 +5696,8 @@ groupBlock:
 	VPBROADCASTD 24(CX), Y13
 	VPMADDUBSW   Y13, Y11, Y11
 	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 28(CX), Y13
-	VPMADDUBSW   Y13, Y12, Y11
+	VPBROADCASTD 28(CX), Y11
+	VPMADDUBSW   Y11, Y12, Y11
 	VPADDW       Y11, Y10, Y10
 	VPMADDWD     Y1, Y10, Y10
 	VPBROADCASTD 36(CX), Y11
@@ -5722,8 +5722,8 @@ groupBlock:
 	VPBROADCASTD 8(CX), Y13
 	VPMADDUBSW   Y13, Y11, Y11
 	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 12(CX), Y13
-	VPMADDUBSW   Y13, Y12, Y11
+	VPBROADCASTD 12(CX), Y11
+	VPMADDUBSW   Y11, Y12, Y11
 	VPADDW       Y11, Y10, Y10
 	VMOVDQU      160(AX), Y11
 	VPSRLW       $0x04, Y11, Y12
@@ -5732,8 +5732,8 @@ groupBlock:
 	VPBROADCASTD 16(CX), Y13
 	VPMADDUBSW   Y13, Y11, Y11
 	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 20(CX), Y13
-	VPMADDUBSW   Y13, Y12, Y11
+	VPBROADCASTD 20(CX), Y11
+	VPMADDUBSW   Y11, Y12, Y11
 	VPADDW       Y11, Y10, Y10
 	VMOVDQU      224(AX), Y11
 	VPSRLW       $0x04, Y11, Y12
@@ -5742,8 +5742,8 @@ groupBlock:
 	VPBROADCASTD 24(CX), Y13
 	VPMADDUBSW   Y13, Y11, Y11
 	VPADDW       Y11, Y10, Y10
-	VPBROADCASTD 28(CX), Y13
-	VPMADDUBSW   Y13, Y12, Y11
+	VPBROADCASTD 28(CX), Y11
+	VPMADDUBSW   Y11, Y12, Y11
 	VPADDW       Y11, Y10, Y10
 	VPMADDWD     Y1, Y10, Y10
 	VPBROADCASTD 36(CX), Y11
@@ -5819,8 +5819,8 @@ singleNext:
 	VPBROADCASTD 8(CX), Y11
 	VPMADDUBSW   Y11, Y9, Y9
 	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 12(CX), Y11
-	VPMADDUBSW   Y11, Y10, Y9
+	VPBROADCASTD 12(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
 	VPADDW       Y9, Y8, Y8
 	VMOVDQU      128(AX), Y9
 	VPSRLW       $0x04, Y9, Y10
@@ -5829,8 +5829,8 @@ singleNext:
 	VPBROADCASTD 16(CX), Y11
 	VPMADDUBSW   Y11, Y9, Y9
 	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 20(CX), Y11
-	VPMADDUBSW   Y11, Y10, Y9
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
 	VPADDW       Y9, Y8, Y8
 	VMOVDQU      192(AX), Y9
 	VPSRLW       $0x04, Y9, Y10
@@ -5839,8 +5839,8 @@ singleNext:
 	VPBROADCASTD 24(CX), Y11
 	VPMADDUBSW   Y11, Y9, Y9
 	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 28(CX), Y11
-	VPMADDUBSW   Y11, Y10, Y9
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
 	VPADDW       Y9, Y8, Y8
 	VPMADDWD     Y1, Y8, Y8
 	VPBROADCASTD 36(CX), Y9
@@ -5866,8 +5866,8 @@ singleNext:
 	VPBROADCASTD 8(CX), Y9
 	VPMADDUBSW   Y9, Y5, Y5
 	VPADDW       Y5, Y4, Y4
-	VPBROADCASTD 12(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y5
+	VPBROADCASTD 12(CX), Y5
+	VPMADDUBSW   Y5, Y8, Y5
 	VPADDW       Y5, Y4, Y4
 	VMOVDQU      160(AX), Y5
 	VPSRLW       $0x04, Y5, Y8
@@ -5876,8 +5876,8 @@ singleNext:
 	VPBROADCASTD 16(CX), Y9
 	VPMADDUBSW   Y9, Y5, Y5
 	VPADDW       Y5, Y4, Y4
-	VPBROADCASTD 20(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y5
+	VPBROADCASTD 20(CX), Y5
+	VPMADDUBSW   Y5, Y8, Y5
 	VPADDW       Y5, Y4, Y4
 	VMOVDQU      224(AX), Y5
 	VPSRLW       $0x04, Y5, Y8
@@ -5886,8 +5886,8 @@ singleNext:
 	VPBROADCASTD 24(CX), Y9
 	VPMADDUBSW   Y9, Y5, Y5
 	VPADDW       Y5, Y4, Y4
-	VPBROADCASTD 28(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y5
+	VPBROADCASTD 28(CX), Y5
+	VPMADDUBSW   Y5, Y8, Y5
 	VPADDW       Y5, Y4, Y4
 	VPMADDWD     Y1, Y4, Y4
 	VPBROADCASTD 36(CX), Y5
@@ -5921,9 +5921,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul4asymAVX2x2(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVX2x2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -5971,70 +5971,70 @@ groupBlock:
 	VPAND        Y0, Y8, Y8
 	VPAND        Y0, Y9, Y9
 	VPBROADCASTD (CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPBROADCASTD 4(CX), Y10
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y11, Y11
-	VPBROADCASTD 48(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPBROADCASTD 52(CX), Y10
-	VPMADDUBSW   Y10, Y9, Y9
+	VPMADDUBSW   Y10, Y8, Y10
+	VPBROADCASTD 48(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y8
+	VPBROADCASTD 4(CX), Y11
+	VPMADDUBSW   Y11, Y9, Y11
+	VPADDW       Y11, Y10, Y10
+	VPBROADCASTD 52(CX), Y11
+	VPMADDUBSW   Y11, Y9, Y9
 	VPADDW       Y9, Y8, Y8
 	VMOVDQU      64(AX)(DX*4), Y9
-	VPSRLW       $0x04, Y9, Y10
+	VPSRLW       $0x04, Y9, Y11
 	VPAND        Y0, Y9, Y9
-	VPAND        Y0, Y10, Y10
+	VPAND        Y0, Y11, Y11
 	VPBROADCASTD 8(CX), Y12
 	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 12(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y12
-	VPADDW       Y12, Y11, Y11
+	VPADDW       Y12, Y10, Y10
 	VPBROADCASTD 56(CX), Y12
 	VPMADDUBSW   Y12, Y9, Y9
 	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 60(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y9
+	VPBROADCASTD 12(CX), Y9
+	VPMADDUBSW   Y9, Y11, Y9
+	VPADDW       Y9, Y10, Y10
+	VPBROADCASTD 60(CX), Y9
+	VPMADDUBSW   Y9, Y11, Y9
 	VPADDW       Y9, Y8, Y8
 	VMOVDQU      128(AX)(DX*4), Y9
-	VPSRLW       $0x04, Y9, Y10
+	VPSRLW       $0x04, Y9, Y11
 	VPAND        Y0, Y9, Y9
-	VPAND        Y0, Y10, Y10
+	VPAND        Y0, Y11, Y11
 	VPBROADCASTD 16(CX), Y12
 	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 20(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y12
-	VPADDW       Y12, Y11, Y11
+	VPADDW       Y12, Y10, Y10
 	VPBROADCASTD 64(CX), Y12
 	VPMADDUBSW   Y12, Y9, Y9
 	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 68(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y9
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y11, Y9
+	VPADDW       Y9, Y10, Y10
+	VPBROADCASTD 68(CX), Y9
+	VPMADDUBSW   Y9, Y11, Y9
 	VPADDW       Y9, Y8, Y8
 	VMOVDQU      192(AX)(DX*4), Y9
-	VPSRLW       $0x04, Y9, Y10
+	VPSRLW       $0x04, Y9, Y11
 	VPAND        Y0, Y9, Y9
-	VPAND        Y0, Y10, Y10
+	VPAND        Y0, Y11, Y11
 	VPBROADCASTD 24(CX), Y12
 	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 28(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y12
-	VPADDW       Y12, Y11, Y11
+	VPADDW       Y12, Y10, Y10
 	VPBROADCASTD 72(CX), Y12
 	VPMADDUBSW   Y12, Y9, Y9
 	VPADDW       Y9, Y8, Y8
-	VPBROADCASTD 76(CX), Y12
-	VPMADDUBSW   Y12, Y10, Y9
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y11, Y9
+	VPADDW       Y9, Y10, Y10
+	VPBROADCASTD 76(CX), Y9
+	VPMADDUBSW   Y9, Y11, Y9
 	VPADDW       Y9, Y8, Y8
-	VPMADDWD     Y1, Y11, Y11
+	VPMADDWD     Y1, Y10, Y10
 	VPBROADCASTD 36(CX), Y9
 	VPMADDWD     Y7, Y9, Y9
-	VPADDD       Y9, Y11, Y11
+	VPADDD       Y9, Y10, Y10
 	VBROADCASTSS 32(CX), Y9
-	VCVTDQ2PS    Y11, Y11
-	VFMADD231PS  Y9, Y11, Y2
+	VCVTDQ2PS    Y10, Y10
+	VFMADD231PS  Y9, Y10, Y2
 	VPMADDWD     Y1, Y8, Y8
 	VPBROADCASTD 84(CX), Y9
 	VPMADDWD     Y7, Y9, Y9
@@ -6093,71 +6093,71 @@ singleNext:
 	VPAND        Y0, Y6, Y6
 	VPAND        Y0, Y7, Y7
 	VPBROADCASTD (CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPBROADCASTD 4(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y9, Y9
-	VPBROADCASTD 48(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPBROADCASTD 52(CX), Y8
-	VPMADDUBSW   Y8, Y7, Y7
+	VPMADDUBSW   Y8, Y6, Y8
+	VPBROADCASTD 48(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPBROADCASTD 4(CX), Y9
+	VPMADDUBSW   Y9, Y7, Y9
+	VPADDW       Y9, Y8, Y8
+	VPBROADCASTD 52(CX), Y9
+	VPMADDUBSW   Y9, Y7, Y7
 	VPADDW       Y7, Y6, Y6
 	VMOVDQU      64(AX)(DX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
+	VPSRLW       $0x04, Y7, Y9
 	VPAND        Y0, Y7, Y7
-	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y9, Y9
 	VPBROADCASTD 8(CX), Y10
 	VPMADDUBSW   Y10, Y7, Y10
-	VPADDW       Y10, Y9, Y9
-	VPBROADCASTD 12(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y10
-	VPADDW       Y10, Y9, Y9
+	VPADDW       Y10, Y8, Y8
 	VPBROADCASTD 56(CX), Y10
 	VPMADDUBSW   Y10, Y7, Y7
 	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 60(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y7
+	VPBROADCASTD 12(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 60(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
 	VPADDW       Y7, Y6, Y6
 	VMOVDQU      128(AX)(DX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
+	VPSRLW       $0x04, Y7, Y9
 	VPAND        Y0, Y7, Y7
-	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y9, Y9
 	VPBROADCASTD 16(CX), Y10
 	VPMADDUBSW   Y10, Y7, Y10
-	VPADDW       Y10, Y9, Y9
-	VPBROADCASTD 20(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y10
-	VPADDW       Y10, Y9, Y9
+	VPADDW       Y10, Y8, Y8
 	VPBROADCASTD 64(CX), Y10
 	VPMADDUBSW   Y10, Y7, Y7
 	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 68(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y7
+	VPBROADCASTD 20(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 68(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
 	VPADDW       Y7, Y6, Y6
 	VMOVDQU      192(AX)(DX*4), Y7
-	VPSRLW       $0x04, Y7, Y8
+	VPSRLW       $0x04, Y7, Y9
 	VPAND        Y0, Y7, Y7
-	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y9, Y9
 	VPBROADCASTD 24(CX), Y10
 	VPMADDUBSW   Y10, Y7, Y10
-	VPADDW       Y10, Y9, Y9
-	VPBROADCASTD 28(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y10
-	VPADDW       Y10, Y9, Y9
+	VPADDW       Y10, Y8, Y8
 	VPBROADCASTD 72(CX), Y10
 	VPMADDUBSW   Y10, Y7, Y7
 	VPADDW       Y7, Y6, Y6
-	VPBROADCASTD 76(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y7
+	VPBROADCASTD 28(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 76(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
 	VPADDW       Y7, Y6, Y6
-	VPMADDWD     Y1, Y9, Y9
+	VPMADDWD     Y1, Y8, Y8
 	VPBROADCASTD 36(CX), Y7
 	VPMADDWD     Y5, Y7, Y7
-	VPADDD       Y7, Y9, Y9
+	VPADDD       Y7, Y8, Y8
 	VBROADCASTSS 32(CX), Y7
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y7, Y9, Y9
-	VFMADD231PS  Y9, Y4, Y2
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VFMADD231PS  Y8, Y4, Y2
 	VPMADDWD     Y1, Y6, Y6
 	VPBROADCASTD 84(CX), Y7
 	VPMADDWD     Y5, Y7, Y7
@@ -6186,9 +6186,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul4asymAVX2x3(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVX2x3(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -6239,100 +6239,100 @@ groupBlock:
 	VPAND        Y0, Y7, Y7
 	VPAND        Y0, Y8, Y8
 	VPBROADCASTD (CX), Y9
-	VPMADDUBSW   Y9, Y7, Y10
-	VPBROADCASTD 4(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y10, Y10
-	VPBROADCASTD 48(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y11
-	VPBROADCASTD 52(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y11, Y11
-	VPBROADCASTD 96(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPBROADCASTD 100(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y8
+	VPMADDUBSW   Y9, Y7, Y9
+	VPBROADCASTD 48(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPBROADCASTD 96(CX), Y11
+	VPMADDUBSW   Y11, Y7, Y7
+	VPBROADCASTD 4(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPADDW       Y11, Y9, Y9
+	VPBROADCASTD 52(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPADDW       Y11, Y10, Y10
+	VPBROADCASTD 100(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y8
 	VPADDW       Y8, Y7, Y7
 	VMOVDQU      64(AX)(BX*4), Y8
-	VPSRLW       $0x04, Y8, Y9
+	VPSRLW       $0x04, Y8, Y11
 	VPAND        Y0, Y8, Y8
-	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y11, Y11
 	VPBROADCASTD 8(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y10, Y10
-	VPBROADCASTD 12(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y10, Y10
+	VPADDW       Y12, Y9, Y9
 	VPBROADCASTD 56(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 60(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y11, Y11
+	VPADDW       Y12, Y10, Y10
 	VPBROADCASTD 104(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y8
 	VPADDW       Y8, Y7, Y7
-	VPBROADCASTD 108(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y8
+	VPBROADCASTD 12(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 60(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y10, Y10
+	VPBROADCASTD 108(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
 	VPADDW       Y8, Y7, Y7
 	VMOVDQU      128(AX)(BX*4), Y8
-	VPSRLW       $0x04, Y8, Y9
+	VPSRLW       $0x04, Y8, Y11
 	VPAND        Y0, Y8, Y8
-	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y11, Y11
 	VPBROADCASTD 16(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y10, Y10
-	VPBROADCASTD 20(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y10, Y10
+	VPADDW       Y12, Y9, Y9
 	VPBROADCASTD 64(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 68(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y11, Y11
+	VPADDW       Y12, Y10, Y10
 	VPBROADCASTD 112(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y8
 	VPADDW       Y8, Y7, Y7
-	VPBROADCASTD 116(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y8
+	VPBROADCASTD 20(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 68(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y10, Y10
+	VPBROADCASTD 116(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
 	VPADDW       Y8, Y7, Y7
 	VMOVDQU      192(AX)(BX*4), Y8
-	VPSRLW       $0x04, Y8, Y9
+	VPSRLW       $0x04, Y8, Y11
 	VPAND        Y0, Y8, Y8
-	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y11, Y11
 	VPBROADCASTD 24(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y10, Y10
-	VPBROADCASTD 28(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y10, Y10
+	VPADDW       Y12, Y9, Y9
 	VPBROADCASTD 72(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 76(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y11, Y11
+	VPADDW       Y12, Y10, Y10
 	VPBROADCASTD 120(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y8
 	VPADDW       Y8, Y7, Y7
-	VPBROADCASTD 124(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y8
+	VPBROADCASTD 28(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 76(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y10, Y10
+	VPBROADCASTD 124(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
 	VPADDW       Y8, Y7, Y7
-	VPMADDWD     Y1, Y10, Y10
+	VPMADDWD     Y1, Y9, Y9
 	VPBROADCASTD 36(CX), Y8
 	VPMADDWD     Y6, Y8, Y8
-	VPADDD       Y8, Y10, Y10
+	VPADDD       Y8, Y9, Y9
 	VBROADCASTSS 32(CX), Y8
-	VCVTDQ2PS    Y10, Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VPMADDWD     Y1, Y11, Y11
+	VCVTDQ2PS    Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VPMADDWD     Y1, Y10, Y10
 	VPBROADCASTD 84(CX), Y8
 	VPMADDWD     Y6, Y8, Y8
-	VPADDD       Y8, Y11, Y11
+	VPADDD       Y8, Y10, Y10
 	VBROADCASTSS 80(CX), Y8
-	VCVTDQ2PS    Y11, Y11
-	VFMADD231PS  Y8, Y11, Y3
+	VCVTDQ2PS    Y10, Y10
+	VFMADD231PS  Y8, Y10, Y3
 	VPMADDWD     Y1, Y7, Y7
 	VPBROADCASTD 132(CX), Y8
 	VPMADDWD     Y6, Y8, Y8
@@ -6401,102 +6401,102 @@ singleNext:
 	VPAND        Y0, Y7, Y7
 	VPAND        Y0, Y8, Y8
 	VPBROADCASTD (CX), Y9
-	VPMADDUBSW   Y9, Y7, Y10
-	VPBROADCASTD 4(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y10, Y10
-	VPBROADCASTD 48(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y11
-	VPBROADCASTD 52(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y11, Y11
-	VPBROADCASTD 96(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPBROADCASTD 100(CX), Y9
-	VPMADDUBSW   Y9, Y8, Y8
+	VPMADDUBSW   Y9, Y7, Y9
+	VPBROADCASTD 48(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPBROADCASTD 96(CX), Y11
+	VPMADDUBSW   Y11, Y7, Y7
+	VPBROADCASTD 4(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPADDW       Y11, Y9, Y9
+	VPBROADCASTD 52(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPADDW       Y11, Y10, Y10
+	VPBROADCASTD 100(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y8
 	VPADDW       Y8, Y7, Y7
 	VMOVDQU      64(AX)(BX*4), Y8
-	VPSRLW       $0x04, Y8, Y9
+	VPSRLW       $0x04, Y8, Y11
 	VPAND        Y0, Y8, Y8
-	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y11, Y11
 	VPBROADCASTD 8(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y10, Y10
-	VPBROADCASTD 12(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y10, Y10
+	VPADDW       Y12, Y9, Y9
 	VPBROADCASTD 56(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 60(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y11, Y11
+	VPADDW       Y12, Y10, Y10
 	VPBROADCASTD 104(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y8
 	VPADDW       Y8, Y7, Y7
-	VPBROADCASTD 108(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y8
+	VPBROADCASTD 12(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 60(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y10, Y10
+	VPBROADCASTD 108(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
 	VPADDW       Y8, Y7, Y7
 	VMOVDQU      128(AX)(BX*4), Y8
-	VPSRLW       $0x04, Y8, Y9
+	VPSRLW       $0x04, Y8, Y11
 	VPAND        Y0, Y8, Y8
-	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y11, Y11
 	VPBROADCASTD 16(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y10, Y10
-	VPBROADCASTD 20(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y10, Y10
+	VPADDW       Y12, Y9, Y9
 	VPBROADCASTD 64(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 68(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y11, Y11
+	VPADDW       Y12, Y10, Y10
 	VPBROADCASTD 112(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y8
 	VPADDW       Y8, Y7, Y7
-	VPBROADCASTD 116(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y8
+	VPBROADCASTD 20(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 68(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y10, Y10
+	VPBROADCASTD 116(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
 	VPADDW       Y8, Y7, Y7
 	VMOVDQU      192(AX)(BX*4), Y8
-	VPSRLW       $0x04, Y8, Y9
+	VPSRLW       $0x04, Y8, Y11
 	VPAND        Y0, Y8, Y8
-	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y11, Y11
 	VPBROADCASTD 24(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y10, Y10
-	VPBROADCASTD 28(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y10, Y10
+	VPADDW       Y12, Y9, Y9
 	VPBROADCASTD 72(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 76(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y12
-	VPADDW       Y12, Y11, Y11
+	VPADDW       Y12, Y10, Y10
 	VPBROADCASTD 120(CX), Y12
 	VPMADDUBSW   Y12, Y8, Y8
 	VPADDW       Y8, Y7, Y7
-	VPBROADCASTD 124(CX), Y12
-	VPMADDUBSW   Y12, Y9, Y8
+	VPBROADCASTD 28(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 76(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y10, Y10
+	VPBROADCASTD 124(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
 	VPADDW       Y8, Y7, Y7
-	VPMADDWD     Y1, Y10, Y10
+	VPMADDWD     Y1, Y9, Y9
 	VPBROADCASTD 36(CX), Y8
 	VPMADDWD     Y6, Y8, Y8
-	VPADDD       Y8, Y10, Y10
+	VPADDD       Y8, Y9, Y9
 	VBROADCASTSS 32(CX), Y8
-	VCVTDQ2PS    Y10, Y10
-	VMULPS       Y8, Y10, Y10
-	VFMADD231PS  Y10, Y5, Y2
-	VPMADDWD     Y1, Y11, Y11
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VFMADD231PS  Y9, Y5, Y2
+	VPMADDWD     Y1, Y10, Y10
 	VPBROADCASTD 84(CX), Y8
 	VPMADDWD     Y6, Y8, Y8
-	VPADDD       Y8, Y11, Y11
+	VPADDD       Y8, Y10, Y10
 	VBROADCASTSS 80(CX), Y8
-	VCVTDQ2PS    Y11, Y11
-	VMULPS       Y8, Y11, Y11
-	VFMADD231PS  Y11, Y5, Y3
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y8, Y10, Y10
+	VFMADD231PS  Y10, Y5, Y3
 	VPMADDWD     Y1, Y7, Y7
 	VPBROADCASTD 132(CX), Y8
 	VPMADDWD     Y6, Y8, Y8
@@ -6527,9 +6527,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
-TEXT ·mul8symAVX512VNNIx1(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVX512VNNIx1(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), CX
@@ -6674,9 +6674,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNIx2(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVX512VNNIx2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), CX
@@ -6834,9 +6834,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNIx4(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVX512VNNIx4(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), CX
@@ -7056,9 +7056,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNIx8(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVX512VNNIx8(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), CX
@@ -7402,9 +7402,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNIx12(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVX512VNNIx12(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -7897,9 +7897,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
-TEXT ·mul8symAVXVNNIx1(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVXVNNIx1(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), CX
@@ -8135,9 +8135,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8symAVXVNNIx2(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVXVNNIx2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), CX
@@ -8340,9 +8340,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8symAVXVNNIx4(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVXVNNIx4(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -8660,9 +8660,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
-TEXT ·mul8symAVX2x1(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVX2x1(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -9099,9 +9099,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul8symAVX2x2(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVX2x2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -9462,9 +9462,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
-TEXT ·mul8asymAVX512VNNIx1(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVX512VNNIx1(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), CX
@@ -9617,9 +9617,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNIx2(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVX512VNNIx2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), CX
@@ -9787,9 +9787,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNIx4(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVX512VNNIx4(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), CX
@@ -10023,9 +10023,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVX512VNNIx8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNIx8(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVX512VNNIx8(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), CX
@@ -10391,9 +10391,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVX512VNNIx12(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNIx12(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVX512VNNIx12(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -10916,9 +10916,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
-TEXT ·mul8asymAVXVNNIx1(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVXVNNIx1(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), CX
@@ -11174,9 +11174,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8asymAVXVNNIx2(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVXVNNIx2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), CX
@@ -11397,9 +11397,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8asymAVXVNNIx4(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVXVNNIx4(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -11747,9 +11747,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
-TEXT ·mul8asymAVX2x1(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVX2x1(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), CX
@@ -12198,9 +12198,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mul8asymAVX2x2(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVX2x2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -12571,9 +12571,11093 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mulNL4AVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, MMX+
+TEXT ·mulNL4AVX512VNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    nl4From0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), BX
+	MOVQ         c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ          $0x00000020, R9
+	VCVTPH2PS     -32(R9), Z3
+	VMOVDQU32     (AX), Z4
+	VPSRLW        $0x04, Z4, Z5
+	VPANDD        Z0, Z4, Z4
+	VPANDD        Z0, Z5, Z5
+	VMOVDQU32     64(AX), Z6
+	VPSRLW        $0x04, Z6, Z7
+	VPANDD        Z0, Z6, Z6
+	VPANDD        Z0, Z7, Z7
+	VMOVDQU32     128(AX), Z8
+	VPSRLW        $0x04, Z8, Z9
+	VPANDD        Z0, Z8, Z8
+	VPANDD        Z0, Z9, Z9
+	VMOVDQU32     192(AX), Z10
+	VPSRLW        $0x04, Z10, Z11
+	VPANDD        Z0, Z10, Z10
+	VPANDD        Z0, Z11, Z11
+	VPSHUFB       Z4, Z1, Z4
+	VPSHUFB       Z5, Z1, Z5
+	VPSHUFB       Z6, Z1, Z6
+	VPSHUFB       Z7, Z1, Z7
+	VPSHUFB       Z8, Z1, Z8
+	VPSHUFB       Z9, Z1, Z9
+	VPSHUFB       Z10, Z1, Z10
+	VPSHUFB       Z11, Z1, Z11
+	VPBROADCASTD  44(CX), Z12
+	VPDPBUSD.BCST (CX), Z4, Z12
+	VPDPBUSD.BCST 4(CX), Z5, Z12
+	VPDPBUSD.BCST 8(CX), Z6, Z12
+	VPDPBUSD.BCST 12(CX), Z7, Z12
+	VPDPBUSD.BCST 16(CX), Z8, Z12
+	VPDPBUSD.BCST 20(CX), Z9, Z12
+	VPDPBUSD.BCST 24(CX), Z10, Z12
+	VPDPBUSD.BCST 28(CX), Z11, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   32(CX), Z12, Z12
+	VFMADD231PS   Z12, Z3, Z2
+	PREFETCHT0    (AX)(DX*1)
+	PREFETCHT0    64(AX)(DX*1)
+	PREFETCHT0    128(AX)(DX*1)
+	PREFETCHT0    192(AX)(DX*1)
+	PREFETCHT0    256(AX)(DX*1)
+	ADDQ          $0x00000100, AX
+	ADDQ          R8, CX
+	DECQ          DI
+	JZ            singleDone
+	DECQ          R10
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA nl4From0Mask255<>+0(SB)/1, $0x01
+DATA nl4From0Mask255<>+1(SB)/1, $0x18
+DATA nl4From0Mask255<>+2(SB)/1, $0x2d
+DATA nl4From0Mask255<>+3(SB)/1, $0x3f
+DATA nl4From0Mask255<>+4(SB)/1, $0x4f
+DATA nl4From0Mask255<>+5(SB)/1, $0x5d
+DATA nl4From0Mask255<>+6(SB)/1, $0x6a
+DATA nl4From0Mask255<>+7(SB)/1, $0x76
+DATA nl4From0Mask255<>+8(SB)/1, $0x81
+DATA nl4From0Mask255<>+9(SB)/1, $0x8d
+DATA nl4From0Mask255<>+10(SB)/1, $0x99
+DATA nl4From0Mask255<>+11(SB)/1, $0xa6
+DATA nl4From0Mask255<>+12(SB)/1, $0xb5
+DATA nl4From0Mask255<>+13(SB)/1, $0xc5
+DATA nl4From0Mask255<>+14(SB)/1, $0xd9
+DATA nl4From0Mask255<>+15(SB)/1, $0xf1
+DATA nl4From0Mask255<>+16(SB)/1, $0x01
+DATA nl4From0Mask255<>+17(SB)/1, $0x18
+DATA nl4From0Mask255<>+18(SB)/1, $0x2d
+DATA nl4From0Mask255<>+19(SB)/1, $0x3f
+DATA nl4From0Mask255<>+20(SB)/1, $0x4f
+DATA nl4From0Mask255<>+21(SB)/1, $0x5d
+DATA nl4From0Mask255<>+22(SB)/1, $0x6a
+DATA nl4From0Mask255<>+23(SB)/1, $0x76
+DATA nl4From0Mask255<>+24(SB)/1, $0x81
+DATA nl4From0Mask255<>+25(SB)/1, $0x8d
+DATA nl4From0Mask255<>+26(SB)/1, $0x99
+DATA nl4From0Mask255<>+27(SB)/1, $0xa6
+DATA nl4From0Mask255<>+28(SB)/1, $0xb5
+DATA nl4From0Mask255<>+29(SB)/1, $0xc5
+DATA nl4From0Mask255<>+30(SB)/1, $0xd9
+DATA nl4From0Mask255<>+31(SB)/1, $0xf1
+DATA nl4From0Mask255<>+32(SB)/1, $0x01
+DATA nl4From0Mask255<>+33(SB)/1, $0x18
+DATA nl4From0Mask255<>+34(SB)/1, $0x2d
+DATA nl4From0Mask255<>+35(SB)/1, $0x3f
+DATA nl4From0Mask255<>+36(SB)/1, $0x4f
+DATA nl4From0Mask255<>+37(SB)/1, $0x5d
+DATA nl4From0Mask255<>+38(SB)/1, $0x6a
+DATA nl4From0Mask255<>+39(SB)/1, $0x76
+DATA nl4From0Mask255<>+40(SB)/1, $0x81
+DATA nl4From0Mask255<>+41(SB)/1, $0x8d
+DATA nl4From0Mask255<>+42(SB)/1, $0x99
+DATA nl4From0Mask255<>+43(SB)/1, $0xa6
+DATA nl4From0Mask255<>+44(SB)/1, $0xb5
+DATA nl4From0Mask255<>+45(SB)/1, $0xc5
+DATA nl4From0Mask255<>+46(SB)/1, $0xd9
+DATA nl4From0Mask255<>+47(SB)/1, $0xf1
+DATA nl4From0Mask255<>+48(SB)/1, $0x01
+DATA nl4From0Mask255<>+49(SB)/1, $0x18
+DATA nl4From0Mask255<>+50(SB)/1, $0x2d
+DATA nl4From0Mask255<>+51(SB)/1, $0x3f
+DATA nl4From0Mask255<>+52(SB)/1, $0x4f
+DATA nl4From0Mask255<>+53(SB)/1, $0x5d
+DATA nl4From0Mask255<>+54(SB)/1, $0x6a
+DATA nl4From0Mask255<>+55(SB)/1, $0x76
+DATA nl4From0Mask255<>+56(SB)/1, $0x81
+DATA nl4From0Mask255<>+57(SB)/1, $0x8d
+DATA nl4From0Mask255<>+58(SB)/1, $0x99
+DATA nl4From0Mask255<>+59(SB)/1, $0xa6
+DATA nl4From0Mask255<>+60(SB)/1, $0xb5
+DATA nl4From0Mask255<>+61(SB)/1, $0xc5
+DATA nl4From0Mask255<>+62(SB)/1, $0xd9
+DATA nl4From0Mask255<>+63(SB)/1, $0xf1
+GLOBL nl4From0Mask255<>(SB), RODATA|NOPTR, $64
+
+// func mulNL4AVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulNL4AVX512VNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    nl4From0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), DX
+	MOVQ         c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   blocks+64(FP), SI
+	MOVQ   step+56(FP), DI
+
+singleSpan:
+	MOVQ AX, R8
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	ADDQ          $0x00000020, R8
+	VCVTPH2PS     -32(R8), Z4
+	VMOVDQU32     (AX), Z5
+	VPSRLW        $0x04, Z5, Z6
+	VPANDD        Z0, Z5, Z5
+	VPANDD        Z0, Z6, Z6
+	VMOVDQU32     64(AX), Z7
+	VPSRLW        $0x04, Z7, Z8
+	VPANDD        Z0, Z7, Z7
+	VPANDD        Z0, Z8, Z8
+	VMOVDQU32     128(AX), Z9
+	VPSRLW        $0x04, Z9, Z10
+	VPANDD        Z0, Z9, Z9
+	VPANDD        Z0, Z10, Z10
+	VMOVDQU32     192(AX), Z11
+	VPSRLW        $0x04, Z11, Z12
+	VPANDD        Z0, Z11, Z11
+	VPANDD        Z0, Z12, Z12
+	VPSHUFB       Z5, Z1, Z5
+	VPSHUFB       Z6, Z1, Z6
+	VPSHUFB       Z7, Z1, Z7
+	VPSHUFB       Z8, Z1, Z8
+	VPSHUFB       Z9, Z1, Z9
+	VPSHUFB       Z10, Z1, Z10
+	VPSHUFB       Z11, Z1, Z11
+	VPSHUFB       Z12, Z1, Z12
+	VPBROADCASTD  44(CX), Z13
+	VPBROADCASTD  92(CX), Z14
+	VPDPBUSD.BCST (CX), Z5, Z13
+	VPDPBUSD.BCST 48(CX), Z5, Z14
+	VPDPBUSD.BCST 4(CX), Z6, Z13
+	VPDPBUSD.BCST 52(CX), Z6, Z14
+	VPDPBUSD.BCST 8(CX), Z7, Z13
+	VPDPBUSD.BCST 56(CX), Z7, Z14
+	VPDPBUSD.BCST 12(CX), Z8, Z13
+	VPDPBUSD.BCST 60(CX), Z8, Z14
+	VPDPBUSD.BCST 16(CX), Z9, Z13
+	VPDPBUSD.BCST 64(CX), Z9, Z14
+	VPDPBUSD.BCST 20(CX), Z10, Z13
+	VPDPBUSD.BCST 68(CX), Z10, Z14
+	VPDPBUSD.BCST 24(CX), Z11, Z13
+	VPDPBUSD.BCST 72(CX), Z11, Z14
+	VPDPBUSD.BCST 28(CX), Z12, Z13
+	VPDPBUSD.BCST 76(CX), Z12, Z14
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   32(CX), Z13, Z13
+	VFMADD231PS   Z13, Z4, Z2
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   80(CX), Z14, Z14
+	VFMADD231PS   Z14, Z4, Z3
+	ADDQ          $0x00000100, AX
+	ADDQ          DI, CX
+	DECQ          SI
+	JZ            singleDone
+	DECQ          R9
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulNL4AVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulNL4AVX512VNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    nl4From0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), DX
+	MOVQ         c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), SI
+	MOVQ   step+56(FP), DI
+
+singleSpan:
+	MOVQ AX, R8
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	ADDQ          $0x00000020, R8
+	VCVTPH2PS     -32(R8), Z6
+	VMOVDQU32     (AX), Z7
+	VPSRLW        $0x04, Z7, Z8
+	VPANDD        Z0, Z7, Z7
+	VPANDD        Z0, Z8, Z8
+	VMOVDQU32     64(AX), Z9
+	VPSRLW        $0x04, Z9, Z10
+	VPANDD        Z0, Z9, Z9
+	VPANDD        Z0, Z10, Z10
+	VMOVDQU32     128(AX), Z11
+	VPSRLW        $0x04, Z11, Z12
+	VPANDD        Z0, Z11, Z11
+	VPANDD        Z0, Z12, Z12
+	VMOVDQU32     192(AX), Z13
+	VPSRLW        $0x04, Z13, Z14
+	VPANDD        Z0, Z13, Z13
+	VPANDD        Z0, Z14, Z14
+	VPSHUFB       Z7, Z1, Z7
+	VPSHUFB       Z8, Z1, Z8
+	VPSHUFB       Z9, Z1, Z9
+	VPSHUFB       Z10, Z1, Z10
+	VPSHUFB       Z11, Z1, Z11
+	VPSHUFB       Z12, Z1, Z12
+	VPSHUFB       Z13, Z1, Z13
+	VPSHUFB       Z14, Z1, Z14
+	VPBROADCASTD  44(CX), Z15
+	VPBROADCASTD  92(CX), Z16
+	VPBROADCASTD  140(CX), Z17
+	VPBROADCASTD  188(CX), Z18
+	VPDPBUSD.BCST (CX), Z7, Z15
+	VPDPBUSD.BCST 48(CX), Z7, Z16
+	VPDPBUSD.BCST 96(CX), Z7, Z17
+	VPDPBUSD.BCST 144(CX), Z7, Z18
+	VPDPBUSD.BCST 4(CX), Z8, Z15
+	VPDPBUSD.BCST 52(CX), Z8, Z16
+	VPDPBUSD.BCST 100(CX), Z8, Z17
+	VPDPBUSD.BCST 148(CX), Z8, Z18
+	VPDPBUSD.BCST 8(CX), Z9, Z15
+	VPDPBUSD.BCST 56(CX), Z9, Z16
+	VPDPBUSD.BCST 104(CX), Z9, Z17
+	VPDPBUSD.BCST 152(CX), Z9, Z18
+	VPDPBUSD.BCST 12(CX), Z10, Z15
+	VPDPBUSD.BCST 60(CX), Z10, Z16
+	VPDPBUSD.BCST 108(CX), Z10, Z17
+	VPDPBUSD.BCST 156(CX), Z10, Z18
+	VPDPBUSD.BCST 16(CX), Z11, Z15
+	VPDPBUSD.BCST 64(CX), Z11, Z16
+	VPDPBUSD.BCST 112(CX), Z11, Z17
+	VPDPBUSD.BCST 160(CX), Z11, Z18
+	VPDPBUSD.BCST 20(CX), Z12, Z15
+	VPDPBUSD.BCST 68(CX), Z12, Z16
+	VPDPBUSD.BCST 116(CX), Z12, Z17
+	VPDPBUSD.BCST 164(CX), Z12, Z18
+	VPDPBUSD.BCST 24(CX), Z13, Z15
+	VPDPBUSD.BCST 72(CX), Z13, Z16
+	VPDPBUSD.BCST 120(CX), Z13, Z17
+	VPDPBUSD.BCST 168(CX), Z13, Z18
+	VPDPBUSD.BCST 28(CX), Z14, Z15
+	VPDPBUSD.BCST 76(CX), Z14, Z16
+	VPDPBUSD.BCST 124(CX), Z14, Z17
+	VPDPBUSD.BCST 172(CX), Z14, Z18
+	VCVTDQ2PS     Z15, Z15
+	VMULPS.BCST   32(CX), Z15, Z15
+	VFMADD231PS   Z15, Z6, Z2
+	VCVTDQ2PS     Z16, Z16
+	VMULPS.BCST   80(CX), Z16, Z16
+	VFMADD231PS   Z16, Z6, Z3
+	VCVTDQ2PS     Z17, Z17
+	VMULPS.BCST   128(CX), Z17, Z17
+	VFMADD231PS   Z17, Z6, Z4
+	VCVTDQ2PS     Z18, Z18
+	VMULPS.BCST   176(CX), Z18, Z18
+	VFMADD231PS   Z18, Z6, Z5
+	ADDQ          $0x00000100, AX
+	ADDQ          DI, CX
+	DECQ          SI
+	JZ            singleDone
+	DECQ          R9
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulNL4AVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·mulNL4AVXVNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    ahead+40(FP), DX
+	VMOVDQU nl4From0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VCVTPH2PS    -32(R9), Y3
+	VCVTPH2PS    -16(R9), Y4
+	VPBROADCASTD 44(CX), Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      (AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD (CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 4(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      64(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 8(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 12(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      128(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 16(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 20(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      192(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 24(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 28(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y5, Y3, Y1
+	VPBROADCASTD 44(CX), Y3
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD (CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y3, 0xc4, 0xc2, 0x4d, 0x50, 0xd8)
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 4(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 8(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y3, 0xc4, 0xc2, 0x4d, 0x50, 0xd8)
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 12(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      160(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 16(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y3, 0xc4, 0xc2, 0x4d, 0x50, 0xd8)
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 20(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      224(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 24(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y3, 0xc4, 0xc2, 0x4d, 0x50, 0xd8)
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 28(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VPADDD       Y5, Y3, Y3
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VFMADD231PS  Y3, Y4, Y2
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	ADDQ         $0x00000100, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA fill0f0f0f0f<>+0(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+1(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+2(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+3(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+4(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+5(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+6(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+7(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+8(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+9(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+10(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+11(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+12(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+13(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+14(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+15(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+16(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+17(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+18(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+19(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+20(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+21(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+22(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+23(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+24(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+25(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+26(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+27(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+28(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+29(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+30(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+31(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+32(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+33(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+34(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+35(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+36(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+37(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+38(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+39(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+40(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+41(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+42(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+43(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+44(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+45(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+46(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+47(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+48(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+49(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+50(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+51(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+52(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+53(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+54(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+55(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+56(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+57(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+58(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+59(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+60(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+61(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+62(SB)/1, $0x0f
+DATA fill0f0f0f0f<>+63(SB)/1, $0x0f
+GLOBL fill0f0f0f0f<>(SB), RODATA|NOPTR, $64
+
+// func mulNL4AVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulNL4AVXVNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    first+24(FP), DX
+	VMOVDQU nl4From0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VPBROADCASTD 44(CX), Y3
+	VPXOR        Y4, Y4, Y4
+	VPBROADCASTD 92(CX), Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      (AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD (CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 48(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 4(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 52(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      64(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 8(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 56(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 12(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 60(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      128(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 16(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 64(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 20(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 68(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      192(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 24(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 72(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 28(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 76(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VCVTPH2PS    -32(R9)(DX*2), Y7
+	VPADDD       Y4, Y3, Y3
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VFMADD231PS  Y3, Y7, Y1
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 80(CX), Y3
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VFMADD231PS  Y5, Y7, Y2
+	ADDQ         $0x00000100, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulNL4AVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulNL4AVXVNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    first+24(FP), DX
+	VMOVDQU nl4From0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VPBROADCASTD 44(CX), Y5
+	VPXOR        Y6, Y6, Y6
+	VPBROADCASTD 92(CX), Y7
+	VPXOR        Y8, Y8, Y8
+	VPBROADCASTD 140(CX), Y9
+	VPXOR        Y10, Y10, Y10
+	VPBROADCASTD 188(CX), Y11
+	VPXOR        Y12, Y12, Y12
+	VMOVDQU      (AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y13, Y0, Y13
+	VPBROADCASTD (CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 48(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 96(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 144(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 4(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 52(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 100(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 148(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      64(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y13, Y0, Y13
+	VPBROADCASTD 8(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 56(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 104(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 152(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 12(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 60(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 108(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 156(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      128(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y13, Y0, Y13
+	VPBROADCASTD 16(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 64(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 112(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 160(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 20(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 68(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 116(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 164(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      192(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y13, Y0, Y13
+	VPBROADCASTD 24(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 72(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 120(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 168(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 28(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 76(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 124(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 172(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VCVTPH2PS    -32(R9)(DX*2), Y13
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y5, Y13, Y1
+	VPADDD       Y8, Y7, Y7
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y2
+	VPADDD       Y10, Y9, Y9
+	VBROADCASTSS 128(CX), Y5
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VPADDD       Y12, Y11, Y11
+	VBROADCASTSS 176(CX), Y5
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y5, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y4
+	ADDQ         $0x00000100, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulNL4AVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·mulNL4AVX2x1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    ahead+40(FP), DX
+	VMOVDQU nl4From0Mask15<>+0(SB), Y0
+	VMOVDQU nl4From4Mask15<>+0(SB), Y1
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VCVTPH2PS    -32(R9), Y4
+	VCVTPH2PS    -16(R9), Y5
+	VMOVDQU      (AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD (CX), Y8
+	VPMADDUBSW   Y8, Y6, Y6
+	VPMADDUBSW   Y8, Y7, Y8
+	VMOVDQU      (AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      64(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      64(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 12(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      128(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 16(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      128(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 20(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      192(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 24(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      192(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 28(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPBROADCASTD 44(CX), Y7
+	VPADDD       Y7, Y6, Y6
+	VBROADCASTSS 32(CX), Y7
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VMOVDQU      32(AX), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y6
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD (CX), Y7
+	VPMADDUBSW   Y7, Y4, Y4
+	VPMADDUBSW   Y7, Y6, Y7
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 4(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      96(AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 8(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 12(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      160(AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 16(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      160(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      224(AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 24(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      224(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VPMADDWD     fill00010001<>+0(SB), Y4, Y4
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VPBROADCASTD 44(CX), Y6
+	VPADDD       Y6, Y4, Y4
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y6, Y4, Y4
+	VFMADD231PS  Y4, Y5, Y3
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	ADDQ         $0x00000100, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    SI, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA nl4From0Mask15<>+0(SB)/1, $0x01
+DATA nl4From0Mask15<>+1(SB)/1, $0x08
+DATA nl4From0Mask15<>+2(SB)/1, $0x0d
+DATA nl4From0Mask15<>+3(SB)/1, $0x0f
+DATA nl4From0Mask15<>+4(SB)/1, $0x0f
+DATA nl4From0Mask15<>+5(SB)/1, $0x0d
+DATA nl4From0Mask15<>+6(SB)/1, $0x0a
+DATA nl4From0Mask15<>+7(SB)/1, $0x06
+DATA nl4From0Mask15<>+8(SB)/1, $0x01
+DATA nl4From0Mask15<>+9(SB)/1, $0x0d
+DATA nl4From0Mask15<>+10(SB)/1, $0x09
+DATA nl4From0Mask15<>+11(SB)/1, $0x06
+DATA nl4From0Mask15<>+12(SB)/1, $0x05
+DATA nl4From0Mask15<>+13(SB)/1, $0x05
+DATA nl4From0Mask15<>+14(SB)/1, $0x09
+DATA nl4From0Mask15<>+15(SB)/1, $0x01
+DATA nl4From0Mask15<>+16(SB)/1, $0x01
+DATA nl4From0Mask15<>+17(SB)/1, $0x08
+DATA nl4From0Mask15<>+18(SB)/1, $0x0d
+DATA nl4From0Mask15<>+19(SB)/1, $0x0f
+DATA nl4From0Mask15<>+20(SB)/1, $0x0f
+DATA nl4From0Mask15<>+21(SB)/1, $0x0d
+DATA nl4From0Mask15<>+22(SB)/1, $0x0a
+DATA nl4From0Mask15<>+23(SB)/1, $0x06
+DATA nl4From0Mask15<>+24(SB)/1, $0x01
+DATA nl4From0Mask15<>+25(SB)/1, $0x0d
+DATA nl4From0Mask15<>+26(SB)/1, $0x09
+DATA nl4From0Mask15<>+27(SB)/1, $0x06
+DATA nl4From0Mask15<>+28(SB)/1, $0x05
+DATA nl4From0Mask15<>+29(SB)/1, $0x05
+DATA nl4From0Mask15<>+30(SB)/1, $0x09
+DATA nl4From0Mask15<>+31(SB)/1, $0x01
+DATA nl4From0Mask15<>+32(SB)/1, $0x01
+DATA nl4From0Mask15<>+33(SB)/1, $0x08
+DATA nl4From0Mask15<>+34(SB)/1, $0x0d
+DATA nl4From0Mask15<>+35(SB)/1, $0x0f
+DATA nl4From0Mask15<>+36(SB)/1, $0x0f
+DATA nl4From0Mask15<>+37(SB)/1, $0x0d
+DATA nl4From0Mask15<>+38(SB)/1, $0x0a
+DATA nl4From0Mask15<>+39(SB)/1, $0x06
+DATA nl4From0Mask15<>+40(SB)/1, $0x01
+DATA nl4From0Mask15<>+41(SB)/1, $0x0d
+DATA nl4From0Mask15<>+42(SB)/1, $0x09
+DATA nl4From0Mask15<>+43(SB)/1, $0x06
+DATA nl4From0Mask15<>+44(SB)/1, $0x05
+DATA nl4From0Mask15<>+45(SB)/1, $0x05
+DATA nl4From0Mask15<>+46(SB)/1, $0x09
+DATA nl4From0Mask15<>+47(SB)/1, $0x01
+DATA nl4From0Mask15<>+48(SB)/1, $0x01
+DATA nl4From0Mask15<>+49(SB)/1, $0x08
+DATA nl4From0Mask15<>+50(SB)/1, $0x0d
+DATA nl4From0Mask15<>+51(SB)/1, $0x0f
+DATA nl4From0Mask15<>+52(SB)/1, $0x0f
+DATA nl4From0Mask15<>+53(SB)/1, $0x0d
+DATA nl4From0Mask15<>+54(SB)/1, $0x0a
+DATA nl4From0Mask15<>+55(SB)/1, $0x06
+DATA nl4From0Mask15<>+56(SB)/1, $0x01
+DATA nl4From0Mask15<>+57(SB)/1, $0x0d
+DATA nl4From0Mask15<>+58(SB)/1, $0x09
+DATA nl4From0Mask15<>+59(SB)/1, $0x06
+DATA nl4From0Mask15<>+60(SB)/1, $0x05
+DATA nl4From0Mask15<>+61(SB)/1, $0x05
+DATA nl4From0Mask15<>+62(SB)/1, $0x09
+DATA nl4From0Mask15<>+63(SB)/1, $0x01
+GLOBL nl4From0Mask15<>(SB), RODATA|NOPTR, $64
+
+DATA nl4From4Mask15<>+0(SB)/1, $0x00
+DATA nl4From4Mask15<>+1(SB)/1, $0x01
+DATA nl4From4Mask15<>+2(SB)/1, $0x02
+DATA nl4From4Mask15<>+3(SB)/1, $0x03
+DATA nl4From4Mask15<>+4(SB)/1, $0x04
+DATA nl4From4Mask15<>+5(SB)/1, $0x05
+DATA nl4From4Mask15<>+6(SB)/1, $0x06
+DATA nl4From4Mask15<>+7(SB)/1, $0x07
+DATA nl4From4Mask15<>+8(SB)/1, $0x08
+DATA nl4From4Mask15<>+9(SB)/1, $0x08
+DATA nl4From4Mask15<>+10(SB)/1, $0x09
+DATA nl4From4Mask15<>+11(SB)/1, $0x0a
+DATA nl4From4Mask15<>+12(SB)/1, $0x0b
+DATA nl4From4Mask15<>+13(SB)/1, $0x0c
+DATA nl4From4Mask15<>+14(SB)/1, $0x0d
+DATA nl4From4Mask15<>+15(SB)/1, $0x0f
+DATA nl4From4Mask15<>+16(SB)/1, $0x00
+DATA nl4From4Mask15<>+17(SB)/1, $0x01
+DATA nl4From4Mask15<>+18(SB)/1, $0x02
+DATA nl4From4Mask15<>+19(SB)/1, $0x03
+DATA nl4From4Mask15<>+20(SB)/1, $0x04
+DATA nl4From4Mask15<>+21(SB)/1, $0x05
+DATA nl4From4Mask15<>+22(SB)/1, $0x06
+DATA nl4From4Mask15<>+23(SB)/1, $0x07
+DATA nl4From4Mask15<>+24(SB)/1, $0x08
+DATA nl4From4Mask15<>+25(SB)/1, $0x08
+DATA nl4From4Mask15<>+26(SB)/1, $0x09
+DATA nl4From4Mask15<>+27(SB)/1, $0x0a
+DATA nl4From4Mask15<>+28(SB)/1, $0x0b
+DATA nl4From4Mask15<>+29(SB)/1, $0x0c
+DATA nl4From4Mask15<>+30(SB)/1, $0x0d
+DATA nl4From4Mask15<>+31(SB)/1, $0x0f
+DATA nl4From4Mask15<>+32(SB)/1, $0x00
+DATA nl4From4Mask15<>+33(SB)/1, $0x01
+DATA nl4From4Mask15<>+34(SB)/1, $0x02
+DATA nl4From4Mask15<>+35(SB)/1, $0x03
+DATA nl4From4Mask15<>+36(SB)/1, $0x04
+DATA nl4From4Mask15<>+37(SB)/1, $0x05
+DATA nl4From4Mask15<>+38(SB)/1, $0x06
+DATA nl4From4Mask15<>+39(SB)/1, $0x07
+DATA nl4From4Mask15<>+40(SB)/1, $0x08
+DATA nl4From4Mask15<>+41(SB)/1, $0x08
+DATA nl4From4Mask15<>+42(SB)/1, $0x09
+DATA nl4From4Mask15<>+43(SB)/1, $0x0a
+DATA nl4From4Mask15<>+44(SB)/1, $0x0b
+DATA nl4From4Mask15<>+45(SB)/1, $0x0c
+DATA nl4From4Mask15<>+46(SB)/1, $0x0d
+DATA nl4From4Mask15<>+47(SB)/1, $0x0f
+DATA nl4From4Mask15<>+48(SB)/1, $0x00
+DATA nl4From4Mask15<>+49(SB)/1, $0x01
+DATA nl4From4Mask15<>+50(SB)/1, $0x02
+DATA nl4From4Mask15<>+51(SB)/1, $0x03
+DATA nl4From4Mask15<>+52(SB)/1, $0x04
+DATA nl4From4Mask15<>+53(SB)/1, $0x05
+DATA nl4From4Mask15<>+54(SB)/1, $0x06
+DATA nl4From4Mask15<>+55(SB)/1, $0x07
+DATA nl4From4Mask15<>+56(SB)/1, $0x08
+DATA nl4From4Mask15<>+57(SB)/1, $0x08
+DATA nl4From4Mask15<>+58(SB)/1, $0x09
+DATA nl4From4Mask15<>+59(SB)/1, $0x0a
+DATA nl4From4Mask15<>+60(SB)/1, $0x0b
+DATA nl4From4Mask15<>+61(SB)/1, $0x0c
+DATA nl4From4Mask15<>+62(SB)/1, $0x0d
+DATA nl4From4Mask15<>+63(SB)/1, $0x0f
+GLOBL nl4From4Mask15<>(SB), RODATA|NOPTR, $64
+
+DATA fill00010001<>+0(SB)/1, $0x01
+DATA fill00010001<>+1(SB)/1, $0x00
+DATA fill00010001<>+2(SB)/1, $0x01
+DATA fill00010001<>+3(SB)/1, $0x00
+DATA fill00010001<>+4(SB)/1, $0x01
+DATA fill00010001<>+5(SB)/1, $0x00
+DATA fill00010001<>+6(SB)/1, $0x01
+DATA fill00010001<>+7(SB)/1, $0x00
+DATA fill00010001<>+8(SB)/1, $0x01
+DATA fill00010001<>+9(SB)/1, $0x00
+DATA fill00010001<>+10(SB)/1, $0x01
+DATA fill00010001<>+11(SB)/1, $0x00
+DATA fill00010001<>+12(SB)/1, $0x01
+DATA fill00010001<>+13(SB)/1, $0x00
+DATA fill00010001<>+14(SB)/1, $0x01
+DATA fill00010001<>+15(SB)/1, $0x00
+DATA fill00010001<>+16(SB)/1, $0x01
+DATA fill00010001<>+17(SB)/1, $0x00
+DATA fill00010001<>+18(SB)/1, $0x01
+DATA fill00010001<>+19(SB)/1, $0x00
+DATA fill00010001<>+20(SB)/1, $0x01
+DATA fill00010001<>+21(SB)/1, $0x00
+DATA fill00010001<>+22(SB)/1, $0x01
+DATA fill00010001<>+23(SB)/1, $0x00
+DATA fill00010001<>+24(SB)/1, $0x01
+DATA fill00010001<>+25(SB)/1, $0x00
+DATA fill00010001<>+26(SB)/1, $0x01
+DATA fill00010001<>+27(SB)/1, $0x00
+DATA fill00010001<>+28(SB)/1, $0x01
+DATA fill00010001<>+29(SB)/1, $0x00
+DATA fill00010001<>+30(SB)/1, $0x01
+DATA fill00010001<>+31(SB)/1, $0x00
+DATA fill00010001<>+32(SB)/1, $0x01
+DATA fill00010001<>+33(SB)/1, $0x00
+DATA fill00010001<>+34(SB)/1, $0x01
+DATA fill00010001<>+35(SB)/1, $0x00
+DATA fill00010001<>+36(SB)/1, $0x01
+DATA fill00010001<>+37(SB)/1, $0x00
+DATA fill00010001<>+38(SB)/1, $0x01
+DATA fill00010001<>+39(SB)/1, $0x00
+DATA fill00010001<>+40(SB)/1, $0x01
+DATA fill00010001<>+41(SB)/1, $0x00
+DATA fill00010001<>+42(SB)/1, $0x01
+DATA fill00010001<>+43(SB)/1, $0x00
+DATA fill00010001<>+44(SB)/1, $0x01
+DATA fill00010001<>+45(SB)/1, $0x00
+DATA fill00010001<>+46(SB)/1, $0x01
+DATA fill00010001<>+47(SB)/1, $0x00
+DATA fill00010001<>+48(SB)/1, $0x01
+DATA fill00010001<>+49(SB)/1, $0x00
+DATA fill00010001<>+50(SB)/1, $0x01
+DATA fill00010001<>+51(SB)/1, $0x00
+DATA fill00010001<>+52(SB)/1, $0x01
+DATA fill00010001<>+53(SB)/1, $0x00
+DATA fill00010001<>+54(SB)/1, $0x01
+DATA fill00010001<>+55(SB)/1, $0x00
+DATA fill00010001<>+56(SB)/1, $0x01
+DATA fill00010001<>+57(SB)/1, $0x00
+DATA fill00010001<>+58(SB)/1, $0x01
+DATA fill00010001<>+59(SB)/1, $0x00
+DATA fill00010001<>+60(SB)/1, $0x01
+DATA fill00010001<>+61(SB)/1, $0x00
+DATA fill00010001<>+62(SB)/1, $0x01
+DATA fill00010001<>+63(SB)/1, $0x00
+GLOBL fill00010001<>(SB), RODATA|NOPTR, $64
+
+DATA fill00100010<>+0(SB)/1, $0x10
+DATA fill00100010<>+1(SB)/1, $0x00
+DATA fill00100010<>+2(SB)/1, $0x10
+DATA fill00100010<>+3(SB)/1, $0x00
+DATA fill00100010<>+4(SB)/1, $0x10
+DATA fill00100010<>+5(SB)/1, $0x00
+DATA fill00100010<>+6(SB)/1, $0x10
+DATA fill00100010<>+7(SB)/1, $0x00
+DATA fill00100010<>+8(SB)/1, $0x10
+DATA fill00100010<>+9(SB)/1, $0x00
+DATA fill00100010<>+10(SB)/1, $0x10
+DATA fill00100010<>+11(SB)/1, $0x00
+DATA fill00100010<>+12(SB)/1, $0x10
+DATA fill00100010<>+13(SB)/1, $0x00
+DATA fill00100010<>+14(SB)/1, $0x10
+DATA fill00100010<>+15(SB)/1, $0x00
+DATA fill00100010<>+16(SB)/1, $0x10
+DATA fill00100010<>+17(SB)/1, $0x00
+DATA fill00100010<>+18(SB)/1, $0x10
+DATA fill00100010<>+19(SB)/1, $0x00
+DATA fill00100010<>+20(SB)/1, $0x10
+DATA fill00100010<>+21(SB)/1, $0x00
+DATA fill00100010<>+22(SB)/1, $0x10
+DATA fill00100010<>+23(SB)/1, $0x00
+DATA fill00100010<>+24(SB)/1, $0x10
+DATA fill00100010<>+25(SB)/1, $0x00
+DATA fill00100010<>+26(SB)/1, $0x10
+DATA fill00100010<>+27(SB)/1, $0x00
+DATA fill00100010<>+28(SB)/1, $0x10
+DATA fill00100010<>+29(SB)/1, $0x00
+DATA fill00100010<>+30(SB)/1, $0x10
+DATA fill00100010<>+31(SB)/1, $0x00
+DATA fill00100010<>+32(SB)/1, $0x10
+DATA fill00100010<>+33(SB)/1, $0x00
+DATA fill00100010<>+34(SB)/1, $0x10
+DATA fill00100010<>+35(SB)/1, $0x00
+DATA fill00100010<>+36(SB)/1, $0x10
+DATA fill00100010<>+37(SB)/1, $0x00
+DATA fill00100010<>+38(SB)/1, $0x10
+DATA fill00100010<>+39(SB)/1, $0x00
+DATA fill00100010<>+40(SB)/1, $0x10
+DATA fill00100010<>+41(SB)/1, $0x00
+DATA fill00100010<>+42(SB)/1, $0x10
+DATA fill00100010<>+43(SB)/1, $0x00
+DATA fill00100010<>+44(SB)/1, $0x10
+DATA fill00100010<>+45(SB)/1, $0x00
+DATA fill00100010<>+46(SB)/1, $0x10
+DATA fill00100010<>+47(SB)/1, $0x00
+DATA fill00100010<>+48(SB)/1, $0x10
+DATA fill00100010<>+49(SB)/1, $0x00
+DATA fill00100010<>+50(SB)/1, $0x10
+DATA fill00100010<>+51(SB)/1, $0x00
+DATA fill00100010<>+52(SB)/1, $0x10
+DATA fill00100010<>+53(SB)/1, $0x00
+DATA fill00100010<>+54(SB)/1, $0x10
+DATA fill00100010<>+55(SB)/1, $0x00
+DATA fill00100010<>+56(SB)/1, $0x10
+DATA fill00100010<>+57(SB)/1, $0x00
+DATA fill00100010<>+58(SB)/1, $0x10
+DATA fill00100010<>+59(SB)/1, $0x00
+DATA fill00100010<>+60(SB)/1, $0x10
+DATA fill00100010<>+61(SB)/1, $0x00
+DATA fill00100010<>+62(SB)/1, $0x10
+DATA fill00100010<>+63(SB)/1, $0x00
+GLOBL fill00100010<>(SB), RODATA|NOPTR, $64
+
+// func mulNL4AVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulNL4AVX2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    first+24(FP), DX
+	VMOVDQU nl4From0Mask15<>+0(SB), Y0
+	VMOVDQU nl4From4Mask15<>+0(SB), Y1
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VCVTPH2PS    -32(R9)(DX*2), Y4
+	VMOVDQU      (AX)(DX*4), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y1, Y6
+	VPSHUFB      Y5, Y0, Y5
+	VPBROADCASTD (CX), Y7
+	VPMADDUBSW   Y7, Y5, Y8
+	VPMADDUBSW   Y7, Y6, Y7
+	VPBROADCASTD 48(CX), Y9
+	VPMADDUBSW   Y9, Y5, Y5
+	VPMADDUBSW   Y9, Y6, Y9
+	VMOVDQU      (AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 4(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 52(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      64(AX)(DX*4), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 8(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 56(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      64(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 12(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 60(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      128(AX)(DX*4), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 16(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 64(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      128(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 20(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 68(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      192(AX)(DX*4), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 24(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 72(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      192(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 28(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 76(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VPMADDWD     fill00010001<>+0(SB), Y8, Y8
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VPBROADCASTD 44(CX), Y6
+	VPADDD       Y6, Y8, Y8
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VFMADD231PS  Y8, Y4, Y2
+	VPMADDWD     fill00010001<>+0(SB), Y5, Y5
+	VPMADDWD     fill00100010<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 92(CX), Y6
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 80(CX), Y6
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x00000100, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulNL4AVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulNL4AVX2x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), DX
+	MOVQ    first+24(FP), BX
+	VMOVDQU nl4From0Mask15<>+0(SB), Y0
+	VMOVDQU nl4From4Mask15<>+0(SB), Y1
+	MOVQ    times+80(FP), SI
+	MOVQ    c+0(FP), DI
+
+singlePanel:
+	MOVQ    acts+48(FP), CX
+	VXORPS  Y2, Y2, Y2
+	VMOVUPS Y2, (DX)
+	VMOVUPS Y2, 64(DX)
+	VMOVUPS Y2, 128(DX)
+	MOVQ    blocks+64(FP), R8
+	MOVQ    step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VCVTPH2PS    -32(R10)(BX*2), Y2
+	VMOVDQU      (AX)(BX*4), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VPSHUFB      Y3, Y1, Y4
+	VPSHUFB      Y3, Y0, Y3
+	VPBROADCASTD (CX), Y5
+	VPMADDUBSW   Y5, Y3, Y6
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 48(CX), Y7
+	VPMADDUBSW   Y7, Y3, Y8
+	VPMADDUBSW   Y7, Y4, Y7
+	VPBROADCASTD 96(CX), Y9
+	VPMADDUBSW   Y9, Y3, Y3
+	VPMADDUBSW   Y9, Y4, Y9
+	VMOVDQU      (AX)(BX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 4(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 52(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 100(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      64(AX)(BX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 8(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 56(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 104(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      64(AX)(BX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 12(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 60(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 108(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      128(AX)(BX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 16(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 64(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 112(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      128(AX)(BX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 20(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 68(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 116(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      192(AX)(BX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 24(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 72(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 120(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      192(AX)(BX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 28(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 76(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 124(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VPBROADCASTD 44(CX), Y4
+	VPADDD       Y4, Y6, Y6
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD213PS  (DX), Y2, Y6
+	VMOVUPS      Y6, (DX)
+	VPMADDWD     fill00010001<>+0(SB), Y8, Y8
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VPBROADCASTD 92(CX), Y4
+	VPADDD       Y4, Y8, Y8
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	VFMADD213PS  64(DX), Y2, Y8
+	VMOVUPS      Y8, 64(DX)
+	VPMADDWD     fill00010001<>+0(SB), Y3, Y3
+	VPMADDWD     fill00100010<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VPBROADCASTD 140(CX), Y4
+	VPADDD       Y4, Y3, Y3
+	VBROADCASTSS 128(CX), Y4
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VFMADD213PS  128(DX), Y2, Y3
+	VMOVUPS      Y3, 128(DX)
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS (DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 64(DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 128(DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulMXFP4AVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, MMX+
+TEXT ·mulMXFP4AVX512VNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    mxfp4From0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), BX
+	MOVQ         c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ          $0x00000020, R9
+	VPMOVZXWD     -32(R9), Z3
+	VPSLLD        $0x10, Z3, Z3
+	VMOVDQU32     (AX), Z4
+	VPSRLW        $0x04, Z4, Z5
+	VPANDD        Z0, Z4, Z4
+	VPANDD        Z0, Z5, Z5
+	VMOVDQU32     64(AX), Z6
+	VPSRLW        $0x04, Z6, Z7
+	VPANDD        Z0, Z6, Z6
+	VPANDD        Z0, Z7, Z7
+	VMOVDQU32     128(AX), Z8
+	VPSRLW        $0x04, Z8, Z9
+	VPANDD        Z0, Z8, Z8
+	VPANDD        Z0, Z9, Z9
+	VMOVDQU32     192(AX), Z10
+	VPSRLW        $0x04, Z10, Z11
+	VPANDD        Z0, Z10, Z10
+	VPANDD        Z0, Z11, Z11
+	VPSHUFB       Z4, Z1, Z4
+	VPSHUFB       Z5, Z1, Z5
+	VPSHUFB       Z6, Z1, Z6
+	VPSHUFB       Z7, Z1, Z7
+	VPSHUFB       Z8, Z1, Z8
+	VPSHUFB       Z9, Z1, Z9
+	VPSHUFB       Z10, Z1, Z10
+	VPSHUFB       Z11, Z1, Z11
+	VPBROADCASTD  44(CX), Z12
+	VPDPBUSD.BCST (CX), Z4, Z12
+	VPDPBUSD.BCST 4(CX), Z5, Z12
+	VPDPBUSD.BCST 8(CX), Z6, Z12
+	VPDPBUSD.BCST 12(CX), Z7, Z12
+	VPDPBUSD.BCST 16(CX), Z8, Z12
+	VPDPBUSD.BCST 20(CX), Z9, Z12
+	VPDPBUSD.BCST 24(CX), Z10, Z12
+	VPDPBUSD.BCST 28(CX), Z11, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   32(CX), Z12, Z12
+	VFMADD231PS   Z12, Z3, Z2
+	PREFETCHT0    (AX)(DX*1)
+	PREFETCHT0    64(AX)(DX*1)
+	PREFETCHT0    128(AX)(DX*1)
+	PREFETCHT0    192(AX)(DX*1)
+	PREFETCHT0    256(AX)(DX*1)
+	ADDQ          $0x00000100, AX
+	ADDQ          R8, CX
+	DECQ          DI
+	JZ            singleDone
+	DECQ          R10
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA mxfp4From0Mask255<>+0(SB)/1, $0x80
+DATA mxfp4From0Mask255<>+1(SB)/1, $0x81
+DATA mxfp4From0Mask255<>+2(SB)/1, $0x82
+DATA mxfp4From0Mask255<>+3(SB)/1, $0x83
+DATA mxfp4From0Mask255<>+4(SB)/1, $0x84
+DATA mxfp4From0Mask255<>+5(SB)/1, $0x86
+DATA mxfp4From0Mask255<>+6(SB)/1, $0x88
+DATA mxfp4From0Mask255<>+7(SB)/1, $0x8c
+DATA mxfp4From0Mask255<>+8(SB)/1, $0x80
+DATA mxfp4From0Mask255<>+9(SB)/1, $0x7f
+DATA mxfp4From0Mask255<>+10(SB)/1, $0x7e
+DATA mxfp4From0Mask255<>+11(SB)/1, $0x7d
+DATA mxfp4From0Mask255<>+12(SB)/1, $0x7c
+DATA mxfp4From0Mask255<>+13(SB)/1, $0x7a
+DATA mxfp4From0Mask255<>+14(SB)/1, $0x78
+DATA mxfp4From0Mask255<>+15(SB)/1, $0x74
+DATA mxfp4From0Mask255<>+16(SB)/1, $0x80
+DATA mxfp4From0Mask255<>+17(SB)/1, $0x81
+DATA mxfp4From0Mask255<>+18(SB)/1, $0x82
+DATA mxfp4From0Mask255<>+19(SB)/1, $0x83
+DATA mxfp4From0Mask255<>+20(SB)/1, $0x84
+DATA mxfp4From0Mask255<>+21(SB)/1, $0x86
+DATA mxfp4From0Mask255<>+22(SB)/1, $0x88
+DATA mxfp4From0Mask255<>+23(SB)/1, $0x8c
+DATA mxfp4From0Mask255<>+24(SB)/1, $0x80
+DATA mxfp4From0Mask255<>+25(SB)/1, $0x7f
+DATA mxfp4From0Mask255<>+26(SB)/1, $0x7e
+DATA mxfp4From0Mask255<>+27(SB)/1, $0x7d
+DATA mxfp4From0Mask255<>+28(SB)/1, $0x7c
+DATA mxfp4From0Mask255<>+29(SB)/1, $0x7a
+DATA mxfp4From0Mask255<>+30(SB)/1, $0x78
+DATA mxfp4From0Mask255<>+31(SB)/1, $0x74
+DATA mxfp4From0Mask255<>+32(SB)/1, $0x80
+DATA mxfp4From0Mask255<>+33(SB)/1, $0x81
+DATA mxfp4From0Mask255<>+34(SB)/1, $0x82
+DATA mxfp4From0Mask255<>+35(SB)/1, $0x83
+DATA mxfp4From0Mask255<>+36(SB)/1, $0x84
+DATA mxfp4From0Mask255<>+37(SB)/1, $0x86
+DATA mxfp4From0Mask255<>+38(SB)/1, $0x88
+DATA mxfp4From0Mask255<>+39(SB)/1, $0x8c
+DATA mxfp4From0Mask255<>+40(SB)/1, $0x80
+DATA mxfp4From0Mask255<>+41(SB)/1, $0x7f
+DATA mxfp4From0Mask255<>+42(SB)/1, $0x7e
+DATA mxfp4From0Mask255<>+43(SB)/1, $0x7d
+DATA mxfp4From0Mask255<>+44(SB)/1, $0x7c
+DATA mxfp4From0Mask255<>+45(SB)/1, $0x7a
+DATA mxfp4From0Mask255<>+46(SB)/1, $0x78
+DATA mxfp4From0Mask255<>+47(SB)/1, $0x74
+DATA mxfp4From0Mask255<>+48(SB)/1, $0x80
+DATA mxfp4From0Mask255<>+49(SB)/1, $0x81
+DATA mxfp4From0Mask255<>+50(SB)/1, $0x82
+DATA mxfp4From0Mask255<>+51(SB)/1, $0x83
+DATA mxfp4From0Mask255<>+52(SB)/1, $0x84
+DATA mxfp4From0Mask255<>+53(SB)/1, $0x86
+DATA mxfp4From0Mask255<>+54(SB)/1, $0x88
+DATA mxfp4From0Mask255<>+55(SB)/1, $0x8c
+DATA mxfp4From0Mask255<>+56(SB)/1, $0x80
+DATA mxfp4From0Mask255<>+57(SB)/1, $0x7f
+DATA mxfp4From0Mask255<>+58(SB)/1, $0x7e
+DATA mxfp4From0Mask255<>+59(SB)/1, $0x7d
+DATA mxfp4From0Mask255<>+60(SB)/1, $0x7c
+DATA mxfp4From0Mask255<>+61(SB)/1, $0x7a
+DATA mxfp4From0Mask255<>+62(SB)/1, $0x78
+DATA mxfp4From0Mask255<>+63(SB)/1, $0x74
+GLOBL mxfp4From0Mask255<>(SB), RODATA|NOPTR, $64
+
+// func mulMXFP4AVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulMXFP4AVX512VNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    mxfp4From0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), DX
+	MOVQ         c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   blocks+64(FP), SI
+	MOVQ   step+56(FP), DI
+
+singleSpan:
+	MOVQ AX, R8
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	ADDQ          $0x00000020, R8
+	VPMOVZXWD     -32(R8), Z4
+	VPSLLD        $0x10, Z4, Z4
+	VMOVDQU32     (AX), Z5
+	VPSRLW        $0x04, Z5, Z6
+	VPANDD        Z0, Z5, Z5
+	VPANDD        Z0, Z6, Z6
+	VMOVDQU32     64(AX), Z7
+	VPSRLW        $0x04, Z7, Z8
+	VPANDD        Z0, Z7, Z7
+	VPANDD        Z0, Z8, Z8
+	VMOVDQU32     128(AX), Z9
+	VPSRLW        $0x04, Z9, Z10
+	VPANDD        Z0, Z9, Z9
+	VPANDD        Z0, Z10, Z10
+	VMOVDQU32     192(AX), Z11
+	VPSRLW        $0x04, Z11, Z12
+	VPANDD        Z0, Z11, Z11
+	VPANDD        Z0, Z12, Z12
+	VPSHUFB       Z5, Z1, Z5
+	VPSHUFB       Z6, Z1, Z6
+	VPSHUFB       Z7, Z1, Z7
+	VPSHUFB       Z8, Z1, Z8
+	VPSHUFB       Z9, Z1, Z9
+	VPSHUFB       Z10, Z1, Z10
+	VPSHUFB       Z11, Z1, Z11
+	VPSHUFB       Z12, Z1, Z12
+	VPBROADCASTD  44(CX), Z13
+	VPBROADCASTD  92(CX), Z14
+	VPDPBUSD.BCST (CX), Z5, Z13
+	VPDPBUSD.BCST 48(CX), Z5, Z14
+	VPDPBUSD.BCST 4(CX), Z6, Z13
+	VPDPBUSD.BCST 52(CX), Z6, Z14
+	VPDPBUSD.BCST 8(CX), Z7, Z13
+	VPDPBUSD.BCST 56(CX), Z7, Z14
+	VPDPBUSD.BCST 12(CX), Z8, Z13
+	VPDPBUSD.BCST 60(CX), Z8, Z14
+	VPDPBUSD.BCST 16(CX), Z9, Z13
+	VPDPBUSD.BCST 64(CX), Z9, Z14
+	VPDPBUSD.BCST 20(CX), Z10, Z13
+	VPDPBUSD.BCST 68(CX), Z10, Z14
+	VPDPBUSD.BCST 24(CX), Z11, Z13
+	VPDPBUSD.BCST 72(CX), Z11, Z14
+	VPDPBUSD.BCST 28(CX), Z12, Z13
+	VPDPBUSD.BCST 76(CX), Z12, Z14
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   32(CX), Z13, Z13
+	VFMADD231PS   Z13, Z4, Z2
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   80(CX), Z14, Z14
+	VFMADD231PS   Z14, Z4, Z3
+	ADDQ          $0x00000100, AX
+	ADDQ          DI, CX
+	DECQ          SI
+	JZ            singleDone
+	DECQ          R9
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulMXFP4AVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulMXFP4AVX512VNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    mxfp4From0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), DX
+	MOVQ         c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), SI
+	MOVQ   step+56(FP), DI
+
+singleSpan:
+	MOVQ AX, R8
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	ADDQ          $0x00000020, R8
+	VPMOVZXWD     -32(R8), Z6
+	VPSLLD        $0x10, Z6, Z6
+	VMOVDQU32     (AX), Z7
+	VPSRLW        $0x04, Z7, Z8
+	VPANDD        Z0, Z7, Z7
+	VPANDD        Z0, Z8, Z8
+	VMOVDQU32     64(AX), Z9
+	VPSRLW        $0x04, Z9, Z10
+	VPANDD        Z0, Z9, Z9
+	VPANDD        Z0, Z10, Z10
+	VMOVDQU32     128(AX), Z11
+	VPSRLW        $0x04, Z11, Z12
+	VPANDD        Z0, Z11, Z11
+	VPANDD        Z0, Z12, Z12
+	VMOVDQU32     192(AX), Z13
+	VPSRLW        $0x04, Z13, Z14
+	VPANDD        Z0, Z13, Z13
+	VPANDD        Z0, Z14, Z14
+	VPSHUFB       Z7, Z1, Z7
+	VPSHUFB       Z8, Z1, Z8
+	VPSHUFB       Z9, Z1, Z9
+	VPSHUFB       Z10, Z1, Z10
+	VPSHUFB       Z11, Z1, Z11
+	VPSHUFB       Z12, Z1, Z12
+	VPSHUFB       Z13, Z1, Z13
+	VPSHUFB       Z14, Z1, Z14
+	VPBROADCASTD  44(CX), Z15
+	VPBROADCASTD  92(CX), Z16
+	VPBROADCASTD  140(CX), Z17
+	VPBROADCASTD  188(CX), Z18
+	VPDPBUSD.BCST (CX), Z7, Z15
+	VPDPBUSD.BCST 48(CX), Z7, Z16
+	VPDPBUSD.BCST 96(CX), Z7, Z17
+	VPDPBUSD.BCST 144(CX), Z7, Z18
+	VPDPBUSD.BCST 4(CX), Z8, Z15
+	VPDPBUSD.BCST 52(CX), Z8, Z16
+	VPDPBUSD.BCST 100(CX), Z8, Z17
+	VPDPBUSD.BCST 148(CX), Z8, Z18
+	VPDPBUSD.BCST 8(CX), Z9, Z15
+	VPDPBUSD.BCST 56(CX), Z9, Z16
+	VPDPBUSD.BCST 104(CX), Z9, Z17
+	VPDPBUSD.BCST 152(CX), Z9, Z18
+	VPDPBUSD.BCST 12(CX), Z10, Z15
+	VPDPBUSD.BCST 60(CX), Z10, Z16
+	VPDPBUSD.BCST 108(CX), Z10, Z17
+	VPDPBUSD.BCST 156(CX), Z10, Z18
+	VPDPBUSD.BCST 16(CX), Z11, Z15
+	VPDPBUSD.BCST 64(CX), Z11, Z16
+	VPDPBUSD.BCST 112(CX), Z11, Z17
+	VPDPBUSD.BCST 160(CX), Z11, Z18
+	VPDPBUSD.BCST 20(CX), Z12, Z15
+	VPDPBUSD.BCST 68(CX), Z12, Z16
+	VPDPBUSD.BCST 116(CX), Z12, Z17
+	VPDPBUSD.BCST 164(CX), Z12, Z18
+	VPDPBUSD.BCST 24(CX), Z13, Z15
+	VPDPBUSD.BCST 72(CX), Z13, Z16
+	VPDPBUSD.BCST 120(CX), Z13, Z17
+	VPDPBUSD.BCST 168(CX), Z13, Z18
+	VPDPBUSD.BCST 28(CX), Z14, Z15
+	VPDPBUSD.BCST 76(CX), Z14, Z16
+	VPDPBUSD.BCST 124(CX), Z14, Z17
+	VPDPBUSD.BCST 172(CX), Z14, Z18
+	VCVTDQ2PS     Z15, Z15
+	VMULPS.BCST   32(CX), Z15, Z15
+	VFMADD231PS   Z15, Z6, Z2
+	VCVTDQ2PS     Z16, Z16
+	VMULPS.BCST   80(CX), Z16, Z16
+	VFMADD231PS   Z16, Z6, Z3
+	VCVTDQ2PS     Z17, Z17
+	VMULPS.BCST   128(CX), Z17, Z17
+	VFMADD231PS   Z17, Z6, Z4
+	VCVTDQ2PS     Z18, Z18
+	VMULPS.BCST   176(CX), Z18, Z18
+	VFMADD231PS   Z18, Z6, Z5
+	ADDQ          $0x00000100, AX
+	ADDQ          DI, CX
+	DECQ          SI
+	JZ            singleDone
+	DECQ          R9
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulMXFP4AVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3, MMX+
+TEXT ·mulMXFP4AVXVNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    ahead+40(FP), DX
+	VMOVDQU mxfp4From0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VPMOVZXWD    -32(R9), Y3
+	VPSLLD       $0x10, Y3, Y3
+	VPMOVZXWD    -16(R9), Y4
+	VPSLLD       $0x10, Y4, Y4
+	VPBROADCASTD 44(CX), Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      (AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD (CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 4(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      64(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 8(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 12(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      128(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 16(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 20(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      192(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 24(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 28(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y5, Y3, Y1
+	VPBROADCASTD 44(CX), Y3
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD (CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y3, 0xc4, 0xc2, 0x4d, 0x50, 0xd8)
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 4(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 8(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y3, 0xc4, 0xc2, 0x4d, 0x50, 0xd8)
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 12(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      160(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 16(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y3, 0xc4, 0xc2, 0x4d, 0x50, 0xd8)
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 20(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      224(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 24(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y3, 0xc4, 0xc2, 0x4d, 0x50, 0xd8)
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 28(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VPADDD       Y5, Y3, Y3
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VFMADD231PS  Y3, Y4, Y2
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	ADDQ         $0x00000100, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulMXFP4AVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3
+TEXT ·mulMXFP4AVXVNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    first+24(FP), DX
+	VMOVDQU mxfp4From0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VPBROADCASTD 44(CX), Y3
+	VPXOR        Y4, Y4, Y4
+	VPBROADCASTD 92(CX), Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      (AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD (CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 48(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 4(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 52(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      64(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 8(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 56(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 12(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 60(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      128(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 16(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 64(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 20(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 68(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      192(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 24(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 72(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 28(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 76(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VPMOVZXWD    -32(R9)(DX*2), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VPADDD       Y4, Y3, Y3
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VFMADD231PS  Y3, Y7, Y1
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 80(CX), Y3
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VFMADD231PS  Y5, Y7, Y2
+	ADDQ         $0x00000100, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulMXFP4AVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3
+TEXT ·mulMXFP4AVXVNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    first+24(FP), DX
+	VMOVDQU mxfp4From0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VPBROADCASTD 44(CX), Y5
+	VPXOR        Y6, Y6, Y6
+	VPBROADCASTD 92(CX), Y7
+	VPXOR        Y8, Y8, Y8
+	VPBROADCASTD 140(CX), Y9
+	VPXOR        Y10, Y10, Y10
+	VPBROADCASTD 188(CX), Y11
+	VPXOR        Y12, Y12, Y12
+	VMOVDQU      (AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y13, Y0, Y13
+	VPBROADCASTD (CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 48(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 96(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 144(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 4(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 52(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 100(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 148(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      64(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y13, Y0, Y13
+	VPBROADCASTD 8(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 56(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 104(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 152(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 12(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 60(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 108(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 156(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      128(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y13, Y0, Y13
+	VPBROADCASTD 16(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 64(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 112(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 160(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 20(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 68(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 116(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 164(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      192(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y13, Y0, Y13
+	VPBROADCASTD 24(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 72(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 120(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 168(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 28(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 76(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 124(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 172(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VPMOVZXWD    -32(R9)(DX*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y5, Y13, Y1
+	VPADDD       Y8, Y7, Y7
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y2
+	VPADDD       Y10, Y9, Y9
+	VBROADCASTSS 128(CX), Y5
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VPADDD       Y12, Y11, Y11
+	VBROADCASTSS 176(CX), Y5
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y5, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y4
+	ADDQ         $0x00000100, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulMXFP4AVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·mulMXFP4AVX2x1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    ahead+40(FP), DX
+	VMOVDQU mxfp4From0Mask15<>+0(SB), Y0
+	VMOVDQU mxfp4From4Mask15<>+0(SB), Y1
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VPMOVZXWD    -32(R9), Y4
+	VPSLLD       $0x10, Y4, Y4
+	VPMOVZXWD    -16(R9), Y5
+	VPSLLD       $0x10, Y5, Y5
+	VMOVDQU      (AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD (CX), Y8
+	VPMADDUBSW   Y8, Y6, Y6
+	VPMADDUBSW   Y8, Y7, Y8
+	VMOVDQU      (AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      64(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      64(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 12(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      128(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 16(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      128(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 20(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      192(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 24(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      192(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 28(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPBROADCASTD 44(CX), Y7
+	VPADDD       Y7, Y6, Y6
+	VBROADCASTSS 32(CX), Y7
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VMOVDQU      32(AX), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y6
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD (CX), Y7
+	VPMADDUBSW   Y7, Y4, Y4
+	VPMADDUBSW   Y7, Y6, Y7
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 4(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      96(AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 8(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 12(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      160(AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 16(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      160(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      224(AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 24(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      224(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VPMADDWD     fill00010001<>+0(SB), Y4, Y4
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VPBROADCASTD 44(CX), Y6
+	VPADDD       Y6, Y4, Y4
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y6, Y4, Y4
+	VFMADD231PS  Y4, Y5, Y3
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	ADDQ         $0x00000100, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    SI, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA mxfp4From0Mask15<>+0(SB)/1, $0x00
+DATA mxfp4From0Mask15<>+1(SB)/1, $0x01
+DATA mxfp4From0Mask15<>+2(SB)/1, $0x02
+DATA mxfp4From0Mask15<>+3(SB)/1, $0x03
+DATA mxfp4From0Mask15<>+4(SB)/1, $0x04
+DATA mxfp4From0Mask15<>+5(SB)/1, $0x06
+DATA mxfp4From0Mask15<>+6(SB)/1, $0x08
+DATA mxfp4From0Mask15<>+7(SB)/1, $0x0c
+DATA mxfp4From0Mask15<>+8(SB)/1, $0x00
+DATA mxfp4From0Mask15<>+9(SB)/1, $0x0f
+DATA mxfp4From0Mask15<>+10(SB)/1, $0x0e
+DATA mxfp4From0Mask15<>+11(SB)/1, $0x0d
+DATA mxfp4From0Mask15<>+12(SB)/1, $0x0c
+DATA mxfp4From0Mask15<>+13(SB)/1, $0x0a
+DATA mxfp4From0Mask15<>+14(SB)/1, $0x08
+DATA mxfp4From0Mask15<>+15(SB)/1, $0x04
+DATA mxfp4From0Mask15<>+16(SB)/1, $0x00
+DATA mxfp4From0Mask15<>+17(SB)/1, $0x01
+DATA mxfp4From0Mask15<>+18(SB)/1, $0x02
+DATA mxfp4From0Mask15<>+19(SB)/1, $0x03
+DATA mxfp4From0Mask15<>+20(SB)/1, $0x04
+DATA mxfp4From0Mask15<>+21(SB)/1, $0x06
+DATA mxfp4From0Mask15<>+22(SB)/1, $0x08
+DATA mxfp4From0Mask15<>+23(SB)/1, $0x0c
+DATA mxfp4From0Mask15<>+24(SB)/1, $0x00
+DATA mxfp4From0Mask15<>+25(SB)/1, $0x0f
+DATA mxfp4From0Mask15<>+26(SB)/1, $0x0e
+DATA mxfp4From0Mask15<>+27(SB)/1, $0x0d
+DATA mxfp4From0Mask15<>+28(SB)/1, $0x0c
+DATA mxfp4From0Mask15<>+29(SB)/1, $0x0a
+DATA mxfp4From0Mask15<>+30(SB)/1, $0x08
+DATA mxfp4From0Mask15<>+31(SB)/1, $0x04
+DATA mxfp4From0Mask15<>+32(SB)/1, $0x00
+DATA mxfp4From0Mask15<>+33(SB)/1, $0x01
+DATA mxfp4From0Mask15<>+34(SB)/1, $0x02
+DATA mxfp4From0Mask15<>+35(SB)/1, $0x03
+DATA mxfp4From0Mask15<>+36(SB)/1, $0x04
+DATA mxfp4From0Mask15<>+37(SB)/1, $0x06
+DATA mxfp4From0Mask15<>+38(SB)/1, $0x08
+DATA mxfp4From0Mask15<>+39(SB)/1, $0x0c
+DATA mxfp4From0Mask15<>+40(SB)/1, $0x00
+DATA mxfp4From0Mask15<>+41(SB)/1, $0x0f
+DATA mxfp4From0Mask15<>+42(SB)/1, $0x0e
+DATA mxfp4From0Mask15<>+43(SB)/1, $0x0d
+DATA mxfp4From0Mask15<>+44(SB)/1, $0x0c
+DATA mxfp4From0Mask15<>+45(SB)/1, $0x0a
+DATA mxfp4From0Mask15<>+46(SB)/1, $0x08
+DATA mxfp4From0Mask15<>+47(SB)/1, $0x04
+DATA mxfp4From0Mask15<>+48(SB)/1, $0x00
+DATA mxfp4From0Mask15<>+49(SB)/1, $0x01
+DATA mxfp4From0Mask15<>+50(SB)/1, $0x02
+DATA mxfp4From0Mask15<>+51(SB)/1, $0x03
+DATA mxfp4From0Mask15<>+52(SB)/1, $0x04
+DATA mxfp4From0Mask15<>+53(SB)/1, $0x06
+DATA mxfp4From0Mask15<>+54(SB)/1, $0x08
+DATA mxfp4From0Mask15<>+55(SB)/1, $0x0c
+DATA mxfp4From0Mask15<>+56(SB)/1, $0x00
+DATA mxfp4From0Mask15<>+57(SB)/1, $0x0f
+DATA mxfp4From0Mask15<>+58(SB)/1, $0x0e
+DATA mxfp4From0Mask15<>+59(SB)/1, $0x0d
+DATA mxfp4From0Mask15<>+60(SB)/1, $0x0c
+DATA mxfp4From0Mask15<>+61(SB)/1, $0x0a
+DATA mxfp4From0Mask15<>+62(SB)/1, $0x08
+DATA mxfp4From0Mask15<>+63(SB)/1, $0x04
+GLOBL mxfp4From0Mask15<>(SB), RODATA|NOPTR, $64
+
+DATA mxfp4From4Mask15<>+0(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+1(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+2(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+3(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+4(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+5(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+6(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+7(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+8(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+9(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+10(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+11(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+12(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+13(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+14(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+15(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+16(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+17(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+18(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+19(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+20(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+21(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+22(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+23(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+24(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+25(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+26(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+27(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+28(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+29(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+30(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+31(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+32(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+33(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+34(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+35(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+36(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+37(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+38(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+39(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+40(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+41(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+42(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+43(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+44(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+45(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+46(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+47(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+48(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+49(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+50(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+51(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+52(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+53(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+54(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+55(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+56(SB)/1, $0x08
+DATA mxfp4From4Mask15<>+57(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+58(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+59(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+60(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+61(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+62(SB)/1, $0x07
+DATA mxfp4From4Mask15<>+63(SB)/1, $0x07
+GLOBL mxfp4From4Mask15<>(SB), RODATA|NOPTR, $64
+
+// func mulMXFP4AVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·mulMXFP4AVX2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    first+24(FP), DX
+	VMOVDQU mxfp4From0Mask15<>+0(SB), Y0
+	VMOVDQU mxfp4From4Mask15<>+0(SB), Y1
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VPMOVZXWD    -32(R9)(DX*2), Y4
+	VPSLLD       $0x10, Y4, Y4
+	VMOVDQU      (AX)(DX*4), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y1, Y6
+	VPSHUFB      Y5, Y0, Y5
+	VPBROADCASTD (CX), Y7
+	VPMADDUBSW   Y7, Y5, Y8
+	VPMADDUBSW   Y7, Y6, Y7
+	VPBROADCASTD 48(CX), Y9
+	VPMADDUBSW   Y9, Y5, Y5
+	VPMADDUBSW   Y9, Y6, Y9
+	VMOVDQU      (AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 4(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 52(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      64(AX)(DX*4), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 8(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 56(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      64(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 12(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 60(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      128(AX)(DX*4), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 16(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 64(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      128(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 20(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 68(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      192(AX)(DX*4), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 24(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 72(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      192(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 28(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 76(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VPMADDWD     fill00010001<>+0(SB), Y8, Y8
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VPBROADCASTD 44(CX), Y6
+	VPADDD       Y6, Y8, Y8
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VFMADD231PS  Y8, Y4, Y2
+	VPMADDWD     fill00010001<>+0(SB), Y5, Y5
+	VPMADDWD     fill00100010<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 92(CX), Y6
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 80(CX), Y6
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x00000100, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulMXFP4AVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·mulMXFP4AVX2x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), DX
+	MOVQ    first+24(FP), BX
+	VMOVDQU mxfp4From0Mask15<>+0(SB), Y0
+	VMOVDQU mxfp4From4Mask15<>+0(SB), Y1
+	MOVQ    times+80(FP), SI
+	MOVQ    c+0(FP), DI
+
+singlePanel:
+	MOVQ    acts+48(FP), CX
+	VXORPS  Y2, Y2, Y2
+	VMOVUPS Y2, (DX)
+	VMOVUPS Y2, 64(DX)
+	VMOVUPS Y2, 128(DX)
+	MOVQ    blocks+64(FP), R8
+	MOVQ    step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VPMOVZXWD    -32(R10)(BX*2), Y2
+	VPSLLD       $0x10, Y2, Y2
+	VMOVDQU      (AX)(BX*4), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VPSHUFB      Y3, Y1, Y4
+	VPSHUFB      Y3, Y0, Y3
+	VPBROADCASTD (CX), Y5
+	VPMADDUBSW   Y5, Y3, Y6
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 48(CX), Y7
+	VPMADDUBSW   Y7, Y3, Y8
+	VPMADDUBSW   Y7, Y4, Y7
+	VPBROADCASTD 96(CX), Y9
+	VPMADDUBSW   Y9, Y3, Y3
+	VPMADDUBSW   Y9, Y4, Y9
+	VMOVDQU      (AX)(BX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 4(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 52(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 100(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      64(AX)(BX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 8(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 56(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 104(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      64(AX)(BX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 12(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 60(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 108(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      128(AX)(BX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 16(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 64(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 112(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      128(AX)(BX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 20(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 68(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 116(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      192(AX)(BX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 24(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 72(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 120(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      192(AX)(BX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 28(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 76(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 124(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VPBROADCASTD 44(CX), Y4
+	VPADDD       Y4, Y6, Y6
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD213PS  (DX), Y2, Y6
+	VMOVUPS      Y6, (DX)
+	VPMADDWD     fill00010001<>+0(SB), Y8, Y8
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VPBROADCASTD 92(CX), Y4
+	VPADDD       Y4, Y8, Y8
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	VFMADD213PS  64(DX), Y2, Y8
+	VMOVUPS      Y8, 64(DX)
+	VPMADDWD     fill00010001<>+0(SB), Y3, Y3
+	VPMADDWD     fill00100010<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VPBROADCASTD 140(CX), Y4
+	VPADDD       Y4, Y3, Y3
+	VBROADCASTSS 128(CX), Y4
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VFMADD213PS  128(DX), Y2, Y3
+	VMOVUPS      Y3, 128(DX)
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS (DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 64(DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 128(DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, MMX+
+TEXT ·mulQ41AVX512VNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Z1, Z1, Z1
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ             $0x00000020, R10
+	VCVTPH2PS        -32(R10), Z2
+	VCVTPH2PS        (R10), Z3
+	VMOVDQU32        (AX), Z4
+	VPSRLW           $0x04, Z4, Z5
+	VPANDD           Z0, Z4, Z4
+	VPANDD           Z0, Z5, Z5
+	VMOVDQU32        64(AX), Z6
+	VPSRLW           $0x04, Z6, Z7
+	VPANDD           Z0, Z6, Z6
+	VPANDD           Z0, Z7, Z7
+	VMOVDQU32        128(AX), Z8
+	VPSRLW           $0x04, Z8, Z9
+	VPANDD           Z0, Z8, Z8
+	VPANDD           Z0, Z9, Z9
+	VMOVDQU32        192(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPANDD           Z0, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPDPBUSD.BCST    (CX), Z4, Z12
+	VPDPBUSD.BCST    4(CX), Z5, Z12
+	VPDPBUSD.BCST    8(CX), Z6, Z12
+	VPDPBUSD.BCST    12(CX), Z7, Z12
+	VPDPBUSD.BCST    16(CX), Z8, Z12
+	VPDPBUSD.BCST    20(CX), Z9, Z12
+	VPDPBUSD.BCST    24(CX), Z10, Z12
+	VPDPBUSD.BCST    28(CX), Z11, Z12
+	VCVTDQ2PS        Z12, Z12
+	VMULPS.BCST      32(CX), Z12, Z12
+	VFMADD231PS      Z12, Z2, Z1
+	VFMADD231PS.BCST (BX), Z3, Z1
+	PREFETCHT0       (AX)(DX*1)
+	PREFETCHT0       64(AX)(DX*1)
+	PREFETCHT0       128(AX)(DX*1)
+	PREFETCHT0       192(AX)(DX*1)
+	PREFETCHT0       256(AX)(DX*1)
+	ADDQ             $0x00000100, AX
+	ADDQ             R9, CX
+	ADDQ             sideStep+104(FP), BX
+	DECQ             R8
+	JZ               singleDone
+	DECQ             R11
+	JNZ              singleNext
+	JMP              singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    DI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ41AVX512VNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         times+80(FP), BX
+	MOVQ         c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), DX
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R10
+
+singleNext:
+	ADDQ             $0x00000020, R9
+	VCVTPH2PS        -32(R9), Z3
+	VCVTPH2PS        (R9), Z4
+	VMOVDQU32        (AX), Z5
+	VPSRLW           $0x04, Z5, Z6
+	VPANDD           Z0, Z5, Z5
+	VPANDD           Z0, Z6, Z6
+	VMOVDQU32        64(AX), Z7
+	VPSRLW           $0x04, Z7, Z8
+	VPANDD           Z0, Z7, Z7
+	VPANDD           Z0, Z8, Z8
+	VMOVDQU32        128(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VPANDD           Z0, Z10, Z10
+	VMOVDQU32        192(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPANDD           Z0, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPDPBUSD.BCST    (CX), Z5, Z13
+	VPDPBUSD.BCST    48(CX), Z5, Z14
+	VPDPBUSD.BCST    4(CX), Z6, Z13
+	VPDPBUSD.BCST    52(CX), Z6, Z14
+	VPDPBUSD.BCST    8(CX), Z7, Z13
+	VPDPBUSD.BCST    56(CX), Z7, Z14
+	VPDPBUSD.BCST    12(CX), Z8, Z13
+	VPDPBUSD.BCST    60(CX), Z8, Z14
+	VPDPBUSD.BCST    16(CX), Z9, Z13
+	VPDPBUSD.BCST    64(CX), Z9, Z14
+	VPDPBUSD.BCST    20(CX), Z10, Z13
+	VPDPBUSD.BCST    68(CX), Z10, Z14
+	VPDPBUSD.BCST    24(CX), Z11, Z13
+	VPDPBUSD.BCST    72(CX), Z11, Z14
+	VPDPBUSD.BCST    28(CX), Z12, Z13
+	VPDPBUSD.BCST    76(CX), Z12, Z14
+	VCVTDQ2PS        Z13, Z13
+	VMULPS.BCST      32(CX), Z13, Z13
+	VFMADD231PS      Z13, Z3, Z1
+	VFMADD231PS.BCST (DX), Z4, Z1
+	VCVTDQ2PS        Z14, Z14
+	VMULPS.BCST      80(CX), Z14, Z14
+	VFMADD231PS      Z14, Z3, Z2
+	VFMADD231PS.BCST 4(DX), Z4, Z2
+	ADDQ             $0x00000100, AX
+	ADDQ             R8, CX
+	ADDQ             sideStep+104(FP), DX
+	DECQ             DI
+	JZ               singleDone
+	DECQ             R10
+	JNZ              singleNext
+	JMP              singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    SI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ41AVX512VNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         times+80(FP), BX
+	MOVQ         c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), DX
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R10
+
+singleNext:
+	ADDQ             $0x00000020, R9
+	VCVTPH2PS        -32(R9), Z5
+	VCVTPH2PS        (R9), Z6
+	VMOVDQU32        (AX), Z7
+	VPSRLW           $0x04, Z7, Z8
+	VPANDD           Z0, Z7, Z7
+	VPANDD           Z0, Z8, Z8
+	VMOVDQU32        64(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VPANDD           Z0, Z10, Z10
+	VMOVDQU32        128(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPANDD           Z0, Z12, Z12
+	VMOVDQU32        192(AX), Z13
+	VPSRLW           $0x04, Z13, Z14
+	VPANDD           Z0, Z13, Z13
+	VPANDD           Z0, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	VPXORD           Z16, Z16, Z16
+	VPXORD           Z17, Z17, Z17
+	VPXORD           Z18, Z18, Z18
+	VPDPBUSD.BCST    (CX), Z7, Z15
+	VPDPBUSD.BCST    48(CX), Z7, Z16
+	VPDPBUSD.BCST    96(CX), Z7, Z17
+	VPDPBUSD.BCST    144(CX), Z7, Z18
+	VPDPBUSD.BCST    4(CX), Z8, Z15
+	VPDPBUSD.BCST    52(CX), Z8, Z16
+	VPDPBUSD.BCST    100(CX), Z8, Z17
+	VPDPBUSD.BCST    148(CX), Z8, Z18
+	VPDPBUSD.BCST    8(CX), Z9, Z15
+	VPDPBUSD.BCST    56(CX), Z9, Z16
+	VPDPBUSD.BCST    104(CX), Z9, Z17
+	VPDPBUSD.BCST    152(CX), Z9, Z18
+	VPDPBUSD.BCST    12(CX), Z10, Z15
+	VPDPBUSD.BCST    60(CX), Z10, Z16
+	VPDPBUSD.BCST    108(CX), Z10, Z17
+	VPDPBUSD.BCST    156(CX), Z10, Z18
+	VPDPBUSD.BCST    16(CX), Z11, Z15
+	VPDPBUSD.BCST    64(CX), Z11, Z16
+	VPDPBUSD.BCST    112(CX), Z11, Z17
+	VPDPBUSD.BCST    160(CX), Z11, Z18
+	VPDPBUSD.BCST    20(CX), Z12, Z15
+	VPDPBUSD.BCST    68(CX), Z12, Z16
+	VPDPBUSD.BCST    116(CX), Z12, Z17
+	VPDPBUSD.BCST    164(CX), Z12, Z18
+	VPDPBUSD.BCST    24(CX), Z13, Z15
+	VPDPBUSD.BCST    72(CX), Z13, Z16
+	VPDPBUSD.BCST    120(CX), Z13, Z17
+	VPDPBUSD.BCST    168(CX), Z13, Z18
+	VPDPBUSD.BCST    28(CX), Z14, Z15
+	VPDPBUSD.BCST    76(CX), Z14, Z16
+	VPDPBUSD.BCST    124(CX), Z14, Z17
+	VPDPBUSD.BCST    172(CX), Z14, Z18
+	VCVTDQ2PS        Z15, Z15
+	VMULPS.BCST      32(CX), Z15, Z15
+	VFMADD231PS      Z15, Z5, Z1
+	VFMADD231PS.BCST (DX), Z6, Z1
+	VCVTDQ2PS        Z16, Z16
+	VMULPS.BCST      80(CX), Z16, Z16
+	VFMADD231PS      Z16, Z5, Z2
+	VFMADD231PS.BCST 4(DX), Z6, Z2
+	VCVTDQ2PS        Z17, Z17
+	VMULPS.BCST      128(CX), Z17, Z17
+	VFMADD231PS      Z17, Z5, Z3
+	VFMADD231PS.BCST 8(DX), Z6, Z3
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      176(CX), Z18, Z18
+	VFMADD231PS      Z18, Z5, Z4
+	VFMADD231PS.BCST 12(DX), Z6, Z4
+	ADDQ             $0x00000100, AX
+	ADDQ             R8, CX
+	ADDQ             sideStep+104(FP), DX
+	DECQ             DI
+	JZ               singleDone
+	DECQ             R10
+	JNZ              singleNext
+	JMP              singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    SI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·mulQ41AVXVNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VCVTPH2PS    -32(R10), Y3
+	VCVTPH2PS    (R10), Y4
+	VCVTPH2PS    -16(R10), Y5
+	VCVTPH2PS    16(R10), Y6
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VMOVDQU      (AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD (CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPBROADCASTD 4(CX), Y9
+	VPDPBUSD_VEX(Y9, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc1)
+	VMOVDQU      64(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 8(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPBROADCASTD 12(CX), Y9
+	VPDPBUSD_VEX(Y9, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc1)
+	VMOVDQU      128(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 16(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPBROADCASTD 20(CX), Y9
+	VPDPBUSD_VEX(Y9, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc1)
+	VMOVDQU      192(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 24(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPBROADCASTD 28(CX), Y9
+	VPDPBUSD_VEX(Y9, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc1)
+	VPADDD       Y8, Y7, Y7
+	VBROADCASTSS 32(CX), Y8
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y8, Y7, Y7
+	VFMADD231PS  Y7, Y3, Y1
+	VBROADCASTSS (BX), Y7
+	VFMADD231PS  Y7, Y4, Y1
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VMOVDQU      32(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD (CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 4(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VMOVDQU      96(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 8(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 12(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VMOVDQU      160(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 16(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 20(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VMOVDQU      224(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 24(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 28(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPADDD       Y4, Y3, Y3
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VFMADD231PS  Y3, Y5, Y2
+	VBROADCASTSS (BX), Y3
+	VFMADD231PS  Y3, Y6, Y2
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    DI, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ41AVXVNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         first+24(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      (AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD (CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 48(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPBROADCASTD 4(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 52(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      64(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 8(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 56(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPBROADCASTD 12(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 60(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      128(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 16(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 64(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPBROADCASTD 20(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 68(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      192(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 24(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 72(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPBROADCASTD 28(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 76(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VCVTPH2PS    -32(R10)(DX*2), Y7
+	VCVTPH2PS    (R10)(DX*2), Y8
+	VPADDD       Y4, Y3, Y3
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VFMADD231PS  Y3, Y7, Y1
+	VBROADCASTSS (BX), Y3
+	VFMADD231PS  Y3, Y8, Y1
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 80(CX), Y3
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VFMADD231PS  Y5, Y7, Y2
+	VBROADCASTSS 4(BX), Y5
+	VFMADD231PS  Y5, Y8, Y2
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ41AVXVNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         first+24(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPXOR        Y11, Y11, Y11
+	VPXOR        Y12, Y12, Y12
+	VMOVDQU      (AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        Y0, Y13, Y13
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD (CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 48(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 96(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 144(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPBROADCASTD 4(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 52(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 100(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 148(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      64(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        Y0, Y13, Y13
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 8(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 56(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 104(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 152(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPBROADCASTD 12(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 60(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 108(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 156(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      128(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        Y0, Y13, Y13
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 16(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 64(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 112(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 160(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPBROADCASTD 20(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 68(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 116(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 164(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      192(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        Y0, Y13, Y13
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 24(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 72(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 120(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 168(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPBROADCASTD 28(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 76(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 124(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 172(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VCVTPH2PS    -32(R10)(DX*2), Y13
+	VCVTPH2PS    (R10)(DX*2), Y14
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y5, Y13, Y1
+	VBROADCASTSS (BX), Y5
+	VFMADD231PS  Y5, Y14, Y1
+	VPADDD       Y8, Y7, Y7
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y2
+	VBROADCASTSS 4(BX), Y7
+	VFMADD231PS  Y7, Y14, Y2
+	VPADDD       Y10, Y9, Y9
+	VBROADCASTSS 128(CX), Y5
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VBROADCASTSS 8(BX), Y9
+	VFMADD231PS  Y9, Y14, Y3
+	VPADDD       Y12, Y11, Y11
+	VBROADCASTSS 176(CX), Y5
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y5, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y4
+	VBROADCASTSS 12(BX), Y11
+	VFMADD231PS  Y11, Y14, Y4
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·mulQ41AVX2x1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VCVTPH2PS    -32(R10), Y4
+	VCVTPH2PS    (R10), Y5
+	VCVTPH2PS    -16(R10), Y6
+	VCVTPH2PS    16(R10), Y7
+	VMOVDQU      (AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD (CX), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y9, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      64(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 8(CX), Y11
+	VPMADDUBSW   Y11, Y9, Y9
+	VPADDW       Y9, Y8, Y8
+	VPBROADCASTD 12(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      128(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 16(CX), Y11
+	VPMADDUBSW   Y11, Y9, Y9
+	VPADDW       Y9, Y8, Y8
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      192(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 24(CX), Y11
+	VPMADDUBSW   Y11, Y9, Y9
+	VPADDW       Y9, Y8, Y8
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
+	VPADDW       Y9, Y8, Y8
+	VPMADDWD     Y1, Y8, Y8
+	VBROADCASTSS 32(CX), Y9
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y9, Y8, Y8
+	VFMADD231PS  Y8, Y4, Y2
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y8, Y5, Y2
+	VMOVDQU      32(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPAND        Y0, Y5, Y5
+	VPBROADCASTD (CX), Y8
+	VPMADDUBSW   Y8, Y4, Y4
+	VPBROADCASTD 4(CX), Y8
+	VPMADDUBSW   Y8, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VMOVDQU      96(AX), Y5
+	VPSRLW       $0x04, Y5, Y8
+	VPAND        Y0, Y5, Y5
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 8(CX), Y9
+	VPMADDUBSW   Y9, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPBROADCASTD 12(CX), Y5
+	VPMADDUBSW   Y5, Y8, Y5
+	VPADDW       Y5, Y4, Y4
+	VMOVDQU      160(AX), Y5
+	VPSRLW       $0x04, Y5, Y8
+	VPAND        Y0, Y5, Y5
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 16(CX), Y9
+	VPMADDUBSW   Y9, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPBROADCASTD 20(CX), Y5
+	VPMADDUBSW   Y5, Y8, Y5
+	VPADDW       Y5, Y4, Y4
+	VMOVDQU      224(AX), Y5
+	VPSRLW       $0x04, Y5, Y8
+	VPAND        Y0, Y5, Y5
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 24(CX), Y9
+	VPMADDUBSW   Y9, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPBROADCASTD 28(CX), Y5
+	VPMADDUBSW   Y5, Y8, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDWD     Y1, Y4, Y4
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y4, Y6, Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y7, Y3
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    DI, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulQ41AVX2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         first+24(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VCVTPH2PS    -32(R10)(DX*2), Y4
+	VCVTPH2PS    (R10)(DX*2), Y5
+	VMOVDQU      (AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPAND        Y0, Y7, Y7
+	VPBROADCASTD (CX), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPBROADCASTD 48(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPBROADCASTD 4(CX), Y9
+	VPMADDUBSW   Y9, Y7, Y9
+	VPADDW       Y9, Y8, Y8
+	VPBROADCASTD 52(CX), Y9
+	VPMADDUBSW   Y9, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VMOVDQU      64(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPADDW       Y10, Y8, Y8
+	VPBROADCASTD 56(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPBROADCASTD 12(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 60(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y6, Y6
+	VMOVDQU      128(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPADDW       Y10, Y8, Y8
+	VPBROADCASTD 64(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPBROADCASTD 20(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 68(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y6, Y6
+	VMOVDQU      192(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPADDW       Y10, Y8, Y8
+	VPBROADCASTD 72(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPBROADCASTD 28(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 76(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDWD     Y1, Y8, Y8
+	VBROADCASTSS 32(CX), Y7
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VFMADD231PS  Y8, Y4, Y2
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y8, Y5, Y2
+	VPMADDWD     Y1, Y6, Y6
+	VBROADCASTSS 80(CX), Y7
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulQ41AVX2x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         first+24(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VCVTPH2PS    -32(R10)(DX*2), Y5
+	VCVTPH2PS    (R10)(DX*2), Y6
+	VMOVDQU      (AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD (CX), Y9
+	VPMADDUBSW   Y9, Y7, Y9
+	VPBROADCASTD 48(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPBROADCASTD 96(CX), Y11
+	VPMADDUBSW   Y11, Y7, Y7
+	VPBROADCASTD 4(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPADDW       Y11, Y9, Y9
+	VPBROADCASTD 52(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPADDW       Y11, Y10, Y10
+	VPBROADCASTD 100(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      64(AX)(DX*4), Y8
+	VPSRLW       $0x04, Y8, Y11
+	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y11, Y11
+	VPBROADCASTD 8(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y9, Y9
+	VPBROADCASTD 56(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y10, Y10
+	VPBROADCASTD 104(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y8
+	VPADDW       Y8, Y7, Y7
+	VPBROADCASTD 12(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 60(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y10, Y10
+	VPBROADCASTD 108(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      128(AX)(DX*4), Y8
+	VPSRLW       $0x04, Y8, Y11
+	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y11, Y11
+	VPBROADCASTD 16(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y9, Y9
+	VPBROADCASTD 64(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y10, Y10
+	VPBROADCASTD 112(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y8
+	VPADDW       Y8, Y7, Y7
+	VPBROADCASTD 20(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 68(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y10, Y10
+	VPBROADCASTD 116(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      192(AX)(DX*4), Y8
+	VPSRLW       $0x04, Y8, Y11
+	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y11, Y11
+	VPBROADCASTD 24(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y9, Y9
+	VPBROADCASTD 72(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y10, Y10
+	VPBROADCASTD 120(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y8
+	VPADDW       Y8, Y7, Y7
+	VPBROADCASTD 28(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 76(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y10, Y10
+	VPBROADCASTD 124(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y7, Y7
+	VPMADDWD     Y1, Y9, Y9
+	VBROADCASTSS 32(CX), Y8
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VFMADD231PS  Y9, Y5, Y2
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y9, Y6, Y2
+	VPMADDWD     Y1, Y10, Y10
+	VBROADCASTSS 80(CX), Y8
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y8, Y10, Y10
+	VFMADD231PS  Y10, Y5, Y3
+	VBROADCASTSS 4(BX), Y10
+	VFMADD231PS  Y10, Y6, Y3
+	VPMADDWD     Y1, Y7, Y7
+	VBROADCASTSS 128(CX), Y8
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y8, Y7, Y7
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS 8(BX), Y7
+	VFMADD231PS  Y7, Y6, Y4
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, MMX+
+TEXT ·mulQ4KAVX512VNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Z1, Z1, Z1
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ             $0x00000010, R11
+	VPMOVSXBD        -16(R11), Z2
+	VCVTDQ2PS        Z2, Z2
+	VCVTPH2PS        (SI), Z3
+	VMULPS           Z3, Z2, Z2
+	VPMOVSXBD        112(R11), Z3
+	VCVTDQ2PS        Z3, Z3
+	VCVTPH2PS        32(SI), Z5
+	VMULPS           Z5, Z3, Z3
+	VMOVDQU32        (AX), Z5
+	VPSRLW           $0x04, Z5, Z6
+	VPANDD           Z0, Z5, Z5
+	VPANDD           Z0, Z6, Z6
+	VMOVDQU32        64(AX), Z7
+	VPSRLW           $0x04, Z7, Z8
+	VPANDD           Z0, Z7, Z7
+	VPANDD           Z0, Z8, Z8
+	VMOVDQU32        128(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VPANDD           Z0, Z10, Z10
+	VMOVDQU32        192(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPANDD           Z0, Z12, Z12
+	VPXORD           Z4, Z4, Z4
+	VPDPBUSD.BCST    (CX), Z5, Z4
+	VPDPBUSD.BCST    4(CX), Z6, Z4
+	VPDPBUSD.BCST    8(CX), Z7, Z4
+	VPDPBUSD.BCST    12(CX), Z8, Z4
+	VPDPBUSD.BCST    16(CX), Z9, Z4
+	VPDPBUSD.BCST    20(CX), Z10, Z4
+	VPDPBUSD.BCST    24(CX), Z11, Z4
+	VPDPBUSD.BCST    28(CX), Z12, Z4
+	VCVTDQ2PS        Z4, Z4
+	VMULPS.BCST      32(CX), Z4, Z4
+	VFMADD231PS      Z4, Z2, Z1
+	VFMADD231PS.BCST (BX), Z3, Z1
+	PREFETCHT0       (AX)(DX*1)
+	PREFETCHT0       64(AX)(DX*1)
+	PREFETCHT0       128(AX)(DX*1)
+	PREFETCHT0       192(AX)(DX*1)
+	PREFETCHT0       256(AX)(DX*1)
+	ADDQ             $0x00000100, AX
+	ADDQ             R10, CX
+	ADDQ             sideStep+104(FP), BX
+	DECQ             R9
+	JZ               singleDone
+	DECQ             R12
+	JNZ              singleNext
+	JMP              singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    R8, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ4KAVX512VNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), DX
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 64(AX), R10
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	ADDQ             $0x00000010, R10
+	VPMOVSXBD        -16(R10), Z3
+	VCVTDQ2PS        Z3, Z3
+	VCVTPH2PS        (BX), Z4
+	VMULPS           Z4, Z3, Z3
+	VPMOVSXBD        112(R10), Z4
+	VCVTDQ2PS        Z4, Z4
+	VCVTPH2PS        32(BX), Z7
+	VMULPS           Z7, Z4, Z4
+	VMOVDQU32        (AX), Z7
+	VPSRLW           $0x04, Z7, Z8
+	VPANDD           Z0, Z7, Z7
+	VPANDD           Z0, Z8, Z8
+	VMOVDQU32        64(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VPANDD           Z0, Z10, Z10
+	VMOVDQU32        128(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPANDD           Z0, Z12, Z12
+	VMOVDQU32        192(AX), Z13
+	VPSRLW           $0x04, Z13, Z14
+	VPANDD           Z0, Z13, Z13
+	VPANDD           Z0, Z14, Z14
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPDPBUSD.BCST    (CX), Z7, Z5
+	VPDPBUSD.BCST    48(CX), Z7, Z6
+	VPDPBUSD.BCST    4(CX), Z8, Z5
+	VPDPBUSD.BCST    52(CX), Z8, Z6
+	VPDPBUSD.BCST    8(CX), Z9, Z5
+	VPDPBUSD.BCST    56(CX), Z9, Z6
+	VPDPBUSD.BCST    12(CX), Z10, Z5
+	VPDPBUSD.BCST    60(CX), Z10, Z6
+	VPDPBUSD.BCST    16(CX), Z11, Z5
+	VPDPBUSD.BCST    64(CX), Z11, Z6
+	VPDPBUSD.BCST    20(CX), Z12, Z5
+	VPDPBUSD.BCST    68(CX), Z12, Z6
+	VPDPBUSD.BCST    24(CX), Z13, Z5
+	VPDPBUSD.BCST    72(CX), Z13, Z6
+	VPDPBUSD.BCST    28(CX), Z14, Z5
+	VPDPBUSD.BCST    76(CX), Z14, Z6
+	VCVTDQ2PS        Z5, Z5
+	VMULPS.BCST      32(CX), Z5, Z5
+	VFMADD231PS      Z5, Z3, Z1
+	VFMADD231PS.BCST (DX), Z4, Z1
+	VCVTDQ2PS        Z6, Z6
+	VMULPS.BCST      80(CX), Z6, Z6
+	VFMADD231PS      Z6, Z3, Z2
+	VFMADD231PS.BCST 4(DX), Z4, Z2
+	ADDQ             $0x00000100, AX
+	ADDQ             R9, CX
+	ADDQ             sideStep+104(FP), DX
+	DECQ             R8
+	JZ               singleDone
+	DECQ             R11
+	JNZ              singleNext
+	JMP              singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ4KAVX512VNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), DX
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 64(AX), R10
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	ADDQ             $0x00000010, R10
+	VPMOVSXBD        -16(R10), Z5
+	VCVTDQ2PS        Z5, Z5
+	VCVTPH2PS        (BX), Z6
+	VMULPS           Z6, Z5, Z5
+	VPMOVSXBD        112(R10), Z6
+	VCVTDQ2PS        Z6, Z6
+	VCVTPH2PS        32(BX), Z11
+	VMULPS           Z11, Z6, Z6
+	VMOVDQU32        (AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPANDD           Z0, Z12, Z12
+	VMOVDQU32        64(AX), Z13
+	VPSRLW           $0x04, Z13, Z14
+	VPANDD           Z0, Z13, Z13
+	VPANDD           Z0, Z14, Z14
+	VMOVDQU32        128(AX), Z15
+	VPSRLW           $0x04, Z15, Z16
+	VPANDD           Z0, Z15, Z15
+	VPANDD           Z0, Z16, Z16
+	VMOVDQU32        192(AX), Z17
+	VPSRLW           $0x04, Z17, Z18
+	VPANDD           Z0, Z17, Z17
+	VPANDD           Z0, Z18, Z18
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPDPBUSD.BCST    (CX), Z11, Z7
+	VPDPBUSD.BCST    48(CX), Z11, Z8
+	VPDPBUSD.BCST    96(CX), Z11, Z9
+	VPDPBUSD.BCST    144(CX), Z11, Z10
+	VPDPBUSD.BCST    4(CX), Z12, Z7
+	VPDPBUSD.BCST    52(CX), Z12, Z8
+	VPDPBUSD.BCST    100(CX), Z12, Z9
+	VPDPBUSD.BCST    148(CX), Z12, Z10
+	VPDPBUSD.BCST    8(CX), Z13, Z7
+	VPDPBUSD.BCST    56(CX), Z13, Z8
+	VPDPBUSD.BCST    104(CX), Z13, Z9
+	VPDPBUSD.BCST    152(CX), Z13, Z10
+	VPDPBUSD.BCST    12(CX), Z14, Z7
+	VPDPBUSD.BCST    60(CX), Z14, Z8
+	VPDPBUSD.BCST    108(CX), Z14, Z9
+	VPDPBUSD.BCST    156(CX), Z14, Z10
+	VPDPBUSD.BCST    16(CX), Z15, Z7
+	VPDPBUSD.BCST    64(CX), Z15, Z8
+	VPDPBUSD.BCST    112(CX), Z15, Z9
+	VPDPBUSD.BCST    160(CX), Z15, Z10
+	VPDPBUSD.BCST    20(CX), Z16, Z7
+	VPDPBUSD.BCST    68(CX), Z16, Z8
+	VPDPBUSD.BCST    116(CX), Z16, Z9
+	VPDPBUSD.BCST    164(CX), Z16, Z10
+	VPDPBUSD.BCST    24(CX), Z17, Z7
+	VPDPBUSD.BCST    72(CX), Z17, Z8
+	VPDPBUSD.BCST    120(CX), Z17, Z9
+	VPDPBUSD.BCST    168(CX), Z17, Z10
+	VPDPBUSD.BCST    28(CX), Z18, Z7
+	VPDPBUSD.BCST    76(CX), Z18, Z8
+	VPDPBUSD.BCST    124(CX), Z18, Z9
+	VPDPBUSD.BCST    172(CX), Z18, Z10
+	VCVTDQ2PS        Z7, Z7
+	VMULPS.BCST      32(CX), Z7, Z7
+	VFMADD231PS      Z7, Z5, Z1
+	VFMADD231PS.BCST (DX), Z6, Z1
+	VCVTDQ2PS        Z8, Z8
+	VMULPS.BCST      80(CX), Z8, Z8
+	VFMADD231PS      Z8, Z5, Z2
+	VFMADD231PS.BCST 4(DX), Z6, Z2
+	VCVTDQ2PS        Z9, Z9
+	VMULPS.BCST      128(CX), Z9, Z9
+	VFMADD231PS      Z9, Z5, Z3
+	VFMADD231PS.BCST 8(DX), Z6, Z3
+	VCVTDQ2PS        Z10, Z10
+	VMULPS.BCST      176(CX), Z10, Z10
+	VFMADD231PS      Z10, Z5, Z4
+	VFMADD231PS.BCST 12(DX), Z6, Z4
+	ADDQ             $0x00000100, AX
+	ADDQ             R9, CX
+	ADDQ             sideStep+104(FP), DX
+	DECQ             R8
+	JZ               singleDone
+	DECQ             R11
+	JNZ              singleNext
+	JMP              singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·mulQ4KAVXVNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000010, R11
+	VPMOVSXBD    -16(R11), Y3
+	VCVTDQ2PS    Y3, Y3
+	VCVTPH2PS    (SI), Y4
+	VMULPS       Y4, Y3, Y3
+	VPMOVSXBD    112(R11), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    32(SI), Y5
+	VMULPS       Y5, Y4, Y4
+	VPMOVSXBD    -8(R11), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    16(SI), Y6
+	VMULPS       Y6, Y5, Y5
+	VPMOVSXBD    120(R11), Y6
+	VCVTDQ2PS    Y6, Y6
+	VCVTPH2PS    48(SI), Y7
+	VMULPS       Y7, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VMOVDQU      (AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD (CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPBROADCASTD 4(CX), Y9
+	VPDPBUSD_VEX(Y9, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc1)
+	VMOVDQU      64(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 8(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPBROADCASTD 12(CX), Y9
+	VPDPBUSD_VEX(Y9, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc1)
+	VMOVDQU      128(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 16(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPBROADCASTD 20(CX), Y9
+	VPDPBUSD_VEX(Y9, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc1)
+	VMOVDQU      192(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 24(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPBROADCASTD 28(CX), Y9
+	VPDPBUSD_VEX(Y9, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc1)
+	VPADDD       Y8, Y7, Y7
+	VBROADCASTSS 32(CX), Y8
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y8, Y7, Y7
+	VFMADD231PS  Y7, Y3, Y1
+	VBROADCASTSS (BX), Y7
+	VFMADD231PS  Y7, Y4, Y1
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VMOVDQU      32(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD (CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 4(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VMOVDQU      96(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 8(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 12(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VMOVDQU      160(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 16(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 20(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VMOVDQU      224(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 24(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 28(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPADDD       Y4, Y3, Y3
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VFMADD231PS  Y3, Y5, Y2
+	VBROADCASTSS (BX), Y3
+	VFMADD231PS  Y3, Y6, Y2
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	ADDQ         $0x00000100, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    R8, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ4KAVXVNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         first+24(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000010, R11
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      (AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD (CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 48(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPBROADCASTD 4(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 52(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      64(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 8(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 56(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPBROADCASTD 12(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 60(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      128(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 16(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 64(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPBROADCASTD 20(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 68(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      192(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 24(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 72(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPBROADCASTD 28(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 76(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VPMOVSXBD    -16(R11)(DX*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VCVTPH2PS    (SI)(DX*2), Y8
+	VMULPS       Y8, Y7, Y7
+	VPMOVSXBD    112(R11)(DX*1), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    32(SI)(DX*2), Y9
+	VMULPS       Y9, Y8, Y8
+	VPADDD       Y4, Y3, Y3
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VFMADD231PS  Y3, Y7, Y1
+	VBROADCASTSS (BX), Y3
+	VFMADD231PS  Y3, Y8, Y1
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 80(CX), Y3
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VFMADD231PS  Y5, Y7, Y2
+	VBROADCASTSS 4(BX), Y5
+	VFMADD231PS  Y5, Y8, Y2
+	ADDQ         $0x00000100, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    R8, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ4KAVXVNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         first+24(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000010, R11
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPXOR        Y11, Y11, Y11
+	VPXOR        Y12, Y12, Y12
+	VMOVDQU      (AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        Y0, Y13, Y13
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD (CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 48(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 96(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 144(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPBROADCASTD 4(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 52(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 100(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 148(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      64(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        Y0, Y13, Y13
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 8(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 56(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 104(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 152(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPBROADCASTD 12(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 60(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 108(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 156(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      128(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        Y0, Y13, Y13
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 16(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 64(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 112(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 160(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPBROADCASTD 20(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 68(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 116(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 164(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      192(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        Y0, Y13, Y13
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 24(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 72(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 120(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 168(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPBROADCASTD 28(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 76(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 124(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 172(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VPMOVSXBD    -16(R11)(DX*1), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    (SI)(DX*2), Y14
+	VMULPS       Y14, Y13, Y13
+	VPMOVSXBD    112(R11)(DX*1), Y14
+	VCVTDQ2PS    Y14, Y14
+	VCVTPH2PS    32(SI)(DX*2), Y15
+	VMULPS       Y15, Y14, Y14
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y5, Y13, Y1
+	VBROADCASTSS (BX), Y5
+	VFMADD231PS  Y5, Y14, Y1
+	VPADDD       Y8, Y7, Y7
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y2
+	VBROADCASTSS 4(BX), Y7
+	VFMADD231PS  Y7, Y14, Y2
+	VPADDD       Y10, Y9, Y9
+	VBROADCASTSS 128(CX), Y5
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VBROADCASTSS 8(BX), Y9
+	VFMADD231PS  Y9, Y14, Y3
+	VPADDD       Y12, Y11, Y11
+	VBROADCASTSS 176(CX), Y5
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y5, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y4
+	VBROADCASTSS 12(BX), Y11
+	VFMADD231PS  Y11, Y14, Y4
+	ADDQ         $0x00000100, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    R8, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·mulQ4KAVX2x1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000010, R11
+	VPMOVSXBD    -16(R11), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    (SI), Y5
+	VMULPS       Y5, Y4, Y4
+	VPMOVSXBD    112(R11), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    32(SI), Y6
+	VMULPS       Y6, Y5, Y5
+	VPMOVSXBD    -8(R11), Y6
+	VCVTDQ2PS    Y6, Y6
+	VCVTPH2PS    16(SI), Y7
+	VMULPS       Y7, Y6, Y6
+	VPMOVSXBD    120(R11), Y7
+	VCVTDQ2PS    Y7, Y7
+	VCVTPH2PS    48(SI), Y8
+	VMULPS       Y8, Y7, Y7
+	VMOVDQU      (AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD (CX), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y9, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      64(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 8(CX), Y11
+	VPMADDUBSW   Y11, Y9, Y9
+	VPADDW       Y9, Y8, Y8
+	VPBROADCASTD 12(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      128(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 16(CX), Y11
+	VPMADDUBSW   Y11, Y9, Y9
+	VPADDW       Y9, Y8, Y8
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      192(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 24(CX), Y11
+	VPMADDUBSW   Y11, Y9, Y9
+	VPADDW       Y9, Y8, Y8
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y10, Y9
+	VPADDW       Y9, Y8, Y8
+	VPMADDWD     Y1, Y8, Y8
+	VBROADCASTSS 32(CX), Y9
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y9, Y8, Y8
+	VFMADD231PS  Y8, Y4, Y2
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y8, Y5, Y2
+	VMOVDQU      32(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPAND        Y0, Y5, Y5
+	VPBROADCASTD (CX), Y8
+	VPMADDUBSW   Y8, Y4, Y4
+	VPBROADCASTD 4(CX), Y8
+	VPMADDUBSW   Y8, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VMOVDQU      96(AX), Y5
+	VPSRLW       $0x04, Y5, Y8
+	VPAND        Y0, Y5, Y5
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 8(CX), Y9
+	VPMADDUBSW   Y9, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPBROADCASTD 12(CX), Y5
+	VPMADDUBSW   Y5, Y8, Y5
+	VPADDW       Y5, Y4, Y4
+	VMOVDQU      160(AX), Y5
+	VPSRLW       $0x04, Y5, Y8
+	VPAND        Y0, Y5, Y5
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 16(CX), Y9
+	VPMADDUBSW   Y9, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPBROADCASTD 20(CX), Y5
+	VPMADDUBSW   Y5, Y8, Y5
+	VPADDW       Y5, Y4, Y4
+	VMOVDQU      224(AX), Y5
+	VPSRLW       $0x04, Y5, Y8
+	VPAND        Y0, Y5, Y5
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD 24(CX), Y9
+	VPMADDUBSW   Y9, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPBROADCASTD 28(CX), Y5
+	VPMADDUBSW   Y5, Y8, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDWD     Y1, Y4, Y4
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y4, Y6, Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y7, Y3
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	ADDQ         $0x00000100, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    R8, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulQ4KAVX2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         first+24(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000010, R11
+	VPMOVSXBD    -16(R11)(DX*1), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    (SI)(DX*2), Y5
+	VMULPS       Y5, Y4, Y4
+	VPMOVSXBD    112(R11)(DX*1), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    32(SI)(DX*2), Y6
+	VMULPS       Y6, Y5, Y5
+	VMOVDQU      (AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPAND        Y0, Y7, Y7
+	VPBROADCASTD (CX), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPBROADCASTD 48(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPBROADCASTD 4(CX), Y9
+	VPMADDUBSW   Y9, Y7, Y9
+	VPADDW       Y9, Y8, Y8
+	VPBROADCASTD 52(CX), Y9
+	VPMADDUBSW   Y9, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VMOVDQU      64(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPADDW       Y10, Y8, Y8
+	VPBROADCASTD 56(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPBROADCASTD 12(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 60(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y6, Y6
+	VMOVDQU      128(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPADDW       Y10, Y8, Y8
+	VPBROADCASTD 64(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPBROADCASTD 20(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 68(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y6, Y6
+	VMOVDQU      192(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y9, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPADDW       Y10, Y8, Y8
+	VPBROADCASTD 72(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPBROADCASTD 28(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPBROADCASTD 76(CX), Y7
+	VPMADDUBSW   Y7, Y9, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDWD     Y1, Y8, Y8
+	VBROADCASTSS 32(CX), Y7
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VFMADD231PS  Y8, Y4, Y2
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y8, Y5, Y2
+	VPMADDWD     Y1, Y6, Y6
+	VBROADCASTSS 80(CX), Y7
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  Y6, Y4, Y3
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000100, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    R8, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulQ4KAVX2x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         first+24(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000010, R11
+	VPMOVSXBD    -16(R11)(DX*1), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    (SI)(DX*2), Y6
+	VMULPS       Y6, Y5, Y5
+	VPMOVSXBD    112(R11)(DX*1), Y6
+	VCVTDQ2PS    Y6, Y6
+	VCVTPH2PS    32(SI)(DX*2), Y7
+	VMULPS       Y7, Y6, Y6
+	VMOVDQU      (AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VPBROADCASTD (CX), Y9
+	VPMADDUBSW   Y9, Y7, Y9
+	VPBROADCASTD 48(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPBROADCASTD 96(CX), Y11
+	VPMADDUBSW   Y11, Y7, Y7
+	VPBROADCASTD 4(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPADDW       Y11, Y9, Y9
+	VPBROADCASTD 52(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPADDW       Y11, Y10, Y10
+	VPBROADCASTD 100(CX), Y11
+	VPMADDUBSW   Y11, Y8, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      64(AX)(DX*4), Y8
+	VPSRLW       $0x04, Y8, Y11
+	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y11, Y11
+	VPBROADCASTD 8(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y9, Y9
+	VPBROADCASTD 56(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y10, Y10
+	VPBROADCASTD 104(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y8
+	VPADDW       Y8, Y7, Y7
+	VPBROADCASTD 12(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 60(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y10, Y10
+	VPBROADCASTD 108(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      128(AX)(DX*4), Y8
+	VPSRLW       $0x04, Y8, Y11
+	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y11, Y11
+	VPBROADCASTD 16(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y9, Y9
+	VPBROADCASTD 64(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y10, Y10
+	VPBROADCASTD 112(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y8
+	VPADDW       Y8, Y7, Y7
+	VPBROADCASTD 20(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 68(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y10, Y10
+	VPBROADCASTD 116(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      192(AX)(DX*4), Y8
+	VPSRLW       $0x04, Y8, Y11
+	VPAND        Y0, Y8, Y8
+	VPAND        Y0, Y11, Y11
+	VPBROADCASTD 24(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y9, Y9
+	VPBROADCASTD 72(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPADDW       Y12, Y10, Y10
+	VPBROADCASTD 120(CX), Y12
+	VPMADDUBSW   Y12, Y8, Y8
+	VPADDW       Y8, Y7, Y7
+	VPBROADCASTD 28(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y9, Y9
+	VPBROADCASTD 76(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y10, Y10
+	VPBROADCASTD 124(CX), Y8
+	VPMADDUBSW   Y8, Y11, Y8
+	VPADDW       Y8, Y7, Y7
+	VPMADDWD     Y1, Y9, Y9
+	VBROADCASTSS 32(CX), Y8
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VFMADD231PS  Y9, Y5, Y2
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y9, Y6, Y2
+	VPMADDWD     Y1, Y10, Y10
+	VBROADCASTSS 80(CX), Y8
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y8, Y10, Y10
+	VFMADD231PS  Y10, Y5, Y3
+	VBROADCASTSS 4(BX), Y10
+	VFMADD231PS  Y10, Y6, Y3
+	VPMADDWD     Y1, Y7, Y7
+	VBROADCASTSS 128(CX), Y8
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y8, Y7, Y7
+	VFMADD231PS  Y7, Y5, Y4
+	VBROADCASTSS 8(BX), Y7
+	VFMADD231PS  Y7, Y6, Y4
+	ADDQ         $0x00000100, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    R8, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ5KAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, MMX+
+TEXT ·mulQ5KAVX512VNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Z2, Z2, Z2
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ             $0x00000010, R11
+	VPMOVSXBD        -16(R11), Z3
+	VCVTDQ2PS        Z3, Z3
+	VCVTPH2PS        (SI), Z4
+	VMULPS           Z4, Z3, Z3
+	VPMOVSXBD        112(R11), Z4
+	VCVTDQ2PS        Z4, Z4
+	VCVTPH2PS        32(SI), Z6
+	VMULPS           Z6, Z4, Z4
+	VMOVDQU32        (AX), Z6
+	VPSRLW           $0x04, Z6, Z7
+	VPANDD           Z0, Z6, Z6
+	VPANDD           Z0, Z7, Z7
+	VMOVDQU32        64(AX), Z8
+	VPSRLW           $0x04, Z8, Z9
+	VPANDD           Z0, Z8, Z8
+	VPANDD           Z0, Z9, Z9
+	VMOVDQU32        128(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPANDD           Z0, Z11, Z11
+	VMOVDQU32        192(AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VPANDD           Z0, Z13, Z13
+	VMOVDQU32        256(AX), Z14
+	VPSLLW           $0x04, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z6
+	VMOVDQU32        256(AX), Z14
+	VPSLLW           $0x03, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z7
+	VMOVDQU32        256(AX), Z14
+	VPSLLW           $0x02, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z8
+	VMOVDQU32        256(AX), Z14
+	VPSLLW           $0x01, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z9
+	VMOVDQU32        256(AX), Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z10
+	VMOVDQU32        256(AX), Z14
+	VPSRLW           $0x01, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z11
+	VMOVDQU32        256(AX), Z14
+	VPSRLW           $0x02, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z12
+	VMOVDQU32        256(AX), Z14
+	VPSRLW           $0x03, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z13
+	VPXORD           Z5, Z5, Z5
+	VPDPBUSD.BCST    (CX), Z6, Z5
+	VPDPBUSD.BCST    4(CX), Z7, Z5
+	VPDPBUSD.BCST    8(CX), Z8, Z5
+	VPDPBUSD.BCST    12(CX), Z9, Z5
+	VPDPBUSD.BCST    16(CX), Z10, Z5
+	VPDPBUSD.BCST    20(CX), Z11, Z5
+	VPDPBUSD.BCST    24(CX), Z12, Z5
+	VPDPBUSD.BCST    28(CX), Z13, Z5
+	VCVTDQ2PS        Z5, Z5
+	VMULPS.BCST      32(CX), Z5, Z5
+	VFMADD231PS      Z5, Z3, Z2
+	VFMADD231PS.BCST (BX), Z4, Z2
+	PREFETCHT0       (AX)(DX*1)
+	PREFETCHT0       64(AX)(DX*1)
+	PREFETCHT0       128(AX)(DX*1)
+	PREFETCHT0       192(AX)(DX*1)
+	PREFETCHT0       256(AX)(DX*1)
+	PREFETCHT0       320(AX)(DX*1)
+	ADDQ             $0x00000140, AX
+	ADDQ             R10, CX
+	ADDQ             sideStep+104(FP), BX
+	DECQ             R9
+	JZ               singleDone
+	DECQ             R12
+	JNZ              singleNext
+	JMP              singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    R8, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ5KAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ5KAVX512VNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), DX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 64(AX), R10
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	ADDQ             $0x00000010, R10
+	VPMOVSXBD        -16(R10), Z4
+	VCVTDQ2PS        Z4, Z4
+	VCVTPH2PS        (BX), Z5
+	VMULPS           Z5, Z4, Z4
+	VPMOVSXBD        112(R10), Z5
+	VCVTDQ2PS        Z5, Z5
+	VCVTPH2PS        32(BX), Z8
+	VMULPS           Z8, Z5, Z5
+	VMOVDQU32        (AX), Z8
+	VPSRLW           $0x04, Z8, Z9
+	VPANDD           Z0, Z8, Z8
+	VPANDD           Z0, Z9, Z9
+	VMOVDQU32        64(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPANDD           Z0, Z11, Z11
+	VMOVDQU32        128(AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VPANDD           Z0, Z13, Z13
+	VMOVDQU32        192(AX), Z14
+	VPSRLW           $0x04, Z14, Z15
+	VPANDD           Z0, Z14, Z14
+	VPANDD           Z0, Z15, Z15
+	VMOVDQU32        256(AX), Z16
+	VPSLLW           $0x04, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z8
+	VMOVDQU32        256(AX), Z16
+	VPSLLW           $0x03, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z9
+	VMOVDQU32        256(AX), Z16
+	VPSLLW           $0x02, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z10
+	VMOVDQU32        256(AX), Z16
+	VPSLLW           $0x01, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z11
+	VMOVDQU32        256(AX), Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z12
+	VMOVDQU32        256(AX), Z16
+	VPSRLW           $0x01, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z13
+	VMOVDQU32        256(AX), Z16
+	VPSRLW           $0x02, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z14
+	VMOVDQU32        256(AX), Z16
+	VPSRLW           $0x03, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z15
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPDPBUSD.BCST    (CX), Z8, Z6
+	VPDPBUSD.BCST    48(CX), Z8, Z7
+	VPDPBUSD.BCST    4(CX), Z9, Z6
+	VPDPBUSD.BCST    52(CX), Z9, Z7
+	VPDPBUSD.BCST    8(CX), Z10, Z6
+	VPDPBUSD.BCST    56(CX), Z10, Z7
+	VPDPBUSD.BCST    12(CX), Z11, Z6
+	VPDPBUSD.BCST    60(CX), Z11, Z7
+	VPDPBUSD.BCST    16(CX), Z12, Z6
+	VPDPBUSD.BCST    64(CX), Z12, Z7
+	VPDPBUSD.BCST    20(CX), Z13, Z6
+	VPDPBUSD.BCST    68(CX), Z13, Z7
+	VPDPBUSD.BCST    24(CX), Z14, Z6
+	VPDPBUSD.BCST    72(CX), Z14, Z7
+	VPDPBUSD.BCST    28(CX), Z15, Z6
+	VPDPBUSD.BCST    76(CX), Z15, Z7
+	VCVTDQ2PS        Z6, Z6
+	VMULPS.BCST      32(CX), Z6, Z6
+	VFMADD231PS      Z6, Z4, Z2
+	VFMADD231PS.BCST (DX), Z5, Z2
+	VCVTDQ2PS        Z7, Z7
+	VMULPS.BCST      80(CX), Z7, Z7
+	VFMADD231PS      Z7, Z4, Z3
+	VFMADD231PS.BCST 4(DX), Z5, Z3
+	ADDQ             $0x00000140, AX
+	ADDQ             R9, CX
+	ADDQ             sideStep+104(FP), DX
+	DECQ             R8
+	JZ               singleDone
+	DECQ             R11
+	JNZ              singleNext
+	JMP              singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ5KAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ5KAVX512VNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), DX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 64(AX), R10
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	ADDQ             $0x00000010, R10
+	VPMOVSXBD        -16(R10), Z6
+	VCVTDQ2PS        Z6, Z6
+	VCVTPH2PS        (BX), Z7
+	VMULPS           Z7, Z6, Z6
+	VPMOVSXBD        112(R10), Z7
+	VCVTDQ2PS        Z7, Z7
+	VCVTPH2PS        32(BX), Z12
+	VMULPS           Z12, Z7, Z7
+	VMOVDQU32        (AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VPANDD           Z0, Z13, Z13
+	VMOVDQU32        64(AX), Z14
+	VPSRLW           $0x04, Z14, Z15
+	VPANDD           Z0, Z14, Z14
+	VPANDD           Z0, Z15, Z15
+	VMOVDQU32        128(AX), Z16
+	VPSRLW           $0x04, Z16, Z17
+	VPANDD           Z0, Z16, Z16
+	VPANDD           Z0, Z17, Z17
+	VMOVDQU32        192(AX), Z18
+	VPSRLW           $0x04, Z18, Z19
+	VPANDD           Z0, Z18, Z18
+	VPANDD           Z0, Z19, Z19
+	VMOVDQU32        256(AX), Z20
+	VPSLLW           $0x04, Z20, Z20
+	VPTERNLOGD       $0xf8, Z1, Z20, Z12
+	VMOVDQU32        256(AX), Z20
+	VPSLLW           $0x03, Z20, Z20
+	VPTERNLOGD       $0xf8, Z1, Z20, Z13
+	VMOVDQU32        256(AX), Z20
+	VPSLLW           $0x02, Z20, Z20
+	VPTERNLOGD       $0xf8, Z1, Z20, Z14
+	VMOVDQU32        256(AX), Z20
+	VPSLLW           $0x01, Z20, Z20
+	VPTERNLOGD       $0xf8, Z1, Z20, Z15
+	VMOVDQU32        256(AX), Z20
+	VPTERNLOGD       $0xf8, Z1, Z20, Z16
+	VMOVDQU32        256(AX), Z20
+	VPSRLW           $0x01, Z20, Z20
+	VPTERNLOGD       $0xf8, Z1, Z20, Z17
+	VMOVDQU32        256(AX), Z20
+	VPSRLW           $0x02, Z20, Z20
+	VPTERNLOGD       $0xf8, Z1, Z20, Z18
+	VMOVDQU32        256(AX), Z20
+	VPSRLW           $0x03, Z20, Z20
+	VPTERNLOGD       $0xf8, Z1, Z20, Z19
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPDPBUSD.BCST    (CX), Z12, Z8
+	VPDPBUSD.BCST    48(CX), Z12, Z9
+	VPDPBUSD.BCST    96(CX), Z12, Z10
+	VPDPBUSD.BCST    144(CX), Z12, Z11
+	VPDPBUSD.BCST    4(CX), Z13, Z8
+	VPDPBUSD.BCST    52(CX), Z13, Z9
+	VPDPBUSD.BCST    100(CX), Z13, Z10
+	VPDPBUSD.BCST    148(CX), Z13, Z11
+	VPDPBUSD.BCST    8(CX), Z14, Z8
+	VPDPBUSD.BCST    56(CX), Z14, Z9
+	VPDPBUSD.BCST    104(CX), Z14, Z10
+	VPDPBUSD.BCST    152(CX), Z14, Z11
+	VPDPBUSD.BCST    12(CX), Z15, Z8
+	VPDPBUSD.BCST    60(CX), Z15, Z9
+	VPDPBUSD.BCST    108(CX), Z15, Z10
+	VPDPBUSD.BCST    156(CX), Z15, Z11
+	VPDPBUSD.BCST    16(CX), Z16, Z8
+	VPDPBUSD.BCST    64(CX), Z16, Z9
+	VPDPBUSD.BCST    112(CX), Z16, Z10
+	VPDPBUSD.BCST    160(CX), Z16, Z11
+	VPDPBUSD.BCST    20(CX), Z17, Z8
+	VPDPBUSD.BCST    68(CX), Z17, Z9
+	VPDPBUSD.BCST    116(CX), Z17, Z10
+	VPDPBUSD.BCST    164(CX), Z17, Z11
+	VPDPBUSD.BCST    24(CX), Z18, Z8
+	VPDPBUSD.BCST    72(CX), Z18, Z9
+	VPDPBUSD.BCST    120(CX), Z18, Z10
+	VPDPBUSD.BCST    168(CX), Z18, Z11
+	VPDPBUSD.BCST    28(CX), Z19, Z8
+	VPDPBUSD.BCST    76(CX), Z19, Z9
+	VPDPBUSD.BCST    124(CX), Z19, Z10
+	VPDPBUSD.BCST    172(CX), Z19, Z11
+	VCVTDQ2PS        Z8, Z8
+	VMULPS.BCST      32(CX), Z8, Z8
+	VFMADD231PS      Z8, Z6, Z2
+	VFMADD231PS.BCST (DX), Z7, Z2
+	VCVTDQ2PS        Z9, Z9
+	VMULPS.BCST      80(CX), Z9, Z9
+	VFMADD231PS      Z9, Z6, Z3
+	VFMADD231PS.BCST 4(DX), Z7, Z3
+	VCVTDQ2PS        Z10, Z10
+	VMULPS.BCST      128(CX), Z10, Z10
+	VFMADD231PS      Z10, Z6, Z4
+	VFMADD231PS.BCST 8(DX), Z7, Z4
+	VCVTDQ2PS        Z11, Z11
+	VMULPS.BCST      176(CX), Z11, Z11
+	VFMADD231PS      Z11, Z6, Z5
+	VFMADD231PS.BCST 12(DX), Z7, Z5
+	ADDQ             $0x00000140, AX
+	ADDQ             R9, CX
+	ADDQ             sideStep+104(FP), DX
+	DECQ             R8
+	JZ               singleDone
+	DECQ             R11
+	JNZ              singleNext
+	JMP              singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ5KAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·mulQ5KAVXVNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ ahead+40(FP), DX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000010, R11
+	VPMOVSXBD    -16(R11), Y2
+	VCVTDQ2PS    Y2, Y2
+	VCVTPH2PS    (SI), Y3
+	VMULPS       Y3, Y2, Y2
+	VPMOVSXBD    112(R11), Y3
+	VCVTDQ2PS    Y3, Y3
+	VCVTPH2PS    32(SI), Y4
+	VMULPS       Y4, Y3, Y3
+	VPMOVSXBD    -8(R11), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    16(SI), Y5
+	VMULPS       Y5, Y4, Y4
+	VPMOVSXBD    120(R11), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    48(SI), Y6
+	VMULPS       Y6, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VMOVDQU      (AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      256(AX), Y10
+	VPSLLW       $0x04, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPBROADCASTD (CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VMOVDQU      256(AX), Y8
+	VPSLLW       $0x03, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPBROADCASTD 4(CX), Y8
+	VPDPBUSD_VEX(Y8, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xf8)
+	VMOVDQU      64(AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      256(AX), Y10
+	VPSLLW       $0x02, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPBROADCASTD 8(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VMOVDQU      256(AX), Y8
+	VPSLLW       $0x01, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPBROADCASTD 12(CX), Y8
+	VPDPBUSD_VEX(Y8, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xf8)
+	VMOVDQU      128(AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      256(AX), Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPBROADCASTD 16(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VMOVDQU      256(AX), Y8
+	VPSRLW       $0x01, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPBROADCASTD 20(CX), Y8
+	VPDPBUSD_VEX(Y8, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xf8)
+	VMOVDQU      192(AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      256(AX), Y10
+	VPSRLW       $0x02, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPBROADCASTD 24(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VMOVDQU      256(AX), Y8
+	VPSRLW       $0x03, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPBROADCASTD 28(CX), Y8
+	VPDPBUSD_VEX(Y8, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xf8)
+	VPADDD       Y7, Y6, Y6
+	VBROADCASTSS 32(CX), Y7
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  Y6, Y2, Y0
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y3, Y0
+	VPXOR        Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      288(AX), Y8
+	VPSLLW       $0x04, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD (CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VMOVDQU      288(AX), Y6
+	VPSLLW       $0x03, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 4(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      288(AX), Y8
+	VPSLLW       $0x02, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 8(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VMOVDQU      288(AX), Y6
+	VPSLLW       $0x01, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 12(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VMOVDQU      160(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      288(AX), Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 16(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x01, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 20(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VMOVDQU      224(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      288(AX), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 24(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x03, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 28(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y4, Y1
+	VBROADCASTSS (BX), Y2
+	VFMADD231PS  Y2, Y5, Y1
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	PREFETCHT0   320(AX)(DX*1)
+	ADDQ         $0x00000140, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA fill10101010<>+0(SB)/1, $0x10
+DATA fill10101010<>+1(SB)/1, $0x10
+DATA fill10101010<>+2(SB)/1, $0x10
+DATA fill10101010<>+3(SB)/1, $0x10
+DATA fill10101010<>+4(SB)/1, $0x10
+DATA fill10101010<>+5(SB)/1, $0x10
+DATA fill10101010<>+6(SB)/1, $0x10
+DATA fill10101010<>+7(SB)/1, $0x10
+DATA fill10101010<>+8(SB)/1, $0x10
+DATA fill10101010<>+9(SB)/1, $0x10
+DATA fill10101010<>+10(SB)/1, $0x10
+DATA fill10101010<>+11(SB)/1, $0x10
+DATA fill10101010<>+12(SB)/1, $0x10
+DATA fill10101010<>+13(SB)/1, $0x10
+DATA fill10101010<>+14(SB)/1, $0x10
+DATA fill10101010<>+15(SB)/1, $0x10
+DATA fill10101010<>+16(SB)/1, $0x10
+DATA fill10101010<>+17(SB)/1, $0x10
+DATA fill10101010<>+18(SB)/1, $0x10
+DATA fill10101010<>+19(SB)/1, $0x10
+DATA fill10101010<>+20(SB)/1, $0x10
+DATA fill10101010<>+21(SB)/1, $0x10
+DATA fill10101010<>+22(SB)/1, $0x10
+DATA fill10101010<>+23(SB)/1, $0x10
+DATA fill10101010<>+24(SB)/1, $0x10
+DATA fill10101010<>+25(SB)/1, $0x10
+DATA fill10101010<>+26(SB)/1, $0x10
+DATA fill10101010<>+27(SB)/1, $0x10
+DATA fill10101010<>+28(SB)/1, $0x10
+DATA fill10101010<>+29(SB)/1, $0x10
+DATA fill10101010<>+30(SB)/1, $0x10
+DATA fill10101010<>+31(SB)/1, $0x10
+DATA fill10101010<>+32(SB)/1, $0x10
+DATA fill10101010<>+33(SB)/1, $0x10
+DATA fill10101010<>+34(SB)/1, $0x10
+DATA fill10101010<>+35(SB)/1, $0x10
+DATA fill10101010<>+36(SB)/1, $0x10
+DATA fill10101010<>+37(SB)/1, $0x10
+DATA fill10101010<>+38(SB)/1, $0x10
+DATA fill10101010<>+39(SB)/1, $0x10
+DATA fill10101010<>+40(SB)/1, $0x10
+DATA fill10101010<>+41(SB)/1, $0x10
+DATA fill10101010<>+42(SB)/1, $0x10
+DATA fill10101010<>+43(SB)/1, $0x10
+DATA fill10101010<>+44(SB)/1, $0x10
+DATA fill10101010<>+45(SB)/1, $0x10
+DATA fill10101010<>+46(SB)/1, $0x10
+DATA fill10101010<>+47(SB)/1, $0x10
+DATA fill10101010<>+48(SB)/1, $0x10
+DATA fill10101010<>+49(SB)/1, $0x10
+DATA fill10101010<>+50(SB)/1, $0x10
+DATA fill10101010<>+51(SB)/1, $0x10
+DATA fill10101010<>+52(SB)/1, $0x10
+DATA fill10101010<>+53(SB)/1, $0x10
+DATA fill10101010<>+54(SB)/1, $0x10
+DATA fill10101010<>+55(SB)/1, $0x10
+DATA fill10101010<>+56(SB)/1, $0x10
+DATA fill10101010<>+57(SB)/1, $0x10
+DATA fill10101010<>+58(SB)/1, $0x10
+DATA fill10101010<>+59(SB)/1, $0x10
+DATA fill10101010<>+60(SB)/1, $0x10
+DATA fill10101010<>+61(SB)/1, $0x10
+DATA fill10101010<>+62(SB)/1, $0x10
+DATA fill10101010<>+63(SB)/1, $0x10
+GLOBL fill10101010<>(SB), RODATA|NOPTR, $64
+
+// func mulQ5KAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ5KAVXVNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ first+24(FP), DX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000010, R11
+	VPXOR        Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      (AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSLLW       $0x04, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD (CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 48(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSLLW       $0x03, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 4(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 52(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      64(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSLLW       $0x02, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 8(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 56(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSLLW       $0x01, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 12(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 60(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      128(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 16(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 64(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSRLW       $0x01, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 20(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 68(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      192(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 24(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 72(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSRLW       $0x03, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 28(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 76(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VPMOVSXBD    -16(R11)(DX*1), Y6
+	VCVTDQ2PS    Y6, Y6
+	VCVTPH2PS    (SI)(DX*2), Y7
+	VMULPS       Y7, Y6, Y6
+	VPMOVSXBD    112(R11)(DX*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VCVTPH2PS    32(SI)(DX*2), Y8
+	VMULPS       Y8, Y7, Y7
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y6, Y0
+	VBROADCASTSS (BX), Y2
+	VFMADD231PS  Y2, Y7, Y0
+	VPADDD       Y5, Y4, Y4
+	VBROADCASTSS 80(CX), Y2
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 4(BX), Y4
+	VFMADD231PS  Y4, Y7, Y1
+	ADDQ         $0x00000140, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ5KAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ5KAVXVNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ first+24(FP), DX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000010, R11
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPXOR        Y11, Y11, Y11
+	VMOVDQU      (AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPSLLW       $0x04, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD (CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 48(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 96(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 144(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSLLW       $0x03, Y12, Y12
+	VPAND        fill10101010<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 4(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 52(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 100(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 148(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VMOVDQU      64(AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPSLLW       $0x02, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD 8(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 56(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 104(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 152(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSLLW       $0x01, Y12, Y12
+	VPAND        fill10101010<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 12(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 60(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 108(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 156(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VMOVDQU      128(AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD 16(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 64(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 112(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 160(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSRLW       $0x01, Y12, Y12
+	VPAND        fill10101010<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 20(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 68(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 116(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 164(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VMOVDQU      192(AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPSRLW       $0x02, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD 24(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 72(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 120(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 168(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSRLW       $0x03, Y12, Y12
+	VPAND        fill10101010<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 28(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 76(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 124(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 172(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VPMOVSXBD    -16(R11)(DX*1), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    (SI)(DX*2), Y13
+	VMULPS       Y13, Y12, Y12
+	VPMOVSXBD    112(R11)(DX*1), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    32(SI)(DX*2), Y14
+	VMULPS       Y14, Y13, Y13
+	VPADDD       Y5, Y4, Y4
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y4, Y12, Y0
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y13, Y0
+	VPADDD       Y7, Y6, Y6
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y6, Y12, Y1
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y6, Y13, Y1
+	VPADDD       Y9, Y8, Y8
+	VBROADCASTSS 128(CX), Y4
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	VFMADD231PS  Y8, Y12, Y2
+	VBROADCASTSS 8(BX), Y8
+	VFMADD231PS  Y8, Y13, Y2
+	VPADDD       Y11, Y10, Y10
+	VBROADCASTSS 176(CX), Y4
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y4, Y10, Y10
+	VFMADD231PS  Y10, Y12, Y3
+	VBROADCASTSS 12(BX), Y10
+	VFMADD231PS  Y10, Y13, Y3
+	ADDQ         $0x00000140, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ5KAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·mulQ5KAVX2x1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ ahead+40(FP), DX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000010, R11
+	VPMOVSXBD    -16(R11), Y2
+	VCVTDQ2PS    Y2, Y2
+	VCVTPH2PS    (SI), Y3
+	VMULPS       Y3, Y2, Y2
+	VPMOVSXBD    112(R11), Y3
+	VCVTDQ2PS    Y3, Y3
+	VCVTPH2PS    32(SI), Y4
+	VMULPS       Y4, Y3, Y3
+	VPMOVSXBD    -8(R11), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    16(SI), Y5
+	VMULPS       Y5, Y4, Y4
+	VPMOVSXBD    120(R11), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    48(SI), Y6
+	VMULPS       Y6, Y5, Y5
+	VMOVDQU      (AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVDQU      256(AX), Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD (CX), Y8
+	VPMADDUBSW   Y8, Y6, Y6
+	VPMADDUBSW   Y8, Y7, Y8
+	VMOVDQU      (AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x01, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      64(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      64(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x03, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      128(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      128(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x05, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      192(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      192(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x07, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VBROADCASTSS 32(CX), Y7
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  Y6, Y2, Y0
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y3, Y0
+	VMOVDQU      32(AX), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      288(AX), Y3
+	VPAND        fill01010101<>+0(SB), Y3, Y3
+	VPBROADCASTD (CX), Y6
+	VPMADDUBSW   Y6, Y2, Y2
+	VPMADDUBSW   Y6, Y3, Y6
+	VMOVDQU      32(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x01, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 4(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      96(AX), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x02, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 8(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      96(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x03, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 12(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      160(AX), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 16(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      160(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x05, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 20(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      224(AX), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x06, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 24(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      224(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x07, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 28(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VPMADDWD     fill00010001<>+0(SB), Y2, Y2
+	VPMADDWD     fill00100010<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y4, Y1
+	VBROADCASTSS (BX), Y2
+	VFMADD231PS  Y2, Y5, Y1
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	PREFETCHT0   320(AX)(DX*1)
+	ADDQ         $0x00000140, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA fill01010101<>+0(SB)/1, $0x01
+DATA fill01010101<>+1(SB)/1, $0x01
+DATA fill01010101<>+2(SB)/1, $0x01
+DATA fill01010101<>+3(SB)/1, $0x01
+DATA fill01010101<>+4(SB)/1, $0x01
+DATA fill01010101<>+5(SB)/1, $0x01
+DATA fill01010101<>+6(SB)/1, $0x01
+DATA fill01010101<>+7(SB)/1, $0x01
+DATA fill01010101<>+8(SB)/1, $0x01
+DATA fill01010101<>+9(SB)/1, $0x01
+DATA fill01010101<>+10(SB)/1, $0x01
+DATA fill01010101<>+11(SB)/1, $0x01
+DATA fill01010101<>+12(SB)/1, $0x01
+DATA fill01010101<>+13(SB)/1, $0x01
+DATA fill01010101<>+14(SB)/1, $0x01
+DATA fill01010101<>+15(SB)/1, $0x01
+DATA fill01010101<>+16(SB)/1, $0x01
+DATA fill01010101<>+17(SB)/1, $0x01
+DATA fill01010101<>+18(SB)/1, $0x01
+DATA fill01010101<>+19(SB)/1, $0x01
+DATA fill01010101<>+20(SB)/1, $0x01
+DATA fill01010101<>+21(SB)/1, $0x01
+DATA fill01010101<>+22(SB)/1, $0x01
+DATA fill01010101<>+23(SB)/1, $0x01
+DATA fill01010101<>+24(SB)/1, $0x01
+DATA fill01010101<>+25(SB)/1, $0x01
+DATA fill01010101<>+26(SB)/1, $0x01
+DATA fill01010101<>+27(SB)/1, $0x01
+DATA fill01010101<>+28(SB)/1, $0x01
+DATA fill01010101<>+29(SB)/1, $0x01
+DATA fill01010101<>+30(SB)/1, $0x01
+DATA fill01010101<>+31(SB)/1, $0x01
+DATA fill01010101<>+32(SB)/1, $0x01
+DATA fill01010101<>+33(SB)/1, $0x01
+DATA fill01010101<>+34(SB)/1, $0x01
+DATA fill01010101<>+35(SB)/1, $0x01
+DATA fill01010101<>+36(SB)/1, $0x01
+DATA fill01010101<>+37(SB)/1, $0x01
+DATA fill01010101<>+38(SB)/1, $0x01
+DATA fill01010101<>+39(SB)/1, $0x01
+DATA fill01010101<>+40(SB)/1, $0x01
+DATA fill01010101<>+41(SB)/1, $0x01
+DATA fill01010101<>+42(SB)/1, $0x01
+DATA fill01010101<>+43(SB)/1, $0x01
+DATA fill01010101<>+44(SB)/1, $0x01
+DATA fill01010101<>+45(SB)/1, $0x01
+DATA fill01010101<>+46(SB)/1, $0x01
+DATA fill01010101<>+47(SB)/1, $0x01
+DATA fill01010101<>+48(SB)/1, $0x01
+DATA fill01010101<>+49(SB)/1, $0x01
+DATA fill01010101<>+50(SB)/1, $0x01
+DATA fill01010101<>+51(SB)/1, $0x01
+DATA fill01010101<>+52(SB)/1, $0x01
+DATA fill01010101<>+53(SB)/1, $0x01
+DATA fill01010101<>+54(SB)/1, $0x01
+DATA fill01010101<>+55(SB)/1, $0x01
+DATA fill01010101<>+56(SB)/1, $0x01
+DATA fill01010101<>+57(SB)/1, $0x01
+DATA fill01010101<>+58(SB)/1, $0x01
+DATA fill01010101<>+59(SB)/1, $0x01
+DATA fill01010101<>+60(SB)/1, $0x01
+DATA fill01010101<>+61(SB)/1, $0x01
+DATA fill01010101<>+62(SB)/1, $0x01
+DATA fill01010101<>+63(SB)/1, $0x01
+GLOBL fill01010101<>(SB), RODATA|NOPTR, $64
+
+// func mulQ5KAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulQ5KAVX2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ first+24(FP), DX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000010, R11
+	VPMOVSXBD    -16(R11)(DX*1), Y2
+	VCVTDQ2PS    Y2, Y2
+	VCVTPH2PS    (SI)(DX*2), Y3
+	VMULPS       Y3, Y2, Y2
+	VPMOVSXBD    112(R11)(DX*1), Y3
+	VCVTDQ2PS    Y3, Y3
+	VCVTPH2PS    32(SI)(DX*2), Y4
+	VMULPS       Y4, Y3, Y3
+	VMOVDQU      (AX)(DX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      256(AX)(DX*4), Y5
+	VPAND        fill01010101<>+0(SB), Y5, Y5
+	VPBROADCASTD (CX), Y6
+	VPMADDUBSW   Y6, Y4, Y7
+	VPMADDUBSW   Y6, Y5, Y6
+	VPBROADCASTD 48(CX), Y8
+	VPMADDUBSW   Y8, Y4, Y4
+	VPMADDUBSW   Y8, Y5, Y8
+	VMOVDQU      (AX)(DX*4), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x01, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 52(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      64(AX)(DX*4), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 56(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      64(AX)(DX*4), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x03, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 60(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      128(AX)(DX*4), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 64(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      128(AX)(DX*4), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x05, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 68(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      192(AX)(DX*4), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 72(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      192(AX)(DX*4), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x07, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 76(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VPMADDWD     fill00010001<>+0(SB), Y7, Y7
+	VPMADDWD     fill00100010<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y2, Y0
+	VBROADCASTSS (BX), Y7
+	VFMADD231PS  Y7, Y3, Y0
+	VPMADDWD     fill00010001<>+0(SB), Y4, Y4
+	VPMADDWD     fill00100010<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y4, Y2, Y1
+	VBROADCASTSS 4(BX), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000140, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ5KAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulQ5KAVX2x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), DX
+	MOVQ first+24(FP), BX
+	MOVQ times+80(FP), R8
+	MOVQ c+0(FP), R9
+
+singlePanel:
+	MOVQ    acts+48(FP), CX
+	MOVQ    side+96(FP), SI
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y0, 64(DX)
+	VMOVUPS Y0, 128(DX)
+	MOVQ    blocks+64(FP), R10
+	MOVQ    step+56(FP), R11
+
+singleSpan:
+	MOVQ AX, DI
+	LEAQ 64(AX), R12
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R13
+
+singleNext:
+	ADDQ         $0x00000010, R12
+	VPMOVSXBD    -16(R12)(BX*1), Y0
+	VCVTDQ2PS    Y0, Y0
+	VCVTPH2PS    (DI)(BX*2), Y1
+	VMULPS       Y1, Y0, Y0
+	VPMOVSXBD    112(R12)(BX*1), Y1
+	VCVTDQ2PS    Y1, Y1
+	VCVTPH2PS    32(DI)(BX*2), Y2
+	VMULPS       Y2, Y1, Y1
+	VMOVDQU      (AX)(BX*4), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      256(AX)(BX*4), Y3
+	VPAND        fill01010101<>+0(SB), Y3, Y3
+	VPBROADCASTD (CX), Y4
+	VPMADDUBSW   Y4, Y2, Y5
+	VPMADDUBSW   Y4, Y3, Y4
+	VPBROADCASTD 48(CX), Y6
+	VPMADDUBSW   Y6, Y2, Y7
+	VPMADDUBSW   Y6, Y3, Y6
+	VPBROADCASTD 96(CX), Y8
+	VPMADDUBSW   Y8, Y2, Y2
+	VPMADDUBSW   Y8, Y3, Y8
+	VMOVDQU      (AX)(BX*4), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x01, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 52(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 100(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      64(AX)(BX*4), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 56(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 104(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      64(AX)(BX*4), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x03, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 60(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 108(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      128(AX)(BX*4), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 64(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 112(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      128(AX)(BX*4), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x05, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 68(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 116(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      192(AX)(BX*4), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 72(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 120(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      192(AX)(BX*4), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x07, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 76(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 124(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VPMADDWD     fill00010001<>+0(SB), Y5, Y5
+	VPMADDWD     fill00100010<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VFMADD213PS  (DX), Y0, Y5
+	VBROADCASTSS (SI), Y3
+	VFMADD231PS  Y3, Y1, Y5
+	VMOVUPS      Y5, (DX)
+	VPMADDWD     fill00010001<>+0(SB), Y7, Y7
+	VPMADDWD     fill00100010<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VBROADCASTSS 80(CX), Y3
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y3, Y7, Y7
+	VFMADD213PS  64(DX), Y0, Y7
+	VBROADCASTSS 4(SI), Y3
+	VFMADD231PS  Y3, Y1, Y7
+	VMOVUPS      Y7, 64(DX)
+	VPMADDWD     fill00010001<>+0(SB), Y2, Y2
+	VPMADDWD     fill00100010<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VBROADCASTSS 128(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD213PS  128(DX), Y0, Y2
+	VBROADCASTSS 8(SI), Y0
+	VFMADD231PS  Y0, Y1, Y2
+	VMOVUPS      Y2, 128(DX)
+	ADDQ         $0x00000140, AX
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R10
+	JZ           singleDone
+	DECQ         R13
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), SI
+	MOVQ    R9, CX
+	VMOVUPS (DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS 64(DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS 128(DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x00000040, R9
+	DECQ    R8
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ6KAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, MMX+
+TEXT ·mulQ6KAVX512VNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x30303030, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Z2, Z2, Z2
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 32(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ          $0x00000020, R11
+	VPMOVSXBD     -32(R11), Z3
+	VCVTDQ2PS     Z3, Z3
+	VCVTPH2PS     (SI), Z4
+	VMULPS        Z4, Z3, Z3
+	VPMOVSXBD     -16(R11), Z4
+	VCVTDQ2PS     Z4, Z4
+	VCVTPH2PS     (SI), Z5
+	VMULPS        Z5, Z4, Z4
+	VMOVDQU32     (AX), Z5
+	VPSRLW        $0x04, Z5, Z6
+	VPANDD        Z0, Z5, Z5
+	VPANDD        Z0, Z6, Z6
+	VMOVDQU32     64(AX), Z7
+	VPSRLW        $0x04, Z7, Z8
+	VPANDD        Z0, Z7, Z7
+	VPANDD        Z0, Z8, Z8
+	VMOVDQU32     128(AX), Z9
+	VPSRLW        $0x04, Z9, Z10
+	VPANDD        Z0, Z9, Z9
+	VPANDD        Z0, Z10, Z10
+	VMOVDQU32     192(AX), Z11
+	VPSRLW        $0x04, Z11, Z12
+	VPANDD        Z0, Z11, Z11
+	VPANDD        Z0, Z12, Z12
+	VMOVDQU32     256(AX), Z13
+	VPSLLW        $0x04, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z5
+	VMOVDQU32     256(AX), Z13
+	VPSLLW        $0x02, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z6
+	VMOVDQU32     256(AX), Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z7
+	VMOVDQU32     256(AX), Z13
+	VPSRLW        $0x02, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z8
+	VMOVDQU32     320(AX), Z13
+	VPSLLW        $0x04, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z9
+	VMOVDQU32     320(AX), Z13
+	VPSLLW        $0x02, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z10
+	VMOVDQU32     320(AX), Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z11
+	VMOVDQU32     320(AX), Z13
+	VPSRLW        $0x02, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z12
+	VPBROADCASTD  (BX), Z13
+	VPDPBUSD.BCST (CX), Z5, Z13
+	VPDPBUSD.BCST 4(CX), Z6, Z13
+	VPDPBUSD.BCST 8(CX), Z7, Z13
+	VPDPBUSD.BCST 12(CX), Z8, Z13
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   32(CX), Z13, Z13
+	VFMADD231PS   Z13, Z3, Z2
+	VPBROADCASTD  4(BX), Z13
+	VPDPBUSD.BCST 16(CX), Z9, Z13
+	VPDPBUSD.BCST 20(CX), Z10, Z13
+	VPDPBUSD.BCST 24(CX), Z11, Z13
+	VPDPBUSD.BCST 28(CX), Z12, Z13
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   32(CX), Z13, Z13
+	VFMADD231PS   Z13, Z4, Z2
+	PREFETCHT0    (AX)(DX*1)
+	PREFETCHT0    64(AX)(DX*1)
+	PREFETCHT0    128(AX)(DX*1)
+	PREFETCHT0    192(AX)(DX*1)
+	PREFETCHT0    256(AX)(DX*1)
+	PREFETCHT0    320(AX)(DX*1)
+	PREFETCHT0    384(AX)(DX*1)
+	ADDQ          $0x00000180, AX
+	ADDQ          R10, CX
+	ADDQ          sideStep+104(FP), BX
+	DECQ          R9
+	JZ            singleDone
+	DECQ          R12
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    R8, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ6KAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ6KAVX512VNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x30303030, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), DX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 32(AX), R10
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	ADDQ          $0x00000020, R10
+	VPMOVSXBD     -32(R10), Z4
+	VCVTDQ2PS     Z4, Z4
+	VCVTPH2PS     (BX), Z5
+	VMULPS        Z5, Z4, Z4
+	VPMOVSXBD     -16(R10), Z5
+	VCVTDQ2PS     Z5, Z5
+	VCVTPH2PS     (BX), Z6
+	VMULPS        Z6, Z5, Z5
+	VMOVDQU32     (AX), Z6
+	VPSRLW        $0x04, Z6, Z7
+	VPANDD        Z0, Z6, Z6
+	VPANDD        Z0, Z7, Z7
+	VMOVDQU32     64(AX), Z8
+	VPSRLW        $0x04, Z8, Z9
+	VPANDD        Z0, Z8, Z8
+	VPANDD        Z0, Z9, Z9
+	VMOVDQU32     128(AX), Z10
+	VPSRLW        $0x04, Z10, Z11
+	VPANDD        Z0, Z10, Z10
+	VPANDD        Z0, Z11, Z11
+	VMOVDQU32     192(AX), Z12
+	VPSRLW        $0x04, Z12, Z13
+	VPANDD        Z0, Z12, Z12
+	VPANDD        Z0, Z13, Z13
+	VMOVDQU32     256(AX), Z14
+	VPSLLW        $0x04, Z14, Z14
+	VPTERNLOGD    $0xf8, Z1, Z14, Z6
+	VMOVDQU32     256(AX), Z14
+	VPSLLW        $0x02, Z14, Z14
+	VPTERNLOGD    $0xf8, Z1, Z14, Z7
+	VMOVDQU32     256(AX), Z14
+	VPTERNLOGD    $0xf8, Z1, Z14, Z8
+	VMOVDQU32     256(AX), Z14
+	VPSRLW        $0x02, Z14, Z14
+	VPTERNLOGD    $0xf8, Z1, Z14, Z9
+	VMOVDQU32     320(AX), Z14
+	VPSLLW        $0x04, Z14, Z14
+	VPTERNLOGD    $0xf8, Z1, Z14, Z10
+	VMOVDQU32     320(AX), Z14
+	VPSLLW        $0x02, Z14, Z14
+	VPTERNLOGD    $0xf8, Z1, Z14, Z11
+	VMOVDQU32     320(AX), Z14
+	VPTERNLOGD    $0xf8, Z1, Z14, Z12
+	VMOVDQU32     320(AX), Z14
+	VPSRLW        $0x02, Z14, Z14
+	VPTERNLOGD    $0xf8, Z1, Z14, Z13
+	VPBROADCASTD  (DX), Z14
+	VPBROADCASTD  8(DX), Z15
+	VPDPBUSD.BCST (CX), Z6, Z14
+	VPDPBUSD.BCST 48(CX), Z6, Z15
+	VPDPBUSD.BCST 4(CX), Z7, Z14
+	VPDPBUSD.BCST 52(CX), Z7, Z15
+	VPDPBUSD.BCST 8(CX), Z8, Z14
+	VPDPBUSD.BCST 56(CX), Z8, Z15
+	VPDPBUSD.BCST 12(CX), Z9, Z14
+	VPDPBUSD.BCST 60(CX), Z9, Z15
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   32(CX), Z14, Z14
+	VFMADD231PS   Z14, Z4, Z2
+	VCVTDQ2PS     Z15, Z15
+	VMULPS.BCST   80(CX), Z15, Z15
+	VFMADD231PS   Z15, Z4, Z3
+	VPBROADCASTD  4(DX), Z14
+	VPBROADCASTD  12(DX), Z15
+	VPDPBUSD.BCST 16(CX), Z10, Z14
+	VPDPBUSD.BCST 64(CX), Z10, Z15
+	VPDPBUSD.BCST 20(CX), Z11, Z14
+	VPDPBUSD.BCST 68(CX), Z11, Z15
+	VPDPBUSD.BCST 24(CX), Z12, Z14
+	VPDPBUSD.BCST 72(CX), Z12, Z15
+	VPDPBUSD.BCST 28(CX), Z13, Z14
+	VPDPBUSD.BCST 76(CX), Z13, Z15
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   32(CX), Z14, Z14
+	VFMADD231PS   Z14, Z5, Z2
+	VCVTDQ2PS     Z15, Z15
+	VMULPS.BCST   80(CX), Z15, Z15
+	VFMADD231PS   Z15, Z5, Z3
+	ADDQ          $0x00000180, AX
+	ADDQ          R9, CX
+	ADDQ          sideStep+104(FP), DX
+	DECQ          R8
+	JZ            singleDone
+	DECQ          R11
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ6KAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ6KAVX512VNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x30303030, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), DX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 32(AX), R10
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	ADDQ          $0x00000020, R10
+	VPMOVSXBD     -32(R10), Z6
+	VCVTDQ2PS     Z6, Z6
+	VCVTPH2PS     (BX), Z7
+	VMULPS        Z7, Z6, Z6
+	VPMOVSXBD     -16(R10), Z7
+	VCVTDQ2PS     Z7, Z7
+	VCVTPH2PS     (BX), Z8
+	VMULPS        Z8, Z7, Z7
+	VMOVDQU32     (AX), Z8
+	VPSRLW        $0x04, Z8, Z9
+	VPANDD        Z0, Z8, Z8
+	VPANDD        Z0, Z9, Z9
+	VMOVDQU32     64(AX), Z10
+	VPSRLW        $0x04, Z10, Z11
+	VPANDD        Z0, Z10, Z10
+	VPANDD        Z0, Z11, Z11
+	VMOVDQU32     128(AX), Z12
+	VPSRLW        $0x04, Z12, Z13
+	VPANDD        Z0, Z12, Z12
+	VPANDD        Z0, Z13, Z13
+	VMOVDQU32     192(AX), Z14
+	VPSRLW        $0x04, Z14, Z15
+	VPANDD        Z0, Z14, Z14
+	VPANDD        Z0, Z15, Z15
+	VMOVDQU32     256(AX), Z16
+	VPSLLW        $0x04, Z16, Z16
+	VPTERNLOGD    $0xf8, Z1, Z16, Z8
+	VMOVDQU32     256(AX), Z16
+	VPSLLW        $0x02, Z16, Z16
+	VPTERNLOGD    $0xf8, Z1, Z16, Z9
+	VMOVDQU32     256(AX), Z16
+	VPTERNLOGD    $0xf8, Z1, Z16, Z10
+	VMOVDQU32     256(AX), Z16
+	VPSRLW        $0x02, Z16, Z16
+	VPTERNLOGD    $0xf8, Z1, Z16, Z11
+	VMOVDQU32     320(AX), Z16
+	VPSLLW        $0x04, Z16, Z16
+	VPTERNLOGD    $0xf8, Z1, Z16, Z12
+	VMOVDQU32     320(AX), Z16
+	VPSLLW        $0x02, Z16, Z16
+	VPTERNLOGD    $0xf8, Z1, Z16, Z13
+	VMOVDQU32     320(AX), Z16
+	VPTERNLOGD    $0xf8, Z1, Z16, Z14
+	VMOVDQU32     320(AX), Z16
+	VPSRLW        $0x02, Z16, Z16
+	VPTERNLOGD    $0xf8, Z1, Z16, Z15
+	VPBROADCASTD  (DX), Z16
+	VPBROADCASTD  8(DX), Z17
+	VPBROADCASTD  16(DX), Z18
+	VPBROADCASTD  24(DX), Z19
+	VPDPBUSD.BCST (CX), Z8, Z16
+	VPDPBUSD.BCST 48(CX), Z8, Z17
+	VPDPBUSD.BCST 96(CX), Z8, Z18
+	VPDPBUSD.BCST 144(CX), Z8, Z19
+	VPDPBUSD.BCST 4(CX), Z9, Z16
+	VPDPBUSD.BCST 52(CX), Z9, Z17
+	VPDPBUSD.BCST 100(CX), Z9, Z18
+	VPDPBUSD.BCST 148(CX), Z9, Z19
+	VPDPBUSD.BCST 8(CX), Z10, Z16
+	VPDPBUSD.BCST 56(CX), Z10, Z17
+	VPDPBUSD.BCST 104(CX), Z10, Z18
+	VPDPBUSD.BCST 152(CX), Z10, Z19
+	VPDPBUSD.BCST 12(CX), Z11, Z16
+	VPDPBUSD.BCST 60(CX), Z11, Z17
+	VPDPBUSD.BCST 108(CX), Z11, Z18
+	VPDPBUSD.BCST 156(CX), Z11, Z19
+	VCVTDQ2PS     Z16, Z16
+	VMULPS.BCST   32(CX), Z16, Z16
+	VFMADD231PS   Z16, Z6, Z2
+	VCVTDQ2PS     Z17, Z17
+	VMULPS.BCST   80(CX), Z17, Z17
+	VFMADD231PS   Z17, Z6, Z3
+	VCVTDQ2PS     Z18, Z18
+	VMULPS.BCST   128(CX), Z18, Z18
+	VFMADD231PS   Z18, Z6, Z4
+	VCVTDQ2PS     Z19, Z19
+	VMULPS.BCST   176(CX), Z19, Z19
+	VFMADD231PS   Z19, Z6, Z5
+	VPBROADCASTD  4(DX), Z16
+	VPBROADCASTD  12(DX), Z17
+	VPBROADCASTD  20(DX), Z18
+	VPBROADCASTD  28(DX), Z19
+	VPDPBUSD.BCST 16(CX), Z12, Z16
+	VPDPBUSD.BCST 64(CX), Z12, Z17
+	VPDPBUSD.BCST 112(CX), Z12, Z18
+	VPDPBUSD.BCST 160(CX), Z12, Z19
+	VPDPBUSD.BCST 20(CX), Z13, Z16
+	VPDPBUSD.BCST 68(CX), Z13, Z17
+	VPDPBUSD.BCST 116(CX), Z13, Z18
+	VPDPBUSD.BCST 164(CX), Z13, Z19
+	VPDPBUSD.BCST 24(CX), Z14, Z16
+	VPDPBUSD.BCST 72(CX), Z14, Z17
+	VPDPBUSD.BCST 120(CX), Z14, Z18
+	VPDPBUSD.BCST 168(CX), Z14, Z19
+	VPDPBUSD.BCST 28(CX), Z15, Z16
+	VPDPBUSD.BCST 76(CX), Z15, Z17
+	VPDPBUSD.BCST 124(CX), Z15, Z18
+	VPDPBUSD.BCST 172(CX), Z15, Z19
+	VCVTDQ2PS     Z16, Z16
+	VMULPS.BCST   32(CX), Z16, Z16
+	VFMADD231PS   Z16, Z7, Z2
+	VCVTDQ2PS     Z17, Z17
+	VMULPS.BCST   80(CX), Z17, Z17
+	VFMADD231PS   Z17, Z7, Z3
+	VCVTDQ2PS     Z18, Z18
+	VMULPS.BCST   128(CX), Z18, Z18
+	VFMADD231PS   Z18, Z7, Z4
+	VCVTDQ2PS     Z19, Z19
+	VMULPS.BCST   176(CX), Z19, Z19
+	VFMADD231PS   Z19, Z7, Z5
+	ADDQ          $0x00000180, AX
+	ADDQ          R9, CX
+	ADDQ          sideStep+104(FP), DX
+	DECQ          R8
+	JZ            singleDone
+	DECQ          R11
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ6KAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·mulQ6KAVXVNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ ahead+40(FP), DX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 32(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000020, R11
+	VPMOVSXBD    -32(R11), Y2
+	VCVTDQ2PS    Y2, Y2
+	VCVTPH2PS    (SI), Y3
+	VMULPS       Y3, Y2, Y2
+	VPMOVSXBD    -16(R11), Y3
+	VCVTDQ2PS    Y3, Y3
+	VCVTPH2PS    (SI), Y4
+	VMULPS       Y4, Y3, Y3
+	VPMOVSXBD    -24(R11), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    16(SI), Y5
+	VMULPS       Y5, Y4, Y4
+	VPMOVSXBD    -8(R11), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    16(SI), Y6
+	VMULPS       Y6, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VMOVDQU      (AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      256(AX), Y10
+	VPSLLW       $0x04, Y10, Y10
+	VPAND        fill30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPBROADCASTD (CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VMOVDQU      256(AX), Y8
+	VPSLLW       $0x02, Y8, Y8
+	VPAND        fill30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPBROADCASTD 4(CX), Y8
+	VPDPBUSD_VEX(Y8, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xf8)
+	VMOVDQU      64(AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      256(AX), Y10
+	VPAND        fill30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPBROADCASTD 8(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VMOVDQU      256(AX), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        fill30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPBROADCASTD 12(CX), Y8
+	VPDPBUSD_VEX(Y8, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xf8)
+	VPADDD       Y7, Y6, Y6
+	VPBROADCASTD (BX), Y7
+	VPADDD       Y7, Y6, Y6
+	VBROADCASTSS 32(CX), Y7
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  Y6, Y2, Y0
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VMOVDQU      128(AX), Y2
+	VPSRLW       $0x04, Y2, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      320(AX), Y9
+	VPSLLW       $0x04, Y9, Y9
+	VPAND        fill30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y2, Y2
+	VPBROADCASTD 16(CX), Y9
+	VPDPBUSD_VEX(Y9, Y2, Y6, 0xc4, 0xc2, 0x6d, 0x50, 0xf1)
+	VMOVDQU      320(AX), Y2
+	VPSLLW       $0x02, Y2, Y2
+	VPAND        fill30303030<>+0(SB), Y2, Y2
+	VPOR         Y2, Y8, Y8
+	VPBROADCASTD 20(CX), Y2
+	VPDPBUSD_VEX(Y2, Y8, Y7, 0xc4, 0xe2, 0x3d, 0x50, 0xfa)
+	VMOVDQU      192(AX), Y2
+	VPSRLW       $0x04, Y2, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      320(AX), Y9
+	VPAND        fill30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y2, Y2
+	VPBROADCASTD 24(CX), Y9
+	VPDPBUSD_VEX(Y9, Y2, Y6, 0xc4, 0xc2, 0x6d, 0x50, 0xf1)
+	VMOVDQU      320(AX), Y2
+	VPSRLW       $0x02, Y2, Y2
+	VPAND        fill30303030<>+0(SB), Y2, Y2
+	VPOR         Y2, Y8, Y8
+	VPBROADCASTD 28(CX), Y2
+	VPDPBUSD_VEX(Y2, Y8, Y7, 0xc4, 0xe2, 0x3d, 0x50, 0xfa)
+	VPADDD       Y7, Y6, Y6
+	VPBROADCASTD 4(BX), Y2
+	VPADDD       Y2, Y6, Y6
+	VBROADCASTSS 32(CX), Y2
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y2, Y6, Y6
+	VFMADD231PS  Y6, Y3, Y0
+	VPXOR        Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      288(AX), Y8
+	VPSLLW       $0x04, Y8, Y8
+	VPAND        fill30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD (CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VMOVDQU      288(AX), Y6
+	VPSLLW       $0x02, Y6, Y6
+	VPAND        fill30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 4(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      288(AX), Y8
+	VPAND        fill30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 8(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x02, Y6, Y6
+	VPAND        fill30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 12(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPADDD       Y3, Y2, Y2
+	VPBROADCASTD (BX), Y3
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y4, Y1
+	VPXOR        Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
+	VMOVDQU      160(AX), Y4
+	VPSRLW       $0x04, Y4, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVDQU      352(AX), Y7
+	VPSLLW       $0x04, Y7, Y7
+	VPAND        fill30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y4, Y4
+	VPBROADCASTD 16(CX), Y7
+	VPDPBUSD_VEX(Y7, Y4, Y2, 0xc4, 0xe2, 0x5d, 0x50, 0xd7)
+	VMOVDQU      352(AX), Y4
+	VPSLLW       $0x02, Y4, Y4
+	VPAND        fill30303030<>+0(SB), Y4, Y4
+	VPOR         Y4, Y6, Y6
+	VPBROADCASTD 20(CX), Y4
+	VPDPBUSD_VEX(Y4, Y6, Y3, 0xc4, 0xe2, 0x4d, 0x50, 0xdc)
+	VMOVDQU      224(AX), Y4
+	VPSRLW       $0x04, Y4, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVDQU      352(AX), Y7
+	VPAND        fill30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y4, Y4
+	VPBROADCASTD 24(CX), Y7
+	VPDPBUSD_VEX(Y7, Y4, Y2, 0xc4, 0xe2, 0x5d, 0x50, 0xd7)
+	VMOVDQU      352(AX), Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPAND        fill30303030<>+0(SB), Y4, Y4
+	VPOR         Y4, Y6, Y6
+	VPBROADCASTD 28(CX), Y4
+	VPDPBUSD_VEX(Y4, Y6, Y3, 0xc4, 0xe2, 0x4d, 0x50, 0xdc)
+	VPADDD       Y3, Y2, Y2
+	VPBROADCASTD 4(BX), Y3
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y5, Y1
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	PREFETCHT0   320(AX)(DX*1)
+	PREFETCHT0   384(AX)(DX*1)
+	ADDQ         $0x00000180, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA fill30303030<>+0(SB)/1, $0x30
+DATA fill30303030<>+1(SB)/1, $0x30
+DATA fill30303030<>+2(SB)/1, $0x30
+DATA fill30303030<>+3(SB)/1, $0x30
+DATA fill30303030<>+4(SB)/1, $0x30
+DATA fill30303030<>+5(SB)/1, $0x30
+DATA fill30303030<>+6(SB)/1, $0x30
+DATA fill30303030<>+7(SB)/1, $0x30
+DATA fill30303030<>+8(SB)/1, $0x30
+DATA fill30303030<>+9(SB)/1, $0x30
+DATA fill30303030<>+10(SB)/1, $0x30
+DATA fill30303030<>+11(SB)/1, $0x30
+DATA fill30303030<>+12(SB)/1, $0x30
+DATA fill30303030<>+13(SB)/1, $0x30
+DATA fill30303030<>+14(SB)/1, $0x30
+DATA fill30303030<>+15(SB)/1, $0x30
+DATA fill30303030<>+16(SB)/1, $0x30
+DATA fill30303030<>+17(SB)/1, $0x30
+DATA fill30303030<>+18(SB)/1, $0x30
+DATA fill30303030<>+19(SB)/1, $0x30
+DATA fill30303030<>+20(SB)/1, $0x30
+DATA fill30303030<>+21(SB)/1, $0x30
+DATA fill30303030<>+22(SB)/1, $0x30
+DATA fill30303030<>+23(SB)/1, $0x30
+DATA fill30303030<>+24(SB)/1, $0x30
+DATA fill30303030<>+25(SB)/1, $0x30
+DATA fill30303030<>+26(SB)/1, $0x30
+DATA fill30303030<>+27(SB)/1, $0x30
+DATA fill30303030<>+28(SB)/1, $0x30
+DATA fill30303030<>+29(SB)/1, $0x30
+DATA fill30303030<>+30(SB)/1, $0x30
+DATA fill30303030<>+31(SB)/1, $0x30
+DATA fill30303030<>+32(SB)/1, $0x30
+DATA fill30303030<>+33(SB)/1, $0x30
+DATA fill30303030<>+34(SB)/1, $0x30
+DATA fill30303030<>+35(SB)/1, $0x30
+DATA fill30303030<>+36(SB)/1, $0x30
+DATA fill30303030<>+37(SB)/1, $0x30
+DATA fill30303030<>+38(SB)/1, $0x30
+DATA fill30303030<>+39(SB)/1, $0x30
+DATA fill30303030<>+40(SB)/1, $0x30
+DATA fill30303030<>+41(SB)/1, $0x30
+DATA fill30303030<>+42(SB)/1, $0x30
+DATA fill30303030<>+43(SB)/1, $0x30
+DATA fill30303030<>+44(SB)/1, $0x30
+DATA fill30303030<>+45(SB)/1, $0x30
+DATA fill30303030<>+46(SB)/1, $0x30
+DATA fill30303030<>+47(SB)/1, $0x30
+DATA fill30303030<>+48(SB)/1, $0x30
+DATA fill30303030<>+49(SB)/1, $0x30
+DATA fill30303030<>+50(SB)/1, $0x30
+DATA fill30303030<>+51(SB)/1, $0x30
+DATA fill30303030<>+52(SB)/1, $0x30
+DATA fill30303030<>+53(SB)/1, $0x30
+DATA fill30303030<>+54(SB)/1, $0x30
+DATA fill30303030<>+55(SB)/1, $0x30
+DATA fill30303030<>+56(SB)/1, $0x30
+DATA fill30303030<>+57(SB)/1, $0x30
+DATA fill30303030<>+58(SB)/1, $0x30
+DATA fill30303030<>+59(SB)/1, $0x30
+DATA fill30303030<>+60(SB)/1, $0x30
+DATA fill30303030<>+61(SB)/1, $0x30
+DATA fill30303030<>+62(SB)/1, $0x30
+DATA fill30303030<>+63(SB)/1, $0x30
+GLOBL fill30303030<>(SB), RODATA|NOPTR, $64
+
+// func mulQ6KAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ6KAVXVNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ first+24(FP), DX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 32(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000020, R11
+	VPXOR        Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      (AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSLLW       $0x04, Y8, Y8
+	VPAND        fill30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD (CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 48(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSLLW       $0x02, Y6, Y6
+	VPAND        fill30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 4(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 52(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      64(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPAND        fill30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 8(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 56(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSRLW       $0x02, Y6, Y6
+	VPAND        fill30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 12(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 60(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VPMOVSXBD    -32(R11)(DX*1), Y6
+	VCVTDQ2PS    Y6, Y6
+	VCVTPH2PS    (SI)(DX*2), Y7
+	VMULPS       Y7, Y6, Y6
+	VPMOVSXBD    -16(R11)(DX*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VCVTPH2PS    (SI)(DX*2), Y8
+	VMULPS       Y8, Y7, Y7
+	VPADDD       Y3, Y2, Y2
+	VPBROADCASTD (BX), Y3
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y6, Y0
+	VPADDD       Y5, Y4, Y4
+	VPBROADCASTD 8(BX), Y2
+	VPADDD       Y2, Y4, Y4
+	VBROADCASTSS 80(CX), Y2
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VFMADD231PS  Y4, Y6, Y1
+	VPXOR        Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      128(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      320(AX)(DX*4), Y9
+	VPSLLW       $0x04, Y9, Y9
+	VPAND        fill30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 16(CX), Y9
+	VPDPBUSD_VEX(Y9, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd1)
+	VPBROADCASTD 64(CX), Y9
+	VPDPBUSD_VEX(Y9, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe1)
+	VMOVDQU      320(AX)(DX*4), Y6
+	VPSLLW       $0x02, Y6, Y6
+	VPAND        fill30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y8, Y8
+	VPBROADCASTD 20(CX), Y6
+	VPDPBUSD_VEX(Y6, Y8, Y3, 0xc4, 0xe2, 0x3d, 0x50, 0xde)
+	VPBROADCASTD 68(CX), Y6
+	VPDPBUSD_VEX(Y6, Y8, Y5, 0xc4, 0xe2, 0x3d, 0x50, 0xee)
+	VMOVDQU      192(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      320(AX)(DX*4), Y9
+	VPAND        fill30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 24(CX), Y9
+	VPDPBUSD_VEX(Y9, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd1)
+	VPBROADCASTD 72(CX), Y9
+	VPDPBUSD_VEX(Y9, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe1)
+	VMOVDQU      320(AX)(DX*4), Y6
+	VPSRLW       $0x02, Y6, Y6
+	VPAND        fill30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y8, Y8
+	VPBROADCASTD 28(CX), Y6
+	VPDPBUSD_VEX(Y6, Y8, Y3, 0xc4, 0xe2, 0x3d, 0x50, 0xde)
+	VPBROADCASTD 76(CX), Y6
+	VPDPBUSD_VEX(Y6, Y8, Y5, 0xc4, 0xe2, 0x3d, 0x50, 0xee)
+	VPADDD       Y3, Y2, Y2
+	VPBROADCASTD 4(BX), Y3
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y7, Y0
+	VPADDD       Y5, Y4, Y4
+	VPBROADCASTD 12(BX), Y2
+	VPADDD       Y2, Y4, Y4
+	VBROADCASTSS 80(CX), Y2
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VFMADD231PS  Y4, Y7, Y1
+	ADDQ         $0x00000180, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ6KAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ6KAVXVNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ first+24(FP), DX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 32(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000020, R11
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPXOR        Y11, Y11, Y11
+	VMOVDQU      (AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPSLLW       $0x04, Y14, Y14
+	VPAND        fill30303030<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD (CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 48(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 96(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 144(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSLLW       $0x02, Y12, Y12
+	VPAND        fill30303030<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 4(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 52(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 100(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 148(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VMOVDQU      64(AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPAND        fill30303030<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD 8(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 56(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 104(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 152(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSRLW       $0x02, Y12, Y12
+	VPAND        fill30303030<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 12(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 60(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 108(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 156(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VPMOVSXBD    -32(R11)(DX*1), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    (SI)(DX*2), Y13
+	VMULPS       Y13, Y12, Y12
+	VPMOVSXBD    -16(R11)(DX*1), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    (SI)(DX*2), Y14
+	VMULPS       Y14, Y13, Y13
+	VPADDD       Y5, Y4, Y4
+	VPBROADCASTD (BX), Y5
+	VPADDD       Y5, Y4, Y4
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y4, Y12, Y0
+	VPADDD       Y7, Y6, Y6
+	VPBROADCASTD 8(BX), Y4
+	VPADDD       Y4, Y6, Y6
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y6, Y12, Y1
+	VPADDD       Y9, Y8, Y8
+	VPBROADCASTD 16(BX), Y4
+	VPADDD       Y4, Y8, Y8
+	VBROADCASTSS 128(CX), Y4
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	VFMADD231PS  Y8, Y12, Y2
+	VPADDD       Y11, Y10, Y10
+	VPBROADCASTD 24(BX), Y4
+	VPADDD       Y4, Y10, Y10
+	VBROADCASTSS 176(CX), Y4
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y4, Y10, Y10
+	VFMADD231PS  Y10, Y12, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPXOR        Y11, Y11, Y11
+	VMOVDQU      128(AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VMOVDQU      320(AX)(DX*4), Y15
+	VPSLLW       $0x04, Y15, Y15
+	VPAND        fill30303030<>+0(SB), Y15, Y15
+	VPOR         Y15, Y12, Y12
+	VPBROADCASTD 16(CX), Y15
+	VPDPBUSD_VEX(Y15, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe7)
+	VPBROADCASTD 64(CX), Y15
+	VPDPBUSD_VEX(Y15, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf7)
+	VPBROADCASTD 112(CX), Y15
+	VPDPBUSD_VEX(Y15, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc7)
+	VPBROADCASTD 160(CX), Y15
+	VPDPBUSD_VEX(Y15, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd7)
+	VMOVDQU      320(AX)(DX*4), Y12
+	VPSLLW       $0x02, Y12, Y12
+	VPAND        fill30303030<>+0(SB), Y12, Y12
+	VPOR         Y12, Y14, Y14
+	VPBROADCASTD 20(CX), Y12
+	VPDPBUSD_VEX(Y12, Y14, Y5, 0xc4, 0xc2, 0x0d, 0x50, 0xec)
+	VPBROADCASTD 68(CX), Y12
+	VPDPBUSD_VEX(Y12, Y14, Y7, 0xc4, 0xc2, 0x0d, 0x50, 0xfc)
+	VPBROADCASTD 116(CX), Y12
+	VPDPBUSD_VEX(Y12, Y14, Y9, 0xc4, 0x42, 0x0d, 0x50, 0xcc)
+	VPBROADCASTD 164(CX), Y12
+	VPDPBUSD_VEX(Y12, Y14, Y11, 0xc4, 0x42, 0x0d, 0x50, 0xdc)
+	VMOVDQU      192(AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VMOVDQU      320(AX)(DX*4), Y15
+	VPAND        fill30303030<>+0(SB), Y15, Y15
+	VPOR         Y15, Y12, Y12
+	VPBROADCASTD 24(CX), Y15
+	VPDPBUSD_VEX(Y15, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe7)
+	VPBROADCASTD 72(CX), Y15
+	VPDPBUSD_VEX(Y15, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf7)
+	VPBROADCASTD 120(CX), Y15
+	VPDPBUSD_VEX(Y15, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc7)
+	VPBROADCASTD 168(CX), Y15
+	VPDPBUSD_VEX(Y15, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd7)
+	VMOVDQU      320(AX)(DX*4), Y12
+	VPSRLW       $0x02, Y12, Y12
+	VPAND        fill30303030<>+0(SB), Y12, Y12
+	VPOR         Y12, Y14, Y14
+	VPBROADCASTD 28(CX), Y12
+	VPDPBUSD_VEX(Y12, Y14, Y5, 0xc4, 0xc2, 0x0d, 0x50, 0xec)
+	VPBROADCASTD 76(CX), Y12
+	VPDPBUSD_VEX(Y12, Y14, Y7, 0xc4, 0xc2, 0x0d, 0x50, 0xfc)
+	VPBROADCASTD 124(CX), Y12
+	VPDPBUSD_VEX(Y12, Y14, Y9, 0xc4, 0x42, 0x0d, 0x50, 0xcc)
+	VPBROADCASTD 172(CX), Y12
+	VPDPBUSD_VEX(Y12, Y14, Y11, 0xc4, 0x42, 0x0d, 0x50, 0xdc)
+	VPADDD       Y5, Y4, Y4
+	VPBROADCASTD 4(BX), Y5
+	VPADDD       Y5, Y4, Y4
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y4, Y13, Y0
+	VPADDD       Y7, Y6, Y6
+	VPBROADCASTD 12(BX), Y4
+	VPADDD       Y4, Y6, Y6
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y6, Y13, Y1
+	VPADDD       Y9, Y8, Y8
+	VPBROADCASTD 20(BX), Y4
+	VPADDD       Y4, Y8, Y8
+	VBROADCASTSS 128(CX), Y4
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	VFMADD231PS  Y8, Y13, Y2
+	VPADDD       Y11, Y10, Y10
+	VPBROADCASTD 28(BX), Y4
+	VPADDD       Y4, Y10, Y10
+	VBROADCASTSS 176(CX), Y4
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y4, Y10, Y10
+	VFMADD231PS  Y10, Y13, Y3
+	ADDQ         $0x00000180, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ6KAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·mulQ6KAVX2x1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ ahead+40(FP), DX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 32(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000020, R11
+	VPMOVSXBD    -32(R11), Y2
+	VCVTDQ2PS    Y2, Y2
+	VCVTPH2PS    (SI), Y3
+	VMULPS       Y3, Y2, Y2
+	VPMOVSXBD    -16(R11), Y3
+	VCVTDQ2PS    Y3, Y3
+	VCVTPH2PS    (SI), Y4
+	VMULPS       Y4, Y3, Y3
+	VPMOVSXBD    -24(R11), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    16(SI), Y5
+	VMULPS       Y5, Y4, Y4
+	VPMOVSXBD    -8(R11), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    16(SI), Y6
+	VMULPS       Y6, Y5, Y5
+	VMOVDQU      (AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVDQU      256(AX), Y7
+	VPAND        fill03030303<>+0(SB), Y7, Y7
+	VPBROADCASTD (CX), Y8
+	VPMADDUBSW   Y8, Y6, Y6
+	VPMADDUBSW   Y8, Y7, Y8
+	VMOVDQU      (AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill03030303<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      64(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill03030303<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      64(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        fill03030303<>+0(SB), Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPBROADCASTD (BX), Y7
+	VPADDD       Y7, Y6, Y6
+	VBROADCASTSS 32(CX), Y7
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  Y6, Y2, Y0
+	VMOVDQU      128(AX), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      320(AX), Y6
+	VPAND        fill03030303<>+0(SB), Y6, Y6
+	VPBROADCASTD 16(CX), Y7
+	VPMADDUBSW   Y7, Y2, Y2
+	VPMADDUBSW   Y7, Y6, Y7
+	VMOVDQU      128(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVDQU      320(AX), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        fill03030303<>+0(SB), Y8, Y8
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y2, Y2
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      192(AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVDQU      320(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill03030303<>+0(SB), Y8, Y8
+	VPBROADCASTD 24(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y2, Y2
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      192(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVDQU      320(AX), Y8
+	VPSRLW       $0x06, Y8, Y8
+	VPAND        fill03030303<>+0(SB), Y8, Y8
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y2, Y2
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VPMADDWD     fill00010001<>+0(SB), Y2, Y2
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y2, Y2
+	VPBROADCASTD 4(BX), Y6
+	VPADDD       Y6, Y2, Y2
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y6, Y2, Y2
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVDQU      32(AX), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      288(AX), Y3
+	VPAND        fill03030303<>+0(SB), Y3, Y3
+	VPBROADCASTD (CX), Y6
+	VPMADDUBSW   Y6, Y2, Y2
+	VPMADDUBSW   Y6, Y3, Y6
+	VMOVDQU      32(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x02, Y7, Y7
+	VPAND        fill03030303<>+0(SB), Y7, Y7
+	VPBROADCASTD 4(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      96(AX), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill03030303<>+0(SB), Y7, Y7
+	VPBROADCASTD 8(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      96(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x06, Y7, Y7
+	VPAND        fill03030303<>+0(SB), Y7, Y7
+	VPBROADCASTD 12(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VPMADDWD     fill00010001<>+0(SB), Y2, Y2
+	VPMADDWD     fill00100010<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VPBROADCASTD (BX), Y3
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y4, Y1
+	VMOVDQU      160(AX), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      352(AX), Y3
+	VPAND        fill03030303<>+0(SB), Y3, Y3
+	VPBROADCASTD 16(CX), Y4
+	VPMADDUBSW   Y4, Y2, Y2
+	VPMADDUBSW   Y4, Y3, Y4
+	VMOVDQU      160(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      352(AX), Y6
+	VPSRLW       $0x02, Y6, Y6
+	VPAND        fill03030303<>+0(SB), Y6, Y6
+	VPBROADCASTD 20(CX), Y7
+	VPMADDUBSW   Y7, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y7, Y6, Y3
+	VPADDW       Y3, Y4, Y4
+	VMOVDQU      224(AX), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      352(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill03030303<>+0(SB), Y6, Y6
+	VPBROADCASTD 24(CX), Y7
+	VPMADDUBSW   Y7, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y7, Y6, Y3
+	VPADDW       Y3, Y4, Y4
+	VMOVDQU      224(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      352(AX), Y6
+	VPSRLW       $0x06, Y6, Y6
+	VPAND        fill03030303<>+0(SB), Y6, Y6
+	VPBROADCASTD 28(CX), Y7
+	VPMADDUBSW   Y7, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y7, Y6, Y3
+	VPADDW       Y3, Y4, Y4
+	VPMADDWD     fill00010001<>+0(SB), Y2, Y2
+	VPMADDWD     fill00100010<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y2, Y2
+	VPBROADCASTD 4(BX), Y3
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y5, Y1
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	PREFETCHT0   320(AX)(DX*1)
+	PREFETCHT0   384(AX)(DX*1)
+	ADDQ         $0x00000180, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA fill03030303<>+0(SB)/1, $0x03
+DATA fill03030303<>+1(SB)/1, $0x03
+DATA fill03030303<>+2(SB)/1, $0x03
+DATA fill03030303<>+3(SB)/1, $0x03
+DATA fill03030303<>+4(SB)/1, $0x03
+DATA fill03030303<>+5(SB)/1, $0x03
+DATA fill03030303<>+6(SB)/1, $0x03
+DATA fill03030303<>+7(SB)/1, $0x03
+DATA fill03030303<>+8(SB)/1, $0x03
+DATA fill03030303<>+9(SB)/1, $0x03
+DATA fill03030303<>+10(SB)/1, $0x03
+DATA fill03030303<>+11(SB)/1, $0x03
+DATA fill03030303<>+12(SB)/1, $0x03
+DATA fill03030303<>+13(SB)/1, $0x03
+DATA fill03030303<>+14(SB)/1, $0x03
+DATA fill03030303<>+15(SB)/1, $0x03
+DATA fill03030303<>+16(SB)/1, $0x03
+DATA fill03030303<>+17(SB)/1, $0x03
+DATA fill03030303<>+18(SB)/1, $0x03
+DATA fill03030303<>+19(SB)/1, $0x03
+DATA fill03030303<>+20(SB)/1, $0x03
+DATA fill03030303<>+21(SB)/1, $0x03
+DATA fill03030303<>+22(SB)/1, $0x03
+DATA fill03030303<>+23(SB)/1, $0x03
+DATA fill03030303<>+24(SB)/1, $0x03
+DATA fill03030303<>+25(SB)/1, $0x03
+DATA fill03030303<>+26(SB)/1, $0x03
+DATA fill03030303<>+27(SB)/1, $0x03
+DATA fill03030303<>+28(SB)/1, $0x03
+DATA fill03030303<>+29(SB)/1, $0x03
+DATA fill03030303<>+30(SB)/1, $0x03
+DATA fill03030303<>+31(SB)/1, $0x03
+DATA fill03030303<>+32(SB)/1, $0x03
+DATA fill03030303<>+33(SB)/1, $0x03
+DATA fill03030303<>+34(SB)/1, $0x03
+DATA fill03030303<>+35(SB)/1, $0x03
+DATA fill03030303<>+36(SB)/1, $0x03
+DATA fill03030303<>+37(SB)/1, $0x03
+DATA fill03030303<>+38(SB)/1, $0x03
+DATA fill03030303<>+39(SB)/1, $0x03
+DATA fill03030303<>+40(SB)/1, $0x03
+DATA fill03030303<>+41(SB)/1, $0x03
+DATA fill03030303<>+42(SB)/1, $0x03
+DATA fill03030303<>+43(SB)/1, $0x03
+DATA fill03030303<>+44(SB)/1, $0x03
+DATA fill03030303<>+45(SB)/1, $0x03
+DATA fill03030303<>+46(SB)/1, $0x03
+DATA fill03030303<>+47(SB)/1, $0x03
+DATA fill03030303<>+48(SB)/1, $0x03
+DATA fill03030303<>+49(SB)/1, $0x03
+DATA fill03030303<>+50(SB)/1, $0x03
+DATA fill03030303<>+51(SB)/1, $0x03
+DATA fill03030303<>+52(SB)/1, $0x03
+DATA fill03030303<>+53(SB)/1, $0x03
+DATA fill03030303<>+54(SB)/1, $0x03
+DATA fill03030303<>+55(SB)/1, $0x03
+DATA fill03030303<>+56(SB)/1, $0x03
+DATA fill03030303<>+57(SB)/1, $0x03
+DATA fill03030303<>+58(SB)/1, $0x03
+DATA fill03030303<>+59(SB)/1, $0x03
+DATA fill03030303<>+60(SB)/1, $0x03
+DATA fill03030303<>+61(SB)/1, $0x03
+DATA fill03030303<>+62(SB)/1, $0x03
+DATA fill03030303<>+63(SB)/1, $0x03
+GLOBL fill03030303<>(SB), RODATA|NOPTR, $64
+
+// func mulQ6KAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulQ6KAVX2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ first+24(FP), DX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), R9
+	MOVQ   step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 32(AX), R11
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000020, R11
+	VPMOVSXBD    -32(R11)(DX*1), Y2
+	VCVTDQ2PS    Y2, Y2
+	VCVTPH2PS    (SI)(DX*2), Y3
+	VMULPS       Y3, Y2, Y2
+	VPMOVSXBD    -16(R11)(DX*1), Y3
+	VCVTDQ2PS    Y3, Y3
+	VCVTPH2PS    (SI)(DX*2), Y4
+	VMULPS       Y4, Y3, Y3
+	VMOVDQU      (AX)(DX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      256(AX)(DX*4), Y5
+	VPAND        fill03030303<>+0(SB), Y5, Y5
+	VPBROADCASTD (CX), Y6
+	VPMADDUBSW   Y6, Y4, Y7
+	VPMADDUBSW   Y6, Y5, Y6
+	VPBROADCASTD 48(CX), Y8
+	VPMADDUBSW   Y8, Y4, Y4
+	VPMADDUBSW   Y8, Y5, Y8
+	VMOVDQU      (AX)(DX*4), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill03030303<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 52(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      64(AX)(DX*4), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill03030303<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 56(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      64(AX)(DX*4), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        fill03030303<>+0(SB), Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 60(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VPMADDWD     fill00010001<>+0(SB), Y7, Y7
+	VPMADDWD     fill00100010<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VPBROADCASTD (BX), Y5
+	VPADDD       Y5, Y7, Y7
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y2, Y0
+	VPMADDWD     fill00010001<>+0(SB), Y4, Y4
+	VPMADDWD     fill00100010<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 8(BX), Y5
+	VPADDD       Y5, Y4, Y4
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y4, Y2, Y1
+	VMOVDQU      128(AX)(DX*4), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      320(AX)(DX*4), Y4
+	VPAND        fill03030303<>+0(SB), Y4, Y4
+	VPBROADCASTD 16(CX), Y5
+	VPMADDUBSW   Y5, Y2, Y6
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 64(CX), Y7
+	VPMADDUBSW   Y7, Y2, Y2
+	VPMADDUBSW   Y7, Y4, Y7
+	VMOVDQU      128(AX)(DX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      320(AX)(DX*4), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        fill03030303<>+0(SB), Y8, Y8
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 68(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y4
+	VPADDW       Y4, Y2, Y2
+	VPMADDUBSW   Y9, Y8, Y4
+	VPADDW       Y4, Y7, Y7
+	VMOVDQU      192(AX)(DX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      320(AX)(DX*4), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill03030303<>+0(SB), Y8, Y8
+	VPBROADCASTD 24(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 72(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y4
+	VPADDW       Y4, Y2, Y2
+	VPMADDUBSW   Y9, Y8, Y4
+	VPADDW       Y4, Y7, Y7
+	VMOVDQU      192(AX)(DX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      320(AX)(DX*4), Y8
+	VPSRLW       $0x06, Y8, Y8
+	VPAND        fill03030303<>+0(SB), Y8, Y8
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 76(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y4
+	VPADDW       Y4, Y2, Y2
+	VPMADDUBSW   Y9, Y8, Y4
+	VPADDW       Y4, Y7, Y7
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VPBROADCASTD 4(BX), Y4
+	VPADDD       Y4, Y6, Y6
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y6, Y3, Y0
+	VPMADDWD     fill00010001<>+0(SB), Y2, Y2
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y2, Y2
+	VPBROADCASTD 12(BX), Y4
+	VPADDD       Y4, Y2, Y2
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y4, Y2, Y2
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         $0x00000180, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ6KAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulQ6KAVX2x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), DX
+	MOVQ first+24(FP), BX
+	MOVQ times+80(FP), R8
+	MOVQ c+0(FP), R9
+
+singlePanel:
+	MOVQ    acts+48(FP), CX
+	MOVQ    side+96(FP), SI
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y0, 64(DX)
+	VMOVUPS Y0, 128(DX)
+	MOVQ    blocks+64(FP), R10
+	MOVQ    step+56(FP), R11
+
+singleSpan:
+	MOVQ AX, DI
+	LEAQ 32(AX), R12
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R13
+
+singleNext:
+	ADDQ         $0x00000020, R12
+	VPMOVSXBD    -32(R12)(BX*1), Y0
+	VCVTDQ2PS    Y0, Y0
+	VCVTPH2PS    (DI)(BX*2), Y1
+	VMULPS       Y1, Y0, Y0
+	VPMOVSXBD    -16(R12)(BX*1), Y1
+	VCVTDQ2PS    Y1, Y1
+	VCVTPH2PS    (DI)(BX*2), Y2
+	VMULPS       Y2, Y1, Y1
+	VMOVDQU      (AX)(BX*4), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      256(AX)(BX*4), Y3
+	VPAND        fill03030303<>+0(SB), Y3, Y3
+	VPBROADCASTD (CX), Y4
+	VPMADDUBSW   Y4, Y2, Y5
+	VPMADDUBSW   Y4, Y3, Y4
+	VPBROADCASTD 48(CX), Y6
+	VPMADDUBSW   Y6, Y2, Y7
+	VPMADDUBSW   Y6, Y3, Y6
+	VPBROADCASTD 96(CX), Y8
+	VPMADDUBSW   Y8, Y2, Y2
+	VPMADDUBSW   Y8, Y3, Y8
+	VMOVDQU      (AX)(BX*4), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill03030303<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 52(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 100(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      64(AX)(BX*4), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill03030303<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 56(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 104(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      64(AX)(BX*4), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        fill03030303<>+0(SB), Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 60(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 108(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VPMADDWD     fill00010001<>+0(SB), Y5, Y5
+	VPMADDWD     fill00100010<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VPBROADCASTD (SI), Y3
+	VPADDD       Y3, Y5, Y5
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VFMADD213PS  (DX), Y0, Y5
+	VMOVUPS      Y5, (DX)
+	VPMADDWD     fill00010001<>+0(SB), Y7, Y7
+	VPMADDWD     fill00100010<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VPBROADCASTD 8(SI), Y3
+	VPADDD       Y3, Y7, Y7
+	VBROADCASTSS 80(CX), Y3
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y3, Y7, Y7
+	VFMADD213PS  64(DX), Y0, Y7
+	VMOVUPS      Y7, 64(DX)
+	VPMADDWD     fill00010001<>+0(SB), Y2, Y2
+	VPMADDWD     fill00100010<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VPBROADCASTD 16(SI), Y3
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 128(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD213PS  128(DX), Y0, Y2
+	VMOVUPS      Y2, 128(DX)
+	VMOVDQU      128(AX)(BX*4), Y0
+	VPAND        fill0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVDQU      320(AX)(BX*4), Y2
+	VPAND        fill03030303<>+0(SB), Y2, Y2
+	VPBROADCASTD 16(CX), Y3
+	VPMADDUBSW   Y3, Y0, Y4
+	VPMADDUBSW   Y3, Y2, Y3
+	VPBROADCASTD 64(CX), Y5
+	VPMADDUBSW   Y5, Y0, Y6
+	VPMADDUBSW   Y5, Y2, Y5
+	VPBROADCASTD 112(CX), Y7
+	VPMADDUBSW   Y7, Y0, Y0
+	VPMADDUBSW   Y7, Y2, Y7
+	VMOVDQU      128(AX)(BX*4), Y2
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      320(AX)(BX*4), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        fill03030303<>+0(SB), Y8, Y8
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y3, Y3
+	VPBROADCASTD 68(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 116(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y2
+	VPADDW       Y2, Y0, Y0
+	VPMADDUBSW   Y9, Y8, Y2
+	VPADDW       Y2, Y7, Y7
+	VMOVDQU      192(AX)(BX*4), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      320(AX)(BX*4), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill03030303<>+0(SB), Y8, Y8
+	VPBROADCASTD 24(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y3, Y3
+	VPBROADCASTD 72(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 120(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y2
+	VPADDW       Y2, Y0, Y0
+	VPMADDUBSW   Y9, Y8, Y2
+	VPADDW       Y2, Y7, Y7
+	VMOVDQU      192(AX)(BX*4), Y2
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      320(AX)(BX*4), Y8
+	VPSRLW       $0x06, Y8, Y8
+	VPAND        fill03030303<>+0(SB), Y8, Y8
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y3, Y3
+	VPBROADCASTD 76(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 124(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y2
+	VPADDW       Y2, Y0, Y0
+	VPMADDUBSW   Y9, Y8, Y2
+	VPADDW       Y2, Y7, Y7
+	VPMADDWD     fill00010001<>+0(SB), Y4, Y4
+	VPMADDWD     fill00100010<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VPBROADCASTD 4(SI), Y2
+	VPADDD       Y2, Y4, Y4
+	VBROADCASTSS 32(CX), Y2
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VFMADD213PS  (DX), Y1, Y4
+	VMOVUPS      Y4, (DX)
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VPBROADCASTD 12(SI), Y2
+	VPADDD       Y2, Y6, Y6
+	VBROADCASTSS 80(CX), Y2
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y2, Y6, Y6
+	VFMADD213PS  64(DX), Y1, Y6
+	VMOVUPS      Y6, 64(DX)
+	VPMADDWD     fill00010001<>+0(SB), Y0, Y0
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y0, Y0
+	VPBROADCASTD 20(SI), Y2
+	VPADDD       Y2, Y0, Y0
+	VBROADCASTSS 128(CX), Y2
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VFMADD213PS  128(DX), Y1, Y0
+	VMOVUPS      Y0, 128(DX)
+	ADDQ         $0x00000180, AX
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R10
+	JZ           singleDone
+	DECQ         R13
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), SI
+	MOVQ    R9, CX
+	VMOVUPS (DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS 64(DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS 128(DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x00000040, R9
+	DECQ    R8
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulIQ4XSAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, MMX+
+TEXT ·mulIQ4XSAVX512VNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    iq4xsFrom0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 32(AX), R10
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	ADDQ          $0x00000010, R10
+	VPMOVSXBD     -16(R10), Z3
+	VCVTDQ2PS     Z3, Z3
+	VCVTPH2PS     (BX), Z4
+	VMULPS        Z4, Z3, Z3
+	VMOVDQU32     (AX), Z4
+	VPSRLW        $0x04, Z4, Z5
+	VPANDD        Z0, Z4, Z4
+	VPANDD        Z0, Z5, Z5
+	VMOVDQU32     64(AX), Z6
+	VPSRLW        $0x04, Z6, Z7
+	VPANDD        Z0, Z6, Z6
+	VPANDD        Z0, Z7, Z7
+	VMOVDQU32     128(AX), Z8
+	VPSRLW        $0x04, Z8, Z9
+	VPANDD        Z0, Z8, Z8
+	VPANDD        Z0, Z9, Z9
+	VMOVDQU32     192(AX), Z10
+	VPSRLW        $0x04, Z10, Z11
+	VPANDD        Z0, Z10, Z10
+	VPANDD        Z0, Z11, Z11
+	VPSHUFB       Z4, Z1, Z4
+	VPSHUFB       Z5, Z1, Z5
+	VPSHUFB       Z6, Z1, Z6
+	VPSHUFB       Z7, Z1, Z7
+	VPSHUFB       Z8, Z1, Z8
+	VPSHUFB       Z9, Z1, Z9
+	VPSHUFB       Z10, Z1, Z10
+	VPSHUFB       Z11, Z1, Z11
+	VPBROADCASTD  44(CX), Z12
+	VPDPBUSD.BCST (CX), Z4, Z12
+	VPDPBUSD.BCST 4(CX), Z5, Z12
+	VPDPBUSD.BCST 8(CX), Z6, Z12
+	VPDPBUSD.BCST 12(CX), Z7, Z12
+	VPDPBUSD.BCST 16(CX), Z8, Z12
+	VPDPBUSD.BCST 20(CX), Z9, Z12
+	VPDPBUSD.BCST 24(CX), Z10, Z12
+	VPDPBUSD.BCST 28(CX), Z11, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   32(CX), Z12, Z12
+	VFMADD231PS   Z12, Z3, Z2
+	PREFETCHT0    (AX)(DX*1)
+	PREFETCHT0    64(AX)(DX*1)
+	PREFETCHT0    128(AX)(DX*1)
+	PREFETCHT0    192(AX)(DX*1)
+	PREFETCHT0    256(AX)(DX*1)
+	ADDQ          $0x00000100, AX
+	ADDQ          R9, CX
+	DECQ          R8
+	JZ            singleDone
+	DECQ          R11
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA iq4xsFrom0Mask255<>+0(SB)/1, $0x01
+DATA iq4xsFrom0Mask255<>+1(SB)/1, $0x18
+DATA iq4xsFrom0Mask255<>+2(SB)/1, $0x2d
+DATA iq4xsFrom0Mask255<>+3(SB)/1, $0x3f
+DATA iq4xsFrom0Mask255<>+4(SB)/1, $0x4f
+DATA iq4xsFrom0Mask255<>+5(SB)/1, $0x5d
+DATA iq4xsFrom0Mask255<>+6(SB)/1, $0x6a
+DATA iq4xsFrom0Mask255<>+7(SB)/1, $0x76
+DATA iq4xsFrom0Mask255<>+8(SB)/1, $0x81
+DATA iq4xsFrom0Mask255<>+9(SB)/1, $0x8d
+DATA iq4xsFrom0Mask255<>+10(SB)/1, $0x99
+DATA iq4xsFrom0Mask255<>+11(SB)/1, $0xa6
+DATA iq4xsFrom0Mask255<>+12(SB)/1, $0xb5
+DATA iq4xsFrom0Mask255<>+13(SB)/1, $0xc5
+DATA iq4xsFrom0Mask255<>+14(SB)/1, $0xd9
+DATA iq4xsFrom0Mask255<>+15(SB)/1, $0xf1
+DATA iq4xsFrom0Mask255<>+16(SB)/1, $0x01
+DATA iq4xsFrom0Mask255<>+17(SB)/1, $0x18
+DATA iq4xsFrom0Mask255<>+18(SB)/1, $0x2d
+DATA iq4xsFrom0Mask255<>+19(SB)/1, $0x3f
+DATA iq4xsFrom0Mask255<>+20(SB)/1, $0x4f
+DATA iq4xsFrom0Mask255<>+21(SB)/1, $0x5d
+DATA iq4xsFrom0Mask255<>+22(SB)/1, $0x6a
+DATA iq4xsFrom0Mask255<>+23(SB)/1, $0x76
+DATA iq4xsFrom0Mask255<>+24(SB)/1, $0x81
+DATA iq4xsFrom0Mask255<>+25(SB)/1, $0x8d
+DATA iq4xsFrom0Mask255<>+26(SB)/1, $0x99
+DATA iq4xsFrom0Mask255<>+27(SB)/1, $0xa6
+DATA iq4xsFrom0Mask255<>+28(SB)/1, $0xb5
+DATA iq4xsFrom0Mask255<>+29(SB)/1, $0xc5
+DATA iq4xsFrom0Mask255<>+30(SB)/1, $0xd9
+DATA iq4xsFrom0Mask255<>+31(SB)/1, $0xf1
+DATA iq4xsFrom0Mask255<>+32(SB)/1, $0x01
+DATA iq4xsFrom0Mask255<>+33(SB)/1, $0x18
+DATA iq4xsFrom0Mask255<>+34(SB)/1, $0x2d
+DATA iq4xsFrom0Mask255<>+35(SB)/1, $0x3f
+DATA iq4xsFrom0Mask255<>+36(SB)/1, $0x4f
+DATA iq4xsFrom0Mask255<>+37(SB)/1, $0x5d
+DATA iq4xsFrom0Mask255<>+38(SB)/1, $0x6a
+DATA iq4xsFrom0Mask255<>+39(SB)/1, $0x76
+DATA iq4xsFrom0Mask255<>+40(SB)/1, $0x81
+DATA iq4xsFrom0Mask255<>+41(SB)/1, $0x8d
+DATA iq4xsFrom0Mask255<>+42(SB)/1, $0x99
+DATA iq4xsFrom0Mask255<>+43(SB)/1, $0xa6
+DATA iq4xsFrom0Mask255<>+44(SB)/1, $0xb5
+DATA iq4xsFrom0Mask255<>+45(SB)/1, $0xc5
+DATA iq4xsFrom0Mask255<>+46(SB)/1, $0xd9
+DATA iq4xsFrom0Mask255<>+47(SB)/1, $0xf1
+DATA iq4xsFrom0Mask255<>+48(SB)/1, $0x01
+DATA iq4xsFrom0Mask255<>+49(SB)/1, $0x18
+DATA iq4xsFrom0Mask255<>+50(SB)/1, $0x2d
+DATA iq4xsFrom0Mask255<>+51(SB)/1, $0x3f
+DATA iq4xsFrom0Mask255<>+52(SB)/1, $0x4f
+DATA iq4xsFrom0Mask255<>+53(SB)/1, $0x5d
+DATA iq4xsFrom0Mask255<>+54(SB)/1, $0x6a
+DATA iq4xsFrom0Mask255<>+55(SB)/1, $0x76
+DATA iq4xsFrom0Mask255<>+56(SB)/1, $0x81
+DATA iq4xsFrom0Mask255<>+57(SB)/1, $0x8d
+DATA iq4xsFrom0Mask255<>+58(SB)/1, $0x99
+DATA iq4xsFrom0Mask255<>+59(SB)/1, $0xa6
+DATA iq4xsFrom0Mask255<>+60(SB)/1, $0xb5
+DATA iq4xsFrom0Mask255<>+61(SB)/1, $0xc5
+DATA iq4xsFrom0Mask255<>+62(SB)/1, $0xd9
+DATA iq4xsFrom0Mask255<>+63(SB)/1, $0xf1
+GLOBL iq4xsFrom0Mask255<>(SB), RODATA|NOPTR, $64
+
+// func mulIQ4XSAVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulIQ4XSAVX512VNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    iq4xsFrom0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), BX
+	MOVQ         c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	LEAQ 32(AX), R9
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R10
+
+singleNext:
+	ADDQ          $0x00000010, R9
+	VPMOVSXBD     -16(R9), Z4
+	VCVTDQ2PS     Z4, Z4
+	VCVTPH2PS     (DX), Z5
+	VMULPS        Z5, Z4, Z4
+	VMOVDQU32     (AX), Z5
+	VPSRLW        $0x04, Z5, Z6
+	VPANDD        Z0, Z5, Z5
+	VPANDD        Z0, Z6, Z6
+	VMOVDQU32     64(AX), Z7
+	VPSRLW        $0x04, Z7, Z8
+	VPANDD        Z0, Z7, Z7
+	VPANDD        Z0, Z8, Z8
+	VMOVDQU32     128(AX), Z9
+	VPSRLW        $0x04, Z9, Z10
+	VPANDD        Z0, Z9, Z9
+	VPANDD        Z0, Z10, Z10
+	VMOVDQU32     192(AX), Z11
+	VPSRLW        $0x04, Z11, Z12
+	VPANDD        Z0, Z11, Z11
+	VPANDD        Z0, Z12, Z12
+	VPSHUFB       Z5, Z1, Z5
+	VPSHUFB       Z6, Z1, Z6
+	VPSHUFB       Z7, Z1, Z7
+	VPSHUFB       Z8, Z1, Z8
+	VPSHUFB       Z9, Z1, Z9
+	VPSHUFB       Z10, Z1, Z10
+	VPSHUFB       Z11, Z1, Z11
+	VPSHUFB       Z12, Z1, Z12
+	VPBROADCASTD  44(CX), Z13
+	VPBROADCASTD  92(CX), Z14
+	VPDPBUSD.BCST (CX), Z5, Z13
+	VPDPBUSD.BCST 48(CX), Z5, Z14
+	VPDPBUSD.BCST 4(CX), Z6, Z13
+	VPDPBUSD.BCST 52(CX), Z6, Z14
+	VPDPBUSD.BCST 8(CX), Z7, Z13
+	VPDPBUSD.BCST 56(CX), Z7, Z14
+	VPDPBUSD.BCST 12(CX), Z8, Z13
+	VPDPBUSD.BCST 60(CX), Z8, Z14
+	VPDPBUSD.BCST 16(CX), Z9, Z13
+	VPDPBUSD.BCST 64(CX), Z9, Z14
+	VPDPBUSD.BCST 20(CX), Z10, Z13
+	VPDPBUSD.BCST 68(CX), Z10, Z14
+	VPDPBUSD.BCST 24(CX), Z11, Z13
+	VPDPBUSD.BCST 72(CX), Z11, Z14
+	VPDPBUSD.BCST 28(CX), Z12, Z13
+	VPDPBUSD.BCST 76(CX), Z12, Z14
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   32(CX), Z13, Z13
+	VFMADD231PS   Z13, Z4, Z2
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   80(CX), Z14, Z14
+	VFMADD231PS   Z14, Z4, Z3
+	ADDQ          $0x00000100, AX
+	ADDQ          R8, CX
+	DECQ          DI
+	JZ            singleDone
+	DECQ          R10
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulIQ4XSAVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulIQ4XSAVX512VNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    iq4xsFrom0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), BX
+	MOVQ         c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	LEAQ 32(AX), R9
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R10
+
+singleNext:
+	ADDQ          $0x00000010, R9
+	VPMOVSXBD     -16(R9), Z6
+	VCVTDQ2PS     Z6, Z6
+	VCVTPH2PS     (DX), Z7
+	VMULPS        Z7, Z6, Z6
+	VMOVDQU32     (AX), Z7
+	VPSRLW        $0x04, Z7, Z8
+	VPANDD        Z0, Z7, Z7
+	VPANDD        Z0, Z8, Z8
+	VMOVDQU32     64(AX), Z9
+	VPSRLW        $0x04, Z9, Z10
+	VPANDD        Z0, Z9, Z9
+	VPANDD        Z0, Z10, Z10
+	VMOVDQU32     128(AX), Z11
+	VPSRLW        $0x04, Z11, Z12
+	VPANDD        Z0, Z11, Z11
+	VPANDD        Z0, Z12, Z12
+	VMOVDQU32     192(AX), Z13
+	VPSRLW        $0x04, Z13, Z14
+	VPANDD        Z0, Z13, Z13
+	VPANDD        Z0, Z14, Z14
+	VPSHUFB       Z7, Z1, Z7
+	VPSHUFB       Z8, Z1, Z8
+	VPSHUFB       Z9, Z1, Z9
+	VPSHUFB       Z10, Z1, Z10
+	VPSHUFB       Z11, Z1, Z11
+	VPSHUFB       Z12, Z1, Z12
+	VPSHUFB       Z13, Z1, Z13
+	VPSHUFB       Z14, Z1, Z14
+	VPBROADCASTD  44(CX), Z15
+	VPBROADCASTD  92(CX), Z16
+	VPBROADCASTD  140(CX), Z17
+	VPBROADCASTD  188(CX), Z18
+	VPDPBUSD.BCST (CX), Z7, Z15
+	VPDPBUSD.BCST 48(CX), Z7, Z16
+	VPDPBUSD.BCST 96(CX), Z7, Z17
+	VPDPBUSD.BCST 144(CX), Z7, Z18
+	VPDPBUSD.BCST 4(CX), Z8, Z15
+	VPDPBUSD.BCST 52(CX), Z8, Z16
+	VPDPBUSD.BCST 100(CX), Z8, Z17
+	VPDPBUSD.BCST 148(CX), Z8, Z18
+	VPDPBUSD.BCST 8(CX), Z9, Z15
+	VPDPBUSD.BCST 56(CX), Z9, Z16
+	VPDPBUSD.BCST 104(CX), Z9, Z17
+	VPDPBUSD.BCST 152(CX), Z9, Z18
+	VPDPBUSD.BCST 12(CX), Z10, Z15
+	VPDPBUSD.BCST 60(CX), Z10, Z16
+	VPDPBUSD.BCST 108(CX), Z10, Z17
+	VPDPBUSD.BCST 156(CX), Z10, Z18
+	VPDPBUSD.BCST 16(CX), Z11, Z15
+	VPDPBUSD.BCST 64(CX), Z11, Z16
+	VPDPBUSD.BCST 112(CX), Z11, Z17
+	VPDPBUSD.BCST 160(CX), Z11, Z18
+	VPDPBUSD.BCST 20(CX), Z12, Z15
+	VPDPBUSD.BCST 68(CX), Z12, Z16
+	VPDPBUSD.BCST 116(CX), Z12, Z17
+	VPDPBUSD.BCST 164(CX), Z12, Z18
+	VPDPBUSD.BCST 24(CX), Z13, Z15
+	VPDPBUSD.BCST 72(CX), Z13, Z16
+	VPDPBUSD.BCST 120(CX), Z13, Z17
+	VPDPBUSD.BCST 168(CX), Z13, Z18
+	VPDPBUSD.BCST 28(CX), Z14, Z15
+	VPDPBUSD.BCST 76(CX), Z14, Z16
+	VPDPBUSD.BCST 124(CX), Z14, Z17
+	VPDPBUSD.BCST 172(CX), Z14, Z18
+	VCVTDQ2PS     Z15, Z15
+	VMULPS.BCST   32(CX), Z15, Z15
+	VFMADD231PS   Z15, Z6, Z2
+	VCVTDQ2PS     Z16, Z16
+	VMULPS.BCST   80(CX), Z16, Z16
+	VFMADD231PS   Z16, Z6, Z3
+	VCVTDQ2PS     Z17, Z17
+	VMULPS.BCST   128(CX), Z17, Z17
+	VFMADD231PS   Z17, Z6, Z4
+	VCVTDQ2PS     Z18, Z18
+	VMULPS.BCST   176(CX), Z18, Z18
+	VFMADD231PS   Z18, Z6, Z5
+	ADDQ          $0x00000100, AX
+	ADDQ          R8, CX
+	DECQ          DI
+	JZ            singleDone
+	DECQ          R10
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulIQ4XSAVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·mulIQ4XSAVXVNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    ahead+40(FP), DX
+	VMOVDQU iq4xsFrom0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), SI
+	MOVQ    c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 32(AX), R10
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	ADDQ         $0x00000010, R10
+	VPMOVSXBD    -16(R10), Y3
+	VCVTDQ2PS    Y3, Y3
+	VCVTPH2PS    (BX), Y4
+	VMULPS       Y4, Y3, Y3
+	VPMOVSXBD    -8(R10), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    16(BX), Y5
+	VMULPS       Y5, Y4, Y4
+	VPBROADCASTD 44(CX), Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      (AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD (CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 4(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      64(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 8(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 12(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      128(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 16(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 20(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      192(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 24(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 28(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y5, Y3, Y1
+	VPBROADCASTD 44(CX), Y3
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD (CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y3, 0xc4, 0xc2, 0x4d, 0x50, 0xd8)
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 4(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 8(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y3, 0xc4, 0xc2, 0x4d, 0x50, 0xd8)
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 12(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      160(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 16(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y3, 0xc4, 0xc2, 0x4d, 0x50, 0xd8)
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 20(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      224(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 24(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y3, 0xc4, 0xc2, 0x4d, 0x50, 0xd8)
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 28(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VPADDD       Y5, Y3, Y3
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VFMADD231PS  Y3, Y4, Y2
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    DI, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulIQ4XSAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulIQ4XSAVXVNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    first+24(FP), DX
+	VMOVDQU iq4xsFrom0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), SI
+	MOVQ    c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 32(AX), R10
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	ADDQ         $0x00000010, R10
+	VPBROADCASTD 44(CX), Y3
+	VPXOR        Y4, Y4, Y4
+	VPBROADCASTD 92(CX), Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      (AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD (CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 48(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 4(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 52(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      64(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 8(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 56(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 12(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 60(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      128(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 16(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 64(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 20(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 68(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VMOVDQU      192(AX)(DX*4), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 24(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y3, 0xc4, 0xc2, 0x45, 0x50, 0xd9)
+	VPBROADCASTD 72(CX), Y9
+	VPDPBUSD_VEX(Y9, Y7, Y5, 0xc4, 0xc2, 0x45, 0x50, 0xe9)
+	VPSHUFB      Y8, Y0, Y8
+	VPBROADCASTD 28(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y4, 0xc4, 0xe2, 0x3d, 0x50, 0xe7)
+	VPBROADCASTD 76(CX), Y7
+	VPDPBUSD_VEX(Y7, Y8, Y6, 0xc4, 0xe2, 0x3d, 0x50, 0xf7)
+	VPMOVSXBD    -16(R10)(DX*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VCVTPH2PS    (BX)(DX*2), Y8
+	VMULPS       Y8, Y7, Y7
+	VPADDD       Y4, Y3, Y3
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VFMADD231PS  Y3, Y7, Y1
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 80(CX), Y3
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VFMADD231PS  Y5, Y7, Y2
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulIQ4XSAVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulIQ4XSAVXVNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    first+24(FP), DX
+	VMOVDQU iq4xsFrom0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), SI
+	MOVQ    c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 32(AX), R10
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	ADDQ         $0x00000010, R10
+	VPBROADCASTD 44(CX), Y5
+	VPXOR        Y6, Y6, Y6
+	VPBROADCASTD 92(CX), Y7
+	VPXOR        Y8, Y8, Y8
+	VPBROADCASTD 140(CX), Y9
+	VPXOR        Y10, Y10, Y10
+	VPBROADCASTD 188(CX), Y11
+	VPXOR        Y12, Y12, Y12
+	VMOVDQU      (AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y13, Y0, Y13
+	VPBROADCASTD (CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 48(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 96(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 144(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 4(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 52(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 100(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 148(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      64(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y13, Y0, Y13
+	VPBROADCASTD 8(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 56(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 104(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 152(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 12(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 60(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 108(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 156(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      128(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y13, Y0, Y13
+	VPBROADCASTD 16(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 64(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 112(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 160(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 20(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 68(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 116(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 164(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VMOVDQU      192(AX)(DX*4), Y13
+	VPSRLW       $0x04, Y13, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y13, Y0, Y13
+	VPBROADCASTD 24(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xef)
+	VPBROADCASTD 72(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPBROADCASTD 120(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPBROADCASTD 168(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 28(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y6, 0xc4, 0xc2, 0x0d, 0x50, 0xf5)
+	VPBROADCASTD 76(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc5)
+	VPBROADCASTD 124(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd5)
+	VPBROADCASTD 172(CX), Y13
+	VPDPBUSD_VEX(Y13, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe5)
+	VPMOVSXBD    -16(R10)(DX*1), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    (BX)(DX*2), Y14
+	VMULPS       Y14, Y13, Y13
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y5, Y13, Y1
+	VPADDD       Y8, Y7, Y7
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y2
+	VPADDD       Y10, Y9, Y9
+	VBROADCASTSS 128(CX), Y5
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VPADDD       Y12, Y11, Y11
+	VBROADCASTSS 176(CX), Y5
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y5, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y4
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulIQ4XSAVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·mulIQ4XSAVX2x1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    ahead+40(FP), DX
+	VMOVDQU iq4xsFrom0Mask15<>+0(SB), Y0
+	VMOVDQU iq4xsFrom4Mask15<>+0(SB), Y1
+	MOVQ    times+80(FP), SI
+	MOVQ    c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 32(AX), R10
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	ADDQ         $0x00000010, R10
+	VPMOVSXBD    -16(R10), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    (BX), Y5
+	VMULPS       Y5, Y4, Y4
+	VPMOVSXBD    -8(R10), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    16(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VMOVDQU      (AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y7
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD (CX), Y8
+	VPMADDUBSW   Y8, Y6, Y6
+	VPMADDUBSW   Y8, Y7, Y8
+	VMOVDQU      (AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      64(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      64(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 12(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      128(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 16(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      128(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 20(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      192(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 24(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      192(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y1, Y9
+	VPSHUFB      Y7, Y0, Y7
+	VPBROADCASTD 28(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPBROADCASTD 44(CX), Y7
+	VPADDD       Y7, Y6, Y6
+	VBROADCASTSS 32(CX), Y7
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VMOVDQU      32(AX), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y6
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD (CX), Y7
+	VPMADDUBSW   Y7, Y4, Y4
+	VPMADDUBSW   Y7, Y6, Y7
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 4(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      96(AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 8(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 12(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      160(AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 16(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      160(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      224(AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 24(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VMOVDQU      224(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y8
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y6, Y6
+	VPADDW       Y6, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y6
+	VPADDW       Y6, Y7, Y7
+	VPMADDWD     fill00010001<>+0(SB), Y4, Y4
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VPBROADCASTD 44(CX), Y6
+	VPADDD       Y6, Y4, Y4
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y6, Y4, Y4
+	VFMADD231PS  Y4, Y5, Y3
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    DI, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA iq4xsFrom0Mask15<>+0(SB)/1, $0x01
+DATA iq4xsFrom0Mask15<>+1(SB)/1, $0x08
+DATA iq4xsFrom0Mask15<>+2(SB)/1, $0x0d
+DATA iq4xsFrom0Mask15<>+3(SB)/1, $0x0f
+DATA iq4xsFrom0Mask15<>+4(SB)/1, $0x0f
+DATA iq4xsFrom0Mask15<>+5(SB)/1, $0x0d
+DATA iq4xsFrom0Mask15<>+6(SB)/1, $0x0a
+DATA iq4xsFrom0Mask15<>+7(SB)/1, $0x06
+DATA iq4xsFrom0Mask15<>+8(SB)/1, $0x01
+DATA iq4xsFrom0Mask15<>+9(SB)/1, $0x0d
+DATA iq4xsFrom0Mask15<>+10(SB)/1, $0x09
+DATA iq4xsFrom0Mask15<>+11(SB)/1, $0x06
+DATA iq4xsFrom0Mask15<>+12(SB)/1, $0x05
+DATA iq4xsFrom0Mask15<>+13(SB)/1, $0x05
+DATA iq4xsFrom0Mask15<>+14(SB)/1, $0x09
+DATA iq4xsFrom0Mask15<>+15(SB)/1, $0x01
+DATA iq4xsFrom0Mask15<>+16(SB)/1, $0x01
+DATA iq4xsFrom0Mask15<>+17(SB)/1, $0x08
+DATA iq4xsFrom0Mask15<>+18(SB)/1, $0x0d
+DATA iq4xsFrom0Mask15<>+19(SB)/1, $0x0f
+DATA iq4xsFrom0Mask15<>+20(SB)/1, $0x0f
+DATA iq4xsFrom0Mask15<>+21(SB)/1, $0x0d
+DATA iq4xsFrom0Mask15<>+22(SB)/1, $0x0a
+DATA iq4xsFrom0Mask15<>+23(SB)/1, $0x06
+DATA iq4xsFrom0Mask15<>+24(SB)/1, $0x01
+DATA iq4xsFrom0Mask15<>+25(SB)/1, $0x0d
+DATA iq4xsFrom0Mask15<>+26(SB)/1, $0x09
+DATA iq4xsFrom0Mask15<>+27(SB)/1, $0x06
+DATA iq4xsFrom0Mask15<>+28(SB)/1, $0x05
+DATA iq4xsFrom0Mask15<>+29(SB)/1, $0x05
+DATA iq4xsFrom0Mask15<>+30(SB)/1, $0x09
+DATA iq4xsFrom0Mask15<>+31(SB)/1, $0x01
+DATA iq4xsFrom0Mask15<>+32(SB)/1, $0x01
+DATA iq4xsFrom0Mask15<>+33(SB)/1, $0x08
+DATA iq4xsFrom0Mask15<>+34(SB)/1, $0x0d
+DATA iq4xsFrom0Mask15<>+35(SB)/1, $0x0f
+DATA iq4xsFrom0Mask15<>+36(SB)/1, $0x0f
+DATA iq4xsFrom0Mask15<>+37(SB)/1, $0x0d
+DATA iq4xsFrom0Mask15<>+38(SB)/1, $0x0a
+DATA iq4xsFrom0Mask15<>+39(SB)/1, $0x06
+DATA iq4xsFrom0Mask15<>+40(SB)/1, $0x01
+DATA iq4xsFrom0Mask15<>+41(SB)/1, $0x0d
+DATA iq4xsFrom0Mask15<>+42(SB)/1, $0x09
+DATA iq4xsFrom0Mask15<>+43(SB)/1, $0x06
+DATA iq4xsFrom0Mask15<>+44(SB)/1, $0x05
+DATA iq4xsFrom0Mask15<>+45(SB)/1, $0x05
+DATA iq4xsFrom0Mask15<>+46(SB)/1, $0x09
+DATA iq4xsFrom0Mask15<>+47(SB)/1, $0x01
+DATA iq4xsFrom0Mask15<>+48(SB)/1, $0x01
+DATA iq4xsFrom0Mask15<>+49(SB)/1, $0x08
+DATA iq4xsFrom0Mask15<>+50(SB)/1, $0x0d
+DATA iq4xsFrom0Mask15<>+51(SB)/1, $0x0f
+DATA iq4xsFrom0Mask15<>+52(SB)/1, $0x0f
+DATA iq4xsFrom0Mask15<>+53(SB)/1, $0x0d
+DATA iq4xsFrom0Mask15<>+54(SB)/1, $0x0a
+DATA iq4xsFrom0Mask15<>+55(SB)/1, $0x06
+DATA iq4xsFrom0Mask15<>+56(SB)/1, $0x01
+DATA iq4xsFrom0Mask15<>+57(SB)/1, $0x0d
+DATA iq4xsFrom0Mask15<>+58(SB)/1, $0x09
+DATA iq4xsFrom0Mask15<>+59(SB)/1, $0x06
+DATA iq4xsFrom0Mask15<>+60(SB)/1, $0x05
+DATA iq4xsFrom0Mask15<>+61(SB)/1, $0x05
+DATA iq4xsFrom0Mask15<>+62(SB)/1, $0x09
+DATA iq4xsFrom0Mask15<>+63(SB)/1, $0x01
+GLOBL iq4xsFrom0Mask15<>(SB), RODATA|NOPTR, $64
+
+DATA iq4xsFrom4Mask15<>+0(SB)/1, $0x00
+DATA iq4xsFrom4Mask15<>+1(SB)/1, $0x01
+DATA iq4xsFrom4Mask15<>+2(SB)/1, $0x02
+DATA iq4xsFrom4Mask15<>+3(SB)/1, $0x03
+DATA iq4xsFrom4Mask15<>+4(SB)/1, $0x04
+DATA iq4xsFrom4Mask15<>+5(SB)/1, $0x05
+DATA iq4xsFrom4Mask15<>+6(SB)/1, $0x06
+DATA iq4xsFrom4Mask15<>+7(SB)/1, $0x07
+DATA iq4xsFrom4Mask15<>+8(SB)/1, $0x08
+DATA iq4xsFrom4Mask15<>+9(SB)/1, $0x08
+DATA iq4xsFrom4Mask15<>+10(SB)/1, $0x09
+DATA iq4xsFrom4Mask15<>+11(SB)/1, $0x0a
+DATA iq4xsFrom4Mask15<>+12(SB)/1, $0x0b
+DATA iq4xsFrom4Mask15<>+13(SB)/1, $0x0c
+DATA iq4xsFrom4Mask15<>+14(SB)/1, $0x0d
+DATA iq4xsFrom4Mask15<>+15(SB)/1, $0x0f
+DATA iq4xsFrom4Mask15<>+16(SB)/1, $0x00
+DATA iq4xsFrom4Mask15<>+17(SB)/1, $0x01
+DATA iq4xsFrom4Mask15<>+18(SB)/1, $0x02
+DATA iq4xsFrom4Mask15<>+19(SB)/1, $0x03
+DATA iq4xsFrom4Mask15<>+20(SB)/1, $0x04
+DATA iq4xsFrom4Mask15<>+21(SB)/1, $0x05
+DATA iq4xsFrom4Mask15<>+22(SB)/1, $0x06
+DATA iq4xsFrom4Mask15<>+23(SB)/1, $0x07
+DATA iq4xsFrom4Mask15<>+24(SB)/1, $0x08
+DATA iq4xsFrom4Mask15<>+25(SB)/1, $0x08
+DATA iq4xsFrom4Mask15<>+26(SB)/1, $0x09
+DATA iq4xsFrom4Mask15<>+27(SB)/1, $0x0a
+DATA iq4xsFrom4Mask15<>+28(SB)/1, $0x0b
+DATA iq4xsFrom4Mask15<>+29(SB)/1, $0x0c
+DATA iq4xsFrom4Mask15<>+30(SB)/1, $0x0d
+DATA iq4xsFrom4Mask15<>+31(SB)/1, $0x0f
+DATA iq4xsFrom4Mask15<>+32(SB)/1, $0x00
+DATA iq4xsFrom4Mask15<>+33(SB)/1, $0x01
+DATA iq4xsFrom4Mask15<>+34(SB)/1, $0x02
+DATA iq4xsFrom4Mask15<>+35(SB)/1, $0x03
+DATA iq4xsFrom4Mask15<>+36(SB)/1, $0x04
+DATA iq4xsFrom4Mask15<>+37(SB)/1, $0x05
+DATA iq4xsFrom4Mask15<>+38(SB)/1, $0x06
+DATA iq4xsFrom4Mask15<>+39(SB)/1, $0x07
+DATA iq4xsFrom4Mask15<>+40(SB)/1, $0x08
+DATA iq4xsFrom4Mask15<>+41(SB)/1, $0x08
+DATA iq4xsFrom4Mask15<>+42(SB)/1, $0x09
+DATA iq4xsFrom4Mask15<>+43(SB)/1, $0x0a
+DATA iq4xsFrom4Mask15<>+44(SB)/1, $0x0b
+DATA iq4xsFrom4Mask15<>+45(SB)/1, $0x0c
+DATA iq4xsFrom4Mask15<>+46(SB)/1, $0x0d
+DATA iq4xsFrom4Mask15<>+47(SB)/1, $0x0f
+DATA iq4xsFrom4Mask15<>+48(SB)/1, $0x00
+DATA iq4xsFrom4Mask15<>+49(SB)/1, $0x01
+DATA iq4xsFrom4Mask15<>+50(SB)/1, $0x02
+DATA iq4xsFrom4Mask15<>+51(SB)/1, $0x03
+DATA iq4xsFrom4Mask15<>+52(SB)/1, $0x04
+DATA iq4xsFrom4Mask15<>+53(SB)/1, $0x05
+DATA iq4xsFrom4Mask15<>+54(SB)/1, $0x06
+DATA iq4xsFrom4Mask15<>+55(SB)/1, $0x07
+DATA iq4xsFrom4Mask15<>+56(SB)/1, $0x08
+DATA iq4xsFrom4Mask15<>+57(SB)/1, $0x08
+DATA iq4xsFrom4Mask15<>+58(SB)/1, $0x09
+DATA iq4xsFrom4Mask15<>+59(SB)/1, $0x0a
+DATA iq4xsFrom4Mask15<>+60(SB)/1, $0x0b
+DATA iq4xsFrom4Mask15<>+61(SB)/1, $0x0c
+DATA iq4xsFrom4Mask15<>+62(SB)/1, $0x0d
+DATA iq4xsFrom4Mask15<>+63(SB)/1, $0x0f
+GLOBL iq4xsFrom4Mask15<>(SB), RODATA|NOPTR, $64
+
+// func mulIQ4XSAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulIQ4XSAVX2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	MOVQ    first+24(FP), DX
+	VMOVDQU iq4xsFrom0Mask15<>+0(SB), Y0
+	VMOVDQU iq4xsFrom4Mask15<>+0(SB), Y1
+	MOVQ    times+80(FP), SI
+	MOVQ    c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 32(AX), R10
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	ADDQ         $0x00000010, R10
+	VPMOVSXBD    -16(R10)(DX*1), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    (BX)(DX*2), Y5
+	VMULPS       Y5, Y4, Y4
+	VMOVDQU      (AX)(DX*4), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y1, Y6
+	VPSHUFB      Y5, Y0, Y5
+	VPBROADCASTD (CX), Y7
+	VPMADDUBSW   Y7, Y5, Y8
+	VPMADDUBSW   Y7, Y6, Y7
+	VPBROADCASTD 48(CX), Y9
+	VPMADDUBSW   Y9, Y5, Y5
+	VPMADDUBSW   Y9, Y6, Y9
+	VMOVDQU      (AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 4(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 52(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      64(AX)(DX*4), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 8(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 56(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      64(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 12(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 60(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      128(AX)(DX*4), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 16(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 64(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      128(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 20(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 68(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      192(AX)(DX*4), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 24(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 72(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      192(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPSHUFB      Y6, Y1, Y10
+	VPSHUFB      Y6, Y0, Y6
+	VPBROADCASTD 28(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 76(CX), Y11
+	VPMADDUBSW   Y11, Y6, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDUBSW   Y11, Y10, Y6
+	VPADDW       Y6, Y9, Y9
+	VPMADDWD     fill00010001<>+0(SB), Y8, Y8
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VPBROADCASTD 44(CX), Y6
+	VPADDD       Y6, Y8, Y8
+	VBROADCASTSS 32(CX), Y6
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VFMADD231PS  Y8, Y4, Y2
+	VPMADDWD     fill00010001<>+0(SB), Y5, Y5
+	VPMADDWD     fill00100010<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 92(CX), Y6
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 80(CX), Y6
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x00000100, AX
+	ADDQ         R9, CX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulIQ4XSAVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulIQ4XSAVX2x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), DX
+	MOVQ    first+24(FP), BX
+	VMOVDQU iq4xsFrom0Mask15<>+0(SB), Y0
+	VMOVDQU iq4xsFrom4Mask15<>+0(SB), Y1
+	MOVQ    times+80(FP), DI
+	MOVQ    c+0(FP), R8
+
+singlePanel:
+	MOVQ    acts+48(FP), CX
+	VXORPS  Y2, Y2, Y2
+	VMOVUPS Y2, (DX)
+	VMOVUPS Y2, 64(DX)
+	VMOVUPS Y2, 128(DX)
+	MOVQ    blocks+64(FP), R9
+	MOVQ    step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 32(AX), R11
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R12
+
+singleNext:
+	ADDQ         $0x00000010, R11
+	VPMOVSXBD    -16(R11)(BX*1), Y2
+	VCVTDQ2PS    Y2, Y2
+	VCVTPH2PS    (SI)(BX*2), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVDQU      (AX)(BX*4), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VPSHUFB      Y3, Y1, Y4
+	VPSHUFB      Y3, Y0, Y3
+	VPBROADCASTD (CX), Y5
+	VPMADDUBSW   Y5, Y3, Y6
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 48(CX), Y7
+	VPMADDUBSW   Y7, Y3, Y8
+	VPMADDUBSW   Y7, Y4, Y7
+	VPBROADCASTD 96(CX), Y9
+	VPMADDUBSW   Y9, Y3, Y3
+	VPMADDUBSW   Y9, Y4, Y9
+	VMOVDQU      (AX)(BX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 4(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 52(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 100(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      64(AX)(BX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 8(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 56(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 104(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      64(AX)(BX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 12(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 60(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 108(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      128(AX)(BX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 16(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 64(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 112(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      128(AX)(BX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 20(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 68(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 116(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      192(AX)(BX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 24(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 72(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 120(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VMOVDQU      192(AX)(BX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VPSHUFB      Y4, Y1, Y10
+	VPSHUFB      Y4, Y0, Y4
+	VPBROADCASTD 28(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y6, Y6
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y5, Y5
+	VPBROADCASTD 76(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y12
+	VPADDW       Y12, Y8, Y8
+	VPMADDUBSW   Y11, Y10, Y11
+	VPADDW       Y11, Y7, Y7
+	VPBROADCASTD 124(CX), Y11
+	VPMADDUBSW   Y11, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y11, Y10, Y4
+	VPADDW       Y4, Y9, Y9
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VPBROADCASTD 44(CX), Y4
+	VPADDD       Y4, Y6, Y6
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD213PS  (DX), Y2, Y6
+	VMOVUPS      Y6, (DX)
+	VPMADDWD     fill00010001<>+0(SB), Y8, Y8
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VPBROADCASTD 92(CX), Y4
+	VPADDD       Y4, Y8, Y8
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	VFMADD213PS  64(DX), Y2, Y8
+	VMOVUPS      Y8, 64(DX)
+	VPMADDWD     fill00010001<>+0(SB), Y3, Y3
+	VPMADDWD     fill00100010<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VPBROADCASTD 140(CX), Y4
+	VPADDD       Y4, Y3, Y3
+	VBROADCASTSS 128(CX), Y4
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VFMADD213PS  128(DX), Y2, Y3
+	VMOVUPS      Y3, 128(DX)
+	ADDQ         $0x00000100, AX
+	ADDQ         R10, CX
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), SI
+	MOVQ    R8, CX
+	VMOVUPS (DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS 64(DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS 128(DX), Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mul4symAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNI2x2(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVX512VNNI2x2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -12621,12 +23705,12 @@ groupBlock:
 	VMOVDQA32    Z7, Z8
 	VMOVDQU32    (AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    (AX)(SI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD (CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -12641,12 +23725,12 @@ groupBlock:
 	VPDPBUSD     Z9, Z12, Z8
 	VMOVDQU32    64(AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    64(AX)(SI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD 8(CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -12661,12 +23745,12 @@ groupBlock:
 	VPDPBUSD     Z9, Z12, Z8
 	VMOVDQU32    128(AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    128(AX)(SI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD 16(CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -12681,12 +23765,12 @@ groupBlock:
 	VPDPBUSD     Z9, Z12, Z8
 	VMOVDQU32    192(AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    192(AX)(SI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD 24(CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -12770,12 +23854,12 @@ singleNext:
 	VMOVDQA32    Z7, Z8
 	VMOVDQU32    (AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    (AX)(SI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD (CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -12790,12 +23874,12 @@ singleNext:
 	VPDPBUSD     Z9, Z12, Z8
 	VMOVDQU32    64(AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    64(AX)(SI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD 8(CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -12810,12 +23894,12 @@ singleNext:
 	VPDPBUSD     Z9, Z12, Z8
 	VMOVDQU32    128(AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    128(AX)(SI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD 16(CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -12830,12 +23914,12 @@ singleNext:
 	VPDPBUSD     Z9, Z12, Z8
 	VMOVDQU32    192(AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    192(AX)(SI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD 24(CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -12889,9 +23973,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNI2x4(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVX512VNNI2x4(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -12955,12 +24039,12 @@ groupBlock:
 	VMOVDQA32    Z15, Z16
 	VMOVDQU32    (AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    (AX)(SI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD (CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -12987,12 +24071,12 @@ groupBlock:
 	VPDPBUSD     Z17, Z20, Z16
 	VMOVDQU32    64(AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    64(AX)(SI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD 8(CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -13019,12 +24103,12 @@ groupBlock:
 	VPDPBUSD     Z17, Z20, Z16
 	VMOVDQU32    128(AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    128(AX)(SI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD 16(CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -13051,12 +24135,12 @@ groupBlock:
 	VPDPBUSD     Z17, Z20, Z16
 	VMOVDQU32    192(AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    192(AX)(SI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD 24(CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -13184,12 +24268,12 @@ singleNext:
 	VMOVDQA32    Z15, Z16
 	VMOVDQU32    (AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    (AX)(SI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD (CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -13216,12 +24300,12 @@ singleNext:
 	VPDPBUSD     Z17, Z20, Z16
 	VMOVDQU32    64(AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    64(AX)(SI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD 8(CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -13248,12 +24332,12 @@ singleNext:
 	VPDPBUSD     Z17, Z20, Z16
 	VMOVDQU32    128(AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    128(AX)(SI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD 16(CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -13280,12 +24364,12 @@ singleNext:
 	VPDPBUSD     Z17, Z20, Z16
 	VMOVDQU32    192(AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    192(AX)(SI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD 24(CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -13371,9 +24455,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4symAVX512VNNI2x6(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVX512VNNI2x6(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -13453,12 +24537,12 @@ groupBlock:
 	VMOVDQA32    Z23, Z24
 	VMOVDQU32    (AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    (AX)(SI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD (CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -13497,12 +24581,12 @@ groupBlock:
 	VPDPBUSD     Z25, Z28, Z24
 	VMOVDQU32    64(AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    64(AX)(SI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD 8(CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -13541,12 +24625,12 @@ groupBlock:
 	VPDPBUSD     Z25, Z28, Z24
 	VMOVDQU32    128(AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    128(AX)(SI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD 16(CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -13585,12 +24669,12 @@ groupBlock:
 	VPDPBUSD     Z25, Z28, Z24
 	VMOVDQU32    192(AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    192(AX)(SI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD 24(CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -13762,12 +24846,12 @@ singleNext:
 	VMOVDQA32    Z23, Z24
 	VMOVDQU32    (AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    (AX)(SI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD (CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -13806,12 +24890,12 @@ singleNext:
 	VPDPBUSD     Z25, Z28, Z24
 	VMOVDQU32    64(AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    64(AX)(SI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD 8(CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -13850,12 +24934,12 @@ singleNext:
 	VPDPBUSD     Z25, Z28, Z24
 	VMOVDQU32    128(AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    128(AX)(SI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD 16(CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -13894,12 +24978,12 @@ singleNext:
 	VPDPBUSD     Z25, Z28, Z24
 	VMOVDQU32    192(AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    192(AX)(SI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD 24(CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -14017,9 +25101,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4symAVXVNNI16x2(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVXVNNI16x2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -14348,9 +25432,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4symAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4symAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4symAVXVNNI16x3(SB), NOSPLIT, $0-96
+TEXT ·mul4symAVXVNNI16x3(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -14761,9 +25845,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNI2x2(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVX512VNNI2x2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -14820,12 +25904,12 @@ groupBlock:
 	VPDPWSSD     Z10, Z9, Z8
 	VMOVDQU32    (AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    (AX)(DI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD (CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -14840,12 +25924,12 @@ groupBlock:
 	VPDPBUSD     Z9, Z12, Z8
 	VMOVDQU32    64(AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    64(AX)(DI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD 8(CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -14860,12 +25944,12 @@ groupBlock:
 	VPDPBUSD     Z9, Z12, Z8
 	VMOVDQU32    128(AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    128(AX)(DI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD 16(CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -14880,12 +25964,12 @@ groupBlock:
 	VPDPBUSD     Z9, Z12, Z8
 	VMOVDQU32    192(AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    192(AX)(DI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD 24(CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -14979,12 +26063,12 @@ singleNext:
 	VPDPWSSD     Z10, Z9, Z8
 	VMOVDQU32    (AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    (AX)(DI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD (CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -14999,12 +26083,12 @@ singleNext:
 	VPDPBUSD     Z9, Z12, Z8
 	VMOVDQU32    64(AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    64(AX)(DI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD 8(CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -15019,12 +26103,12 @@ singleNext:
 	VPDPBUSD     Z9, Z12, Z8
 	VMOVDQU32    128(AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    128(AX)(DI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD 16(CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -15039,12 +26123,12 @@ singleNext:
 	VPDPBUSD     Z9, Z12, Z8
 	VMOVDQU32    192(AX), Z9
 	VPSRLW       $0x04, Z9, Z11
-	VPANDD       Z0, Z9, Z9
 	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
 	VMOVDQU32    192(AX)(DI*1), Z10
 	VPSRLW       $0x04, Z10, Z12
-	VPANDD       Z0, Z10, Z10
 	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
 	VPBROADCASTD 24(CX), Z13
 	VPDPBUSD     Z13, Z9, Z5
 	VPDPBUSD     Z13, Z10, Z6
@@ -15099,9 +26183,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNI2x4(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVX512VNNI2x4(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -15180,12 +26264,12 @@ groupBlock:
 	VPDPWSSD     Z18, Z17, Z16
 	VMOVDQU32    (AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    (AX)(DI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD (CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -15212,12 +26296,12 @@ groupBlock:
 	VPDPBUSD     Z17, Z20, Z16
 	VMOVDQU32    64(AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    64(AX)(DI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD 8(CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -15244,12 +26328,12 @@ groupBlock:
 	VPDPBUSD     Z17, Z20, Z16
 	VMOVDQU32    128(AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    128(AX)(DI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD 16(CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -15276,12 +26360,12 @@ groupBlock:
 	VPDPBUSD     Z17, Z20, Z16
 	VMOVDQU32    192(AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    192(AX)(DI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD 24(CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -15425,12 +26509,12 @@ singleNext:
 	VPDPWSSD     Z18, Z17, Z16
 	VMOVDQU32    (AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    (AX)(DI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD (CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -15457,12 +26541,12 @@ singleNext:
 	VPDPBUSD     Z17, Z20, Z16
 	VMOVDQU32    64(AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    64(AX)(DI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD 8(CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -15489,12 +26573,12 @@ singleNext:
 	VPDPBUSD     Z17, Z20, Z16
 	VMOVDQU32    128(AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    128(AX)(DI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD 16(CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -15521,12 +26605,12 @@ singleNext:
 	VPDPBUSD     Z17, Z20, Z16
 	VMOVDQU32    192(AX), Z17
 	VPSRLW       $0x04, Z17, Z19
-	VPANDD       Z0, Z17, Z17
 	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
 	VMOVDQU32    192(AX)(DI*1), Z18
 	VPSRLW       $0x04, Z18, Z20
-	VPANDD       Z0, Z18, Z18
 	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
 	VPBROADCASTD 24(CX), Z21
 	VPDPBUSD     Z21, Z17, Z9
 	VPDPBUSD     Z21, Z18, Z10
@@ -15613,9 +26697,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul4asymAVX512VNNI2x6(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVX512VNNI2x6(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -15716,12 +26800,12 @@ groupBlock:
 	VPDPWSSD     Z26, Z25, Z24
 	VMOVDQU32    (AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    (AX)(DI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD (CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -15760,12 +26844,12 @@ groupBlock:
 	VPDPBUSD     Z25, Z28, Z24
 	VMOVDQU32    64(AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    64(AX)(DI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD 8(CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -15804,12 +26888,12 @@ groupBlock:
 	VPDPBUSD     Z25, Z28, Z24
 	VMOVDQU32    128(AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    128(AX)(DI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD 16(CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -15848,12 +26932,12 @@ groupBlock:
 	VPDPBUSD     Z25, Z28, Z24
 	VMOVDQU32    192(AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    192(AX)(DI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD 24(CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -16047,12 +27131,12 @@ singleNext:
 	VPDPWSSD     Z26, Z25, Z24
 	VMOVDQU32    (AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    (AX)(DI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD (CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -16091,12 +27175,12 @@ singleNext:
 	VPDPBUSD     Z25, Z28, Z24
 	VMOVDQU32    64(AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    64(AX)(DI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD 8(CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -16135,12 +27219,12 @@ singleNext:
 	VPDPBUSD     Z25, Z28, Z24
 	VMOVDQU32    128(AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    128(AX)(DI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD 16(CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -16179,12 +27263,12 @@ singleNext:
 	VPDPBUSD     Z25, Z28, Z24
 	VMOVDQU32    192(AX), Z25
 	VPSRLW       $0x04, Z25, Z27
-	VPANDD       Z0, Z25, Z25
 	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
 	VMOVDQU32    192(AX)(DI*1), Z26
 	VPSRLW       $0x04, Z26, Z28
-	VPANDD       Z0, Z26, Z26
 	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
 	VPBROADCASTD 24(CX), Z29
 	VPDPBUSD     Z29, Z25, Z13
 	VPDPBUSD     Z29, Z26, Z14
@@ -16303,9 +27387,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4asymAVXVNNI16x2(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVXVNNI16x2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -16646,9 +27730,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul4asymAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul4asymAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul4asymAVXVNNI16x3(SB), NOSPLIT, $0-96
+TEXT ·mul4asymAVXVNNI16x3(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ         panel+16(FP), AX
 	MOVQ         scratch+88(FP), DX
@@ -17073,9 +28157,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNI2x2(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVX512VNNI2x2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -17356,9 +28440,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNI2x4(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVX512VNNI2x4(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -17803,9 +28887,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8symAVX512VNNI2x6(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVX512VNNI2x6(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -18414,9 +29498,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8symAVXVNNI16x2(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVXVNNI16x2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -18694,9 +29778,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8symAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8symAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8symAVXVNNI16x3(SB), NOSPLIT, $0-96
+TEXT ·mul8symAVXVNNI16x3(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -19056,9 +30140,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNI2x2(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVX512VNNI2x2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -19359,9 +30443,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNI2x4(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVX512VNNI2x4(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -19838,9 +30922,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, CMOV
-TEXT ·mul8asymAVX512VNNI2x6(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVX512VNNI2x6(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -20493,9 +31577,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8asymAVXVNNI16x2(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVXVNNI16x2(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -20785,9 +31869,9 @@ singleDone:
 	VZEROUPPER
 	RET
 
-// func mul8asymAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// func mul8asymAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3
-TEXT ·mul8asymAVXVNNI16x3(SB), NOSPLIT, $0-96
+TEXT ·mul8asymAVXVNNI16x3(SB), NOSPLIT, $0-112
 	PCALIGN $64
 	MOVQ panel+16(FP), AX
 	MOVQ scratch+88(FP), DX
@@ -21157,6 +32241,8655 @@ singleDone:
 	VMOVUPS Y5, 32(CX)
 	ADDQ    $0x00000040, DI
 	DECQ    DX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulNL4AVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulNL4AVX512VNNI2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    nl4From0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	VPBROADCASTD 44(CX), Z6
+	VMOVDQA32    Z6, Z7
+	VPBROADCASTD 92(CX), Z8
+	VMOVDQA32    Z8, Z9
+	VMOVDQU32    (AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPSHUFB      Z12, Z1, Z12
+	VPANDD       Z0, Z10, Z10
+	VPSHUFB      Z10, Z1, Z10
+	VMOVDQU32    (AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VPSHUFB      Z13, Z1, Z13
+	VPANDD       Z0, Z11, Z11
+	VPSHUFB      Z11, Z1, Z11
+	VPBROADCASTD (CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 48(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 4(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 52(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    64(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPSHUFB      Z12, Z1, Z12
+	VPANDD       Z0, Z10, Z10
+	VPSHUFB      Z10, Z1, Z10
+	VMOVDQU32    64(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VPSHUFB      Z13, Z1, Z13
+	VPANDD       Z0, Z11, Z11
+	VPSHUFB      Z11, Z1, Z11
+	VPBROADCASTD 8(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 56(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 12(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 60(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    128(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPSHUFB      Z12, Z1, Z12
+	VPANDD       Z0, Z10, Z10
+	VPSHUFB      Z10, Z1, Z10
+	VMOVDQU32    128(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VPSHUFB      Z13, Z1, Z13
+	VPANDD       Z0, Z11, Z11
+	VPSHUFB      Z11, Z1, Z11
+	VPBROADCASTD 16(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 64(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 20(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 68(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    192(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPSHUFB      Z12, Z1, Z12
+	VPANDD       Z0, Z10, Z10
+	VPSHUFB      Z10, Z1, Z10
+	VMOVDQU32    192(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VPSHUFB      Z13, Z1, Z13
+	VPANDD       Z0, Z11, Z11
+	VPSHUFB      Z11, Z1, Z11
+	VPBROADCASTD 24(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 72(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 28(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 76(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VCVTPH2PS    (DX), Z10
+	VCVTPH2PS    (DX)(BX*1), Z11
+	VBROADCASTSS 32(CX), Z12
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z12, Z6, Z6
+	VFMADD231PS  Z6, Z10, Z2
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z12, Z7, Z7
+	VFMADD231PS  Z7, Z11, Z3
+	VBROADCASTSS 80(CX), Z6
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z6, Z8, Z8
+	VFMADD231PS  Z8, Z10, Z4
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VFMADD231PS  Z9, Z11, Z5
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulNL4AVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulNL4AVX512VNNI2x4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    nl4From0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	VPBROADCASTD 44(CX), Z10
+	VMOVDQA32    Z10, Z11
+	VPBROADCASTD 92(CX), Z12
+	VMOVDQA32    Z12, Z13
+	VPBROADCASTD 140(CX), Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 188(CX), Z16
+	VMOVDQA32    Z16, Z17
+	VMOVDQU32    (AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPSHUFB      Z20, Z1, Z20
+	VPANDD       Z0, Z18, Z18
+	VPSHUFB      Z18, Z1, Z18
+	VMOVDQU32    (AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VPSHUFB      Z21, Z1, Z21
+	VPANDD       Z0, Z19, Z19
+	VPSHUFB      Z19, Z1, Z19
+	VPBROADCASTD (CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 48(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 96(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 144(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 4(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 52(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 100(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 148(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    64(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPSHUFB      Z20, Z1, Z20
+	VPANDD       Z0, Z18, Z18
+	VPSHUFB      Z18, Z1, Z18
+	VMOVDQU32    64(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VPSHUFB      Z21, Z1, Z21
+	VPANDD       Z0, Z19, Z19
+	VPSHUFB      Z19, Z1, Z19
+	VPBROADCASTD 8(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 56(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 104(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 152(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 12(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 60(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 108(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 156(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    128(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPSHUFB      Z20, Z1, Z20
+	VPANDD       Z0, Z18, Z18
+	VPSHUFB      Z18, Z1, Z18
+	VMOVDQU32    128(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VPSHUFB      Z21, Z1, Z21
+	VPANDD       Z0, Z19, Z19
+	VPSHUFB      Z19, Z1, Z19
+	VPBROADCASTD 16(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 64(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 112(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 160(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 20(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 68(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 116(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 164(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    192(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPSHUFB      Z20, Z1, Z20
+	VPANDD       Z0, Z18, Z18
+	VPSHUFB      Z18, Z1, Z18
+	VMOVDQU32    192(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VPSHUFB      Z21, Z1, Z21
+	VPANDD       Z0, Z19, Z19
+	VPSHUFB      Z19, Z1, Z19
+	VPBROADCASTD 24(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 72(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 120(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 168(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 28(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 76(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 124(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 172(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VCVTPH2PS    (DX), Z18
+	VCVTPH2PS    (DX)(BX*1), Z19
+	VBROADCASTSS 32(CX), Z20
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z20, Z10, Z10
+	VFMADD231PS  Z10, Z18, Z2
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z20, Z11, Z11
+	VFMADD231PS  Z11, Z19, Z3
+	VBROADCASTSS 80(CX), Z10
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z10, Z12, Z12
+	VFMADD231PS  Z12, Z18, Z4
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z10, Z13, Z13
+	VFMADD231PS  Z13, Z19, Z5
+	VBROADCASTSS 128(CX), Z10
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z10, Z14, Z14
+	VFMADD231PS  Z14, Z18, Z6
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z10, Z15, Z15
+	VFMADD231PS  Z15, Z19, Z7
+	VBROADCASTSS 176(CX), Z10
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z10, Z16, Z16
+	VFMADD231PS  Z16, Z18, Z8
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z10, Z17, Z17
+	VFMADD231PS  Z17, Z19, Z9
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulNL4AVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulNL4AVX512VNNI2x6(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    nl4From0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	VPBROADCASTD 44(CX), Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 92(CX), Z16
+	VMOVDQA32    Z16, Z17
+	VPBROADCASTD 140(CX), Z18
+	VMOVDQA32    Z18, Z19
+	VPBROADCASTD 188(CX), Z20
+	VMOVDQA32    Z20, Z21
+	VPBROADCASTD 236(CX), Z22
+	VMOVDQA32    Z22, Z23
+	VPBROADCASTD 284(CX), Z24
+	VMOVDQA32    Z24, Z25
+	VMOVDQU32    (AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPSHUFB      Z28, Z1, Z28
+	VPANDD       Z0, Z26, Z26
+	VPSHUFB      Z26, Z1, Z26
+	VMOVDQU32    (AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VPSHUFB      Z29, Z1, Z29
+	VPANDD       Z0, Z27, Z27
+	VPSHUFB      Z27, Z1, Z27
+	VPBROADCASTD (CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 48(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 96(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 144(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 192(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 240(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 4(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 52(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 100(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 148(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 196(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 244(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    64(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPSHUFB      Z28, Z1, Z28
+	VPANDD       Z0, Z26, Z26
+	VPSHUFB      Z26, Z1, Z26
+	VMOVDQU32    64(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VPSHUFB      Z29, Z1, Z29
+	VPANDD       Z0, Z27, Z27
+	VPSHUFB      Z27, Z1, Z27
+	VPBROADCASTD 8(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 56(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 104(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 152(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 200(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 248(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 12(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 60(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 108(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 156(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 204(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 252(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    128(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPSHUFB      Z28, Z1, Z28
+	VPANDD       Z0, Z26, Z26
+	VPSHUFB      Z26, Z1, Z26
+	VMOVDQU32    128(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VPSHUFB      Z29, Z1, Z29
+	VPANDD       Z0, Z27, Z27
+	VPSHUFB      Z27, Z1, Z27
+	VPBROADCASTD 16(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 64(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 112(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 160(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 208(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 256(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 20(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 68(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 116(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 164(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 212(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 260(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    192(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPSHUFB      Z28, Z1, Z28
+	VPANDD       Z0, Z26, Z26
+	VPSHUFB      Z26, Z1, Z26
+	VMOVDQU32    192(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VPSHUFB      Z29, Z1, Z29
+	VPANDD       Z0, Z27, Z27
+	VPSHUFB      Z27, Z1, Z27
+	VPBROADCASTD 24(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 72(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 120(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 168(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 216(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 264(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 28(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 76(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 124(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 172(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 220(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 268(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VCVTPH2PS    (DX), Z26
+	VCVTPH2PS    (DX)(BX*1), Z27
+	VBROADCASTSS 32(CX), Z28
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z28, Z14, Z14
+	VFMADD231PS  Z14, Z26, Z2
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z28, Z15, Z15
+	VFMADD231PS  Z15, Z27, Z3
+	VBROADCASTSS 80(CX), Z14
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z14, Z16, Z16
+	VFMADD231PS  Z16, Z26, Z4
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z14, Z17, Z17
+	VFMADD231PS  Z17, Z27, Z5
+	VBROADCASTSS 128(CX), Z14
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z14, Z18, Z18
+	VFMADD231PS  Z18, Z26, Z6
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z14, Z19, Z19
+	VFMADD231PS  Z19, Z27, Z7
+	VBROADCASTSS 176(CX), Z14
+	VCVTDQ2PS    Z20, Z20
+	VMULPS       Z14, Z20, Z20
+	VFMADD231PS  Z20, Z26, Z8
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z14, Z21, Z21
+	VFMADD231PS  Z21, Z27, Z9
+	VBROADCASTSS 224(CX), Z14
+	VCVTDQ2PS    Z22, Z22
+	VMULPS       Z14, Z22, Z22
+	VFMADD231PS  Z22, Z26, Z10
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       Z14, Z23, Z23
+	VFMADD231PS  Z23, Z27, Z11
+	VBROADCASTSS 272(CX), Z14
+	VCVTDQ2PS    Z24, Z24
+	VMULPS       Z14, Z24, Z24
+	VFMADD231PS  Z24, Z26, Z12
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       Z14, Z25, Z25
+	VFMADD231PS  Z25, Z27, Z13
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulNL4AVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulNL4AVXVNNI16x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	VMOVDQU nl4From0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+64(FP), DI
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R8
+
+singleNext:
+	VPBROADCASTD 44(CX), Y5
+	VMOVDQA      Y5, Y6
+	VPBROADCASTD 92(CX), Y7
+	VMOVDQA      Y7, Y8
+	VMOVDQU      (AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      32(AX), Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD (CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 48(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      (AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      32(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 4(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 52(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      64(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      96(AX), Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 8(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 56(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      64(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      96(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 12(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 60(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      128(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      160(AX), Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 16(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 64(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      128(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      160(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 20(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 68(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      192(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      224(AX), Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 24(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 72(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      192(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      224(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 28(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 76(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VCVTPH2PS    (DX), Y9
+	VCVTPH2PS    16(DX), Y10
+	VBROADCASTSS 32(CX), Y11
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y11, Y5, Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y11, Y6, Y6
+	VFMADD231PS  Y6, Y10, Y2
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y9, Y3
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VFMADD231PS  Y8, Y10, Y4
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R9
+	ADDQ         R9, CX
+	DECQ         DI
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R8
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y3, (CX)
+	VMOVUPS Y4, 32(CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulNL4AVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulNL4AVXVNNI16x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	VMOVDQU nl4From0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   blocks+64(FP), DI
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R8
+
+singleNext:
+	VPBROADCASTD 44(CX), Y7
+	VMOVDQA      Y7, Y8
+	VPBROADCASTD 92(CX), Y9
+	VMOVDQA      Y9, Y10
+	VPBROADCASTD 140(CX), Y11
+	VMOVDQA      Y11, Y12
+	VMOVDQU      (AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      32(AX), Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD (CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 48(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 96(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      (AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      32(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 4(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 52(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 100(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      64(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      96(AX), Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 8(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 56(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 104(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      64(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      96(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 12(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 60(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 108(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      128(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      160(AX), Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 16(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 64(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 112(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      128(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      160(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 20(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 68(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 116(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      192(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      224(AX), Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 24(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 72(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 120(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      192(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      224(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 28(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 76(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 124(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VCVTPH2PS    (DX), Y13
+	VCVTPH2PS    16(DX), Y14
+	VBROADCASTSS 32(CX), Y15
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y15, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y1
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y15, Y8, Y8
+	VFMADD231PS  Y8, Y14, Y2
+	VBROADCASTSS 80(CX), Y7
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y7, Y10, Y10
+	VFMADD231PS  Y10, Y14, Y4
+	VBROADCASTSS 128(CX), Y7
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y5
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y7, Y12, Y12
+	VFMADD231PS  Y12, Y14, Y6
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R9
+	ADDQ         R9, CX
+	DECQ         DI
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R8
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y3, (CX)
+	VMOVUPS Y4, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y5, (CX)
+	VMOVUPS Y6, 32(CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulMXFP4AVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulMXFP4AVX512VNNI2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    mxfp4From0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	VPBROADCASTD 44(CX), Z6
+	VMOVDQA32    Z6, Z7
+	VPBROADCASTD 92(CX), Z8
+	VMOVDQA32    Z8, Z9
+	VMOVDQU32    (AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPSHUFB      Z12, Z1, Z12
+	VPANDD       Z0, Z10, Z10
+	VPSHUFB      Z10, Z1, Z10
+	VMOVDQU32    (AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VPSHUFB      Z13, Z1, Z13
+	VPANDD       Z0, Z11, Z11
+	VPSHUFB      Z11, Z1, Z11
+	VPBROADCASTD (CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 48(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 4(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 52(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    64(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPSHUFB      Z12, Z1, Z12
+	VPANDD       Z0, Z10, Z10
+	VPSHUFB      Z10, Z1, Z10
+	VMOVDQU32    64(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VPSHUFB      Z13, Z1, Z13
+	VPANDD       Z0, Z11, Z11
+	VPSHUFB      Z11, Z1, Z11
+	VPBROADCASTD 8(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 56(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 12(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 60(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    128(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPSHUFB      Z12, Z1, Z12
+	VPANDD       Z0, Z10, Z10
+	VPSHUFB      Z10, Z1, Z10
+	VMOVDQU32    128(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VPSHUFB      Z13, Z1, Z13
+	VPANDD       Z0, Z11, Z11
+	VPSHUFB      Z11, Z1, Z11
+	VPBROADCASTD 16(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 64(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 20(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 68(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    192(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPSHUFB      Z12, Z1, Z12
+	VPANDD       Z0, Z10, Z10
+	VPSHUFB      Z10, Z1, Z10
+	VMOVDQU32    192(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VPSHUFB      Z13, Z1, Z13
+	VPANDD       Z0, Z11, Z11
+	VPSHUFB      Z11, Z1, Z11
+	VPBROADCASTD 24(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 72(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 28(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 76(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VPMOVZXWD    (DX), Z10
+	VPSLLD       $0x10, Z10, Z10
+	VPMOVZXWD    (DX)(BX*1), Z11
+	VPSLLD       $0x10, Z11, Z11
+	VBROADCASTSS 32(CX), Z12
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z12, Z6, Z6
+	VFMADD231PS  Z6, Z10, Z2
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z12, Z7, Z7
+	VFMADD231PS  Z7, Z11, Z3
+	VBROADCASTSS 80(CX), Z6
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z6, Z8, Z8
+	VFMADD231PS  Z8, Z10, Z4
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VFMADD231PS  Z9, Z11, Z5
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulMXFP4AVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulMXFP4AVX512VNNI2x4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    mxfp4From0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	VPBROADCASTD 44(CX), Z10
+	VMOVDQA32    Z10, Z11
+	VPBROADCASTD 92(CX), Z12
+	VMOVDQA32    Z12, Z13
+	VPBROADCASTD 140(CX), Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 188(CX), Z16
+	VMOVDQA32    Z16, Z17
+	VMOVDQU32    (AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPSHUFB      Z20, Z1, Z20
+	VPANDD       Z0, Z18, Z18
+	VPSHUFB      Z18, Z1, Z18
+	VMOVDQU32    (AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VPSHUFB      Z21, Z1, Z21
+	VPANDD       Z0, Z19, Z19
+	VPSHUFB      Z19, Z1, Z19
+	VPBROADCASTD (CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 48(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 96(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 144(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 4(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 52(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 100(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 148(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    64(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPSHUFB      Z20, Z1, Z20
+	VPANDD       Z0, Z18, Z18
+	VPSHUFB      Z18, Z1, Z18
+	VMOVDQU32    64(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VPSHUFB      Z21, Z1, Z21
+	VPANDD       Z0, Z19, Z19
+	VPSHUFB      Z19, Z1, Z19
+	VPBROADCASTD 8(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 56(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 104(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 152(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 12(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 60(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 108(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 156(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    128(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPSHUFB      Z20, Z1, Z20
+	VPANDD       Z0, Z18, Z18
+	VPSHUFB      Z18, Z1, Z18
+	VMOVDQU32    128(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VPSHUFB      Z21, Z1, Z21
+	VPANDD       Z0, Z19, Z19
+	VPSHUFB      Z19, Z1, Z19
+	VPBROADCASTD 16(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 64(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 112(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 160(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 20(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 68(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 116(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 164(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    192(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPSHUFB      Z20, Z1, Z20
+	VPANDD       Z0, Z18, Z18
+	VPSHUFB      Z18, Z1, Z18
+	VMOVDQU32    192(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VPSHUFB      Z21, Z1, Z21
+	VPANDD       Z0, Z19, Z19
+	VPSHUFB      Z19, Z1, Z19
+	VPBROADCASTD 24(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 72(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 120(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 168(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 28(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 76(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 124(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 172(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VPMOVZXWD    (DX), Z18
+	VPSLLD       $0x10, Z18, Z18
+	VPMOVZXWD    (DX)(BX*1), Z19
+	VPSLLD       $0x10, Z19, Z19
+	VBROADCASTSS 32(CX), Z20
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z20, Z10, Z10
+	VFMADD231PS  Z10, Z18, Z2
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z20, Z11, Z11
+	VFMADD231PS  Z11, Z19, Z3
+	VBROADCASTSS 80(CX), Z10
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z10, Z12, Z12
+	VFMADD231PS  Z12, Z18, Z4
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z10, Z13, Z13
+	VFMADD231PS  Z13, Z19, Z5
+	VBROADCASTSS 128(CX), Z10
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z10, Z14, Z14
+	VFMADD231PS  Z14, Z18, Z6
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z10, Z15, Z15
+	VFMADD231PS  Z15, Z19, Z7
+	VBROADCASTSS 176(CX), Z10
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z10, Z16, Z16
+	VFMADD231PS  Z16, Z18, Z8
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z10, Z17, Z17
+	VFMADD231PS  Z17, Z19, Z9
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulMXFP4AVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulMXFP4AVX512VNNI2x6(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    mxfp4From0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	VPBROADCASTD 44(CX), Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 92(CX), Z16
+	VMOVDQA32    Z16, Z17
+	VPBROADCASTD 140(CX), Z18
+	VMOVDQA32    Z18, Z19
+	VPBROADCASTD 188(CX), Z20
+	VMOVDQA32    Z20, Z21
+	VPBROADCASTD 236(CX), Z22
+	VMOVDQA32    Z22, Z23
+	VPBROADCASTD 284(CX), Z24
+	VMOVDQA32    Z24, Z25
+	VMOVDQU32    (AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPSHUFB      Z28, Z1, Z28
+	VPANDD       Z0, Z26, Z26
+	VPSHUFB      Z26, Z1, Z26
+	VMOVDQU32    (AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VPSHUFB      Z29, Z1, Z29
+	VPANDD       Z0, Z27, Z27
+	VPSHUFB      Z27, Z1, Z27
+	VPBROADCASTD (CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 48(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 96(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 144(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 192(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 240(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 4(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 52(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 100(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 148(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 196(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 244(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    64(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPSHUFB      Z28, Z1, Z28
+	VPANDD       Z0, Z26, Z26
+	VPSHUFB      Z26, Z1, Z26
+	VMOVDQU32    64(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VPSHUFB      Z29, Z1, Z29
+	VPANDD       Z0, Z27, Z27
+	VPSHUFB      Z27, Z1, Z27
+	VPBROADCASTD 8(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 56(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 104(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 152(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 200(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 248(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 12(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 60(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 108(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 156(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 204(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 252(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    128(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPSHUFB      Z28, Z1, Z28
+	VPANDD       Z0, Z26, Z26
+	VPSHUFB      Z26, Z1, Z26
+	VMOVDQU32    128(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VPSHUFB      Z29, Z1, Z29
+	VPANDD       Z0, Z27, Z27
+	VPSHUFB      Z27, Z1, Z27
+	VPBROADCASTD 16(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 64(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 112(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 160(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 208(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 256(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 20(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 68(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 116(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 164(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 212(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 260(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    192(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPSHUFB      Z28, Z1, Z28
+	VPANDD       Z0, Z26, Z26
+	VPSHUFB      Z26, Z1, Z26
+	VMOVDQU32    192(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VPSHUFB      Z29, Z1, Z29
+	VPANDD       Z0, Z27, Z27
+	VPSHUFB      Z27, Z1, Z27
+	VPBROADCASTD 24(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 72(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 120(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 168(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 216(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 264(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 28(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 76(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 124(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 172(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 220(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 268(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VPMOVZXWD    (DX), Z26
+	VPSLLD       $0x10, Z26, Z26
+	VPMOVZXWD    (DX)(BX*1), Z27
+	VPSLLD       $0x10, Z27, Z27
+	VBROADCASTSS 32(CX), Z28
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z28, Z14, Z14
+	VFMADD231PS  Z14, Z26, Z2
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z28, Z15, Z15
+	VFMADD231PS  Z15, Z27, Z3
+	VBROADCASTSS 80(CX), Z14
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z14, Z16, Z16
+	VFMADD231PS  Z16, Z26, Z4
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z14, Z17, Z17
+	VFMADD231PS  Z17, Z27, Z5
+	VBROADCASTSS 128(CX), Z14
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z14, Z18, Z18
+	VFMADD231PS  Z18, Z26, Z6
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z14, Z19, Z19
+	VFMADD231PS  Z19, Z27, Z7
+	VBROADCASTSS 176(CX), Z14
+	VCVTDQ2PS    Z20, Z20
+	VMULPS       Z14, Z20, Z20
+	VFMADD231PS  Z20, Z26, Z8
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z14, Z21, Z21
+	VFMADD231PS  Z21, Z27, Z9
+	VBROADCASTSS 224(CX), Z14
+	VCVTDQ2PS    Z22, Z22
+	VMULPS       Z14, Z22, Z22
+	VFMADD231PS  Z22, Z26, Z10
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       Z14, Z23, Z23
+	VFMADD231PS  Z23, Z27, Z11
+	VBROADCASTSS 272(CX), Z14
+	VCVTDQ2PS    Z24, Z24
+	VMULPS       Z14, Z24, Z24
+	VFMADD231PS  Z24, Z26, Z12
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       Z14, Z25, Z25
+	VFMADD231PS  Z25, Z27, Z13
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulMXFP4AVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3
+TEXT ·mulMXFP4AVXVNNI16x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	VMOVDQU mxfp4From0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+64(FP), DI
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R8
+
+singleNext:
+	VPBROADCASTD 44(CX), Y5
+	VMOVDQA      Y5, Y6
+	VPBROADCASTD 92(CX), Y7
+	VMOVDQA      Y7, Y8
+	VMOVDQU      (AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      32(AX), Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD (CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 48(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      (AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      32(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 4(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 52(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      64(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      96(AX), Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 8(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 56(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      64(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      96(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 12(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 60(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      128(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      160(AX), Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 16(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 64(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      128(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      160(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 20(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 68(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      192(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      224(AX), Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 24(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 72(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      192(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      224(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 28(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 76(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VPMOVZXWD    (DX), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VPMOVZXWD    16(DX), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VBROADCASTSS 32(CX), Y11
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y11, Y5, Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y11, Y6, Y6
+	VFMADD231PS  Y6, Y10, Y2
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y9, Y3
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VFMADD231PS  Y8, Y10, Y4
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R9
+	ADDQ         R9, CX
+	DECQ         DI
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R8
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y3, (CX)
+	VMOVUPS Y4, 32(CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulMXFP4AVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3
+TEXT ·mulMXFP4AVXVNNI16x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	VMOVDQU mxfp4From0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), BX
+	MOVQ    c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   blocks+64(FP), DI
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R8
+
+singleNext:
+	VPBROADCASTD 44(CX), Y7
+	VMOVDQA      Y7, Y8
+	VPBROADCASTD 92(CX), Y9
+	VMOVDQA      Y9, Y10
+	VPBROADCASTD 140(CX), Y11
+	VMOVDQA      Y11, Y12
+	VMOVDQU      (AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      32(AX), Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD (CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 48(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 96(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      (AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      32(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 4(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 52(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 100(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      64(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      96(AX), Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 8(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 56(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 104(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      64(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      96(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 12(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 60(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 108(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      128(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      160(AX), Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 16(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 64(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 112(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      128(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      160(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 20(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 68(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 116(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      192(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      224(AX), Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 24(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 72(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 120(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      192(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      224(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 28(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 76(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 124(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VPMOVZXWD    (DX), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VPMOVZXWD    16(DX), Y14
+	VPSLLD       $0x10, Y14, Y14
+	VBROADCASTSS 32(CX), Y15
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y15, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y1
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y15, Y8, Y8
+	VFMADD231PS  Y8, Y14, Y2
+	VBROADCASTSS 80(CX), Y7
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y7, Y10, Y10
+	VFMADD231PS  Y10, Y14, Y4
+	VBROADCASTSS 128(CX), Y7
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y5
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y7, Y12, Y12
+	VFMADD231PS  Y12, Y14, Y6
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R9
+	ADDQ         R9, CX
+	DECQ         DI
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R8
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    SI, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y3, (CX)
+	VMOVUPS Y4, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y5, (CX)
+	VMOVUPS Y6, 32(CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ41AVX512VNNI2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R10
+
+singleNext:
+	VXORPS       Z5, Z5, Z5
+	VXORPS       Z6, Z6, Z6
+	VXORPS       Z7, Z7, Z7
+	VXORPS       Z8, Z8, Z8
+	VMOVDQU32    (AX), Z9
+	VPSRLW       $0x04, Z9, Z11
+	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
+	VMOVDQU32    (AX)(BX*1), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
+	VPBROADCASTD (CX), Z13
+	VPDPBUSD     Z13, Z9, Z5
+	VPDPBUSD     Z13, Z10, Z6
+	VPBROADCASTD 48(CX), Z13
+	VPDPBUSD     Z13, Z9, Z7
+	VPDPBUSD     Z13, Z10, Z8
+	VPBROADCASTD 4(CX), Z9
+	VPDPBUSD     Z9, Z11, Z5
+	VPDPBUSD     Z9, Z12, Z6
+	VPBROADCASTD 52(CX), Z9
+	VPDPBUSD     Z9, Z11, Z7
+	VPDPBUSD     Z9, Z12, Z8
+	VMOVDQU32    64(AX), Z9
+	VPSRLW       $0x04, Z9, Z11
+	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
+	VMOVDQU32    64(AX)(BX*1), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
+	VPBROADCASTD 8(CX), Z13
+	VPDPBUSD     Z13, Z9, Z5
+	VPDPBUSD     Z13, Z10, Z6
+	VPBROADCASTD 56(CX), Z13
+	VPDPBUSD     Z13, Z9, Z7
+	VPDPBUSD     Z13, Z10, Z8
+	VPBROADCASTD 12(CX), Z9
+	VPDPBUSD     Z9, Z11, Z5
+	VPDPBUSD     Z9, Z12, Z6
+	VPBROADCASTD 60(CX), Z9
+	VPDPBUSD     Z9, Z11, Z7
+	VPDPBUSD     Z9, Z12, Z8
+	VMOVDQU32    128(AX), Z9
+	VPSRLW       $0x04, Z9, Z11
+	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
+	VMOVDQU32    128(AX)(BX*1), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
+	VPBROADCASTD 16(CX), Z13
+	VPDPBUSD     Z13, Z9, Z5
+	VPDPBUSD     Z13, Z10, Z6
+	VPBROADCASTD 64(CX), Z13
+	VPDPBUSD     Z13, Z9, Z7
+	VPDPBUSD     Z13, Z10, Z8
+	VPBROADCASTD 20(CX), Z9
+	VPDPBUSD     Z9, Z11, Z5
+	VPDPBUSD     Z9, Z12, Z6
+	VPBROADCASTD 68(CX), Z9
+	VPDPBUSD     Z9, Z11, Z7
+	VPDPBUSD     Z9, Z12, Z8
+	VMOVDQU32    192(AX), Z9
+	VPSRLW       $0x04, Z9, Z11
+	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
+	VMOVDQU32    192(AX)(BX*1), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
+	VPBROADCASTD 24(CX), Z13
+	VPDPBUSD     Z13, Z9, Z5
+	VPDPBUSD     Z13, Z10, Z6
+	VPBROADCASTD 72(CX), Z13
+	VPDPBUSD     Z13, Z9, Z7
+	VPDPBUSD     Z13, Z10, Z8
+	VPBROADCASTD 28(CX), Z9
+	VPDPBUSD     Z9, Z11, Z5
+	VPDPBUSD     Z9, Z12, Z6
+	VPBROADCASTD 76(CX), Z9
+	VPDPBUSD     Z9, Z11, Z7
+	VPDPBUSD     Z9, Z12, Z8
+	VCVTPH2PS    (DX), Z9
+	VCVTPH2PS    (DX)(BX*1), Z10
+	VBROADCASTSS 32(CX), Z11
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z11, Z5, Z5
+	VFMADD231PS  Z5, Z9, Z1
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z11, Z6, Z6
+	VFMADD231PS  Z6, Z10, Z2
+	VBROADCASTSS 80(CX), Z5
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z5, Z7, Z7
+	VFMADD231PS  Z7, Z9, Z3
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z5, Z8, Z8
+	VFMADD231PS  Z8, Z10, Z4
+	VCVTPH2PS    32(DX), Z5
+	VCVTPH2PS    32(DX)(BX*1), Z6
+	VBROADCASTSS (SI), Z7
+	VFMADD231PS  Z7, Z5, Z1
+	VFMADD231PS  Z7, Z6, Z2
+	VBROADCASTSS 4(SI), Z7
+	VFMADD231PS  Z7, Z5, Z3
+	VFMADD231PS  Z7, Z6, Z4
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	VMOVUPS Z4, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ41AVX512VNNI2x4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R10
+
+singleNext:
+	VXORPS       Z9, Z9, Z9
+	VXORPS       Z10, Z10, Z10
+	VXORPS       Z11, Z11, Z11
+	VXORPS       Z12, Z12, Z12
+	VXORPS       Z13, Z13, Z13
+	VXORPS       Z14, Z14, Z14
+	VXORPS       Z15, Z15, Z15
+	VXORPS       Z16, Z16, Z16
+	VMOVDQU32    (AX), Z17
+	VPSRLW       $0x04, Z17, Z19
+	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
+	VMOVDQU32    (AX)(BX*1), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
+	VPBROADCASTD (CX), Z21
+	VPDPBUSD     Z21, Z17, Z9
+	VPDPBUSD     Z21, Z18, Z10
+	VPBROADCASTD 48(CX), Z21
+	VPDPBUSD     Z21, Z17, Z11
+	VPDPBUSD     Z21, Z18, Z12
+	VPBROADCASTD 96(CX), Z21
+	VPDPBUSD     Z21, Z17, Z13
+	VPDPBUSD     Z21, Z18, Z14
+	VPBROADCASTD 144(CX), Z21
+	VPDPBUSD     Z21, Z17, Z15
+	VPDPBUSD     Z21, Z18, Z16
+	VPBROADCASTD 4(CX), Z17
+	VPDPBUSD     Z17, Z19, Z9
+	VPDPBUSD     Z17, Z20, Z10
+	VPBROADCASTD 52(CX), Z17
+	VPDPBUSD     Z17, Z19, Z11
+	VPDPBUSD     Z17, Z20, Z12
+	VPBROADCASTD 100(CX), Z17
+	VPDPBUSD     Z17, Z19, Z13
+	VPDPBUSD     Z17, Z20, Z14
+	VPBROADCASTD 148(CX), Z17
+	VPDPBUSD     Z17, Z19, Z15
+	VPDPBUSD     Z17, Z20, Z16
+	VMOVDQU32    64(AX), Z17
+	VPSRLW       $0x04, Z17, Z19
+	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
+	VMOVDQU32    64(AX)(BX*1), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
+	VPBROADCASTD 8(CX), Z21
+	VPDPBUSD     Z21, Z17, Z9
+	VPDPBUSD     Z21, Z18, Z10
+	VPBROADCASTD 56(CX), Z21
+	VPDPBUSD     Z21, Z17, Z11
+	VPDPBUSD     Z21, Z18, Z12
+	VPBROADCASTD 104(CX), Z21
+	VPDPBUSD     Z21, Z17, Z13
+	VPDPBUSD     Z21, Z18, Z14
+	VPBROADCASTD 152(CX), Z21
+	VPDPBUSD     Z21, Z17, Z15
+	VPDPBUSD     Z21, Z18, Z16
+	VPBROADCASTD 12(CX), Z17
+	VPDPBUSD     Z17, Z19, Z9
+	VPDPBUSD     Z17, Z20, Z10
+	VPBROADCASTD 60(CX), Z17
+	VPDPBUSD     Z17, Z19, Z11
+	VPDPBUSD     Z17, Z20, Z12
+	VPBROADCASTD 108(CX), Z17
+	VPDPBUSD     Z17, Z19, Z13
+	VPDPBUSD     Z17, Z20, Z14
+	VPBROADCASTD 156(CX), Z17
+	VPDPBUSD     Z17, Z19, Z15
+	VPDPBUSD     Z17, Z20, Z16
+	VMOVDQU32    128(AX), Z17
+	VPSRLW       $0x04, Z17, Z19
+	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
+	VMOVDQU32    128(AX)(BX*1), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
+	VPBROADCASTD 16(CX), Z21
+	VPDPBUSD     Z21, Z17, Z9
+	VPDPBUSD     Z21, Z18, Z10
+	VPBROADCASTD 64(CX), Z21
+	VPDPBUSD     Z21, Z17, Z11
+	VPDPBUSD     Z21, Z18, Z12
+	VPBROADCASTD 112(CX), Z21
+	VPDPBUSD     Z21, Z17, Z13
+	VPDPBUSD     Z21, Z18, Z14
+	VPBROADCASTD 160(CX), Z21
+	VPDPBUSD     Z21, Z17, Z15
+	VPDPBUSD     Z21, Z18, Z16
+	VPBROADCASTD 20(CX), Z17
+	VPDPBUSD     Z17, Z19, Z9
+	VPDPBUSD     Z17, Z20, Z10
+	VPBROADCASTD 68(CX), Z17
+	VPDPBUSD     Z17, Z19, Z11
+	VPDPBUSD     Z17, Z20, Z12
+	VPBROADCASTD 116(CX), Z17
+	VPDPBUSD     Z17, Z19, Z13
+	VPDPBUSD     Z17, Z20, Z14
+	VPBROADCASTD 164(CX), Z17
+	VPDPBUSD     Z17, Z19, Z15
+	VPDPBUSD     Z17, Z20, Z16
+	VMOVDQU32    192(AX), Z17
+	VPSRLW       $0x04, Z17, Z19
+	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
+	VMOVDQU32    192(AX)(BX*1), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
+	VPBROADCASTD 24(CX), Z21
+	VPDPBUSD     Z21, Z17, Z9
+	VPDPBUSD     Z21, Z18, Z10
+	VPBROADCASTD 72(CX), Z21
+	VPDPBUSD     Z21, Z17, Z11
+	VPDPBUSD     Z21, Z18, Z12
+	VPBROADCASTD 120(CX), Z21
+	VPDPBUSD     Z21, Z17, Z13
+	VPDPBUSD     Z21, Z18, Z14
+	VPBROADCASTD 168(CX), Z21
+	VPDPBUSD     Z21, Z17, Z15
+	VPDPBUSD     Z21, Z18, Z16
+	VPBROADCASTD 28(CX), Z17
+	VPDPBUSD     Z17, Z19, Z9
+	VPDPBUSD     Z17, Z20, Z10
+	VPBROADCASTD 76(CX), Z17
+	VPDPBUSD     Z17, Z19, Z11
+	VPDPBUSD     Z17, Z20, Z12
+	VPBROADCASTD 124(CX), Z17
+	VPDPBUSD     Z17, Z19, Z13
+	VPDPBUSD     Z17, Z20, Z14
+	VPBROADCASTD 172(CX), Z17
+	VPDPBUSD     Z17, Z19, Z15
+	VPDPBUSD     Z17, Z20, Z16
+	VCVTPH2PS    (DX), Z17
+	VCVTPH2PS    (DX)(BX*1), Z18
+	VBROADCASTSS 32(CX), Z19
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z19, Z9, Z9
+	VFMADD231PS  Z9, Z17, Z1
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z19, Z10, Z10
+	VFMADD231PS  Z10, Z18, Z2
+	VBROADCASTSS 80(CX), Z9
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z9, Z11, Z11
+	VFMADD231PS  Z11, Z17, Z3
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z9, Z12, Z12
+	VFMADD231PS  Z12, Z18, Z4
+	VBROADCASTSS 128(CX), Z9
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z9, Z13, Z13
+	VFMADD231PS  Z13, Z17, Z5
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z9, Z14, Z14
+	VFMADD231PS  Z14, Z18, Z6
+	VBROADCASTSS 176(CX), Z9
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z9, Z15, Z15
+	VFMADD231PS  Z15, Z17, Z7
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z9, Z16, Z16
+	VFMADD231PS  Z16, Z18, Z8
+	VCVTPH2PS    32(DX), Z9
+	VCVTPH2PS    32(DX)(BX*1), Z10
+	VBROADCASTSS (SI), Z11
+	VFMADD231PS  Z11, Z9, Z1
+	VFMADD231PS  Z11, Z10, Z2
+	VBROADCASTSS 4(SI), Z11
+	VFMADD231PS  Z11, Z9, Z3
+	VFMADD231PS  Z11, Z10, Z4
+	VBROADCASTSS 8(SI), Z11
+	VFMADD231PS  Z11, Z9, Z5
+	VFMADD231PS  Z11, Z10, Z6
+	VBROADCASTSS 12(SI), Z11
+	VFMADD231PS  Z11, Z9, Z7
+	VFMADD231PS  Z11, Z10, Z8
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	VMOVUPS Z4, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	VMOVUPS Z6, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z7, (CX)
+	VMOVUPS Z8, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ41AVX512VNNI2x6(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R10
+
+singleNext:
+	VXORPS       Z13, Z13, Z13
+	VXORPS       Z14, Z14, Z14
+	VXORPS       Z15, Z15, Z15
+	VXORPS       Z16, Z16, Z16
+	VXORPS       Z17, Z17, Z17
+	VXORPS       Z18, Z18, Z18
+	VXORPS       Z19, Z19, Z19
+	VXORPS       Z20, Z20, Z20
+	VXORPS       Z21, Z21, Z21
+	VXORPS       Z22, Z22, Z22
+	VXORPS       Z23, Z23, Z23
+	VXORPS       Z24, Z24, Z24
+	VMOVDQU32    (AX), Z25
+	VPSRLW       $0x04, Z25, Z27
+	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
+	VMOVDQU32    (AX)(BX*1), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
+	VPBROADCASTD (CX), Z29
+	VPDPBUSD     Z29, Z25, Z13
+	VPDPBUSD     Z29, Z26, Z14
+	VPBROADCASTD 48(CX), Z29
+	VPDPBUSD     Z29, Z25, Z15
+	VPDPBUSD     Z29, Z26, Z16
+	VPBROADCASTD 96(CX), Z29
+	VPDPBUSD     Z29, Z25, Z17
+	VPDPBUSD     Z29, Z26, Z18
+	VPBROADCASTD 144(CX), Z29
+	VPDPBUSD     Z29, Z25, Z19
+	VPDPBUSD     Z29, Z26, Z20
+	VPBROADCASTD 192(CX), Z29
+	VPDPBUSD     Z29, Z25, Z21
+	VPDPBUSD     Z29, Z26, Z22
+	VPBROADCASTD 240(CX), Z29
+	VPDPBUSD     Z29, Z25, Z23
+	VPDPBUSD     Z29, Z26, Z24
+	VPBROADCASTD 4(CX), Z25
+	VPDPBUSD     Z25, Z27, Z13
+	VPDPBUSD     Z25, Z28, Z14
+	VPBROADCASTD 52(CX), Z25
+	VPDPBUSD     Z25, Z27, Z15
+	VPDPBUSD     Z25, Z28, Z16
+	VPBROADCASTD 100(CX), Z25
+	VPDPBUSD     Z25, Z27, Z17
+	VPDPBUSD     Z25, Z28, Z18
+	VPBROADCASTD 148(CX), Z25
+	VPDPBUSD     Z25, Z27, Z19
+	VPDPBUSD     Z25, Z28, Z20
+	VPBROADCASTD 196(CX), Z25
+	VPDPBUSD     Z25, Z27, Z21
+	VPDPBUSD     Z25, Z28, Z22
+	VPBROADCASTD 244(CX), Z25
+	VPDPBUSD     Z25, Z27, Z23
+	VPDPBUSD     Z25, Z28, Z24
+	VMOVDQU32    64(AX), Z25
+	VPSRLW       $0x04, Z25, Z27
+	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
+	VMOVDQU32    64(AX)(BX*1), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
+	VPBROADCASTD 8(CX), Z29
+	VPDPBUSD     Z29, Z25, Z13
+	VPDPBUSD     Z29, Z26, Z14
+	VPBROADCASTD 56(CX), Z29
+	VPDPBUSD     Z29, Z25, Z15
+	VPDPBUSD     Z29, Z26, Z16
+	VPBROADCASTD 104(CX), Z29
+	VPDPBUSD     Z29, Z25, Z17
+	VPDPBUSD     Z29, Z26, Z18
+	VPBROADCASTD 152(CX), Z29
+	VPDPBUSD     Z29, Z25, Z19
+	VPDPBUSD     Z29, Z26, Z20
+	VPBROADCASTD 200(CX), Z29
+	VPDPBUSD     Z29, Z25, Z21
+	VPDPBUSD     Z29, Z26, Z22
+	VPBROADCASTD 248(CX), Z29
+	VPDPBUSD     Z29, Z25, Z23
+	VPDPBUSD     Z29, Z26, Z24
+	VPBROADCASTD 12(CX), Z25
+	VPDPBUSD     Z25, Z27, Z13
+	VPDPBUSD     Z25, Z28, Z14
+	VPBROADCASTD 60(CX), Z25
+	VPDPBUSD     Z25, Z27, Z15
+	VPDPBUSD     Z25, Z28, Z16
+	VPBROADCASTD 108(CX), Z25
+	VPDPBUSD     Z25, Z27, Z17
+	VPDPBUSD     Z25, Z28, Z18
+	VPBROADCASTD 156(CX), Z25
+	VPDPBUSD     Z25, Z27, Z19
+	VPDPBUSD     Z25, Z28, Z20
+	VPBROADCASTD 204(CX), Z25
+	VPDPBUSD     Z25, Z27, Z21
+	VPDPBUSD     Z25, Z28, Z22
+	VPBROADCASTD 252(CX), Z25
+	VPDPBUSD     Z25, Z27, Z23
+	VPDPBUSD     Z25, Z28, Z24
+	VMOVDQU32    128(AX), Z25
+	VPSRLW       $0x04, Z25, Z27
+	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
+	VMOVDQU32    128(AX)(BX*1), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
+	VPBROADCASTD 16(CX), Z29
+	VPDPBUSD     Z29, Z25, Z13
+	VPDPBUSD     Z29, Z26, Z14
+	VPBROADCASTD 64(CX), Z29
+	VPDPBUSD     Z29, Z25, Z15
+	VPDPBUSD     Z29, Z26, Z16
+	VPBROADCASTD 112(CX), Z29
+	VPDPBUSD     Z29, Z25, Z17
+	VPDPBUSD     Z29, Z26, Z18
+	VPBROADCASTD 160(CX), Z29
+	VPDPBUSD     Z29, Z25, Z19
+	VPDPBUSD     Z29, Z26, Z20
+	VPBROADCASTD 208(CX), Z29
+	VPDPBUSD     Z29, Z25, Z21
+	VPDPBUSD     Z29, Z26, Z22
+	VPBROADCASTD 256(CX), Z29
+	VPDPBUSD     Z29, Z25, Z23
+	VPDPBUSD     Z29, Z26, Z24
+	VPBROADCASTD 20(CX), Z25
+	VPDPBUSD     Z25, Z27, Z13
+	VPDPBUSD     Z25, Z28, Z14
+	VPBROADCASTD 68(CX), Z25
+	VPDPBUSD     Z25, Z27, Z15
+	VPDPBUSD     Z25, Z28, Z16
+	VPBROADCASTD 116(CX), Z25
+	VPDPBUSD     Z25, Z27, Z17
+	VPDPBUSD     Z25, Z28, Z18
+	VPBROADCASTD 164(CX), Z25
+	VPDPBUSD     Z25, Z27, Z19
+	VPDPBUSD     Z25, Z28, Z20
+	VPBROADCASTD 212(CX), Z25
+	VPDPBUSD     Z25, Z27, Z21
+	VPDPBUSD     Z25, Z28, Z22
+	VPBROADCASTD 260(CX), Z25
+	VPDPBUSD     Z25, Z27, Z23
+	VPDPBUSD     Z25, Z28, Z24
+	VMOVDQU32    192(AX), Z25
+	VPSRLW       $0x04, Z25, Z27
+	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
+	VMOVDQU32    192(AX)(BX*1), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
+	VPBROADCASTD 24(CX), Z29
+	VPDPBUSD     Z29, Z25, Z13
+	VPDPBUSD     Z29, Z26, Z14
+	VPBROADCASTD 72(CX), Z29
+	VPDPBUSD     Z29, Z25, Z15
+	VPDPBUSD     Z29, Z26, Z16
+	VPBROADCASTD 120(CX), Z29
+	VPDPBUSD     Z29, Z25, Z17
+	VPDPBUSD     Z29, Z26, Z18
+	VPBROADCASTD 168(CX), Z29
+	VPDPBUSD     Z29, Z25, Z19
+	VPDPBUSD     Z29, Z26, Z20
+	VPBROADCASTD 216(CX), Z29
+	VPDPBUSD     Z29, Z25, Z21
+	VPDPBUSD     Z29, Z26, Z22
+	VPBROADCASTD 264(CX), Z29
+	VPDPBUSD     Z29, Z25, Z23
+	VPDPBUSD     Z29, Z26, Z24
+	VPBROADCASTD 28(CX), Z25
+	VPDPBUSD     Z25, Z27, Z13
+	VPDPBUSD     Z25, Z28, Z14
+	VPBROADCASTD 76(CX), Z25
+	VPDPBUSD     Z25, Z27, Z15
+	VPDPBUSD     Z25, Z28, Z16
+	VPBROADCASTD 124(CX), Z25
+	VPDPBUSD     Z25, Z27, Z17
+	VPDPBUSD     Z25, Z28, Z18
+	VPBROADCASTD 172(CX), Z25
+	VPDPBUSD     Z25, Z27, Z19
+	VPDPBUSD     Z25, Z28, Z20
+	VPBROADCASTD 220(CX), Z25
+	VPDPBUSD     Z25, Z27, Z21
+	VPDPBUSD     Z25, Z28, Z22
+	VPBROADCASTD 268(CX), Z25
+	VPDPBUSD     Z25, Z27, Z23
+	VPDPBUSD     Z25, Z28, Z24
+	VCVTPH2PS    (DX), Z25
+	VCVTPH2PS    (DX)(BX*1), Z26
+	VBROADCASTSS 32(CX), Z27
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z27, Z13, Z13
+	VFMADD231PS  Z13, Z25, Z1
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z27, Z14, Z14
+	VFMADD231PS  Z14, Z26, Z2
+	VBROADCASTSS 80(CX), Z13
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z13, Z15, Z15
+	VFMADD231PS  Z15, Z25, Z3
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z13, Z16, Z16
+	VFMADD231PS  Z16, Z26, Z4
+	VBROADCASTSS 128(CX), Z13
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z13, Z17, Z17
+	VFMADD231PS  Z17, Z25, Z5
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z13, Z18, Z18
+	VFMADD231PS  Z18, Z26, Z6
+	VBROADCASTSS 176(CX), Z13
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z13, Z19, Z19
+	VFMADD231PS  Z19, Z25, Z7
+	VCVTDQ2PS    Z20, Z20
+	VMULPS       Z13, Z20, Z20
+	VFMADD231PS  Z20, Z26, Z8
+	VBROADCASTSS 224(CX), Z13
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z13, Z21, Z21
+	VFMADD231PS  Z21, Z25, Z9
+	VCVTDQ2PS    Z22, Z22
+	VMULPS       Z13, Z22, Z22
+	VFMADD231PS  Z22, Z26, Z10
+	VBROADCASTSS 272(CX), Z13
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       Z13, Z23, Z23
+	VFMADD231PS  Z23, Z25, Z11
+	VCVTDQ2PS    Z24, Z24
+	VMULPS       Z13, Z24, Z24
+	VFMADD231PS  Z24, Z26, Z12
+	VCVTPH2PS    32(DX), Z13
+	VCVTPH2PS    32(DX)(BX*1), Z14
+	VBROADCASTSS (SI), Z15
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(SI), Z15
+	VFMADD231PS  Z15, Z13, Z3
+	VFMADD231PS  Z15, Z14, Z4
+	VBROADCASTSS 8(SI), Z15
+	VFMADD231PS  Z15, Z13, Z5
+	VFMADD231PS  Z15, Z14, Z6
+	VBROADCASTSS 12(SI), Z15
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 16(SI), Z15
+	VFMADD231PS  Z15, Z13, Z9
+	VFMADD231PS  Z15, Z14, Z10
+	VBROADCASTSS 20(SI), Z15
+	VFMADD231PS  Z15, Z13, Z11
+	VFMADD231PS  Z15, Z14, Z12
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	VMOVUPS Z4, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	VMOVUPS Z6, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z7, (CX)
+	VMOVUPS Z8, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z9, (CX)
+	VMOVUPS Z10, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z11, (CX)
+	VMOVUPS Z12, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ41AVXVNNI16x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R9
+
+singleNext:
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VMOVDQU      (AX), Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      32(AX), Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD (CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 48(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      (AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      32(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 4(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 52(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      64(AX), Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      96(AX), Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 8(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 56(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      64(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      96(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 12(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 60(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      128(AX), Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      160(AX), Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 16(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 64(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      128(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      160(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 20(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 68(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      192(AX), Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      224(AX), Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 24(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 72(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      192(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      224(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 28(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 76(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VCVTPH2PS    (DX), Y9
+	VCVTPH2PS    16(DX), Y10
+	VBROADCASTSS 32(CX), Y11
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y11, Y5, Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y11, Y6, Y6
+	VFMADD231PS  Y6, Y10, Y2
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y9, Y3
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VFMADD231PS  Y8, Y10, Y4
+	VCVTPH2PS    32(DX), Y5
+	VCVTPH2PS    48(DX), Y6
+	VBROADCASTSS (BX), Y7
+	VFMADD231PS  Y7, Y5, Y1
+	VFMADD231PS  Y7, Y6, Y2
+	VBROADCASTSS 4(BX), Y7
+	VFMADD231PS  Y7, Y5, Y3
+	VFMADD231PS  Y7, Y6, Y4
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y3, (CX)
+	VMOVUPS Y4, 32(CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ41AVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ41AVXVNNI16x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R9
+
+singleNext:
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	VXORPS       Y12, Y12, Y12
+	VMOVDQU      (AX), Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      32(AX), Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD (CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 48(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 96(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      (AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      32(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 4(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 52(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 100(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      64(AX), Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      96(AX), Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 8(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 56(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 104(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      64(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      96(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 12(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 60(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 108(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      128(AX), Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      160(AX), Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 16(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 64(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 112(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      128(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      160(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 20(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 68(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 116(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      192(AX), Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      224(AX), Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 24(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 72(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 120(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      192(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      224(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 28(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 76(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 124(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VCVTPH2PS    (DX), Y13
+	VCVTPH2PS    16(DX), Y14
+	VBROADCASTSS 32(CX), Y15
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y15, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y1
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y15, Y8, Y8
+	VFMADD231PS  Y8, Y14, Y2
+	VBROADCASTSS 80(CX), Y7
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y7, Y10, Y10
+	VFMADD231PS  Y10, Y14, Y4
+	VBROADCASTSS 128(CX), Y7
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y5
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y7, Y12, Y12
+	VFMADD231PS  Y12, Y14, Y6
+	VCVTPH2PS    32(DX), Y7
+	VCVTPH2PS    48(DX), Y8
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y9, Y7, Y1
+	VFMADD231PS  Y9, Y8, Y2
+	VBROADCASTSS 4(BX), Y9
+	VFMADD231PS  Y9, Y7, Y3
+	VFMADD231PS  Y9, Y8, Y4
+	VBROADCASTSS 8(BX), Y9
+	VFMADD231PS  Y9, Y7, Y5
+	VFMADD231PS  Y9, Y8, Y6
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y3, (CX)
+	VMOVUPS Y4, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y5, (CX)
+	VMOVUPS Y6, 32(CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ4KAVX512VNNI2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         times+80(FP), R8
+	MOVQ         c+0(FP), R9
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	MOVQ   blocks+64(FP), R10
+
+singleSpan:
+	MOVQ AX, DI
+	LEAQ 64(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	VXORPS       Z5, Z5, Z5
+	VXORPS       Z6, Z6, Z6
+	VXORPS       Z7, Z7, Z7
+	VXORPS       Z8, Z8, Z8
+	VMOVDQU32    (AX), Z9
+	VPSRLW       $0x04, Z9, Z11
+	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
+	VMOVDQU32    (AX)(BX*1), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
+	VPBROADCASTD (CX), Z13
+	VPDPBUSD     Z13, Z9, Z5
+	VPDPBUSD     Z13, Z10, Z6
+	VPBROADCASTD 48(CX), Z13
+	VPDPBUSD     Z13, Z9, Z7
+	VPDPBUSD     Z13, Z10, Z8
+	VPBROADCASTD 4(CX), Z9
+	VPDPBUSD     Z9, Z11, Z5
+	VPDPBUSD     Z9, Z12, Z6
+	VPBROADCASTD 52(CX), Z9
+	VPDPBUSD     Z9, Z11, Z7
+	VPDPBUSD     Z9, Z12, Z8
+	VMOVDQU32    64(AX), Z9
+	VPSRLW       $0x04, Z9, Z11
+	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
+	VMOVDQU32    64(AX)(BX*1), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
+	VPBROADCASTD 8(CX), Z13
+	VPDPBUSD     Z13, Z9, Z5
+	VPDPBUSD     Z13, Z10, Z6
+	VPBROADCASTD 56(CX), Z13
+	VPDPBUSD     Z13, Z9, Z7
+	VPDPBUSD     Z13, Z10, Z8
+	VPBROADCASTD 12(CX), Z9
+	VPDPBUSD     Z9, Z11, Z5
+	VPDPBUSD     Z9, Z12, Z6
+	VPBROADCASTD 60(CX), Z9
+	VPDPBUSD     Z9, Z11, Z7
+	VPDPBUSD     Z9, Z12, Z8
+	VMOVDQU32    128(AX), Z9
+	VPSRLW       $0x04, Z9, Z11
+	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
+	VMOVDQU32    128(AX)(BX*1), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
+	VPBROADCASTD 16(CX), Z13
+	VPDPBUSD     Z13, Z9, Z5
+	VPDPBUSD     Z13, Z10, Z6
+	VPBROADCASTD 64(CX), Z13
+	VPDPBUSD     Z13, Z9, Z7
+	VPDPBUSD     Z13, Z10, Z8
+	VPBROADCASTD 20(CX), Z9
+	VPDPBUSD     Z9, Z11, Z5
+	VPDPBUSD     Z9, Z12, Z6
+	VPBROADCASTD 68(CX), Z9
+	VPDPBUSD     Z9, Z11, Z7
+	VPDPBUSD     Z9, Z12, Z8
+	VMOVDQU32    192(AX), Z9
+	VPSRLW       $0x04, Z9, Z11
+	VPANDD       Z0, Z11, Z11
+	VPANDD       Z0, Z9, Z9
+	VMOVDQU32    192(AX)(BX*1), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPANDD       Z0, Z10, Z10
+	VPBROADCASTD 24(CX), Z13
+	VPDPBUSD     Z13, Z9, Z5
+	VPDPBUSD     Z13, Z10, Z6
+	VPBROADCASTD 72(CX), Z13
+	VPDPBUSD     Z13, Z9, Z7
+	VPDPBUSD     Z13, Z10, Z8
+	VPBROADCASTD 28(CX), Z9
+	VPDPBUSD     Z9, Z11, Z5
+	VPDPBUSD     Z9, Z12, Z6
+	VPBROADCASTD 76(CX), Z9
+	VPDPBUSD     Z9, Z11, Z7
+	VPDPBUSD     Z9, Z12, Z8
+	VPMOVSXBD    (DX), Z9
+	VCVTDQ2PS    Z9, Z9
+	VCVTPH2PS    (DI), Z10
+	VMULPS       Z10, Z9, Z9
+	VPMOVSXBD    (DX)(BX*1), Z10
+	VCVTDQ2PS    Z10, Z10
+	VCVTPH2PS    (DI)(BX*1), Z11
+	VMULPS       Z11, Z10, Z10
+	VBROADCASTSS 32(CX), Z11
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z11, Z5, Z5
+	VFMADD231PS  Z5, Z9, Z1
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z11, Z6, Z6
+	VFMADD231PS  Z6, Z10, Z2
+	VBROADCASTSS 80(CX), Z5
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z5, Z7, Z7
+	VFMADD231PS  Z7, Z9, Z3
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z5, Z8, Z8
+	VFMADD231PS  Z8, Z10, Z4
+	VPMOVSXBD    128(DX), Z5
+	VCVTDQ2PS    Z5, Z5
+	VCVTPH2PS    32(DI), Z6
+	VMULPS       Z6, Z5, Z5
+	VPMOVSXBD    128(DX)(BX*1), Z6
+	VCVTDQ2PS    Z6, Z6
+	VCVTPH2PS    32(DI)(BX*1), Z7
+	VMULPS       Z7, Z6, Z6
+	VBROADCASTSS (SI), Z7
+	VFMADD231PS  Z7, Z5, Z1
+	VFMADD231PS  Z7, Z6, Z2
+	VBROADCASTSS 4(SI), Z7
+	VFMADD231PS  Z7, Z5, Z3
+	VFMADD231PS  Z7, Z6, Z4
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R12
+	ADDQ         R12, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R10
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R9, CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	VMOVUPS Z4, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R9
+	DECQ    R8
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ4KAVX512VNNI2x4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         times+80(FP), R8
+	MOVQ         c+0(FP), R9
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	MOVQ   blocks+64(FP), R10
+
+singleSpan:
+	MOVQ AX, DI
+	LEAQ 64(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	VXORPS       Z9, Z9, Z9
+	VXORPS       Z10, Z10, Z10
+	VXORPS       Z11, Z11, Z11
+	VXORPS       Z12, Z12, Z12
+	VXORPS       Z13, Z13, Z13
+	VXORPS       Z14, Z14, Z14
+	VXORPS       Z15, Z15, Z15
+	VXORPS       Z16, Z16, Z16
+	VMOVDQU32    (AX), Z17
+	VPSRLW       $0x04, Z17, Z19
+	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
+	VMOVDQU32    (AX)(BX*1), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
+	VPBROADCASTD (CX), Z21
+	VPDPBUSD     Z21, Z17, Z9
+	VPDPBUSD     Z21, Z18, Z10
+	VPBROADCASTD 48(CX), Z21
+	VPDPBUSD     Z21, Z17, Z11
+	VPDPBUSD     Z21, Z18, Z12
+	VPBROADCASTD 96(CX), Z21
+	VPDPBUSD     Z21, Z17, Z13
+	VPDPBUSD     Z21, Z18, Z14
+	VPBROADCASTD 144(CX), Z21
+	VPDPBUSD     Z21, Z17, Z15
+	VPDPBUSD     Z21, Z18, Z16
+	VPBROADCASTD 4(CX), Z17
+	VPDPBUSD     Z17, Z19, Z9
+	VPDPBUSD     Z17, Z20, Z10
+	VPBROADCASTD 52(CX), Z17
+	VPDPBUSD     Z17, Z19, Z11
+	VPDPBUSD     Z17, Z20, Z12
+	VPBROADCASTD 100(CX), Z17
+	VPDPBUSD     Z17, Z19, Z13
+	VPDPBUSD     Z17, Z20, Z14
+	VPBROADCASTD 148(CX), Z17
+	VPDPBUSD     Z17, Z19, Z15
+	VPDPBUSD     Z17, Z20, Z16
+	VMOVDQU32    64(AX), Z17
+	VPSRLW       $0x04, Z17, Z19
+	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
+	VMOVDQU32    64(AX)(BX*1), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
+	VPBROADCASTD 8(CX), Z21
+	VPDPBUSD     Z21, Z17, Z9
+	VPDPBUSD     Z21, Z18, Z10
+	VPBROADCASTD 56(CX), Z21
+	VPDPBUSD     Z21, Z17, Z11
+	VPDPBUSD     Z21, Z18, Z12
+	VPBROADCASTD 104(CX), Z21
+	VPDPBUSD     Z21, Z17, Z13
+	VPDPBUSD     Z21, Z18, Z14
+	VPBROADCASTD 152(CX), Z21
+	VPDPBUSD     Z21, Z17, Z15
+	VPDPBUSD     Z21, Z18, Z16
+	VPBROADCASTD 12(CX), Z17
+	VPDPBUSD     Z17, Z19, Z9
+	VPDPBUSD     Z17, Z20, Z10
+	VPBROADCASTD 60(CX), Z17
+	VPDPBUSD     Z17, Z19, Z11
+	VPDPBUSD     Z17, Z20, Z12
+	VPBROADCASTD 108(CX), Z17
+	VPDPBUSD     Z17, Z19, Z13
+	VPDPBUSD     Z17, Z20, Z14
+	VPBROADCASTD 156(CX), Z17
+	VPDPBUSD     Z17, Z19, Z15
+	VPDPBUSD     Z17, Z20, Z16
+	VMOVDQU32    128(AX), Z17
+	VPSRLW       $0x04, Z17, Z19
+	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
+	VMOVDQU32    128(AX)(BX*1), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
+	VPBROADCASTD 16(CX), Z21
+	VPDPBUSD     Z21, Z17, Z9
+	VPDPBUSD     Z21, Z18, Z10
+	VPBROADCASTD 64(CX), Z21
+	VPDPBUSD     Z21, Z17, Z11
+	VPDPBUSD     Z21, Z18, Z12
+	VPBROADCASTD 112(CX), Z21
+	VPDPBUSD     Z21, Z17, Z13
+	VPDPBUSD     Z21, Z18, Z14
+	VPBROADCASTD 160(CX), Z21
+	VPDPBUSD     Z21, Z17, Z15
+	VPDPBUSD     Z21, Z18, Z16
+	VPBROADCASTD 20(CX), Z17
+	VPDPBUSD     Z17, Z19, Z9
+	VPDPBUSD     Z17, Z20, Z10
+	VPBROADCASTD 68(CX), Z17
+	VPDPBUSD     Z17, Z19, Z11
+	VPDPBUSD     Z17, Z20, Z12
+	VPBROADCASTD 116(CX), Z17
+	VPDPBUSD     Z17, Z19, Z13
+	VPDPBUSD     Z17, Z20, Z14
+	VPBROADCASTD 164(CX), Z17
+	VPDPBUSD     Z17, Z19, Z15
+	VPDPBUSD     Z17, Z20, Z16
+	VMOVDQU32    192(AX), Z17
+	VPSRLW       $0x04, Z17, Z19
+	VPANDD       Z0, Z19, Z19
+	VPANDD       Z0, Z17, Z17
+	VMOVDQU32    192(AX)(BX*1), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPANDD       Z0, Z18, Z18
+	VPBROADCASTD 24(CX), Z21
+	VPDPBUSD     Z21, Z17, Z9
+	VPDPBUSD     Z21, Z18, Z10
+	VPBROADCASTD 72(CX), Z21
+	VPDPBUSD     Z21, Z17, Z11
+	VPDPBUSD     Z21, Z18, Z12
+	VPBROADCASTD 120(CX), Z21
+	VPDPBUSD     Z21, Z17, Z13
+	VPDPBUSD     Z21, Z18, Z14
+	VPBROADCASTD 168(CX), Z21
+	VPDPBUSD     Z21, Z17, Z15
+	VPDPBUSD     Z21, Z18, Z16
+	VPBROADCASTD 28(CX), Z17
+	VPDPBUSD     Z17, Z19, Z9
+	VPDPBUSD     Z17, Z20, Z10
+	VPBROADCASTD 76(CX), Z17
+	VPDPBUSD     Z17, Z19, Z11
+	VPDPBUSD     Z17, Z20, Z12
+	VPBROADCASTD 124(CX), Z17
+	VPDPBUSD     Z17, Z19, Z13
+	VPDPBUSD     Z17, Z20, Z14
+	VPBROADCASTD 172(CX), Z17
+	VPDPBUSD     Z17, Z19, Z15
+	VPDPBUSD     Z17, Z20, Z16
+	VPMOVSXBD    (DX), Z17
+	VCVTDQ2PS    Z17, Z17
+	VCVTPH2PS    (DI), Z18
+	VMULPS       Z18, Z17, Z17
+	VPMOVSXBD    (DX)(BX*1), Z18
+	VCVTDQ2PS    Z18, Z18
+	VCVTPH2PS    (DI)(BX*1), Z19
+	VMULPS       Z19, Z18, Z18
+	VBROADCASTSS 32(CX), Z19
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z19, Z9, Z9
+	VFMADD231PS  Z9, Z17, Z1
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z19, Z10, Z10
+	VFMADD231PS  Z10, Z18, Z2
+	VBROADCASTSS 80(CX), Z9
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z9, Z11, Z11
+	VFMADD231PS  Z11, Z17, Z3
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z9, Z12, Z12
+	VFMADD231PS  Z12, Z18, Z4
+	VBROADCASTSS 128(CX), Z9
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z9, Z13, Z13
+	VFMADD231PS  Z13, Z17, Z5
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z9, Z14, Z14
+	VFMADD231PS  Z14, Z18, Z6
+	VBROADCASTSS 176(CX), Z9
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z9, Z15, Z15
+	VFMADD231PS  Z15, Z17, Z7
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z9, Z16, Z16
+	VFMADD231PS  Z16, Z18, Z8
+	VPMOVSXBD    128(DX), Z9
+	VCVTDQ2PS    Z9, Z9
+	VCVTPH2PS    32(DI), Z10
+	VMULPS       Z10, Z9, Z9
+	VPMOVSXBD    128(DX)(BX*1), Z10
+	VCVTDQ2PS    Z10, Z10
+	VCVTPH2PS    32(DI)(BX*1), Z11
+	VMULPS       Z11, Z10, Z10
+	VBROADCASTSS (SI), Z11
+	VFMADD231PS  Z11, Z9, Z1
+	VFMADD231PS  Z11, Z10, Z2
+	VBROADCASTSS 4(SI), Z11
+	VFMADD231PS  Z11, Z9, Z3
+	VFMADD231PS  Z11, Z10, Z4
+	VBROADCASTSS 8(SI), Z11
+	VFMADD231PS  Z11, Z9, Z5
+	VFMADD231PS  Z11, Z10, Z6
+	VBROADCASTSS 12(SI), Z11
+	VFMADD231PS  Z11, Z9, Z7
+	VFMADD231PS  Z11, Z10, Z8
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R12
+	ADDQ         R12, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R10
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R9, CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	VMOVUPS Z4, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	VMOVUPS Z6, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z7, (CX)
+	VMOVUPS Z8, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R9
+	DECQ    R8
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ4KAVX512VNNI2x6(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         times+80(FP), R8
+	MOVQ         c+0(FP), R9
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	MOVQ   blocks+64(FP), R10
+
+singleSpan:
+	MOVQ AX, DI
+	LEAQ 64(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	VXORPS       Z13, Z13, Z13
+	VXORPS       Z14, Z14, Z14
+	VXORPS       Z15, Z15, Z15
+	VXORPS       Z16, Z16, Z16
+	VXORPS       Z17, Z17, Z17
+	VXORPS       Z18, Z18, Z18
+	VXORPS       Z19, Z19, Z19
+	VXORPS       Z20, Z20, Z20
+	VXORPS       Z21, Z21, Z21
+	VXORPS       Z22, Z22, Z22
+	VXORPS       Z23, Z23, Z23
+	VXORPS       Z24, Z24, Z24
+	VMOVDQU32    (AX), Z25
+	VPSRLW       $0x04, Z25, Z27
+	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
+	VMOVDQU32    (AX)(BX*1), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
+	VPBROADCASTD (CX), Z29
+	VPDPBUSD     Z29, Z25, Z13
+	VPDPBUSD     Z29, Z26, Z14
+	VPBROADCASTD 48(CX), Z29
+	VPDPBUSD     Z29, Z25, Z15
+	VPDPBUSD     Z29, Z26, Z16
+	VPBROADCASTD 96(CX), Z29
+	VPDPBUSD     Z29, Z25, Z17
+	VPDPBUSD     Z29, Z26, Z18
+	VPBROADCASTD 144(CX), Z29
+	VPDPBUSD     Z29, Z25, Z19
+	VPDPBUSD     Z29, Z26, Z20
+	VPBROADCASTD 192(CX), Z29
+	VPDPBUSD     Z29, Z25, Z21
+	VPDPBUSD     Z29, Z26, Z22
+	VPBROADCASTD 240(CX), Z29
+	VPDPBUSD     Z29, Z25, Z23
+	VPDPBUSD     Z29, Z26, Z24
+	VPBROADCASTD 4(CX), Z25
+	VPDPBUSD     Z25, Z27, Z13
+	VPDPBUSD     Z25, Z28, Z14
+	VPBROADCASTD 52(CX), Z25
+	VPDPBUSD     Z25, Z27, Z15
+	VPDPBUSD     Z25, Z28, Z16
+	VPBROADCASTD 100(CX), Z25
+	VPDPBUSD     Z25, Z27, Z17
+	VPDPBUSD     Z25, Z28, Z18
+	VPBROADCASTD 148(CX), Z25
+	VPDPBUSD     Z25, Z27, Z19
+	VPDPBUSD     Z25, Z28, Z20
+	VPBROADCASTD 196(CX), Z25
+	VPDPBUSD     Z25, Z27, Z21
+	VPDPBUSD     Z25, Z28, Z22
+	VPBROADCASTD 244(CX), Z25
+	VPDPBUSD     Z25, Z27, Z23
+	VPDPBUSD     Z25, Z28, Z24
+	VMOVDQU32    64(AX), Z25
+	VPSRLW       $0x04, Z25, Z27
+	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
+	VMOVDQU32    64(AX)(BX*1), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
+	VPBROADCASTD 8(CX), Z29
+	VPDPBUSD     Z29, Z25, Z13
+	VPDPBUSD     Z29, Z26, Z14
+	VPBROADCASTD 56(CX), Z29
+	VPDPBUSD     Z29, Z25, Z15
+	VPDPBUSD     Z29, Z26, Z16
+	VPBROADCASTD 104(CX), Z29
+	VPDPBUSD     Z29, Z25, Z17
+	VPDPBUSD     Z29, Z26, Z18
+	VPBROADCASTD 152(CX), Z29
+	VPDPBUSD     Z29, Z25, Z19
+	VPDPBUSD     Z29, Z26, Z20
+	VPBROADCASTD 200(CX), Z29
+	VPDPBUSD     Z29, Z25, Z21
+	VPDPBUSD     Z29, Z26, Z22
+	VPBROADCASTD 248(CX), Z29
+	VPDPBUSD     Z29, Z25, Z23
+	VPDPBUSD     Z29, Z26, Z24
+	VPBROADCASTD 12(CX), Z25
+	VPDPBUSD     Z25, Z27, Z13
+	VPDPBUSD     Z25, Z28, Z14
+	VPBROADCASTD 60(CX), Z25
+	VPDPBUSD     Z25, Z27, Z15
+	VPDPBUSD     Z25, Z28, Z16
+	VPBROADCASTD 108(CX), Z25
+	VPDPBUSD     Z25, Z27, Z17
+	VPDPBUSD     Z25, Z28, Z18
+	VPBROADCASTD 156(CX), Z25
+	VPDPBUSD     Z25, Z27, Z19
+	VPDPBUSD     Z25, Z28, Z20
+	VPBROADCASTD 204(CX), Z25
+	VPDPBUSD     Z25, Z27, Z21
+	VPDPBUSD     Z25, Z28, Z22
+	VPBROADCASTD 252(CX), Z25
+	VPDPBUSD     Z25, Z27, Z23
+	VPDPBUSD     Z25, Z28, Z24
+	VMOVDQU32    128(AX), Z25
+	VPSRLW       $0x04, Z25, Z27
+	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
+	VMOVDQU32    128(AX)(BX*1), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
+	VPBROADCASTD 16(CX), Z29
+	VPDPBUSD     Z29, Z25, Z13
+	VPDPBUSD     Z29, Z26, Z14
+	VPBROADCASTD 64(CX), Z29
+	VPDPBUSD     Z29, Z25, Z15
+	VPDPBUSD     Z29, Z26, Z16
+	VPBROADCASTD 112(CX), Z29
+	VPDPBUSD     Z29, Z25, Z17
+	VPDPBUSD     Z29, Z26, Z18
+	VPBROADCASTD 160(CX), Z29
+	VPDPBUSD     Z29, Z25, Z19
+	VPDPBUSD     Z29, Z26, Z20
+	VPBROADCASTD 208(CX), Z29
+	VPDPBUSD     Z29, Z25, Z21
+	VPDPBUSD     Z29, Z26, Z22
+	VPBROADCASTD 256(CX), Z29
+	VPDPBUSD     Z29, Z25, Z23
+	VPDPBUSD     Z29, Z26, Z24
+	VPBROADCASTD 20(CX), Z25
+	VPDPBUSD     Z25, Z27, Z13
+	VPDPBUSD     Z25, Z28, Z14
+	VPBROADCASTD 68(CX), Z25
+	VPDPBUSD     Z25, Z27, Z15
+	VPDPBUSD     Z25, Z28, Z16
+	VPBROADCASTD 116(CX), Z25
+	VPDPBUSD     Z25, Z27, Z17
+	VPDPBUSD     Z25, Z28, Z18
+	VPBROADCASTD 164(CX), Z25
+	VPDPBUSD     Z25, Z27, Z19
+	VPDPBUSD     Z25, Z28, Z20
+	VPBROADCASTD 212(CX), Z25
+	VPDPBUSD     Z25, Z27, Z21
+	VPDPBUSD     Z25, Z28, Z22
+	VPBROADCASTD 260(CX), Z25
+	VPDPBUSD     Z25, Z27, Z23
+	VPDPBUSD     Z25, Z28, Z24
+	VMOVDQU32    192(AX), Z25
+	VPSRLW       $0x04, Z25, Z27
+	VPANDD       Z0, Z27, Z27
+	VPANDD       Z0, Z25, Z25
+	VMOVDQU32    192(AX)(BX*1), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPANDD       Z0, Z26, Z26
+	VPBROADCASTD 24(CX), Z29
+	VPDPBUSD     Z29, Z25, Z13
+	VPDPBUSD     Z29, Z26, Z14
+	VPBROADCASTD 72(CX), Z29
+	VPDPBUSD     Z29, Z25, Z15
+	VPDPBUSD     Z29, Z26, Z16
+	VPBROADCASTD 120(CX), Z29
+	VPDPBUSD     Z29, Z25, Z17
+	VPDPBUSD     Z29, Z26, Z18
+	VPBROADCASTD 168(CX), Z29
+	VPDPBUSD     Z29, Z25, Z19
+	VPDPBUSD     Z29, Z26, Z20
+	VPBROADCASTD 216(CX), Z29
+	VPDPBUSD     Z29, Z25, Z21
+	VPDPBUSD     Z29, Z26, Z22
+	VPBROADCASTD 264(CX), Z29
+	VPDPBUSD     Z29, Z25, Z23
+	VPDPBUSD     Z29, Z26, Z24
+	VPBROADCASTD 28(CX), Z25
+	VPDPBUSD     Z25, Z27, Z13
+	VPDPBUSD     Z25, Z28, Z14
+	VPBROADCASTD 76(CX), Z25
+	VPDPBUSD     Z25, Z27, Z15
+	VPDPBUSD     Z25, Z28, Z16
+	VPBROADCASTD 124(CX), Z25
+	VPDPBUSD     Z25, Z27, Z17
+	VPDPBUSD     Z25, Z28, Z18
+	VPBROADCASTD 172(CX), Z25
+	VPDPBUSD     Z25, Z27, Z19
+	VPDPBUSD     Z25, Z28, Z20
+	VPBROADCASTD 220(CX), Z25
+	VPDPBUSD     Z25, Z27, Z21
+	VPDPBUSD     Z25, Z28, Z22
+	VPBROADCASTD 268(CX), Z25
+	VPDPBUSD     Z25, Z27, Z23
+	VPDPBUSD     Z25, Z28, Z24
+	VPMOVSXBD    (DX), Z25
+	VCVTDQ2PS    Z25, Z25
+	VCVTPH2PS    (DI), Z26
+	VMULPS       Z26, Z25, Z25
+	VPMOVSXBD    (DX)(BX*1), Z26
+	VCVTDQ2PS    Z26, Z26
+	VCVTPH2PS    (DI)(BX*1), Z27
+	VMULPS       Z27, Z26, Z26
+	VBROADCASTSS 32(CX), Z27
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z27, Z13, Z13
+	VFMADD231PS  Z13, Z25, Z1
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z27, Z14, Z14
+	VFMADD231PS  Z14, Z26, Z2
+	VBROADCASTSS 80(CX), Z13
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z13, Z15, Z15
+	VFMADD231PS  Z15, Z25, Z3
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z13, Z16, Z16
+	VFMADD231PS  Z16, Z26, Z4
+	VBROADCASTSS 128(CX), Z13
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z13, Z17, Z17
+	VFMADD231PS  Z17, Z25, Z5
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z13, Z18, Z18
+	VFMADD231PS  Z18, Z26, Z6
+	VBROADCASTSS 176(CX), Z13
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z13, Z19, Z19
+	VFMADD231PS  Z19, Z25, Z7
+	VCVTDQ2PS    Z20, Z20
+	VMULPS       Z13, Z20, Z20
+	VFMADD231PS  Z20, Z26, Z8
+	VBROADCASTSS 224(CX), Z13
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z13, Z21, Z21
+	VFMADD231PS  Z21, Z25, Z9
+	VCVTDQ2PS    Z22, Z22
+	VMULPS       Z13, Z22, Z22
+	VFMADD231PS  Z22, Z26, Z10
+	VBROADCASTSS 272(CX), Z13
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       Z13, Z23, Z23
+	VFMADD231PS  Z23, Z25, Z11
+	VCVTDQ2PS    Z24, Z24
+	VMULPS       Z13, Z24, Z24
+	VFMADD231PS  Z24, Z26, Z12
+	VPMOVSXBD    128(DX), Z13
+	VCVTDQ2PS    Z13, Z13
+	VCVTPH2PS    32(DI), Z14
+	VMULPS       Z14, Z13, Z13
+	VPMOVSXBD    128(DX)(BX*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VCVTPH2PS    32(DI)(BX*1), Z15
+	VMULPS       Z15, Z14, Z14
+	VBROADCASTSS (SI), Z15
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(SI), Z15
+	VFMADD231PS  Z15, Z13, Z3
+	VFMADD231PS  Z15, Z14, Z4
+	VBROADCASTSS 8(SI), Z15
+	VFMADD231PS  Z15, Z13, Z5
+	VFMADD231PS  Z15, Z14, Z6
+	VBROADCASTSS 12(SI), Z15
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 16(SI), Z15
+	VFMADD231PS  Z15, Z13, Z9
+	VFMADD231PS  Z15, Z14, Z10
+	VBROADCASTSS 20(SI), Z15
+	VFMADD231PS  Z15, Z13, Z11
+	VFMADD231PS  Z15, Z14, Z12
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R12
+	ADDQ         R12, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R10
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R9, CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	VMOVUPS Z4, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	VMOVUPS Z6, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z7, (CX)
+	VMOVUPS Z8, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z9, (CX)
+	VMOVUPS Z10, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z11, (CX)
+	VMOVUPS Z12, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R9
+	DECQ    R8
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ4KAVXVNNI16x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R10
+
+singleNext:
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VMOVDQU      (AX), Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      32(AX), Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD (CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 48(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      (AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      32(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 4(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 52(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      64(AX), Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      96(AX), Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 8(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 56(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      64(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      96(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 12(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 60(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      128(AX), Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      160(AX), Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 16(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 64(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      128(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      160(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 20(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 68(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      192(AX), Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      224(AX), Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 24(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 72(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      192(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      224(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y10
+	VPBROADCASTD 28(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 76(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VPMOVSXBD    (DX), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    (SI), Y10
+	VMULPS       Y10, Y9, Y9
+	VPMOVSXBD    8(DX), Y10
+	VCVTDQ2PS    Y10, Y10
+	VCVTPH2PS    16(SI), Y11
+	VMULPS       Y11, Y10, Y10
+	VBROADCASTSS 32(CX), Y11
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y11, Y5, Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y11, Y6, Y6
+	VFMADD231PS  Y6, Y10, Y2
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y9, Y3
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VFMADD231PS  Y8, Y10, Y4
+	VPMOVSXBD    128(DX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    32(SI), Y6
+	VMULPS       Y6, Y5, Y5
+	VPMOVSXBD    136(DX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VCVTPH2PS    48(SI), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS (BX), Y7
+	VFMADD231PS  Y7, Y5, Y1
+	VFMADD231PS  Y7, Y6, Y2
+	VBROADCASTSS 4(BX), Y7
+	VFMADD231PS  Y7, Y5, Y3
+	VFMADD231PS  Y7, Y6, Y4
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y3, (CX)
+	VMOVUPS Y4, 32(CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ4KAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ4KAVXVNNI16x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R10
+
+singleNext:
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	VXORPS       Y12, Y12, Y12
+	VMOVDQU      (AX), Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      32(AX), Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD (CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 48(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 96(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      (AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      32(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 4(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 52(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 100(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      64(AX), Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      96(AX), Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 8(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 56(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 104(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      64(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      96(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 12(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 60(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 108(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      128(AX), Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      160(AX), Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 16(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 64(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 112(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      128(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      160(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 20(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 68(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 116(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      192(AX), Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      224(AX), Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 24(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 72(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 120(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      192(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y0, Y13, Y13
+	VMOVDQU      224(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        Y0, Y14, Y14
+	VPBROADCASTD 28(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 76(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 124(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VPMOVSXBD    (DX), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    (SI), Y14
+	VMULPS       Y14, Y13, Y13
+	VPMOVSXBD    8(DX), Y14
+	VCVTDQ2PS    Y14, Y14
+	VCVTPH2PS    16(SI), Y15
+	VMULPS       Y15, Y14, Y14
+	VBROADCASTSS 32(CX), Y15
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y15, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y1
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y15, Y8, Y8
+	VFMADD231PS  Y8, Y14, Y2
+	VBROADCASTSS 80(CX), Y7
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y7, Y10, Y10
+	VFMADD231PS  Y10, Y14, Y4
+	VBROADCASTSS 128(CX), Y7
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y5
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y7, Y12, Y12
+	VFMADD231PS  Y12, Y14, Y6
+	VPMOVSXBD    128(DX), Y7
+	VCVTDQ2PS    Y7, Y7
+	VCVTPH2PS    32(SI), Y8
+	VMULPS       Y8, Y7, Y7
+	VPMOVSXBD    136(DX), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    48(SI), Y9
+	VMULPS       Y9, Y8, Y8
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y9, Y7, Y1
+	VFMADD231PS  Y9, Y8, Y2
+	VBROADCASTSS 4(BX), Y9
+	VFMADD231PS  Y9, Y7, Y3
+	VFMADD231PS  Y9, Y8, Y4
+	VBROADCASTSS 8(BX), Y9
+	VFMADD231PS  Y9, Y7, Y5
+	VFMADD231PS  Y9, Y8, Y6
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y3, (CX)
+	VMOVUPS Y4, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y5, (CX)
+	VMOVUPS Y6, 32(CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ5KAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ5KAVX512VNNI2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), R8
+	MOVQ         c+0(FP), R9
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), R10
+
+singleSpan:
+	MOVQ AX, DI
+	LEAQ 64(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	VXORPS       Z6, Z6, Z6
+	VXORPS       Z7, Z7, Z7
+	VXORPS       Z8, Z8, Z8
+	VXORPS       Z9, Z9, Z9
+	VMOVDQU32    (AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x03, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x04, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    (AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x03, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x04, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD (CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 48(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 4(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 52(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    64(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x01, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x02, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    64(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x01, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x02, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD 8(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 56(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 12(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 60(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    128(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSRLW       $0x01, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    128(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSRLW       $0x01, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD 16(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 64(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 20(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 68(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    192(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSRLW       $0x03, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPSRLW       $0x02, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    192(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSRLW       $0x03, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSRLW       $0x02, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD 24(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 72(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 28(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 76(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VPMOVSXBD    (DX), Z10
+	VCVTDQ2PS    Z10, Z10
+	VCVTPH2PS    (DI), Z11
+	VMULPS       Z11, Z10, Z10
+	VPMOVSXBD    (DX)(BX*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VCVTPH2PS    (DI)(BX*1), Z12
+	VMULPS       Z12, Z11, Z11
+	VBROADCASTSS 32(CX), Z12
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z12, Z6, Z6
+	VFMADD231PS  Z6, Z10, Z2
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z12, Z7, Z7
+	VFMADD231PS  Z7, Z11, Z3
+	VBROADCASTSS 80(CX), Z6
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z6, Z8, Z8
+	VFMADD231PS  Z8, Z10, Z4
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VFMADD231PS  Z9, Z11, Z5
+	VPMOVSXBD    128(DX), Z6
+	VCVTDQ2PS    Z6, Z6
+	VCVTPH2PS    32(DI), Z7
+	VMULPS       Z7, Z6, Z6
+	VPMOVSXBD    128(DX)(BX*1), Z7
+	VCVTDQ2PS    Z7, Z7
+	VCVTPH2PS    32(DI)(BX*1), Z8
+	VMULPS       Z8, Z7, Z7
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS  Z8, Z6, Z2
+	VFMADD231PS  Z8, Z7, Z3
+	VBROADCASTSS 4(SI), Z8
+	VFMADD231PS  Z8, Z6, Z4
+	VFMADD231PS  Z8, Z7, Z5
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R12
+	ADDQ         R12, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R10
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R9, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R9
+	DECQ    R8
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ5KAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ5KAVX512VNNI2x4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), R8
+	MOVQ         c+0(FP), R9
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	MOVQ   blocks+64(FP), R10
+
+singleSpan:
+	MOVQ AX, DI
+	LEAQ 64(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	VXORPS       Z10, Z10, Z10
+	VXORPS       Z11, Z11, Z11
+	VXORPS       Z12, Z12, Z12
+	VXORPS       Z13, Z13, Z13
+	VXORPS       Z14, Z14, Z14
+	VXORPS       Z15, Z15, Z15
+	VXORPS       Z16, Z16, Z16
+	VXORPS       Z17, Z17, Z17
+	VMOVDQU32    (AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x03, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x04, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    (AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x03, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x04, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD (CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 48(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 96(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 144(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 4(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 52(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 100(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 148(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    64(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x01, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x02, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    64(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x01, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x02, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD 8(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 56(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 104(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 152(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 12(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 60(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 108(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 156(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    128(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSRLW       $0x01, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    128(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSRLW       $0x01, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD 16(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 64(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 112(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 160(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 20(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 68(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 116(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 164(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    192(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSRLW       $0x03, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPSRLW       $0x02, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    192(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSRLW       $0x03, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSRLW       $0x02, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD 24(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 72(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 120(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 168(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 28(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 76(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 124(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 172(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VPMOVSXBD    (DX), Z18
+	VCVTDQ2PS    Z18, Z18
+	VCVTPH2PS    (DI), Z19
+	VMULPS       Z19, Z18, Z18
+	VPMOVSXBD    (DX)(BX*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VCVTPH2PS    (DI)(BX*1), Z20
+	VMULPS       Z20, Z19, Z19
+	VBROADCASTSS 32(CX), Z20
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z20, Z10, Z10
+	VFMADD231PS  Z10, Z18, Z2
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z20, Z11, Z11
+	VFMADD231PS  Z11, Z19, Z3
+	VBROADCASTSS 80(CX), Z10
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z10, Z12, Z12
+	VFMADD231PS  Z12, Z18, Z4
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z10, Z13, Z13
+	VFMADD231PS  Z13, Z19, Z5
+	VBROADCASTSS 128(CX), Z10
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z10, Z14, Z14
+	VFMADD231PS  Z14, Z18, Z6
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z10, Z15, Z15
+	VFMADD231PS  Z15, Z19, Z7
+	VBROADCASTSS 176(CX), Z10
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z10, Z16, Z16
+	VFMADD231PS  Z16, Z18, Z8
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z10, Z17, Z17
+	VFMADD231PS  Z17, Z19, Z9
+	VPMOVSXBD    128(DX), Z10
+	VCVTDQ2PS    Z10, Z10
+	VCVTPH2PS    32(DI), Z11
+	VMULPS       Z11, Z10, Z10
+	VPMOVSXBD    128(DX)(BX*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VCVTPH2PS    32(DI)(BX*1), Z12
+	VMULPS       Z12, Z11, Z11
+	VBROADCASTSS (SI), Z12
+	VFMADD231PS  Z12, Z10, Z2
+	VFMADD231PS  Z12, Z11, Z3
+	VBROADCASTSS 4(SI), Z12
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z5
+	VBROADCASTSS 8(SI), Z12
+	VFMADD231PS  Z12, Z10, Z6
+	VFMADD231PS  Z12, Z11, Z7
+	VBROADCASTSS 12(SI), Z12
+	VFMADD231PS  Z12, Z10, Z8
+	VFMADD231PS  Z12, Z11, Z9
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R12
+	ADDQ         R12, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R10
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R9, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R9
+	DECQ    R8
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ5KAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ5KAVX512VNNI2x6(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), R8
+	MOVQ         c+0(FP), R9
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	MOVQ   blocks+64(FP), R10
+
+singleSpan:
+	MOVQ AX, DI
+	LEAQ 64(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	VXORPS       Z14, Z14, Z14
+	VXORPS       Z15, Z15, Z15
+	VXORPS       Z16, Z16, Z16
+	VXORPS       Z17, Z17, Z17
+	VXORPS       Z18, Z18, Z18
+	VXORPS       Z19, Z19, Z19
+	VXORPS       Z20, Z20, Z20
+	VXORPS       Z21, Z21, Z21
+	VXORPS       Z22, Z22, Z22
+	VXORPS       Z23, Z23, Z23
+	VXORPS       Z24, Z24, Z24
+	VXORPS       Z25, Z25, Z25
+	VMOVDQU32    (AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x03, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x04, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    (AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x03, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x04, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD (CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 48(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 96(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 144(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 192(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 240(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 4(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 52(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 100(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 148(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 196(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 244(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    64(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x01, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x02, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    64(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x01, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x02, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD 8(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 56(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 104(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 152(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 200(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 248(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 12(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 60(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 108(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 156(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 204(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 252(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    128(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSRLW       $0x01, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    128(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSRLW       $0x01, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD 16(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 64(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 112(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 160(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 208(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 256(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 20(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 68(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 116(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 164(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 212(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 260(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    192(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSRLW       $0x03, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPSRLW       $0x02, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    192(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSRLW       $0x03, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSRLW       $0x02, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD 24(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 72(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 120(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 168(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 216(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 264(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 28(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 76(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 124(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 172(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 220(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 268(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VPMOVSXBD    (DX), Z26
+	VCVTDQ2PS    Z26, Z26
+	VCVTPH2PS    (DI), Z27
+	VMULPS       Z27, Z26, Z26
+	VPMOVSXBD    (DX)(BX*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VCVTPH2PS    (DI)(BX*1), Z28
+	VMULPS       Z28, Z27, Z27
+	VBROADCASTSS 32(CX), Z28
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z28, Z14, Z14
+	VFMADD231PS  Z14, Z26, Z2
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z28, Z15, Z15
+	VFMADD231PS  Z15, Z27, Z3
+	VBROADCASTSS 80(CX), Z14
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z14, Z16, Z16
+	VFMADD231PS  Z16, Z26, Z4
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z14, Z17, Z17
+	VFMADD231PS  Z17, Z27, Z5
+	VBROADCASTSS 128(CX), Z14
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z14, Z18, Z18
+	VFMADD231PS  Z18, Z26, Z6
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z14, Z19, Z19
+	VFMADD231PS  Z19, Z27, Z7
+	VBROADCASTSS 176(CX), Z14
+	VCVTDQ2PS    Z20, Z20
+	VMULPS       Z14, Z20, Z20
+	VFMADD231PS  Z20, Z26, Z8
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z14, Z21, Z21
+	VFMADD231PS  Z21, Z27, Z9
+	VBROADCASTSS 224(CX), Z14
+	VCVTDQ2PS    Z22, Z22
+	VMULPS       Z14, Z22, Z22
+	VFMADD231PS  Z22, Z26, Z10
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       Z14, Z23, Z23
+	VFMADD231PS  Z23, Z27, Z11
+	VBROADCASTSS 272(CX), Z14
+	VCVTDQ2PS    Z24, Z24
+	VMULPS       Z14, Z24, Z24
+	VFMADD231PS  Z24, Z26, Z12
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       Z14, Z25, Z25
+	VFMADD231PS  Z25, Z27, Z13
+	VPMOVSXBD    128(DX), Z14
+	VCVTDQ2PS    Z14, Z14
+	VCVTPH2PS    32(DI), Z15
+	VMULPS       Z15, Z14, Z14
+	VPMOVSXBD    128(DX)(BX*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VCVTPH2PS    32(DI)(BX*1), Z16
+	VMULPS       Z16, Z15, Z15
+	VBROADCASTSS (SI), Z16
+	VFMADD231PS  Z16, Z14, Z2
+	VFMADD231PS  Z16, Z15, Z3
+	VBROADCASTSS 4(SI), Z16
+	VFMADD231PS  Z16, Z14, Z4
+	VFMADD231PS  Z16, Z15, Z5
+	VBROADCASTSS 8(SI), Z16
+	VFMADD231PS  Z16, Z14, Z6
+	VFMADD231PS  Z16, Z15, Z7
+	VBROADCASTSS 12(SI), Z16
+	VFMADD231PS  Z16, Z14, Z8
+	VFMADD231PS  Z16, Z15, Z9
+	VBROADCASTSS 16(SI), Z16
+	VFMADD231PS  Z16, Z14, Z10
+	VFMADD231PS  Z16, Z15, Z11
+	VBROADCASTSS 20(SI), Z16
+	VFMADD231PS  Z16, Z14, Z12
+	VFMADD231PS  Z16, Z15, Z13
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R12
+	ADDQ         R12, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R10
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R9, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R9
+	DECQ    R8
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ5KAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ5KAVXVNNI16x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R10
+
+singleNext:
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VMOVDQU      (AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x04, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      32(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x04, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD (CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 48(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      (AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x03, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      32(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x03, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 52(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      64(AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x02, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      96(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x02, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 56(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      64(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x01, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      96(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x01, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 60(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      128(AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      160(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 64(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      128(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x01, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      160(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSRLW       $0x01, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 68(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      192(AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      224(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSRLW       $0x02, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 72(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      192(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x03, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      224(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSRLW       $0x03, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 76(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VPMOVSXBD    (DX), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    (SI), Y9
+	VMULPS       Y9, Y8, Y8
+	VPMOVSXBD    8(DX), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    16(SI), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS 32(CX), Y10
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y10, Y4, Y4
+	VFMADD231PS  Y4, Y8, Y0
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y10, Y5, Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y6, Y8, Y2
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y4, Y7, Y7
+	VFMADD231PS  Y7, Y9, Y3
+	VPMOVSXBD    128(DX), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    32(SI), Y5
+	VMULPS       Y5, Y4, Y4
+	VPMOVSXBD    136(DX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    48(SI), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ5KAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ5KAVXVNNI16x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 64(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R10
+
+singleNext:
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	VMOVDQU      (AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x04, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      32(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x04, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD (CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 48(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 96(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      (AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x03, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      32(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x03, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 4(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 52(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 100(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      64(AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x02, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      96(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x02, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 8(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 56(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 104(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      64(AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x01, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      96(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x01, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 12(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 60(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 108(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      128(AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      160(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 16(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 64(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 112(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      128(AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSRLW       $0x01, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      160(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSRLW       $0x01, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 20(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 68(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 116(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      192(AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSRLW       $0x02, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      224(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSRLW       $0x02, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 24(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 72(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 120(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      192(AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSRLW       $0x03, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      224(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSRLW       $0x03, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 28(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 76(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 124(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VPMOVSXBD    (DX), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    (SI), Y13
+	VMULPS       Y13, Y12, Y12
+	VPMOVSXBD    8(DX), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    16(SI), Y14
+	VMULPS       Y14, Y13, Y13
+	VBROADCASTSS 32(CX), Y14
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y14, Y6, Y6
+	VFMADD231PS  Y6, Y12, Y0
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y14, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y1
+	VBROADCASTSS 80(CX), Y6
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VFMADD231PS  Y8, Y12, Y2
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VBROADCASTSS 128(CX), Y6
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VFMADD231PS  Y10, Y12, Y4
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y6, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y5
+	VPMOVSXBD    128(DX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VCVTPH2PS    32(SI), Y7
+	VMULPS       Y7, Y6, Y6
+	VPMOVSXBD    136(DX), Y7
+	VCVTDQ2PS    Y7, Y7
+	VCVTPH2PS    48(SI), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS 4(BX), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS 8(BX), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y4, (CX)
+	VMOVUPS Y5, 32(CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ6KAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ6KAVX512VNNI2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x30303030, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), R8
+	MOVQ         c+0(FP), R9
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), R10
+
+singleSpan:
+	MOVQ AX, DI
+	LEAQ 32(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	VPBROADCASTD (SI), Z6
+	VMOVDQA32    Z6, Z7
+	VPBROADCASTD 8(SI), Z8
+	VMOVDQA32    Z8, Z9
+	VMOVDQU32    (AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x02, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x04, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    (AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x02, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x04, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD (CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 48(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 4(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 52(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    64(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSRLW       $0x02, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    64(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSRLW       $0x02, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD 8(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 56(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 12(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 60(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VPMOVSXBD    (DX), Z10
+	VCVTDQ2PS    Z10, Z10
+	VCVTPH2PS    (DI), Z11
+	VMULPS       Z11, Z10, Z10
+	VPMOVSXBD    (DX)(BX*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VCVTPH2PS    (DI)(BX*1), Z12
+	VMULPS       Z12, Z11, Z11
+	VBROADCASTSS 32(CX), Z12
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z12, Z6, Z6
+	VFMADD231PS  Z6, Z10, Z2
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z12, Z7, Z7
+	VFMADD231PS  Z7, Z11, Z3
+	VBROADCASTSS 80(CX), Z6
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z6, Z8, Z8
+	VFMADD231PS  Z8, Z10, Z4
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VFMADD231PS  Z9, Z11, Z5
+	VPBROADCASTD 4(SI), Z6
+	VMOVDQA32    Z6, Z7
+	VPBROADCASTD 12(SI), Z8
+	VMOVDQA32    Z8, Z9
+	VMOVDQU32    128(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    320(AX), Z11
+	VPSLLW       $0x02, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    320(AX), Z11
+	VPSLLW       $0x04, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    128(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    320(AX)(BX*1), Z14
+	VPSLLW       $0x02, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    320(AX)(BX*1), Z14
+	VPSLLW       $0x04, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD 16(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 64(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 20(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 68(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    192(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    320(AX), Z11
+	VPSRLW       $0x02, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    320(AX), Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    192(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    320(AX)(BX*1), Z14
+	VPSRLW       $0x02, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    320(AX)(BX*1), Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD 24(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 72(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 28(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 76(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VPMOVSXBD    16(DX), Z10
+	VCVTDQ2PS    Z10, Z10
+	VCVTPH2PS    (DI), Z11
+	VMULPS       Z11, Z10, Z10
+	VPMOVSXBD    16(DX)(BX*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VCVTPH2PS    (DI)(BX*1), Z12
+	VMULPS       Z12, Z11, Z11
+	VBROADCASTSS 32(CX), Z12
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z12, Z6, Z6
+	VFMADD231PS  Z6, Z10, Z2
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z12, Z7, Z7
+	VFMADD231PS  Z7, Z11, Z3
+	VBROADCASTSS 80(CX), Z6
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z6, Z8, Z8
+	VFMADD231PS  Z8, Z10, Z4
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VFMADD231PS  Z9, Z11, Z5
+	ADDQ         $0x00000180, AX
+	MOVQ         step+56(FP), R12
+	ADDQ         R12, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R10
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R9, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R9
+	DECQ    R8
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ6KAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ6KAVX512VNNI2x4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x30303030, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), R8
+	MOVQ         c+0(FP), R9
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	MOVQ   blocks+64(FP), R10
+
+singleSpan:
+	MOVQ AX, DI
+	LEAQ 32(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	VPBROADCASTD (SI), Z10
+	VMOVDQA32    Z10, Z11
+	VPBROADCASTD 8(SI), Z12
+	VMOVDQA32    Z12, Z13
+	VPBROADCASTD 16(SI), Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 24(SI), Z16
+	VMOVDQA32    Z16, Z17
+	VMOVDQU32    (AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x02, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x04, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    (AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x02, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x04, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD (CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 48(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 96(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 144(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 4(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 52(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 100(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 148(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    64(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSRLW       $0x02, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    64(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSRLW       $0x02, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD 8(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 56(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 104(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 152(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 12(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 60(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 108(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 156(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VPMOVSXBD    (DX), Z18
+	VCVTDQ2PS    Z18, Z18
+	VCVTPH2PS    (DI), Z19
+	VMULPS       Z19, Z18, Z18
+	VPMOVSXBD    (DX)(BX*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VCVTPH2PS    (DI)(BX*1), Z20
+	VMULPS       Z20, Z19, Z19
+	VBROADCASTSS 32(CX), Z20
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z20, Z10, Z10
+	VFMADD231PS  Z10, Z18, Z2
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z20, Z11, Z11
+	VFMADD231PS  Z11, Z19, Z3
+	VBROADCASTSS 80(CX), Z10
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z10, Z12, Z12
+	VFMADD231PS  Z12, Z18, Z4
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z10, Z13, Z13
+	VFMADD231PS  Z13, Z19, Z5
+	VBROADCASTSS 128(CX), Z10
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z10, Z14, Z14
+	VFMADD231PS  Z14, Z18, Z6
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z10, Z15, Z15
+	VFMADD231PS  Z15, Z19, Z7
+	VBROADCASTSS 176(CX), Z10
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z10, Z16, Z16
+	VFMADD231PS  Z16, Z18, Z8
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z10, Z17, Z17
+	VFMADD231PS  Z17, Z19, Z9
+	VPBROADCASTD 4(SI), Z10
+	VMOVDQA32    Z10, Z11
+	VPBROADCASTD 12(SI), Z12
+	VMOVDQA32    Z12, Z13
+	VPBROADCASTD 20(SI), Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 28(SI), Z16
+	VMOVDQA32    Z16, Z17
+	VMOVDQU32    128(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    320(AX), Z19
+	VPSLLW       $0x02, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    320(AX), Z19
+	VPSLLW       $0x04, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    128(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    320(AX)(BX*1), Z22
+	VPSLLW       $0x02, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    320(AX)(BX*1), Z22
+	VPSLLW       $0x04, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD 16(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 64(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 112(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 160(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 20(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 68(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 116(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 164(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    192(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    320(AX), Z19
+	VPSRLW       $0x02, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    320(AX), Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    192(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    320(AX)(BX*1), Z22
+	VPSRLW       $0x02, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    320(AX)(BX*1), Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD 24(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 72(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 120(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 168(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 28(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 76(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 124(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 172(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VPMOVSXBD    16(DX), Z18
+	VCVTDQ2PS    Z18, Z18
+	VCVTPH2PS    (DI), Z19
+	VMULPS       Z19, Z18, Z18
+	VPMOVSXBD    16(DX)(BX*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VCVTPH2PS    (DI)(BX*1), Z20
+	VMULPS       Z20, Z19, Z19
+	VBROADCASTSS 32(CX), Z20
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z20, Z10, Z10
+	VFMADD231PS  Z10, Z18, Z2
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z20, Z11, Z11
+	VFMADD231PS  Z11, Z19, Z3
+	VBROADCASTSS 80(CX), Z10
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z10, Z12, Z12
+	VFMADD231PS  Z12, Z18, Z4
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z10, Z13, Z13
+	VFMADD231PS  Z13, Z19, Z5
+	VBROADCASTSS 128(CX), Z10
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z10, Z14, Z14
+	VFMADD231PS  Z14, Z18, Z6
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z10, Z15, Z15
+	VFMADD231PS  Z15, Z19, Z7
+	VBROADCASTSS 176(CX), Z10
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z10, Z16, Z16
+	VFMADD231PS  Z16, Z18, Z8
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z10, Z17, Z17
+	VFMADD231PS  Z17, Z19, Z9
+	ADDQ         $0x00000180, AX
+	MOVQ         step+56(FP), R12
+	ADDQ         R12, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R10
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R9, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R9
+	DECQ    R8
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ6KAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ6KAVX512VNNI2x6(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x30303030, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), R8
+	MOVQ         c+0(FP), R9
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	MOVQ   blocks+64(FP), R10
+
+singleSpan:
+	MOVQ AX, DI
+	LEAQ 32(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R11
+
+singleNext:
+	VPBROADCASTD (SI), Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 8(SI), Z16
+	VMOVDQA32    Z16, Z17
+	VPBROADCASTD 16(SI), Z18
+	VMOVDQA32    Z18, Z19
+	VPBROADCASTD 24(SI), Z20
+	VMOVDQA32    Z20, Z21
+	VPBROADCASTD 32(SI), Z22
+	VMOVDQA32    Z22, Z23
+	VPBROADCASTD 40(SI), Z24
+	VMOVDQA32    Z24, Z25
+	VMOVDQU32    (AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x02, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x04, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    (AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x02, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x04, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD (CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 48(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 96(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 144(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 192(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 240(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 4(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 52(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 100(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 148(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 196(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 244(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    64(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSRLW       $0x02, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    64(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSRLW       $0x02, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD 8(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 56(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 104(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 152(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 200(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 248(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 12(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 60(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 108(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 156(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 204(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 252(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VPMOVSXBD    (DX), Z26
+	VCVTDQ2PS    Z26, Z26
+	VCVTPH2PS    (DI), Z27
+	VMULPS       Z27, Z26, Z26
+	VPMOVSXBD    (DX)(BX*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VCVTPH2PS    (DI)(BX*1), Z28
+	VMULPS       Z28, Z27, Z27
+	VBROADCASTSS 32(CX), Z28
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z28, Z14, Z14
+	VFMADD231PS  Z14, Z26, Z2
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z28, Z15, Z15
+	VFMADD231PS  Z15, Z27, Z3
+	VBROADCASTSS 80(CX), Z14
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z14, Z16, Z16
+	VFMADD231PS  Z16, Z26, Z4
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z14, Z17, Z17
+	VFMADD231PS  Z17, Z27, Z5
+	VBROADCASTSS 128(CX), Z14
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z14, Z18, Z18
+	VFMADD231PS  Z18, Z26, Z6
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z14, Z19, Z19
+	VFMADD231PS  Z19, Z27, Z7
+	VBROADCASTSS 176(CX), Z14
+	VCVTDQ2PS    Z20, Z20
+	VMULPS       Z14, Z20, Z20
+	VFMADD231PS  Z20, Z26, Z8
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z14, Z21, Z21
+	VFMADD231PS  Z21, Z27, Z9
+	VBROADCASTSS 224(CX), Z14
+	VCVTDQ2PS    Z22, Z22
+	VMULPS       Z14, Z22, Z22
+	VFMADD231PS  Z22, Z26, Z10
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       Z14, Z23, Z23
+	VFMADD231PS  Z23, Z27, Z11
+	VBROADCASTSS 272(CX), Z14
+	VCVTDQ2PS    Z24, Z24
+	VMULPS       Z14, Z24, Z24
+	VFMADD231PS  Z24, Z26, Z12
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       Z14, Z25, Z25
+	VFMADD231PS  Z25, Z27, Z13
+	VPBROADCASTD 4(SI), Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 12(SI), Z16
+	VMOVDQA32    Z16, Z17
+	VPBROADCASTD 20(SI), Z18
+	VMOVDQA32    Z18, Z19
+	VPBROADCASTD 28(SI), Z20
+	VMOVDQA32    Z20, Z21
+	VPBROADCASTD 36(SI), Z22
+	VMOVDQA32    Z22, Z23
+	VPBROADCASTD 44(SI), Z24
+	VMOVDQA32    Z24, Z25
+	VMOVDQU32    128(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    320(AX), Z27
+	VPSLLW       $0x02, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    320(AX), Z27
+	VPSLLW       $0x04, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    128(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    320(AX)(BX*1), Z30
+	VPSLLW       $0x02, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    320(AX)(BX*1), Z30
+	VPSLLW       $0x04, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD 16(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 64(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 112(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 160(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 208(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 256(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 20(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 68(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 116(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 164(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 212(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 260(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    192(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    320(AX), Z27
+	VPSRLW       $0x02, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    320(AX), Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    192(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    320(AX)(BX*1), Z30
+	VPSRLW       $0x02, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    320(AX)(BX*1), Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD 24(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 72(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 120(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 168(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 216(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 264(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 28(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 76(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 124(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 172(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 220(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 268(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VPMOVSXBD    16(DX), Z26
+	VCVTDQ2PS    Z26, Z26
+	VCVTPH2PS    (DI), Z27
+	VMULPS       Z27, Z26, Z26
+	VPMOVSXBD    16(DX)(BX*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VCVTPH2PS    (DI)(BX*1), Z28
+	VMULPS       Z28, Z27, Z27
+	VBROADCASTSS 32(CX), Z28
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z28, Z14, Z14
+	VFMADD231PS  Z14, Z26, Z2
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z28, Z15, Z15
+	VFMADD231PS  Z15, Z27, Z3
+	VBROADCASTSS 80(CX), Z14
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z14, Z16, Z16
+	VFMADD231PS  Z16, Z26, Z4
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z14, Z17, Z17
+	VFMADD231PS  Z17, Z27, Z5
+	VBROADCASTSS 128(CX), Z14
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z14, Z18, Z18
+	VFMADD231PS  Z18, Z26, Z6
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z14, Z19, Z19
+	VFMADD231PS  Z19, Z27, Z7
+	VBROADCASTSS 176(CX), Z14
+	VCVTDQ2PS    Z20, Z20
+	VMULPS       Z14, Z20, Z20
+	VFMADD231PS  Z20, Z26, Z8
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z14, Z21, Z21
+	VFMADD231PS  Z21, Z27, Z9
+	VBROADCASTSS 224(CX), Z14
+	VCVTDQ2PS    Z22, Z22
+	VMULPS       Z14, Z22, Z22
+	VFMADD231PS  Z22, Z26, Z10
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       Z14, Z23, Z23
+	VFMADD231PS  Z23, Z27, Z11
+	VBROADCASTSS 272(CX), Z14
+	VCVTDQ2PS    Z24, Z24
+	VMULPS       Z14, Z24, Z24
+	VFMADD231PS  Z24, Z26, Z12
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       Z14, Z25, Z25
+	VFMADD231PS  Z25, Z27, Z13
+	ADDQ         $0x00000180, AX
+	MOVQ         step+56(FP), R12
+	ADDQ         R12, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R10
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R9, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R9
+	DECQ    R8
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ6KAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ6KAVXVNNI16x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 32(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R10
+
+singleNext:
+	VPBROADCASTD (BX), Y4
+	VMOVDQA      Y4, Y5
+	VPBROADCASTD 8(BX), Y6
+	VMOVDQA      Y6, Y7
+	VMOVDQU      (AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x04, Y9, Y9
+	VPAND        fill30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      32(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x04, Y10, Y10
+	VPAND        fill30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD (CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 48(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      (AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x02, Y9, Y9
+	VPAND        fill30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      32(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x02, Y10, Y10
+	VPAND        fill30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 52(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      64(AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPAND        fill30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      96(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPAND        fill30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 56(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      64(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      96(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSRLW       $0x02, Y10, Y10
+	VPAND        fill30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 60(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VPMOVSXBD    (DX), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    (SI), Y9
+	VMULPS       Y9, Y8, Y8
+	VPMOVSXBD    8(DX), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    16(SI), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS 32(CX), Y10
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y10, Y4, Y4
+	VFMADD231PS  Y4, Y8, Y0
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y10, Y5, Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y6, Y8, Y2
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y4, Y7, Y7
+	VFMADD231PS  Y7, Y9, Y3
+	VPBROADCASTD 4(BX), Y4
+	VMOVDQA      Y4, Y5
+	VPBROADCASTD 12(BX), Y6
+	VMOVDQA      Y6, Y7
+	VMOVDQU      128(AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      320(AX), Y9
+	VPSLLW       $0x04, Y9, Y9
+	VPAND        fill30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      160(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      352(AX), Y10
+	VPSLLW       $0x04, Y10, Y10
+	VPAND        fill30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 64(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      128(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      320(AX), Y9
+	VPSLLW       $0x02, Y9, Y9
+	VPAND        fill30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      160(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      352(AX), Y10
+	VPSLLW       $0x02, Y10, Y10
+	VPAND        fill30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 68(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      192(AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      320(AX), Y9
+	VPAND        fill30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      224(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      352(AX), Y10
+	VPAND        fill30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 72(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      192(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      320(AX), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      224(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      352(AX), Y10
+	VPSRLW       $0x02, Y10, Y10
+	VPAND        fill30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 76(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VPMOVSXBD    16(DX), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    (SI), Y9
+	VMULPS       Y9, Y8, Y8
+	VPMOVSXBD    24(DX), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    16(SI), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS 32(CX), Y10
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y10, Y4, Y4
+	VFMADD231PS  Y4, Y8, Y0
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y10, Y5, Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y6, Y8, Y2
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y4, Y7, Y7
+	VFMADD231PS  Y7, Y9, Y3
+	ADDQ         $0x00000180, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ6KAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ6KAVXVNNI16x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 32(AX), DX
+	ADDQ $0x00000140, AX
+	MOVQ $0x00000008, R10
+
+singleNext:
+	VPBROADCASTD (BX), Y6
+	VMOVDQA      Y6, Y7
+	VPBROADCASTD 8(BX), Y8
+	VMOVDQA      Y8, Y9
+	VPBROADCASTD 16(BX), Y10
+	VMOVDQA      Y10, Y11
+	VMOVDQU      (AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x04, Y13, Y13
+	VPAND        fill30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      32(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x04, Y14, Y14
+	VPAND        fill30303030<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD (CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 48(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 96(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      (AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x02, Y13, Y13
+	VPAND        fill30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      32(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x02, Y14, Y14
+	VPAND        fill30303030<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 4(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 52(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 100(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      64(AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPAND        fill30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      96(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPAND        fill30303030<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 8(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 56(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 104(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      64(AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSRLW       $0x02, Y13, Y13
+	VPAND        fill30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      96(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSRLW       $0x02, Y14, Y14
+	VPAND        fill30303030<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 12(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 60(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 108(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VPMOVSXBD    (DX), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    (SI), Y13
+	VMULPS       Y13, Y12, Y12
+	VPMOVSXBD    8(DX), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    16(SI), Y14
+	VMULPS       Y14, Y13, Y13
+	VBROADCASTSS 32(CX), Y14
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y14, Y6, Y6
+	VFMADD231PS  Y6, Y12, Y0
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y14, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y1
+	VBROADCASTSS 80(CX), Y6
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VFMADD231PS  Y8, Y12, Y2
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VBROADCASTSS 128(CX), Y6
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VFMADD231PS  Y10, Y12, Y4
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y6, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y5
+	VPBROADCASTD 4(BX), Y6
+	VMOVDQA      Y6, Y7
+	VPBROADCASTD 12(BX), Y8
+	VMOVDQA      Y8, Y9
+	VPBROADCASTD 20(BX), Y10
+	VMOVDQA      Y10, Y11
+	VMOVDQU      128(AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      320(AX), Y13
+	VPSLLW       $0x04, Y13, Y13
+	VPAND        fill30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      160(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      352(AX), Y14
+	VPSLLW       $0x04, Y14, Y14
+	VPAND        fill30303030<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 16(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 64(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 112(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      128(AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      320(AX), Y13
+	VPSLLW       $0x02, Y13, Y13
+	VPAND        fill30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      160(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      352(AX), Y14
+	VPSLLW       $0x02, Y14, Y14
+	VPAND        fill30303030<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 20(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 68(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 116(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      192(AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      320(AX), Y13
+	VPAND        fill30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      224(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      352(AX), Y14
+	VPAND        fill30303030<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 24(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 72(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 120(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      192(AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      320(AX), Y13
+	VPSRLW       $0x02, Y13, Y13
+	VPAND        fill30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      224(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      352(AX), Y14
+	VPSRLW       $0x02, Y14, Y14
+	VPAND        fill30303030<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 28(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 76(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 124(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VPMOVSXBD    16(DX), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    (SI), Y13
+	VMULPS       Y13, Y12, Y12
+	VPMOVSXBD    24(DX), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    16(SI), Y14
+	VMULPS       Y14, Y13, Y13
+	VBROADCASTSS 32(CX), Y14
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y14, Y6, Y6
+	VFMADD231PS  Y6, Y12, Y0
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y14, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y1
+	VBROADCASTSS 80(CX), Y6
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VFMADD231PS  Y8, Y12, Y2
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VBROADCASTSS 128(CX), Y6
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VFMADD231PS  Y10, Y12, Y4
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y6, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y5
+	ADDQ         $0x00000180, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y4, (CX)
+	VMOVUPS Y5, 32(CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulIQ4XSAVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulIQ4XSAVX512VNNI2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    iq4xsFrom0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 32(AX), DX
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R10
+
+singleNext:
+	VPBROADCASTD 44(CX), Z6
+	VMOVDQA32    Z6, Z7
+	VPBROADCASTD 92(CX), Z8
+	VMOVDQA32    Z8, Z9
+	VMOVDQU32    (AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPSHUFB      Z12, Z1, Z12
+	VPANDD       Z0, Z10, Z10
+	VPSHUFB      Z10, Z1, Z10
+	VMOVDQU32    (AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VPSHUFB      Z13, Z1, Z13
+	VPANDD       Z0, Z11, Z11
+	VPSHUFB      Z11, Z1, Z11
+	VPBROADCASTD (CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 48(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 4(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 52(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    64(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPSHUFB      Z12, Z1, Z12
+	VPANDD       Z0, Z10, Z10
+	VPSHUFB      Z10, Z1, Z10
+	VMOVDQU32    64(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VPSHUFB      Z13, Z1, Z13
+	VPANDD       Z0, Z11, Z11
+	VPSHUFB      Z11, Z1, Z11
+	VPBROADCASTD 8(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 56(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 12(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 60(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    128(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPSHUFB      Z12, Z1, Z12
+	VPANDD       Z0, Z10, Z10
+	VPSHUFB      Z10, Z1, Z10
+	VMOVDQU32    128(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VPSHUFB      Z13, Z1, Z13
+	VPANDD       Z0, Z11, Z11
+	VPSHUFB      Z11, Z1, Z11
+	VPBROADCASTD 16(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 64(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 20(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 68(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    192(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VPSHUFB      Z12, Z1, Z12
+	VPANDD       Z0, Z10, Z10
+	VPSHUFB      Z10, Z1, Z10
+	VMOVDQU32    192(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VPSHUFB      Z13, Z1, Z13
+	VPANDD       Z0, Z11, Z11
+	VPSHUFB      Z11, Z1, Z11
+	VPBROADCASTD 24(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 72(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 28(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 76(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VPMOVSXBD    (DX), Z10
+	VCVTDQ2PS    Z10, Z10
+	VCVTPH2PS    (SI), Z11
+	VMULPS       Z11, Z10, Z10
+	VPMOVSXBD    (DX)(BX*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VCVTPH2PS    (SI)(BX*1), Z12
+	VMULPS       Z12, Z11, Z11
+	VBROADCASTSS 32(CX), Z12
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z12, Z6, Z6
+	VFMADD231PS  Z6, Z10, Z2
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z12, Z7, Z7
+	VFMADD231PS  Z7, Z11, Z3
+	VBROADCASTSS 80(CX), Z6
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z6, Z8, Z8
+	VFMADD231PS  Z8, Z10, Z4
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VFMADD231PS  Z9, Z11, Z5
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulIQ4XSAVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulIQ4XSAVX512VNNI2x4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    iq4xsFrom0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 32(AX), DX
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R10
+
+singleNext:
+	VPBROADCASTD 44(CX), Z10
+	VMOVDQA32    Z10, Z11
+	VPBROADCASTD 92(CX), Z12
+	VMOVDQA32    Z12, Z13
+	VPBROADCASTD 140(CX), Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 188(CX), Z16
+	VMOVDQA32    Z16, Z17
+	VMOVDQU32    (AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPSHUFB      Z20, Z1, Z20
+	VPANDD       Z0, Z18, Z18
+	VPSHUFB      Z18, Z1, Z18
+	VMOVDQU32    (AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VPSHUFB      Z21, Z1, Z21
+	VPANDD       Z0, Z19, Z19
+	VPSHUFB      Z19, Z1, Z19
+	VPBROADCASTD (CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 48(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 96(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 144(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 4(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 52(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 100(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 148(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    64(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPSHUFB      Z20, Z1, Z20
+	VPANDD       Z0, Z18, Z18
+	VPSHUFB      Z18, Z1, Z18
+	VMOVDQU32    64(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VPSHUFB      Z21, Z1, Z21
+	VPANDD       Z0, Z19, Z19
+	VPSHUFB      Z19, Z1, Z19
+	VPBROADCASTD 8(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 56(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 104(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 152(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 12(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 60(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 108(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 156(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    128(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPSHUFB      Z20, Z1, Z20
+	VPANDD       Z0, Z18, Z18
+	VPSHUFB      Z18, Z1, Z18
+	VMOVDQU32    128(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VPSHUFB      Z21, Z1, Z21
+	VPANDD       Z0, Z19, Z19
+	VPSHUFB      Z19, Z1, Z19
+	VPBROADCASTD 16(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 64(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 112(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 160(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 20(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 68(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 116(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 164(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    192(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VPSHUFB      Z20, Z1, Z20
+	VPANDD       Z0, Z18, Z18
+	VPSHUFB      Z18, Z1, Z18
+	VMOVDQU32    192(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VPSHUFB      Z21, Z1, Z21
+	VPANDD       Z0, Z19, Z19
+	VPSHUFB      Z19, Z1, Z19
+	VPBROADCASTD 24(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 72(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 120(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 168(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 28(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 76(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 124(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 172(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VPMOVSXBD    (DX), Z18
+	VCVTDQ2PS    Z18, Z18
+	VCVTPH2PS    (SI), Z19
+	VMULPS       Z19, Z18, Z18
+	VPMOVSXBD    (DX)(BX*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VCVTPH2PS    (SI)(BX*1), Z20
+	VMULPS       Z20, Z19, Z19
+	VBROADCASTSS 32(CX), Z20
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z20, Z10, Z10
+	VFMADD231PS  Z10, Z18, Z2
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z20, Z11, Z11
+	VFMADD231PS  Z11, Z19, Z3
+	VBROADCASTSS 80(CX), Z10
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z10, Z12, Z12
+	VFMADD231PS  Z12, Z18, Z4
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z10, Z13, Z13
+	VFMADD231PS  Z13, Z19, Z5
+	VBROADCASTSS 128(CX), Z10
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z10, Z14, Z14
+	VFMADD231PS  Z14, Z18, Z6
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z10, Z15, Z15
+	VFMADD231PS  Z15, Z19, Z7
+	VBROADCASTSS 176(CX), Z10
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z10, Z16, Z16
+	VFMADD231PS  Z16, Z18, Z8
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z10, Z17, Z17
+	VFMADD231PS  Z17, Z19, Z9
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulIQ4XSAVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulIQ4XSAVX512VNNI2x6(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	VMOVDQU32    iq4xsFrom0Mask255<>+0(SB), Z1
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, SI
+	LEAQ 32(AX), DX
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R10
+
+singleNext:
+	VPBROADCASTD 44(CX), Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 92(CX), Z16
+	VMOVDQA32    Z16, Z17
+	VPBROADCASTD 140(CX), Z18
+	VMOVDQA32    Z18, Z19
+	VPBROADCASTD 188(CX), Z20
+	VMOVDQA32    Z20, Z21
+	VPBROADCASTD 236(CX), Z22
+	VMOVDQA32    Z22, Z23
+	VPBROADCASTD 284(CX), Z24
+	VMOVDQA32    Z24, Z25
+	VMOVDQU32    (AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPSHUFB      Z28, Z1, Z28
+	VPANDD       Z0, Z26, Z26
+	VPSHUFB      Z26, Z1, Z26
+	VMOVDQU32    (AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VPSHUFB      Z29, Z1, Z29
+	VPANDD       Z0, Z27, Z27
+	VPSHUFB      Z27, Z1, Z27
+	VPBROADCASTD (CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 48(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 96(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 144(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 192(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 240(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 4(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 52(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 100(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 148(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 196(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 244(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    64(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPSHUFB      Z28, Z1, Z28
+	VPANDD       Z0, Z26, Z26
+	VPSHUFB      Z26, Z1, Z26
+	VMOVDQU32    64(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VPSHUFB      Z29, Z1, Z29
+	VPANDD       Z0, Z27, Z27
+	VPSHUFB      Z27, Z1, Z27
+	VPBROADCASTD 8(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 56(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 104(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 152(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 200(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 248(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 12(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 60(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 108(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 156(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 204(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 252(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    128(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPSHUFB      Z28, Z1, Z28
+	VPANDD       Z0, Z26, Z26
+	VPSHUFB      Z26, Z1, Z26
+	VMOVDQU32    128(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VPSHUFB      Z29, Z1, Z29
+	VPANDD       Z0, Z27, Z27
+	VPSHUFB      Z27, Z1, Z27
+	VPBROADCASTD 16(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 64(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 112(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 160(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 208(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 256(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 20(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 68(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 116(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 164(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 212(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 260(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    192(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VPSHUFB      Z28, Z1, Z28
+	VPANDD       Z0, Z26, Z26
+	VPSHUFB      Z26, Z1, Z26
+	VMOVDQU32    192(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VPSHUFB      Z29, Z1, Z29
+	VPANDD       Z0, Z27, Z27
+	VPSHUFB      Z27, Z1, Z27
+	VPBROADCASTD 24(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 72(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 120(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 168(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 216(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 264(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 28(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 76(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 124(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 172(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 220(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 268(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VPMOVSXBD    (DX), Z26
+	VCVTDQ2PS    Z26, Z26
+	VCVTPH2PS    (SI), Z27
+	VMULPS       Z27, Z26, Z26
+	VPMOVSXBD    (DX)(BX*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VCVTPH2PS    (SI)(BX*1), Z28
+	VMULPS       Z28, Z27, Z27
+	VBROADCASTSS 32(CX), Z28
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z28, Z14, Z14
+	VFMADD231PS  Z14, Z26, Z2
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z28, Z15, Z15
+	VFMADD231PS  Z15, Z27, Z3
+	VBROADCASTSS 80(CX), Z14
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z14, Z16, Z16
+	VFMADD231PS  Z16, Z26, Z4
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z14, Z17, Z17
+	VFMADD231PS  Z17, Z27, Z5
+	VBROADCASTSS 128(CX), Z14
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z14, Z18, Z18
+	VFMADD231PS  Z18, Z26, Z6
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z14, Z19, Z19
+	VFMADD231PS  Z19, Z27, Z7
+	VBROADCASTSS 176(CX), Z14
+	VCVTDQ2PS    Z20, Z20
+	VMULPS       Z14, Z20, Z20
+	VFMADD231PS  Z20, Z26, Z8
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z14, Z21, Z21
+	VFMADD231PS  Z21, Z27, Z9
+	VBROADCASTSS 224(CX), Z14
+	VCVTDQ2PS    Z22, Z22
+	VMULPS       Z14, Z22, Z22
+	VFMADD231PS  Z22, Z26, Z10
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       Z14, Z23, Z23
+	VFMADD231PS  Z23, Z27, Z11
+	VBROADCASTSS 272(CX), Z14
+	VCVTDQ2PS    Z24, Z24
+	VMULPS       Z14, Z24, Z24
+	VFMADD231PS  Z24, Z26, Z12
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       Z14, Z25, Z25
+	VFMADD231PS  Z25, Z27, Z13
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulIQ4XSAVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulIQ4XSAVXVNNI16x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	VMOVDQU iq4xsFrom0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), SI
+	MOVQ    c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 32(AX), DX
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R9
+
+singleNext:
+	VPBROADCASTD 44(CX), Y5
+	VMOVDQA      Y5, Y6
+	VPBROADCASTD 92(CX), Y7
+	VMOVDQA      Y7, Y8
+	VMOVDQU      (AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      32(AX), Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD (CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 48(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      (AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      32(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 4(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 52(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      64(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      96(AX), Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 8(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 56(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      64(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      96(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 12(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 60(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      128(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      160(AX), Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 16(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 64(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      128(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      160(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 20(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 68(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      192(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      224(AX), Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 24(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 72(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VMOVDQU      192(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VMOVDQU      224(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        fill0f0f0f0f<>+0(SB), Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 28(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xeb)
+	VPDPBUSD_VEX(Y11, Y10, Y6, 0xc4, 0xc2, 0x2d, 0x50, 0xf3)
+	VPBROADCASTD 76(CX), Y11
+	VPDPBUSD_VEX(Y11, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfb)
+	VPDPBUSD_VEX(Y11, Y10, Y8, 0xc4, 0x42, 0x2d, 0x50, 0xc3)
+	VPMOVSXBD    (DX), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    (BX), Y10
+	VMULPS       Y10, Y9, Y9
+	VPMOVSXBD    8(DX), Y10
+	VCVTDQ2PS    Y10, Y10
+	VCVTPH2PS    16(BX), Y11
+	VMULPS       Y11, Y10, Y10
+	VBROADCASTSS 32(CX), Y11
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y11, Y5, Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y11, Y6, Y6
+	VFMADD231PS  Y6, Y10, Y2
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y9, Y3
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VFMADD231PS  Y8, Y10, Y4
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y3, (CX)
+	VMOVUPS Y4, 32(CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulIQ4XSAVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulIQ4XSAVXVNNI16x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ    panel+16(FP), AX
+	MOVQ    scratch+88(FP), CX
+	VMOVDQU iq4xsFrom0Mask255<>+0(SB), Y0
+	MOVQ    times+80(FP), SI
+	MOVQ    c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, BX
+	LEAQ 32(AX), DX
+	ADDQ $0x000000c0, AX
+	MOVQ $0x00000008, R9
+
+singleNext:
+	VPBROADCASTD 44(CX), Y7
+	VMOVDQA      Y7, Y8
+	VPBROADCASTD 92(CX), Y9
+	VMOVDQA      Y9, Y10
+	VPBROADCASTD 140(CX), Y11
+	VMOVDQA      Y11, Y12
+	VMOVDQU      (AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      32(AX), Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD (CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 48(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 96(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      (AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      32(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 4(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 52(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 100(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      64(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      96(AX), Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 8(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 56(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 104(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      64(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      96(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 12(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 60(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 108(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      128(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      160(AX), Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 16(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 64(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 112(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      128(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      160(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 20(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 68(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 116(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      192(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      224(AX), Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 24(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 72(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 120(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VMOVDQU      192(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VPSHUFB      Y13, Y0, Y13
+	VMOVDQU      224(AX), Y14
+	VPSRLW       $0x04, Y14, Y14
+	VPAND        fill0f0f0f0f<>+0(SB), Y14, Y14
+	VPSHUFB      Y14, Y0, Y14
+	VPBROADCASTD 28(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xff)
+	VPDPBUSD_VEX(Y15, Y14, Y8, 0xc4, 0x42, 0x0d, 0x50, 0xc7)
+	VPBROADCASTD 76(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcf)
+	VPDPBUSD_VEX(Y15, Y14, Y10, 0xc4, 0x42, 0x0d, 0x50, 0xd7)
+	VPBROADCASTD 124(CX), Y15
+	VPDPBUSD_VEX(Y15, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdf)
+	VPDPBUSD_VEX(Y15, Y14, Y12, 0xc4, 0x42, 0x0d, 0x50, 0xe7)
+	VPMOVSXBD    (DX), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    (BX), Y14
+	VMULPS       Y14, Y13, Y13
+	VPMOVSXBD    8(DX), Y14
+	VCVTDQ2PS    Y14, Y14
+	VCVTPH2PS    16(BX), Y15
+	VMULPS       Y15, Y14, Y14
+	VBROADCASTSS 32(CX), Y15
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y15, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y1
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y15, Y8, Y8
+	VFMADD231PS  Y8, Y14, Y2
+	VBROADCASTSS 80(CX), Y7
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y7, Y10, Y10
+	VFMADD231PS  Y10, Y14, Y4
+	VBROADCASTSS 128(CX), Y7
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y5
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y7, Y12, Y12
+	VFMADD231PS  Y12, Y14, Y6
+	ADDQ         $0x00000100, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000010, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Y1, (CX)
+	VMOVUPS Y2, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y3, (CX)
+	VMOVUPS Y4, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y5, (CX)
+	VMOVUPS Y6, 32(CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
 	JNZ     singlePanel
 	VZEROUPPER
 	RET

@@ -8,193 +8,193 @@ package kernels
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4symNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symNEON8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, 4-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4symNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symDotProd16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, 4-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4symDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symDotProd16x2 is mulGeneric for 16 rows of a panel from first on and 2 tokens, 4-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4symDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symDotProd8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, 4-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4symDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symI8MM8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, 4-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4symI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symI8MM8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, 4-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4symI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4symI8MM8x8 is mulGeneric for 8 rows of a panel from first on and 8 tokens, 4-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4symI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4symI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymNEON16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, 4-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4asymNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymNEON8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, 4-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4asymNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymDotProd16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, 4-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4asymDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymDotProd16x2 is mulGeneric for 16 rows of a panel from first on and 2 tokens, 4-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4asymDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymDotProd8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, 4-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4asymDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymI8MM8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, 4-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4asymI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymI8MM8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, 4-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4asymI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul4asymI8MM8x8 is mulGeneric for 8 rows of a panel from first on and 8 tokens, 4-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul4asymI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul4asymI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symNEON16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, 8-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8symNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symNEON8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, 8-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8symNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symDotProd16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, 8-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8symDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symDotProd16x2 is mulGeneric for 16 rows of a panel from first on and 2 tokens, 8-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8symDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symDotProd8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, 8-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8symDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symI8MM8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, 8-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8symI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symI8MM8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, 8-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8symI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8symI8MM8x8 is mulGeneric for 8 rows of a panel from first on and 8 tokens, 8-bit symmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8symI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8symI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymNEON16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, 8-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8asymNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymNEON8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, 8-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8asymNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymDotProd16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, 8-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8asymDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymDotProd16x2 is mulGeneric for 16 rows of a panel from first on and 2 tokens, 8-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8asymDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymDotProd8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, 8-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8asymDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymI8MM8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, 8-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8asymI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymI8MM8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, 8-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mul8asymI8MM8x8 is mulGeneric for 8 rows of a panel from first on and 8 tokens, 8-bit asymmetric codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //
 //go:noescape
-func mul8asymI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+func mul8asymI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // quantizeBlocksNEON is quantizeBlocksGeneric for n > 0 blocks; step counts bytes.
 //

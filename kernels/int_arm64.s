@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-// func mul4symNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4symNEON16x1(SB), NOSPLIT, $0-96
+// func mul4symNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4symNEON16x1(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -417,8 +417,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4symNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4symNEON8x2(SB), NOSPLIT, $0-96
+// func mul4symNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4symNEON8x2(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -806,8 +806,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4symDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4symDotProd16x1(SB), NOSPLIT, $0-96
+// func mul4symDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4symDotProd16x1(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -1119,8 +1119,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4symDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4symDotProd16x2(SB), NOSPLIT, $0-96
+// func mul4symDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4symDotProd16x2(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -1558,8 +1558,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4symDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4symDotProd8x4(SB), NOSPLIT, $0-96
+// func mul4symDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4symDotProd8x4(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -1963,8 +1963,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4symI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4symI8MM8x2(SB), NOSPLIT, $0-96
+// func mul4symI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4symI8MM8x2(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -2262,8 +2262,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4symI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4symI8MM8x4(SB), NOSPLIT, $0-96
+// func mul4symI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4symI8MM8x4(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -2687,8 +2687,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4symI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4symI8MM8x8(SB), NOSPLIT, $0-96
+// func mul4symI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4symI8MM8x8(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -3543,8 +3543,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4asymNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4asymNEON16x1(SB), NOSPLIT, $0-96
+// func mul4asymNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4asymNEON16x1(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -3978,8 +3978,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4asymNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4asymNEON8x2(SB), NOSPLIT, $0-96
+// func mul4asymNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4asymNEON8x2(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -4381,8 +4381,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4asymDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4asymDotProd16x1(SB), NOSPLIT, $0-96
+// func mul4asymDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4asymDotProd16x1(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -4716,8 +4716,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4asymDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4asymDotProd16x2(SB), NOSPLIT, $0-96
+// func mul4asymDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4asymDotProd16x2(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -5177,8 +5177,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4asymDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4asymDotProd8x4(SB), NOSPLIT, $0-96
+// func mul4asymDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4asymDotProd8x4(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -5596,8 +5596,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4asymI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4asymI8MM8x2(SB), NOSPLIT, $0-96
+// func mul4asymI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4asymI8MM8x2(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -5919,8 +5919,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4asymI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4asymI8MM8x4(SB), NOSPLIT, $0-96
+// func mul4asymI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4asymI8MM8x4(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -6370,8 +6370,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul4asymI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul4asymI8MM8x8(SB), NOSPLIT, $0-96
+// func mul4asymI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul4asymI8MM8x8(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -7256,8 +7256,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8symNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8symNEON16x1(SB), NOSPLIT, $0-96
+// func mul8symNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8symNEON16x1(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -7763,8 +7763,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8symNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8symNEON8x2(SB), NOSPLIT, $0-96
+// func mul8symNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8symNEON8x2(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -8228,8 +8228,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8symDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8symDotProd16x1(SB), NOSPLIT, $0-96
+// func mul8symDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8symDotProd16x1(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -8571,8 +8571,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8symDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8symDotProd16x2(SB), NOSPLIT, $0-96
+// func mul8symDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8symDotProd16x2(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -9038,8 +9038,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8symDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8symDotProd8x4(SB), NOSPLIT, $0-96
+// func mul8symDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8symDotProd8x4(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -9451,8 +9451,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8symI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8symI8MM8x2(SB), NOSPLIT, $0-96
+// func mul8symI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8symI8MM8x2(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -9732,8 +9732,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8symI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8symI8MM8x4(SB), NOSPLIT, $0-96
+// func mul8symI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8symI8MM8x4(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -10139,8 +10139,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8symI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8symI8MM8x8(SB), NOSPLIT, $0-96
+// func mul8symI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8symI8MM8x8(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -10977,8 +10977,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8asymNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8asymNEON16x1(SB), NOSPLIT, $0-96
+// func mul8asymNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8asymNEON16x1(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -11528,8 +11528,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8asymNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8asymNEON8x2(SB), NOSPLIT, $0-96
+// func mul8asymNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8asymNEON8x2(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -12029,8 +12029,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8asymDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8asymDotProd16x1(SB), NOSPLIT, $0-96
+// func mul8asymDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8asymDotProd16x1(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -12400,8 +12400,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8asymDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8asymDotProd16x2(SB), NOSPLIT, $0-96
+// func mul8asymDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8asymDotProd16x2(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -12897,8 +12897,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8asymDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8asymDotProd8x4(SB), NOSPLIT, $0-96
+// func mul8asymDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8asymDotProd8x4(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -13334,8 +13334,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8asymI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8asymI8MM8x2(SB), NOSPLIT, $0-96
+// func mul8asymI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8asymI8MM8x2(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -13639,8 +13639,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8asymI8MM8x4(SB), NOSPLIT, $0-96
+// func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8asymI8MM8x4(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3
@@ -14072,8 +14072,8 @@ singleDone:
 	BNE singlePanel
 	RET
 
-// func mul8asymI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
-TEXT ·mul8asymI8MM8x8(SB), NOSPLIT, $0-96
+// func mul8asymI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mul8asymI8MM8x8(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0
 	MOVD first+24(FP), R2
 	MOVD step+56(FP), R3

@@ -22,8 +22,15 @@ func randomQTensor(t testing.TB, rng *rand.Rand, rows, cols int, s Scheme) *QTen
 			q.SetCode(r, c, uint8(rng.IntN(s.MaxCode()+1)))
 		}
 	}
-	for i := range q.Scales {
-		q.Scales[i] = F32ToF16(float32(rng.NormFloat64()) * 0.02)
+	for _, scales := range [][]uint16{q.Scales, q.Mins} {
+		for i := range scales {
+			scales[i] = F32ToF16(float32(rng.NormFloat64()) * 0.02)
+		}
+	}
+	for _, subs := range [][]int8{q.SubScales, q.SubMins} {
+		for i := range subs {
+			subs[i] = int8(rng.IntN(256) - 128)
+		}
 	}
 	for i := range q.Zeros {
 		q.Zeros[i] = uint8(rng.IntN(s.MaxCode() + 1))
@@ -49,6 +56,9 @@ func randomActs(rng *rand.Rand, kind string, m, k int) (*quantActs, []float32) {
 	var a quantActs
 	a.resize(m, k)
 	a.quantize(x, 0, m, quantizeBlocksGeneric)
+	for _, s := range plainSchemes() {
+		a.prepare(s)
+	}
 	return &a, x
 }
 
@@ -57,7 +67,10 @@ func randomActs(rng *rand.Rand, kind string, m, k int) (*quantActs, []float32) {
 func TestGenericFollowsDefinition(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, s := range plainSchemes() {
-		for _, k := range []int{1, 31, 32, 33, 172, 256} {
+		for _, k := range []int{1, 31, 32, 33, 172, 256, 512} {
+			if !fits(s, k) {
+				continue
+			}
 			q := randomQTensor(t, rng, 19, k, s)
 			w, err := pack(q, nil)
 			if err != nil {
@@ -69,20 +82,30 @@ func TestGenericFollowsDefinition(t *testing.T) {
 			for m := range 3 {
 				for r := range 19 {
 					var part, want float32
-					for b := range a.stride {
-						block := a.block(m, b)
-						isum := 0
-						g := b * layout.BlockCols / s.GroupWidth(k)
-						for c := b * layout.BlockCols; c < min((b+1)*layout.BlockCols, k); c++ {
+					width := min(s.GroupWidth(k), layout.BlockCols)
+					for first := 0; first < k; first += width {
+						block := a.block(m, first/layout.BlockCols)
+						isum, sum := 0, 0
+						g, end := first/s.GroupWidth(k), min(first+width, k)
+						if k <= layout.BlockCols {
+							end = k
+						}
+						for c := first; c < end; c++ {
 							value := int(q.Code(r, c)) - int(q.Zero(r, g))
 							if table := s.Table.Values(); table != nil {
 								value = int(table[q.Code(r, c)])
+							} else if s.Mins {
+								value = int(q.Code(r, c))
 							}
+							sum += int(block.q[c%layout.BlockCols])
 							isum += value * int(block.q[c%layout.BlockCols])
 						}
 						part = fma32(float32(isum), block.scale, part)
-						if end := min((b+1)*layout.BlockCols, k); end == k || end%s.GroupWidth(k) == 0 {
+						if end == k || end%s.GroupWidth(k) == 0 {
 							want, part = fma32(part, q.Scale(r, g), want), 0
+							if s.Mins {
+								want = fma32(float32(sum)*block.scale, q.Min(r, g), want)
+							}
 						}
 					}
 					if got[m*19+r] != want {
@@ -93,6 +116,9 @@ func TestGenericFollowsDefinition(t *testing.T) {
 		}
 	}
 }
+
+// fits reports whether a matrix of cols columns can have a scheme.
+func fits(s Scheme, cols int) bool { return !s.Super || cols%layout.SuperCols == 0 }
 
 // productCase is a product whose result is known.
 type productCase struct {
@@ -152,21 +178,26 @@ func TestKernelsMatchReference(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, s := range plainSchemes() {
 		add := func(kind string, m, rows, cols int) {
+			if !fits(s, cols) {
+				return
+			}
 			a, _ := randomActs(rng, kind, m, cols)
 			cases = append(cases, newProductCase(t, randomQTensor(t, rng, rows, cols, s), a))
 		}
 		for _, rows := range []int{1, 7, 16, 17, 48} {
-			for _, cols := range []int{1, 4, 31, 32, 36, 64, 100, 128, 172, 320} {
+			for _, cols := range []int{1, 4, 31, 32, 36, 64, 100, 128, 172, 256, 320, 512} {
 				add("normal", 5, rows, cols)
 			}
 		}
 		for m := 1; m <= actTile+2; m++ {
 			add("outliers", m, 33, 96)
+			add("outliers", m, 33, 256)
 		}
 		add("outliers", 70, 33, 96)
 		for _, cols := range []int{1024, 1056, 2085} { // rows that some kernels cut
 			add("normal", 35, 49, cols)
 		}
+		add("normal", 3, 16*35, 256)
 		add("normal", 17, 16*35, 64) // more panels than some take at a time
 	}
 	for _, k := range supportedKernels(t) {
@@ -189,8 +220,12 @@ func TestKernelsAtExtremes(t *testing.T) {
 	kernels := supportedKernels(t)
 	for _, s := range plainSchemes() {
 		for kind := range fillers {
-			for _, code := range []uint8{0, uint8(s.MaxCode()), uint8(s.MidCode())} {
-				q := randomQTensor(t, rng, 2*layout.PanelRows+1, 160, s)
+			for _, code := range []uint8{0, uint8(s.MaxCode()), uint8(1 << (s.Bits - 1))} {
+				cols := 160
+				if s.Super {
+					cols = layout.SuperCols
+				}
+				q := randomQTensor(t, rng, 2*layout.PanelRows+1, cols, s)
 				for c := range q.Cols {
 					for r := range q.Rows {
 						q.SetCode(r, c, code)
@@ -199,8 +234,15 @@ func TestKernelsAtExtremes(t *testing.T) {
 				for i := range q.Zeros {
 					q.Zeros[i] = []uint8{0, uint8(s.MaxCode())}[i%2]
 				}
-				for i := range q.Scales {
-					q.Scales[i] = []uint16{0x7bff, 0xfbff, 0x0001, 0x8000, 0}[i%5]
+				for _, scales := range [][]uint16{q.Scales, q.Mins} {
+					for i := range scales {
+						scales[i] = []uint16{0x7bff, 0xfbff, 0x0001, 0x8000, 0}[i%5]
+					}
+				}
+				for _, subs := range [][]int8{q.SubScales, q.SubMins} {
+					for i := range subs {
+						subs[i] = []int8{127, -128, 0, 1}[i%4]
+					}
 				}
 				a, _ := randomActs(rng, kind, 13, q.Cols)
 				c := newProductCase(t, q, a)
@@ -270,12 +312,16 @@ func TestQuantizeError(t *testing.T) {
 func TestPackedRow(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))
 	for _, s := range plainSchemes() {
-		q := randomQTensor(t, rng, 37, 172, s)
+		cols := 172
+		if s.Super {
+			cols = 2 * layout.SuperCols
+		}
+		q := randomQTensor(t, rng, 37, cols, s)
 		w, err := pack(q, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, got := make([]float32, 172), make([]float32, 172)
+		want, got := make([]float32, cols), make([]float32, cols)
 		for r := range q.Rows {
 			q.DequantRow(want, r)
 			w.row(got, r)
@@ -293,7 +339,11 @@ func FuzzKernels(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, rows uint8, cols uint16, m, scheme uint8) {
 		rng := rand.New(rand.NewPCG(seed, 99))
 		s := plainSchemes()[int(scheme)%len(plainSchemes())]
-		q := randomQTensor(t, rng, int(rows)%70+1, int(cols)%700+1, s)
+		width := int(cols)%700 + 1
+		if s.Super {
+			width = (width/layout.SuperCols + 1) * layout.SuperCols
+		}
+		q := randomQTensor(t, rng, int(rows)%70+1, width, s)
 		a, _ := randomActs(rng, []string{"normal", "extreme", "outliers", "huge"}[seed%4], int(m)%30+1, q.Cols)
 		c := newProductCase(t, q, a)
 		for _, k := range supportedKernels(t) {

@@ -15,7 +15,12 @@ import (
 //	part      = sum over the blocks b of a group of fma(float32(isum), ascale[b], part)
 //	dst[m][n] = sum over groups g of fma(part, wscale[g], dst)
 //
-// in the order of the columns, from zero, each fused multiply-add rounded once.
+// in the order of the columns, from zero, each fused multiply-add rounded once. Where
+// groups are halves of a block, each half is summed and scaled by itself. Where groups,
+// of a block each, have least values, each is followed by
+//
+//	dst[m][n] = fma(float32(sum of the block's q) * ascale[b], least[g], dst)
+//
 // Every kernel gives the same bits.
 type intKernel struct {
 	Name   string // "16x12": rows x tokens of its largest tile
@@ -91,19 +96,27 @@ func mulGeneric(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0,
 		n := min(layout.PanelRows, w.n-p*layout.PanelRows)
 		for b := range w.blocks {
 			w.unpackBlock(&values, p, b)
-			group := b / w.perGroup
-			last := b+1 == w.blocks || (b+1)/w.perGroup != group
-			for m := m0; m < m1; m++ {
-				t, act := &tokens[m-m0], a.block(m, b)
-				for lane := range n {
-					isum := int32(0)
-					for c, v := range act.q {
-						isum += values[c][lane] * int32(v)
-					}
-					t.part[lane] = fma32(float32(isum), act.scale, t.part[lane])
-					if last {
-						t.sum[lane] = fma32(t.part[lane], w.scale(p*layout.PanelRows+lane, group), t.sum[lane])
+			for part := range w.parts {
+				group := w.groupOf(b, part)
+				last := b+1 == w.blocks || w.groupOf(b+1, part) != group
+				cols := layout.BlockCols / w.parts
+				for m := m0; m < m1; m++ {
+					t, act := &tokens[m-m0], a.block(m, b)
+					for lane := range n {
+						isum := int32(0)
+						for c, v := range act.q[part*cols:][:cols] {
+							isum += values[part*cols+c][lane] * int32(v)
+						}
+						t.part[lane] = fma32(float32(isum), act.scale, t.part[lane])
+						if !last {
+							continue
+						}
+						r := p*layout.PanelRows + lane
+						t.sum[lane] = fma32(t.part[lane], w.scale(r, group), t.sum[lane])
 						t.part[lane] = 0
+						if w.scheme.Mins {
+							t.sum[lane] = fma32(act.sum(), w.least(r, group), t.sum[lane])
+						}
 					}
 				}
 			}
@@ -118,7 +131,7 @@ func mulGeneric(dst []float32, ldd int, a *quantActs, m0, m1 int, w *packed, p0,
 func (p *packed) unpackBlock(values *[layout.BlockCols][layout.PanelRows]int32, panel, block int) {
 	var zeros [layout.PanelRows]uint8
 	for lane := range zeros {
-		zeros[lane] = p.zero(panel*layout.PanelRows+lane, block/p.perGroup)
+		zeros[lane] = p.zero(panel*layout.PanelRows+lane, p.groupOf(block, 0))
 	}
 	src := p.panel(panel)[p.blockAt(block):][:p.blockBytes()]
 	for c := range values {

@@ -31,10 +31,12 @@ type packed struct {
 	scheme     Scheme
 	codes      codeLayout
 	blocks     int // blocks of 32 columns in a row
-	perGroup   int // blocks in a full group
+	perGroup   int // blocks in a full group, 1 if blocks have several
+	parts      int // groups in a block, 1 if groups have several
 	groups     int
 	span       int // groups in a span
-	headBytes  int // scales and zero points of a span
+	spanBlocks int
+	headBytes  int // scales and what else a span begins with
 	panelBytes int
 	mem        *memory
 }
@@ -48,26 +50,38 @@ func (p *packed) panel(i int) []byte { return p.mem.bytes[i*p.panelBytes:][:p.pa
 
 // blockAt is the place of a block's codes in its panel.
 func (p *packed) blockAt(b int) int {
-	return (b/(p.span*p.perGroup)+1)*p.headBytes + b*p.blockBytes()
+	return (b/p.spanBlocks+1)*p.headBytes + b*p.blockBytes()
 }
 
-// scaleAt is the place of a row's scale in its panel; zeroAt of its zero point.
-func (p *packed) scaleAt(r, g int) int {
-	return p.spanAt(g) + g%p.span*layout.ScaleBytes + 2*(r%layout.PanelRows)
-}
+// groupOf is the group of a part of a block.
+func (p *packed) groupOf(block, part int) int { return block*p.parts/p.perGroup + part }
 
+// zeroAt is the place of a row's zero point in its panel.
 func (p *packed) zeroAt(r, g int) int {
 	return p.spanAt(g) + p.span*layout.ScaleBytes + g%p.span*layout.ZeroBytes + r%layout.PanelRows
 }
 
 // spanAt is where the span of a group begins.
 func (p *packed) spanAt(g int) int {
-	return g / p.span * (p.headBytes + p.span*p.perGroup*p.blockBytes())
+	return g / p.span * (p.headBytes + p.spanBlocks*p.blockBytes())
 }
 
 // scale returns the scale of a row and group.
-func (p *packed) scale(r, g int) float32 {
-	return p.scheme.decodeScale(binary.LittleEndian.Uint16(p.panel(r / layout.PanelRows)[p.scaleAt(r, g):]))
+func (p *packed) scale(r, g int) float32 { return p.headValue(r, g, 0) }
+
+// least returns the least value of a row and group.
+func (p *packed) least(r, g int) float32 { return p.headValue(r, g, 1) }
+
+// headValue returns a scale of a row and group, kind 0, or a least value, 1.
+func (p *packed) headValue(r, g, kind int) float32 {
+	head, lane := p.panel(r / layout.PanelRows)[p.spanAt(g):], r%layout.PanelRows
+	at := kind * p.span * layout.ScaleBytes
+	if p.scheme.Super {
+		at = kind * layout.ScaleBytes
+		sub := head[p.scheme.Format().SubsAt()+(kind*p.span+g%p.span)*layout.SubBytes+lane]
+		return p.scheme.decodeScale(binary.LittleEndian.Uint16(head[at+2*lane:])) * float32(int8(sub))
+	}
+	return p.scheme.decodeScale(binary.LittleEndian.Uint16(head[at+g%p.span*layout.ScaleBytes+2*lane:]))
 }
 
 // zero returns the zero point of a row and group.
@@ -80,12 +94,15 @@ func (p *packed) zero(r, g int) uint8 {
 
 // newLayout lays out a matrix without memory for it.
 func newLayout(rows, cols int, s Scheme) *packed {
-	p := &packed{n: rows, k: cols, scheme: s, codes: s.Format().codes, groups: s.Groups(cols), span: layout.SymSpan, headBytes: layout.SymSpan * layout.ScaleBytes}
-	if !s.Sym {
-		p.span, p.headBytes = layout.AsymSpan, layout.AsymSpan*(layout.ScaleBytes+layout.ZeroBytes)
-	}
+	f, width := s.Format(), s.GroupWidth(cols)
+	p := &packed{n: rows, k: cols, scheme: s, codes: f.codes, groups: s.Groups(cols)}
+	p.span, p.headBytes = f.Span(!s.Sym)
 	p.blocks = (cols + layout.BlockCols - 1) / layout.BlockCols
-	p.perGroup = (s.GroupWidth(cols) + layout.BlockCols - 1) / layout.BlockCols
+	p.perGroup, p.parts = (width+layout.BlockCols-1)/layout.BlockCols, 1
+	if f.Group > 0 {
+		p.parts = layout.BlockCols / f.Group
+	}
+	p.spanBlocks = p.span * p.perGroup / p.parts
 	p.panelBytes = p.blockAt(p.blocks-1) + p.blockBytes()
 	return p
 }
@@ -121,26 +138,51 @@ func (p *packed) packPanel(q *QTensor, panel int) {
 	first := panel * layout.PanelRows
 	rows := min(layout.PanelRows, p.n-first)
 	rowBytes := q.RowBytes()
-	spanBytes := p.codes.rowBytes(p.span * p.perGroup * layout.BlockCols) // of a row's codes
+	spanBytes := p.codes.rowBytes(p.spanBlocks * layout.BlockCols) // of a row's codes
 	for g := 0; g < p.groups; g += p.span {
 		from := g / p.span * spanBytes
 		to := min(from+spanBytes, rowBytes)
-		scales := dst[p.spanAt(g):]
-		zeros := scales[p.span*layout.ScaleBytes:]
-		codes := scales[p.headBytes:]
-		for i := range min(p.span, p.groups-g) {
-			packScales(scales[i*layout.ScaleBytes:], q.Scales[first*p.groups+g+i:], p.groups, rows)
-			if !q.Scheme.Sym {
-				for lane := range rows {
-					zeros[i*layout.ZeroBytes+lane] = q.Zeros[(first+lane)*p.groups+g+i]
-				}
-			}
-		}
+		p.packHead(q, dst[p.spanAt(g):], first, g, rows)
+		codes := dst[p.spanAt(g)+p.headBytes:]
 		if rows == layout.PanelRows && p.codes.packLines(codes, q.Codes[first*rowBytes+from:], rowBytes, (to-from)/4) {
 			continue
 		}
 		for lane := range rows {
 			p.codes.packRow(codes[4*lane:], q.Codes[(first+lane)*rowBytes:][from:to])
+		}
+	}
+}
+
+// packHead fills what a span begins with, for rows from first on and groups from g on.
+func (p *packed) packHead(q *QTensor, head []byte, first, g, rows int) {
+	if p.scheme.Super {
+		at := first*q.Supers() + g/p.span
+		packScales(head, q.Scales[at:], q.Supers(), rows)
+		if p.scheme.Mins {
+			packScales(head[layout.ScaleBytes:], q.Mins[at:], q.Supers(), rows)
+		}
+		subs := head[p.scheme.Format().SubsAt():]
+		for i := range p.span {
+			for lane := range rows {
+				at := (first+lane)*p.groups + g + i
+				subs[i*layout.SubBytes+lane] = byte(q.SubScales[at])
+				if p.scheme.Mins {
+					subs[(p.span+i)*layout.SubBytes+lane] = byte(q.SubMins[at])
+				}
+			}
+		}
+		return
+	}
+	after := head[p.span*layout.ScaleBytes:]
+	for i := range min(p.span, p.groups-g) {
+		packScales(head[i*layout.ScaleBytes:], q.Scales[first*p.groups+g+i:], p.groups, rows)
+		if p.scheme.Mins {
+			packScales(after[i*layout.ScaleBytes:], q.Mins[first*p.groups+g+i:], p.groups, rows)
+		}
+		for lane := range rows {
+			if !p.scheme.Sym {
+				after[i*layout.ZeroBytes+lane] = q.Zeros[(first+lane)*p.groups+g+i]
+			}
 		}
 	}
 }
@@ -164,10 +206,19 @@ func (p *packed) row(dst []float32, r int) {
 	var values [layout.BlockCols]float32
 	for b := range p.blocks {
 		lines := panel[p.blockAt(b)+4*(r%layout.PanelRows):]
-		group := b / p.perGroup
-		scale, zero := p.scale(r, group), p.zero(r, group)
-		for j := range values {
-			values[j] = float32(p.scheme.Value(p.codes.packed(lines, j), zero)) * scale
+		n := layout.BlockCols / p.parts
+		for part := range p.parts {
+			group := p.groupOf(b, part)
+			scale, zero := p.scale(r, group), p.zero(r, group)
+			for j := part * n; j < (part+1)*n; j++ {
+				values[j] = float32(float32(p.scheme.Value(p.codes.packed(lines, j), zero)) * scale)
+			}
+			if p.scheme.Mins {
+				least := p.least(r, group)
+				for j := part * n; j < (part+1)*n; j++ {
+					values[j] += least
+				}
+			}
 		}
 		copy(dst[b*layout.BlockCols:p.k], values[:])
 	}

@@ -40,6 +40,45 @@ type quantActs struct {
 	m, k   int
 	stride int        // blocks in a row
 	blocks []actBlock // m * stride
+
+	// What stands beside the blocks for formats that need it, empty until one does.
+	sums   []float32  // of the activations, for least values
+	halves [][2]int32 // minus 32 times the sums of each half, where sums of 6-bit codes start
+}
+
+// sum is that of the block's activations.
+func (b *actBlock) sum() float32 { return float32(-b.nsum) * b.scale }
+
+// prepare computes what stands beside the blocks for products with weights of a scheme.
+// It may not be called while they run.
+func (a *quantActs) prepare(s Scheme) {
+	switch f := s.Format(); {
+	case f.Mins && len(a.sums) == 0:
+		a.sums = grow(a.sums, len(a.blocks))
+		for i := range a.blocks {
+			a.sums[i] = a.blocks[i].sum()
+		}
+	case f.Group == 16 && len(a.halves) == 0:
+		a.halves = grow(a.halves, len(a.blocks))
+		for i := range a.blocks {
+			var sums [2]int32
+			for c, q := range a.blocks[i].q {
+				sums[c/16] -= int32(q)
+			}
+			a.halves[i] = [2]int32{32 * sums[0], 32 * sums[1]}
+		}
+	}
+}
+
+// beside returns what stands beside block i for a format, and the bytes of that.
+func (a *quantActs) beside(f *Format, i int) (*byte, int) {
+	switch {
+	case f.Mins:
+		return (*byte)(unsafe.Pointer(&a.sums[i])), int(unsafe.Sizeof(a.sums[i]))
+	case f.Group == 16:
+		return (*byte)(unsafe.Pointer(&a.halves[i])), int(unsafe.Sizeof(a.halves[i]))
+	}
+	return nil, 0
 }
 
 // actTile is the number of tokens in a tile of activations, of which a tile of a
@@ -51,6 +90,7 @@ func (a *quantActs) resize(m, k int) {
 	a.m, a.k = m, k
 	a.stride = (k + layout.BlockCols - 1) / layout.BlockCols
 	a.blocks = grow(a.blocks, m*a.stride)
+	a.sums, a.halves = a.sums[:0], a.halves[:0]
 }
 
 func grow[T any](s []T, n int) []T {

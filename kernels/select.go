@@ -148,8 +148,20 @@ func randomWeights(n, k int, scheme Scheme) (*Linear, error) {
 	if k*scheme.Bits%32 == 0 {
 		_, _ = rng.Read(q.Codes) // never fails
 	}
-	for i := range q.Scales {
-		q.Scales[i] = 0x2000 + uint16(rng.Uint64())&0x83ff // 2^-7 to 2^-6, either sign
+	if f := scheme.Format(); f.codes.bits > f.Bits {
+		for i := range q.Codes {
+			q.Codes[i] &= uint8(scheme.MaxCode())
+		}
+	}
+	for _, scales := range [][]uint16{q.Scales, q.Mins} {
+		for i := range scales {
+			scales[i] = 0x2000 + uint16(rng.Uint64())&0x83ff // 2^-7 to 2^-6, either sign
+		}
+	}
+	for _, subs := range [][]int8{q.SubScales, q.SubMins} {
+		for i := range subs {
+			subs[i] = int8(rng.Uint64())
+		}
 	}
 	for i := range q.Zeros {
 		q.Zeros[i] = uint8(rng.Uint64()) & uint8(scheme.MaxCode())
@@ -196,6 +208,7 @@ func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 	if err != nil {
 		return Choice{}, err
 	}
+	qa.prepare(w.quant.scheme)
 	r := &race{selection: b, a: qa, ws: b.cold[:1], dst: make([]float32, s.M*s.N), panels: w.quant.panels()}
 	if s.M <= fewTokens {
 		r.ws = b.cold

@@ -15,8 +15,10 @@ import (
 // rows of a panel, from first on, or all, or all of two panels that lie apart bytes
 // from each other; then the next panel or two, times over, their results following
 // those of the last. One for one token fetches ahead bytes in front of what it
-// reads. scratch is room for two lines a token, on a cache line. See kernels/_asm.
-type mulFunc func(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte)
+// reads. side is what stands beside acts, as quantActs.beside has it, and sideStep the
+// bytes to that of the next blocks. scratch is room for two lines a token, on a cache
+// line. See kernels/_asm.
+type mulFunc func(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // tile is the kernels of one size, without zero points and with them, if the format
 // has any.
@@ -80,7 +82,7 @@ type tileJob struct {
 // does: its activations stay in the first-level cache, past which the weights
 // stream, one call for all of them.
 func (j tileJob) run(tiles []tile, dst []float32, ldd, m0, m1, p0, p1 int) {
-	panel := &j.w.panel(p0)[0]
+	panel, format := &j.w.panel(p0)[0], j.w.scheme.Format()
 	for m, ti := m0, 0; m < m1; {
 		if m%actTile == 0 {
 			ti = 0
@@ -91,13 +93,14 @@ func (j tileJob) run(tiles []tile, dst []float32, ldd, m0, m1, p0, p1 int) {
 		t := tiles[ti]
 		f := t.mul[flag(!j.w.scheme.Sym)]
 		first, between := j.a.place(m)
+		side, size := j.a.beside(format, first)
 		times := p1 - p0
 		if t.rows > layout.PanelRows {
 			times /= 2
 		}
 		for row := 0; row < layout.PanelRows; row += t.rows {
 			f(&dst[(m-m0)*ldd+row], 4*ldd, panel, row, j.w.panelBytes, t.ahead,
-				(*byte)(unsafe.Pointer(&j.a.blocks[first])), between*layout.ActBytes, j.w.blocks, j.w.perGroup, times, j.scratch)
+				(*byte)(unsafe.Pointer(&j.a.blocks[first])), between*layout.ActBytes, j.w.blocks, j.w.perGroup, times, j.scratch, side, between*size)
 		}
 		m += t.tokens
 	}

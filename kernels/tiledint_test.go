@@ -21,7 +21,7 @@ func TestTilesTaken(t *testing.T) {
 	must(t, err)
 	pair := w.panelBytes
 	fake := func(rows, tokens, ahead int) tile {
-		f := func(_ *float32, _ int, _ *byte, first, apart, fetched int, _ *byte, _, _, _, times int, _ *byte) {
+		f := func(_ *float32, _ int, _ *byte, first, apart, fetched int, _ *byte, _, _, _, times int, _, _ *byte, _ int) {
 			if fetched != ahead || apart != pair {
 				t.Errorf("%dx%d fetches %d ahead, panels are %d apart; want %d, %d", rows, tokens, fetched, apart, ahead, pair)
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
@@ -33,9 +34,9 @@ const (
 func amxKernels() {
 	dots := [2]int{layout.AMXTokens, layout.LineBytes}
 	config := amxConfig("amxConfig", dots, dots, [2]int{layout.AMXTokens, layout.BlockCols}, [2]int{layout.BlockCols / 4, layout.LineBytes})
-	for _, bits := range []int{4, 8} {
-		for _, sym := range []bool{true, false} {
-			unpackAMX(bits, sym)
+	for _, f := range formats() {
+		if f.Bits&3 == 0 && f.Scale != layout.SuperScale && !f.Mins {
+			unpackAMX(f)
 		}
 	}
 	mulAMX("mulAMX", false, config)
@@ -69,11 +70,14 @@ func tile8(n int) operand.Op { return operand.Imm(uint64(n)) }
 
 // unpackAMX generates the unpacking of a panel: codes less their zero points, a
 // byte each, and scales as float32.
-func unpackAMX(bits int, sym bool) {
-	kind := kindOf(sym)
-	name := fmt.Sprintf("unpack%d%sAMX", bits, kind)
+func unpackAMX(f format) {
+	bits, sym := f.Bits, !f.zeros
+	name := fmt.Sprintf("unpack%sAMX", f.id())
 	TEXT(name, NOSPLIT, "func(codes *byte, scales *byte, zeros *byte, panel *byte, blocks int, perGroup int)")
 	what := "less their zero points"
+	if f.Table != nil {
+		what = "what they stand for"
+	}
 	if bits == 8 {
 		what = "less 128, and to zeros the zero points less 128"
 		if sym {
@@ -84,17 +88,23 @@ func unpackAMX(bits int, sym bool) {
 	if bits == 8 && !sym {
 		mul = "mulZerosAMX"
 	}
-	unpackers = append(unpackers, table.Unpacker{Function: name, Mul: mul, Format: formatOf(bits), Zeros: !sym})
-	Doc(fmt.Sprintf("%s spreads a panel of %d-bit %smetric codes: to codes a byte each, as in 8 bits but signed, %s; to scales the scales.", name, bits, kind, what))
+	unpackers = append(unpackers, table.Unpacker{Function: name, Mul: mul, Format: f.Name, Zeros: f.zeros})
+	Doc(fmt.Sprintf("%s spreads a panel of %s: to codes a byte each, as in 8 bits but signed, %s; to scales the scales.", name, f.describe(), what))
 	Pragma("noescape")
 	codes, scales := Load(Param("codes"), GP64()), Load(Param("scales"), GP64())
 	panel, left, perGroup := Load(Param("panel"), GP64()), Load(Param("blocks"), GP64()), Load(Param("perGroup"), GP64())
-	span, head := spanOf(sym)
-	mask, zero := ZMM(), ZMM() // zero: what to take from each code, or to flip in it
+	span, head := f.Span(f.zeros)
+	mask, zero := ZMM(), ZMM() // zero: what to take from each code, or to flip in it, or the table
 	if bits == 4 {
 		mask = constant(mask, 0x0f0f0f0f)
 	}
 	switch {
+	case f.Table != nil:
+		values := make([]byte, len(f.Table))
+		for i, v := range f.Table {
+			values[i] = byte(v)
+		}
+		VMOVDQU32(table64(strings.ReplaceAll(f.Name, "_", "")+"Signed", values), zero)
 	case bits == 8:
 		zero = constant(zero, 0x80808080)
 	case sym:
@@ -117,7 +127,7 @@ func unpackAMX(bits int, sym bool) {
 	MOVQ(operand.U32(span), groups)
 	Label("group")
 	v := ZMM()
-	VCVTPH2PS(operand.Mem{Base: from}, v)
+	f.loadScales(operand.Mem{Base: from}, operand.Mem{}, v, nil)
 	VMOVUPS(v, operand.Mem{Base: scales})
 	ADDQ(operand.U32(layout.ScaleBytes), from)
 	ADDQ(operand.U32(layout.LineBytes), scales)
@@ -152,8 +162,13 @@ func unpackAMX(bits int, sym bool) {
 		VPSRLW(operand.Imm(4), lo, hi)
 		VPANDD(mask, lo, lo)
 		VPANDD(mask, hi, hi)
-		VPSUBB(zero, lo, lo)
-		VPSUBB(zero, hi, hi)
+		if f.Table != nil {
+			VPSHUFB(lo, zero, lo)
+			VPSHUFB(hi, zero, hi)
+		} else {
+			VPSUBB(zero, lo, lo)
+			VPSUBB(zero, hi, hi)
+		}
 		VMOVDQU32(lo, operand.Mem{Base: codes, Disp: 2 * line * layout.LineBytes})
 		VMOVDQU32(hi, operand.Mem{Base: codes, Disp: (2*line + 1) * layout.LineBytes})
 	}

@@ -10,34 +10,20 @@ import (
 	"nibble/kernels/layout"
 )
 
-// kindOf names a scheme's codes in the names of kernels.
-func kindOf(sym bool) string {
-	if sym {
-		return "sym"
-	}
-	return "asym"
-}
-
-// spanOf is the groups of a span, and the bytes of their scales and zero points.
-func spanOf(sym bool) (groups, head int) {
-	if sym {
-		return layout.SymSpan, layout.SymSpan * layout.ScaleBytes
-	}
-	return layout.AsymSpan, layout.AsymSpan * (layout.ScaleBytes + layout.ZeroBytes)
-}
-
 func intKernels() {
-	for _, bits := range []int{4, 8} {
-		for _, sym := range []bool{true, false} {
-			for _, t := range []int{1, 2, 4, 8, layout.MaxTokens} {
-				tile(bits, sym, t, avx512{})
-			}
-			for _, t := range []int{1, 2, 4} {
-				tile(bits, sym, t, avxvnni{})
-			}
-			for t := 1; t <= 4-bits/4; t++ { // what 16 registers hold
-				tile(bits, sym, t, avx2{})
-			}
+	for _, f := range formats() {
+		tokens := []int{1, 2, 4, 8, layout.MaxTokens}
+		if !f.Zeros {
+			tokens = []int{1, 2, 4}
+		}
+		for _, t := range tokens {
+			tile(f, t, avx512{})
+		}
+		for _, t := range []int{1, 2, 4} {
+			tile(f, t, avxvnni{})
+		}
+		for t := 1; t <= 4-f.Bits/4; t++ { // what 16 registers hold
+			tile(f, t, avx2{})
 		}
 	}
 	pairKernels()
@@ -50,7 +36,7 @@ type tier interface {
 	lanes() int // rows of the panel a call computes
 	vec() reg.VecVirtual
 	// setup makes constants.
-	setup(bits int)
+	setup(f format)
 	// free is how many registers are left for sums.
 	free(k *kernel) int
 	// late reports that a group's scales and zero points are loaded where they are
@@ -62,18 +48,21 @@ type tier interface {
 
 // kernel is the state of the generation of one kernel.
 type kernel struct {
-	bits, tokens int
-	sym          bool
-	panel        reg.Register // the place in the stream of the panel
-	lane         reg.Register // the first row, where a call does not compute all
-	half         int          // of the rows, where there are two vectors of them
-	ahead        reg.Register // how far in front of the codes to fetch, for one token
-	acts         reg.Register
-	scratch      reg.Register
-	scales       reg.VecVirtual // of the group, float32
-	zeros        reg.VecVirtual // of the group, int32; nil when symmetric
-	scalesAt     reg.Register   // behind them, by the bytes of a group
-	zerosAt      reg.Register
+	format
+	tokens     int
+	panel      reg.Register // the place in the stream of the panel
+	lane       reg.Register // the first row, where a call does not compute all
+	half       int          // of the rows, where there are two vectors of them
+	ahead      reg.Register // how far in front of the codes to fetch, for one token
+	acts       reg.Register
+	side       reg.Register // what stands beside them, if the format needs it
+	scratch    reg.Register
+	scales     [2]reg.VecVirtual // of the block's groups, float32
+	mins       reg.VecVirtual    // of the group, float32; nil unless the format has them
+	zeroPoints reg.VecVirtual    // of the group, int32; nil when symmetric
+	scalesAt   reg.Register      // behind them, by the bytes of a block
+	zerosAt    reg.Register
+	superAt    reg.Register // the span's head, where scales have a scale
 
 	// The running sums of the tokens, sum, and those of the current group, part,
 	// in registers or, where there are too few, in scratch. A group of one block
@@ -111,13 +100,9 @@ func (k *kernel) partAt(t int) operand.Mem {
 	return operand.Mem{Base: k.scratch, Disp: (layout.MaxTokens + t) * layout.LineBytes}
 }
 
-// startAt is where, in a block of activations, the sum of a symmetric product
-// begins: at minus the zero point, 8 or 128, times the sum of the activations.
-func startAt(bits int) int {
-	if bits == 4 {
-		return layout.ActNegSum8
-	}
-	return layout.ActNegSum128
+// beside is what stands beside token t's current block, for a part of it.
+func (k *kernel) beside(t, part int) operand.Mem {
+	return operand.Mem{Base: k.side, Disp: t*k.sideStep() + 4*part}
 }
 
 // registers makes n registers, or none when there are too few.
@@ -133,9 +118,8 @@ func registers(isa tier, n, free int) []reg.VecVirtual {
 }
 
 // tile generates a kernel for a number of tokens.
-func tile(bits int, sym bool, tokens int, isa tier) {
-	kind := kindOf(sym)
-	name := fmt.Sprintf("mul%d%s%sx%d", bits, kind, isa.name(), tokens)
+func tile(f format, tokens int, isa tier) {
+	name := fmt.Sprintf("mul%s%sx%d", f.id(), isa.name(), tokens)
 	TEXT(name, NOSPLIT, mulSignature)
 	rows, place := isa.lanes(), "from first on"
 	if tokens == 1 {
@@ -143,18 +127,29 @@ func tile(bits int, sym bool, tokens int, isa tier) {
 	} else if rows == layout.PanelRows {
 		place = "all"
 	}
-	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel, %s, and %d tokens, %d-bit %smetric codes.", name, rows, place, tokens, bits, kind),
+	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel, %s, and %d tokens, %s.", name, rows, place, tokens, f.describe()),
 		"It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.")
 	Pragma("noescape")
-	registerTile(name, bits, sym, isa, rows, tokens)
-	k := &kernel{bits: bits, tokens: tokens, sym: sym, panel: Load(Param("panel"), GP64()), acts: GP64(),
+	registerTile(name, f, isa, rows, tokens)
+	k := &kernel{format: f, tokens: tokens, panel: Load(Param("panel"), GP64()), acts: GP64(),
 		scratch: Load(Param("scratch"), GP64())}
 	if tokens == 1 {
 		k.ahead = Load(Param("ahead"), GP64())
 	} else if isa.lanes() < layout.PanelRows {
 		k.lane = Load(Param("first"), GP64())
 	}
-	isa.setup(bits)
+	if f.sideStep() > 0 {
+		k.side = GP64()
+	}
+	if f.Scale == layout.SuperScale {
+		k.superAt = GP64()
+	}
+	isa.setup(f)
+	if f.Group > 0 {
+		k.single = true
+		k.loop(isa, "single", nil)
+		return
+	}
 	perGroup := Load(Param("perGroup"), GP64())
 	CMPQ(perGroup, operand.Imm(1))
 	JEQ(operand.LabelRef("single"))
@@ -187,28 +182,36 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 
 	Label(label + "Panel")
 	Load(Param("acts"), k.acts)
+	if k.side != nil {
+		Load(Param("side"), k.side)
+	}
 	for _, h := range halves {
+		h.side, h.superAt = k.side, k.superAt
 		clearSums(isa, h.sum, h.tokens, h.sumAt)
 	}
 	left := Load(Param("blocks"), GP64())
 	step := Load(Param("step"), GP64())
 	scales, groups := GP64(), GP64()
 	var zeros reg.Register
-	span, head := spanOf(k.sym)
-	if !k.sym {
+	if k.zeros {
 		zeros = GP64()
 	}
 
 	Label(label + "Span")
-	MOVQ(k.panel, scales)
-	if !k.sym {
-		LEAQ(operand.Mem{Base: k.panel, Disp: span * layout.ScaleBytes}, zeros)
+	if k.superAt != nil {
+		MOVQ(k.panel, k.superAt)
+		LEAQ(operand.Mem{Base: k.panel, Disp: k.SubsAt()}, scales)
+	} else {
+		MOVQ(k.panel, scales)
 	}
-	ADDQ(operand.U32(head), k.panel)
-	MOVQ(operand.U32(span), groups)
+	if k.zeros {
+		LEAQ(operand.Mem{Base: k.panel, Disp: k.spanBlocks() * layout.ScaleBytes}, zeros)
+	}
+	ADDQ(operand.U32(k.head()), k.panel)
+	MOVQ(operand.U32(k.spanBlocks()), groups)
 	Label(label + "Next")
-	ADDQ(operand.U32(layout.ScaleBytes), scales)
-	if !k.sym {
+	ADDQ(operand.U32(k.scaleStep()), scales)
+	if k.zeros {
 		ADDQ(operand.U32(layout.ZeroBytes), zeros)
 	}
 	for _, h := range halves {
@@ -235,8 +238,11 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	if k.ahead != nil {
 		k.prefetch()
 	}
-	ADDQ(operand.U32(k.bits*layout.LineBytes), k.panel)
+	ADDQ(operand.U32(k.Lines()*layout.LineBytes), k.panel)
 	ADDQ(step, k.acts)
+	if k.side != nil {
+		ADDQ(paramAt("sideStep"), k.side)
+	}
 	if k.single {
 		DECQ(left)
 	} else {
@@ -253,7 +259,7 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 				} else {
 					VMOVUPS(h.partAt(t), part)
 				}
-				h.addPart(t, part)
+				h.addPart(t, 0, part)
 			}
 		}
 		TESTQ(left, left)
@@ -307,7 +313,7 @@ func clearSums(isa tier, sums []reg.VecVirtual, tokens int, at func(t int) opera
 // prefetch fetches as much of the stream as a block takes, and where each block
 // brings scales of its own a line more.
 func (k *kernel) prefetch() {
-	lines := k.bits
+	lines := k.Lines()
 	if k.single {
 		lines++
 	}
@@ -316,40 +322,75 @@ func (k *kernel) prefetch() {
 	}
 }
 
-// loadScales fills a register with the scales of the group.
+// loadScales fills registers with the scales of the block's groups, and with their
+// least values.
 func (k *kernel) loadScales(isa tier) {
-	k.scales = isa.vec()
-	VCVTPH2PS(k.inPanel(k.scalesAt, 2).Offset(-layout.ScaleBytes), k.scales)
-}
-
-// loadZeros does so with its zero points, if it has any.
-func (k *kernel) loadZeros(isa tier) {
-	if !k.sym {
-		k.zeros = isa.vec()
-		VPMOVZXBD(k.inPanel(k.zerosAt, 1).Offset(-layout.ZeroBytes), k.zeros)
+	load := func(at operand.Mem, super int) reg.VecVirtual {
+		v, tmp, from := isa.vec(), reg.VecVirtual(nil), operand.Mem{}
+		if k.superAt != nil {
+			tmp, from = isa.vec(), k.inPanel(k.superAt, 2).Offset(super)
+		}
+		k.format.loadScales(at, from, v, tmp)
+		return v
+	}
+	size := uint8(2)
+	if k.superAt != nil {
+		size = 1
+	}
+	at := k.inPanel(k.scalesAt, size).Offset(-k.scaleStep())
+	for part := range k.parts() {
+		k.scales[part] = load(at.Offset(part*layout.SubBytes), 0)
+	}
+	if k.Mins {
+		k.mins = load(at.Offset(k.minsApart()), layout.ScaleBytes)
 	}
 }
 
-// addPart adds the product of a whole group, still without the group's scale,
-// to the sum of a token.
-func (k *kernel) addPart(t int, part reg.VecVirtual) {
+// loadZeros fills a register with the zero points of the group, if it has any.
+func (k *kernel) loadZeros(isa tier) {
+	if k.zeros {
+		k.zeroPoints = isa.vec()
+		VPMOVZXBD(k.inPanel(k.zerosAt, 1).Offset(-layout.ZeroBytes), k.zeroPoints)
+	}
+}
+
+// addPart adds the product of a whole group, a part of the block, still without the
+// group's scale, to the sum of a token, and what the group's least value contributes.
+func (k *kernel) addPart(t, part int, product reg.VecVirtual) {
 	if k.sum != nil {
-		VFMADD231PS(part, k.scales, k.sum[t])
+		VFMADD231PS(product, k.scales[part], k.sum[t])
+		k.addMin(t, k.sum[t], product)
 		return
 	}
-	// part = part*scales + sum
-	VFMADD213PS(k.sumAt(t), k.scales, part)
-	VMOVUPS(part, k.sumAt(t))
+	// product = product*scales + sum
+	VFMADD213PS(k.sumAt(t), k.scales[part], product)
+	k.addMin(t, product, nil)
+	VMOVUPS(product, k.sumAt(t))
 }
 
-// addBlock adds the integer product of a block times the scale of its
+// addMin adds the least value times the sum of the activations; tmp is free, or nil.
+func (k *kernel) addMin(t int, sum, tmp reg.VecVirtual) {
+	switch {
+	case !k.Mins:
+	case sum.Size() == 64:
+		VFMADD231PS_BCST(k.beside(t, 0), k.mins, sum)
+	default:
+		if tmp == nil {
+			tmp = vecLike(sum)
+		}
+		VBROADCASTSS(k.beside(t, 0), tmp)
+		VFMADD231PS(tmp, k.mins, sum)
+	}
+}
+
+// addBlock adds the integer product of a part of a block times the scale of its
 // activations, which multiply fetches, to the sums. dots is overwritten.
-func (k *kernel) addBlock(t int, dots reg.VecVirtual, multiply func(v reg.VecVirtual), accumulate func(v, sum reg.VecVirtual)) {
+func (k *kernel) addBlock(t, part int, dots reg.VecVirtual, multiply func(v reg.VecVirtual), accumulate func(v, sum reg.VecVirtual)) {
 	VCVTDQ2PS(dots, dots)
 	switch {
 	case k.single:
 		multiply(dots)
-		k.addPart(t, dots)
+		k.addPart(t, part, dots)
 	case k.part != nil:
 		accumulate(dots, k.part[t])
 	default:
@@ -371,20 +412,28 @@ func vecLike(v reg.VecVirtual) reg.VecVirtual {
 // embedded broadcasts.
 type avx512 struct{}
 
-var mask512, mask256, ones256, sixteen256 reg.VecVirtual
+// Constants in registers: low nibbles, the bits above them, and what codes stand for.
+var mask512, high512, table512, mask256, ones256, sixteen256, table256, tableHigh256 reg.VecVirtual
 
 func (avx512) name() string        { return "AVX512VNNI" }
 func (avx512) lanes() int          { return 16 }
 func (avx512) vec() reg.VecVirtual { return ZMM() }
 func (avx512) late(*kernel) bool   { return false }
 
-// Beside the sums live 8 vectors of codes, a mask, scales, zero points and as
-// many dot products as are interleaved, and a temporary.
+// Beside the sums live 8 vectors of codes, a mask, scales, zero points or another
+// constant or scales, as many dot products as are interleaved, and a temporary.
 func (avx512) free(*kernel) int { return 32 - 12 - interleave }
 
-func (avx512) setup(bits int) {
-	if bits == 4 {
+func (avx512) setup(f format) {
+	if f.Bits < 8 {
 		mask512 = constant(ZMM(), 0x0f0f0f0f)
+	}
+	if f.high() > 0 {
+		high512 = constant(ZMM(), f.highMask())
+	}
+	if f.Table != nil {
+		table512 = ZMM()
+		VMOVDQU32(f.tableBytes(0, 255), table512)
 	}
 }
 
@@ -401,68 +450,95 @@ func constant(v reg.VecVirtual, bits uint32) reg.VecVirtual {
 // dependent dot products to hide their latency.
 const interleave = 4
 
-func (avx512) block(k *kernel) {
-	var vs [8]reg.VecVirtual // vector j holds columns 4j to 4j+3 of 16 rows
-	if k.bits == 4 {
-		for line := range 4 {
-			lo, hi := ZMM(), ZMM()
-			VMOVDQU32(k.code(line), lo)
-			VPSRLW(operand.Imm(4), lo, hi)
-			VPANDD(mask512, lo, lo)
-			VPANDD(mask512, hi, hi)
-			vs[2*line], vs[2*line+1] = lo, hi
-		}
-	} else {
+// codes loads the block's codes: vector j holds columns 4j to 4j+3 of 16 rows, as
+// unsigned bytes.
+func (avx512) codes(k *kernel) (vs [8]reg.VecVirtual) {
+	if k.Bits == 8 {
 		for j := range vs {
 			vs[j] = ZMM()
 			VMOVDQU32(k.code(j), vs[j])
 		}
+		return vs
 	}
+	for line := range 4 {
+		lo, hi := ZMM(), ZMM()
+		VMOVDQU32(k.code(line), lo)
+		VPSRLW(operand.Imm(4), lo, hi)
+		VPANDD(mask512, lo, lo)
+		VPANDD(mask512, hi, hi)
+		vs[2*line], vs[2*line+1] = lo, hi
+	}
+	for j, v := range vs {
+		switch {
+		case k.Table != nil:
+			VPSHUFB(v, table512, v)
+		case k.high() > 0:
+			high := ZMM()
+			VMOVDQU32(k.code(k.highLine(j)), high)
+			k.shiftHigh(j, high, high)
+			VPTERNLOGD(operand.Imm(0xf8), high512, high, v) // v or (high and its mask)
+		}
+	}
+	return vs
+}
+
+func (isa avx512) block(k *kernel) {
+	vs := isa.codes(k)
 	var sums [interleave]reg.VecVirtual
 	for i := range sums {
 		sums[i] = ZMM()
 	}
 	for t0 := 0; t0 < k.tokens; t0 += interleave {
 		dots := sums[:min(interleave, k.tokens-t0)]
-		for i := range dots {
-			if k.sym {
-				VPBROADCASTD(k.act(t0+i, startAt(k.bits)), dots[i])
-				continue
-			}
-			// The pairs of 16 bits are (zero, 0) and (minus the sum, its sign).
-			VPXORD(dots[i], dots[i], dots[i])
-			VPDPWSSD_BCST(k.act(t0+i, layout.ActNegSum), k.zeros, dots[i])
-		}
-		for j, v := range vs {
+		for part := range k.parts() {
 			for i := range dots {
-				VPDPBUSD_BCST(k.act(t0+i, 4*j), v, dots[i])
+				switch {
+				case k.zeros: // the pairs of 16 bits are (zero, 0) and (minus the sum, its sign)
+					VPXORD(dots[i], dots[i], dots[i])
+					VPDPWSSD_BCST(k.act(t0+i, layout.ActNegSum), k.zeroPoints, dots[i])
+				case k.start() == startNowhere:
+					VPXORD(dots[i], dots[i], dots[i])
+				case k.start() == startBeside:
+					VPBROADCASTD(k.beside(t0+i, part), dots[i])
+				default:
+					VPBROADCASTD(k.act(t0+i, k.start()), dots[i])
+				}
 			}
-		}
-		for i, d := range dots {
-			scale := k.act(t0+i, layout.ActScale)
-			k.addBlock(t0+i, d,
-				func(v reg.VecVirtual) { VMULPS_BCST(scale, v, v) },
-				func(v, sum reg.VecVirtual) { VFMADD231PS_BCST(scale, v, sum) })
+			n := len(vs) / k.parts()
+			for j := part * n; j < (part+1)*n; j++ {
+				for i := range dots {
+					VPDPBUSD_BCST(k.act(t0+i, 4*j), vs[j], dots[i])
+				}
+			}
+			for i, d := range dots {
+				scale := k.act(t0+i, layout.ActScale)
+				k.addBlock(t0+i, part, d,
+					func(v reg.VecVirtual) { VMULPS_BCST(scale, v, v) },
+					func(v, sum reg.VecVirtual) { VFMADD231PS_BCST(scale, v, sum) })
+			}
 		}
 	}
 }
 
-// finish256 adds a block's dot products, still without a zero point unless
-// started is set, to a token's sum.
-func (k *kernel) finish256(t int, dots reg.VecVirtual, started bool) {
+// finish256 adds the dot products of a part of a block, still without a zero point
+// unless started is set, to a token's sum.
+func (k *kernel) finish256(t, part int, dots reg.VecVirtual, started bool) {
 	z, s := YMM(), YMM()
 	switch {
-	case started:
-	case k.sym:
-		VPBROADCASTD(k.act(t, startAt(k.bits)), z)
+	case k.zeros:
+		VPBROADCASTD(k.act(t, layout.ActNegSum), z)
+		VPMADDWD(k.zeroPoints, z, z)
+		VPADDD(z, dots, dots)
+	case started, k.start() == startNowhere:
+	case k.start() == startBeside:
+		VPBROADCASTD(k.beside(t, part), z)
 		VPADDD(z, dots, dots)
 	default:
-		VPBROADCASTD(k.act(t, layout.ActNegSum), z)
-		VPMADDWD(k.zeros, z, z)
+		VPBROADCASTD(k.act(t, k.start()), z)
 		VPADDD(z, dots, dots)
 	}
 	VBROADCASTSS(k.act(t, layout.ActScale), s)
-	k.addBlock(t, dots,
+	k.addBlock(t, part, dots,
 		func(v reg.VecVirtual) { VMULPS(s, v, v) },
 		func(v, sum reg.VecVirtual) { VFMADD231PS(s, v, sum) })
 }
@@ -477,8 +553,9 @@ func (avxvnni) lanes() int          { return 8 }
 func (avxvnni) vec() reg.VecVirtual { return YMM() }
 func (avxvnni) late(k *kernel) bool { return k.tokens > 1 }
 
-// Beside the sums live two dot products of each token, a mask, two vectors of codes
-// and one of activations; for one token, scales and zero points, too.
+// Beside the sums live two dot products of each token, a mask or a table, two vectors
+// of codes and one of activations; for one token, scales and zero points or least
+// values, too.
 func (v avxvnni) free(k *kernel) int {
 	free := 16 - 4 - 2*k.tokens
 	if !v.late(k) {
@@ -487,9 +564,37 @@ func (v avxvnni) free(k *kernel) int {
 	return free
 }
 
-func (avxvnni) setup(bits int) {
-	if bits == 4 {
+func (avxvnni) setup(f format) {
+	switch {
+	case f.Table != nil:
+		table256 = YMM()
+		VMOVDQU(f.tableBytes(0, 255), table256)
+	case f.Bits == 4:
 		mask256 = constant(YMM(), 0x0f0f0f0f)
+	}
+}
+
+// maskNibbles leaves the low nibbles, by a register that has them or memory.
+func (f format) maskNibbles(v reg.VecVirtual) {
+	if f.Bits == 4 && f.Table == nil {
+		VPAND(mask256, v, v)
+		return
+	}
+	VPAND(fill64(0x0f0f0f0f), v, v)
+}
+
+// complete256 turns the nibbles of vector j of a block's codes, which lies at high for
+// the bits above them, into unsigned bytes.
+func (f format) complete256(j int, high operand.Mem, v reg.VecVirtual) {
+	switch {
+	case f.Table != nil:
+		VPSHUFB(v, table256, v)
+	case f.high() > 0:
+		h := YMM()
+		VMOVDQU(high, h)
+		f.shiftHigh(j, h, h)
+		VPAND(fill64(f.highMask()), h, h)
+		VPOR(h, v, v)
 	}
 }
 
@@ -499,13 +604,8 @@ func (v avxvnni) block(k *kernel) {
 	dots := make([][2]reg.VecVirtual, k.tokens)
 	for t := range dots {
 		dots[t] = [2]reg.VecVirtual{YMM(), YMM()}
-		if k.sym {
-			VPBROADCASTD(k.act(t, startAt(k.bits)), dots[t][0])
-		} else {
-			VPXOR(dots[t][0], dots[t][0], dots[t][0])
-		}
-		VPXOR(dots[t][1], dots[t][1], dots[t][1])
 	}
+	started := !k.zeros && k.start() >= 0
 	add := func(j int, v reg.VecVirtual) {
 		for t := range dots {
 			x := YMM()
@@ -513,60 +613,150 @@ func (v avxvnni) block(k *kernel) {
 			VPDPBUSD(x, v, dots[t][j%2])
 		}
 	}
-	for line := range k.bits {
-		v := YMM()
-		VMOVDQU(k.code(line), v)
-		if k.bits == 8 {
-			add(line, v)
-			continue
-		}
-		hi := YMM()
-		VPSRLW(operand.Imm(4), v, hi)
-		VPAND(mask256, v, v)
-		VPAND(mask256, hi, hi)
-		add(2*line, v)
-		add(2*line+1, hi)
+	lines := min(k.Bits, 8)
+	if k.Bits < 8 {
+		lines = 4
 	}
-	if v.late(k) {
-		k.loadZeros(v)
-		if k.single {
-			k.loadScales(v)
+	for part := range k.parts() {
+		for t := range dots {
+			if started {
+				VPBROADCASTD(k.act(t, k.start()), dots[t][0])
+			} else {
+				VPXOR(dots[t][0], dots[t][0], dots[t][0])
+			}
+			VPXOR(dots[t][1], dots[t][1], dots[t][1])
 		}
-	}
-	for t, d := range dots {
-		VPADDD(d[1], d[0], d[0])
-		k.finish256(t, d[0], k.sym)
+		n := lines / k.parts()
+		for line := part * n; line < (part+1)*n; line++ {
+			v := YMM()
+			VMOVDQU(k.code(line), v)
+			if k.Bits == 8 {
+				add(line, v)
+				continue
+			}
+			hi := YMM()
+			VPSRLW(operand.Imm(4), v, hi)
+			k.maskNibbles(v)
+			k.maskNibbles(hi)
+			for i, v := range []reg.VecVirtual{v, hi} {
+				j := 2*line + i
+				k.complete256(j, k.code(k.highLine(j)), v)
+				add(j, v)
+			}
+		}
+		if v.late(k) && part == 0 {
+			k.loadZeros(v)
+			if k.single {
+				k.loadScales(v)
+			}
+		}
+		for t, d := range dots {
+			VPADDD(d[1], d[0], d[0])
+			k.finish256(t, part, d[0], started)
+		}
 	}
 }
 
 // avx2 computes 8 rows with VPMADDUBSW, whose 16-bit sums saturate. Nibbles
 // cannot reach that: a pair is at most 2*15*127 = 3810, and the eight pairs that
-// a block adds to one 16-bit lane 30480. Eight-bit codes are taken as two
-// nibbles.
+// a block adds to one 16-bit lane 30480. Codes of more bits, and what those of tables
+// stand for, are taken as two nibbles.
 type avx2 struct{}
 
 func (avx2) name() string        { return "AVX2" }
 func (avx2) lanes() int          { return 8 }
 func (avx2) vec() reg.VecVirtual { return YMM() }
-func (avx2) late(*kernel) bool   { return false }
+func (avx2) late(k *kernel) bool { return false }
 
-// Beside the sums live the dot products, for both nibbles of 8-bit codes, two or
-// three constants, scales, zero points, two vectors of codes, one of activations
-// and a temporary.
-func (avx2) free(k *kernel) int { return 16 - 8 - k.tokens*k.bits/4 - (k.bits/4 - 1) }
+// two tells that codes are taken as two nibbles.
+func (f format) two() bool { return f.Bits > 4 || f.Table != nil }
 
-func (avx2) setup(bits int) {
+// Beside the sums live the dot products, for both nibbles where there are two, two or
+// three constants, scales, zero points or least values, two vectors of codes, one of
+// activations and a temporary.
+func (avx2) free(k *kernel) int {
+	if k.two() {
+		return 16 - 9 - 2*k.tokens
+	}
+	return 16 - 8 - k.tokens
+}
+
+// inMemory tells that constants are operands in memory: registers are short.
+func (f format) inMemory() bool { return f.two() && f.Bits < 8 }
+
+func (avx2) setup(f format) {
+	if f.Table != nil {
+		table256, tableHigh256 = YMM(), YMM()
+		VMOVDQU(f.tableBytes(0, 15), table256)
+		VMOVDQU(f.tableBytes(4, 15), tableHigh256)
+	}
+	if f.inMemory() {
+		return
+	}
 	mask256 = constant(YMM(), 0x0f0f0f0f)
 	ones256 = constant(YMM(), 0x00010001)
-	if bits == 8 {
+	if f.Bits == 8 {
 		sixteen256 = constant(YMM(), 0x00100010)
 	}
 }
 
-func (avx2) block(k *kernel) {
-	lows, highs := make([]reg.VecVirtual, k.tokens), make([]reg.VecVirtual, k.tokens)
-	// add accumulates one product of nibbles; the first of a block starts the sum.
-	add := func(sum *reg.VecVirtual, x, v reg.VecVirtual) {
+// nibbles256 are the nibbles of some columns' codes, high is nil if there are none.
+type nibbles256 struct {
+	column    int
+	low, high reg.VecVirtual
+}
+
+// nibbles loads a line of codes and calls add for the nibbles of its columns.
+func (avx2) nibbles(k *kernel, line int, add func(n nibbles256)) {
+	lo, hi := YMM(), YMM()
+	VMOVDQU(k.code(line), lo)
+	if !k.inMemory() {
+		VPSRLW(operand.Imm(4), lo, hi)
+		VPAND(mask256, lo, lo)
+		VPAND(mask256, hi, hi)
+		if k.Bits == 8 {
+			add(nibbles256{4 * line, lo, hi})
+			return
+		}
+		add(nibbles256{8 * line, lo, nil})
+		add(nibbles256{8*line + 4, hi, nil})
+		return
+	}
+	for i := range 2 {
+		v, high := lo, YMM()
+		if i == 1 { // loaded again: its register is free meanwhile
+			v = hi
+			VMOVDQU(k.code(line), v)
+			VPSRLW(operand.Imm(4), v, v)
+		}
+		VPAND(fill64(0x0f0f0f0f), v, v)
+		j := 2*line + i
+		if k.Table != nil {
+			VPSHUFB(v, tableHigh256, high)
+			VPSHUFB(v, table256, v)
+		} else {
+			// One bit or two that stand at the bottom then.
+			VMOVDQU(k.code(k.highLine(j)), high)
+			down := j
+			if k.high() == 2 {
+				down = 2 * (j % 4)
+			}
+			if down > 0 {
+				VPSRLW(operand.Imm(uint64(down)), high, high)
+			}
+			VPAND(fill64(k.highMask()>>4), high, high)
+		}
+		add(nibbles256{4 * j, v, high})
+	}
+}
+
+func (isa avx2) block(k *kernel) {
+	ones, sixteen := operand.Op(ones256), operand.Op(sixteen256)
+	if k.inMemory() {
+		ones, sixteen = fill64(0x00010001), fill64(0x00100010)
+	}
+	// accumulate adds one product of nibbles; the first of a block starts the sum.
+	accumulate := func(sum *reg.VecVirtual, x, v reg.VecVirtual) {
 		if *sum == nil {
 			*sum = YMM()
 			VPMADDUBSW(x, v, *sum)
@@ -576,33 +766,33 @@ func (avx2) block(k *kernel) {
 		VPMADDUBSW(x, v, p)
 		VPADDW(p, *sum, *sum)
 	}
-	for line := range k.bits {
-		lo, hi := YMM(), YMM()
-		VMOVDQU(k.code(line), lo)
-		VPSRLW(operand.Imm(4), lo, hi)
-		VPAND(mask256, lo, lo)
-		VPAND(mask256, hi, hi)
-		for t := range k.tokens {
-			x := YMM()
-			if k.bits == 8 {
-				VPBROADCASTD(k.act(t, 4*line), x)
-				add(&lows[t], x, lo)
-				add(&highs[t], x, hi)
-				continue
-			}
-			VPBROADCASTD(k.act(t, 8*line), x)
-			add(&lows[t], x, lo)
-			VPBROADCASTD(k.act(t, 8*line+4), x)
-			add(&lows[t], x, hi)
-		}
+	lines := k.Bits
+	if k.Bits < 8 {
+		lines = 4
 	}
-	for t := range k.tokens {
-		VPMADDWD(ones256, lows[t], lows[t])
-		if k.bits == 8 {
-			VPMADDWD(sixteen256, highs[t], highs[t])
-			VPADDD(highs[t], lows[t], lows[t])
+	for part := range k.parts() {
+		lows, highs := make([]reg.VecVirtual, k.tokens), make([]reg.VecVirtual, k.tokens)
+		n := lines / k.parts()
+		for line := part * n; line < (part+1)*n; line++ {
+			isa.nibbles(k, line, func(n nibbles256) {
+				for t := range k.tokens {
+					x := YMM()
+					VPBROADCASTD(k.act(t, n.column), x)
+					accumulate(&lows[t], x, n.low)
+					if n.high != nil {
+						accumulate(&highs[t], x, n.high)
+					}
+				}
+			})
 		}
-		k.finish256(t, lows[t], false)
+		for t := range k.tokens {
+			VPMADDWD(ones, lows[t], lows[t])
+			if k.two() {
+				VPMADDWD(sixteen, highs[t], highs[t])
+				VPADDD(highs[t], lows[t], lows[t])
+			}
+			k.finish256(t, part, lows[t], false)
+		}
 	}
 }
 

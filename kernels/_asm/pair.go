@@ -18,14 +18,17 @@ import (
 // hold. All that changes from block to block is in registers: stores to memory that
 // the next block reads cost more than anything here.
 type pair struct {
-	bits, tokens int
-	sym, halves  bool
-	panel        reg.Register // the place in the stream of the first panel
-	apart        reg.Register // bytes from there to the second
-	scales       reg.Register // of the group, in the first panel
-	zeros        reg.Register // of the group, in the first panel
-	acts         reg.Register
-	scratch      reg.Register
+	format
+	tokens  int
+	halves  bool
+	panel   reg.Register // the place in the stream of the first panel
+	apart   reg.Register // bytes from there to the second
+	scales  reg.Register // of the block, in the first panel
+	zerosAt reg.Register // of the group, in the first panel
+	superAt reg.Register // the span's head in the first panel, where scales have a scale
+	side    reg.Register // what stands beside the activations, if the format needs it
+	acts    reg.Register
+	scratch reg.Register
 
 	// The running sums, of the group where it has several blocks: those of the
 	// row are in scratch then.
@@ -34,14 +37,12 @@ type pair struct {
 }
 
 func pairKernels() {
-	for _, bits := range []int{4, 8} {
-		for _, sym := range []bool{true, false} {
-			for _, t := range []int{2, 4, 6} {
-				pairTile(bits, sym, false, t)
-			}
-			for _, t := range []int{2, 3} {
-				pairTile(bits, sym, true, t)
-			}
+	for _, f := range formats() {
+		for _, t := range []int{2, 4, 6} {
+			pairTile(f, false, t)
+		}
+		for _, t := range []int{2, 3} {
+			pairTile(f, true, t)
 		}
 	}
 }
@@ -86,28 +87,39 @@ func (k *pair) each(f func(t, p int)) {
 	}
 }
 
-func pairTile(bits int, sym, halves bool, tokens int) {
-	kind, isa, rows := kindOf(sym), tier(avx512{}), "two panels, apart bytes from each other,"
-	name, next := fmt.Sprintf("mul%d%sAVX512VNNI2x%d", bits, kind, tokens), "two, 128 bytes further in c, for as many pairs as times says"
+func pairTile(f format, halves bool, tokens int) {
+	isa, rows := tier(avx512{}), "two panels, apart bytes from each other,"
+	name, next := fmt.Sprintf("mul%sAVX512VNNI2x%d", f.id(), tokens), "two, 128 bytes further in c, for as many pairs as times says"
 	if halves {
 		isa, rows = avxvnni{}, "16 rows of a panel, all,"
-		name, next = fmt.Sprintf("mul%d%sAVXVNNI16x%d", bits, kind, tokens), "panels, 64 bytes further in c, for as many as times says"
+		name, next = fmt.Sprintf("mul%sAVXVNNI16x%d", f.id(), tokens), "panels, 64 bytes further in c, for as many as times says"
 	}
 	TEXT(name, NOSPLIT, mulSignature)
-	Doc(fmt.Sprintf("%s is mulGeneric for %s and %d tokens, %d-bit %smetric codes.", name, rows, tokens, bits, kind),
+	Doc(fmt.Sprintf("%s is mulGeneric for %s and %d tokens, %s.", name, rows, tokens, f.describe()),
 		fmt.Sprintf("It goes on to the next %s. ldc and step count bytes.", next))
 	Pragma("noescape")
 	if halves {
-		registerTile(name, bits, sym, isa, layout.PanelRows, tokens)
+		registerTile(name, f, isa, layout.PanelRows, tokens)
 	} else {
-		registerTile(name, bits, sym, isa, 2*layout.PanelRows, tokens)
+		registerTile(name, f, isa, 2*layout.PanelRows, tokens)
 	}
-	k := &pair{bits: bits, tokens: tokens, sym: sym, halves: halves, panel: Load(Param("panel"), GP64()), acts: GP64(),
-		scratch: Load(Param("scratch"), GP64()), scales: GP64(), zeros: GP64()}
+	k := &pair{format: f, tokens: tokens, halves: halves, panel: Load(Param("panel"), GP64()), acts: GP64(),
+		scratch: Load(Param("scratch"), GP64()), scales: GP64(), zerosAt: GP64()}
 	if !halves {
 		k.apart = Load(Param("apart"), GP64())
 	}
-	isa.setup(bits)
+	if f.sideStep() > 0 {
+		k.side = GP64()
+	}
+	if f.Scale == layout.SuperScale {
+		k.superAt = GP64()
+	}
+	isa.setup(f)
+	if f.Group > 0 {
+		k.single = true
+		k.loop("single", nil)
+		return
+	}
 	perGroup := Load(Param("perGroup"), GP64())
 	CMPQ(perGroup, operand.Imm(1))
 	JEQ(operand.LabelRef("single"))
@@ -129,21 +141,28 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 
 	Label(label + "Panel")
 	Load(Param("acts"), k.acts)
+	if k.side != nil {
+		Load(Param("side"), k.side)
+	}
 	clearSums()
 	if !k.single {
 		k.each(func(t, p int) { VMOVUPS(k.sum[0][0], k.rowSum(t, p)) })
 	}
 	left := Load(Param("blocks"), GP64())
 	groups := GP64()
-	span, head := spanOf(k.sym)
 
 	Label(label + "Span")
-	MOVQ(k.panel, k.scales)
-	if !k.sym {
-		LEAQ(operand.Mem{Base: k.panel, Disp: span * layout.ScaleBytes}, k.zeros)
+	if k.superAt != nil {
+		MOVQ(k.panel, k.superAt)
+		LEAQ(operand.Mem{Base: k.panel, Disp: k.SubsAt()}, k.scales)
+	} else {
+		MOVQ(k.panel, k.scales)
 	}
-	ADDQ(operand.U32(head), k.panel)
-	MOVQ(operand.U32(span), groups)
+	if k.zeros {
+		LEAQ(operand.Mem{Base: k.panel, Disp: k.spanBlocks() * layout.ScaleBytes}, k.zerosAt)
+	}
+	ADDQ(operand.U32(k.head()), k.panel)
+	MOVQ(operand.U32(k.spanBlocks()), groups)
 	Label(label + "Next")
 	n := GP64()
 	if !k.single {
@@ -155,15 +174,18 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 		Label(label + "Block")
 	}
 	k.block()
-	ADDQ(operand.U32(k.bits*layout.LineBytes), k.panel)
+	ADDQ(operand.U32(k.Lines()*layout.LineBytes), k.panel)
 	step := Load(Param("step"), GP64())
 	ADDQ(step, k.acts)
+	if k.side != nil {
+		ADDQ(paramAt("sideStep"), k.side)
+	}
 	if k.single {
 		DECQ(left)
 	} else {
 		DECQ(n)
 		JNZ(operand.LabelRef(label + "Block"))
-		scales := k.groupScales()
+		scales := k.groupScales(0)
 		k.each(func(t, p int) {
 			VFMADD213PS(k.rowSum(t, p), scales[p], k.sum[t][p]) // sum*scales + row sum
 			VMOVUPS(k.sum[t][p], k.rowSum(t, p))
@@ -171,9 +193,9 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 		TESTQ(left, left)
 	}
 	JZ(operand.LabelRef(label + "Done"))
-	ADDQ(operand.U32(layout.ScaleBytes), k.scales)
-	if !k.sym {
-		ADDQ(operand.U32(layout.ZeroBytes), k.zeros)
+	ADDQ(operand.U32(k.scaleStep()), k.scales)
+	if k.zeros {
+		ADDQ(operand.U32(layout.ZeroBytes), k.zerosAt)
 	}
 	DECQ(groups)
 	JNZ(operand.LabelRef(label + "Next"))
@@ -200,12 +222,28 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 	RET()
 }
 
-func (k *pair) groupScales() [2]reg.VecVirtual {
-	scales := k.vecs()
-	for p, s := range scales {
-		VCVTPH2PS(k.at(k.scales, p, 0, 2), s)
+// groupScales loads the scales of a part of the block.
+func (k *pair) groupScales(part int) [2]reg.VecVirtual {
+	return k.loadGroup(part*layout.SubBytes, 0)
+}
+
+// groupMins loads the least values of the group.
+func (k *pair) groupMins() [2]reg.VecVirtual {
+	return k.loadGroup(k.minsApart(), layout.ScaleBytes)
+}
+
+// loadGroup loads what lies disp bytes behind the scales of the block, of their type;
+// what that is multiplied by, if it is, lies super bytes behind the span's head.
+func (k *pair) loadGroup(disp, super int) [2]reg.VecVirtual {
+	vs := k.vecs()
+	for p, v := range vs {
+		if k.superAt == nil {
+			k.format.loadScales(k.at(k.scales, p, disp, 2), operand.Mem{}, v, nil)
+			continue
+		}
+		k.format.loadScales(k.at(k.scales, p, disp, 1), k.at(k.superAt, p, super, 2), v, k.vec())
 	}
-	return scales
+	return vs
 }
 
 // block generates the products of one block of 32 columns.
@@ -214,7 +252,31 @@ func (k *pair) block() {
 	for t := range dots {
 		dots[t] = k.vecs()
 	}
-	k.start(dots)
+	for part := range k.parts() {
+		k.start(part, dots)
+		k.products(part, dots)
+		k.finish(part, dots)
+	}
+	if !k.Mins {
+		return
+	}
+	mins := k.groupMins()
+	for t := range dots {
+		x := k.vec()
+		VBROADCASTSS(k.beside(t, 0), x)
+		for p, m := range mins {
+			VFMADD231PS(x, m, k.sum[t][p])
+		}
+	}
+}
+
+// beside is what stands beside token t's current block, for a part of it.
+func (k *pair) beside(t, part int) operand.Mem {
+	return operand.Mem{Base: k.side, Disp: t*k.sideStep() + 4*part}
+}
+
+// products adds the products of a part of the block's columns to dots.
+func (k *pair) products(part int, dots [][2]reg.VecVirtual) {
 	multiply := func(column int, codes [2]reg.VecVirtual) {
 		for t := range dots {
 			x := k.vec()
@@ -224,39 +286,73 @@ func (k *pair) block() {
 			}
 		}
 	}
-	for line := range k.bits {
-		if k.bits == 8 {
+	if k.Bits == 8 {
+		for line := range k.Lines() {
 			codes := k.vecs()
 			for p, v := range codes {
 				k.load(line, p, v)
 			}
 			multiply(4*line, codes)
-			continue
 		}
+		return
+	}
+	n := 4 / k.parts()
+	for line := part * n; line < (part+1)*n; line++ {
 		lo, hi := k.vecs(), k.vecs()
 		for p := range 2 {
 			k.load(line, p, lo[p])
-			if k.halves { // whose registers do not hold both
-				VPAND(mask256, lo[p], lo[p])
-				continue
+			if !k.halves {
+				VPSRLW(operand.Imm(4), lo[p], hi[p])
+				VPANDD(mask512, hi[p], hi[p])
+				k.complete(2*line+1, p, hi[p])
 			}
-			VPSRLW(operand.Imm(4), lo[p], hi[p])
-			VPANDD(mask512, lo[p], lo[p])
-			VPANDD(mask512, hi[p], hi[p])
+			k.maskLow(lo[p])
+			k.complete(2*line, p, lo[p])
 		}
 		multiply(8*line, lo)
 		for p := range 2 {
-			if k.halves {
+			if k.halves { // whose registers do not hold both
 				k.load(line, p, hi[p])
 				VPSRLW(operand.Imm(4), hi[p], hi[p])
-				VPAND(mask256, hi[p], hi[p])
+				k.maskLow(hi[p])
+				k.complete(2*line+1, p, hi[p])
 			}
 		}
 		multiply(8*line+4, hi)
 	}
+}
+
+// maskLow leaves low nibbles.
+func (k *pair) maskLow(v reg.VecVirtual) {
+	if k.halves {
+		k.maskNibbles(v)
+	} else {
+		VPANDD(mask512, v, v)
+	}
+}
+
+// complete turns the nibbles of vector j of the codes of vector p of rows into unsigned
+// bytes.
+func (k *pair) complete(j, p int, v reg.VecVirtual) {
+	high := k.at(k.panel, p, k.highLine(j)*layout.LineBytes, 4)
+	switch {
+	case k.halves:
+		k.complete256(j, high, v)
+	case k.Table != nil:
+		VPSHUFB(v, table512, v)
+	case k.high() > 0:
+		h := ZMM()
+		VMOVDQU32(high, h)
+		k.shiftHigh(j, h, h)
+		VPTERNLOGD(operand.Imm(0xf8), high512, h, v) // v or (h and its mask)
+	}
+}
+
+// finish adds the dot products of a part of the block to the sums.
+func (k *pair) finish(part int, dots [][2]reg.VecVirtual) {
 	var scales [2]reg.VecVirtual
 	if k.single {
-		scales = k.groupScales()
+		scales = k.groupScales(part)
 	}
 	for t := range dots {
 		scale := k.vec()
@@ -283,36 +379,45 @@ func (k *pair) load(line, p int, v reg.VecVirtual) {
 	}
 }
 
-// start begins dot products with minus the zero points times the sums of the
-// activations.
-func (k *pair) start(dots [][2]reg.VecVirtual) {
+// start begins the dot products of a part of the block with minus the zero points times
+// the sums of the activations.
+func (k *pair) start(part int, dots [][2]reg.VecVirtual) {
 	var zeros [2]reg.VecVirtual
-	if !k.sym {
+	if k.zeros {
 		zeros = k.vecs()
 		for p, z := range zeros {
-			VPMOVZXBD(k.at(k.zeros, p, 0, 1), z)
+			VPMOVZXBD(k.at(k.zerosAt, p, 0, 1), z)
 		}
 	}
 	for t, ds := range dots {
-		if k.sym {
-			VPBROADCASTD(k.act(t, startAt(k.bits)), ds[0])
-			if k.halves {
-				VMOVDQA(ds[0], ds[1])
-			} else {
-				VMOVDQA32(ds[0], ds[1])
+		from := k.act(t, max(k.format.start(), 0))
+		switch {
+		case k.zeros:
+			// The pairs of 16 bits are (zero, 0) and (minus the sum, its sign).
+			x := k.vec()
+			VPBROADCASTD(k.act(t, layout.ActNegSum), x)
+			for p, d := range ds {
+				if k.halves {
+					VPMADDWD(x, zeros[p], d)
+					continue
+				}
+				VXORPS(d, d, d)
+				VPDPWSSD(x, zeros[p], d)
 			}
 			continue
-		}
-		// The pairs of 16 bits are (zero, 0) and (minus the sum, its sign).
-		x := k.vec()
-		VPBROADCASTD(k.act(t, layout.ActNegSum), x)
-		for p, d := range ds {
-			if k.halves {
-				VPMADDWD(x, zeros[p], d)
-				continue
+		case k.format.start() == startNowhere:
+			for _, d := range ds {
+				VXORPS(d, d, d)
 			}
-			VXORPS(d, d, d)
-			VPDPWSSD(x, zeros[p], d)
+			continue
+		case k.format.start() == startBeside:
+			from = k.beside(t, part)
+		}
+		VPBROADCASTD(from, ds[0])
+		if k.halves {
+			VMOVDQA(ds[0], ds[1])
+		} else {
+			VMOVDQA32(ds[0], ds[1])
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"strings"
 
@@ -17,11 +16,8 @@ var (
 	unpackers []table.Unpacker
 )
 
-// formatOf is the storage format of even steps of some bits.
-func formatOf(bits int) string { return fmt.Sprint("w", bits) }
-
-func registerTile(function string, bits int, sym bool, isa tier, rows, tokens int) {
-	tiles = append(tiles, table.Tile{Function: function, Format: formatOf(bits), Zeros: !sym, ISA: isa.name(), Rows: rows, Tokens: tokens})
+func registerTile(function string, f format, isa tier, rows, tokens int) {
+	tiles = append(tiles, table.Tile{Function: function, Format: f.Name, Zeros: f.zeros, ISA: isa.name(), Rows: rows, Tokens: tokens})
 }
 
 // writeTable lists what was generated.

@@ -16,6 +16,7 @@ var MulParams = []string{
 	"apart int", // bytes between the two panels that a tile of two takes
 	"ahead int", // bytes that a tile for one token fetches in front of what it reads
 	"acts *byte", "step int", "blocks int", "perGroup int", "times int", "scratch *byte",
+	"side *byte", "sideStep int", // what stands beside the first block of activations, and bytes to that of the next
 }
 
 // Tile is a kernel of a quantized product.
