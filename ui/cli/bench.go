@@ -11,6 +11,7 @@ import (
 
 	"nibble/kernels"
 	rt "nibble/runtime"
+	"nibble/ui/job"
 	"nibble/ui/term"
 )
 
@@ -95,7 +96,7 @@ func (a *app) benchKernels(ctx context.Context, refresh, benchstat bool) error {
 	}
 	defer eng.Close()
 	shapes := kernels.BenchShapes(eng.Threads())
-	t, err := eng.Select(ctx, shapes, kernels.SelectOptions{Budget: 3 * time.Second, CacheDir: cacheDir(), Refresh: refresh},
+	t, err := eng.Select(ctx, shapes, kernels.SelectOptions{Budget: 3 * time.Second, CacheDir: job.CacheDir(), Refresh: refresh},
 		func(e kernels.Event) { a.report.event(e) })
 	if err != nil {
 		return err

@@ -11,12 +11,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
 
-	"github.com/adrg/xdg"
 	"github.com/spf13/cobra"
 
 	"nibble/kernels"
@@ -27,6 +25,7 @@ import (
 	"nibble/quant"
 	rt "nibble/runtime"
 	"nibble/ui/exit"
+	"nibble/ui/job"
 	"nibble/ui/probe"
 	"nibble/ui/term"
 	"nibble/ui/workbench"
@@ -72,7 +71,7 @@ func Main(args []string) int {
 
 func newApp(in io.Reader, out, err io.Writer) *app {
 	a := &app{in: in, out: term.NewWriter(out), err: term.NewWriter(err)}
-	a.owner = exit.New(a.err, stateDir())
+	a.owner = exit.New(a.err, job.StateDir())
 	return a
 }
 
@@ -209,17 +208,8 @@ func (a *app) workbench(ctx context.Context, ref string) error {
 	if !a.tty || a.json {
 		return usagef("the workbench needs a terminal; give a command, such as 'nibble info %s'", ref)
 	}
-	return workbench.Run(ctx, workbench.Options{Model: ref, Threads: a.threads, CacheDir: cacheDir(), RunsDir: runsDir(), Owner: a.owner})
+	return workbench.Run(ctx, workbench.Options{Model: ref, Threads: a.threads, CacheDir: job.CacheDir(), RunsDir: job.RunsDir(), Owner: a.owner})
 }
-
-// cacheDir holds kernel measurements.
-func cacheDir() string { return filepath.Join(xdg.CacheHome, "nibble") }
-
-// stateDir holds what is worth keeping: runs, and what is known of crashes.
-func stateDir() string { return filepath.Join(xdg.StateHome, "nibble") }
-
-// runsDir holds tuning runs.
-func runsDir() string { return filepath.Join(stateDir(), "runs") }
 
 // engine starts the compute threads.
 func (a *app) engine() (*kernels.Engine, error) {
@@ -268,25 +258,8 @@ func (a *app) load(ctx context.Context, ref string) (*loaded, error) {
 		return nil, err
 	}
 	l := &loaded{ck: ck, eng: eng}
-	// Kernels first: what measuring them takes is free again before the weights come.
-	if err = a.selectKernels(ctx, l); err == nil {
-		l.m, err = rt.Load(ctx, eng, ck)
-	}
-	if err != nil {
-		l.close()
-		return nil, err
-	}
-	return l, nil
-}
-
-// selectKernels measures the products of a quantized model, or recalls them.
-func (a *app) selectKernels(ctx context.Context, l *loaded) error {
-	shapes := rt.Shapes(l.ck.Config.Modules(), l.eng.Threads(), l.ck.Scheme)
-	if len(shapes) == 0 {
-		return nil
-	}
 	measured := false
-	_, err := l.eng.Select(ctx, shapes, kernels.SelectOptions{CacheDir: cacheDir(), Refresh: a.refresh}, func(e kernels.Event) {
+	l.m, err = job.Load(ctx, eng, ck, kernels.SelectOptions{CacheDir: job.CacheDir(), Refresh: a.refresh}, func(e kernels.Event) {
 		switch e := e.(type) {
 		case kernels.ShapeMeasured:
 			measured = true
@@ -297,13 +270,9 @@ func (a *app) selectKernels(ctx context.Context, l *loaded) error {
 	if measured {
 		debug.FreeOSMemory() // the matrices that were made up for it
 	}
-	return err
-}
-
-// needTokenizer reports why a model cannot handle text.
-func needTokenizer(ck *model.Checkpoint) error {
-	if ck.Tokenizer != nil {
-		return nil
+	if err != nil {
+		l.close()
+		return nil, err
 	}
-	return fmt.Errorf("%s: text needs a tokenizer: %w", ck.Ref, ck.TokenizerErr)
+	return l, nil
 }

@@ -10,49 +10,17 @@ import (
 
 	"nibble/eval"
 	"nibble/eval/report"
-	"nibble/model"
 	"nibble/quant"
-	"nibble/ui/request"
+	"nibble/ui/job"
 	"nibble/ui/term"
 )
 
-// evalFlags are shared by eval and tune.
-type evalFlags struct {
-	text   string
-	ctx    int
-	chunks int
-	tasks  []string
-}
-
-func (f *evalFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.text, "text", "", "text or JSON texts to measure perplexity on; - is standard input (default: built-in prose; stories for the demo model)")
-	f.ctx = eval.DefaultCtx
-	cmd.Flags().Var(atLeast{&f.ctx, 4}, "ctx", "tokens of a window")
-	cmd.Flags().Var(atLeast{&f.chunks, 0}, "chunks", "windows to score (default: all)")
-}
-
-// options resolves the flags for a model.
-func (f *evalFlags) options(a *app, ck *model.Checkpoint) (eval.Options, error) {
-	o := eval.Options{Ctx: f.ctx, Chunks: f.chunks, CacheDir: cacheDir(), Refresh: a.refresh}
-	var err error
-	if o.Text, err = request.Text(f.text, ck, a.in); err != nil {
-		return o, err
-	}
-	for _, path := range f.tasks {
-		set, err := eval.LoadTask(path)
-		if err != nil {
-			return o, err
-		}
-		o.Tasks = append(o.Tasks, set)
-	}
-	if len(f.tasks) == 0 && f.text == "" && eval.IsDemo(ck) {
-		set, err := eval.DemoTask()
-		if err != nil {
-			return o, err
-		}
-		o.Tasks = append(o.Tasks, set)
-	}
-	return o, nil
+// addText adds the flags that choose what is measured on.
+func addText(cmd *cobra.Command, text *string, ctx, chunks *int) {
+	cmd.Flags().StringVar(text, "text", "", "text or JSON texts to measure perplexity on; - is standard input (default: built-in prose; stories for the demo model)")
+	*ctx = eval.DefaultCtx
+	cmd.Flags().Var(atLeast{ctx, 4}, "ctx", "tokens of a window")
+	cmd.Flags().Var(atLeast{chunks, 0}, "chunks", "windows to score (default: all)")
 }
 
 // evalResult is the result of 'nibble eval'.
@@ -66,29 +34,28 @@ type evalResult struct {
 }
 
 func (a *app) evalCmd() *cobra.Command {
-	var f evalFlags
-	var base string
-	var goal, dir string
+	var e job.Evaluate
+	var base, goal, dir string
 	cmd := &cobra.Command{
 		Use: "eval MODEL", Short: "measure perplexity, KL divergence against a base model, and tasks", Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.eval(cmd.Context(), args[0], base, goal, dir, f)
+			var err error
+			if e.Goal, err = parsePercent(goal); err != nil {
+				return err
+			}
+			return a.eval(cmd.Context(), args[0], base, dir, e)
 		},
 	}
-	f.add(cmd)
+	addText(cmd, &e.Text, &e.Ctx, &e.Chunks)
 	cmd.Flags().BoolVar(&a.refresh, "refresh", false, "compute the base model's answers and this machine's figures again instead of recalling them")
 	cmd.Flags().StringVar(&goal, "goal", "1%", "increase of perplexity that the verdict is about")
 	cmd.Flags().StringVar(&base, "base", "", "float model to compare with")
 	cmd.Flags().StringVar(&dir, "report", "", "directory to write report.json and report.md to: worst layers, worst tokens, continuations, advice; needs --base")
-	cmd.Flags().StringArrayVar(&f.tasks, "task", nil, "file of multiple-choice questions, JSON lines; may be given again")
+	cmd.Flags().StringArrayVar(&e.Tasks, "task", nil, `file or directory of multiple-choice questions, JSON lines; "demo" is the demo's own; may be given again`)
 	return cmd
 }
 
-func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f evalFlags) error {
-	goal, err := parsePercent(goalPercent)
-	if err != nil {
-		return err
-	}
+func (a *app) eval(ctx context.Context, ref, base, dir string, e job.Evaluate) error {
 	if dir != "" {
 		if base == "" {
 			return usagef("--report compares with a float model: give --base MODEL")
@@ -102,14 +69,15 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f ev
 		return err
 	}
 	defer l.close()
-	if err := needTokenizer(l.ck); err != nil {
+	if err := job.NeedTokenizer(l.ck); err != nil {
 		return err
 	}
-	o, err := f.options(a, l.ck)
+	o, err := e.For(l.ck, job.CacheDir(), a.in)
 	if err != nil {
 		return err
 	}
-	a.remarkText(f, l.ck, o)
+	o.Refresh = a.refresh
+	a.tell(job.TextNotes(e.Text, l.ck, o))
 	listen := func(e eval.Event) { a.report.event(e) }
 	o.Worst = worstShown
 	if dir != "" {
@@ -122,11 +90,8 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f ev
 			return err
 		}
 		defer b.close()
-		if err := needTokenizer(b.ck); err != nil {
+		if err := job.Comparable(l.ck, b.ck); err != nil {
 			return err
-		}
-		if !b.ck.Tokenizer.Equal(l.ck.Tokenizer) || b.ck.Config.Vocab != l.ck.Config.Vocab {
-			return fmt.Errorf("%s and %s have different vocabularies and cannot be compared token by token", ref, base)
 		}
 		if reference, err = eval.NewReference(ctx, b.m, o, listen); err != nil {
 			return err
@@ -137,20 +102,18 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f ev
 	if err != nil {
 		return err
 	}
-	made, unknown := quant.ReadReport(l.ck.Path)
-	if unknown == nil && made.Calibration != nil {
-		if note := made.Calibration.SeenNote(o.Text.Data); note != "" {
-			res.Notes = append(slices.Clone(res.Notes), note)
-		}
+	var made *quant.Report // nil for a model that nibble did not make
+	if r, err := quant.ReadReport(l.ck.Path); err == nil {
+		made = &r
+	}
+	if note := job.SeenNote(made, o.Text); note != "" {
+		res.Notes = append(slices.Clone(res.Notes), note)
 	}
 	for i, t := range res.WorstTokens {
 		res.WorstTokens[i] = t.Clean(term.Clean)
 	}
 	if dir != "" {
-		ro := report.Options{Subject: report.SubjectOf(l.ck), Base: b.ck, Running: l.m, Reference: reference, Result: res, Goal: goal, Version: thisBuild().Version, Clean: term.Clean}
-		if unknown == nil {
-			ro.Quantized = &made
-		}
+		ro := report.Options{Subject: report.SubjectOf(l.ck), Base: b.ck, Running: l.m, Reference: reference, Result: res, Goal: e.Goal, Quantized: made, Version: thisBuild().Version, Clean: term.Clean}
 		r, err := report.Run(ctx, ro, listen)
 		if err != nil {
 			return err
@@ -166,21 +129,11 @@ func (a *app) eval(ctx context.Context, ref, base, goalPercent, dir string, f ev
 		return written // what was measured is said in any case
 	}
 	full := evalResult{Model: ref, Base: base, Text: o.Text.Name, TextSHA256: o.Text.SHA256, Result: res}
-	if v := res.Verdict(goal); res.Compared() {
+	if v := res.Verdict(e.Goal); res.Compared() {
 		full.Verdict = &v
 	}
 	a.report.result(full, func(w io.Writer) { evalText(w, full) })
 	return nil
-}
-
-// remarkText says what could surprise: the default text, a shorter window.
-func (a *app) remarkText(f evalFlags, ck *model.Checkpoint, o eval.Options) {
-	if f.text == "" && !eval.IsDemo(ck) {
-		fmt.Fprintf(a.err, "note: no --text given: measuring on nibble's %s; a text like your own use says more\n", o.Text.Name)
-	}
-	if o.Ctx > ck.Config.Positions {
-		fmt.Fprintf(a.err, "note: windows of %d tokens, the model's context, instead of %d\n", ck.Config.Positions, o.Ctx)
-	}
 }
 
 func evalText(w io.Writer, r evalResult) {

@@ -11,7 +11,7 @@ import (
 
 	"nibble/model"
 	"nibble/model/store"
-	rt "nibble/runtime"
+	"nibble/ui/job"
 	"nibble/ui/term"
 )
 
@@ -100,17 +100,8 @@ func describeCheckpoint(ck *model.Checkpoint) infoResult {
 	r.Weights, r.DType, r.SizeBytes = true, ck.DType(), ck.Bytes()
 	r.BPW = 8 * float64(ck.Bytes()) / float64(ck.Params())
 	r.Quantized, r.Template, r.Tokenizer = ck.Quantized, ck.Template != nil, ck.TokenizerSummary()
-	if ck.TokenizerErr != nil {
-		r.Notes = append(r.Notes, ck.TokenizerErr.Error())
-	}
-	if ck.TemplateErr != nil {
-		r.Notes = append(r.Notes, ck.TemplateErr.Error())
-	}
-	r.Notes = append(r.Notes, ck.Notes...)
-	_, notes := rt.DefaultOptions(ck.Generation)
-	r.Notes = append(r.Notes, notes...)
-	for i, n := range r.Notes {
-		r.Notes[i] = term.Shorten(n)
+	for _, n := range job.Notes(ck) {
+		r.Notes = append(r.Notes, term.Shorten(n))
 	}
 	for _, name := range ck.Names() {
 		dtype, shape, bytes := ck.Stored(name)

@@ -8,7 +8,7 @@ import (
 
 	"nibble/model/store"
 	"nibble/tune"
-	"nibble/ui/request"
+	"nibble/ui/job"
 	"nibble/ui/term"
 )
 
@@ -41,9 +41,9 @@ every command takes as MODEL.`,
 
 // modelDirs are the directories that searches wrote.
 func modelDirs() (dirs []store.Dir) {
-	runs, _ := tune.Runs(runsDir()) // without one there are no models either
+	runs, _ := tune.Runs(job.RunsDir()) // without one there are no models either
 	for _, run := range runs {
-		if asked, err := request.Asked(run); err == nil && asked.Out != "" {
+		if asked, err := job.Asked(run); err == nil && asked.Out != "" {
 			dirs = append(dirs, store.Dir{Path: asked.Out, Store: "runs"})
 		}
 	}

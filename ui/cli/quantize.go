@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -8,9 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nibble/kernels"
 	"nibble/model"
 	"nibble/quant"
-	"nibble/ui/request"
+	"nibble/ui/job"
 	"nibble/ui/term"
 )
 
@@ -47,27 +49,31 @@ func samplesHelp() string {
 	return out
 }
 
-func parseRecipe(s string) (quant.Recipe, error) {
-	if s == "" {
-		return quant.DefaultRecipe(), nil
+// checkRecipe finds mistakes in --recipe before a model is opened.
+func checkRecipe(q job.Quantize) error {
+	if _, err := q.Parse(); err != nil {
+		return usagef("--recipe: %w", err)
 	}
-	r, err := quant.ParseRecipe(s)
-	if err != nil {
-		return r, usagef("--recipe: %w", err)
+	return nil
+}
+
+// quantizeOptions reads what a job names.
+func (a *app) quantizeOptions(q job.Quantize, eng *kernels.Engine, ck *model.Checkpoint) (quant.Options, error) {
+	o, err := q.For(eng, ck, a.in)
+	if errors.Is(err, job.ErrUnused) {
+		return o, usagef("--calib %w (%s)", job.ErrUnused, calibrating())
 	}
-	return r, nil
+	return o, err
 }
 
 func (a *app) planCmd() *cobra.Command {
-	var recipe string
-	var calib calibFlags
+	var q job.Quantize
 	cmd := &cobra.Command{
 		Use: "plan MODEL", Short: "what quantizing would cost and give, before any work", Args: args(1, 1),
 		Long: `plan says what quantizing would cost and give. The first time on a machine it measures, for
 some seconds, how fast that does each kind of work; --refresh measures again.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := parseRecipe(recipe)
-			if err != nil {
+			if err := checkRecipe(q); err != nil {
 				return err
 			}
 			ck, err := a.open(cmd.Context(), args[0])
@@ -80,25 +86,25 @@ some seconds, how fast that does each kind of work; --refresh measures again.`,
 				return err
 			}
 			defer eng.Close()
-			cal, err := calib.calibration(ck, r, a.in)
+			o, err := a.quantizeOptions(q, eng, ck)
 			if err != nil {
 				return err
 			}
-			rates, err := quant.MeasureRates(cmd.Context(), eng, cacheDir(), a.refresh, func(e quant.Event) { a.report.event(e) })
+			rates, err := quant.MeasureRates(cmd.Context(), eng, job.CacheDir(), a.refresh, func(e quant.Event) { a.report.event(e) })
 			if err != nil {
 				return err
 			}
-			p, err := quant.PlanFor(ck, r, quant.PlanOptions{Rates: rates, Calibration: cal})
+			p, err := quant.PlanFor(ck, o.Recipe, quant.PlanOptions{Rates: rates, Calibration: o.Calibration})
 			if err != nil {
 				return err
 			}
-			a.report.result(p, func(w io.Writer) { planText(w, ck, r, p) })
+			a.report.result(p, func(w io.Writer) { planText(w, ck, o.Recipe, p) })
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&recipe, "recipe", "", recipeHelp)
+	cmd.Flags().StringVar(&q.Recipe, "recipe", "", recipeHelp)
 	cmd.Flags().BoolVar(&a.refresh, "refresh", false, "measure this machine again")
-	calib.add(cmd)
+	addCalibration(cmd, &q.Calibration)
 	return cmd
 }
 
@@ -140,14 +146,12 @@ type quantizeResult struct {
 	Substitutions []string `json:"substitutions"`
 }
 
-// calibFlags are the flags that choose what methods calibrate with.
-type calibFlags struct{ request.Calibration }
-
-func (f *calibFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.Path, "calib", "", "text or JSON (texts, \"text\", \"messages\" or \"conversations\"; - is standard input) to calibrate with, for "+calibrating()+" (default: a built-in text)")
-	cmd.Flags().Var(atLeast{&f.Samples, 1}, "samples", "stretches of the calibration text to use ("+samplesHelp()+")")
-	cmd.Flags().Var(atLeast{&f.Length, 2}, "length", "tokens of a stretch, at most the model's context (default: 512)")
-	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "which stretches")
+// addCalibration adds the flags that choose what methods calibrate with.
+func addCalibration(cmd *cobra.Command, c *job.Calibration) {
+	cmd.Flags().StringVar(&c.Path, "calib", "", "text or JSON (texts, \"text\", \"messages\" or \"conversations\"; - is standard input) to calibrate with, for "+calibrating()+" (default: a built-in text)")
+	cmd.Flags().Var(atLeast{&c.Samples, 1}, "samples", "stretches of the calibration text to use ("+samplesHelp()+")")
+	cmd.Flags().Var(atLeast{&c.Length, 2}, "length", "tokens of a stretch, at most the model's context (default: 512)")
+	cmd.Flags().Uint64Var(&c.Seed, "seed", 0, "which stretches")
 }
 
 // parsed is the value of a flag that a function reads; nothing, as it begins, is the
@@ -202,42 +206,21 @@ func (f atLeast) Set(s string) (err error) {
 // Type implements pflag.Value.
 func (f atLeast) Type() string { return "int" }
 
-// calibration reads the text, which may come from stdin, if the recipe needs one.
-func (f *calibFlags) calibration(ck *model.Checkpoint, r quant.Recipe, stdin io.Reader) (*quant.Calibration, error) {
-	if !quant.Calibrated(r, ck.Config) {
-		if f.Path != "" {
-			return nil, usagef("--calib has no use: no matrix of this recipe is quantized by a method that calibrates (%s)", calibrating())
-		}
-		return nil, nil
-	}
-	return f.Read(ck, quant.Samples(r, ck.Config), stdin)
-}
-
-// remarkCalibration says what could surprise about a calibration, before work.
-func (a *app) remarkCalibration(c *quant.Calibration) {
-	if c == nil {
-		return
-	}
-	a.tell(c.Notes)
-}
-
 func (a *app) quantizeCmd() *cobra.Command {
-	var recipe, out string
-	var restart, force, layers bool
-	var calib calibFlags
+	var q job.Quantize
+	var layers bool
 	cmd := &cobra.Command{
 		Use: "quantize MODEL -o DIR", Short: "write an INT4 model by one recipe", Args: args(1, 1),
 		Long: `quantize writes an INT4 model by one recipe. What is finished is kept as it finishes: after
 an interruption, or a crash, the same command goes on from there, to the same bytes.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if out == "" {
+			if q.Out == "" {
 				return usagef("quantize needs an output directory: -o DIR")
 			}
-			r, err := parseRecipe(recipe)
-			if err != nil {
+			if err := checkRecipe(q); err != nil {
 				return err
 			}
-			at, err := quant.Claim(out, args[0])
+			at, err := quant.Claim(q.Out, args[0])
 			if err != nil {
 				return err
 			}
@@ -252,13 +235,17 @@ an interruption, or a crash, the same command goes on from there, to the same by
 				return err
 			}
 			defer eng.Close()
-			cal, err := calib.calibration(ck, r, a.in)
+			o, err := a.quantizeOptions(q, eng, ck)
 			if err != nil {
 				return err
 			}
-			a.remarkCalibration(cal)
+			cal := o.Calibration
+			if cal != nil {
+				a.tell(cal.Notes)
+			}
+			o.Claim = at
 			a.owner.Hint("the same command goes on from what is finished")
-			res, err := quant.Run(cmd.Context(), quant.Options{Engine: eng, Source: ck, Recipe: r, Out: out, Claim: at, Calibration: cal, Restart: restart, Force: force}, func(e quant.Event) { a.report.event(e) })
+			res, err := quant.Run(cmd.Context(), o, func(e quant.Event) { a.report.event(e) })
 			if err != nil {
 				return err
 			}
@@ -279,16 +266,16 @@ an interruption, or a crash, the same command goes on from there, to the same by
 					damageText(w, res.Report.Modules)
 				}
 				fmt.Fprintf(w, "took            %s, peak memory %s\n", term.Seconds(res.Seconds), term.Bytes(full.PeakRSS))
-				fmt.Fprintf(w, "next            nibble eval %s --base %s\n", term.Word(out), term.Word(args[0]))
+				fmt.Fprintf(w, "next            nibble eval %s --base %s\n", term.Word(q.Out), term.Word(args[0]))
 			})
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&out, "output", "o", "", "directory to write; must not exist or be empty")
-	cmd.Flags().StringVar(&recipe, "recipe", "", recipeHelp)
-	cmd.Flags().BoolVar(&restart, "restart", false, "start over instead of going on from an interrupted run")
+	cmd.Flags().StringVarP(&q.Out, "output", "o", "", "directory to write; must not exist or be empty")
+	cmd.Flags().StringVar(&q.Recipe, "recipe", "", recipeHelp)
+	cmd.Flags().BoolVar(&q.Restart, "restart", false, "start over instead of going on from an interrupted run")
 	cmd.Flags().BoolVar(&layers, "layers", false, "list the matrices, the most damaged first")
-	cmd.Flags().BoolVar(&force, "force", false, "begin even if memory seems too small")
-	calib.add(cmd)
+	cmd.Flags().BoolVar(&q.Force, "force", false, "begin even if memory seems too small")
+	addCalibration(cmd, &q.Calibration)
 	return cmd
 }

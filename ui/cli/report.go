@@ -15,6 +15,7 @@ import (
 	"nibble/quant"
 	rt "nibble/runtime"
 	"nibble/tune"
+	"nibble/ui/job"
 	"nibble/ui/term"
 )
 
@@ -239,7 +240,7 @@ func (r *textReporter) event(e event) {
 	case tune.Phase:
 		r.line("── %s: %s", e.Name, e.About)
 	case tune.ReferenceDone:
-		r.line("float model: perplexity %s, %s; goal: %s", term.Measured(e.PPL, e.PPLSE), term.Bytes(e.Bytes), goalText(e.Goal))
+		r.line("float model: perplexity %s, %s; goal: %s", term.Measured(e.PPL, e.PPLSE), term.Bytes(e.Bytes), job.GoalText(e.Goal))
 	case tune.TrialProgress:
 		r.progress(fmt.Sprintf("trial %d", e.ID), float64(e.Done), float64(e.Total), "perplexity %s", term.PercentSE(e.PPLRatio-1, e.PPLRatioSE))
 	case tune.Score:

@@ -18,13 +18,15 @@ import (
 	"nibble/model/text"
 	"nibble/model/tokenizer"
 	rt "nibble/runtime"
+	"nibble/ui/job"
 	"nibble/ui/term"
 )
 
 // genFlags are shared by run and chat.
 type genFlags struct {
-	o    rt.GenOptions
-	seed int64
+	given job.Generation // what the flags say, once they are read
+	o     rt.GenOptions
+	seed  int64
 }
 
 func (f *genFlags) add(cmd *cobra.Command) {
@@ -40,39 +42,36 @@ func (f *genFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.o.Stop, "stop", nil, "end before this text; may be given again")
 }
 
-// check finds mistakes before a model is loaded.
-func (f *genFlags) check() error {
+// read takes what the flags say, and finds mistakes before a model is loaded.
+func (f *genFlags) read(cmd *cobra.Command) error {
 	if f.seed < -1 {
 		return usagef("--seed %d is negative (-1 takes another one each time)", f.seed)
 	}
-	if err := f.o.Validate(); err != nil {
+	g := &f.given
+	for flag, set := range map[string]func(){
+		"tokens": func() { g.Tokens = &f.o.MaxTokens }, "temp": func() { g.Temp = &f.o.Temp }, "top-p": func() { g.TopP = &f.o.TopP },
+		"top-k": func() { g.TopK = &f.o.TopK }, "min-p": func() { g.MinP = &f.o.MinP }, "repeat-penalty": func() { g.RepeatPenalty = &f.o.RepeatPenalty },
+		"stop": func() { g.Stop = f.o.Stop },
+	} {
+		if cmd.Flags().Changed(flag) {
+			set()
+		}
+	}
+	if f.seed >= 0 {
+		seed := uint64(f.seed)
+		g.Seed = &seed
+	}
+	if err := g.Validate(); err != nil {
 		return usagef("%w", err)
 	}
 	return nil
 }
 
 // options are the checkpoint's own, with what the flags say instead.
-func (f *genFlags) options(a *app, cmd *cobra.Command, ck *model.Checkpoint) rt.GenOptions {
-	o, notes := rt.DefaultOptions(ck.Generation)
+func (f *genFlags) options(a *app, ck *model.Checkpoint) rt.GenOptions {
+	o, notes := f.given.For(ck.Generation)
 	for _, n := range notes {
 		a.note("%s", n)
-	}
-	given := cmd.Flags().Changed
-	if o.Temp == 0 && !given("temp") && (given("top-p") || given("top-k") || given("min-p") || given("seed")) {
-		a.note("generation_config.json asks for the likeliest tokens: --temp samples others")
-	}
-	for flag, set := range map[string]func(){
-		"tokens": func() { o.MaxTokens, o.MaxLength = f.o.MaxTokens, 0 }, "temp": func() { o.Temp = f.o.Temp }, "top-p": func() { o.TopP = f.o.TopP },
-		"top-k": func() { o.TopK = f.o.TopK }, "min-p": func() { o.MinP = f.o.MinP }, "repeat-penalty": func() { o.RepeatPenalty = f.o.RepeatPenalty },
-		"stop": func() { o.Stop = f.o.Stop },
-	} {
-		if given(flag) {
-			set()
-		}
-	}
-	o.Seed = uint64(f.seed)
-	if f.seed < 0 {
-		o.Seed = rt.RandomSeed()
 	}
 	return o
 }
@@ -103,7 +102,7 @@ func (a *app) runCmd() *cobra.Command {
 
 func (a *app) generate(cmd *cobra.Command, ref, prompt string, raw bool, f genFlags) error {
 	ctx := cmd.Context()
-	if err := f.check(); err != nil {
+	if err := f.read(cmd); err != nil {
 		return err
 	}
 	prompt, err := a.readPrompt(prompt)
@@ -115,7 +114,7 @@ func (a *app) generate(cmd *cobra.Command, ref, prompt string, raw bool, f genFl
 		return err
 	}
 	defer l.close()
-	o := f.options(a, cmd, l.ck)
+	o := f.options(a, l.ck)
 	ids, err := a.prompt(ctx, l, prompt, raw)
 	if err != nil {
 		return err
@@ -173,7 +172,7 @@ func (a *app) readPrompt(arg string) (string, error) {
 // prompt encodes what the user asks: with the chat template unless the model has
 // none or raw is set.
 func (a *app) prompt(ctx context.Context, l *loaded, text string, raw bool) ([]int32, error) {
-	if err := needTokenizer(l.ck); err != nil {
+	if err := job.NeedTokenizer(l.ck); err != nil {
 		return nil, err
 	}
 	if raw || l.m.Template == nil {
@@ -211,7 +210,7 @@ func (a *app) chatCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "chat MODEL", Short: "talk with a model, a line at a time", Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.check(); err != nil {
+			if err := f.read(cmd); err != nil {
 				return err
 			}
 			l, err := a.load(cmd.Context(), args[0])
@@ -219,7 +218,7 @@ func (a *app) chatCmd() *cobra.Command {
 				return err
 			}
 			defer l.close()
-			o := f.options(a, cmd, l.ck)
+			o := f.options(a, l.ck)
 			c, err := rt.NewChat(l.m, system)
 			if err != nil {
 				return fmt.Errorf("%s: %w: use 'nibble run %s PROMPT --raw'", args[0], err, args[0])

@@ -16,14 +16,12 @@ import (
 	"nibble/model/output"
 	"nibble/quant"
 	"nibble/tune"
-	"nibble/ui/request"
+	"nibble/ui/job"
 	"nibble/ui/term"
 )
 
 func (a *app) tuneCmd() *cobra.Command {
-	var r request.Tune
-	var f evalFlags
-	var calib calibFlags
+	var r job.Tune
 	var resume bool
 	cmd := &cobra.Command{
 		Use: "tune MODEL -o DIR", Short: "search for the smallest recipe within an accuracy goal and save the model", Args: args(1, 1),
@@ -35,15 +33,15 @@ perplexity is within the goal; with limits alone (--bpw, --size, --min-tps,
 Scores are kept: another goal for the same model starts from them. A run that was
 interrupted goes on where it stopped when the same command is given again.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r.Model, r.Text, r.Ctx, r.Chunks, r.Calibration = args[0], f.text, f.ctx, f.chunks, calib.Calibration
+			r.Model = args[0]
 			if r.Out == "" {
 				return usagef("tune needs an output directory: -o DIR")
 			}
 			return a.tune(cmd.Context(), r, resume)
 		},
 	}
-	f.add(cmd)
-	calib.add(cmd)
+	addText(cmd, &r.Text, &r.Ctx, &r.Chunks)
+	addCalibration(cmd, &r.Calibration)
 	cmd.Flags().StringVarP(&r.Out, "output", "o", "", "directory to write; must not exist or be empty")
 	cmd.Flags().StringVar(&r.Goal, "goal", "", "largest increase of perplexity over the float model (default 1%, or none with --bpw, --size, --min-tps or --max-rss)")
 	cmd.Flags().Var(parsed[float64]{&r.BPW, "number", term.ParsePositive}, "bpw", "most bits per weight, over everything stored")
@@ -67,7 +65,7 @@ func parsePercent(s string) (float64, error) {
 	return v, nil
 }
 
-func (a *app) tune(ctx context.Context, r request.Tune, resume bool) error {
+func (a *app) tune(ctx context.Context, r job.Tune, resume bool) error {
 	begun := time.Now()
 	if _, err := r.Limits(); err != nil {
 		return usagef("%w", err)
@@ -85,28 +83,25 @@ func (a *app) tune(ctx context.Context, r request.Tune, resume bool) error {
 		return err
 	}
 	defer l.close()
-	if err := needTokenizer(l.ck); err != nil {
+	if err := job.NeedTokenizer(l.ck); err != nil {
 		return err
 	}
-	f := evalFlags{text: r.Text, ctx: r.Ctx, chunks: r.Chunks}
 	o, err := r.For(l.ck)
 	if err != nil {
 		return err
 	}
-	a.remarkText(f, l.ck, o.Eval)
-	a.remarkCalibration(o.Calibration)
-	if note := o.Calibration.SeenNote(o.Eval.Text.Data); note != "" {
-		a.note("%s", note)
+	for _, n := range r.Notes(o) {
+		a.note("%s", n)
 	}
-	o.Started, o.Base, o.Claim, o.Runs, o.Resume = begun, l.m, at, runsDir(), resume
-	o.CacheDir, o.Eval.CacheDir = cacheDir(), cacheDir()
+	o.Started, o.Base, o.Claim, o.Runs, o.Resume = begun, l.m, at, job.RunsDir(), resume
+	o.CacheDir, o.Eval.CacheDir = job.CacheDir(), job.CacheDir()
 	res, err := tune.Run(ctx, o, func(e tune.Event) {
 		switch e := e.(type) {
 		case tune.RunOpened:
 			if e.Resumed {
 				a.note("going on with run %s, which has the same options", e.ID)
 			}
-			a.owner.Hint(fmt.Sprintf("what was measured is kept: 'nibble runs resume %s' goes on", e.ID))
+			a.owner.Hint("what was measured is kept: " + job.ResumeHint(e.ID))
 		case tune.Noted:
 			a.note("%s", e.Text)
 		}
@@ -135,7 +130,7 @@ func tuneText(w io.Writer, r tune.Result) {
 	}
 	b := r.Best
 	if r.Goal > 0 || !r.Reached {
-		fmt.Fprintf(w, "%-12s %s: %s\n", "goal", goalText(r.Goal), term.CleanLine(verdictText(r)))
+		fmt.Fprintf(w, "%-12s %s: %s\n", "goal", job.GoalText(r.Goal), term.CleanLine(job.VerdictText(r)))
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "%-12s %s\n", "note", term.CleanLine(n))
@@ -149,25 +144,6 @@ func tuneText(w io.Writer, r tune.Result) {
 	if r.Path != "" {
 		fmt.Fprintf(w, "%-12s %s\n", "saved", term.CleanLine(r.Path))
 	}
-}
-
-// verdictText is the verdict with what would decide or help.
-func verdictText(r tune.Result) string {
-	text := r.Word
-	for _, more := range []string{r.Decide, r.Advice} {
-		if more != "" {
-			text += "; " + more
-		}
-	}
-	return text
-}
-
-// goalText is the goal in words.
-func goalText(goal float64) string {
-	if goal == 0 {
-		return "the limits"
-	}
-	return fmt.Sprintf("+%.2f %%", 100*goal)
 }
 
 // short cuts a recipe's list of rules.
@@ -195,7 +171,7 @@ func (a *app) runsCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "runs", Short: "past tuning runs", Args: args(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			records, err := tune.Runs(runsDir())
+			records, err := tune.Runs(job.RunsDir())
 			if err != nil {
 				return err
 			}
@@ -221,11 +197,11 @@ func (a *app) runsCmd() *cobra.Command {
 			}
 			best := tune.Best(r.Trials)
 			a.report.result(map[string]any{"run": r, "trials": r.Trials, "front": tune.Front(r.Trials), "best": best}, func(w io.Writer) {
-				fmt.Fprintf(w, "model        %s\ngoal         %s\nstarted      %s\n", term.CleanLine(r.Model), goalText(r.Goal), r.Started.Format(time.DateTime))
+				fmt.Fprintf(w, "model        %s\ngoal         %s\nstarted      %s\n", term.CleanLine(r.Model), job.GoalText(r.Goal), r.Started.Format(time.DateTime))
 				if r.Out != "" {
 					fmt.Fprintf(w, "output       %s\n", term.CleanLine(r.Out))
 				}
-				fmt.Fprintf(w, "ended by     %s\n", endedText(r))
+				fmt.Fprintf(w, "ended by     %s\n", job.EndedText(r))
 				for _, t := range r.Trials {
 					fmt.Fprintln(w, trialLine(t))
 				}
@@ -251,7 +227,7 @@ func (a *app) runsCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := request.Asked(run)
+			r, err := job.Asked(run)
 			if err != nil {
 				return err
 			}
@@ -267,7 +243,7 @@ func (a *app) runsCmd() *cobra.Command {
 			if _, err := runDir(args[0]); err != nil {
 				return err
 			}
-			if err := tune.DeleteRun(runsDir(), args[0]); err != nil {
+			if err := tune.DeleteRun(job.RunsDir(), args[0]); err != nil {
 				return err
 			}
 			a.report.result(map[string]string{"deleted": args[0]}, func(w io.Writer) { fmt.Fprintf(w, "deleted      %s\n", term.CleanLine(args[0])) })
@@ -289,7 +265,7 @@ func whyText(w io.Writer, choices []tune.Choice) {
 
 // runDir resolves a run's id to its directory.
 func runDir(id string) (string, error) {
-	dir := filepath.Join(runsDir(), id)
+	dir := filepath.Join(job.RunsDir(), id)
 	if filepath.Base(id) != id || strings.HasPrefix(id, ".") {
 		return "", usagef("%q is no run's id; 'nibble runs' lists them", id)
 	}
@@ -300,23 +276,7 @@ func runDir(id string) (string, error) {
 }
 
 func summarizeRun(r tune.Record) runSummary {
-	return runSummary{Record: r, Dir: filepath.Join(runsDir(), r.ID), Trials: len(r.Trials), Best: tune.Best(r.Trials)}
-}
-
-// endedText says how a run ended, and what can be done if it did not.
-func endedText(r tune.Record) string {
-	resume := "'nibble runs resume " + term.CleanLine(r.ID) + "' goes on"
-	switch {
-	case r.State == tune.Live:
-		return "live: " + term.CleanLine(r.Owner.String())
-	case r.State == tune.Old:
-		return term.CleanLine(cmp.Or(r.StoppedBy, "killed")) + "; another version of nibble made it: it does not go on"
-	case r.StoppedBy == "":
-		return "killed; " + resume
-	case r.State == tune.Dead:
-		return term.CleanLine(r.StoppedBy) + "; " + resume
-	}
-	return term.CleanLine(r.StoppedBy)
+	return runSummary{Record: r, Dir: filepath.Join(job.RunsDir(), r.ID), Trials: len(r.Trials), Best: tune.Best(r.Trials)}
 }
 
 func runsText(w io.Writer, res runsResult) {
@@ -336,6 +296,6 @@ func runsText(w io.Writer, res runsResult) {
 		if r.Best != nil {
 			best = fmt.Sprintf("%.3f bpw, loss %s, %s", r.Best.BPW, term.PercentSE(r.Best.Loss(), r.Best.PPLRatioSE), r.Best.Verdict(r.Goal).Word)
 		}
-		fmt.Fprintf(w, "%-36s %-10s %7d %-7s %-11s %s\n", term.CleanLine(r.ID), goalText(r.Goal), r.Trials, r.State, term.CleanLine(ended), best)
+		fmt.Fprintf(w, "%-36s %-10s %7d %-7s %-11s %s\n", term.CleanLine(r.ID), job.GoalText(r.Goal), r.Trials, r.State, term.CleanLine(ended), best)
 	}
 }

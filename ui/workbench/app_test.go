@@ -383,7 +383,7 @@ func TestMailbox(t *testing.T) {
 	if a.s.message != "one two" {
 		t.Errorf("the message is %q", a.s.message)
 	}
-	a.s.job = job{name: "tuning", running: true}
+	a.s.job = running{name: "tuning", running: true}
 	a.s.jobEnded(errCancelled, true)
 	if a.s.job.running || a.s.message != "tuning cancelled" || a.s.failed {
 		t.Errorf("after a cancel: %+v, %q", a.s.job, a.s.message)

@@ -13,6 +13,7 @@ import (
 	"nibble/model"
 	"nibble/quant"
 	"nibble/tune"
+	"nibble/ui/job"
 	"nibble/ui/term"
 )
 
@@ -37,10 +38,13 @@ func (f *fake) note(format string, args ...any) {
 }
 
 func (f *fake) load() { f.note("load") }
-func (f *fake) evaluate(o evalOrder) {
-	f.note("%s", strings.TrimSpace("evaluate "+strings.Join(o.tasks, " ")))
+func (f *fake) evaluate(o job.Evaluate) {
+	f.note("%s", strings.TrimSpace("evaluate "+strings.Join(o.Tasks, " ")))
 }
-func (f *fake) tune(o tuneOrder)             { f.note("%s", strings.TrimSpace("tune "+o.limits()+o.ask.Text)) }
+func (f *fake) tune(o job.Tune) {
+	limits, _ := o.Limits()
+	f.note("%s", strings.TrimSpace("tune "+job.LimitsText(limits)+o.Text))
+}
 func (f *fake) pause()                       { f.note("pause") }
 func (f *fake) use(t tune.Trial)             { f.note("use %d", t.ID) }
 func (f *fake) measureKernels()              { f.note("measure") }
@@ -51,15 +55,15 @@ func (f *fake) send(text string, float, new bool) {
 }
 
 // plan finds at once what there is to find.
-func (f *fake) plan(o order) {
-	f.note("plan %s", o.recipe)
+func (f *fake) plan(o job.Quantize) {
+	f.note("plan %s", o.Recipe)
 	f.mail.fact(func(s *state) {
 		s.plan = planState{order: o, known: true, recipe: quant.DefaultRecipe(), prospect: f.prospect, err: f.planErr}
 	})
 }
 
-func (f *fake) quantize(o order) {
-	f.note("quantize %s to %q with %q, %d x %d, restart=%v", o.recipe, o.out, o.calib, o.samples, o.length, o.restart)
+func (f *fake) quantize(o job.Quantize) {
+	f.note("quantize %s to %q with %q, %d x %d, restart=%v", o.Recipe, o.Out, o.Calibration.Path, o.Calibration.Samples, o.Calibration.Length, o.Restart)
 }
 
 func (f *fake) cancel() bool  { f.note("cancel"); return f.job != "" }
@@ -78,7 +82,7 @@ var screens = map[string]func(s *state){
 		loaded(s)
 		measured(s)
 		screening(s)
-		s.job = job{name: "tuning", running: true, paused: true, started: time.Now().Add(-90500 * time.Millisecond), share: 0.62, left: 41 * time.Second}
+		s.job = running{name: "tuning", running: true, paused: true, started: time.Now().Add(-90500 * time.Millisecond), share: 0.62, left: 41 * time.Second}
 		for _, m := range s.model.modules[15:] {
 			delete(s.tune.scores, m.Name)
 		}
@@ -117,7 +121,7 @@ func loaded(s *state) {
 // evaluating has compared the models and looks for where they differ.
 func evaluating(s *state) {
 	s.model.recipe = "w4 g32 sym mse"
-	s.job = job{name: "evaluating", started: time.Now().Add(-4500 * time.Millisecond), running: true, share: 0.42, detail: "layers: 5 of 12, 3.10 a second", left: 3 * time.Second}
+	s.job = running{name: "evaluating", started: time.Now().Add(-4500 * time.Millisecond), running: true, share: 0.42, detail: "layers: 5 of 12, 3.10 a second", left: 3 * time.Second}
 	res := eval.Result{PPL: 4.8925, PPLSE: 0.0651, Tokens: 19890, Ctx: 512, Comparison: &eval.Comparison{BasePPL: 4.8443, BasePPLSE: 0.0644, PPLRatio: 1.0183, PPLRatioSE: 0.001,
 		KLDMean: 0.01037, KLDSE: 0.00011, KLDP99: 0.0731, SameTop: 0.9476, SameTopSE: 0.0016, RMSDP: 0.0328}}
 	for i, context := range []string{"But when the library was not big, there was no long", hostile + " " + hostile, "Once", strings.Repeat("a long context ", 30)} {
@@ -136,7 +140,7 @@ func evaluating(s *state) {
 
 // evaluated knows where they differ, and what to do.
 func evaluated(s *state) {
-	s.job = job{}
+	s.job = running{}
 	d := &eval.Damage{Windows: 6, Tokens: 1530, KLD: 0.0104, KLDSE: 0.0003, Sum: 0.0225, Parts: []eval.PartDamage{{Name: "model.embed_tokens", Layer: -1, KLD: 0.00728, KLDSE: 0.0002, Share: 0.323}}}
 	for i := range s.model.config.Layers() {
 		part := eval.PartDamage{Name: fmt.Sprintf("layer %d", i), Layer: i, KLD: 0.0054 / float64(i+1), KLDSE: 0.00017, Share: 0.24 / float64(i+1)}
@@ -160,7 +164,7 @@ func evaluated(s *state) {
 
 // training is in the second layer of a quantization.
 func training(s *state) {
-	s.job = job{name: "quantizing", started: time.Now().Add(-12500 * time.Millisecond), running: true, share: 0.45, detail: "training layer 1", left: 9 * time.Second}
+	s.job = running{name: "quantizing", started: time.Now().Add(-12500 * time.Millisecond), running: true, share: 0.45, detail: "training layer 1", left: 9 * time.Second}
 	m := &s.model
 	for i, mod := range m.modules[:8] {
 		spec := "w4 g32 sym autoround"
@@ -180,7 +184,7 @@ func training(s *state) {
 
 // quantized is what training leads to.
 func quantized(s *state) {
-	s.job = job{}
+	s.job = running{}
 	m := &s.model
 	m.working, m.rate, m.recipe = "", 0, "w4 g32 sym autoround"
 	for i, mod := range m.modules[8:] {
@@ -216,7 +220,7 @@ func measured(s *state) {
 }
 
 func tuning(s *state) {
-	s.job = job{name: "tuning", started: time.Now().Add(-61500 * time.Millisecond), running: true, share: 0.37, detail: "trial 8", left: 42 * time.Second}
+	s.job = running{name: "tuning", started: time.Now().Add(-61500 * time.Millisecond), running: true, share: 0.37, detail: "trial 8", left: 42 * time.Second}
 	screening(s)
 	s.tune.phase = "recipes of the predicted front, measured"
 	small := quant.DefaultRecipe()
@@ -261,7 +265,7 @@ func screening(s *state) {
 
 func tuned(s *state) {
 	tuning(s)
-	s.job = job{}
+	s.job = running{}
 	s.tune.running, s.tune.current, s.tune.explained.Trial = false, nil, s.tune.best.ID
 	for i, m := range s.model.modules {
 		s.tune.explained.Choices = append(s.tune.explained.Choices, tune.Choice{Matrix: m.Name, Spec: s.tune.best.Recipe.For(m).String(), Bytes: 20_000 + int64(i), KLD: 0.0001 * float64(i),

@@ -16,6 +16,7 @@ import (
 	"nibble/model"
 	"nibble/quant"
 	rt "nibble/runtime"
+	"nibble/ui/job"
 )
 
 // nasty is foreign text of many kinds: control characters of both ranges, escape
@@ -113,7 +114,7 @@ func TestNastyEvaluation(t *testing.T) {
 	}
 	a := newApp(newFake())
 	a.s.model.recipe, a.s.model.loaded = recipe.String(), true
-	b.evaluate(evalOrder{text: path, ctx: 64, chunk: 4})
+	b.evaluate(job.Evaluate{Text: path, Ctx: 64, Chunks: 4})
 	b.jobs.done.Wait()
 	for _, c := range b.mail.drain() {
 		c(a.s)

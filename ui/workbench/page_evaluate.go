@@ -18,7 +18,7 @@ import (
 // evaluatePage tells what the INT4 model loses, where, and what to do about it.
 type evaluatePage struct {
 	a     *app
-	form  evalForm
+	form  evaluateForm
 	parts []*evalPart
 	at    int // of parts: what the cursor keys move in
 
@@ -36,7 +36,7 @@ type evalPart struct {
 }
 
 func newEvaluatePage(a *app) *evaluatePage {
-	p := &evaluatePage{a: a, form: newEvalForm()}
+	p := &evaluatePage{a: a, form: newEvaluateForm()}
 	p.parts = []*evalPart{
 		{name: "worst parts", size: func() int { return len(p.damages().Parts) }, table: p.damage, detail: p.matrices},
 		{name: "worst tokens", size: func() int { return len(p.worstTokens()) }, table: p.tokens, detail: p.guesses},

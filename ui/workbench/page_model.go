@@ -19,14 +19,14 @@ import (
 // the order to quantize it.
 type modelPage struct {
 	a        *app
-	order    orderForm
+	order    quantizeForm
 	list     list
 	inOrder  bool // the matrices in the model's order also when they are done
 	follows  bool // the cursor goes with the matrix in work
 	followed int  // to this row
 }
 
-func newModelPage(a *app) *modelPage { return &modelPage{a: a, order: newOrderForm(a)} }
+func newModelPage(a *app) *modelPage { return &modelPage{a: a, order: newQuantizeForm(a)} }
 
 func (p *modelPage) name() string { return "Model" }
 func (p *modelPage) typing() bool { return p.order.open }

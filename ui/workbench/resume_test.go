@@ -9,12 +9,12 @@ import (
 	"nibble/eval"
 	"nibble/quant"
 	"nibble/tune"
-	"nibble/ui/request"
+	"nibble/ui/job"
 )
 
 // begin opens the run of a request as a command does, and leaves it at once. It
 // returns the run's id and whether it was begun before.
-func begin(t *testing.T, b *backend, ask request.Tune, resume bool) tune.RunOpened {
+func begin(t *testing.T, b *backend, ask job.Tune, resume bool) tune.RunOpened {
 	t.Helper()
 	o, err := ask.For(b.ck)
 	if err != nil {
@@ -44,16 +44,16 @@ func TestRunsGoOnElsewhere(t *testing.T) {
 
 	form := newTuneForm()
 	fill(t, &form.form, map[string]string{"goal": "2 %", "size": "700KB", "budget": "1m"})
-	order, err := form.order()
+	ask, err := form.job()
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(func() { b.tune(order) }, func() bool { return s.tune.phase != "" })
+	run(func() { b.tune(ask) }, func() bool { return s.tune.phase != "" })
 	runs, err := tune.Runs(b.o.RunsDir)
 	if err != nil || len(runs) != 1 || runs[0].State != tune.Dead {
 		t.Fatalf("%+v, %v", runs, err)
 	}
-	asked, err := request.Asked(runs[0])
+	asked, err := job.Asked(runs[0])
 	if err != nil || asked.Model != "demo" {
 		t.Fatalf("%+v, %v", asked, err)
 	}
@@ -63,14 +63,14 @@ func TestRunsGoOnElsewhere(t *testing.T) {
 	}
 
 	// The flags of a command have defaults, the fields of the form are empty.
-	first := begin(t, b, request.Tune{Model: "demo", Ctx: eval.DefaultCtx, Goal: "3%"}, false)
+	first := begin(t, b, job.Tune{Model: "demo", Ctx: eval.DefaultCtx, Goal: "3%"}, false)
 	form = newTuneForm()
 	fill(t, &form.form, map[string]string{"goal": "0.03"})
-	if order, err = form.order(); err != nil {
+	if ask, err = form.job(); err != nil {
 		t.Fatal(err)
 	}
 	said := false
-	run(func() { b.tune(order) }, func() bool {
+	run(func() { b.tune(ask) }, func() bool {
 		said = said || strings.Contains(s.message, "going on with run "+first.ID)
 		return s.tune.phase != ""
 	})
@@ -81,7 +81,7 @@ func TestRunsGoOnElsewhere(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "int4")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	options, err := b.options(orderOf("w4 g32 sym rtn", out))
+	options, err := job.Quantize{Recipe: "w4 g32 sym rtn", Out: out}.For(b.eng, b.ck, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,5 +97,3 @@ func TestRunsGoOnElsewhere(t *testing.T) {
 		t.Errorf("what a command left: %+v, %v, %v", e, found.Refusal, err)
 	}
 }
-
-func orderOf(recipe, out string) order { return order{recipe: recipe, out: out} }

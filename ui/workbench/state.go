@@ -19,7 +19,7 @@ import (
 
 // state is everything the screen shows. Only the update loop touches it.
 type state struct {
-	job     job
+	job     running
 	message string    // the last thing worth saying
 	said    time.Time // when
 	failed  bool      // message is an error
@@ -32,7 +32,7 @@ type state struct {
 	chat   chatState
 }
 
-type job struct {
+type running struct {
 	name     string
 	started  time.Time
 	running  bool
@@ -206,13 +206,13 @@ func firstLine(text string) string {
 // jobStarted records that a job runs; what was said before it is history.
 func (s *state) jobStarted(name string, at time.Time) {
 	s.say("")
-	s.job = job{name: name, started: at, running: true}
+	s.job = running{name: name, started: at, running: true}
 }
 
 // jobEnded records how the running job ended.
 func (s *state) jobEnded(err error, cancelled bool) {
 	name := s.job.name
-	s.job = job{}
+	s.job = running{}
 	s.kernel.measuring, s.tune.running, s.chat.busy = false, false, false
 	s.tune.current = nil
 	for i := range s.chat.turns {

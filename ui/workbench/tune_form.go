@@ -9,53 +9,11 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
-	"nibble/tune"
-	"nibble/ui/request"
+	"nibble/ui/job"
 	"nibble/ui/term"
 )
 
-// tuneOrder is what a search is asked for.
-type tuneOrder struct {
-	ask          request.Tune
-	tune.Options // goal and limits that are asked for
-}
-
-// aim is the goal that the search will have; 0 is none.
-func (o tuneOrder) aim() float64 {
-	if o.Goal == 0 && o.MaxBytes == 0 && o.MaxBPW == 0 && o.MinTPS == 0 {
-		return tune.DefaultGoal
-	}
-	return o.Goal
-}
-
-// limits tells the order's limits in words, "" if there are none.
-func (o tuneOrder) limits() string {
-	var parts []string
-	add := func(is bool, format string, v any) {
-		if is {
-			parts = append(parts, fmt.Sprintf(format, v))
-		}
-	}
-	add(o.MaxBytes > 0, "at most %s", term.Bytes(o.MaxBytes))
-	add(o.MaxBPW > 0, "at most %v bpw", o.MaxBPW)
-	add(o.MinTPS > 0, "at least %v tokens/s", o.MinTPS)
-	add(o.Budget > 0, "in %s", term.Duration(o.Budget))
-	return strings.Join(parts, ", ")
-}
-
-// words tells what the order asks for.
-func (o tuneOrder) words() string {
-	what := "the most accurate recipe"
-	if goal := o.aim(); goal > 0 {
-		what = fmt.Sprintf("the smallest recipe that adds at most %.2f %% to the perplexity", 100*goal)
-	}
-	if l := o.limits(); l != "" {
-		what += ", " + l
-	}
-	return what
-}
-
-// tuneForm takes the order for a search.
+// tuneForm asks for a search.
 type tuneForm struct {
 	form
 	goal, size, bpw, tps, budget, text, calib, out *field
@@ -77,18 +35,18 @@ func newTuneForm() tuneForm {
 	return f
 }
 
-// order is what the fields say; of an error the cursor is on the field.
-func (f *tuneForm) order() (tuneOrder, error) {
+// job is what the fields say; of an error the cursor is on the field.
+func (f *tuneForm) job() (job.Tune, error) {
 	if err := f.err(); err != nil {
-		return tuneOrder{}, err
+		return job.Tune{}, err
 	}
-	ask := request.Tune{Out: f.out.path(), Text: f.text.path(), Calibration: request.Calibration{Path: f.calib.path()}, Goal: f.goal.text(), Size: f.size.text()}
+	ask := job.Tune{Out: f.out.path(), Text: f.text.path(), Calibration: job.Calibration{Path: f.calib.path()}, Goal: f.goal.text(), Size: f.size.text()}
 	// What is empty stays 0, and the rest was checked.
 	ask.BPW, _ = term.ParsePositive(f.bpw.text())
 	ask.MinTPS, _ = term.ParsePositive(f.tps.text())
 	ask.Budget, _ = term.ParseDuration(f.budget.text())
-	limits, err := ask.Limits()
-	return tuneOrder{ask, limits}, err
+	_, err := ask.Limits()
+	return ask, err
 }
 
 // checks makes a field's check of what reads its value.
@@ -121,7 +79,7 @@ func readable(value string) error {
 // start begins the search that the form describes, or shows what is wrong with it.
 func (p *tunePage) start() {
 	p.a.at = slices.Index(p.a.pages, page(p))
-	o, err := p.form.order()
+	o, err := p.form.job()
 	if p.form.open = err != nil; err != nil {
 		p.a.s.fail(err)
 		return
@@ -134,8 +92,9 @@ func (p *tunePage) options(w int) []string {
 	th := p.a.th
 	lines := append([]string{""}, p.form.view(th, w)...)
 	at := p.form.at // the cursor stays while a value is being written
-	if o, err := p.form.order(); err == nil {
-		lines = append(lines, "", " "+th.accent.Render("t")+" searches for "+o.words())
+	if o, err := p.form.job(); err == nil {
+		limits, _ := o.Limits() // which were checked
+		lines = append(lines, "", " "+th.accent.Render("t")+" searches for "+job.SearchText(limits))
 	} else {
 		lines = append(lines, "", " "+th.bad.Render("✗ "+term.CleanLine(err.Error())))
 	}

@@ -34,15 +34,16 @@ func TestTuneForm(t *testing.T) {
 	}
 	f := newTuneForm()
 	fill(t, &f.form, map[string]string{"goal": "0.5 %", "size": "1.5GB", "bpw": "4.25", "min-tps": "1e3", "budget": "1m30s", "text": text, "calibration": text, "directory": "/models/new"})
-	o, err := f.order()
+	o, err := f.job()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Goal != 0.005 || o.MaxBytes != 1_500_000_000 || o.MaxBPW != 4.25 || o.MinTPS != 1000 || o.Budget != 90*time.Second || o.ask.Text != text || o.ask.Calibration.Path != text || o.Out != "/models/new" {
-		t.Errorf("the order is %+v", o)
+	limits, err := o.Limits()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if o.aim() != 0.005 || (tuneOrder{}).aim() != tune.DefaultGoal || (tuneOrder{Options: tune.Options{MaxBPW: 4}}).aim() != 0 {
-		t.Error("the aim is not that of the search")
+	if limits.Goal != 0.005 || limits.MaxBytes != 1_500_000_000 || limits.MaxBPW != 4.25 || limits.MinTPS != 1000 || limits.Budget != 90*time.Second || o.Text != text || o.Calibration.Path != text || o.Out != "/models/new" {
+		t.Errorf("the order is %+v", o)
 	}
 }
 
@@ -57,7 +58,7 @@ func TestTuneFormRefuses(t *testing.T) {
 		f := newTuneForm()
 		fill(t, &f.form, map[string]string{c.field: c.value})
 		f.at = 0
-		_, err := f.order()
+		_, err := f.job()
 		if err == nil || !strings.HasPrefix(err.Error(), c.field+": ") || !strings.Contains(err.Error(), c.want) || f.fields[f.at].label != c.field {
 			t.Errorf("%s %q: %v, the cursor is at %s", c.field, c.value, err, f.fields[f.at].label)
 			continue

@@ -8,44 +8,21 @@ import (
 	"nibble/model"
 	"nibble/quant"
 	rt "nibble/runtime"
-	"nibble/ui/request"
+	"nibble/ui/job"
 	"nibble/ui/term"
 )
 
-// order is what the user wants quantized, as written in the form.
-type order struct {
-	recipe  string // a name, a short form or a recipe.json
-	out     string // directory; "" is memory alone
-	calib   string // file; "" is a built-in text
-	samples int    // 0 is the recipe's usual number
-	length  int    // tokens of a sample; 0 is the usual one
-	restart bool   // forget what an unfinished run left
-	force   bool   // begin even if memory seems too small
-}
-
-// planState is what is known about an order before work.
+// planState is what is known about a quantization before work.
 type planState struct {
-	order    order
+	order    job.Quantize
 	known    bool // the rest is of this order
 	recipe   quant.Recipe
 	prospect quant.Prospect
 	err      error
 }
 
-// options reads what an order names.
-func (b *backend) options(o order) (quant.Options, error) {
-	q := quant.Options{Engine: b.eng, Source: b.ck, Out: o.out, Restart: o.restart, Force: o.force}
-	var err error
-	if q.Recipe, err = quant.ParseRecipe(o.recipe); err != nil || !quant.Calibrated(q.Recipe, b.ck.Config) {
-		return q, err
-	}
-	c := request.Calibration{Path: o.calib, Samples: o.samples, Length: o.length}
-	q.Calibration, err = c.Read(b.ck, quant.Samples(q.Recipe, b.ck.Config), nil)
-	return q, err
-}
-
-// plan works out what an order would cost and give.
-func (b *backend) plan(o order) {
+// plan works out what a quantization would cost and give.
+func (b *backend) plan(o job.Quantize) {
 	b.start("planning", func(ctx context.Context) error {
 		if err := b.floatReady(); err != nil {
 			return err
@@ -57,7 +34,7 @@ func (b *backend) plan(o order) {
 			return err
 		}
 		p := planState{order: o, known: true}
-		options, err := b.options(o)
+		options, err := o.For(b.eng, b.ck, nil)
 		if p.recipe, p.err = options.Recipe, err; err == nil {
 			p.prospect, p.err = quant.Look(options, rates)
 		}
@@ -66,17 +43,17 @@ func (b *backend) plan(o order) {
 	})
 }
 
-// quantize carries an order out and evaluates the result.
-func (b *backend) quantize(o order) {
+// quantize makes an INT4 model and evaluates it.
+func (b *backend) quantize(o job.Quantize) {
 	b.start("quantizing", func(ctx context.Context) error {
 		if err := b.floatReady(); err != nil {
 			return err
 		}
-		options, err := b.options(o)
+		options, err := o.For(b.eng, b.ck, nil)
 		if err != nil {
 			return err
 		}
-		if o.out == "" {
+		if o.Out == "" {
 			err = b.apply(ctx, options.Recipe, options.Calibration)
 		} else {
 			err = b.write(ctx, options)

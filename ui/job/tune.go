@@ -1,28 +1,20 @@
-// Package request says in one place what a long command is asked for and what that means
-// for its engine, so that the command line and the workbench begin the same runs and
-// go on with each other's.
-package request
+package job
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
 
-	"nibble/eval"
 	"nibble/model"
 	"nibble/model/text"
-	"nibble/quant"
 	"nibble/tune"
 	"nibble/ui/term"
 )
 
-// Tune is what a search is asked for, in the words of the flags of 'nibble tune'. It
-// is kept with the run, to ask again.
+// Tune asks for the best recipe. It is kept with the run, to ask again.
 type Tune struct {
 	Model       string        `json:"model"`
 	Out         string        `json:"out"`
@@ -39,37 +31,6 @@ type Tune struct {
 	Fused       bool          `json:"fused,omitempty"`
 	Budget      time.Duration `json:"budget,omitempty"`
 	Trials      int           `json:"trials,omitempty"`
-}
-
-// Calibration is what methods are asked to learn from.
-type Calibration struct {
-	Path    string `json:"path,omitempty"` // file; "" is what is built in
-	Samples int    `json:"samples"`        // 0 is the usual number
-	Length  int    `json:"length"`         // 0 is the usual one
-	Seed    uint64 `json:"seed"`
-}
-
-// Read draws the samples, so many unless told otherwise. stdin, where text.Stdin is
-// read from, may be nil.
-func (c Calibration) Read(ck *model.Checkpoint, samples int, stdin io.Reader) (*quant.Calibration, error) {
-	o := quant.CalibrationOptions{Samples: cmp.Or(c.Samples, samples), Length: c.Length, Seed: c.Seed}
-	if c.Path != "" {
-		data, err := text.Read(c.Path, stdin)
-		if err != nil {
-			return nil, fmt.Errorf("calibration text: %w", err)
-		}
-		o.Name, o.Text = c.Path, data
-	}
-	return quant.NewCalibration(ck, o)
-}
-
-// Text is the text of a file, of standard input as in Calibration.Read, or the one
-// that is built in for a model.
-func Text(path string, ck *model.Checkpoint, stdin io.Reader) (eval.Text, error) {
-	if path == "" {
-		return eval.DefaultText(ck), nil
-	}
-	return eval.ReadText(path, stdin)
 }
 
 // Limits is the goal and the limits of the search, which need no model. Its errors
@@ -133,4 +94,13 @@ func Asked(run tune.Record) (t Tune, err error) {
 		return t, fmt.Errorf("run %s does not say how it was begun; give its command again", run.ID)
 	}
 	return t, nil
+}
+
+// Notes are what could surprise about a search before work.
+func (t Tune) Notes(o tune.Options) []string {
+	notes := append(TextNotes(t.Text, o.Source, o.Eval), o.Calibration.Notes...)
+	if note := o.Calibration.SeenNote(o.Eval.Text.Data); note != "" {
+		notes = append(notes, note)
+	}
+	return notes
 }

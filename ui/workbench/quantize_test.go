@@ -12,8 +12,9 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"nibble/eval"
 	"nibble/quant"
-	"nibble/ui/request"
+	"nibble/ui/job"
 )
 
 // What stands against a plan is on the screen, and is not done by enter.
@@ -80,8 +81,12 @@ func realBackend(t *testing.T) (b *backend, s *state, run func(start func(), sto
 	t.Helper()
 	b, s = newBackend(context.Background(), Options{Model: "demo", Threads: 2, CacheDir: t.TempDir(), RunsDir: t.TempDir()}), &state{}
 	t.Cleanup(b.close)
-	b.effort = time.Millisecond   // it matters that kernels are measured, not how well
-	b.judge = evalOrder{chunk: 3} // and that what was made is compared, not how closely
+	b.effort = time.Millisecond // it matters that kernels are measured, not how well
+	// And that what was made is compared, not how closely.
+	b.judge = job.Evaluate{Chunks: 3, Text: filepath.Join(t.TempDir(), "text")}
+	if err := os.WriteFile(b.judge.Text, eval.DemoText().Data, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return b, s, func(start func(), stop func() bool) {
 		t.Helper()
 		start()
@@ -108,7 +113,7 @@ func realBackend(t *testing.T) (b *backend, s *state, run func(start func(), sto
 func TestTunedIsUsed(t *testing.T) {
 	b, s, run := realBackend(t)
 	run(b.load, nil)
-	o := tuneOrder{ask: request.Tune{BPW: 16, Trials: 1, Chunks: 2, Specs: "w4 channel sym autoround-light", Calibration: request.Calibration{Samples: 4, Length: 64}}}
+	o := job.Tune{BPW: 16, Trials: 1, Chunks: 2, Specs: "w4 channel sym autoround-light", Calibration: job.Calibration{Samples: 4, Length: 64}}
 	run(func() { b.tune(o) }, nil)
 	best := s.tune.best
 	if best == nil || s.tune.result.Made == "" || b.written == nil || s.model.report.SizeBytes != best.SizeBytes || b.made.Recipe.String() != best.Recipe.String() {
@@ -133,7 +138,7 @@ func TestOrderCarriedOut(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "int4")
 	b, s, run := realBackend(t)
 	run(b.load, nil)
-	o := order{recipe: "w4 g32 sym gptq", out: dir, samples: 4, length: 64}
+	o := job.Quantize{Recipe: "w4 g32 sym gptq", Out: dir, Calibration: job.Calibration{Samples: 4, Length: 64}}
 	run(func() { b.plan(o) }, nil)
 	if p := s.plan; !p.known || p.err != nil || p.prospect.Plan.SizeBytes == 0 || p.prospect.Calibration.Samples != 4 || p.prospect.Calibration.Length != 64 {
 		t.Fatalf("the plan is %+v", s.plan)
@@ -155,11 +160,11 @@ func TestOrderCarriedOut(t *testing.T) {
 	if !s.plan.prospect.Found {
 		t.Errorf("the finished run is planned as %+v", s.plan.prospect)
 	}
-	run(func() { b.quantize(order{recipe: "w8 rtn"}) }, nil)
+	run(func() { b.quantize(job.Quantize{Recipe: "w8 rtn"}) }, nil)
 	if b.written != nil || s.model.recipe != "w8 g32 sym rtn" || s.model.working != "" {
 		t.Errorf("in memory: %q", s.model.recipe)
 	}
-	run(func() { b.plan(order{recipe: "w5"}) }, nil)
+	run(func() { b.plan(job.Quantize{Recipe: "w5"}) }, nil)
 	if s.plan.err == nil {
 		t.Error("a recipe that is none was planned")
 	}

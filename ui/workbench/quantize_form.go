@@ -10,26 +10,27 @@ import (
 
 	"nibble/quant"
 	"nibble/ui/chart"
+	"nibble/ui/job"
 	"nibble/ui/term"
 )
 
-// orderForm takes an order to quantize: its fields, and under them what that
+// quantizeForm asks for a quantization: its fields, and under them what that
 // would cost and give. What is confirmed is always what is shown.
-type orderForm struct {
+type quantizeForm struct {
 	form
 	a                                   *app
 	recipe, out, calib, samples, length *field
 	force                               bool
-	top                                 int   // first line of the plan that is shown
-	asked                               order // the last that a plan was asked for
+	top                                 int          // first line of the plan that is shown
+	asked                               job.Quantize // the last that a plan was asked for
 }
 
-func newOrderForm(a *app) orderForm {
+func newQuantizeForm(a *app) quantizeForm {
 	var names []string
 	for _, r := range quant.Named() {
 		names = append(names, r.Name)
 	}
-	f := orderForm{a: a,
+	f := quantizeForm{a: a,
 		recipe: &field{label: "recipe", value: quant.DefaultRecipe().Name, empty: quant.DefaultRecipe().Name, choices: names,
 			help: `a name, a short form ("w4 g128 sym gptq; lm_head w8") or a recipe.json`},
 		out:     &field{label: "directory", empty: "none: in memory, to try it", help: "to write the INT4 model to; what is finished there survives interruptions"},
@@ -42,24 +43,25 @@ func newOrderForm(a *app) orderForm {
 }
 
 // begin opens the form, with a recipe unless that is "".
-func (f *orderForm) begin(recipe string) {
+func (f *quantizeForm) begin(recipe string) {
 	if f.a.s.model.quantized {
 		f.a.s.say("this model is quantized already: open the float model it was made from")
 		return
 	}
 	f.open, f.at, f.force, f.recipe.value = true, 0, false, cmp.Or(recipe, f.recipe.value)
-	f.a.s.plan.known, f.asked = false, order{} // what is in the directory can have changed
+	f.a.s.plan.known, f.asked = false, job.Quantize{} // what is in the directory can have changed
 	f.ask()
 }
 
-// order is what the fields say.
-func (f *orderForm) order() order {
-	return order{recipe: cmp.Or(f.recipe.text(), f.recipe.empty), out: f.out.path(), calib: f.calib.path(), samples: f.samples.number(), length: f.length.number(), force: f.force}
+// job is what the fields say.
+func (f *quantizeForm) job() job.Quantize {
+	c := job.Calibration{Path: f.calib.path(), Samples: f.samples.number(), Length: f.length.number()}
+	return job.Quantize{Recipe: cmp.Or(f.recipe.text(), f.recipe.empty), Out: f.out.path(), Calibration: c, Force: f.force}
 }
 
 // plan is the plan of what the fields say; nil while it is not known.
-func (f *orderForm) plan() *planState {
-	if p := &f.a.s.plan; p.known && p.order == f.order() {
+func (f *quantizeForm) plan() *planState {
+	if p := &f.a.s.plan; p.known && p.order == f.job() {
 		return p
 	}
 	return nil
@@ -67,7 +69,7 @@ func (f *orderForm) plan() *planState {
 
 // ask has the plan of what the fields say worked out, unless it is known. A mistake
 // in the fields is told.
-func (f *orderForm) ask() {
+func (f *quantizeForm) ask() {
 	f.top = 0
 	if err := f.err(); err != nil {
 		f.a.s.fail(err)
@@ -77,7 +79,7 @@ func (f *orderForm) ask() {
 	switch busy := f.a.e.busy(); {
 	case f.plan() != nil:
 	case busy == "":
-		f.asked = f.order()
+		f.asked = f.job()
 		f.a.e.plan(f.asked)
 	case busy != "planning":
 		f.a.s.say("this is planned when " + busy + " has ended; x cancels that")
@@ -85,13 +87,13 @@ func (f *orderForm) ask() {
 }
 
 // settle asks for the plan that had to wait for a job.
-func (f *orderForm) settle() {
-	if f.open && f.plan() == nil && f.order() != f.asked && f.a.e.busy() == "" {
+func (f *quantizeForm) settle() {
+	if f.open && f.plan() == nil && f.job() != f.asked && f.a.e.busy() == "" {
 		f.ask()
 	}
 }
 
-func (f *orderForm) bindings() []binding {
+func (f *quantizeForm) bindings() []binding {
 	scroll := func(by int) func() tea.Cmd { return func() tea.Cmd { f.top += by; return nil } }
 	return append([]binding{
 		{[]string{"enter"}, "enter", "confirm: quantize as planned; after a change: plan first", true, func() tea.Cmd { f.confirm(false); return nil }},
@@ -104,7 +106,7 @@ func (f *orderForm) bindings() []binding {
 
 // confirm begins the work if its plan is on the screen and nothing stands against
 // it.
-func (f *orderForm) confirm(restart bool) {
+func (f *quantizeForm) confirm(restart bool) {
 	p := f.plan()
 	if p == nil || p.err != nil || f.err() != nil {
 		f.ask()
@@ -122,8 +124,8 @@ func (f *orderForm) confirm(restart bool) {
 		f.a.s.say("it cannot go on with other arguments: ctrl+r starts over, or change directory")
 		return
 	}
-	o := f.order()
-	o.restart = restart
+	o := f.job()
+	o.Restart = restart
 	f.open = false
 	f.a.e.quantize(o)
 }
@@ -131,7 +133,7 @@ func (f *orderForm) confirm(restart bool) {
 // shortForm is the height below which one field at a time leaves room for the plan.
 const shortForm = 16
 
-func (f *orderForm) view(w, h int) []string {
+func (f *quantizeForm) view(w, h int) []string {
 	th := f.a.th
 	title, fields := "Quantize "+f.a.s.model.name, f.form.view(th, w)
 	if h < shortForm {
@@ -153,7 +155,7 @@ func (f *orderForm) view(w, h int) []string {
 }
 
 // planText is the plan, and what the keys would do now.
-func (f *orderForm) planText(w int) (lines, end []string) {
+func (f *quantizeForm) planText(w int) (lines, end []string) {
 	th := f.a.th
 	p := f.plan()
 	if p == nil {
@@ -171,15 +173,13 @@ func (f *orderForm) planText(w int) (lines, end []string) {
 	}
 	line("size", "%s, %.3f bits per weight, from %s", term.Bytes(pl.SizeBytes), pl.BPW, term.Bytes(f.a.s.model.bytes))
 	line("quantizes", "%d of %d matrices, %s weights, %s", pl.Quantized, len(pl.Modules), term.Count(pl.QuantizedParams), term.CleanLine(p.recipe.Default.String()))
-	if p.order.out != "" {
+	if p.order.Out != "" {
 		line("disk", "%s", term.Bytes(pl.DiskBytes))
 	}
 	line("peak memory", "about %s, beside the model that is open", term.Bytes(pl.PeakRSSBytes))
 	line("time", "about %s", term.Seconds(pl.Seconds))
 	if c := p.prospect.Calibration; c != nil {
 		line("calibration", "%d samples of %d tokens of %s", c.Samples, c.Length, term.CleanLine(c.Name))
-	} else if p.order.calib != "" {
-		line("calibration", "has no use: no method of this recipe calibrates")
 	}
 	for _, n := range pl.Substitutions {
 		lines = append(lines, f.wrapped(th.dim.Render("note"), n, w)...)
@@ -189,7 +189,7 @@ func (f *orderForm) planText(w int) (lines, end []string) {
 	case p.prospect.Refusal != nil:
 		end = f.wrapped(th.bad.Render("✗"), p.prospect.Refusal.Error(), w)
 	case p.prospect.Found:
-		end = []string{" It is there already, from the same order: " + enter + " uses it"}
+		end = []string{" It is there already, from the same request: " + enter + " uses it"}
 	case earlier != nil && len(earlier.Differences) > 0:
 		end = append(f.wrapped("!", "An interrupted run is there, with other arguments: its "+strings.Join(earlier.Differences, ", its "), w),
 			" "+th.accent.Render("ctrl+r")+" starts over")
@@ -202,7 +202,7 @@ func (f *orderForm) planText(w int) (lines, end []string) {
 }
 
 // wrapped is foreign text in as many lines as it takes.
-func (f *orderForm) wrapped(mark, text string, w int) []string {
+func (f *quantizeForm) wrapped(mark, text string, w int) []string {
 	lines := strings.Split(ansi.Wrap(term.CleanLine(text), max(10, w-8), ""), "\n")
 	for i, l := range lines {
 		if i == 0 {

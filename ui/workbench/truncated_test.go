@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"nibble/model/demo"
+	"nibble/ui/job"
 )
 
 // A model that is cut while the workbench uses it is an error on the screen, of this
@@ -26,7 +27,7 @@ func TestModelCut(t *testing.T) {
 	for name, start := range map[string]func(){
 		"chat":     func() { b.send("Hello", true, false) },
 		"evaluate": func() { b.evaluate(b.judge) },
-		"quantize": func() { b.quantize(order{recipe: "w4 g32 sym rtn"}) },
+		"quantize": func() { b.quantize(job.Quantize{Recipe: "w4 g32 sym rtn"}) },
 	} {
 		s.failed, s.message = false, ""
 		start()
