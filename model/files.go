@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -38,8 +39,12 @@ type files interface {
 
 // limitOf bounds the small files, well above what any model has.
 func limitOf(name string) int64 {
+	switch {
+	case slices.Contains(tokenizerModels, name), filepath.Ext(name) == ".tiktoken":
+		return 64 << 20
+	}
 	switch name {
-	case "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", indexName:
+	case "tokenizer.json", "vocab.json", "merges.txt", indexName:
 		return 64 << 20
 	}
 	return 4 << 20

@@ -27,25 +27,42 @@ func (c *Checkpoint) openTokenizer() {
 		c.openTemplate(f.made["tokenizer_config.json"])
 		return
 	}
-	data, err := c.files.read("tokenizer.json")
-	if err != nil {
-		c.TokenizerErr = fmt.Errorf("no usable tokenizer: %w", err)
-		return
-	}
 	config, err := c.files.read("tokenizer_config.json")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.TokenizerErr = err
 		return
 	}
 	config = c.withSpecialTokens(config)
-	if c.Tokenizer, err = tokenizer.Load(data, config); err != nil {
-		c.TokenizerErr = fmt.Errorf("%s: %w", c.files.path("tokenizer.json"), err)
+	if c.TokenizerErr = c.loadTokenizer(config); c.TokenizerErr != nil {
+		c.Tokenizer = nil
 		return
 	}
-	c.addTokens(data, config)
 	c.summary = summary(c.Tokenizer.Kind(), c.Tokenizer.VocabSize())
 	c.noteTokens(c.Tokenizer.VocabSize())
 	c.openTemplate(config)
+}
+
+// loadTokenizer reads tokenizer.json or, where there is none, older files.
+func (c *Checkpoint) loadTokenizer(config []byte) error {
+	data, err := c.files.read("tokenizer.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		older, olderErr := c.olderTokenizer(config)
+		if olderErr == nil {
+			c.Tokenizer = older
+			return nil
+		}
+		if !errors.Is(olderErr, fs.ErrNotExist) {
+			return olderErr
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("no usable tokenizer: %w", err)
+	}
+	if c.Tokenizer, err = tokenizer.Load(data, config); err != nil {
+		return fmt.Errorf("%s: %w", c.files.path("tokenizer.json"), err)
+	}
+	c.addTokens(data, config)
+	return nil
 }
 
 func summary(kind string, size int) string { return fmt.Sprintf("%s, %d tokens", kind, size) }

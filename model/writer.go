@@ -24,7 +24,7 @@ import (
 
 // copiedFiles are carried from the source to a quantized checkpoint.
 var copiedFiles = []string{"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-	"added_tokens.json", "tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "LICENSE"}
+	"added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "LICENSE"}
 
 // Layout is the plan of a quantized checkpoint's weights file: every tensor's
 // place is known before the first is computed, so that matrices can be written
@@ -529,7 +529,7 @@ func (w *Writer) Commit() error {
 
 // copied hands over the small files that a quantized checkpoint takes over.
 func (c *Checkpoint) copied(put func(name string, data []byte) error) error {
-	for _, name := range copiedFiles {
+	for _, name := range slices.Concat(copiedFiles, c.tokenizerFiles()) {
 		data, err := c.files.read(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

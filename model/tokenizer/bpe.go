@@ -11,8 +11,8 @@ import (
 // al., "Neural Machine Translation of Rare Words with Subword Units", 2016).
 type bpe struct {
 	vocab        vocabulary
-	rules        []rule           // by rank: the first that applies goes first
-	ranks        map[uint64]int32 // by pairKey
+	rules        []rule           // in the order in which they apply
+	merges       map[uint64]merge // what they say, by pairKey
 	unknown      int32            // -1: unknown characters are dropped
 	fuseUnknown  bool
 	ignoreMerges bool // a word that is a token is that token
@@ -20,6 +20,7 @@ type bpe struct {
 	prefix       string // of pieces that do not begin a word
 	suffix       string // of pieces that end one
 	bytes        bytePieces
+	whole        map[string]int32 // words that are tokens as they are
 }
 
 // rule merges two tokens that are neighbours into one.
@@ -46,7 +47,7 @@ func (b *bpe) unknownID() int32 { return b.unknown }
 // addMerges reads the rules. Of a pair that is there twice, the last counts.
 func (b *bpe) addMerges(merges []json.RawMessage) error {
 	all := make([]rule, 0, len(merges))
-	b.ranks = make(map[uint64]int32, len(merges))
+	b.merges = make(map[uint64]merge, len(merges))
 	for i, raw := range merges {
 		left, right, err := parseMerge(raw)
 		if err != nil {
@@ -61,12 +62,11 @@ func (b *bpe) addMerges(merges []json.RawMessage) error {
 		if !ok1 || !ok2 || !ok3 {
 			return fmt.Errorf("%w: merge %d of %q and %q is not in the vocabulary", ErrCorrupt, i, left, right)
 		}
-		b.ranks[pairKey(l, r)] = int32(len(all))
+		b.merges[pairKey(l, r)] = newMerge(int32(len(all)), id)
 		all = append(all, rule{l, r, id})
 	}
 	for i, r := range all {
-		if key := pairKey(r.left, r.right); b.ranks[key] == int32(i) {
-			b.ranks[key] = int32(len(b.rules))
+		if b.merges[pairKey(r.left, r.right)].rank() == uint32(i) {
 			b.rules = append(b.rules, r)
 		}
 	}
@@ -92,6 +92,9 @@ func parseMerge(raw json.RawMessage) (left, right string, err error) {
 
 // encode returns the tokens of one word.
 func (b *bpe) encode(word string) []int32 {
+	if id, ok := b.whole[word]; ok {
+		return []int32{id}
+	}
 	if b.ignoreMerges {
 		if id, ok := b.vocab[word]; ok {
 			return []int32{id}

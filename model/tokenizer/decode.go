@@ -20,6 +20,8 @@ type decoder struct {
 	stripCount   int          // so many times
 	wordEnd      string       // stands for a space, or for nothing at the end of a text
 	none         bool         // there is no decoder: spaces between pieces
+	eachByte     bool         // a byte that is no UTF-8 is replaced alone, not with all that follow each other
+	untilText    bool         // pieces begin the text until one of them has some
 }
 
 // decodeStep changes a piece; first says that it begins the text.
@@ -244,6 +246,9 @@ func (s *Stream) Push(id int32) string {
 	case d.none && !first:
 		piece = " " + piece
 	}
+	if d.untilText && first && piece == "" {
+		s.begun = false
+	}
 	return s.endRun() + s.show(piece)
 }
 
@@ -293,7 +298,7 @@ func (s *Stream) bytes() string {
 	if n == 0 {
 		return ""
 	}
-	return s.show(byteRun(complete))
+	return s.show(s.byteRun(complete))
 }
 
 // endRun ends a run of bytes.
@@ -301,16 +306,19 @@ func (s *Stream) endRun() string {
 	if len(s.run) == 0 {
 		return ""
 	}
-	text := byteRun(s.run)
+	text := s.byteRun(s.run)
 	s.run = nil
 	return s.show(text)
 }
 
 // byteRun is the text of a run of bytes: a replacement character for each if the
 // run is no UTF-8.
-func byteRun(run []byte) string {
+func (s *Stream) byteRun(run []byte) string {
 	if utf8.Valid(run) {
 		return string(run)
+	}
+	if s.t.decode.eachByte {
+		return string([]rune(string(run)))
 	}
 	return strings.Repeat(string(utf8.RuneError), len(run))
 }

@@ -1,7 +1,6 @@
 package tokenizer
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -231,36 +230,16 @@ func (g *GGUF) processor(bos, eos bool) any {
 	return map[string]any{"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}
 }
 
-// scoredMerges are the pairs of pieces that make another, the highest score first;
-// as transformers orders those of equal scores.
+// scoredMerges are the pairs of pieces that make another, in the order of their
+// scores.
 func (g *GGUF) scoredMerges() [][2]string {
 	normal := make(map[string]int, len(g.Tokens))
 	for id, text := range g.Tokens {
-		if g.kind(id) == ggufNormal && g.usable(id) {
+		if g.kind(id) == ggufNormal && g.usable(id) && id < len(g.Scores) {
 			normal[text] = id
 		}
 	}
-	type merge struct {
-		cut, id int
-		score   float32
-	}
-	var all []merge
-	for id, text := range g.Tokens {
-		if at, ok := normal[text]; !ok || at != id || id >= len(g.Scores) {
-			continue
-		}
-		for cut := range text {
-			if _, ok := normal[text[:cut]]; !ok {
-				continue
-			}
-			if _, ok := normal[text[cut:]]; ok {
-				all = append(all, merge{cut, id, g.Scores[id]})
-			}
-		}
-	}
-	slices.SortStableFunc(all, func(a, b merge) int {
-		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.id, b.id), cmp.Compare(b.cut, a.cut))
-	})
+	all := scoredMerges(normal, func(id int) float32 { return g.Scores[id] })
 	merges := make([][2]string, len(all))
 	for i, m := range all {
 		text := g.Tokens[m.id]

@@ -1,15 +1,22 @@
 package tokenizer
 
-import "math"
+// merge is what a pair becomes: the rank of the rule, which orders merges and which
+// rules may share, above the token's id.
+type merge uint64
 
-// noRank is the rank of a pair that no rule merges.
-const noRank = math.MaxInt32
+// noMerge is that of a pair that no rule merges.
+const noMerge = ^merge(0)
 
-func (b *bpe) rank(left, right int32) int32 {
-	if rank, ok := b.ranks[pairKey(left, right)]; ok {
-		return rank
+func newMerge(rank, id int32) merge { return merge(uint32(rank))<<32 | merge(uint32(id)) }
+
+func (m merge) rank() uint32 { return uint32(m >> 32) }
+func (m merge) id() int32    { return int32(uint32(m)) }
+
+func (b *bpe) find(left, right int32) merge {
+	if m, ok := b.merges[pairKey(left, right)]; ok {
+		return m
 	}
-	return noRank
+	return noMerge
 }
 
 // shortWord is the most symbols for which looking through all pairs for every
@@ -26,30 +33,30 @@ func (b *bpe) merge(symbols []int32) []int32 {
 }
 
 func (b *bpe) mergeShort(symbols []int32) []int32 {
-	var ranks [shortWord]int32 // of the pair that begins at each symbol
+	var merges [shortWord]merge // of the pair that begins at each symbol
 	n := len(symbols)
 	for i := range n - 1 {
-		ranks[i] = b.rank(symbols[i], symbols[i+1])
+		merges[i] = b.find(symbols[i], symbols[i+1])
 	}
 	for n > 1 {
 		at := 0
-		for i, rank := range ranks[:n-1] {
-			if rank < ranks[at] {
+		for i, m := range merges[:n-1] {
+			if m.rank() < merges[at].rank() {
 				at = i
 			}
 		}
-		if ranks[at] == noRank {
+		if merges[at] == noMerge {
 			break
 		}
-		symbols[at] = b.rules[ranks[at]].id
+		symbols[at] = merges[at].id()
 		copy(symbols[at+1:], symbols[at+2:n])
-		copy(ranks[at+1:], ranks[at+2:n])
+		copy(merges[at+1:], merges[at+2:n])
 		n--
 		if at > 0 {
-			ranks[at-1] = b.rank(symbols[at-1], symbols[at])
+			merges[at-1] = b.find(symbols[at-1], symbols[at])
 		}
 		if at < n-1 {
-			ranks[at] = b.rank(symbols[at], symbols[at+1])
+			merges[at] = b.find(symbols[at], symbols[at+1])
 		}
 	}
 	return symbols[:n]
@@ -58,21 +65,21 @@ func (b *bpe) mergeShort(symbols []int32) []int32 {
 // mergeLong keeps the possible merges in a queue, so that a page without a space
 // takes n log n steps.
 func (b *bpe) mergeLong(symbols []int32) []int32 {
-	m := merger{b: b, symbols: symbols, ranks: make([]int32, len(symbols)), next: make([]int32, len(symbols)), prev: make([]int32, len(symbols))}
+	m := merger{b: b, symbols: symbols, merges: make([]merge, len(symbols)), next: make([]int32, len(symbols)), prev: make([]int32, len(symbols))}
 	last := len(symbols) - 1
 	for i := range symbols {
-		m.next[i], m.prev[i], m.ranks[i] = int32(i+1), int32(i-1), noRank
+		m.next[i], m.prev[i], m.merges[i] = int32(i+1), int32(i-1), noMerge
 		if i == last {
 			m.next[i] = -1
-		} else if rank := b.rank(symbols[i], symbols[i+1]); rank != noRank {
-			m.ranks[i] = rank
-			m.queue = append(m.queue, queueKey(rank, int32(i)))
+		} else if found := b.find(symbols[i], symbols[i+1]); found != noMerge {
+			m.merges[i] = found
+			m.queue = append(m.queue, queueKey(found, int32(i)))
 		}
 	}
 	m.queue.order()
 	for len(m.queue) > 0 {
 		key := m.queue.pop()
-		if at := int32(uint32(key)); m.ranks[at] == int32(key>>32) {
+		if at := int32(uint32(key)); m.merges[at] != noMerge && m.merges[at].rank() == uint32(key>>32) {
 			m.apply(at)
 		}
 	}
@@ -87,7 +94,7 @@ func (b *bpe) mergeLong(symbols []int32) []int32 {
 type merger struct {
 	b          *bpe
 	symbols    []int32
-	ranks      []int32 // of the pair that begins at each symbol
+	merges     []merge // of the pair that begins at each symbol
 	next, prev []int32 // -1 at the ends
 	queue      queue   // an entry whose rank is no longer its symbol's is stale
 }
@@ -95,8 +102,8 @@ type merger struct {
 // apply merges the pair that begins at a symbol.
 func (m *merger) apply(at int32) {
 	gone := m.next[at]
-	m.symbols[at] = m.b.rules[m.ranks[at]].id
-	m.ranks[gone] = noRank
+	m.symbols[at] = m.merges[at].id()
+	m.merges[gone] = noMerge
 	m.next[at] = m.next[gone]
 	if m.next[at] >= 0 {
 		m.prev[m.next[at]] = at
@@ -110,17 +117,17 @@ func (m *merger) update(at int32) {
 	if at < 0 {
 		return
 	}
-	m.ranks[at] = noRank
+	m.merges[at] = noMerge
 	if next := m.next[at]; next >= 0 {
-		m.ranks[at] = m.b.rank(m.symbols[at], m.symbols[next])
+		m.merges[at] = m.b.find(m.symbols[at], m.symbols[next])
 	}
-	if m.ranks[at] != noRank {
-		m.queue.push(queueKey(m.ranks[at], at))
+	if m.merges[at] != noMerge {
+		m.queue.push(queueKey(m.merges[at], at))
 	}
 }
 
 // queueKey orders merges by rank, then by position.
-func queueKey(rank, at int32) uint64 { return uint64(rank)<<32 | uint64(at) }
+func queueKey(m merge, at int32) uint64 { return uint64(m.rank())<<32 | uint64(at) }
 
 // queue is a heap with the smallest key first and four children a node.
 type queue []uint64

@@ -10,16 +10,16 @@ import (
 func mergeNaive(b *bpe, symbols []int32) []int32 {
 	symbols = slices.Clone(symbols)
 	for {
-		at, best := -1, int32(noRank)
+		at, best := -1, noMerge
 		for i := range len(symbols) - 1 {
-			if rank := b.rank(symbols[i], symbols[i+1]); rank < best {
-				at, best = i, rank
+			if m := b.find(symbols[i], symbols[i+1]); m != noMerge && (at < 0 || m.rank() < best.rank()) {
+				at, best = i, m
 			}
 		}
 		if at < 0 {
 			return symbols
 		}
-		symbols = slices.Replace(symbols, at, at+2, b.rules[best].id)
+		symbols = slices.Replace(symbols, at, at+2, best.id())
 	}
 }
 
@@ -28,13 +28,11 @@ func TestMerge(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for trial := range 2000 {
 		alphabet := 2 + rng.Int32N(6)
-		b := &bpe{ranks: make(map[uint64]int32)}
+		b := &bpe{merges: make(map[uint64]merge)}
+		rank := int32(0)
 		for range rng.IntN(30) {
-			r := rule{rng.Int32N(alphabet), rng.Int32N(alphabet), rng.Int32N(alphabet)}
-			if _, twice := b.ranks[pairKey(r.left, r.right)]; !twice {
-				b.ranks[pairKey(r.left, r.right)] = int32(len(b.rules))
-				b.rules = append(b.rules, r)
-			}
+			rank += rng.Int32N(2) // some rules share one
+			b.merges[pairKey(rng.Int32N(alphabet), rng.Int32N(alphabet))] = newMerge(rank, rng.Int32N(alphabet))
 		}
 		symbols := make([]int32, 1+rng.IntN(2*shortWord))
 		for i := range symbols {

@@ -22,6 +22,8 @@ const (
 	gpt2Words   = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)`
 	upper       = `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`
 	lower       = `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`
+	upperNotHan = `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]`
+	lowerNotHan = `[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]`
 	endings     = `(?i:'s|'t|'re|'ve|'m|'ll|'d)?`
 	ideographs  = `[一-龥ࠀ-一가-퟿]+`
 	bloomWords  = ` ?[^(\s|.,!?…。，、।۔،)]+`
@@ -70,6 +72,9 @@ var preTokenizers = []preTokenizer{
 		`|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`)},
 	{names: []string{"bailingmoe", "bailingmoe2", "llada-moe"}, steps: splits(`'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+`)},
 	{names: []string{"seed-coder"}, steps: splits(`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+`)},
+	{names: []string{"kimi-k2"}, steps: splits(`\p{Han}+|[^\r\n\p{L}\p{N}]?` + upperNotHan + `*` + lowerNotHan + `+` + endings + `|[^\r\n\p{L}\p{N}]?` + upperNotHan + `+` + lowerNotHan + `*` + endings +
+		`|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`)},
+	{names: []string{"cl100k"}, steps: splits(cl100kPattern)}, // of tiktoken; GGUF files do not have it
 	{names: []string{"default"}, steps: splits(`[\p{P}\$\+<=>\^~\|]+`, gpt2Words, `\p{N}+`, `[0-9][0-9][0-9]`)},
 }
 

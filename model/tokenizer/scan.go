@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -12,11 +13,13 @@ var scanners = map[string]finder{
 	gpt2Pattern:   scanGPT2,
 	llama3Pattern: func(s string, spans []span) []span { return scanModern(s, 3, spans) },
 	qwen2Pattern:  func(s string, spans []span) []span { return scanModern(s, 1, spans) },
+	cl100kPattern: scanCL100k,
 }
 
 const (
 	gpt2Pattern   = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 	llama3Pattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	cl100kPattern = `'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+\z|\s*[\r\n]|\s+(?!\S)|\s`
 	qwen2Pattern  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 )
 
@@ -139,6 +142,23 @@ func scanModern(s string, digits int, spans []span) []span {
 		end := i + contraction(s, i, true)
 		if end == i {
 			end = modernWord(s, i, digits)
+		}
+		spans = append(spans, span{i, end})
+		i = end
+	}
+	return spans
+}
+
+// scanCL100k is Llama 3's pattern but for the white space at the end of a text, which
+// is one word, line breaks or not.
+func scanCL100k(s string, spans []span) []span {
+	text := strings.TrimRightFunc(s, isSpace)
+	for i := 0; i < len(s); {
+		end := len(s)
+		if i < len(text) {
+			if end = i + contraction(s, i, true); end == i {
+				end = modernWord(s, i, 3)
+			}
 		}
 		spans = append(spans, span{i, end})
 		i = end

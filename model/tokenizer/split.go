@@ -225,9 +225,9 @@ func removed(parts []part) []part {
 	return slices.DeleteFunc(parts, func(p part) bool { return p.match })
 }
 
-// merge joins each part to what came before it where joins says so, of whether the
+// joinParts joins each part to what came before it where joins says so, of whether the
 // two are matches.
-func merge(parts []part, joins func(before, is bool) bool) []part {
+func joinParts(parts []part, joins func(before, is bool) bool) []part {
 	out := parts[:0]
 	before := false
 	for _, p := range parts {
@@ -242,11 +242,11 @@ func merge(parts []part, joins func(before, is bool) bool) []part {
 }
 
 func contiguous(parts []part) []part {
-	return merge(parts, func(before, is bool) bool { return before == is })
+	return joinParts(parts, func(before, is bool) bool { return before == is })
 }
 
 func mergedWithPrevious(parts []part) []part {
-	return merge(parts, func(before, is bool) bool { return is && !before })
+	return joinParts(parts, func(before, is bool) bool { return is && !before })
 }
 
 // mergedWithNext takes the parts from the last one on, where the first of matches

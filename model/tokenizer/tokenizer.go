@@ -33,7 +33,8 @@ type Tokenizer struct {
 	normalize []normalizer
 	split     []splitter
 	added     addedTokens
-	prefix    []int32 // ids put before a text by AddSpecial
+	defined   map[string]int32 // pieces of text that SentencePiece's users defined
+	prefix    []int32          // ids put before a text by AddSpecial
 	suffix    []int32
 	decode    decoder
 	bos, eos  int32 // -1: none
@@ -122,6 +123,10 @@ type configFile struct {
 	BOS    tokenName `json:"bos_token"`
 	EOS    tokenName `json:"eos_token"`
 	Pad    tokenName `json:"pad_token"`
+
+	// What only counts where there is no tokenizer.json.
+	Legacy         *bool `json:"legacy"`
+	AddPrefixSpace *bool `json:"add_prefix_space"`
 }
 
 // tokenName is a token given as a string or as an object with its content.
@@ -176,15 +181,13 @@ func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
 	if err := json.Unmarshal(tokenizerJSON, &f); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
 	}
-	var cfg configFile
-	if len(tokenizerConfigJSON) > 0 {
-		if err := json.Unmarshal(tokenizerConfigJSON, &cfg); err != nil {
-			return nil, fmt.Errorf("%w: tokenizer_config.json: %v", ErrCorrupt, err)
-		}
+	cfg, err := parseConfig(tokenizerConfigJSON)
+	if err != nil {
+		return nil, err
 	}
-	t := &Tokenizer{special: make(map[int32]bool), bos: -1, eos: -1, bosText: string(cfg.BOS), eosText: string(cfg.EOS), padText: string(cfg.Pad),
-		normalizers: describe(f.Normalizer), splitters: describe(f.PreTokenizer)}
-	err := checkGrowth(f.Normalizer, f.PreTokenizer)
+	t := newTokenizer(cfg)
+	t.normalizers, t.splitters = describe(f.Normalizer), describe(f.PreTokenizer)
+	err = checkGrowth(f.Normalizer, f.PreTokenizer)
 	if err == nil {
 		err = checkGrowth(f.Decoder)
 	}
@@ -215,18 +218,28 @@ func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
 	if t.decode, err = newDecoder(f.Decoder); err != nil {
 		return nil, err
 	}
-	if id, ok := t.ID(t.bosText); ok {
-		t.bos = id
-	}
-	if id, ok := t.ID(t.eosText); ok {
-		t.eos = id
-	}
+	t.splitAtSpaces()
+	t.findEnds()
 	if err := t.postProcess(f.PostProcessor); err != nil {
 		return nil, err
 	}
 	t.applyConfig(cfg)
 	t.kind = kindOf(t.model, t.decode.byteLevel)
 	return t, nil
+}
+
+func newTokenizer(cfg configFile) *Tokenizer {
+	return &Tokenizer{special: make(map[int32]bool), bos: -1, eos: -1, bosText: string(cfg.BOS), eosText: string(cfg.EOS), padText: string(cfg.Pad)}
+}
+
+// findEnds looks up the tokens that begin and end texts.
+func (t *Tokenizer) findEnds() {
+	if id, ok := t.ID(t.bosText); ok {
+		t.bos = id
+	}
+	if id, ok := t.ID(t.eosText); ok {
+		t.eos = id
+	}
 }
 
 // indexPieces fills the table from id to piece.

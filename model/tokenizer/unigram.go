@@ -106,11 +106,11 @@ func (u *unigram) encode(word string) []int32 {
 }
 
 func (u *unigram) improve(end *bestEnd, score float64, id int32, start int) {
-	if end.start >= 0 && score <= end.score {
-		return
-	}
 	if u.single {
 		score = float64(float32(score))
+	}
+	if end.start >= 0 && score <= end.score {
+		return
 	}
 	*end = bestEnd{score, id, int32(start)}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // vectors are what the tokenizers library does with made-up regular expressions and
-// tokenizers (testdata/vectors.py says how they are made).
+// tokenizers, and SentencePiece and tiktoken with small models (testdata/vectors.py says how they are made).
 type vectors struct {
 	Regex []struct {
 		Expression string
@@ -28,6 +28,21 @@ type vectors struct {
 			RandomDecoded     string `json:"random_decoded"`
 		}
 	}
+	SentencePiece []struct {
+		Model []byte
+		Cases []struct {
+			Text, Decoded string
+			IDs, Random   []int32
+			RandomDecoded string `json:"random_decoded"`
+		}
+	}
+	Tiktoken []struct {
+		Name, Ranks string
+		Cases       []struct {
+			Text string
+			IDs  []int32
+		}
+	}
 }
 
 // regexVector is a text, what it is with its matches replaced, and the matches.
@@ -40,7 +55,7 @@ func (v *regexVector) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, &[]any{&v.text, &v.replaced, &v.matches})
 }
 
-func readVectors(t *testing.T) (v vectors) {
+func readVectors(t testing.TB) (v vectors) {
 	t.Helper()
 	f, err := os.Open(cmp.Or(os.Getenv("NIBBLE_VECTORS"), filepath.Join("testdata", "vectors.json.gz")))
 	if err != nil {
@@ -129,4 +144,42 @@ func stream(tok *Tokenizer, ids []int32) string {
 		b.WriteString(s.Push(id))
 	}
 	return b.String() + s.Flush()
+}
+
+func TestVectorsSentencePiece(t *testing.T) {
+	for i, v := range readVectors(t).SentencePiece {
+		tok, err := LoadSentencePiece(v.Model, nil, nil)
+		if err != nil {
+			t.Errorf("model %d: %v", i, err)
+			continue
+		}
+		for _, c := range v.Cases {
+			if ids := tok.Encode(c.Text, EncodeOptions{}); !slices.Equal(ids, c.IDs) {
+				t.Errorf("model %d, %s: %q encodes to\n     %v, want\n     %v", i, tok.Kind(), c.Text, ids, c.IDs)
+			}
+			decoded, random := tok.Decode(c.IDs), tok.Decode(c.Random)
+			if decoded != c.Decoded || random != c.RandomDecoded {
+				t.Errorf("model %d, %s: %v and %v decode to\n     %q and %q,\nwant %q and %q", i, tok.Kind(), c.IDs, c.Random, decoded, random, c.Decoded, c.RandomDecoded)
+			}
+		}
+	}
+}
+
+func TestVectorsTiktoken(t *testing.T) {
+	for i, v := range readVectors(t).Tiktoken {
+		tok, err := LoadTiktoken("models/"+v.Name+".tiktoken", []byte(v.Ranks), nil, nil)
+		if err != nil {
+			t.Errorf("file %d: %v", i, err)
+			continue
+		}
+		for _, c := range v.Cases {
+			ids := tok.Encode(c.Text, EncodeOptions{})
+			if !slices.Equal(ids, c.IDs) {
+				t.Errorf("file %d, %s: %q encodes to\n     %v, want\n     %v", i, v.Name, c.Text, ids, c.IDs)
+			}
+			if back := tok.Decode(ids); back != c.Text {
+				t.Errorf("file %d, %s: %q decodes to %q", i, v.Name, c.Text, back)
+			}
+		}
+	}
 }

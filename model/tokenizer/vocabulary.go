@@ -63,6 +63,9 @@ func (t *Tokenizer) Vocabulary() Vocabulary {
 	if b, ok := t.model.(*bpe); ok {
 		b.describe(&v)
 	}
+	for _, id := range t.defined {
+		v.Pieces[id].Kind = Added
+	}
 	for _, a := range t.added.all {
 		p := &v.Pieces[a.ID]
 		p.Kind, p.Greedy = Added, a.LStrip || a.RStrip || a.SingleWord
