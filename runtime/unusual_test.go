@@ -34,6 +34,8 @@ var unusual = map[string]string{
 	"latent":            `"model_type": "deepseek_v3", "n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 10, "n_shared_experts": 1, "kv_lora_rank": 10, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 5, "q_lora_rank": 12, "n_group": 4, "topk_group": 2, "first_k_dense_replace": 1`,
 	"groups":            `"model_type": "deepseek_v2", "topk_method": "group_limited_greedy", "n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 10, "kv_lora_rank": 10, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 5, "n_group": 4, "topk_group": 2`,
 	"a mixer":           `"model_type": "phimoe", "num_local_experts": 5, "router_jitter_noise": 0.2, "attention_bias": true, "lm_head_bias": true`,
+	"kept norms":        `"model_type": "bloom", "n_layer": 2, "n_head": 6, "apply_residual_connection_post_layernorm": true`,
+	"single steps":      `"model_type": "nemotron_h", "hybrid_override_pattern": "ME*-", "head_dim": 8, "mamba_num_heads": 4, "mamba_head_dim": 6, "ssm_state_size": 5, "n_groups": 2, "n_routed_experts": 4, "n_group": 2, "topk_group": 1, "moe_intermediate_size": 10, "moe_shared_expert_intermediate_size": 12`,
 	"slopes":            `"model_type": "falcon", "alibi": true, "parallel_attn": false, "multi_query": false, "bias": true`,
 	"grouped rows":      `"model_type": "falcon", "new_decoder_architecture": true, "num_kv_heads": 2`,
 	"late norms":        `"model_type": "opt", "num_key_value_heads": 6, "ffn_dim": 20, "do_layer_norm_before": false`,

@@ -22,6 +22,7 @@ func (b *Block) Ops() iter.Seq[Op] {
 func (b *Block) Norms() []*Norm {
 	var all []*Norm
 	for _, s := range b.Steps {
+		all = append(all, s.Before)
 		for _, br := range s.Branches {
 			all = append(all, br.Pre, br.Post)
 		}

@@ -11,9 +11,6 @@ var _ = registerGGUF(ggufForm{arch: "bloom", kind: "bloom", class: "BloomForCaus
 // values together for each head.
 func bloom(c *Config) *Model {
 	c.Default(`{"n_layer": 2, "n_head": 8, "seq_length": 2048, "max_position_embeddings": 2048, "layer_norm_epsilon": 1e-5}`)
-	if c.Bool(false, "apply_residual_connection_post_layernorm") {
-		c.Refuse("apply_residual_connection_post_layernorm")
-	}
 	d := c.decoder(true)
 	d.body, d.layer = c.Prefix("word_embeddings.weight", "transformer.", ""), "h"
 	d.norm = d.layerNorm(true)
@@ -24,7 +21,13 @@ func bloom(c *Config) *Model {
 		d.fused(a, l, "self_attention.query_key_value", GroupByKV, true)
 		a.O = d.linear(l, "self_attention.dense", RoleO, d.hidden, d.hidden, true)
 		a.Slopes = slopes
-		return d.block(l, a, d.plain(l, "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", true))
+		b := d.block(l, a, d.plain(l, "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", true))
+		for s := range b.Steps {
+			if step := &b.Steps[s]; c.Bool(false, "apply_residual_connection_post_layernorm") {
+				step.Before, step.Branches[0].Pre = step.Branches[0].Pre, nil
+			}
+		}
+		return b
 	})
 	m.Embed.Norm = d.norm(d.body+"word_embeddings_layernorm", d.hidden)
 	return m

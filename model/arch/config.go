@@ -62,7 +62,7 @@ func Flatten(data []byte) (map[string]json.RawMessage, error) {
 	for _, wrapper := range []string{"text_config", "llm_config", "language_config"} {
 		inner := map[string]json.RawMessage{}
 		if !isNull(values[wrapper]) && json.Unmarshal(values[wrapper], &inner) == nil {
-			maps.DeleteFunc(inner, func(_ string, v json.RawMessage) bool { return isNull(v) })
+			maps.DeleteFunc(inner, func(k string, v json.RawMessage) bool { return isNull(v) && !isNull(values[k]) })
 			delete(values, wrapper)
 			tied := values["tie_word_embeddings"] // said of the whole model
 			maps.Copy(values, inner)
@@ -123,13 +123,20 @@ func (c *Config) Prefix(tensor string, prefixes ...string) string {
 	return prefixes[0]
 }
 
-// lookup returns the value of the first key that has one that is not null.
+// lookup returns the value of the first key that has one that is not null. A null is no
+// value, whatever the class has by default.
 func (c *Config) lookup(keys []string) json.RawMessage {
-	for _, values := range []map[string]json.RawMessage{c.values, c.defaults} {
-		for _, k := range keys {
-			if v := values[k]; !isNull(v) {
-				return v
-			}
+	given := false
+	for _, k := range keys {
+		v, ok := c.values[k]
+		if !isNull(v) {
+			return v
+		}
+		given = given || ok
+	}
+	for _, k := range keys {
+		if v := c.defaults[k]; !given && !isNull(v) {
+			return v
 		}
 	}
 	return nil

@@ -141,6 +141,13 @@ func (d *decoder) gated(layer int, name, gate, up, down string, inner int) *MLP 
 	}
 }
 
+// with is the decoder with another width between the matrices of an MLP.
+func (d *decoder) with(inner int) *decoder {
+	other := *d
+	other.inner = inner
+	return &other
+}
+
 // plain is an MLP without a gate.
 func (d *decoder) plain(layer int, up, down string, bias bool) *MLP {
 	return &MLP{

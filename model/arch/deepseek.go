@@ -125,28 +125,42 @@ func (d *decoder) latent(l int) *LatentAttention {
 	return a
 }
 
+// bySigmoids routes as DeepSeek-V3 does: by sigmoids, which a vector beside the router
+// corrects for the choice, in groups.
+func (d *decoder) bySigmoids(m *MoE) {
+	m.Routing.Score = SigmoidScore
+	m.Routing.Renormalize = d.c.Bool(true, "norm_topk_prob")
+	m.Routing.Correction = vector(m.Router.Path+".e_score_correction_bias", len(m.Experts))
+	d.inGroups(m, 2)
+}
+
+// inGroups chooses experts from groups, which their best so many scores judge; 0 for no
+// groups.
+func (d *decoder) inGroups(m *MoE, best int) {
+	m.Routing.Factor = float32(d.c.Float(1, "routed_scaling_factor"))
+	if m.Routing.GroupBest = best; best == 0 {
+		return
+	}
+	m.Routing.Groups, m.Routing.TopGroups = d.c.DimOr(1, "n_group"), d.c.DimOr(1, "topk_group")
+	if len(m.Experts)%m.Routing.Groups != 0 {
+		d.c.Refuse("%d groups of %d experts", m.Routing.Groups, len(m.Experts))
+	}
+}
+
 func (d *decoder) deepseekExperts(l int, three bool) *MoE {
 	c := d.c
 	inner := c.Dim("moe_intermediate_size")
 	m := d.mixture(l, "mlp.gate", "mlp.experts", inner)
-	m.Routing.Factor = float32(c.Float(1, "routed_scaling_factor"))
-	m.Routing.Renormalize = c.Bool(three, "norm_topk_prob")
+	m.Routing.Renormalize = c.Bool(false, "norm_topk_prob")
 	switch method := c.String("greedy", "topk_method"); {
 	case three:
-		m.Routing.Score = SigmoidScore
-		m.Routing.Correction = vector(d.in(l, "mlp.gate.e_score_correction_bias"), len(m.Experts))
-		m.Routing.GroupBest = 2
+		d.bySigmoids(m)
 	case method == "greedy":
+		d.inGroups(m, 0)
 	case method == "group_limited_greedy":
-		m.Routing.GroupBest = 1
+		d.inGroups(m, 1)
 	default:
 		c.Refuse("topk_method %s", source.Quote(method))
-	}
-	if m.Routing.GroupBest > 0 {
-		m.Routing.Groups, m.Routing.TopGroups = c.DimOr(1, "n_group"), c.DimOr(1, "topk_group")
-		if len(m.Experts)%m.Routing.Groups != 0 {
-			c.Refuse("%d groups of %d experts", m.Routing.Groups, len(m.Experts))
-		}
 	}
 	if shared := c.Int(0, "n_shared_experts"); shared > 0 {
 		m.Shared = d.mlp(l, "mlp.shared_experts", shared*inner)

@@ -13,7 +13,8 @@ func (d *decoder) mixture(layer int, router, experts string, inner int) *MoE {
 	return d.mixtureOf(layer, router, experts, [3]string{"gate_proj", "up_proj", "down_proj"}, inner)
 }
 
-// mixtureOf is mixture with other names of an expert's gate, up and down.
+// mixtureOf is mixture with other names of an expert's gate, up and down; without the
+// first, experts have no gate.
 func (d *decoder) mixtureOf(layer int, router, experts string, names [3]string, inner int) *MoE {
 	n := d.c.bounded(maxExperts, "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 	if n*d.layers > mostExperts {
@@ -29,7 +30,12 @@ func (d *decoder) mixtureOf(layer int, router, experts string, names [3]string, 
 	m.Router.Keep = true
 	stacked := d.c.Stored(d.in(layer, experts+".gate_up_proj"))
 	for e := range n {
-		x := d.gated(layer, fmt.Sprintf("%s.%d", experts, e), names[0], names[1], names[2], inner)
+		name := fmt.Sprintf("%s.%d", experts, e)
+		if names[0] == "" {
+			m.Experts = append(m.Experts, d.with(inner).plain(layer, name+"."+names[1], name+"."+names[2], d.mlpBias).of(e))
+			continue
+		}
+		x := d.gated(layer, name, names[0], names[1], names[2], inner)
 		if stacked {
 			gateUp, down := d.in(layer, experts+".gate_up_proj"), d.in(layer, experts+".down_proj")
 			x.Gate.View = View{Tensor: gateUp, Expert: e}

@@ -58,7 +58,7 @@ func sketch(m *Model, layer int) string {
 		for _, br := range s.Branches {
 			parts = append(parts, sketchNorm(br.Pre, cut, "", " > ")+sketchOp(br.Do, cut)+sketchNorm(br.Post, cut, " > ", ""))
 		}
-		line := strings.Join(parts, " & ") + sketchNorm(s.Norm, cut, " > ", "") + sketchNorm(s.After, cut, " >> ", "")
+		line := sketchNorm(s.Before, cut, "", " >> ") + strings.Join(parts, " & ") + sketchNorm(s.Norm, cut, " > ", "") + sketchNorm(s.After, cut, " >> ", "")
 		if s.Scale != 1 {
 			line += fmt.Sprintf(" x%.3g", s.Scale)
 		}

@@ -1,7 +1,6 @@
 package arch
 
 import (
-	"fmt"
 	"math"
 	"slices"
 )
@@ -71,7 +70,7 @@ func granite(c *Config) *Model {
 	m := d.finish(func(l int) Block {
 		var first Op
 		if types[l] == linearAttention {
-			first = d.mamba2(l)
+			first = d.mamba2(l, "mamba", c.DimOr(2, "mamba_expand")*d.hidden, c.DimOr(128, "mamba_n_heads"), c.Bool(false, "mamba_proj_bias"))
 		} else {
 			a := d.attention(l)
 			a.Rope = rope
@@ -96,9 +95,7 @@ func (d *decoder) graniteMLP(l int, kind string) Op {
 	}
 	var shared *MLP
 	if inner := d.c.Int(0, "shared_intermediate_size"); inner > 0 {
-		s := *d
-		s.inner = inner
-		shared = s.gateUp(l, "shared_mlp.input_linear", "shared_mlp.output_linear")
+		shared = d.with(inner).gateUp(l, "shared_mlp.input_linear", "shared_mlp.output_linear")
 	}
 	if d.c.Int(0, "num_local_experts") == 0 && shared != nil {
 		return shared
@@ -115,34 +112,4 @@ func (d *decoder) graniteMLP(l int, kind string) Op {
 		}
 	}
 	return m
-}
-
-// mamba2 is a Mamba-2 layer under Bamba's names.
-func (d *decoder) mamba2(l int) *SSM {
-	c := d.c
-	heads, state, groups := c.DimOr(128, "mamba_n_heads"), c.DimOr(256, "mamba_d_state"), c.DimOr(1, "mamba_n_groups")
-	width := c.DimOr(2, "mamba_expand") * d.hidden
-	channels := width + 2*groups*state
-	kernel := c.DimOr(4, "mamba_d_conv")
-	if width%heads != 0 || heads%groups != 0 {
-		c.fail(fmt.Errorf("%w: %d Mamba heads in %d groups do not divide a width of %d", ErrConfig, heads, groups, width))
-		groups = 1
-	}
-	s := &SSM{
-		In:     d.linear(l, "mamba.in_proj", RoleIn, width+channels+heads, d.hidden, c.Bool(false, "mamba_proj_bias")),
-		Out:    d.linear(l, "mamba.out_proj", RoleOut, d.hidden, width, c.Bool(false, "mamba_proj_bias")),
-		Conv:   table(d.in(l, "mamba.conv1d.weight"), channels, 1, kernel),
-		Kernel: kernel,
-		ALog:   vector(d.in(l, "mamba.A_log"), heads), D: vector(d.in(l, "mamba.D"), heads), DtBias: vector(d.in(l, "mamba.dt_bias"), heads),
-		Norm:  d.norm(d.in(l, "mamba.norm"), width),
-		Heads: heads, HeadDim: width / heads, State: state, Groups: groups,
-	}
-	s.Norm.Width /= groups
-	if limits := c.Floats("time_step_limit"); len(limits) == 2 {
-		s.DtMin, s.DtMax = float32(limits[0]), float32(min(limits[1], math.MaxFloat32))
-	}
-	if c.Bool(true, "mamba_conv_bias") {
-		s.ConvBias = vector(d.in(l, "mamba.conv1d.bias"), channels)
-	}
-	return s
 }

@@ -57,8 +57,8 @@ func llama(c *Config) *Model {
 	}
 	d := c.decoder(kind == "smollm3")
 	if kind == "internlm3" {
-		d.qkvBias = c.Bool(false, "qkv_bias")
-		d.oBias, d.mlpBias = c.Bool(false, "bias"), c.Bool(false, "bias")
+		d.qkvBias = c.Bool(d.qkvBias, "qkv_bias")
+		d.oBias, d.mlpBias = c.Bool(d.oBias, "bias"), c.Bool(d.mlpBias, "bias")
 	} else if kind == "seed_oss" {
 		d.oBias = c.Bool(false, "attention_out_bias")
 	}

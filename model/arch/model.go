@@ -58,6 +58,7 @@ type Block struct {
 // Step adds to the stream: x += Scale * the sum of Post(Do(Pre(x))) over its
 // branches, normalized by Norm. Nearly every step has one branch.
 type Step struct {
+	Before   *Norm // of the stream, to which the step adds (models that go on with what they normalized); nil for none
 	Branches []Branch
 	Norm     *Norm   // of the sum of several branches; nil for none
 	Scale    float32 // 1 for none

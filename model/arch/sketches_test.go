@@ -310,6 +310,18 @@ transformer.word_embeddings ... lnb transformer.ln_f eps 1e-05 > tied
 lnb input_layernorm > mlp.dense_h_to_4h dense_4h_to_h: gelu 192
 parallel
 `},
+	{"bloom", `"apply_residual_connection_post_layernorm": true`, `
+transformer.word_embeddings > lnb transformer.word_embeddings_layernorm ... lnb transformer.ln_f eps 1e-05 > tied
+0: lnb input_layernorm >> self_attention.query_key_value+b dense+b: 6/2 of 8, slopes [0.25 0.0625 0.0156 0.00391 0.5 0.125], grouped
+lnb post_attention_layernorm >> mlp.dense_h_to_4h+b dense_4h_to_h+b: gelu_tanh 64
+`},
+	{"nemotron_h", `"hybrid_override_pattern": "ME*-", "head_dim": 16, "mamba_num_heads": 6, "mamba_head_dim": 16, "ssm_state_size": 5, "n_groups": 2, "n_routed_experts": 6, "n_group": 2, "topk_group": 1, "moe_intermediate_size": 20, "moe_shared_expert_intermediate_size": 28, "routed_scaling_factor": 1.5`, `
+backbone.embeddings ... rms backbone.norm_f eps 1e-05 > lm_head
+0: rms norm > mixer.in out: 6 of 16, state 5 in 2, kernel 4, rms mixer.norm in 2
+1: rms norm > mixer.gate mixer.experts.0.up mixer.experts.0.down mixer.shared_experts.up mixer.shared_experts.down: 2 of 6 x relu2 20, sigmoid, renormalized, x1.5, corrected, 1 of 2 groups by 2
+2: rms norm > mixer.q k v o: 6/2 of 16
+3: rms norm > mixer.up down: relu2 64
+`},
 	{"bloom", ``, `
 transformer.word_embeddings > lnb transformer.word_embeddings_layernorm ... lnb transformer.ln_f eps 1e-05 > tied
 0: lnb input_layernorm > self_attention.query_key_value+b dense+b: 6/2 of 8, slopes [0.25 0.0625 0.0156 0.00391 0.5 0.125], grouped

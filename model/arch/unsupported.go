@@ -27,7 +27,6 @@ var unsupported = map[string]string{
 	"minimax_text_01": "lightning attention",
 	"mllama":          "cross attention to images",
 	"nemotron-nas":    "layers without attention or with a linear one in its place",
-	"nemotron_h":      "layers of Mamba-2, attention or experts alone, and experts without a gate",
 	"recurrent_gemma": "the recurrence of Griffin",
 	"rwkv":            "the recurrence of RWKV",
 	"step3p5":         "heads that differ in layers with a window, and gates of heads",

@@ -123,6 +123,7 @@ func (m *Model) walk(v visitor) {
 		b := &m.Blocks[i]
 		for s := range b.Steps {
 			step := &b.Steps[s]
+			v.norms(step.Before)
 			for j, branch := range step.Branches {
 				in := fmt.Sprintf("%d.%d.%d", i, s, j)
 				if b.Parallel && branch.Pre != nil && s > 0 && branch.Pre == b.Steps[0].Branches[0].Pre {

@@ -17,14 +17,16 @@ type Block struct {
 
 // step adds its branches to the stream.
 type step struct {
-	branches    []branch
-	norm, after *Norm // of the branches' sum; of the stream after the addition
-	scale       float32
-	number      int
+	branches []branch
+	before   *Norm // of the stream that the step adds to,
+	norm     *Norm // of the branches' sum,
+	after    *Norm // of the stream after the addition
+	scale    float32
+	number   int
 }
 
-// stepRecord is what norm and after read.
-type stepRecord struct{ sum, late kernels.Matrix }
+// stepRecord is what before, norm and after read.
+type stepRecord struct{ early, sum, late kernels.Matrix }
 
 // branch is an operation between its normalizations.
 type branch struct {
@@ -52,6 +54,12 @@ func (b *Block) forward(ctx context.Context, p *Pass) error {
 }
 
 func (s *step) forward(ctx context.Context, p *Pass) error {
+	r := record[stepRecord](p, s.number)
+	if s.before != nil {
+		p.settle()
+		r.early = p.stream
+		p.stream = p.normalize(s.before, p.stream)
+	}
 	var x, sum kernels.Matrix
 	for i := range s.branches {
 		br := &s.branches[i]
@@ -78,7 +86,6 @@ func (s *step) forward(ctx context.Context, p *Pass) error {
 			sum = y
 		}
 	}
-	r := record[stepRecord](p, s.number)
 	r.sum = sum
 	p.pending = p.normalize(s.norm, sum)
 	p.scale(p.pending, s.scale)
@@ -138,6 +145,9 @@ func (s *step) backward(ctx context.Context, p *Pass, d, dx kernels.Matrix) erro
 		}
 	}
 	p.add(dx, past)
+	if s.before != nil {
+		p.copy(dx, p.normGradient(s.before, dx, r.early))
+	}
 	return nil
 }
 

@@ -117,7 +117,7 @@ func (c *compiler) block(i int, d *arch.Block) {
 	c.uses = nil
 	b := Block{}
 	for _, s := range d.Steps {
-		next := step{number: c.number(), norm: c.norm(s.Norm), after: c.norm(s.After), scale: s.Scale}
+		next := step{number: c.number(), before: c.norm(s.Before), norm: c.norm(s.Norm), after: c.norm(s.After), scale: s.Scale}
 		for _, br := range s.Branches {
 			next.branches = append(next.branches, branch{number: c.number(), pre: c.norm(br.Pre), post: c.norm(br.Post), op: c.operation(i, br.Do)})
 		}

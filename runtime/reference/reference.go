@@ -116,6 +116,7 @@ func (r *run) embed() rows {
 func (r *run) step(b *arch.Block, x rows) rows {
 	entered := x
 	for _, s := range b.Steps {
+		x = r.norm(s.Before, x)
 		in := x
 		if b.Parallel {
 			in = entered
