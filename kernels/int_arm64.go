@@ -196,6 +196,342 @@ func mul8asymI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahe
 //go:noescape
 func mul8asymI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
+// mulNL4NEON16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, nl4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulNL4NEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4NEON8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, nl4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulNL4NEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4DotProd16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, nl4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulNL4DotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4DotProd16x2 is mulGeneric for 16 rows of a panel from first on and 2 tokens, nl4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulNL4DotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4DotProd8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, nl4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulNL4DotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4I8MM8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, nl4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulNL4I8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4I8MM8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, nl4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulNL4I8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulNL4I8MM8x8 is mulGeneric for 8 rows of a panel from first on and 8 tokens, nl4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulNL4I8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4NEON16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, mxfp4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulMXFP4NEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4NEON8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, mxfp4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulMXFP4NEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4DotProd16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, mxfp4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulMXFP4DotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4DotProd16x2 is mulGeneric for 16 rows of a panel from first on and 2 tokens, mxfp4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulMXFP4DotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4DotProd8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, mxfp4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulMXFP4DotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4I8MM8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, mxfp4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulMXFP4I8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4I8MM8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, mxfp4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulMXFP4I8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulMXFP4I8MM8x8 is mulGeneric for 8 rows of a panel from first on and 8 tokens, mxfp4 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulMXFP4I8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41NEON16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, q4_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ41NEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41NEON8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, q4_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ41NEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41DotProd16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, q4_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ41DotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41DotProd16x2 is mulGeneric for 16 rows of a panel from first on and 2 tokens, q4_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ41DotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41DotProd8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, q4_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ41DotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41I8MM8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, q4_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ41I8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41I8MM8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, q4_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ41I8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ41I8MM8x8 is mulGeneric for 8 rows of a panel from first on and 8 tokens, q4_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ41I8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KNEON16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, q4_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ4KNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KNEON8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, q4_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ4KNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KDotProd16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, q4_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ4KDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KDotProd16x2 is mulGeneric for 16 rows of a panel from first on and 2 tokens, q4_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ4KDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KDotProd8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, q4_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ4KDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KI8MM8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, q4_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ4KI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KI8MM8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, q4_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ4KI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ4KI8MM8x8 is mulGeneric for 8 rows of a panel from first on and 8 tokens, q4_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ4KI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KNEON16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, q5_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ5KNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KNEON8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, q5_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ5KNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KDotProd16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, q5_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ5KDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KDotProd16x2 is mulGeneric for 16 rows of a panel from first on and 2 tokens, q5_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ5KDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KDotProd8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, q5_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ5KDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KI8MM8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, q5_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ5KI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KI8MM8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, q5_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ5KI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ5KI8MM8x8 is mulGeneric for 8 rows of a panel from first on and 8 tokens, q5_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ5KI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KNEON16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, q6_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ6KNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KNEON8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, q6_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ6KNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KDotProd16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, q6_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ6KDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KDotProd16x2 is mulGeneric for 16 rows of a panel from first on and 2 tokens, q6_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ6KDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KDotProd8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, q6_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ6KDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KI8MM8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, q6_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ6KI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KI8MM8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, q6_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ6KI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ6KI8MM8x8 is mulGeneric for 8 rows of a panel from first on and 8 tokens, q6_k codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ6KI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSNEON16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, iq4_xs codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulIQ4XSNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSNEON8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, iq4_xs codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulIQ4XSNEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSDotProd16x1 is mulGeneric for 16 rows of a panel from first on and 1 tokens, iq4_xs codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulIQ4XSDotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSDotProd16x2 is mulGeneric for 16 rows of a panel from first on and 2 tokens, iq4_xs codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulIQ4XSDotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSDotProd8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, iq4_xs codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulIQ4XSDotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSI8MM8x2 is mulGeneric for 8 rows of a panel from first on and 2 tokens, iq4_xs codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulIQ4XSI8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSI8MM8x4 is mulGeneric for 8 rows of a panel from first on and 4 tokens, iq4_xs codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulIQ4XSI8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulIQ4XSI8MM8x8 is mulGeneric for 8 rows of a panel from first on and 8 tokens, iq4_xs codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulIQ4XSI8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
 // quantizeBlocksNEON is quantizeBlocksGeneric for n > 0 blocks; step counts bytes.
 //
 //go:noescape

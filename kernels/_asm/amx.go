@@ -71,8 +71,8 @@ func tile8(n int) operand.Op { return operand.Imm(uint64(n)) }
 // unpackAMX generates the unpacking of a panel: codes less their zero points, a
 // byte each, and scales as float32.
 func unpackAMX(f format) {
-	bits, sym := f.Bits, !f.zeros
-	name := fmt.Sprintf("unpack%sAMX", f.id())
+	bits, sym := f.Bits, !f.WithZeros
+	name := fmt.Sprintf("unpack%sAMX", f.ID())
 	TEXT(name, NOSPLIT, "func(codes *byte, scales *byte, zeros *byte, panel *byte, blocks int, perGroup int)")
 	what := "less their zero points"
 	if f.Table != nil {
@@ -88,12 +88,12 @@ func unpackAMX(f format) {
 	if bits == 8 && !sym {
 		mul = "mulZerosAMX"
 	}
-	unpackers = append(unpackers, table.Unpacker{Function: name, Mul: mul, Format: f.Name, Zeros: f.zeros})
-	Doc(fmt.Sprintf("%s spreads a panel of %s: to codes a byte each, as in 8 bits but signed, %s; to scales the scales.", name, f.describe(), what))
+	unpackers = append(unpackers, table.Unpacker{Function: name, Mul: mul, Format: f.Name, Zeros: f.WithZeros})
+	Doc(fmt.Sprintf("%s spreads a panel of %s: to codes a byte each, as in 8 bits but signed, %s; to scales the scales.", name, f.Describe(), what))
 	Pragma("noescape")
 	codes, scales := Load(Param("codes"), GP64()), Load(Param("scales"), GP64())
 	panel, left, perGroup := Load(Param("panel"), GP64()), Load(Param("blocks"), GP64()), Load(Param("perGroup"), GP64())
-	span, head := f.Span(f.zeros)
+	span, head := f.Span(f.WithZeros)
 	mask, zero := ZMM(), ZMM() // zero: what to take from each code, or to flip in it, or the table
 	if bits == 4 {
 		mask = constant(mask, 0x0f0f0f0f)

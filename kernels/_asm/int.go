@@ -7,6 +7,7 @@ import (
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 
+	"nibble/kernels/_asm/table"
 	"nibble/kernels/layout"
 )
 
@@ -102,7 +103,7 @@ func (k *kernel) partAt(t int) operand.Mem {
 
 // beside is what stands beside token t's current block, for a part of it.
 func (k *kernel) beside(t, part int) operand.Mem {
-	return operand.Mem{Base: k.side, Disp: t*k.sideStep() + 4*part}
+	return operand.Mem{Base: k.side, Disp: t*k.SideStep() + 4*part}
 }
 
 // registers makes n registers, or none when there are too few.
@@ -119,7 +120,7 @@ func registers(isa tier, n, free int) []reg.VecVirtual {
 
 // tile generates a kernel for a number of tokens.
 func tile(f format, tokens int, isa tier) {
-	name := fmt.Sprintf("mul%s%sx%d", f.id(), isa.name(), tokens)
+	name := fmt.Sprintf("mul%s%sx%d", f.ID(), isa.name(), tokens)
 	TEXT(name, NOSPLIT, mulSignature)
 	rows, place := isa.lanes(), "from first on"
 	if tokens == 1 {
@@ -127,7 +128,7 @@ func tile(f format, tokens int, isa tier) {
 	} else if rows == layout.PanelRows {
 		place = "all"
 	}
-	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel, %s, and %d tokens, %s.", name, rows, place, tokens, f.describe()),
+	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel, %s, and %d tokens, %s.", name, rows, place, tokens, f.Describe()),
 		"It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.")
 	Pragma("noescape")
 	registerTile(name, f, isa, rows, tokens)
@@ -138,7 +139,7 @@ func tile(f format, tokens int, isa tier) {
 	} else if isa.lanes() < layout.PanelRows {
 		k.lane = Load(Param("first"), GP64())
 	}
-	if f.sideStep() > 0 {
+	if f.SideStep() > 0 {
 		k.side = GP64()
 	}
 	if f.Scale == layout.SuperScale {
@@ -193,7 +194,7 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	step := Load(Param("step"), GP64())
 	scales, groups := GP64(), GP64()
 	var zeros reg.Register
-	if k.zeros {
+	if k.WithZeros {
 		zeros = GP64()
 	}
 
@@ -204,14 +205,14 @@ func (k *kernel) loop(isa tier, label string, perGroup reg.Register) {
 	} else {
 		MOVQ(k.panel, scales)
 	}
-	if k.zeros {
-		LEAQ(operand.Mem{Base: k.panel, Disp: k.spanBlocks() * layout.ScaleBytes}, zeros)
+	if k.WithZeros {
+		LEAQ(operand.Mem{Base: k.panel, Disp: k.SpanBlocks() * layout.ScaleBytes}, zeros)
 	}
-	ADDQ(operand.U32(k.head()), k.panel)
-	MOVQ(operand.U32(k.spanBlocks()), groups)
+	ADDQ(operand.U32(k.Head()), k.panel)
+	MOVQ(operand.U32(k.SpanBlocks()), groups)
 	Label(label + "Next")
-	ADDQ(operand.U32(k.scaleStep()), scales)
-	if k.zeros {
+	ADDQ(operand.U32(k.ScaleStep()), scales)
+	if k.WithZeros {
 		ADDQ(operand.U32(layout.ZeroBytes), zeros)
 	}
 	for _, h := range halves {
@@ -337,18 +338,18 @@ func (k *kernel) loadScales(isa tier) {
 	if k.superAt != nil {
 		size = 1
 	}
-	at := k.inPanel(k.scalesAt, size).Offset(-k.scaleStep())
-	for part := range k.parts() {
+	at := k.inPanel(k.scalesAt, size).Offset(-k.ScaleStep())
+	for part := range k.Parts() {
 		k.scales[part] = load(at.Offset(part*layout.SubBytes), 0)
 	}
 	if k.Mins {
-		k.mins = load(at.Offset(k.minsApart()), layout.ScaleBytes)
+		k.mins = load(at.Offset(k.MinsApart()), layout.ScaleBytes)
 	}
 }
 
 // loadZeros fills a register with the zero points of the group, if it has any.
 func (k *kernel) loadZeros(isa tier) {
-	if k.zeros {
+	if k.WithZeros {
 		k.zeroPoints = isa.vec()
 		VPMOVZXBD(k.inPanel(k.zerosAt, 1).Offset(-layout.ZeroBytes), k.zeroPoints)
 	}
@@ -428,7 +429,7 @@ func (avx512) setup(f format) {
 	if f.Bits < 8 {
 		mask512 = constant(ZMM(), 0x0f0f0f0f)
 	}
-	if f.high() > 0 {
+	if f.High() > 0 {
 		high512 = constant(ZMM(), f.highMask())
 	}
 	if f.Table != nil {
@@ -472,9 +473,9 @@ func (avx512) codes(k *kernel) (vs [8]reg.VecVirtual) {
 		switch {
 		case k.Table != nil:
 			VPSHUFB(v, table512, v)
-		case k.high() > 0:
+		case k.High() > 0:
 			high := ZMM()
-			VMOVDQU32(k.code(k.highLine(j)), high)
+			VMOVDQU32(k.code(k.HighLine(j)), high)
 			k.shiftHigh(j, high, high)
 			VPTERNLOGD(operand.Imm(0xf8), high512, high, v) // v or (high and its mask)
 		}
@@ -490,21 +491,21 @@ func (isa avx512) block(k *kernel) {
 	}
 	for t0 := 0; t0 < k.tokens; t0 += interleave {
 		dots := sums[:min(interleave, k.tokens-t0)]
-		for part := range k.parts() {
+		for part := range k.Parts() {
 			for i := range dots {
 				switch {
-				case k.zeros: // the pairs of 16 bits are (zero, 0) and (minus the sum, its sign)
+				case k.WithZeros: // the pairs of 16 bits are (zero, 0) and (minus the sum, its sign)
 					VPXORD(dots[i], dots[i], dots[i])
 					VPDPWSSD_BCST(k.act(t0+i, layout.ActNegSum), k.zeroPoints, dots[i])
-				case k.start() == startNowhere:
+				case k.Start() == table.StartNowhere:
 					VPXORD(dots[i], dots[i], dots[i])
-				case k.start() == startBeside:
+				case k.Start() == table.StartBeside:
 					VPBROADCASTD(k.beside(t0+i, part), dots[i])
 				default:
-					VPBROADCASTD(k.act(t0+i, k.start()), dots[i])
+					VPBROADCASTD(k.act(t0+i, k.Start()), dots[i])
 				}
 			}
-			n := len(vs) / k.parts()
+			n := len(vs) / k.Parts()
 			for j := part * n; j < (part+1)*n; j++ {
 				for i := range dots {
 					VPDPBUSD_BCST(k.act(t0+i, 4*j), vs[j], dots[i])
@@ -525,16 +526,16 @@ func (isa avx512) block(k *kernel) {
 func (k *kernel) finish256(t, part int, dots reg.VecVirtual, started bool) {
 	z, s := YMM(), YMM()
 	switch {
-	case k.zeros:
+	case k.WithZeros:
 		VPBROADCASTD(k.act(t, layout.ActNegSum), z)
 		VPMADDWD(k.zeroPoints, z, z)
 		VPADDD(z, dots, dots)
-	case started, k.start() == startNowhere:
-	case k.start() == startBeside:
+	case started, k.Start() == table.StartNowhere:
+	case k.Start() == table.StartBeside:
 		VPBROADCASTD(k.beside(t, part), z)
 		VPADDD(z, dots, dots)
 	default:
-		VPBROADCASTD(k.act(t, k.start()), z)
+		VPBROADCASTD(k.act(t, k.Start()), z)
 		VPADDD(z, dots, dots)
 	}
 	VBROADCASTSS(k.act(t, layout.ActScale), s)
@@ -589,7 +590,7 @@ func (f format) complete256(j int, high operand.Mem, v reg.VecVirtual) {
 	switch {
 	case f.Table != nil:
 		VPSHUFB(v, table256, v)
-	case f.high() > 0:
+	case f.High() > 0:
 		h := YMM()
 		VMOVDQU(high, h)
 		f.shiftHigh(j, h, h)
@@ -605,7 +606,7 @@ func (v avxvnni) block(k *kernel) {
 	for t := range dots {
 		dots[t] = [2]reg.VecVirtual{YMM(), YMM()}
 	}
-	started := !k.zeros && k.start() >= 0
+	started := !k.WithZeros && k.Start() >= 0
 	add := func(j int, v reg.VecVirtual) {
 		for t := range dots {
 			x := YMM()
@@ -617,16 +618,16 @@ func (v avxvnni) block(k *kernel) {
 	if k.Bits < 8 {
 		lines = 4
 	}
-	for part := range k.parts() {
+	for part := range k.Parts() {
 		for t := range dots {
 			if started {
-				VPBROADCASTD(k.act(t, k.start()), dots[t][0])
+				VPBROADCASTD(k.act(t, k.Start()), dots[t][0])
 			} else {
 				VPXOR(dots[t][0], dots[t][0], dots[t][0])
 			}
 			VPXOR(dots[t][1], dots[t][1], dots[t][1])
 		}
-		n := lines / k.parts()
+		n := lines / k.Parts()
 		for line := part * n; line < (part+1)*n; line++ {
 			v := YMM()
 			VMOVDQU(k.code(line), v)
@@ -640,7 +641,7 @@ func (v avxvnni) block(k *kernel) {
 			k.maskNibbles(hi)
 			for i, v := range []reg.VecVirtual{v, hi} {
 				j := 2*line + i
-				k.complete256(j, k.code(k.highLine(j)), v)
+				k.complete256(j, k.code(k.HighLine(j)), v)
 				add(j, v)
 			}
 		}
@@ -736,9 +737,9 @@ func (avx2) nibbles(k *kernel, line int, add func(n nibbles256)) {
 			VPSHUFB(v, table256, v)
 		} else {
 			// One bit or two that stand at the bottom then.
-			VMOVDQU(k.code(k.highLine(j)), high)
+			VMOVDQU(k.code(k.HighLine(j)), high)
 			down := j
-			if k.high() == 2 {
+			if k.High() == 2 {
 				down = 2 * (j % 4)
 			}
 			if down > 0 {
@@ -770,9 +771,9 @@ func (isa avx2) block(k *kernel) {
 	if k.Bits < 8 {
 		lines = 4
 	}
-	for part := range k.parts() {
+	for part := range k.Parts() {
 		lows, highs := make([]reg.VecVirtual, k.tokens), make([]reg.VecVirtual, k.tokens)
-		n := lines / k.parts()
+		n := lines / k.Parts()
 		for line := part * n; line < (part+1)*n; line++ {
 			isa.nibbles(k, line, func(n nibbles256) {
 				for t := range k.tokens {

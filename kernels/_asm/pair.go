@@ -7,6 +7,7 @@ import (
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 
+	"nibble/kernels/_asm/table"
 	"nibble/kernels/layout"
 )
 
@@ -89,13 +90,13 @@ func (k *pair) each(f func(t, p int)) {
 
 func pairTile(f format, halves bool, tokens int) {
 	isa, rows := tier(avx512{}), "two panels, apart bytes from each other,"
-	name, next := fmt.Sprintf("mul%sAVX512VNNI2x%d", f.id(), tokens), "two, 128 bytes further in c, for as many pairs as times says"
+	name, next := fmt.Sprintf("mul%sAVX512VNNI2x%d", f.ID(), tokens), "two, 128 bytes further in c, for as many pairs as times says"
 	if halves {
 		isa, rows = avxvnni{}, "16 rows of a panel, all,"
-		name, next = fmt.Sprintf("mul%sAVXVNNI16x%d", f.id(), tokens), "panels, 64 bytes further in c, for as many as times says"
+		name, next = fmt.Sprintf("mul%sAVXVNNI16x%d", f.ID(), tokens), "panels, 64 bytes further in c, for as many as times says"
 	}
 	TEXT(name, NOSPLIT, mulSignature)
-	Doc(fmt.Sprintf("%s is mulGeneric for %s and %d tokens, %s.", name, rows, tokens, f.describe()),
+	Doc(fmt.Sprintf("%s is mulGeneric for %s and %d tokens, %s.", name, rows, tokens, f.Describe()),
 		fmt.Sprintf("It goes on to the next %s. ldc and step count bytes.", next))
 	Pragma("noescape")
 	if halves {
@@ -108,7 +109,7 @@ func pairTile(f format, halves bool, tokens int) {
 	if !halves {
 		k.apart = Load(Param("apart"), GP64())
 	}
-	if f.sideStep() > 0 {
+	if f.SideStep() > 0 {
 		k.side = GP64()
 	}
 	if f.Scale == layout.SuperScale {
@@ -158,11 +159,11 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 	} else {
 		MOVQ(k.panel, k.scales)
 	}
-	if k.zeros {
-		LEAQ(operand.Mem{Base: k.panel, Disp: k.spanBlocks() * layout.ScaleBytes}, k.zerosAt)
+	if k.WithZeros {
+		LEAQ(operand.Mem{Base: k.panel, Disp: k.SpanBlocks() * layout.ScaleBytes}, k.zerosAt)
 	}
-	ADDQ(operand.U32(k.head()), k.panel)
-	MOVQ(operand.U32(k.spanBlocks()), groups)
+	ADDQ(operand.U32(k.Head()), k.panel)
+	MOVQ(operand.U32(k.SpanBlocks()), groups)
 	Label(label + "Next")
 	n := GP64()
 	if !k.single {
@@ -193,8 +194,8 @@ func (k *pair) loop(label string, perGroup reg.Register) {
 		TESTQ(left, left)
 	}
 	JZ(operand.LabelRef(label + "Done"))
-	ADDQ(operand.U32(k.scaleStep()), k.scales)
-	if k.zeros {
+	ADDQ(operand.U32(k.ScaleStep()), k.scales)
+	if k.WithZeros {
 		ADDQ(operand.U32(layout.ZeroBytes), k.zerosAt)
 	}
 	DECQ(groups)
@@ -229,7 +230,7 @@ func (k *pair) groupScales(part int) [2]reg.VecVirtual {
 
 // groupMins loads the least values of the group.
 func (k *pair) groupMins() [2]reg.VecVirtual {
-	return k.loadGroup(k.minsApart(), layout.ScaleBytes)
+	return k.loadGroup(k.MinsApart(), layout.ScaleBytes)
 }
 
 // loadGroup loads what lies disp bytes behind the scales of the block, of their type;
@@ -252,7 +253,7 @@ func (k *pair) block() {
 	for t := range dots {
 		dots[t] = k.vecs()
 	}
-	for part := range k.parts() {
+	for part := range k.Parts() {
 		k.start(part, dots)
 		k.products(part, dots)
 		k.finish(part, dots)
@@ -272,7 +273,7 @@ func (k *pair) block() {
 
 // beside is what stands beside token t's current block, for a part of it.
 func (k *pair) beside(t, part int) operand.Mem {
-	return operand.Mem{Base: k.side, Disp: t*k.sideStep() + 4*part}
+	return operand.Mem{Base: k.side, Disp: t*k.SideStep() + 4*part}
 }
 
 // products adds the products of a part of the block's columns to dots.
@@ -296,7 +297,7 @@ func (k *pair) products(part int, dots [][2]reg.VecVirtual) {
 		}
 		return
 	}
-	n := 4 / k.parts()
+	n := 4 / k.Parts()
 	for line := part * n; line < (part+1)*n; line++ {
 		lo, hi := k.vecs(), k.vecs()
 		for p := range 2 {
@@ -334,13 +335,13 @@ func (k *pair) maskLow(v reg.VecVirtual) {
 // complete turns the nibbles of vector j of the codes of vector p of rows into unsigned
 // bytes.
 func (k *pair) complete(j, p int, v reg.VecVirtual) {
-	high := k.at(k.panel, p, k.highLine(j)*layout.LineBytes, 4)
+	high := k.at(k.panel, p, k.HighLine(j)*layout.LineBytes, 4)
 	switch {
 	case k.halves:
 		k.complete256(j, high, v)
 	case k.Table != nil:
 		VPSHUFB(v, table512, v)
-	case k.high() > 0:
+	case k.High() > 0:
 		h := ZMM()
 		VMOVDQU32(high, h)
 		k.shiftHigh(j, h, h)
@@ -383,16 +384,16 @@ func (k *pair) load(line, p int, v reg.VecVirtual) {
 // the sums of the activations.
 func (k *pair) start(part int, dots [][2]reg.VecVirtual) {
 	var zeros [2]reg.VecVirtual
-	if k.zeros {
+	if k.WithZeros {
 		zeros = k.vecs()
 		for p, z := range zeros {
 			VPMOVZXBD(k.at(k.zerosAt, p, 0, 1), z)
 		}
 	}
 	for t, ds := range dots {
-		from := k.act(t, max(k.format.start(), 0))
+		from := k.act(t, max(k.format.Start(), 0))
 		switch {
-		case k.zeros:
+		case k.WithZeros:
 			// The pairs of 16 bits are (zero, 0) and (minus the sum, its sign).
 			x := k.vec()
 			VPBROADCASTD(k.act(t, layout.ActNegSum), x)
@@ -405,12 +406,12 @@ func (k *pair) start(part int, dots [][2]reg.VecVirtual) {
 				VPDPWSSD(x, zeros[p], d)
 			}
 			continue
-		case k.format.start() == startNowhere:
+		case k.format.Start() == table.StartNowhere:
 			for _, d := range ds {
 				VXORPS(d, d, d)
 			}
 			continue
-		case k.format.start() == startBeside:
+		case k.format.Start() == table.StartBeside:
 			from = k.beside(t, part)
 		}
 		VPBROADCASTD(from, ds[0])

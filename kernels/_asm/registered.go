@@ -17,7 +17,7 @@ var (
 )
 
 func registerTile(function string, f format, isa tier, rows, tokens int) {
-	tiles = append(tiles, table.Tile{Function: function, Format: f.Name, Zeros: f.zeros, ISA: isa.name(), Rows: rows, Tokens: tokens})
+	tiles = append(tiles, table.Tile{Function: function, Format: f.Name, Zeros: f.WithZeros, ISA: isa.name(), Rows: rows, Tokens: tokens})
 }
 
 // writeTable lists what was generated.

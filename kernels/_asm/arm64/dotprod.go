@@ -9,15 +9,24 @@ func (dotProd) signed() bool { return true }
 
 // The sums of a block, activations of every token, and codes; or, at its ends,
 // scales or zero points, the numbers of a token and a sum.
-func (dotProd) working(k *kernel) int { return k.vectors() + max(k.tokens+8/k.bits, k.rows/4+2) }
+func (dotProd) working(k *kernel) int {
+	return k.vectors() + max(k.tokens+2+k.High(), k.rows/4+2) + k.more()
+}
 
-func (dotProd) block(k *kernel) {
+func (d dotProd) block(k *kernel) {
+	for part := range k.Parts() {
+		d.part(k, part)
+	}
+}
+
+func (dotProd) part(k *kernel, part int) {
 	quads := k.rows / 4
 	sums := k.vecN(k.vectors())
 	k.start(sums)
 	acts := k.vecN(k.tokens)
-	groups := 8 / k.bits // of four columns in a line
-	for line := range k.bits {
+	groups := 8 / k.columnLines() // of four columns in a line
+	n := k.columnLines() / k.Parts()
+	for line := part * n; line < (part+1)*n; line++ {
 		first := line * groups % 4 // the line's first group in the vectors of activations
 		if first == 0 {
 			for t, v := range acts {
@@ -26,7 +35,7 @@ func (dotProd) block(k *kernel) {
 		}
 		for q := range quads {
 			codes := k.vecN(groups)
-			if k.bits == 4 {
+			if k.Bits < 8 {
 				k.nibbleVectors(codes[0], codes[1], line, q)
 			} else {
 				k.codeVector(codes[0], line, q)
@@ -40,6 +49,6 @@ func (dotProd) block(k *kernel) {
 		}
 	}
 	k.free(acts...)
-	k.finish(sums)
+	k.finish(part, sums)
 	k.free(sums...)
 }

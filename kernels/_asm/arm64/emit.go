@@ -178,6 +178,21 @@ func (f *function) constant(bits uint32) vec {
 	return v
 }
 
+// bytes fills a register with 16 bytes.
+func (f *function) bytes(b [16]int8) vec {
+	v, r := f.vec(), f.gp()
+	for half := range 2 {
+		var word uint64
+		for i := range 8 {
+			word |= uint64(uint8(b[8*half+i])) << (8 * i)
+		}
+		f.op("MOVD $%#x, %v", word, r)
+		f.op("VMOV %v, V%d.D[%d]", r, int(v), half)
+	}
+	f.gps = append([]int{int(r)}, f.gps...)
+	return v
+}
+
 // apart returns n pointers from the first one, stride bytes apart.
 func (k *function) apart(first, stride gp, n int) []gp {
 	ps := []gp{first}

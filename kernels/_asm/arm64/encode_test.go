@@ -56,7 +56,7 @@ func TestEncodeAsGNU(t *testing.T) {
 		t.Skipf("%s is not installed (Debian: binutils-aarch64-linux-gnu)", as)
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	slot := regexp.MustCompile(` [vs]\b|#|\[`)
+	slot := regexp.MustCompile(`[ {][vs]\b|#|\[`)
 	words := map[string]uint32{}
 	for key := range opcodes {
 		for range 400 {

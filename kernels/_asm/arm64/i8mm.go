@@ -43,9 +43,17 @@ func (i8mm) store(k *kernel, c, ldc gp) {
 
 // The sums of a block, activations of every pair of tokens, and codes; or, at its
 // ends, scales or zero points, the numbers of a pair of tokens and a sum.
-func (i8mm) working(k *kernel) int { return k.vectors() + max(k.tokens+3, k.rows/2+2) }
+func (i8mm) working(k *kernel) int {
+	return k.vectors() + max(k.tokens+3+k.High(), k.rows/2+2) + k.more()
+}
 
 func (i i8mm) block(k *kernel) {
+	for part := range k.Parts() {
+		i.part(k, part)
+	}
+}
+
+func (i i8mm) part(k *kernel, part int) {
 	pairs := k.rows / 2
 	sums := k.vecN(k.vectors())
 	i.start(k, sums)
@@ -53,7 +61,8 @@ func (i i8mm) block(k *kernel) {
 	for p := range acts {
 		acts[p] = [2]vec{k.vec(), k.vec()}
 	}
-	for step := range 4 { // of 8 columns
+	n := 4 / k.Parts()
+	for step := part * n; step < (part+1)*n; step++ { // of 8 columns
 		if step%2 == 0 {
 			for p, v := range acts {
 				other := k.vec()
@@ -67,7 +76,7 @@ func (i i8mm) block(k *kernel) {
 		for q := range k.rows / 4 {
 			lo, hi, rows := k.vec(), k.vec(), k.vec()
 			mmla := "smmla"
-			if k.bits == 4 {
+			if k.Bits < 8 {
 				k.nibbleVectors(lo, hi, step, q)
 			} else {
 				mmla = "usmmla"
@@ -87,7 +96,7 @@ func (i i8mm) block(k *kernel) {
 	for _, v := range acts {
 		k.free(v[:]...)
 	}
-	i.finish(k, sums)
+	i.finish(k, part, sums)
 	k.free(sums...)
 }
 
@@ -104,7 +113,13 @@ func (i8mm) meta(k *kernel, v vec, t, element int) {
 
 func (i i8mm) start(k *kernel, sums []vec) {
 	pairs := k.rows / 2
-	if !k.sym {
+	switch {
+	case k.fromZero():
+		for _, s := range sums {
+			k.arm("movi %v.2d, #0", s)
+		}
+		return
+	case k.WithZeros:
 		zeros, v := k.groupZeros(), k.vec()
 		for n, s := range sums {
 			if n%pairs == 0 {
@@ -116,7 +131,7 @@ func (i i8mm) start(k *kernel, sums []vec) {
 		return
 	}
 	element := metaNsum8
-	if k.bits == 8 {
+	if k.Bits == 8 {
 		element = metaNsum128
 	}
 	for n, s := range sums {
@@ -128,9 +143,9 @@ func (i i8mm) start(k *kernel, sums []vec) {
 	}
 }
 
-func (i i8mm) finish(k *kernel, sums []vec) {
+func (i i8mm) finish(k *kernel, part int, sums []vec) {
 	pairs := k.rows / 2
-	scales, v := k.blockScales(), k.vec()
+	scales, v := k.blockScales(part), k.vec()
 	for n, s := range sums {
 		if n%pairs == 0 {
 			i.meta(k, v, n/pairs*2, metaScale)
@@ -138,4 +153,16 @@ func (i i8mm) finish(k *kernel, sums []vec) {
 		k.addBlock(n, s, fmt.Sprintf("%v.4s", v), scales)
 	}
 	k.free(append(scales, v)...)
+	if !k.Mins {
+		return
+	}
+	mins, both := k.groupMins(), k.vec()
+	for n := range sums {
+		if n%pairs == 0 {
+			k.op("FMOVD %d(%v), F%d", n/pairs*2*k.SideStep(), k.side, int(both))
+			k.arm("dup %v.2d, %v.d[0]", both, both)
+		}
+		k.add(k.sums, n, func(to vec) { k.arm("fmla %v.4s, %v.4s, %v.4s", to, mins[n%pairs], both) })
+	}
+	k.free(append(mins, both)...)
 }

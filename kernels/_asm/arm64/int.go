@@ -28,17 +28,15 @@ const (
 // take the vector units: it is left out. Half of what is not products is the
 // conversion and scaling of every block's sums.
 func intKernels(f *file) {
-	for _, bits := range []int{4, 8} {
-		for _, sym := range []bool{true, false} {
-			mul(f, neon{}, bits, sym, 16, 1)
-			mul(f, neon{}, bits, sym, 8, 2)
-			mul(f, dotProd{}, bits, sym, 16, 1)
-			mul(f, dotProd{}, bits, sym, 16, 2)
-			mul(f, dotProd{}, bits, sym, 8, 4)
-			mul(f, i8mm{}, bits, sym, 8, 2)
-			mul(f, i8mm{}, bits, sym, 8, 4)
-			mul(f, i8mm{}, bits, sym, 8, 8)
-		}
+	for _, format := range table.Formats() {
+		mul(f, neon{}, format, 16, 1)
+		mul(f, neon{}, format, 8, 2)
+		mul(f, dotProd{}, format, 16, 1)
+		mul(f, dotProd{}, format, 16, 2)
+		mul(f, dotProd{}, format, 8, 4)
+		mul(f, i8mm{}, format, 8, 2)
+		mul(f, i8mm{}, format, 8, 4)
+		mul(f, i8mm{}, format, 8, 8)
 	}
 	quantizeBlocks(f)
 }
@@ -63,15 +61,18 @@ type tier interface {
 // kernel is the state of the generation of one kernel.
 type kernel struct {
 	*function
-	tier               tier
-	bits, rows, tokens int
-	sym                bool
-	lane, step         gp
-	codes              gp // of the current block, for the first of the rows
-	acts               gp // the current blocks of the tokens
-	scales, zeros      gp // of the current group, for the first of the rows
-	scratch            gp
-	nibbles, flip      vec // constants for 4 and for signed 8 bits
+	table.Format
+	tier           tier
+	rows, tokens   int
+	lane, step     gp
+	codes          gp // of the current block, for the first of the rows
+	acts           gp // the current blocks of the tokens
+	scales, zeros  gp // of the current block, for the first of the rows
+	super          gp // the span's head, for the first of the rows, where scales have a scale
+	side, sideStep gp // what stands beside acts, for least values
+	scratch        gp
+	nibbles, flip  vec // constants for nibbles and for signed 8 bits
+	lookup, middle vec // what codes stand for; the zero point of codes of 6 bits
 
 	// The running sums, and those of the current group. A group of one block has
 	// none of its own.
@@ -80,26 +81,39 @@ type kernel struct {
 }
 
 // mul generates a kernel for some rows of a panel and some tokens.
-func mul(f *file, t tier, bits int, sym bool, rows, tokens int) {
-	kind := "asym"
-	if sym {
-		kind = "sym"
-	}
-	name := fmt.Sprintf("mul%d%s%s%dx%d", bits, kind, t.name(), rows, tokens)
-	k := &kernel{tier: t, bits: bits, rows: rows, tokens: tokens, sym: sym, nibbles: none, flip: none}
+func mul(f *file, t tier, format table.Format, rows, tokens int) {
+	name := fmt.Sprintf("mul%s%s%dx%d", format.ID(), t.name(), rows, tokens)
+	k := &kernel{Format: format, tier: t, rows: rows, tokens: tokens, nibbles: none, flip: none, lookup: none, middle: none}
 	k.function = f.begin(name,
-		fmt.Sprintf("%s is mulGeneric for %d rows of a panel from first on and %d tokens, %d-bit %smetric codes.\nldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.", name, rows, tokens, bits, kind), "",
+		fmt.Sprintf("%s is mulGeneric for %d rows of a panel from first on and %d tokens, %s.\nldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.", name, rows, tokens, format.Describe()), "",
 		table.MulParams...)
-	f.tiles = append(f.tiles, table.Tile{Function: name, Format: fmt.Sprint("w", bits), Zeros: !sym, ISA: t.name(), Rows: rows, Tokens: tokens})
+	f.tiles = append(f.tiles, table.Tile{Function: name, Format: format.Name, Zeros: format.WithZeros, ISA: t.name(), Rows: rows, Tokens: tokens})
 	k.codes, k.acts, k.lane, k.step, k.scratch = k.param("panel"), k.gp(), k.param("first"), k.param("step"), k.param("scratch")
 	left, perGroup := k.gp(), k.param("perGroup")
 	k.scales, k.zeros = k.gp(), k.gp()
 	k.op("ADD %v<<2, %v", k.lane, k.codes)
 	switch {
-	case bits == 4:
+	case k.Bits < 8:
 		k.nibbles = k.constant(0x0f0f0f0f)
 	case t.signed():
 		k.flip = k.constant(0x80808080)
+	}
+	if k.Table != nil {
+		k.lookup = k.bytes(*k.Table)
+	}
+	if k.Bits == 6 {
+		k.middle = k.constant(0x20202020)
+	}
+	if k.Mins {
+		k.side, k.sideStep = k.gp(), k.param("sideStep")
+	}
+	if k.Scale == layout.SuperScale {
+		k.super = k.gp()
+	}
+	if k.Group > 0 {
+		k.single = true
+		k.loop("single", left, perGroup)
+		return
 	}
 	k.op("CMP $1, %v", perGroup)
 	k.op("BEQ single")
@@ -124,22 +138,26 @@ func (k *kernel) loop(label string, left, perGroup gp) {
 
 	k.label(label + "Panel")
 	k.reload("acts", k.acts)
+	if k.Mins {
+		k.reload("side", k.side)
+	}
 	k.reload("blocks", left)
 	k.clear(k.sums)
-	span, head := layout.SymSpan, layout.SymSpan*layout.ScaleBytes
-	if !k.sym {
-		span, head = layout.AsymSpan, layout.AsymSpan*(layout.ScaleBytes+layout.ZeroBytes)
-	}
 	n, groups := k.gp(), k.gp()
 
 	k.label(label + "Span")
 	k.op("SUB %v<<1, %v, %v", k.lane, k.codes, k.scales)
-	if !k.sym {
+	switch {
+	case k.WithZeros:
 		k.op("SUB %v, %v, %v", k.lane, k.scales, k.zeros)
-		k.op("ADD $%d, %v", span*layout.ScaleBytes, k.zeros)
+		k.op("ADD $%d, %v", k.SpanBlocks()*layout.ScaleBytes, k.zeros)
+	case k.Scale == layout.SuperScale:
+		k.op("MOVD %v, %v", k.scales, k.super)
+		k.op("SUB %v, %v", k.lane, k.scales)
+		k.op("ADD $%d, %v", k.SubsAt(), k.scales)
 	}
-	k.op("ADD $%d, %v", head, k.codes)
-	k.op("MOVD $%d, %v", span, groups)
+	k.op("ADD $%d, %v", k.Head(), k.codes)
+	k.op("MOVD $%d, %v", k.SpanBlocks(), groups)
 
 	k.label(label + "Group")
 	if !k.single {
@@ -150,14 +168,17 @@ func (k *kernel) loop(label string, left, perGroup gp) {
 		k.label(label + "Block")
 	}
 	k.tier.block(k)
-	k.op("ADD $%d, %v", k.bits*layout.LineBytes, k.codes)
+	k.op("ADD $%d, %v", k.Lines()*layout.LineBytes, k.codes)
 	k.op("ADD %v, %v", k.step, k.acts)
+	if k.Mins {
+		k.op("ADD %v, %v", k.sideStep, k.side)
+	}
 	if k.single {
 		k.op("SUB $1, %v", left)
 	} else {
 		k.op("SUBS $1, %v", n)
 		k.op("BNE %sBlock", label)
-		scales := k.groupScales()
+		scales := k.groupScales(0)
 		for i := range k.vectors() {
 			part := k.fetch(k.part, i)
 			k.add(k.sums, i, func(sum vec) {
@@ -167,8 +188,8 @@ func (k *kernel) loop(label string, left, perGroup gp) {
 		}
 		k.free(scales...)
 	}
-	k.op("ADD $%d, %v", layout.ScaleBytes, k.scales)
-	if !k.sym {
+	k.op("ADD $%d, %v", k.ScaleStep(), k.scales)
+	if k.WithZeros {
 		k.op("ADD $%d, %v", layout.ZeroBytes, k.zeros)
 	}
 	k.op("CBZ %v, %sDone", left, label)
@@ -202,10 +223,10 @@ func (k *kernel) addBlock(i int, v vec, activations string, scales []vec) {
 	k.add(k.sums, i, func(sum vec) { k.arm("fmla %v.4s, %v.4s, %v.4s", sum, v, scales[i%len(scales)]) })
 }
 
-// blockScales are the group's scales where a block needs them.
-func (k *kernel) blockScales() []vec {
+// blockScales are the scales of a part of the block where it needs them.
+func (k *kernel) blockScales(part int) []vec {
 	if k.single {
-		return k.groupScales()
+		return k.groupScales(part)
 	}
 	return nil
 }
@@ -213,22 +234,74 @@ func (k *kernel) blockScales() []vec {
 // act loads 16 bytes of token t's current block.
 func (k *kernel) act(v vec, t, offset int) { k.load(v, k.acts, t*layout.ActBytes+offset) }
 
-// groupScales converts the scales of the group.
-func (k *kernel) groupScales() (scales []vec) {
-	for r := 0; r < k.rows; r += 8 {
-		lo, hi := k.vec(), k.vec()
-		k.load(lo, k.scales, 2*r)
+// groupScales converts the scales of the group, a part of the block.
+func (k *kernel) groupScales(part int) []vec { return k.perRow(part*layout.SubBytes, 0) }
+
+// groupMins converts the least values of the group.
+func (k *kernel) groupMins() []vec { return k.perRow(k.MinsApart(), layout.ScaleBytes) }
+
+// perRow converts what lies disp bytes behind the scales of the block, of their type;
+// what that is multiplied by, if it is, lies super bytes behind the span's head.
+func (k *kernel) perRow(disp, super int) (all []vec) {
+	halves := func(lo, hi vec, base gp, at int) {
+		k.load(lo, base, at)
 		k.arm("fcvtl2 %v.4s, %v.8h", hi, lo)
 		k.arm("fcvtl %v.4s, %v.4h", lo, lo)
-		scales = append(append(scales, k.tier.spread(k, lo)...), k.tier.spread(k, hi)...)
 	}
-	return scales
+	for r := 0; r < k.rows; r += 8 {
+		lo, hi := k.vec(), k.vec()
+		switch k.Scale {
+		case layout.F16Scale:
+			halves(lo, hi, k.scales, disp+2*r)
+		case layout.BF16Scale:
+			k.load(lo, k.scales, disp+2*r)
+			k.arm("shll2 %v.4s, %v.8h, #16", hi, lo)
+			k.arm("shll %v.4s, %v.4h, #16", lo, lo)
+		case layout.SuperScale:
+			k.op("FMOVD %d(%v), F%d", disp+r, k.scales, int(lo))
+			k.arm("sxtl %v.8h, %v.8b", lo, lo)
+			k.arm("sxtl2 %v.4s, %v.8h", hi, lo)
+			k.arm("sxtl %v.4s, %v.4h", lo, lo)
+			factors := [2]vec{k.vec(), k.vec()}
+			halves(factors[0], factors[1], k.super, super+2*r)
+			for i, v := range []vec{lo, hi} {
+				k.arm("scvtf %v.4s, %v.4s", v, v)
+				k.arm("fmul %v.4s, %v.4s, %v.4s", v, v, factors[i])
+			}
+			k.free(factors[:]...)
+		}
+		all = append(append(all, k.tier.spread(k, lo)...), k.tier.spread(k, hi)...)
+	}
+	return all
+}
+
+// more is how many registers a block takes beyond what even steps of 4 bits do.
+func (k *kernel) more() int {
+	if k.Scale == layout.SuperScale {
+		return 2
+	}
+	return 0
+}
+
+// columnLines is how many lines hold the codes of a block, but for the high bits of 5
+// and 6.
+func (k *kernel) columnLines() int {
+	if k.Bits == 8 {
+		return 8
+	}
+	return 4
+}
+
+// fromZero tells that the sums of a block start at zero: codes are signed and stand for
+// themselves, or least values take the place of zero points.
+func (k *kernel) fromZero() bool {
+	return !k.WithZeros && (!k.Zeros || k.Bits == 8 && k.tier.signed())
 }
 
 // groupZeros widens the zero points of the group.
 func (k *kernel) groupZeros() (zeros []vec) {
 	widen := "uxtl"
-	if k.bits == 8 && k.tier.signed() {
+	if k.Bits == 8 && k.tier.signed() {
 		widen = "sxtl"
 	}
 	for r := 0; r < k.rows; r += 8 {
@@ -253,11 +326,35 @@ func (k *kernel) codeVector(v vec, line, quad int) {
 	}
 }
 
-// nibbleVectors loads four rows by eight columns of 4-bit codes.
+// nibbleVectors loads four rows by eight columns of codes of less than 8 bits, as signed
+// bytes: 4-bit codes of even steps as they are, 6-bit ones less their zero point.
 func (k *kernel) nibbleVectors(lo, hi vec, line, quad int) {
 	k.load(lo, k.codes, line*layout.LineBytes+16*quad)
 	k.arm("ushr %v.16b, %v.16b, #4", hi, lo)
 	k.arm("and %v.16b, %v.16b, %v.16b", lo, lo, k.nibbles)
+	for i, v := range []vec{lo, hi} {
+		j := 2*line + i // columns 4j to 4j+3
+		switch {
+		case k.Table != nil:
+			k.arm("tbl %v.16b, {%v.16b}, %v.16b", v, k.lookup, v)
+		case k.High() > 0:
+			up := 7 - j // the bits above the nibble go to the top, then to the bottom
+			if k.High() == 2 {
+				up = 6 - 2*(j%4)
+			}
+			high := k.vec()
+			k.load(high, k.codes, k.HighLine(j)*layout.LineBytes+16*quad)
+			if up > 0 {
+				k.arm("shl %v.16b, %v.16b, #%d", high, high, up)
+			}
+			k.arm("ushr %v.16b, %v.16b, #%d", high, high, 8-k.High())
+			k.arm("sli %v.16b, %v.16b, #4", v, high)
+			k.free(high)
+		}
+		if k.middle != none {
+			k.arm("sub %v.16b, %v.16b, %v.16b", v, v, k.middle)
+		}
+	}
 }
 
 // byRows is the form of sums in which a vector holds four rows of one token:
@@ -282,11 +379,11 @@ func (byRows) store(k *kernel, c, ldc gp) {
 // points contribute.
 func (k *kernel) start(sums []vec) {
 	switch {
-	case k.sym && k.bits == 8: // signed: the zero point is 0
+	case k.fromZero():
 		for _, v := range sums {
 			k.arm("movi %v.2d, #0", v)
 		}
-	case k.sym:
+	case !k.WithZeros:
 		k.byToken(sums, func(i int, v, meta vec) { k.arm("dup %v.4s, %v.s[%d]", v, meta, metaNsum8) })
 	default:
 		zeros := k.groupZeros()
@@ -297,12 +394,23 @@ func (k *kernel) start(sums []vec) {
 	}
 }
 
-// finish adds the sums of a block to those of the group or, if it has no more
-// blocks, to all.
-func (k *kernel) finish(sums []vec) {
-	scales := k.blockScales()
+// finish adds the sums of a part of a block to those of the group or, if it has no
+// more blocks, to all.
+func (k *kernel) finish(part int, sums []vec) {
+	scales := k.blockScales(part)
 	k.byToken(sums, func(i int, v, meta vec) { k.addBlock(i, v, fmt.Sprintf("%v.s[%d]", meta, metaScale), scales) })
 	k.free(scales...)
+	if !k.Mins {
+		return
+	}
+	mins, quads, sum := k.groupMins(), k.rows/4, k.vec()
+	for i := range sums {
+		if i%quads == 0 {
+			k.op("FMOVS %d(%v), F%d", i/quads*k.SideStep(), k.side, int(sum))
+		}
+		k.add(k.sums, i, func(to vec) { k.arm("fmla %v.4s, %v.4s, %v.s[0]", to, mins[i%quads], sum) })
+	}
+	k.free(append(mins, sum)...)
 }
 
 // byToken calls f for every vector of sums with the numbers of its token's block.

@@ -11,13 +11,17 @@ func (neon) signed() bool { return true }
 // Two sums for every four rows of a token, the broadcasts of every token, the
 // vector they come from, two of codes and a product; or, at the block's ends, scales
 // or zero points, the numbers of a token and a sum.
-func (neon) working(k *kernel) int { return 2*k.vectors() + max(2*k.tokens+4, k.rows/4+2) }
+func (neon) working(k *kernel) int {
+	return 2*k.vectors() + max(2*k.tokens+4+k.High(), k.rows/4+2) + k.more()
+}
 
 func (n neon) block(k *kernel) {
-	if k.bits == 4 {
+	if k.Bits == 4 && k.Table == nil {
 		n.block4(k)
-	} else {
-		n.block8(k)
+		return
+	}
+	for part := range k.Parts() {
+		n.part8(k, part)
 	}
 }
 
@@ -57,23 +61,28 @@ func (neon) block4(k *kernel) {
 	for i, v := range totals {
 		k.arm("sadalp %v.4s, %v.8h", v, pairs[i])
 	}
-	k.finish(totals)
+	k.finish(0, totals)
 	k.free(sums...)
 }
 
-// block8 sums two products, 2*128*127 = 32512, before it widens them.
-func (neon) block8(k *kernel) {
+// part8 sums two products, 2*128*127 = 32512, before it widens them.
+func (neon) part8(k *kernel, part int) {
 	quads := k.rows / 4
 	sums := k.vecN(2 * quads * k.tokens)
 	for _, v := range sums {
 		k.arm("movi %v.2d, #0", v)
 	}
-	for line := 0; line < 8; line += 2 {
+	n := 8 / k.Parts()
+	for line := part * n; line < (part+1)*n; line += 2 {
 		dups := k.broadcast(line, 2)
 		for q := range quads {
 			c0, c1, p := k.vec(), k.vec(), k.vec()
-			k.codeVector(c0, line, q)
-			k.codeVector(c1, line+1, q)
+			if k.Bits == 8 {
+				k.codeVector(c0, line, q)
+				k.codeVector(c1, line+1, q)
+			} else {
+				k.nibbleVectors(c0, c1, line/2, q)
+			}
 			for t := range k.tokens {
 				s := sums[2*(t*quads+q):]
 				k.arm("smull %v.8h, %v.8b, %v.8b", p, c0, dups[t][0])
@@ -94,13 +103,13 @@ func (neon) block8(k *kernel) {
 		k.arm("addp %v.4s, %v.4s, %v.4s", sums[i], sums[i], sums[i+1])
 		totals, starts = append(totals, sums[i]), append(starts, sums[i+1])
 	}
-	if !k.sym { // the zero point of signed symmetric codes is 0
+	if !k.fromZero() {
 		k.start(starts)
 		for i, v := range totals {
 			k.arm("add %v.4s, %v.4s, %v.4s", v, v, starts[i])
 		}
 	}
-	k.finish(totals)
+	k.finish(part, totals)
 	k.free(sums...)
 }
 
