@@ -11,6 +11,10 @@ import (
 	"nibble/model"
 	"nibble/model/demo"
 	"nibble/model/source"
+	"nibble/quant/calib"
+	"nibble/quant/pass"
+	"nibble/quant/passtest"
+	"nibble/quant/quanttest"
 	rt "nibble/runtime"
 )
 
@@ -18,7 +22,7 @@ import (
 // error; nothing is made of it and nothing is left, also when the run is
 // interrupted afterwards.
 func TestSourceChanges(t *testing.T) {
-	eng := engine(t, 3)
+	eng := quanttest.Engine(t, 3)
 	rewrite := func(path string) error {
 		data, err := os.ReadFile(path)
 		return errors.Join(err, os.WriteFile(path, data, 0o644))
@@ -63,8 +67,8 @@ func TestSourceChanges(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(context.Background())
 			path, done := filepath.Join(dir, c.file), false
-			listen := func(e Event) {
-				if _, ok := e.(ModuleDone); ok && !done {
+			listen := func(e pass.Event) {
+				if _, ok := e.(pass.ModuleDone); ok && !done {
 					done = true
 					if err := c.change(path); err != nil {
 						t.Error(err)
@@ -74,7 +78,7 @@ func TestSourceChanges(t *testing.T) {
 					}
 				}
 			}
-			cal, err := NewCalibration(ck, CalibrationOptions{Samples: 2, Length: 64})
+			cal, err := calib.New(ck, calib.Options{Samples: 2, Length: 64})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -83,9 +87,9 @@ func TestSourceChanges(t *testing.T) {
 				if failed != nil {
 					t.Fatal(failed)
 				}
-				_, _, err = ApplyCalibrated(ctx, base, ck, parse(t, c.recipe), cal, listen)
+				_, _, err = ApplyCalibrated(ctx, base, ck, passtest.Parse(t, c.recipe), cal, listen)
 			} else {
-				_, err = Run(ctx, Options{Engine: eng, Source: ck, Recipe: parse(t, c.recipe), Out: filepath.Join(filepath.Dir(dir), "out"), Calibration: cal}, listen)
+				_, err = Run(ctx, Options{Engine: eng, Source: ck, Recipe: passtest.Parse(t, c.recipe), Out: filepath.Join(filepath.Dir(dir), "out"), Calibration: cal}, listen)
 			}
 			if !done || !errors.Is(err, source.ErrChanged) || !strings.HasPrefix(err.Error(), path+" "+c.says) {
 				t.Errorf("%s, in memory %v: %v", name, inMemory, err)

@@ -4,14 +4,21 @@ import (
 	"context"
 	"math"
 	"testing"
+
+	"nibble/quant/journal"
+	"nibble/quant/method"
+	"nibble/quant/pass"
+	"nibble/quant/passtest"
+	"nibble/quant/quanttest"
+	"nibble/quant/recipe"
 )
 
 // Methods that measure inputs say what they gain over plain rounding, and the
 // worst matrix comes first.
 func TestDamage(t *testing.T) {
-	ck := open(t, "demo")
-	base := load(t, 2, ck)
-	_, report, err := Apply(context.Background(), base, ck, parse(t, "w4 channel sym gptq; *.0.* w4 g32 sym mse; *.1.* keep"), nil)
+	ck := quanttest.Open(t, "demo")
+	base := quanttest.Load(t, 2, ck)
+	_, report, err := Apply(context.Background(), base, ck, passtest.Parse(t, "w4 channel sym gptq; *.0.* w4 g32 sym mse; *.1.* keep"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,9 +38,9 @@ func TestDamage(t *testing.T) {
 	if n == 0 || better < n*9/10 {
 		t.Errorf("gptq has smaller errors of outputs than plain rounding in %d of %d matrices", better, n)
 	}
-	sorted := ByDamage(report.Modules)
+	sorted := journal.ByDamage(report.Modules)
 	for i, m := range sorted {
-		if m.Spec == Keep.String() || i > 0 && m.Damage() > sorted[i-1].Damage() {
+		if m.Spec == recipe.Keep.String() || i > 0 && m.Damage() > sorted[i-1].Damage() {
 			t.Errorf("%d: %s, %s, %g after %g", i, m.Module, m.Spec, m.Damage(), sorted[max(0, i-1)].Damage())
 		}
 	}
@@ -43,19 +50,19 @@ func TestDamage(t *testing.T) {
 // the same where the codes and the inputs are, and as good elsewhere.
 func TestDamageOfTraining(t *testing.T) {
 	shortTraining(t, 0)
-	ck := open(t, "demo")
-	base := load(t, 2, ck)
-	cal := calibration(t, ck)
-	lines := func(method string) []ModuleReport {
-		_, report, err := ApplyCalibrated(context.Background(), base, ck, parse(t, "w4 channel sym "+method+"; embed_tokens w4 g32 sym "+method), cal, nil)
+	ck := quanttest.Open(t, "demo")
+	base := quanttest.Load(t, 2, ck)
+	cal := passtest.Calibration(t, ck)
+	lines := func(method string) []pass.ModuleReport {
+		_, report, err := ApplyCalibrated(context.Background(), base, ck, passtest.Parse(t, "w4 channel sym "+method+"; embed_tokens w4 g32 sym "+method), cal, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return report.Modules
 	}
-	want := lines(GPTQ)
+	want := lines(method.GPTQ)
 	close := func(a, b, share float64) bool { return a > 0 && math.Abs(a-b) <= share*b }
-	for _, method := range []string{AutoRoundLight, AutoRoundBest} {
+	for _, method := range []string{method.AutoRoundLight, method.AutoRoundBest} {
 		for i, m := range lines(method) {
 			share := 0.05         // attention and products that round otherwise lead to other codes here and there
 			if i >= 1 && i <= 3 { // the first layer's q, k and v
@@ -68,7 +75,7 @@ func TestDamageOfTraining(t *testing.T) {
 	}
 	shortTraining(t, 20)
 	better := 0
-	trained := lines(AutoRoundLight)[1:]
+	trained := lines(method.AutoRoundLight)[1:]
 	for _, m := range trained {
 		if m.OutErr < m.OutErrRTN {
 			better++
@@ -76,38 +83,5 @@ func TestDamageOfTraining(t *testing.T) {
 	}
 	if better < len(trained)*9/10 {
 		t.Errorf("training has smaller errors of outputs than plain rounding in %d of %d matrices", better, len(trained))
-	}
-}
-
-// Where a layer takes long, the estimate is that of a whole one.
-func TestEstimateSpansALayer(t *testing.T) {
-	w := window{least: 10}
-	for layer := range 4 { // 100 s of sums, then 10 s of matrices
-		for i := range 11 {
-			w.add(float64(110*layer+100+i), float64(10*layer+i))
-			if left := w.left(40); layer > 0 && (left < 0.8*11*(40-float64(10*layer+i)) || left > 1.2*11*(40-float64(10*layer+i))+1) {
-				t.Errorf("layer %d, matrix %d: %g s for %d at a layer in 110 s", layer, i, left, 40-10*layer-i)
-			}
-		}
-	}
-}
-
-// The estimate follows the rate of the last while, not that since the start.
-func TestEstimateFollowsTheRate(t *testing.T) {
-	var w window
-	for s := range 40 { // fast
-		w.add(float64(s), float64(100*s))
-	}
-	if left := w.left(5000); left < 10 || left > 12 {
-		t.Errorf("%g s for 1100 at 100 a second", left)
-	}
-	for s := range 40 { // slow
-		w.add(float64(40+s), 4000+float64(s))
-	}
-	if left := w.left(4139); left < 90 || left > 110 {
-		t.Errorf("%g s for 100 at 1 a second", left)
-	}
-	if left := w.left(4039); left != 0 {
-		t.Errorf("%g s for nothing", left)
 	}
 }

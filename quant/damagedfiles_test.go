@@ -12,17 +12,20 @@ import (
 	"nibble/kernels/durable/durabletest"
 	"nibble/model"
 	"nibble/model/output"
+	"nibble/quant/journal"
+	"nibble/quant/passtest"
+	"nibble/quant/quanttest"
 )
 
 // Whatever happens to what an unfinished run left, it gives what was written there,
 // or nothing.
 func TestDamagedFiles(t *testing.T) {
 	work := cut(t, filepath.Join(t.TempDir(), "out"), killedRecipe, 6)
-	want := readJournal(work)
+	want := journal.ReadJournal(work)
 	if len(want) < 5 {
 		t.Fatalf("%d lines", len(want))
 	}
-	path := filepath.Join(work, journalName)
+	path := filepath.Join(work, journal.FileName)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -31,36 +34,36 @@ func TestDamagedFiles(t *testing.T) {
 		if err := os.WriteFile(path, bad, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		got := readJournal(work)
+		got := journal.ReadJournal(work)
 		if len(got) > 0 && !reflect.DeepEqual(got[0], want[0]) {
 			t.Errorf("the journal, %s: it begins with %+v", how, got[0])
 		}
 		for _, r := range got {
-			if !slices.ContainsFunc(want, func(w record) bool { return reflect.DeepEqual(r, w) }) {
+			if !slices.ContainsFunc(want, func(w journal.Record) bool { return reflect.DeepEqual(r, w) }) {
 				t.Errorf("the journal, %s: %+v", how, r)
 			}
 		}
 	})
 
-	at := take(t, filepath.Join(t.TempDir(), "out"))
-	w, err := model.Create(at, open(t, "demo"), nil)
+	at := passtest.Take(t, filepath.Join(t.TempDir(), "out"))
+	w, err := model.Create(at, quanttest.Open(t, "demo"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Abort()
-	j := &journal{w: w}
+	j := &journal.Journal{Writer: w}
 	state := bytes.Repeat([]byte("what was trained "), 20)
-	if err := j.keep("whole", state); err != nil {
+	if err := j.Keep("whole", state); err != nil {
 		t.Fatal(err)
 	}
-	if data, err = os.ReadFile(j.statePath("whole")); err != nil {
+	if data, err = os.ReadFile(j.StatePath("whole")); err != nil {
 		t.Fatal(err)
 	}
 	durabletest.Damage(data, 60, func(how string, bad []byte) {
-		if err := os.WriteFile(j.statePath("whole"), bad, 0o644); err != nil {
+		if err := os.WriteFile(j.StatePath("whole"), bad, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := j.kept("whole"); ok && !bytes.Equal(got, state) {
+		if got, ok := j.Kept("whole"); ok && !bytes.Equal(got, state) {
 			t.Errorf("a state, %s: %q", how, got)
 		}
 	})
@@ -73,7 +76,7 @@ func TestDamagedModel(t *testing.T) {
 	if err := quantizeDemo(out, recipe, 0); err != nil {
 		t.Fatal(err)
 	}
-	report, err := ReadReport(out)
+	report, err := journal.ReadReport(out)
 	if err != nil || !report.Holds(out) {
 		t.Fatalf("%+v, %v", report, err)
 	}

@@ -14,6 +14,10 @@ import (
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/model/demo"
+	"nibble/quant/journal"
+	"nibble/quant/passtest"
+	"nibble/quant/plan"
+	"nibble/quant/quanttest"
 )
 
 // Matrices whose weights F16 scales do not reach are kept, and the plan, the report
@@ -37,13 +41,13 @@ func TestBeyondF16(t *testing.T) {
 	} {
 		ck := changedDemo(t, map[string]func(row int, v float32) float32{up: c.change})
 		m := ck.Config.Modules()[slices.IndexFunc(ck.Config.Modules(), func(m model.Module) bool { return m.Name == up })]
-		if beyond, err := parse(t, c.recipe).Default.Beyond(ck, m); err != nil || beyond != c.kept {
+		if beyond, err := passtest.Parse(t, c.recipe).Default.Beyond(ck, m); err != nil || beyond != c.kept {
 			t.Errorf("%s: beyond: %v, %v", name, beyond, err)
 		}
-		r := parse(t, c.recipe)
+		r := passtest.Parse(t, c.recipe)
 		out := filepath.Join(t.TempDir(), "q")
-		eng := engine(t, 1)
-		plan, err := NewPlan(ck, r)
+		eng := quanttest.Engine(t, 1)
+		plan, err := plan.New(ck, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +59,7 @@ func TestBeyondF16(t *testing.T) {
 		told := func(lines []string, what string) bool {
 			return slices.ContainsFunc(lines, func(s string) bool { return strings.HasPrefix(s, up+": ") && strings.Contains(s, what) })
 		}
-		if told(plan.Substitutions, keptBeyond) != c.kept || told(res.Report.Substitutions, keptBeyond) != c.kept {
+		if told(plan.Substitutions, "F16 scales do not reach") != c.kept || told(res.Report.Substitutions, "F16 scales do not reach") != c.kept {
 			t.Errorf("%s: the plan tells %q, the report %q", name, plan.Substitutions, res.Report.Substitutions)
 		}
 		if told(res.Report.Substitutions, "too small for F16 scales") != (c.coarse > 0) {
@@ -76,7 +80,7 @@ func TestBeyondF16(t *testing.T) {
 		if w, err := again.Weight(m); err != nil || (w.Float != nil) != c.kept {
 			t.Errorf("%s: it is stored as floats: %v, %v", name, w.Float != nil, err)
 		}
-		if written, err := ReadReport(out); err != nil || !res.Report.Recipe.For(m).Kept() == c.kept || written.Recipe.For(m).Kept() != c.kept {
+		if written, err := journal.ReadReport(out); err != nil || !res.Report.Recipe.For(m).Kept() == c.kept || written.Recipe.For(m).Kept() != c.kept {
 			t.Errorf("%s: the recipe that was written keeps it: %v, %v", name, written.Recipe.For(m).Kept(), err)
 		}
 		again.Close()
@@ -92,8 +96,8 @@ func TestScaleBeyondF16(t *testing.T) {
 		}
 		return v
 	}})
-	r := parse(t, "w4 g32 sym rtn")
-	_, err := Run(context.Background(), Options{Engine: engine(t, 1), Source: ck, Recipe: r, Out: filepath.Join(t.TempDir(), "q")}, nil)
+	r := passtest.Parse(t, "w4 g32 sym rtn")
+	_, err := Run(context.Background(), Options{Engine: quanttest.Engine(t, 1), Source: ck, Recipe: r, Out: filepath.Join(t.TempDir(), "q")}, nil)
 	if err == nil || !strings.Contains(err.Error(), up) {
 		t.Errorf("scales beyond F16: %v", err)
 	}
@@ -132,5 +136,5 @@ func changedDemo(t *testing.T, change map[string]func(row int, v float32) float3
 			t.Fatal(err)
 		}
 	}
-	return open(t, dir)
+	return quanttest.Open(t, dir)
 }

@@ -2,13 +2,13 @@ package quant
 
 import (
 	"bytes"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"nibble/kernels/durable"
 	"nibble/model/jsonnum"
+	"nibble/quant/journal"
 )
 
 // sealedLines is a log of the lines that can be in one, and of the others as they are.
@@ -32,10 +32,10 @@ func FuzzJournal(f *testing.F) {
 	f.Add([]byte(first + "\n{"))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if err := os.WriteFile(filepath.Join(dir, journalName), sealedLines(data), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, journal.FileName), sealedLines(data), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		records := readJournal(dir)
+		records := journal.ReadJournal(dir)
 		if len(records) > 0 && records[0].Fingerprint == nil {
 			t.Error("it does not begin with the fingerprint")
 		}
@@ -55,11 +55,11 @@ func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"modules":[{}],"recipe":null}`))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
-		read := func(data []byte) (Report, error) {
+		read := func(data []byte) (journal.Report, error) {
 			if err := os.WriteFile(filepath.Join(dir, "report.json"), data, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			return ReadReport(dir)
+			return journal.ReadReport(dir)
 		}
 		r, err := read(data)
 		if err != nil {
@@ -74,41 +74,6 @@ func FuzzReport(f *testing.F) {
 		}
 		if twice, err := jsonnum.Marshal(r); err != nil || !bytes.Equal(once, twice) {
 			t.Fatalf("%s becomes %s, %v", once, twice, err)
-		}
-	})
-}
-
-// An accepted recipe.json is valid, and its short form means the same.
-func FuzzRecipeFile(f *testing.F) {
-	f.Add([]byte(`{"name":"mine","default":{"bits":4,"group":64,"symmetric":false,"method":"rtn"},"rules":[{"match":"lm_head","bits":8,"group":0,"symmetric":true,"method":"gptq"},{"match":"*.0.*","bits":16}]}`))
-	f.Add([]byte(`{"default":{"bits":4,"group":32,"symmetric":true,"method":"mse","top":10}}`))
-	f.Add([]byte(`{"default":{"bits":16},"rules":[{"match":"[","bits":16}]}`))
-	path := filepath.Join(f.TempDir(), "recipe.json")
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if err := os.WriteFile(path, data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		r, err := ParseRecipe(path)
-		if err != nil {
-			return
-		}
-		if err := r.Validate(); err != nil {
-			t.Errorf("%s: %v", data, err)
-		}
-		written, err := json.Marshal(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, written, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if again, err := ParseRecipe(path); err != nil || again.String() != r.String() {
-			t.Errorf("%s reads as %q, which reads as %q, %v", data, r, again, err)
-		}
-		for _, name := range []string{"lm_head", "model.layers.0.mlp.up_proj"} {
-			for _, rule := range r.Rules {
-				rule.matches(name) // ends
-			}
 		}
 	})
 }

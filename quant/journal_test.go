@@ -14,6 +14,14 @@ import (
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/model/output"
+	"nibble/quant/calib"
+	"nibble/quant/journal"
+	"nibble/quant/method"
+	"nibble/quant/pass"
+	"nibble/quant/passtest"
+	"nibble/quant/plan"
+	"nibble/quant/quanttest"
+	"nibble/quant/recipe"
 )
 
 // killedRecipe has a method of every kind, so that a run is cut short between and
@@ -23,10 +31,10 @@ const killedRecipe = "w4 g32 sym gptq; *.up_proj w4 g64 asym mse; *.0.self_attn.
 // quantizeDemo runs a recipe, and is cancelled after some matrices unless that is
 // 0.
 func quantizeDemo(out, recipe string, matrices int) error {
-	return quantizeModel("demo", 2, CalibrationOptions{Samples: 3, Length: 32}, out, recipe, matrices)
+	return quantizeModel("demo", 2, calib.Options{Samples: 3, Length: 32}, out, recipe, matrices)
 }
 
-func quantizeModel(source string, threads int, calibration CalibrationOptions, out, recipe string, matrices int) error {
+func quantizeModel(source string, threads int, calibration calib.Options, out, short string, matrices int) error {
 	eng, err := kernels.New(kernels.Options{Threads: threads})
 	if err != nil {
 		return err
@@ -37,21 +45,21 @@ func quantizeModel(source string, threads int, calibration CalibrationOptions, o
 		return err
 	}
 	defer ck.Close()
-	r, err := ParseRecipe(recipe)
+	r, err := recipe.Parse(short)
 	if err != nil {
 		return err
 	}
 	o := Options{Engine: eng, Source: ck, Recipe: r, Out: out}
-	if Calibrated(r, ck.Config) {
-		if o.Calibration, err = NewCalibration(ck, calibration); err != nil {
+	if method.Calibrated(r, ck.Config) {
+		if o.Calibration, err = calib.New(ck, calibration); err != nil {
 			return err
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	made := 0
-	_, err = Run(ctx, o, func(e Event) {
-		if d, ok := e.(ModuleDone); ok && !d.Restored {
+	_, err = Run(ctx, o, func(e pass.Event) {
+		if d, ok := e.(pass.ModuleDone); ok && !d.Restored {
 			if made++; made == matrices {
 				cancel()
 			}
@@ -112,7 +120,7 @@ func uninterrupted(t *testing.T) string {
 func cut(t *testing.T, out, recipe string, matrices int) string {
 	t.Helper()
 	err := quantizeDemo(out, recipe, matrices)
-	var u *Unfinished
+	var u *journal.Unfinished
 	if !errors.As(err, &u) || !errors.Is(err, context.Canceled) {
 		t.Fatalf("a cancelled run: %v", err)
 	}
@@ -158,17 +166,17 @@ func TestDamagedJournal(t *testing.T) {
 	first := func(size int) int { return 20 }
 	for name, damage := range map[string]func(*testing.T, string){
 		"nothing":             func(*testing.T, string) {},
-		"torn line":           func(t *testing.T, work string) { truncateBy(t, filepath.Join(work, journalName), 7) },
-		"half a journal":      truncate(journalName, 5),
-		"an empty journal":    truncate(journalName, 0),
-		"its first line":      flip(journalName, first),
-		"a line in it":        flip(journalName, func(size int) int { return size / 2 }),
+		"torn line":           func(t *testing.T, work string) { truncateBy(t, filepath.Join(work, journal.FileName), 7) },
+		"half a journal":      truncate(journal.FileName, 5),
+		"an empty journal":    truncate(journal.FileName, 0),
+		"its first line":      flip(journal.FileName, first),
+		"a line in it":        flip(journal.FileName, func(size int) int { return size / 2 }),
 		"a truncated file":    truncate(weights, 4),
 		"an empty file":       truncate(weights, 0),
 		"the file's header":   flip(weights, first),
 		"codes":               flip(weights, func(int) int { return 1 << 19 }),
 		"no file":             func(t *testing.T, work string) { remove(t, filepath.Join(work, weights)) },
-		"no journal":          func(t *testing.T, work string) { remove(t, filepath.Join(work, journalName)) },
+		"no journal":          func(t *testing.T, work string) { remove(t, filepath.Join(work, journal.FileName)) },
 		"no output directory": func(t *testing.T, work string) { remove(t, filepath.Join(work, "output")) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,19 +216,19 @@ func remove(t *testing.T, path string) {
 func TestResumeDoesTheRest(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	work := cut(t, out, killedRecipe, 9)
-	done := len(slices.DeleteFunc(readJournal(work), func(r record) bool { return r.Line == nil }))
-	ck := open(t, "demo")
-	cal, err := NewCalibration(ck, CalibrationOptions{Samples: 3, Length: 32})
+	done := len(slices.DeleteFunc(journal.ReadJournal(work), func(r journal.Record) bool { return r.Line == nil }))
+	ck := quanttest.Open(t, "demo")
+	cal, err := calib.New(ck, calib.Options{Samples: 3, Length: 32})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var resumed Resumed
 	restored, made := 0, 0
-	_, err = Run(context.Background(), Options{Engine: engine(t, 1), Source: ck, Recipe: parse(t, killedRecipe), Out: out, Calibration: cal}, func(e Event) {
+	_, err = Run(context.Background(), Options{Engine: quanttest.Engine(t, 1), Source: ck, Recipe: passtest.Parse(t, killedRecipe), Out: out, Calibration: cal}, func(e pass.Event) {
 		switch e := e.(type) {
 		case Resumed:
 			resumed = e
-		case ModuleDone:
+		case pass.ModuleDone:
 			if e.Restored {
 				restored++
 			} else {
@@ -234,7 +242,7 @@ func TestResumeDoesTheRest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := NewPlan(ck, parse(t, killedRecipe))
+	plan, err := plan.New(ck, passtest.Parse(t, killedRecipe))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,33 +253,33 @@ func TestResumeDoesTheRest(t *testing.T) {
 
 // Other arguments are refused by name, and change nothing.
 func TestOtherArguments(t *testing.T) {
-	ck := open(t, "demo")
+	ck := quanttest.Open(t, "demo")
 	out := filepath.Join(t.TempDir(), "out")
 	cut(t, out, killedRecipe, 9)
-	calib := func(o CalibrationOptions) *Calibration {
-		c, err := NewCalibration(ck, o)
+	drawn := func(o calib.Options) *calib.Calibration {
+		c, err := calib.New(ck, o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
-	same := CalibrationOptions{Samples: 3, Length: 32}
+	same := calib.Options{Samples: 3, Length: 32}
 	text := []byte(strings.Repeat("A dog and a cat went to the market. ", 200))
 	for _, x := range []struct {
 		recipe, source string
-		calibration    *Calibration
+		calibration    *calib.Calibration
 		want           []string
 	}{
-		{"w4 g64 sym gptq", "demo", calib(same), []string{"recipe", "w4 g64 sym gptq"}},
+		{"w4 g64 sym gptq", "demo", drawn(same), []string{"recipe", "w4 g64 sym gptq"}},
 		{"q4", "demo", nil, []string{"recipe", "calibration"}},
-		{killedRecipe, "demo", calib(CalibrationOptions{Samples: 5, Length: 32}), []string{"number of samples (there 3, now 5)"}},
-		{killedRecipe, "demo", calib(CalibrationOptions{Samples: 3, Length: 40}), []string{"length of a sample (there 32, now 40)"}},
-		{killedRecipe, "demo", calib(CalibrationOptions{Samples: 3, Length: 32, Seed: 7}), []string{"seed (there 0, now 7)"}},
-		{killedRecipe, "demo", calib(CalibrationOptions{Samples: 3, Length: 32, Name: "my.txt", Text: text}), []string{"calibration text", "my.txt"}},
-		{killedRecipe, damaged(t, "model.layers.1.mlp.up_proj.weight", 0x7fc0), calib(same), []string{"model's SHA-256"}},
+		{killedRecipe, "demo", drawn(calib.Options{Samples: 5, Length: 32}), []string{"number of samples (there 3, now 5)"}},
+		{killedRecipe, "demo", drawn(calib.Options{Samples: 3, Length: 40}), []string{"length of a sample (there 32, now 40)"}},
+		{killedRecipe, "demo", drawn(calib.Options{Samples: 3, Length: 32, Seed: 7}), []string{"seed (there 0, now 7)"}},
+		{killedRecipe, "demo", drawn(calib.Options{Samples: 3, Length: 32, Name: "my.txt", Text: text}), []string{"calibration text", "my.txt"}},
+		{killedRecipe, damaged(t, "model.layers.1.mlp.up_proj.weight", 0x7fc0), drawn(same), []string{"model's SHA-256"}},
 	} {
-		_, err := Run(context.Background(), Options{Engine: engine(t, 1), Source: open(t, x.source), Recipe: parse(t, x.recipe), Out: out, Calibration: x.calibration}, nil)
-		if !errors.Is(err, ErrOtherRun) || !strings.Contains(err.Error(), "--restart") || slices.ContainsFunc(x.want, func(w string) bool { return !strings.Contains(err.Error(), w) }) {
+		_, err := Run(context.Background(), Options{Engine: quanttest.Engine(t, 1), Source: quanttest.Open(t, x.source), Recipe: passtest.Parse(t, x.recipe), Out: out, Calibration: x.calibration}, nil)
+		if !errors.Is(err, journal.ErrOtherRun) || !strings.Contains(err.Error(), "--restart") || slices.ContainsFunc(x.want, func(w string) bool { return !strings.Contains(err.Error(), w) }) {
 			t.Errorf("%q of %s: %v, want %q", x.recipe, x.source, err, x.want)
 		}
 	}
@@ -282,7 +290,7 @@ func TestOtherArguments(t *testing.T) {
 	// To start over is to forget it.
 	out = filepath.Join(t.TempDir(), "out")
 	cut(t, out, killedRecipe, 9)
-	_, err := Run(context.Background(), Options{Engine: engine(t, 1), Source: ck, Recipe: parse(t, "q8"), Out: out, Restart: true}, func(e Event) {
+	_, err := Run(context.Background(), Options{Engine: quanttest.Engine(t, 1), Source: ck, Recipe: passtest.Parse(t, "q8"), Out: out, Restart: true}, func(e pass.Event) {
 		if r, ok := e.(Resumed); ok {
 			t.Errorf("%+v after a new start", r)
 		}
@@ -298,7 +306,7 @@ func TestKilledAtTheEnd(t *testing.T) {
 	want := uninterrupted(t)
 	out := filepath.Join(t.TempDir(), "out")
 	work := cut(t, out, killedRecipe, 20)
-	journal, err := os.ReadFile(filepath.Join(work, journalName))
+	lines, err := os.ReadFile(filepath.Join(work, journal.FileName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,9 +314,9 @@ func TestKilledAtTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, left := range map[string]map[string][]byte{
-		"a journal":              {journalName: journal},
+		"a journal":              {journal.FileName: lines},
 		"a directory":            {},
-		"something of a journal": {journalName: journal[:20], "state-whole": nil},
+		"something of a journal": {journal.FileName: lines[:20], "state-whole": nil},
 	} {
 		if err := os.Mkdir(work, 0o755); err != nil {
 			t.Fatal(err)
@@ -340,9 +348,9 @@ func TestKilledAtTheEnd(t *testing.T) {
 
 // Two runs do not share a work directory.
 func TestOneWriter(t *testing.T) {
-	ck := open(t, "demo")
+	ck := quanttest.Open(t, "demo")
 	out := filepath.Join(t.TempDir(), "out")
-	w, err := model.Create(take(t, out), ck, nil)
+	w, err := model.Create(passtest.Take(t, out), ck, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,17 +358,6 @@ func TestOneWriter(t *testing.T) {
 	if err := quantizeDemo(out, "q4", 0); !errors.Is(err, output.ErrBusy) {
 		t.Errorf("a second writer: %v, want ErrBusy", err)
 	}
-}
-
-// take claims a place for as long as the test lasts.
-func take(t testing.TB, path string) *output.Claim {
-	t.Helper()
-	at, err := output.Take(path, output.Directory)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(at.Release)
-	return at
 }
 
 // workOf is the work directory of an output.

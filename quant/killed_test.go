@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"nibble/kernels/slowtest"
+	"nibble/quant/calib"
+	"nibble/quant/journal"
+	"nibble/quant/train"
 )
 
 var killRounds = flag.Int("kill-rounds", 1, "how often TestKilled kills each recipe's run until it completes")
@@ -35,15 +38,14 @@ const victimVariable = "NIBBLE_TEST_QUANTIZE"
 func TestMain(m *testing.M) {
 	asked := os.Getenv(victimVariable)
 	if asked == "" {
-		measureTimes, measureFor = 1, time.Microsecond // it matters that rates are measured, not how well
 		os.Exit(m.Run())
 	}
 	var v victim
 	err := json.Unmarshal([]byte(asked), &v)
 	if err == nil {
 		trainFor(v.Iterations)
-		saveEvery, saveShare = 0, 1
-		err = quantizeModel(cmp.Or(v.Source, "demo"), v.Threads, CalibrationOptions{Samples: v.Samples, Length: v.Length}, v.Out, v.Recipe, 0)
+		train.SaveEvery, train.SaveShare = 0, 1
+		err = quantizeModel(cmp.Or(v.Source, "demo"), v.Threads, calib.Options{Samples: v.Samples, Length: v.Length}, v.Out, v.Recipe, 0)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -131,7 +133,7 @@ func killed(t *testing.T, v victim, takes time.Duration) {
 		for _, f := range left {
 			found[f.Name()]++
 		}
-		if n := len(readJournal(work)); n > 1 {
+		if n := len(journal.ReadJournal(work)); n > 1 {
 			found["finished matrices"]++
 		}
 	}

@@ -9,48 +9,36 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"nibble/kernels"
 	"nibble/kernels/slowtest"
 	"nibble/model"
 	"nibble/model/demo"
 	"nibble/model/modeltest"
+	"nibble/quant/calib"
+	"nibble/quant/grid"
+	"nibble/quant/journal"
+	"nibble/quant/method"
+	"nibble/quant/pass"
+	"nibble/quant/passtest"
+	"nibble/quant/plan"
+	"nibble/quant/quanttest"
+	"nibble/quant/recipe"
 )
-
-func open(t *testing.T, ref string) *model.Checkpoint {
-	t.Helper()
-	ck, err := model.Open(ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ck.Close() })
-	return ck
-}
-
-func parse(t *testing.T, short string) Recipe {
-	t.Helper()
-	r, err := ParseRecipe(short)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
 
 // What a directory takes is within the plan, and not by much.
 func TestPlanDisk(t *testing.T) {
-	ck := open(t, "demo")
+	ck := quanttest.Open(t, "demo")
 	for _, short := range []string{"w4 g128 sym rtn; embed_tokens w8 g32 sym rtn", "keep", "w8 channel asym rtn; *.0.mlp.* keep"} {
-		r := parse(t, short)
-		p, err := NewPlan(ck, r)
+		r := passtest.Parse(t, short)
+		p, err := plan.New(ck, r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		out := filepath.Join(t.TempDir(), "out")
-		if _, err := Run(context.Background(), Options{Engine: engine(t, 2), Source: ck, Recipe: r, Out: out}, nil); err != nil {
+		if _, err := Run(context.Background(), Options{Engine: quanttest.Engine(t, 2), Source: ck, Recipe: r, Out: out}, nil); err != nil {
 			t.Fatal(err)
 		}
 		total := int64(0)
@@ -77,10 +65,10 @@ func TestPlanMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("quantizes the demo by every method")
 	}
-	ck := open(t, "demo")
-	for _, method := range slowtest.Or([]string{GPTQ, AutoRoundBest}, Methods()) {
+	ck := quanttest.Open(t, "demo")
+	for _, method := range slowtest.Or([]string{method.GPTQ, method.AutoRoundBest}, recipe.Methods()) {
 		v := victim{Out: filepath.Join(t.TempDir(), "out"), Recipe: "w4 g32 sym " + method + "; embed_tokens w4 g32 sym rtn", Threads: 2, Iterations: 1, Samples: 8, Length: 512}
-		p, err := PlanFor(ck, parse(t, v.Recipe), PlanOptions{Calibration: &Calibration{Samples: v.Samples, Length: v.Length}})
+		p, err := plan.For(ck, passtest.Parse(t, v.Recipe), plan.Options{Calibration: &calib.Calibration{Samples: v.Samples, Length: v.Length}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +109,7 @@ func TestPlanMemoryOfVocabulary(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(v.Source, "tokenizer.json"), text, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		p, err := NewPlan(open(t, v.Source), parse(t, v.Recipe))
+		p, err := plan.New(quanttest.Open(t, v.Source), passtest.Parse(t, v.Recipe))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,25 +154,25 @@ func largeTokenizer(t *testing.T, tokens int) []byte {
 // The states of a training that is cut fit in the disk that is planned.
 func TestPlanDiskOfStates(t *testing.T) {
 	shortTraining(t, 2)
-	ck := open(t, "demo")
-	r := parse(t, "w4 g32 asym autoround-best")
-	plan, err := NewPlan(ck, r)
+	ck := quanttest.Open(t, "demo")
+	r := passtest.Parse(t, "w4 g32 asym autoround-best")
+	plan, err := plan.New(ck, r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cal, err := NewCalibration(ck, CalibrationOptions{Samples: 3, Length: 32})
+	cal, err := calib.New(ck, calib.Options{Samples: 3, Length: 32})
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "out")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	_, err = Run(ctx, Options{Engine: engine(t, 2), Source: ck, Recipe: r, Out: out, Calibration: cal}, func(e Event) {
-		if e, ok := e.(ModuleDone); ok && e.Done > 1 {
+	_, err = Run(ctx, Options{Engine: quanttest.Engine(t, 2), Source: ck, Recipe: r, Out: out, Calibration: cal}, func(e pass.Event) {
+		if e, ok := e.(pass.ModuleDone); ok && e.Done > 1 {
 			cancel()
 		}
 	})
-	if u := (*Unfinished)(nil); !errors.As(err, &u) {
+	if u := (*journal.Unfinished)(nil); !errors.As(err, &u) {
 		t.Fatalf("a cancelled run: %v", err)
 	}
 	work := workOf(t, out)
@@ -197,84 +185,6 @@ func TestPlanDiskOfStates(t *testing.T) {
 	if total > plan.DiskBytes || total < plan.DiskBytes/2 {
 		t.Errorf("%d bytes on disk, %d planned", total, plan.DiskBytes)
 	}
-}
-
-func TestSubstitutions(t *testing.T) {
-	demo := modeltest.Config{Vocab: 1024, Hidden: 128, Layers: 5, Heads: 4, KVHeads: 2, HeadDim: 32, Inner: 384, Tied: true}
-	c := llama(t, demo)
-	demo.Tied = false
-	untied := llama(t, demo)
-	demo.Tied, demo.Inner = true, 172
-	ragged := llama(t, demo)
-	for _, x := range []struct {
-		recipe string
-		config model.Config
-		want   []string
-	}{
-		{"w4", c, []string{"model.embed_tokens: kept as stored"}},
-		{"w4", untied, []string{"2 matrices (model.embed_tokens, lm_head): kept as stored"}},
-		{"w4; embed_tokens keep; lm_head keep", untied, nil},
-		{"w4; embed_tokens w8; lm_head w8", c, []string{"lm_head is the same matrix"}},
-		{"w4 g64; embed_tokens w8; model.layers.[1-9].* keep", ragged, []string{"172 columns are no multiple of 64: the last group of a row has 44"}},
-		{"w4 channel; embed_tokens w8", ragged, nil},
-		{"w4 g64; embed_tokens w8", ragged, []string{"5 matrices (model.layers.0.mlp.down_proj, model.layers.1.mlp.down_proj, model.layers.2.mlp.down_proj and 2 more): 172 columns"}},
-		{"w4; embed_tokens w4 top10%", c, nil},
-		{"w4; * w4 top10%; lm_head w4 top10%", untied, []string{"35 matrices (model.layers.0.self_attn.q_proj, model.layers.0.self_attn.k_proj, model.layers.0.self_attn.v_proj and 32 more): top10% is of rows that are tokens"}},
-		{"keep", c, nil},
-	} {
-		got := substitutions(parse(t, x.recipe), x.config)
-		if len(got) != len(x.want) || slices.ContainsFunc(x.want, func(w string) bool { return !strings.Contains(strings.Join(got, "\n"), w) }) {
-			t.Errorf("%q: %q, want %q", x.recipe, got, x.want)
-		}
-	}
-}
-
-func TestRulesForTheModel(t *testing.T) {
-	c := open(t, "demo").Config
-	for recipe, ok := range map[string]bool{"w4; lm_head w8": true, "w4; down_proj w8": true, "w4; nothing w8": false, "w4; model.layers.99.* w8": false} {
-		if err := parse(t, recipe).CheckFor(c); (err == nil) != ok || err != nil && !errors.Is(err, ErrRecipe) {
-			t.Errorf("%q: %v", recipe, err)
-		}
-	}
-}
-
-func TestRecipeFileErrors(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"misspelt":  `{"default": {"bits": 4, "grup": 32, "symmetric": true, "method": "rtn"}}`,
-		"no bits":   `{"default": {"group": 32, "symmetric": true, "method": "rtn"}}`,
-		"no method": `{"default": {"bits": 4, "group": 32}}`,
-		"bad rule":  `{"default": {"bits": 16}, "rules": [{"match": "a", "bits": 5}]}`,
-		"not JSON":  `w4 g32`,
-		"empty":     ``,
-	} {
-		file := filepath.Join(dir, name+".json")
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := ParseRecipe(file); !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), file) {
-			t.Errorf("%s: %v, want ErrRecipe with the file's name", name, err)
-		}
-	}
-}
-
-func FuzzParseRecipe(f *testing.F) {
-	for _, s := range []string{"w4 g128 sym mse", "keep", "q4", "w4; *.down_proj w8 channel asym rtn; lm_head keep", "w4; [ w8"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if strings.HasSuffix(strings.TrimSpace(s), ".json") {
-			return
-		}
-		r, err := ParseRecipe(s)
-		if err != nil {
-			return
-		}
-		again, err := ParseRecipe(r.String())
-		if err != nil || again.String() != r.String() {
-			t.Fatalf("%q reads as %q, which reads as %q (%v)", s, r, again, err)
-		}
-	})
 }
 
 // damaged writes the demo to a directory with one weight replaced, by BF16 bits.
@@ -306,10 +216,10 @@ func damaged(t *testing.T, tensor string, bits uint16) string {
 // A damaged tensor of any kind is named, and nothing is written.
 func TestDamagedCheckpoint(t *testing.T) {
 	for _, tensor := range []string{"model.layers.2.mlp.up_proj.weight", "model.embed_tokens.weight", "model.norm.weight"} {
-		ck := open(t, damaged(t, tensor, 0x7fc0)) // NaN
+		ck := quanttest.Open(t, damaged(t, tensor, 0x7fc0)) // NaN
 		dir := t.TempDir()
-		_, err := Run(context.Background(), Options{Engine: engine(t, 2), Source: ck, Recipe: parse(t, "w4 g32 sym rtn"), Out: filepath.Join(dir, "out")}, nil)
-		if !errors.Is(err, ErrNotFinite) && !errors.Is(err, model.ErrNotFinite) || !strings.Contains(err.Error(), tensor) {
+		_, err := Run(context.Background(), Options{Engine: quanttest.Engine(t, 2), Source: ck, Recipe: passtest.Parse(t, "w4 g32 sym rtn"), Out: filepath.Join(dir, "out")}, nil)
+		if !errors.Is(err, grid.ErrNotFinite) && !errors.Is(err, model.ErrNotFinite) || !strings.Contains(err.Error(), tensor) {
 			t.Errorf("%s: %v", tensor, err)
 		}
 		if left, _ := os.ReadDir(dir); len(left) > 0 {
@@ -322,49 +232,34 @@ func TestDamagedCheckpoint(t *testing.T) {
 // error names its tensor, also where nothing follows it.
 func TestHugeWeight(t *testing.T) {
 	const tensor = "model.layers.4.mlp.down_proj.weight"
-	ck := open(t, damaged(t, tensor, 0x7f61)) // 3e38
-	ck.Tokenizer = open(t, "demo").Tokenizer
-	cal, err := NewCalibration(ck, CalibrationOptions{Samples: 2, Length: 32})
+	ck := quanttest.Open(t, damaged(t, tensor, 0x7f61)) // 3e38
+	ck.Tokenizer = quanttest.Open(t, "demo").Tokenizer
+	cal, err := calib.New(ck, calib.Options{Samples: 2, Length: 32})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Run(context.Background(), Options{Engine: engine(t, 2), Source: ck, Recipe: parse(t, "w4 g32 sym rtn; model.layers.4.mlp.down_proj w4 g32 sym gptq"),
+	_, err = Run(context.Background(), Options{Engine: quanttest.Engine(t, 2), Source: ck, Recipe: passtest.Parse(t, "w4 g32 sym rtn; model.layers.4.mlp.down_proj w4 g32 sym gptq"),
 		Calibration: cal, Out: filepath.Join(t.TempDir(), "out")}, nil)
-	if !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), tensor) {
+	if !errors.Is(err, pass.ErrTooLarge) || !strings.Contains(err.Error(), tensor) {
 		t.Errorf("%v, want ErrTooLarge of %s", err, tensor)
 	}
 }
 
-// Cancelling does not wait for the end of a large matrix.
-func TestCancelWithinMatrix(t *testing.T) {
-	const rows, cols = 4, slabWeights
-	ctx, cancel := context.WithCancel(context.Background())
-	seen := 0
-	zeros := make([]float32, cols)
-	_, _, err := quantize(ctx, engine(t, 1), rows, cols, kernels.Scheme{Bits: 4, Sym: true}, Search{Plain: true}, func([]float32, int) []float32 { return zeros }, func(n int) {
-		seen += n
-		cancel()
-	})
-	if !errors.Is(err, context.Canceled) || seen != 1 {
-		t.Errorf("%v after %d rows, want context.Canceled after 1", err, seen)
-	}
-}
-
 func TestEventsAddUp(t *testing.T) {
-	ck := open(t, "demo")
+	ck := quanttest.Open(t, "demo")
 	var started Started
-	var last Progress
-	var done []ModuleDone
-	_, err := Run(context.Background(), Options{Engine: engine(t, 2), Source: ck, Recipe: parse(t, "w4 g32 sym rtn"), Out: filepath.Join(t.TempDir(), "out")}, func(e Event) {
+	var last pass.Progress
+	var done []pass.ModuleDone
+	_, err := Run(context.Background(), Options{Engine: quanttest.Engine(t, 2), Source: ck, Recipe: passtest.Parse(t, "w4 g32 sym rtn"), Out: filepath.Join(t.TempDir(), "out")}, func(e pass.Event) {
 		switch e := e.(type) {
 		case Started:
 			started = e
-		case Progress:
+		case pass.Progress:
 			if e.DoneParams <= last.DoneParams || e.Estimate < 0 {
 				t.Errorf("%+v after %+v", e, last)
 			}
 			last = e
-		case ModuleDone:
+		case pass.ModuleDone:
 			done = append(done, e)
 		}
 	})

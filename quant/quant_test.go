@@ -3,7 +3,6 @@ package quant
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -12,112 +11,31 @@ import (
 	"strings"
 	"testing"
 
-	"nibble/kernels"
 	"nibble/model"
 	"nibble/model/modeltest"
+	"nibble/quant/calib"
+	"nibble/quant/grid"
+	"nibble/quant/journal"
+	"nibble/quant/method"
+	"nibble/quant/pass"
+	"nibble/quant/passtest"
+	"nibble/quant/plan"
+	"nibble/quant/quanttest"
+	"nibble/quant/recipe"
 	rt "nibble/runtime"
 )
 
-func engine(t *testing.T, threads int) *kernels.Engine {
-	t.Helper()
-	eng, err := kernels.New(kernels.Options{Threads: threads})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(eng.Close)
-	return eng
-}
-
-func TestParseRecipe(t *testing.T) {
-	good := map[string]string{
-		"q4":                                 "w4 g32 sym mse",
-		"w4":                                 "w4 g32 sym mse",
-		"w4 g128 asym rtn":                   "w4 g128 asym rtn",
-		"w8 channel":                         "w8 channel sym mse",
-		"w4; embed_tokens w4 top5% g64 gptq": "w4 g32 sym mse; embed_tokens w4 g64 sym top5% gptq",
-		"w4; lm_head w8 g128":                "w4 g32 sym mse; lm_head w8 g128 sym mse",
-		"w4; *.down_proj keep; model.layers.0.* w8": "w4 g32 sym mse; *.down_proj keep; model.layers.0.* w8 g32 sym mse",
-	}
-	for in, want := range good {
-		r, err := ParseRecipe(in)
-		if err != nil || r.String() != want {
-			t.Errorf("%q: %q, %v; want %q", in, r, err, want)
-			continue
-		}
-		if again, err := ParseRecipe(r.String()); err != nil || again.String() != want {
-			t.Errorf("%q does not read back: %q, %v", want, again, err)
-		}
-	}
-	for _, bad := range []string{"", "w3", "w4 g48", "w4 foo", "q5", "w4; lm_head", "w4; [ w8", "missing.json", "w4 g0", "w4 gptqq", "w4 top0%", "w4 top100%", "w4 top", "w4 top%", "w4 top5", "w4 asym top5%", "w8 top5%"} {
-		if _, err := ParseRecipe(bad); !errors.Is(err, ErrRecipe) {
-			t.Errorf("%q: %v, want ErrRecipe", bad, err)
-		}
-	}
-}
-
-func TestRecipeJSON(t *testing.T) {
-	r, err := ParseRecipe("w4 g64 asym rtn; lm_head w8 g32 sym rtn")
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "recipe.json")
-	if err := os.WriteFile(file, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	back, err := ParseRecipe(file)
-	if err != nil || back.String() != r.String() {
-		t.Errorf("%q, %v; want %q", back, err, r)
-	}
-}
-
-// weights with the features that trouble quantizers: outliers, zero groups,
-// values below F16's range.
-func weights(rows, cols int) []float32 {
-	rng := rand.New(rand.NewPCG(1, 2))
-	w := make([]float32, rows*cols)
-	for i := range w {
-		w[i] = float32(rng.NormFloat64()) * 0.05
-		switch {
-		case rng.IntN(97) == 0 && i/cols > 4:
-			w[i] *= 20
-		case i/cols == 2:
-			w[i] = 0
-		case i/cols == 3:
-			w[i] *= 1e-9
-		case i/cols == 4:
-			w[i] = 0.25
-		}
-	}
-	return w
-}
-
-func specs() []Spec {
-	var all []Spec
-	for _, bits := range []int{4, 8} {
-		for _, group := range []int{0, 32, 64, 128} {
-			for _, sym := range []bool{true, false} {
-				all = append(all, Spec{Bits: bits, Group: group, Sym: sym, Method: RTN})
-			}
-		}
-	}
-	return all
-}
-
 func TestSearchIsNeverWorse(t *testing.T) {
 	const rows, cols = 24, 172
-	w := weights(rows, cols)
-	eng := engine(t, 2)
-	for _, s := range specs() {
-		_, rtn, err := Quantize(eng, w, rows, cols, s)
+	w := quanttest.Weights(rows, cols)
+	eng := quanttest.Engine(t, 2)
+	for _, s := range passtest.Specs() {
+		_, rtn, err := passtest.Quantize(eng, w, rows, cols, s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Method = MSE
-		_, mse, err := Quantize(eng, w, rows, cols, s)
+		s.Method = method.MSE
+		_, mse, err := passtest.Quantize(eng, w, rows, cols, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,13 +52,13 @@ func TestSearchGains(t *testing.T) {
 	for i := range w {
 		w[i] = float32(rng.NormFloat64())
 	}
-	for _, s := range []Spec{{Bits: 4, Group: 32, Sym: true, Method: RTN}, {Bits: 4, Group: 128, Sym: true, Method: RTN}, {Bits: 4, Group: 128, Sym: false, Method: RTN}} {
-		_, rtn, err := Quantize(engine(t, 2), w, rows, cols, s)
+	for _, s := range []recipe.Spec{{Bits: 4, Group: 32, Sym: true, Method: method.RTN}, {Bits: 4, Group: 128, Sym: true, Method: method.RTN}, {Bits: 4, Group: 128, Sym: false, Method: method.RTN}} {
+		_, rtn, err := passtest.Quantize(quanttest.Engine(t, 2), w, rows, cols, s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Method = MSE
-		_, mse, err := Quantize(engine(t, 2), w, rows, cols, s)
+		s.Method = method.MSE
+		_, mse, err := passtest.Quantize(quanttest.Engine(t, 2), w, rows, cols, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,9 +72,9 @@ func TestSearchGains(t *testing.T) {
 // Rounding to nearest is at most half a step away unless it is clipped.
 func TestRTNError(t *testing.T) {
 	const rows, cols = 24, 172
-	w := weights(rows, cols)
-	for _, s := range specs() {
-		q, _, err := Quantize(engine(t, 1), w, rows, cols, s)
+	w := quanttest.Weights(rows, cols)
+	for _, s := range passtest.Specs() {
+		q, _, err := passtest.Quantize(quanttest.Engine(t, 1), w, rows, cols, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,13 +99,13 @@ func TestRTNError(t *testing.T) {
 
 func TestThreadsDoNotMatter(t *testing.T) {
 	const rows, cols = 65, 96
-	w := weights(rows, cols)
-	s := Spec{Bits: 4, Group: 32, Sym: false, Method: MSE}
-	one, s1, err := Quantize(engine(t, 1), w, rows, cols, s)
+	w := quanttest.Weights(rows, cols)
+	s := recipe.Spec{Bits: 4, Group: 32, Sym: false, Method: method.MSE}
+	one, s1, err := passtest.Quantize(quanttest.Engine(t, 1), w, rows, cols, s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	four, s4, err := Quantize(engine(t, 4), w, rows, cols, s)
+	four, s4, err := passtest.Quantize(quanttest.Engine(t, 4), w, rows, cols, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,9 +116,9 @@ func TestThreadsDoNotMatter(t *testing.T) {
 
 func TestNotFinite(t *testing.T) {
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
-		w := weights(2, 32)
+		w := quanttest.Weights(2, 32)
 		w[40] = bad
-		if _, _, err := Quantize(engine(t, 1), w, 2, 32, Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}); !errors.Is(err, ErrNotFinite) {
+		if _, _, err := passtest.Quantize(quanttest.Engine(t, 1), w, 2, 32, recipe.Spec{Bits: 4, Group: 32, Sym: true, Method: method.RTN}); !errors.Is(err, grid.ErrNotFinite) {
 			t.Errorf("%v: %v, want ErrNotFinite", bad, err)
 		}
 	}
@@ -215,24 +133,24 @@ func TestSavedEqualsApplied(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ck.Close()
-	eng := engine(t, 2)
+	eng := quanttest.Engine(t, 2)
 	base, err := rt.Load(ctx, eng, ck)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cal := calibration(t, ck)
+	cal := passtest.Calibration(t, ck)
 	for _, short := range []string{"w4 g32 sym rtn", "w4 g128 asym mse; embed_tokens w8 g32 sym rtn; *.down_proj w8 channel asym rtn", "w4 channel asym rtn", "w4 g64 sym rtn; model.layers.0.* keep",
 		"w4 channel sym rtn; embed_tokens w4 g32 sym rtn top10%", "w4 g64 sym imatrix; embed_tokens w4 channel sym gptq top1%"} {
-		r, err := ParseRecipe(short)
+		r, err := recipe.Parse(short)
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan, err := NewPlan(ck, r)
+		plan, err := plan.New(ck, r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var used *Calibration
-		if Calibrated(r, ck.Config) {
+		var used *calib.Calibration
+		if method.Calibrated(r, ck.Config) {
 			used = cal
 		}
 		applied, _, err := ApplyCalibrated(ctx, base, ck, r, used, nil)
@@ -278,19 +196,19 @@ func TestMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ck.Close()
-	cal, err := NewCalibration(ck, CalibrationOptions{Samples: 3, Length: 32})
+	cal, err := calib.New(ck, calib.Options{Samples: 3, Length: 32})
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	run := func(recipe, name, made string) (weights []byte, report Report, quantized int) {
-		r, err := ParseRecipe(recipe)
+	run := func(short, name, made string) (weights []byte, report journal.Report, quantized int) {
+		r, err := recipe.Parse(short)
 		if err != nil {
 			t.Fatal(err)
 		}
 		out := filepath.Join(dir, name)
-		res, err := Run(ctx, Options{Engine: engine(t, 2), Source: ck, Recipe: r, Out: out, Calibration: cal, Made: made, Evaluation: name}, func(e Event) {
-			if _, ok := e.(ModuleDone); ok {
+		res, err := Run(ctx, Options{Engine: quanttest.Engine(t, 2), Source: ck, Recipe: r, Out: out, Calibration: cal, Made: made, Evaluation: name}, func(e pass.Event) {
+			if _, ok := e.(pass.ModuleDone); ok {
 				quantized++
 			}
 		})
@@ -336,7 +254,7 @@ func TestCancelLeavesNothing(t *testing.T) {
 	defer ck.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	dir := t.TempDir()
-	_, err = Run(ctx, Options{Engine: engine(t, 1), Source: ck, Recipe: DefaultRecipe(), Out: filepath.Join(dir, "out")}, func(Event) { cancel() })
+	_, err = Run(ctx, Options{Engine: quanttest.Engine(t, 1), Source: ck, Recipe: recipe.Default(), Out: filepath.Join(dir, "out")}, func(pass.Event) { cancel() })
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("%v, want context.Canceled", err)
 	}
@@ -351,30 +269,30 @@ func TestCancelLeavesNothing(t *testing.T) {
 // only looks up rows has none.
 func TestEmbeddingIsQuantizedForWhatItMultiplies(t *testing.T) {
 	small := modeltest.Small()
-	untied := llama(t, small)
+	untied := quanttest.Llama(t, small)
 	small.Tied = true
-	tied := llama(t, small)
+	tied := quanttest.Llama(t, small)
 	for _, c := range []struct {
 		config            model.Config
 		method, want, say string
 	}{
-		{tied, GPTQ, GPTQ, ""},
-		{tied, IMatrix, IMatrix, ""},
-		{tied, RTN, RTN, ""},
-		{tied, AutoRound, GPTQ, "needs a whole layer"},
-		{tied, AutoRoundBest, AutoRoundBest, ""},
-		{untied, GPTQ, MSE, "needs inputs that are multiplied"},
-		{untied, AutoRound, MSE, "needs inputs that are multiplied"},
-		{untied, AutoRoundBest, MSE, "needs inputs that are multiplied"},
-		{untied, RTN, RTN, ""},
+		{tied, method.GPTQ, method.GPTQ, ""},
+		{tied, method.IMatrix, method.IMatrix, ""},
+		{tied, method.RTN, method.RTN, ""},
+		{tied, method.AutoRound, method.GPTQ, "needs a whole layer"},
+		{tied, method.AutoRoundBest, method.AutoRoundBest, ""},
+		{untied, method.GPTQ, method.MSE, "needs inputs that are multiplied"},
+		{untied, method.AutoRound, method.MSE, "needs inputs that are multiplied"},
+		{untied, method.AutoRoundBest, method.MSE, "needs inputs that are multiplied"},
+		{untied, method.RTN, method.RTN, ""},
 	} {
-		r := Recipe{Default: Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}, Rules: []Rule{{"embed_tokens", Spec{Bits: 4, Group: 32, Sym: true, Method: c.method}}}}
-		planned := PlannedFor(r, c.config.Modules()[0], takesWhole(r, c.config) != nil)
-		got, note := planned.Spec, planned.Note
+		r := recipe.Recipe{Default: recipe.Spec{Bits: 4, Group: 32, Sym: true, Method: method.RTN}, Rules: []recipe.Rule{{Match: "embed_tokens", Spec: recipe.Spec{Bits: 4, Group: 32, Sym: true, Method: c.method}}}}
+		planned, _ := method.PlanAll(r, c.config)
+		got, note := planned[0].Spec, planned[0].Note
 		if got.Method != c.want || (c.say == "") != (note == "") || !strings.Contains(note, c.say) {
 			t.Errorf("tied %t, %s: %s (%q), want %s (%q)", c.config.Tied, c.method, got.Method, note, c.want, c.say)
 		}
-		if want := MethodNamed(c.want).Calibrates(); Calibrated(r, c.config) != want {
+		if want := method.Named(c.want).Calibrates(); method.Calibrated(r, c.config) != want {
 			t.Errorf("tied %t, %s: calibrated %t, want %t", c.config.Tied, c.method, !want, want)
 		}
 	}
@@ -406,10 +324,10 @@ func answers(t *testing.T, m *rt.Model, ids []int32) []float64 {
 // TestTiedEmbeddingLosesLessByGPTQ compares the divergence that the embedding
 // alone causes when its inputs as the output head count and when they do not.
 func TestTiedEmbeddingLosesLessByGPTQ(t *testing.T) {
-	ck := open(t, "demo")
-	base, cal := load(t, 0, ck), calibration(t, ck)
+	ck := quanttest.Open(t, "demo")
+	base, cal := quanttest.Load(t, 0, ck), passtest.Calibration(t, ck)
 	lost := func(method string) float64 {
-		m, _, err := ApplyCalibrated(context.Background(), base, ck, parse(t, "keep; embed_tokens w4 g32 sym "+method), cal, nil)
+		m, _, err := ApplyCalibrated(context.Background(), base, ck, passtest.Parse(t, "keep; embed_tokens w4 g32 sym "+method), cal, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -420,7 +338,7 @@ func TestTiedEmbeddingLosesLessByGPTQ(t *testing.T) {
 		}
 		return sum / float64(len(ids))
 	}
-	mse, gptq := lost(MSE), lost(GPTQ)
+	mse, gptq := lost(method.MSE), lost(method.GPTQ)
 	t.Logf("KL divergence by gptq %.5f, by the search for scales %.5f", gptq, mse)
 	if gptq > 0.85*mse {
 		t.Errorf("gptq loses %g, the search for scales %g", gptq, mse)

@@ -1,6 +1,8 @@
 package quant
 
-import _ "embed"
+import (
+	_ "embed"
+)
 
 // Readme tells users what the package does.
 //

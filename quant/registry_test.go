@@ -5,39 +5,46 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"nibble/quant/method"
+	"nibble/quant/pass"
+	"nibble/quant/passtest"
+	"nibble/quant/plan"
+	"nibble/quant/quanttest"
+	"nibble/quant/recipe"
 )
 
 // Whatever method is registered is understood by recipes, plans and the text that
 // helps, stands in for itself or for one that can be tried alone, and quantizes.
 func TestEveryMethod(t *testing.T) {
-	ck := open(t, "demo")
-	base := load(t, 2, ck)
-	cal := calibration(t, ck)
+	ck := quanttest.Open(t, "demo")
+	base := quanttest.Load(t, 2, ck)
+	cal := passtest.Calibration(t, ck)
 	shortTraining(t, 2)
-	if names := Methods(); len(names) < 8 || len(names) != len(All()) {
+	if names := recipe.Methods(); len(names) < 8 || len(names) != len(method.All()) {
 		t.Fatalf("the methods are %q", names)
 	}
 	weaker := 0
-	for _, m := range All() {
+	for _, m := range method.All() {
 		if m.Strength <= weaker {
 			t.Errorf("%s is as strong as the one before it", m.Name)
 		}
 		weaker = m.Strength
-		r := parse(t, "w4 g32 sym "+m.Name+"; embed_tokens w4 g32 sym "+m.Name+"; *.1.* keep; *.2.* keep; *.3.* keep")
-		plan, err := PlanFor(ck, r, PlanOptions{Calibration: cal})
+		r := passtest.Parse(t, "w4 g32 sym "+m.Name+"; embed_tokens w4 g32 sym "+m.Name+"; *.1.* keep; *.2.* keep; *.3.* keep")
+		plan, err := plan.For(ck, r, plan.Options{Calibration: cal})
 		if err != nil || !(plan.Seconds > 0) || plan.PeakRSSBytes <= 0 || plan.Modules[1].Method != m {
 			t.Errorf("%s: plan %+v, %v", m.Name, plan, err)
 		}
-		if Calibrated(r, ck.Config) != m.Calibrates() {
+		if method.Calibrated(r, ck.Config) != m.Calibrates() {
 			t.Errorf("%s calibrates: %t", m.Name, m.Calibrates())
 		}
-		if s := StandIn(r.Default); !MethodNamed(s.Method).Alone() || m.Alone() && s.Method != m.Name {
+		if s := method.StandIn(r.Default); !method.Named(s.Method).Alone() || m.Alone() && s.Method != m.Name {
 			t.Errorf("%s is tried as %s", m.Name, s)
 		}
-		if m.Recipe != "" && parse(t, m.Recipe).Default != r.Default {
-			t.Errorf("%s is %s", m.Recipe, parse(t, m.Recipe))
+		if m.Recipe != "" && passtest.Parse(t, m.Recipe).Default != r.Default {
+			t.Errorf("%s is %s", m.Recipe, passtest.Parse(t, m.Recipe))
 		}
-		if m.Stronger != "" && MethodNamed(m.Stronger).Strength <= m.Strength {
+		if m.Stronger != "" && method.Named(m.Stronger).Strength <= m.Strength {
 			t.Errorf("%s is no stronger than %s", m.Stronger, m.Name)
 		}
 		if !(m.Error > 0 && m.Error <= 1) || m.Does == "" || !strings.Contains(Readme, "`"+m.Name+"`") {
@@ -47,7 +54,7 @@ func TestEveryMethod(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", m.Name, err)
 		}
-		i := slices.IndexFunc(report.Modules, func(l ModuleReport) bool { return l.Module == plan.Modules[1].Module.Name })
+		i := slices.IndexFunc(report.Modules, func(l pass.ModuleReport) bool { return l.Module == plan.Modules[1].Module.Name })
 		if l := done.Linear(plan.Modules[1].Module.Name); !l.Quantized() || !(report.Modules[i].MSE > 0) {
 			t.Errorf("%s quantizes nothing: %+v", m.Name, report.Modules[i])
 		}

@@ -6,6 +6,10 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/quant/calib"
+	"nibble/quant/method"
+	"nibble/quant/pass"
+	"nibble/quant/recipe"
 	rt "nibble/runtime"
 )
 
@@ -13,7 +17,7 @@ import (
 // says how much of what they compute is lost: cheap enough to try every spec for
 // every matrix.
 type Screen struct {
-	p     *pass
+	p     *pass.Pass
 	probe *rt.Stack // a few texts in the float model
 	stage int       // layer of the matrices in work
 
@@ -30,8 +34,8 @@ type Screen struct {
 const probeTokens = 512
 
 // NewScreen starts before the first layer of base, which must be loaded from ck.
-func NewScreen(base *rt.Model, ck *model.Checkpoint, c *Calibration) (*Screen, error) {
-	p, err := newPass(ck, Plan{}, base, c, base.Engine, nil, nil)
+func NewScreen(base *rt.Model, ck *model.Checkpoint, c *calib.Calibration) (*Screen, error) {
+	p, err := pass.New(ck, nil, base, c, base.Engine, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -48,23 +52,23 @@ func NewScreen(base *rt.Model, ck *model.Checkpoint, c *Calibration) (*Screen, e
 // energy of what its outputs lose over the energy of the outputs; for an
 // embedding, of the weights. Rows that are tokens count as often as these occur in
 // the calibration. Matrices must come in the order of the model.
-func (s *Screen) Quantize(ctx context.Context, m model.Module, spec Spec) (*kernels.QTensor, float64, error) {
-	if err := checkStores(spec); err != nil {
+func (s *Screen) Quantize(ctx context.Context, m model.Module, spec recipe.Spec) (*kernels.QTensor, float64, error) {
+	if err := method.CheckStores(spec); err != nil {
 		return nil, 0, err
 	}
 	if err := s.enter(ctx, m); err != nil {
 		return nil, 0, err
 	}
-	planned := Planned(spec, m, false)
+	planned := method.Planned(spec, m, false)
 	if planned.Method.Matrix == nil {
-		return nil, 0, fmt.Errorf("%w: %s cannot be applied to a matrix alone", ErrRecipe, spec.Method)
+		return nil, 0, fmt.Errorf("%w: %s cannot be applied to a matrix alone", recipe.ErrRecipe, spec.Method)
 	}
 	done, err := planned.Method.Matrix(ctx, s.p, planned, func(int) {})
 	if err != nil {
 		return nil, 0, err
 	}
 	q := done.Q
-	if err := s.p.usable(planned, q); err != nil {
+	if err := s.p.Usable(planned, q); err != nil {
 		return nil, 0, err
 	}
 	lost, err := s.output(ctx, func(dst []float32, r int) {
@@ -84,22 +88,22 @@ func (s *Screen) enter(ctx context.Context, m model.Module) error {
 	if s.module == m.Name {
 		return nil
 	}
-	layer := layerOf(s.p.ck.Config, m)
+	layer := pass.LayerOf(s.p.Checkpoint.Config, m)
 	if layer != s.stage {
 		s.stage, s.kind = layer, ""
-		if err := s.p.enter(ctx, Stage{Layer: layer}); err != nil {
+		if err := s.p.Enter(ctx, pass.Stage{Layer: layer}); err != nil {
 			return err
 		}
 		for layer >= 0 && s.probe.Layer() < layer {
-			if err := s.probe.Advance(ctx, s.p.seq.base); err != nil {
+			if err := s.probe.Advance(ctx, s.p.Sequence.Base); err != nil {
 				return err
 			}
 		}
 	}
-	if kind := inputOf(m); kind != s.kind {
+	if kind := calib.InputOf(m); kind != s.kind {
 		s.kind, s.x = kind, kernels.Matrix{}
 		if kind != "" {
-			err := s.p.seq.inputsOf(ctx, s.probe, s.p.seq.base, m, func(x []float32, rows, cols int) error {
+			err := s.p.Sequence.InputsOf(ctx, s.probe, s.p.Sequence.Base, m, func(x []float32, rows, cols int) error {
 				s.x.Data = append(s.x.Data, x[:rows*cols]...)
 				s.x.Rows, s.x.Cols, s.x.Stride = s.x.Rows+rows, cols, cols
 				return nil
@@ -110,10 +114,10 @@ func (s *Screen) enter(ctx context.Context, m model.Module) error {
 		}
 	}
 	var err error
-	if s.weights, err = s.p.weight(ctx, m); err != nil {
+	if s.weights, err = s.p.Weight(ctx, m); err != nil {
 		return err
 	}
-	s.module, s.usage = m.Name, s.p.cal.usage(m)
+	s.module, s.usage = m.Name, s.p.Calibration.Usage(m)
 	s.energy, err = s.output(ctx, func(dst []float32, r int) { copy(dst, s.weights.Row(r)) })
 	return err
 }
@@ -123,7 +127,7 @@ func (s *Screen) enter(ctx context.Context, m model.Module) error {
 // reaches it.
 func (s *Screen) output(ctx context.Context, row func(dst []float32, r int)) (float64, error) {
 	const band = 256
-	rows, cols, eng := s.weights.Rows, s.weights.Cols, s.p.eng
+	rows, cols, eng := s.weights.Rows, s.weights.Cols, s.p.Engine
 	w := kernels.NewMatrix(min(band, rows), cols)
 	product := kernels.NewMatrix(max(1, s.x.Rows), w.Rows)
 	sums := make([]float64, max(s.x.Rows, w.Rows))

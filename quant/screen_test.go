@@ -8,6 +8,9 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/quant/calib"
+	"nibble/quant/method"
+	"nibble/quant/recipe"
 	rt "nibble/runtime"
 )
 
@@ -25,7 +28,7 @@ func TestScreen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := NewCalibration(ck, CalibrationOptions{Samples: 4, Length: 128})
+	c, err := calib.New(ck, calib.Options{Samples: 4, Length: 128})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,8 +37,8 @@ func TestScreen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range ck.Config.Modules() {
-		lost := map[Spec]float64{}
-		for _, spec := range []Spec{{Bits: 4, Group: 32, Sym: true, Method: RTN}, {Bits: 4, Group: 128, Sym: true, Method: RTN}, {Bits: 8, Group: 32, Sym: true, Method: RTN}, {Bits: 4, Group: 32, Sym: true, Method: GPTQ}} {
+		lost := map[recipe.Spec]float64{}
+		for _, spec := range []recipe.Spec{{Bits: 4, Group: 32, Sym: true, Method: method.RTN}, {Bits: 4, Group: 128, Sym: true, Method: method.RTN}, {Bits: 8, Group: 32, Sym: true, Method: method.RTN}, {Bits: 4, Group: 32, Sym: true, Method: method.GPTQ}} {
 			q, e, err := s.Quantize(context.Background(), m, spec)
 			if err != nil {
 				t.Fatal(err)
@@ -45,17 +48,17 @@ func TestScreen(t *testing.T) {
 			}
 			lost[spec] = e
 		}
-		if a, b := lost[Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}], lost[Spec{Bits: 4, Group: 128, Sym: true, Method: RTN}]; a >= b {
+		if a, b := lost[recipe.Spec{Bits: 4, Group: 32, Sym: true, Method: method.RTN}], lost[recipe.Spec{Bits: 4, Group: 128, Sym: true, Method: method.RTN}]; a >= b {
 			t.Errorf("%s: groups of 32 lose %g, of 128 %g", m.Name, a, b)
 		}
-		if a, b := lost[Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}], lost[Spec{Bits: 8, Group: 32, Sym: true, Method: RTN}]; math.Abs(math.Log(a/b/287)) > 0.3 {
+		if a, b := lost[recipe.Spec{Bits: 4, Group: 32, Sym: true, Method: method.RTN}], lost[recipe.Spec{Bits: 8, Group: 32, Sym: true, Method: method.RTN}]; math.Abs(math.Log(a/b/287)) > 0.3 {
 			t.Errorf("%s: 4 bits lose %g, 8 bits %g", m.Name, a, b)
 		}
-		if a, b := lost[Spec{Bits: 4, Group: 32, Sym: true, Method: GPTQ}], lost[Spec{Bits: 4, Group: 32, Sym: true, Method: RTN}]; a >= b {
+		if a, b := lost[recipe.Spec{Bits: 4, Group: 32, Sym: true, Method: method.GPTQ}], lost[recipe.Spec{Bits: 4, Group: 32, Sym: true, Method: method.RTN}]; a >= b {
 			t.Errorf("%s: gptq loses %g, rtn %g", m.Name, a, b)
 		}
 	}
-	if _, _, err := s.Quantize(context.Background(), ck.Config.Modules()[1], Spec{Bits: 5, Group: 32, Sym: true, Method: RTN}); !errors.Is(err, ErrRecipe) {
+	if _, _, err := s.Quantize(context.Background(), ck.Config.Modules()[1], recipe.Spec{Bits: 5, Group: 32, Sym: true, Method: method.RTN}); !errors.Is(err, recipe.ErrRecipe) {
 		t.Errorf("5 bits: %v, want ErrRecipe", err)
 	}
 }

@@ -25,10 +25,10 @@ func withMethod(r quant.Recipe) (out quant.Recipe, from, to string, ok bool) {
 	for i := range out.Rules {
 		specs = append(specs, &out.Rules[i].Spec)
 	}
-	for _, method := range quant.Methods() { // the weakest first
+	for _, m := range quant.Methods() { // the weakest first
 		for _, s := range specs {
-			if s.Bits == 4 && s.Method == method && !ok {
-				from, to = method, stronger(method)
+			if s.Bits == 4 && s.Method == m.Name && !ok {
+				from, to = m.Name, m.Stronger
 				ok = to != ""
 			}
 		}

@@ -30,7 +30,7 @@ func recipeNames() string {
 // calibrating names the methods that need a calibration.
 func calibrating() string {
 	var names []string
-	for _, m := range quant.All() {
+	for _, m := range quant.Methods() {
 		if m.Calibrates() {
 			names = append(names, m.Name)
 		}
@@ -41,7 +41,7 @@ func calibrating() string {
 // samplesHelp is how many samples there are by default.
 func samplesHelp() string {
 	out := fmt.Sprintf("default: %d", quant.DefaultSamples)
-	for _, m := range quant.All() {
+	for _, m := range quant.Methods() {
 		if m.Needs.Samples > 0 {
 			out += fmt.Sprintf(", and %d for %s", m.Needs.Samples, m.Name)
 		}
