@@ -88,8 +88,8 @@ type Weight struct {
 // shape, but reads none of them.
 func Open(ref string) (*Checkpoint, error) { return open(ref, false) }
 
-// Look opens a model to say what it is, as fast as its header allows: of a GGUF file
-// there is no Tokenizer, whose tables take longer to build than all else, only its
+// Look opens a model to say what it is, as fast as its header allows: there is no
+// Tokenizer, whose tables take longer to build than all else, only its
 // TokenizerSummary.
 func Look(ref string) (*Checkpoint, error) { return open(ref, true) }
 
@@ -97,6 +97,9 @@ func open(ref string, looking bool) (*Checkpoint, error) {
 	src, name, err := locate(ref)
 	if err != nil {
 		return nil, err
+	}
+	if d, ok := src.(*dirFiles); ok {
+		d.looking = looking
 	}
 	c := &Checkpoint{Name: name, Ref: ref, Path: ref, files: src, tensors: make(map[string]stored), looking: looking}
 	if err := source.Guard(c.open); err != nil {
@@ -345,9 +348,19 @@ func (c *Checkpoint) Release(name string) {
 
 // ReleaseWeight releases all that a module's weight is stored in.
 func (c *Checkpoint) ReleaseWeight(m Module) {
-	for _, suffix := range slices.Concat([]string{".weight"}, quantSuffixes) {
-		c.Release(m.Name + suffix)
+	for _, name := range c.Parts(m) {
+		c.Release(name)
 	}
+}
+
+// Parts names the tensors that a module's weight is stored in.
+func (c *Checkpoint) Parts(m Module) (names []string) {
+	for _, suffix := range slices.Concat([]string{".weight"}, quantSuffixes) {
+		if c.stored(m.Name+suffix) || suffix == ".weight" {
+			names = append(names, m.Name+suffix)
+		}
+	}
+	return names
 }
 
 func (c *Checkpoint) release(part []byte) {

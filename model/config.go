@@ -169,7 +169,10 @@ func (c Config) Layers() int { return len(c.Blocks) }
 // Params returns the number of parameters, tied matrices counted once.
 func (c Config) Params() int64 {
 	n := int64(0)
-	for _, d := range c.Described() {
+	for _, m := range c.modules {
+		n += int64(m.Rows) * int64(m.Cols)
+	}
+	for _, d := range c.Floats() {
 		n += d.elements()
 	}
 	return n

@@ -53,7 +53,8 @@ func limitOf(name string) int64 {
 // dirFiles are the files of a directory. It remembers the state in which each was
 // first used.
 type dirFiles struct {
-	dir string
+	dir     string
+	looking bool // nothing is asked later about what is read
 
 	mu   sync.Mutex
 	seen map[string]seenFile // small ones, by name
@@ -73,6 +74,9 @@ func (d *dirFiles) read(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	} else if err != nil {
 		return nil, err
+	}
+	if d.looking {
+		return data, nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

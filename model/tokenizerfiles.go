@@ -33,36 +33,49 @@ func (c *Checkpoint) openTokenizer() {
 		return
 	}
 	config = c.withSpecialTokens(config)
-	if c.TokenizerErr = c.loadTokenizer(config); c.TokenizerErr != nil {
-		c.Tokenizer = nil
+	kind, size, err := c.loadTokenizer(config)
+	if err != nil {
+		c.Tokenizer, c.TokenizerErr = nil, err
 		return
 	}
-	c.summary = summary(c.Tokenizer.Kind(), c.Tokenizer.VocabSize())
-	c.noteTokens(c.Tokenizer.VocabSize())
+	c.summary = summary(kind, size)
+	c.noteTokens(size)
 	c.openTemplate(config)
 }
 
-// loadTokenizer reads tokenizer.json or, where there is none, older files.
-func (c *Checkpoint) loadTokenizer(config []byte) error {
+// loadTokenizer reads tokenizer.json or, where there is none, older files. Who looks
+// is told of tokenizer.json without a Tokenizer.
+func (c *Checkpoint) loadTokenizer(config []byte) (kind string, size int, err error) {
 	data, err := c.files.read("tokenizer.json")
 	if errors.Is(err, fs.ErrNotExist) {
 		older, olderErr := c.olderTokenizer(config)
 		if olderErr == nil {
 			c.Tokenizer = older
-			return nil
+			return older.Kind(), older.VocabSize(), nil
 		}
 		if !errors.Is(olderErr, fs.ErrNotExist) {
-			return olderErr
+			return "", 0, olderErr
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("no usable tokenizer: %w", err)
+	switch {
+	case err != nil:
+		return "", 0, fmt.Errorf("no usable tokenizer: %w", err)
+	case c.looking:
+		if kind, size, err = tokenizer.Describe(data, config); err == nil {
+			for _, t := range c.moreTokens(config) {
+				if t.ID >= size {
+					size++
+				}
+			}
+			return kind, size, nil
+		}
+	default:
+		if c.Tokenizer, err = tokenizer.Load(data, config); err == nil {
+			c.addTokens(data, config)
+			return c.Tokenizer.Kind(), c.Tokenizer.VocabSize(), nil
+		}
 	}
-	if c.Tokenizer, err = tokenizer.Load(data, config); err != nil {
-		return fmt.Errorf("%s: %w", c.files.path("tokenizer.json"), err)
-	}
-	c.addTokens(data, config)
-	return nil
+	return "", 0, fmt.Errorf("%s: %w", c.files.path("tokenizer.json"), err)
 }
 
 func summary(kind string, size int) string { return fmt.Sprintf("%s, %d tokens", kind, size) }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"nibble/kernels"
 	"nibble/model/arch"
@@ -33,16 +34,22 @@ func (c *Checkpoint) prune() {
 		}
 	}
 	for _, d := range c.Config.Described() {
-		for _, name := range []string{d.View.Tensor, d.View.Tensor + mxfp4Blocks, d.View.Tensor + mxfp4Scales} {
-			used[name] = true
-		}
+		used[d.View.Tensor] = true
 	}
+	modules := make(map[string]bool)
 	for _, m := range c.Config.Modules() {
-		for _, suffix := range quantSuffixes {
-			used[m.Name+suffix] = true
-		}
+		modules[m.Name] = true
 	}
-	maps.DeleteFunc(c.tensors, func(name string, _ stored) bool { return !used[name] })
+	// A tensor may be there in parts, which have its name or its module's and more.
+	partOf := func(name string, whole map[string]bool, suffixes ...string) bool {
+		return slices.ContainsFunc(suffixes, func(suffix string) bool {
+			rest, ok := strings.CutSuffix(name, suffix)
+			return ok && whole[rest]
+		})
+	}
+	maps.DeleteFunc(c.tensors, func(name string, _ stored) bool {
+		return !used[name] && !partOf(name, used, mxfp4Blocks, mxfp4Scales) && !partOf(name, modules, quantSuffixes...)
+	})
 }
 
 // stored reports whether the files hold a tensor.

@@ -38,16 +38,15 @@ type soughtText struct {
 }
 
 // newAddedTokens takes the tokens as the library adds them, one after the other. A
-// text that the vocabulary has keeps its id; others are numbered from the end of
-// the vocabulary, whatever the file says. A text that comes again with other flags
+// text that the vocabulary has keeps its id; others are numbered from next on, the
+// end of the vocabulary, whatever the file says. A text that comes again with other flags
 // replaces those of the one before: a special one is then looked for as the first
 // that was special, another one as each of them.
-func newAddedTokens(tokens []addedToken, vocab map[string]int32) (addedTokens, error) {
+func newAddedTokens(tokens []addedToken, vocab map[string]int32, next int32) (addedTokens, error) {
 	var a addedTokens
 	place := make(map[string]int) // in all
 	special := make(map[string]bool)
 	seen := make(map[addedToken]bool)
-	next := int32(len(vocab))
 	for _, t := range tokens {
 		special[t.Content] = special[t.Content] || t.Special
 	}

@@ -75,7 +75,7 @@ func TestAddedTokens(t *testing.T) {
 		{ID: 8, Content: "<a>", Special: true}, // again
 	}
 	lower := strings.ToLower
-	a, err := newAddedTokens(tokens, map[string]int32{"x": 0})
+	a, err := newAddedTokens(tokens, map[string]int32{"x": 0}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

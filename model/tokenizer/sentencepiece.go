@@ -265,7 +265,7 @@ func (t *Tokenizer) addTokens(tokens []AddedToken) error {
 		}
 	}
 	var err error
-	if t.added, err = newAddedTokens(tokens, ids); err != nil {
+	if t.added, err = newAddedTokens(tokens, ids, int32(len(ids))); err != nil {
 		return err
 	}
 	if err := t.indexPieces(); err != nil {

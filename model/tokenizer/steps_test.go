@@ -118,7 +118,7 @@ func TestAddedTokensMeet(t *testing.T) {
 		{[]addedToken{{Content: "A", Normalized: true}, {Content: "a", Normalized: true, Special: true}}, "xax", true, []any{"x", int32(1), "x"}},
 		{[]addedToken{{Content: "ab", SingleWord: true}}, "x\u200dab ab", true, []any{"x\u200dab ", int32(0)}},
 	} {
-		a, err := newAddedTokens(c.tokens, nil)
+		a, err := newAddedTokens(c.tokens, nil, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

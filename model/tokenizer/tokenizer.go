@@ -177,6 +177,11 @@ func kindOf(a algorithm, byteLevel bool) string {
 // Load builds a tokenizer from tokenizer.json and, if not nil,
 // tokenizer_config.json.
 func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
+	return load(tokenizerJSON, tokenizerConfigJSON, 0)
+}
+
+// load is Load for a file without some of the pieces that it had.
+func load(tokenizerJSON, tokenizerConfigJSON []byte, had int) (*Tokenizer, error) {
 	var f tokenizerFile
 	if err := json.Unmarshal(tokenizerJSON, &f); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
@@ -197,7 +202,7 @@ func Load(tokenizerJSON, tokenizerConfigJSON []byte) (*Tokenizer, error) {
 	if t.model, t.vocab, err = newAlgorithm(f.Model); err != nil {
 		return nil, err
 	}
-	if t.added, err = newAddedTokens(f.Added, t.vocab); err != nil {
+	if t.added, err = newAddedTokens(f.Added, t.vocab, int32(max(len(t.vocab), had))); err != nil {
 		return nil, err
 	}
 	if err := t.indexPieces(); err != nil {
