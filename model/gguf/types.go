@@ -31,7 +31,12 @@ const (
 	F16    Type = 1
 	Q4_0   Type = 2
 	Q4_1   Type = 3
+	Q5_0   Type = 6
+	Q5_1   Type = 7
 	Q8_0   Type = 8
+	Q4_K   Type = 12
+	Q5_K   Type = 13
+	Q6_K   Type = 14
 	IQ4_NL Type = 20
 	BF16   Type = 30
 	MXFP4  Type = 39
@@ -53,15 +58,15 @@ var knownTypes = map[Type]traits{
 	F16:    {"F16", 1, 2, floats(kernels.F16)},
 	Q4_0:   {"Q4_0", 32, 18, blocks(decodeQ4_0)},
 	Q4_1:   {"Q4_1", 32, 20, blocks(decodeQ4_1)},
-	6:      {"Q5_0", 32, 22, blocks(decodeQ5_0)},
-	7:      {"Q5_1", 32, 24, blocks(decodeQ5_1)},
+	Q5_0:   {"Q5_0", 32, 22, blocks(decodeQ5_0)},
+	Q5_1:   {"Q5_1", 32, 24, blocks(decodeQ5_1)},
 	Q8_0:   {"Q8_0", 32, 34, blocks(decodeQ8_0)},
 	9:      {"Q8_1", 32, 36, nil},
 	10:     {"Q2_K", 256, 84, blocks(decodeQ2_K)},
 	11:     {"Q3_K", 256, 110, blocks(decodeQ3_K)},
-	12:     {"Q4_K", 256, 144, blocks(decodeQ4_K)},
-	13:     {"Q5_K", 256, 176, blocks(decodeQ5_K)},
-	14:     {"Q6_K", 256, 210, blocks(decodeQ6_K)},
+	Q4_K:   {"Q4_K", 256, 144, blocks(decodeQ4_K)},
+	Q5_K:   {"Q5_K", 256, 176, blocks(decodeQ5_K)},
+	Q6_K:   {"Q6_K", 256, 210, blocks(decodeQ6_K)},
 	15:     {"Q8_K", 256, 292, blocks(decodeQ8_K)},
 	16:     {"IQ2_XXS", 256, 66, nil},
 	17:     {"IQ2_XS", 256, 74, nil},

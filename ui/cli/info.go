@@ -1,16 +1,20 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"nibble/kernels"
 	"nibble/model"
 	"nibble/model/store"
+	"nibble/quant"
 	"nibble/ui/job"
 	"nibble/ui/term"
 )
@@ -19,6 +23,7 @@ import (
 type infoResult struct {
 	Name      string       `json:"name"`
 	Arch      string       `json:"arch"`
+	Family    string       `json:"family"`
 	Params    int64        `json:"params"`
 	Weights   bool         `json:"weights"` // false: the directory holds a config alone
 	DType     string       `json:"dtype"`
@@ -43,8 +48,20 @@ type infoResult struct {
 	Quantized bool         `json:"quantized"`
 	Tokenizer string       `json:"tokenizer"`
 	Template  bool         `json:"chat_template"`
+	Types     []infoType   `json:"types"`
+	Exports   []quant.Size `json:"exports"` // about what it would weigh
 	Notes     []string     `json:"notes,omitempty"`
 	Tensors   []infoTensor `json:"tensors"`
+}
+
+// infoType is what some tensors are stored as: a type of floats or blocks, or the
+// scheme of quantized matrices.
+type infoType struct {
+	Type    string  `json:"type"`
+	Tensors int     `json:"tensors"`
+	Params  int64   `json:"params"`
+	Bytes   int64   `json:"bytes"`
+	Bits    float64 `json:"bits"` // of a parameter
 }
 
 type infoTensor struct {
@@ -90,7 +107,7 @@ func describeConfig(name string, c model.Config) infoResult {
 		return infoResult{}
 	}
 	w, n := c.Widths(), c.Census()
-	return infoResult{Name: name, Arch: c.Arch, Params: c.Params(), DType: c.DType, Vocab: c.Vocab, Ctx: c.Positions, Hidden: c.Hidden, Layers: c.Layers(),
+	return infoResult{Name: name, Arch: c.Arch, Family: c.Family, Exports: quant.Weigh(c, func(model.Module) (kernels.Scheme, bool) { return kernels.Scheme{}, false }), Params: c.Params(), DType: c.DType, Vocab: c.Vocab, Ctx: c.Positions, Hidden: c.Hidden, Layers: c.Layers(),
 		Heads: w.Heads, KVHeads: w.KVHeads, HeadDim: w.HeadDim, FFN: w.Inner, KVBytes: c.CacheBytes(2), Tied: c.Tied,
 		Experts: n.Experts, TopK: n.TopK, MoE: n.MoE, Attention: n.Attention, Windowed: n.Windowed, Window: n.Window, Tokenizer: "none"}
 }
@@ -103,11 +120,53 @@ func describeCheckpoint(ck *model.Checkpoint) infoResult {
 	for _, n := range job.Notes(ck) {
 		r.Notes = append(r.Notes, term.Shorten(n))
 	}
+	r.Types, r.Exports = typesOf(ck), quant.Weigh(ck.Config, ck.Scheme)
 	for _, name := range ck.Names() {
 		dtype, shape, bytes := ck.Stored(name)
 		r.Tensors = append(r.Tensors, infoTensor{name, dtype, shape, bytes})
 	}
 	return r
+}
+
+// typesOf adds up what a model's tensors are stored as, the type with most bytes
+// first.
+func typesOf(ck *model.Checkpoint) (types []infoType) {
+	add := func(name string, params, bytes int64) {
+		i := slices.IndexFunc(types, func(t infoType) bool { return t.Type == name })
+		if i < 0 {
+			i = len(types)
+			types = append(types, infoType{Type: name})
+		}
+		t := &types[i]
+		t.Tensors, t.Params, t.Bytes = t.Tensors+1, t.Params+params, t.Bytes+bytes
+	}
+	packed := map[string]bool{}
+	for _, m := range ck.Config.Modules() {
+		if s, ok := ck.Scheme(m); ok {
+			bytes := int64(0)
+			for _, name := range ck.Parts(m) {
+				_, _, n := ck.Stored(name)
+				packed[name], bytes = true, bytes+n
+			}
+			add(s.String(), int64(m.Rows)*int64(m.Cols), bytes)
+		}
+	}
+	for _, name := range ck.Names() {
+		if packed[name] {
+			continue
+		}
+		dtype, shape, bytes := ck.Stored(name)
+		params := int64(1)
+		for _, n := range shape {
+			params *= int64(n)
+		}
+		add(dtype, params, bytes)
+	}
+	for i := range types {
+		types[i].Bits = 8 * float64(types[i].Bytes) / float64(max(1, types[i].Params))
+	}
+	slices.SortStableFunc(types, func(a, b infoType) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	return types
 }
 
 // some says which layers attend, and how far, where not all are alike.
@@ -122,6 +181,19 @@ func (r infoResult) some() string {
 	return out
 }
 
+// exportsText says what the model would weigh, a line a format.
+func (r infoResult) exportsText(line func(label, format string, args ...any)) {
+	label := "would weigh"
+	for i := 0; i < len(r.Exports); {
+		format, sizes := r.Exports[i].Format, []string{}
+		for ; i < len(r.Exports) && r.Exports[i].Format == format; i++ {
+			sizes = append(sizes, fmt.Sprintf("%s %s", r.Exports[i].Type, term.Bytes(r.Exports[i].SizeBytes)))
+		}
+		line(label, "%s: %s", format, strings.Join(sizes, ", "))
+		label = ""
+	}
+}
+
 func (r infoResult) text(w io.Writer, tensors bool) {
 	yes := map[bool]string{true: "yes", false: "no"}
 	line := func(label, format string, args ...any) {
@@ -132,6 +204,9 @@ func (r infoResult) text(w io.Writer, tensors bool) {
 	line("parameters", "%s (%d)", term.Count(r.Params), r.Params)
 	if r.Weights {
 		line("stored as", "%s, %s, %.3f bits per weight", r.DType, term.Bytes(r.SizeBytes), r.BPW)
+		for _, t := range r.Types {
+			line("", "%-11s %9s, %s weights of %.4g bits (tensors: %d)", t.Type, term.Bytes(t.Bytes), term.Count(t.Params), t.Bits, t.Tensors)
+		}
 		line("quantized", "%s", yes[r.Quantized])
 	} else {
 		line("weights", "none: this is what config.json says")
@@ -145,10 +220,12 @@ func (r infoResult) text(w io.Writer, tensors bool) {
 	line("vocabulary", "%d, embeddings tied: %s", r.Vocab, yes[r.Tied])
 	line("context", "%d tokens", r.Ctx)
 	if !r.Weights {
+		r.exportsText(line)
 		return
 	}
 	line("tokenizer", "%s", r.Tokenizer)
 	line("chat template", "%s", yes[r.Template])
+	r.exportsText(line)
 	for _, n := range r.Notes {
 		line("note", "%s", n)
 	}
