@@ -14,7 +14,7 @@ import (
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/model/store"
-	"nibble/quant"
+	"nibble/quant/plan"
 	"nibble/ui/job"
 	"nibble/ui/term"
 )
@@ -49,7 +49,7 @@ type infoResult struct {
 	Tokenizer string       `json:"tokenizer"`
 	Template  bool         `json:"chat_template"`
 	Types     []infoType   `json:"types"`
-	Exports   []quant.Size `json:"exports"` // about what it would weigh
+	Exports   []plan.Size  `json:"exports"` // about what it would weigh
 	Notes     []string     `json:"notes,omitempty"`
 	Tensors   []infoTensor `json:"tensors"`
 }
@@ -107,7 +107,7 @@ func describeConfig(name string, c model.Config) infoResult {
 		return infoResult{}
 	}
 	w, n := c.Widths(), c.Census()
-	return infoResult{Name: name, Arch: c.Arch, Family: c.Family, Exports: quant.Weigh(c, func(model.Module) (kernels.Scheme, bool) { return kernels.Scheme{}, false }), Params: c.Params(), DType: c.DType, Vocab: c.Vocab, Ctx: c.Positions, Hidden: c.Hidden, Layers: c.Layers(),
+	return infoResult{Name: name, Arch: c.Arch, Family: c.Family, Exports: plan.Weigh(c, func(model.Module) (kernels.Scheme, bool) { return kernels.Scheme{}, false }), Params: c.Params(), DType: c.DType, Vocab: c.Vocab, Ctx: c.Positions, Hidden: c.Hidden, Layers: c.Layers(),
 		Heads: w.Heads, KVHeads: w.KVHeads, HeadDim: w.HeadDim, FFN: w.Inner, KVBytes: c.CacheBytes(2), Tied: c.Tied,
 		Experts: n.Experts, TopK: n.TopK, MoE: n.MoE, Attention: n.Attention, Windowed: n.Windowed, Window: n.Window, Tokenizer: "none"}
 }
@@ -120,7 +120,7 @@ func describeCheckpoint(ck *model.Checkpoint) infoResult {
 	for _, n := range job.Notes(ck) {
 		r.Notes = append(r.Notes, term.Shorten(n))
 	}
-	r.Types, r.Exports = typesOf(ck), quant.Weigh(ck.Config, ck.Scheme)
+	r.Types, r.Exports = typesOf(ck), plan.Weigh(ck.Config, ck.Scheme)
 	for _, name := range ck.Names() {
 		dtype, shape, bytes := ck.Stored(name)
 		r.Tensors = append(r.Tensors, infoTensor{name, dtype, shape, bytes})

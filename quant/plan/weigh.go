@@ -1,9 +1,10 @@
-package quant
+package plan
 
 import (
 	"nibble/kernels"
 	"nibble/model"
 	"nibble/model/gguf"
+	"nibble/quant/recipe"
 )
 
 // Size is about what a model takes in a format.
@@ -56,7 +57,7 @@ func Weigh(c model.Config, scheme func(model.Module) (kernels.Scheme, bool)) []S
 			case m.Layer >= 0:
 				return packed(m, s)
 			case w.large(m):
-				return packed(m, safeSpec.Scheme())
+				return packed(m, recipe.SafeSpec.Scheme())
 			}
 			return w.floats(m)
 		}))
@@ -137,7 +138,7 @@ type weighing struct {
 
 // large reports whether a matrix outside of the layers is a large part of the model.
 func (w weighing) large(m model.Module) bool {
-	return float64(m.Rows)*float64(m.Cols) > largeShare*float64(w.all)
+	return float64(m.Rows)*float64(m.Cols) > recipe.LargeShare*float64(w.all)
 }
 
 // size adds up the matrices and what is beside them.

@@ -1,0 +1,26 @@
+package plan
+
+import (
+	"testing"
+
+	"nibble/kernels"
+	"nibble/model"
+	"nibble/model/gguf"
+)
+
+// A matrix of 64 outputs and 256 inputs with groups of 128: codes 8192 bytes, scales
+// 256, zero points 64 or, packed, 64; the group of every input 1024.
+func TestWeighedMatrix(t *testing.T) {
+	m := model.Module{Rows: 64, Cols: 256}
+	s := kernels.Scheme{Bits: 4, Group: 128}
+	for what, x := range map[string]struct{ got, want int64 }{
+		"gptq": {columnwise(m, s, true), 8192 + 256 + 64 + 1024}, "awq": {columnwise(m, s, false), 8192 + 256 + 64},
+		"packed": {packed(m, s), 8192 + 256 + 64 + 16},
+		"Q4_K":   {weighing{}.blocks(m, gguf.Q4_K), 64 * 144}, "Q4_K of short rows": {weighing{}.blocks(model.Module{Rows: 1, Cols: 64}, gguf.Q4_K), 2 * 22},
+		"rows of no blocks": {weighing{float: 2}.blocks(model.Module{Rows: 2, Cols: 40}, gguf.Q4_0), 160},
+	} {
+		if x.got != x.want {
+			t.Errorf("%s: %d bytes, want %d", what, x.got, x.want)
+		}
+	}
+}
