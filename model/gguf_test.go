@@ -333,7 +333,7 @@ func TestGGUFTokenizers(t *testing.T) {
 // A tokenizer of a kind that is not known is told, and the model opens.
 func TestGGUFTokenizerRefused(t *testing.T) {
 	for name, kvs := range map[string][]gguf.KV{
-		`tokenizer.ggml.model "t5"`:    {{Key: "tokenizer.ggml.model", Value: "t5"}},
+		`tokenizer.ggml.model "rwkv"`:  {{Key: "tokenizer.ggml.model", Value: "rwkv"}},
 		`tokenizer.ggml.pre "unheard"`: {{Key: "tokenizer.ggml.model", Value: "gpt2"}, {Key: "tokenizer.ggml.pre", Value: "unheard"}},
 		`tokens 0 and 1 are both "a"`:  {{Key: "tokenizer.ggml.model", Value: "gpt2"}, {Key: "tokenizer.ggml.pre", Value: "gpt-2"}, {Key: "tokenizer.ggml.tokens", Value: []string{"a", "a"}}},
 		`is not in the vocabulary`:     {{Key: "tokenizer.ggml.model", Value: "gpt2"}, {Key: "tokenizer.ggml.tokens", Value: []string{"a"}}, {Key: "tokenizer.ggml.merges", Value: []string{"a b"}}},

@@ -23,13 +23,29 @@ func ggufTokenizer(header map[string]any) tokenizer.GGUF {
 		return nil
 	}
 	g := tokenizer.GGUF{BOS: id("bos_token_id"), EOS: id("eos_token_id"), Unknown: id("unknown_token_id"), Pad: id("padding_token_id"),
-		AddBOS: flag("add_bos_token"), AddEOS: flag("add_eos_token"), AddSpacePrefix: flag("add_space_prefix")}
+		AddBOS: flag("add_bos_token"), AddEOS: flag("add_eos_token"), AddSpacePrefix: flag("add_space_prefix"), Separator: id("seperator_token_id"),
+		TrimSpaces: flag("remove_extra_whitespaces"), Lowercase: flag("normalizer.lowercase"), StripAccents: flag("normalizer.strip_accents")}
+	if g.Separator < 0 { // it is spelled both ways
+		g.Separator = id("separator_token_id")
+	}
+
 	g.Model, _ = key("ggml.model").(string)
+	if g.BOS < 0 && g.Model == "bert" {
+		g.BOS = id("cls_token_id")
+	}
 	g.Pre, _ = key("ggml.pre").(string)
 	g.Tokens, _ = key("ggml.tokens").([]string)
 	g.Types, _ = key("ggml.token_type").([]int32)
 	g.Scores, _ = key("ggml.scores").([]float32)
 	g.Merges, _ = key("ggml.merges").([]string)
+	switch table := key("ggml.precompiled_charsmap").(type) {
+	case []uint8:
+		g.Charsmap = table
+	case []int8:
+		for _, b := range table {
+			g.Charsmap = append(g.Charsmap, byte(b))
+		}
+	}
 	g.Template, _ = key("chat_template").(string)
 	for _, name := range []string{"eos_token_id", "eot_token_id", "eom_token_id"} {
 		if end := id(name); end >= 0 {

@@ -9,17 +9,23 @@ import (
 
 // GGUF is a tokenizer as GGUF files have it.
 type GGUF struct {
-	Model  string    // "gpt2": byte-level BPE; "llama": SentencePiece's BPE
+	Model  string    // "gpt2": BPE; "llama": SentencePiece's BPE; "gemma4": BPE of visible spaces; "t5": Unigram; "bert": WordPiece
 	Pre    string    // the way to cut texts into words, "" where the file does not say
 	Tokens []string  // by id
 	Types  []int32   // numbers of kinds; nil: all are text
 	Scores []float32 // of SentencePiece's pieces: the higher is merged first
 	Merges []string  // of byte-level BPE
 
+	Charsmap []byte // of Unigram, SentencePiece's table of characters
+
 	BOS, EOS, Unknown, Pad int   // -1: none
+	Separator              int   // ends texts of BERT
 	Ends                   []int // tokens that end texts or turns
 	AddBOS, AddEOS         *bool // nil: as the kind of tokenizer has it
 	AddSpacePrefix         *bool
+	TrimSpaces             *bool // of Unigram
+	Lowercase              *bool // of BERT
+	StripAccents           *bool
 	Template               string // of chats; "" for none
 }
 
@@ -43,7 +49,8 @@ func (g *GGUF) Check() (notes []string, err error) {
 	return notes, err
 }
 
-// preTokenizer is the way to cut texts into words; SentencePiece's has no steps.
+// preTokenizer is the way to cut texts into words, and whether something begins texts;
+// models other than merges of bytes have their own.
 func (g *GGUF) preTokenizer() (pre preTokenizer, notes []string, err error) {
 	switch g.Model {
 	case "gpt2":
@@ -53,14 +60,19 @@ func (g *GGUF) preTokenizer() (pre preTokenizer, notes []string, err error) {
 			notes = append(notes, "the file does not say how texts are cut into words (tokenizer.ggml.pre): the ids of a text may differ from those of the model's own tokenizer")
 		}
 		pre, ok := preTokenizerNamed(name)
-		if !ok {
+		if !ok || pre.tiktoken {
 			return pre, nil, fmt.Errorf("%w: tokenizer.ggml.pre %q", ErrUnsupported, name)
 		}
 		return pre, notes, nil
-	case "llama":
+	case "gemma4":
+		pre, _ := preTokenizerNamed("gemma4")
+		return pre, nil, nil
+	case "llama", "bert":
 		return preTokenizer{addBOS: true}, nil, nil
+	case "t5":
+		return preTokenizer{}, nil, nil
 	}
-	return pre, nil, fmt.Errorf("%w: tokenizer.ggml.model %q (gpt2 and llama are)", ErrUnsupported, g.Model)
+	return pre, nil, fmt.Errorf("%w: tokenizer.ggml.model %q (gpt2, llama, gemma4, t5 and bert are)", ErrUnsupported, g.Model)
 }
 
 // Summary is what the tokenizer is, for people, as [Tokenizer.Kind] and
@@ -70,7 +82,12 @@ func (g *GGUF) Summary() (kind string, size int) {
 	for size > 0 && !g.usable(size-1) {
 		size--
 	}
-	if g.Model == "gpt2" {
+	switch pre, _, _ := g.preTokenizer(); {
+	case g.Model == "t5":
+		return Unigram, size
+	case g.Model == "bert":
+		return WordPiece, size
+	case g.Model == "gpt2" && !pre.visibleSpaces:
 		return ByteLevelBPE, size
 	}
 	return SentencePieceBPE, size
@@ -82,7 +99,11 @@ func (g *GGUF) adds(pre preTokenizer) (bos, eos bool) {
 	if g.AddBOS != nil {
 		bos = *g.AddBOS
 	}
-	return bos, g.AddEOS != nil && *g.AddEOS
+	eos = g.Model == "t5" || g.Model == "bert"
+	if g.AddEOS != nil && g.Model != "bert" { // whose separator is no end of texts
+		eos = *g.AddEOS
+	}
+	return bos, eos
 }
 
 // TokenizerJSON returns the tokenizer.json of the same tokenizer.
@@ -91,37 +112,23 @@ func (g *GGUF) TokenizerJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(g.Tokens) > maxID {
+	if len(g.Tokens) == 0 || len(g.Tokens) > maxID {
 		return nil, fmt.Errorf("%w: %d tokens", ErrCorrupt, len(g.Tokens))
 	}
-	file := map[string]any{"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": g.added()}
-	vocab, err := g.vocab()
+	file := map[string]any{"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": g.added(), "post_processor": g.processor(g.adds(pre))}
+	switch {
+	case g.Model == "bert":
+		err = g.wordPiece(file)
+	case g.Model == "t5":
+		err = g.unigram(file)
+	case g.Model == "llama":
+		err = g.scoredBPE(file)
+	default:
+		err = g.rankedBPE(file, pre)
+	}
 	if err != nil {
 		return nil, err
 	}
-	bpe := map[string]any{"type": "BPE", "dropout": nil, "vocab": vocab, "ignore_merges": pre.ignoreMerges, "unk_token": nil, "fuse_unk": false, "byte_fallback": false}
-	if g.Model == "gpt2" {
-		bpe["merges"] = g.Merges
-		if g.Merges == nil {
-			bpe["merges"] = []string{}
-		}
-		file["pre_tokenizer"] = sequence("pretokenizers", pre.steps...)
-		file["decoder"] = json.RawMessage(byteLevelStep)
-	} else {
-		bpe["merges"], bpe["byte_fallback"], bpe["fuse_unk"] = g.scoredMerges(), true, true
-		if name := g.token(g.Unknown); name != "" {
-			bpe["unk_token"] = name
-		}
-		normalizers := []string{`{"type":"Replace","pattern":{"String":" "},"content":"▁"}`}
-		decoders := []string{`{"type":"Replace","pattern":{"String":"▁"},"content":" "}`, `{"type":"ByteFallback"}`, `{"type":"Fuse"}`}
-		if g.AddSpacePrefix == nil || *g.AddSpacePrefix {
-			normalizers = append([]string{`{"type":"Prepend","prepend":"▁"}`}, normalizers...)
-			decoders = append(decoders, `{"type":"Strip","content":" ","start":1,"stop":0}`)
-		}
-		file["normalizer"], file["decoder"] = sequence("normalizers", normalizers...), sequence("decoders", decoders...)
-	}
-	file["model"] = bpe
-	file["post_processor"] = g.processor(g.adds(pre))
 	return json.Marshal(file)
 }
 
@@ -222,7 +229,11 @@ func (g *GGUF) processor(bos, eos bool) any {
 	}
 	put(g.BOS, bos)
 	single = append(single, map[string]any{"Sequence": map[string]any{"id": "A", "type_id": 0}})
-	put(g.EOS, eos)
+	end := g.EOS
+	if g.Model == "bert" && g.Separator >= 0 {
+		end = g.Separator
+	}
+	put(end, eos)
 	if len(tokens) == 0 {
 		return nil
 	}

@@ -132,3 +132,72 @@ func TestAddedTokensMeet(t *testing.T) {
 		}
 	}
 }
+
+// Every way to cut texts that GGUF files name can be built, keeps the text, and has
+// names of its own.
+func TestNamedPreTokenizers(t *testing.T) {
+	seen := map[string]bool{}
+	for _, pre := range preTokenizers {
+		var splitters []splitter
+		for _, step := range pre.steps {
+			var c component
+			if err := json.Unmarshal([]byte(step), &c); err != nil {
+				t.Fatal(err)
+			}
+			split, err := newSplitters(&c)
+			if err != nil {
+				t.Errorf("%s: %v", pre.names[0], err)
+			}
+			splitters = append(splitters, split...)
+		}
+		const text = "Hello WORLD, it's 1234567 x\n\n  日本語テキスト 한국어 don't…  é\u0301 (a) 12\t "
+		words, first := []string{text}, true
+		for _, split := range splitters {
+			words, first = split(words, first)
+		}
+		back := strings.Join(words, "")
+		if !pre.visibleSpaces {
+			back = unspellBytes(back)
+		}
+		if back != text || len(words) < 2 {
+			t.Errorf("%s: the text comes back as %q", pre.names[0], back)
+		}
+		for _, name := range pre.names {
+			if seen[name] {
+				t.Errorf("%s is there twice", name)
+			}
+			seen[name] = true
+		}
+	}
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"superbpe", "a1234567", []string{"a", "1", "234", "567"}},
+		{"afmoe", "12345 1", []string{"12", "345", "Ġ", "1"}},
+		{"tiny_aya", "1234567", []string{"1", "234", "567"}},
+		{"kimi-k2", "中文Ab's cd1234", []string{spellBytes("中文"), "Ab's", "Ġcd", "123", "4"}},
+		{"gpt-4o", "fooBar/\n", []string{"foo", "Bar", "/Ċ"}},
+		{"ufakzeka", "Ali'nin", []string{"Ali", "'nin"}},
+		{"laguna", "a\n\n b", []string{"a", "ĊĊ", "Ġb"}},
+	} {
+		pre, _ := preTokenizerNamed(c.name)
+		words, first := []string{c.text}, true
+		for _, step := range pre.steps {
+			var comp component
+			if err := json.Unmarshal([]byte(step), &comp); err != nil {
+				t.Fatal(err)
+			}
+			split, err := newSplitters(&comp)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range split {
+				words, first = s(words, first)
+			}
+		}
+		if !slices.Equal(words, c.want) {
+			t.Errorf("%s cuts %q to %q, want %q", c.name, c.text, words, c.want)
+		}
+	}
+}
