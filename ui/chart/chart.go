@@ -25,6 +25,7 @@ type Series struct {
 	Name   string
 	Mark   string // what the line is drawn with, "" for joined strokes
 	Values []float64
+	Color  asciigraph.AnsiColor // asciigraph.Default is the terminal's own
 }
 
 // Curve draws series over their index in w columns and h lines; the last one
@@ -35,6 +36,7 @@ func Curve(title string, series []Series, w, h int, format func(float64) string)
 	plot := w - labelWidth - axisWidth
 	var data [][]float64
 	var sets []asciigraph.CharSet
+	var colors []asciigraph.AnsiColor
 	var all []float64
 	for _, s := range series {
 		values := slices.Clone(s.Values)
@@ -51,9 +53,9 @@ func Curve(title string, series []Series, w, h int, format func(float64) string)
 		}
 		set := asciigraph.DefaultCharSet
 		if s.Mark != "" {
-			set, title = asciigraph.CreateCharSet(s.Mark), title+"  "+s.Mark+" "+s.Name
+			set, title = asciigraph.CreateCharSet(s.Mark), title+"  "+colored(s.Color, s.Mark)+" "+s.Name
 		}
-		data, sets, all = append(data, values), append(sets, set), append(all, values...)
+		data, sets, all, colors = append(data, values), append(sets, set), append(all, values...), append(colors, s.Color)
 	}
 	if len(data) == 0 || plot < 4 || h < 4 {
 		return Fit([]string{title, "", "  nothing measured yet"}, w, h)
@@ -61,7 +63,7 @@ func Curve(title string, series []Series, w, h int, format func(float64) string)
 	lo, hi := bounds(all)
 	// asciigraph adds a line to the height it is given; width interpolates.
 	text := asciigraph.PlotMany(data, asciigraph.Width(plot), asciigraph.Height(h-2), asciigraph.LowerBound(lo), asciigraph.UpperBound(hi),
-		asciigraph.SeriesChars(sets...),
+		asciigraph.SeriesChars(sets...), asciigraph.SeriesColors(colors...),
 		asciigraph.YAxisValueFormatter(func(v float64) string { return fmt.Sprintf("%*s", labelWidth-1, format(v)) }))
 	return Fit(append([]string{title}, strings.Split(text, "\n")...), w, h)
 }
@@ -69,7 +71,7 @@ func Curve(title string, series []Series, w, h int, format func(float64) string)
 // Curves draws several series over a common index, labelled along the bottom by
 // ticks, in w columns and h lines; names tell which mark is which. Values that
 // are not finite leave gaps.
-func Curves(title string, names []string, series [][]float64, ticks []string, w, h int, format func(float64) string) []string {
+func Curves(title string, names []string, series [][]float64, color func(i int) asciigraph.AnsiColor, ticks []string, w, h int, format func(float64) string) []string {
 	plotW, plotH := w-labelWidth-axisWidth, h-3
 	var all []float64
 	for _, s := range series {
@@ -83,19 +85,20 @@ func Curves(title string, names []string, series [][]float64, ticks []string, w,
 		return Fit([]string{title, "", "  nothing measured yet"}, w, h)
 	}
 	lo, hi := bounds(append(all, 0))
-	grid := make([][]rune, plotH)
+	grid, colors := make([][]rune, plotH), make([][]asciigraph.AnsiColor, plotH)
 	for i := range grid {
-		grid[i] = []rune(strings.Repeat(" ", plotW))
+		grid[i], colors[i] = []rune(strings.Repeat(" ", plotW)), make([]asciigraph.AnsiColor, plotW)
 	}
 	column := func(i float64) int { return int(math.Round(i / float64(len(ticks)-1) * float64(plotW-1))) }
 	row := func(v float64) int { return int(math.Round((hi - v) / (hi - lo) * float64(plotH-1))) }
 	legend := ""
 	for i, s := range slices.Backward(series) { // the first series covers the others
-		mark := curveMarks[i%len(curveMarks)]
-		legend = fmt.Sprintf("  %c %s", mark, names[i]) + legend
+		mark, paint := curveMarks[i%len(curveMarks)], color(i)
+		legend = fmt.Sprintf("  %s %s", colored(paint, string(mark)), names[i]) + legend
+		put := func(y, x int) { grid[y][x], colors[y][x] = mark, paint }
 		for j, v := range s {
 			if finite(v) {
-				grid[row(v)][column(float64(j))] = mark // also of a point that stands alone
+				put(row(v), column(float64(j))) // also of a point that stands alone
 			}
 		}
 		for j := range len(s) - 1 {
@@ -106,7 +109,7 @@ func Curves(title string, names []string, series [][]float64, ticks []string, w,
 			from, to := column(float64(j)), column(float64(j+1))
 			for x := from; x <= to; x++ {
 				share := float64(x-from) / float64(to-from)
-				grid[row(a+(b-a)*share)][x] = mark
+				put(row(a+(b-a)*share), x)
 			}
 		}
 	}
@@ -119,7 +122,7 @@ func Curves(title string, names []string, series [][]float64, ticks []string, w,
 		case plotH - 1:
 			label = format(lo)
 		}
-		lines = append(lines, fmt.Sprintf("%*s ┤%s", labelWidth-1, label, string(cells)))
+		lines = append(lines, fmt.Sprintf("%*s ┤%s", labelWidth-1, label, painted(cells, colors[i])))
 	}
 	axis := []rune(strings.Repeat(" ", plotW))
 	for i, t := range ticks {
@@ -131,6 +134,28 @@ func Curves(title string, names []string, series [][]float64, ticks []string, w,
 	}
 	lines = append(lines, strings.Repeat(" ", labelWidth)+"└"+strings.Repeat("─", plotW), strings.Repeat(" ", labelWidth+1)+string(axis))
 	return Fit(lines, w, h)
+}
+
+// colored is text in a colour.
+func colored(c asciigraph.AnsiColor, text string) string {
+	if c == asciigraph.Default {
+		return text
+	}
+	return c.String() + text + asciigraph.Default.String()
+}
+
+// painted joins cells, each run of a colour in it.
+func painted(cells []rune, colors []asciigraph.AnsiColor) string {
+	var b strings.Builder
+	for i := 0; i < len(cells); {
+		j := i + 1
+		for j < len(cells) && colors[j] == colors[i] {
+			j++
+		}
+		b.WriteString(colored(colors[i], string(cells[i:j])))
+		i = j
+	}
+	return b.String()
 }
 
 // curveMarks tell series apart without colour.

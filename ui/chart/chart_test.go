@@ -7,7 +7,10 @@ import (
 	"testing"
 
 	"github.com/charmbracelet/x/ansi"
+	"github.com/guptarohit/asciigraph"
 )
+
+func plain(int) asciigraph.AnsiColor { return asciigraph.Default }
 
 func label(v float64) string { return fmt.Sprintf("%.2f", v) }
 
@@ -18,8 +21,8 @@ func TestExactSize(t *testing.T) {
 	for w := range 60 {
 		for _, h := range []int{0, 1, 3, 4, 5, 9, 20} {
 			for _, s := range series {
-				check(t, Curve("title", []Series{{"predicted", "·", s}, {"", "", s}}, w, h, label), w, h)
-				check(t, Curves("title", []string{"a"}, [][]float64{s}, make([]string, len(s)), w, h, label), w, h)
+				check(t, Curve("title", []Series{{Name: "predicted", Mark: "·", Values: s, Color: asciigraph.Red}, {Values: s}}, w, h, label), w, h)
+				check(t, Curves("title", []string{"a"}, [][]float64{s}, plain, make([]string, len(s)), w, h, label), w, h)
 				plot := Scatter{Title: "title", Level: nan, FormatX: label, FormatY: label}
 				for i, v := range s {
 					plot.Points = append(plot.Points, Point{X: float64(i), Y: v, Mark: '●'}, Point{X: v, Y: float64(i), Mark: '○'})
@@ -100,7 +103,7 @@ func TestASCII(t *testing.T) {
 // Curves cross where their numbers do; a point between gaps is not lost.
 func TestCurves(t *testing.T) {
 	nan := math.NaN()
-	got := Curves("t", []string{"a", "b"}, [][]float64{{0, 1, 2}, {2, nan, 0}}, []string{"1", "2", "4"}, labelWidth+axisWidth+7, 6, label)
+	got := Curves("t", []string{"a", "b"}, [][]float64{{0, 1, 2}, {2, nan, 0}}, plain, []string{"1", "2", "4"}, labelWidth+axisWidth+7, 6, label)
 	want := []string{
 		"t  ● a  ○ b",
 		"   2.00 ┤○    ●●",
@@ -112,6 +115,23 @@ func TestCurves(t *testing.T) {
 	for i, l := range got {
 		if l = strings.TrimRight(l, " "); l != want[i] {
 			t.Errorf("line %d: %q, want %q", i, l, want[i])
+		}
+	}
+}
+
+// In colours a curve shows the same text, each series in its own.
+func TestColoredCurves(t *testing.T) {
+	series := [][]float64{{0, 1, 2}, {2, 1, 0}}
+	draw := func(color func(int) asciigraph.AnsiColor) string {
+		return strings.Join(Curves("t", []string{"a", "b"}, series, color, []string{"1", "2", "4"}, 40, 8, label), "\n")
+	}
+	colored := draw(func(i int) asciigraph.AnsiColor { return []asciigraph.AnsiColor{asciigraph.Red, asciigraph.Blue}[i] })
+	if got, want := ansi.Strip(colored), draw(plain); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	for _, c := range []asciigraph.AnsiColor{asciigraph.Red, asciigraph.Blue} {
+		if !strings.Contains(colored, c.String()+"●") && !strings.Contains(colored, c.String()+"○") {
+			t.Errorf("no series in %q", c.String())
 		}
 	}
 }

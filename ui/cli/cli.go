@@ -6,6 +6,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ import (
 	"nibble/ui/job"
 	"nibble/ui/probe"
 	"nibble/ui/term"
+	"nibble/ui/theme"
 	"nibble/ui/workbench"
 )
 
@@ -134,7 +136,8 @@ func (a *app) ended(err error) error {
 }
 
 func (a *app) root() *cobra.Command {
-	var showVersion bool
+	var showVersion, ascii bool
+	var themeName string
 	root := &cobra.Command{
 		Use:   "nibble [MODEL]",
 		Short: "Turn an FP32 language model into an INT4 model you can trust, and run it on this CPU",
@@ -154,7 +157,11 @@ workbench, on the demo model when no MODEL is given.`,
 			if len(args) == 1 {
 				ref = args[0]
 			}
-			return a.workbench(cmd.Context(), ref)
+			th, err := theme.Named(cmp.Or(themeName, os.Getenv("NIBBLE_THEME")))
+			if err != nil {
+				return usagef("--theme: %w", err)
+			}
+			return a.workbench(cmd.Context(), workbench.Options{Model: ref, Threads: a.threads, CacheDir: job.CacheDir(), RunsDir: job.RunsDir(), Theme: th, ASCII: ascii, Owner: a.owner})
 		},
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if a.threads < 0 || a.threads > 1024 {
@@ -167,6 +174,8 @@ workbench, on the demo model when no MODEL is given.`,
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object a line; the last has \"type\":\"result\"")
 	root.PersistentFlags().IntVar(&a.threads, "threads", 0, "compute threads (default: one per core)")
 	root.Flags().BoolVar(&showVersion, "version", false, "print which nibble this is")
+	root.Flags().StringVar(&themeName, "theme", "", "colours of the workbench: "+strings.Join(theme.Names(), ", ")+" (default: NIBBLE_THEME, or auto)")
+	root.Flags().BoolVar(&ascii, "ascii", false, "draw the workbench with ASCII alone")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.infoCmd(), a.modelsCmd(), a.pullCmd(), a.planCmd(), a.quantizeCmd(), a.exportCmd(), a.evalCmd(), a.tuneCmd(), a.benchCmd(), a.logitsCmd(), a.runCmd(), a.chatCmd(), a.runsCmd(), a.versionCmd())
 	root.SetOut(a.out)
@@ -201,14 +210,15 @@ func argsText(cmd *cobra.Command, least, most int) string {
 	return fmt.Sprintf("%d to %d arguments: %s", least, most, uses)
 }
 
-func (a *app) workbench(ctx context.Context, ref string) error {
+func (a *app) workbench(ctx context.Context, o workbench.Options) error {
+	ref := o.Model
 	if !store.Known(ref) {
 		return neither(ref, "")
 	}
 	if !a.tty || a.json {
 		return usagef("the workbench needs a terminal; give a command, such as 'nibble info %s'", ref)
 	}
-	return workbench.Run(ctx, workbench.Options{Model: ref, Threads: a.threads, CacheDir: job.CacheDir(), RunsDir: job.RunsDir(), Owner: a.owner})
+	return workbench.Run(ctx, o)
 }
 
 // engine starts the compute threads.

@@ -12,6 +12,8 @@ import (
 	"nibble/quant"
 	"nibble/ui/chart"
 	"nibble/ui/term"
+	"nibble/ui/theme"
+	"nibble/ui/widget"
 )
 
 // page is one of the screens.
@@ -38,7 +40,7 @@ const (
 type app struct {
 	e     engines
 	s     *state
-	th    theme
+	th    theme.Theme
 	pages []page
 	at    int
 	w, h  int
@@ -56,11 +58,45 @@ type app struct {
 }
 
 func newApp(e engines) *app {
-	a := &app{e: e, s: &state{}, th: newTheme(), w: 80, h: 24}
+	a := &app{e: e, s: &state{}, th: defaultTheme(), w: 80, h: 24}
 	a.model, a.evaluating, a.tuning = newModelPage(a), newEvaluatePage(a), newTunePage(a)
 	a.pages = []page{onModel: a.model, onEvaluate: a.evaluating, onTune: a.tuning, onKernels: newKernelsPage(a), onChat: newChatPage(a)}
 	return a
 }
+
+// defaultTheme follows the terminal.
+func defaultTheme() theme.Theme {
+	th, _ := theme.Named(theme.Default)
+	return th
+}
+
+// framed draws a pane in a frame whose title is its first line, or without one on a
+// screen that has no room for it.
+func (a *app) framed(focused bool, w, h int, draw func(w, h int) []string) []string {
+	if !a.roomy() {
+		return chart.Fit(draw(w, h), w, h)
+	}
+	return widget.Frame(a.th, focused, w, h, draw)
+}
+
+// pane is framed with a title that only the frame shows.
+func (a *app) pane(title string, focused bool, w, h int, draw func(w, h int) []string) []string {
+	if !a.roomy() {
+		return chart.Fit(draw(w, h), w, h)
+	}
+	return widget.Frame(a.th, focused, w, h, func(w, h int) []string {
+		return append([]string{a.th.Title.Render(title)}, draw(w, h-1)...)
+	})
+}
+
+// roomy reports whether panes have frames.
+func (a *app) roomy() bool { return a.w >= framedWidth && a.h >= framedHeight }
+
+// The screen from which on panes have frames.
+const (
+	framedWidth  = 100
+	framedHeight = 30
+)
 
 // write goes to where a recipe is quantized: the plan comes first.
 func (a *app) write(recipe quant.Recipe) {
@@ -234,14 +270,14 @@ func (a *app) tabs() string {
 	var b strings.Builder
 	for i, p := range a.pages {
 		text := fmt.Sprintf("%d %s", i+1, p.name())
-		if i == a.at {
-			b.WriteString(" " + a.th.tabOn.Render(text) + " ")
+		if i == a.at { // the brackets show without colours, too
+			b.WriteString(a.th.TabOn.Render("[" + text + "]"))
 		} else {
-			b.WriteString(" " + a.th.tab.Render(text) + " ")
+			b.WriteString(" " + a.th.Tab.Render(text) + " ")
 		}
 	}
 	rule := max(0, a.w-ansi.StringWidth(b.String()))
-	return b.String() + a.th.dim.Render(strings.Repeat("─", rule))
+	return b.String() + a.th.Dim.Render(strings.Repeat("─", rule))
 }
 
 // statusText tells in words what goes on.
@@ -273,10 +309,10 @@ const newsTime = 4 * time.Second
 
 func (a *app) status() string {
 	if a.s.failed {
-		return " " + a.th.bad.Render("✗ "+a.s.message)
+		return " " + a.th.Bad.Render("✗ "+a.s.message)
 	}
 	if news := a.s.message != "" && time.Since(a.s.said) < newsTime; a.s.job.running && !a.asking && !news {
-		return " " + a.th.accent.Render(a.statusText())
+		return " " + a.th.Accent.Render(a.statusText())
 	}
 	return " " + a.s.message
 }
@@ -285,7 +321,7 @@ func (a *app) footer() string {
 	short := func(bs []binding) (parts []string) {
 		for _, b := range bs {
 			if b.footer {
-				parts = append(parts, a.th.accent.Render(b.keys[0])+" "+a.th.dim.Render(shortHelp(b.help)))
+				parts = append(parts, a.th.Accent.Render(b.keys[0])+" "+a.th.Dim.Render(shortHelp(b.help)))
 			}
 		}
 		return parts
@@ -299,7 +335,7 @@ func (a *app) footer() string {
 	page, rest := short(bindings), short(global)
 	// Where there is no room for all, the page's last ones are left to the help.
 	for {
-		line := " " + strings.Join(append(slices.Clone(page), rest...), a.th.dim.Render(" · "))
+		line := " " + strings.Join(append(slices.Clone(page), rest...), a.th.Dim.Render(" · "))
 		if ansi.StringWidth(line) <= a.w || len(page) == 0 {
 			return line
 		}
@@ -319,7 +355,7 @@ const helpLabel = 16
 // helpText lists the keys in h lines, from helpTop on where there are more. What
 // is longer than a line goes on in the next.
 func (a *app) helpText(w, h int) []string {
-	lines := []string{" " + a.th.title.Render(a.pages[a.at].name()+" page")}
+	lines := []string{" " + a.th.Title.Render(a.pages[a.at].name()+" page")}
 	add := func(bs []binding) {
 		for _, b := range bs {
 			label := fmt.Sprintf("   %-*s", helpLabel-3, b.label)
@@ -330,7 +366,7 @@ func (a *app) helpText(w, h int) []string {
 		}
 	}
 	add(a.pages[a.at].bindings())
-	lines = append(lines, "", " "+a.th.title.Render("Everywhere"))
+	lines = append(lines, "", " "+a.th.Title.Render("Everywhere"))
 	add(a.global())
 	end := "any other key closes this"
 	h-- // for the end
@@ -339,5 +375,5 @@ func (a *app) helpText(w, h int) []string {
 		lines = lines[a.helpTop : a.helpTop+max(0, h)]
 		end = fmt.Sprintf("↓ ↑ scroll, %d lines more; any other key closes this", more-a.helpTop)
 	}
-	return append(lines, " "+a.th.dim.Render(end))
+	return append(lines, " "+a.th.Dim.Render(end))
 }

@@ -12,6 +12,7 @@ import (
 
 	"nibble/ui/chart"
 	"nibble/ui/term"
+	"nibble/ui/theme"
 )
 
 // field is a line of a form.
@@ -105,20 +106,20 @@ const formLabel = 13
 
 // view draws a field a line, and of an open form what can be given in the field
 // with the cursor.
-func (f *form) view(th theme, w int) []string {
+func (f *form) view(th theme.Theme, w int) []string {
 	var lines []string
 	for i, x := range f.fields {
 		value, mark := ending(term.CleanLine(x.value), w-formLabel-4), " " // what is typed stays in sight
 		switch {
 		case i == f.at && f.open:
-			mark, value = "▸", th.accent.Render(value+"▏")
+			mark, value = "▸", th.Accent.Render(value+"▏")
 			if x.value == "" {
-				value += th.dim.Render(x.empty)
+				value += th.Dim.Render(x.empty)
 			}
 		case value == "":
-			value = th.dim.Render(x.empty)
+			value = th.Dim.Render(x.empty)
 		}
-		lines = append(lines, fmt.Sprintf(" %s%s %s", mark, th.dim.Render(fmt.Sprintf("%-*s", formLabel, x.label)), value))
+		lines = append(lines, fmt.Sprintf(" %s%s %s", mark, th.Dim.Render(fmt.Sprintf("%-*s", formLabel, x.label)), value))
 	}
 	if !f.open {
 		return chart.Fit(lines, w, len(lines))
@@ -127,7 +128,7 @@ func (f *form) view(th theme, w int) []string {
 	if len(f.fields[f.at].choices) > 0 {
 		help += "; ← → choose"
 	}
-	return append(chart.Fit(lines, w, len(lines)), chart.Fit([]string{"   " + th.dim.Render(help)}, w, 1)...)
+	return append(chart.Fit(lines, w, len(lines)), chart.Fit([]string{"   " + th.Dim.Render(help)}, w, 1)...)
 }
 
 // text is a field's value without the space around it.

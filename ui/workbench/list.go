@@ -6,6 +6,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"nibble/ui/chart"
+	"nibble/ui/theme"
 )
 
 // list is a table with a cursor that scrolls.
@@ -32,7 +33,7 @@ func (l *list) bindings() []binding {
 
 // view draws the header and the rows around the cursor. Rows begin with a space,
 // the place of the mark.
-func (l *list) view(th theme, head string, rows []string, w, h int) []string {
+func (l *list) view(th theme.Theme, head string, rows []string, w, h int) []string {
 	l.n, l.h = len(rows), max(1, h-1)
 	l.at = max(0, min(l.at, l.n-1))
 	l.top = max(0, min(l.top, l.n-l.h))
@@ -42,11 +43,11 @@ func (l *list) view(th theme, head string, rows []string, w, h int) []string {
 	if l.at >= l.top+l.h {
 		l.top = l.at - l.h + 1
 	}
-	lines := []string{th.dim.Render(chart.Fit([]string{head}, w, 1)[0])}
+	lines := []string{th.Dim.Render(chart.Fit([]string{head}, w, 1)[0])}
 	for i := l.top; i < min(l.n, l.top+l.h); i++ {
 		row := chart.Fit([]string{rows[i]}, w, 1)[0]
 		if i == l.at {
-			row = th.selected.Render("▸" + strings.TrimPrefix(row, " ")) // the mark shows without colours, too
+			row = th.Selected.Render("▸" + strings.TrimPrefix(row, " ")) // the mark shows without colours, too
 		}
 		lines = append(lines, row)
 	}

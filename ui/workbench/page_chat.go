@@ -101,12 +101,12 @@ func (p *chatPage) remember(by int) {
 
 func (p *chatPage) view(w, h int) []string {
 	s, th := p.a.s, p.a.th
-	about := " " + th.title.Render(s.activeModel())
+	about := " " + th.Title.Render(s.activeModel())
 	if !s.int4() {
-		about += th.dim.Render("  (no INT4 model yet: z on the Model page or t makes one)")
+		about += th.Dim.Render("  (no INT4 model yet: z on the Model page or t makes one)")
 	}
 	if s.chat.limit > 0 {
-		about += th.dim.Render(fmt.Sprintf("  context %d of %d tokens", s.chat.used, s.chat.limit))
+		about += th.Dim.Render(fmt.Sprintf("  context %d of %d tokens", s.chat.used, s.chat.limit))
 	}
 	cursor := ""
 	if p.focus {
@@ -122,15 +122,15 @@ func (p *chatPage) view(w, h int) []string {
 	end := len(text) - p.scroll
 	lines := []string{about}
 	lines = append(lines, chart.Fit(text[max(0, end-room):end], w, room)...)
-	return append(lines, th.dim.Render(strings.Repeat("─", w)), prompt)
+	return append(lines, th.Dim.Render(strings.Repeat("─", w)), prompt)
 }
 
 func (p *chatPage) transcript(w int) []string {
 	th := p.a.th
 	var lines []string
 	if len(p.a.s.chat.turns) == 0 {
-		return []string{"", th.dim.Render(" Ask something. The demo model tells small stories and knows a few facts:"),
-			th.dim.Render(" Tell me a story about a dog named Max. / What is the capital of Peru? / What is 37 + 45?")}
+		return []string{"", th.Dim.Render(" Ask something. The demo model tells small stories and knows a few facts:"),
+			th.Dim.Render(" Tell me a story about a dog named Max. / What is the capital of Peru? / What is 37 + 45?")}
 	}
 	for _, t := range p.a.s.chat.turns {
 		lines = append(lines, "")
@@ -139,16 +139,16 @@ func (p *chatPage) transcript(w int) []string {
 			if i == 0 {
 				lead = " › "
 			}
-			lines = append(lines, th.accent.Render(lead+l))
+			lines = append(lines, th.Accent.Render(lead+l))
 		}
 		for _, l := range wrap(t.answer, w-3) {
 			lines = append(lines, "   "+l)
 		}
 		switch {
 		case t.pending:
-			lines = append(lines, th.dim.Render("   …"))
+			lines = append(lines, th.Dim.Render("   …"))
 		case t.stats != "":
-			lines = append(lines, th.dim.Render("   "+t.model+": "+t.stats))
+			lines = append(lines, th.Dim.Render("   "+t.model+": "+t.stats))
 		}
 	}
 	return lines

@@ -13,6 +13,7 @@ import (
 	"nibble/quant"
 	"nibble/ui/chart"
 	"nibble/ui/term"
+	"nibble/ui/widget"
 )
 
 // evaluatePage tells what the INT4 model loses, where, and what to do about it.
@@ -111,7 +112,7 @@ func (p *evaluatePage) use() {
 
 func (p *evaluatePage) view(w, h int) []string {
 	if p.form.open {
-		return chart.Fit(append([]string{" " + p.a.th.title.Render("Evaluate on"), ""}, p.form.view(p.a.th, w)...), w, h)
+		return chart.Fit(append([]string{" " + p.a.th.Title.Render("Evaluate on"), ""}, p.form.view(p.a.th, w)...), w, h)
 	}
 	lines := p.summary(w, h)
 	lines = chart.Fit(lines, w, min(len(lines), h))
@@ -124,15 +125,15 @@ func (p *evaluatePage) view(w, h int) []string {
 		left, right, upper := w*2/5, w-w*2/5, h/2
 		asked := 0
 		if n := p.parts[3].size(); n > 0 {
-			asked = min(n+2, h/2)
+			asked = min(n+4, h/2)
 		}
-		return append(lines, chart.Beside(append(p.draw(0, left-1, h-asked), p.draw(3, left-1, asked)...), chart.Fit(nil, 1, h),
-			append(p.draw(1, right, upper), p.draw(2, right, h-upper)...))...)
+		return append(lines, chart.Beside(append(p.framed(0, left-1, h-asked), p.framed(3, left-1, asked)...), chart.Fit(nil, 1, h),
+			append(p.framed(1, right, upper), p.framed(2, right, h-upper)...))...)
 	}
 	if p.parts[p.at].size() == 0 && !p.a.s.job.running {
 		p.turn()
 	}
-	return append(lines, p.draw(p.at, w, h)...)
+	return append(lines, p.framed(p.at, w, h)...)
 }
 
 // small is the height of a body that has no room for texts.
@@ -144,17 +145,17 @@ func (p *evaluatePage) summary(w, h int) []string {
 	e := s.eval.result
 	switch {
 	case e == nil && s.int4():
-		return []string{"", " not evaluated yet: " + th.accent.Render("e") + " compares the INT4 model with the float one, and finds where it loses"}
+		return []string{"", " not evaluated yet: " + th.Accent.Render("e") + " compares the INT4 model with the float one, and finds where it loses"}
 	case e == nil:
-		return []string{"", " no INT4 model yet: " + th.accent.Render("z") + " on the Model page quantizes, " + th.accent.Render("t") + " tunes; " + th.accent.Render("e") + " measures the float model"}
+		return []string{"", " no INT4 model yet: " + th.Accent.Render("z") + " on the Model page quantizes, " + th.Accent.Render("t") + " tunes; " + th.Accent.Render("e") + " measures the float model"}
 	case !e.Compared():
-		return []string{" " + th.title.Render("perplexity "+term.Measured(e.PPL, e.PPLSE)) + th.dim.Render(fmt.Sprintf(" · %s · %d tokens, windows of %d", term.CleanLine(e.what), e.Tokens, e.Ctx)),
+		return []string{" " + th.Title.Render("perplexity "+term.Measured(e.PPL, e.PPLSE)) + th.Dim.Render(fmt.Sprintf(" · %s · %d tokens, windows of %d", term.CleanLine(e.what), e.Tokens, e.Ctx)),
 			" nothing to compare it with: this is the model as it was opened"}
 	}
 	verdict := e.Verdict(s.eval.goal)
 	lines := wrapped(verdictMarks[verdict.Word]+" "+verdict.Sentence(), w, 2)
 	for i, line := range lines {
-		lines[i] = th.title.Render(line)
+		lines[i] = th.Title.Render(line)
 	}
 	figures := fmt.Sprintf("%s · perplexity %s, float %s · KL divergence %.5f ± %.5f, 99 %% below %.3f · same top token %.2f ± %.2f %% · Δp RMS %.2f %% · %d tokens",
 		term.CleanLine(e.what), term.Measured(e.PPL, e.PPLSE), term.Fixed("%.4f", e.BasePPL), e.KLDMean, e.KLDSE, e.KLDP99, 100*e.SameTop, 100*e.SameTopSE, 100*e.RMSDP, e.Tokens)
@@ -168,17 +169,17 @@ func (p *evaluatePage) summary(w, h int) []string {
 	}
 	switch r := s.eval.report; {
 	case r == nil && s.job.running && s.job.name == "evaluating":
-		lines = append(lines, th.dim.Render(" measuring where it is lost…"))
+		lines = append(lines, th.Dim.Render(" measuring where it is lost…"))
 	case r == nil:
-		lines = append(lines, th.dim.Render(" e measures where it is lost"))
+		lines = append(lines, th.Dim.Render(" e measures where it is lost"))
 	default:
 		if adv, n := p.advised(); adv != nil {
 			title, next := "advice: ", ""
 			if n > 1 {
-				title, next = fmt.Sprintf("advice %d of %d: ", p.advice+1, n), ", "+th.accent.Render("a")+" shows the next"
+				title, next = fmt.Sprintf("advice %d of %d: ", p.advice+1, n), ", "+th.Accent.Render("a")+" shows the next"
 			}
 			lines = append(lines, wrapped(title+adv.Text, w, room)...)
-			lines = append(lines, " "+th.accent.Render("u")+" uses it"+next+fmt.Sprintf(": %s, %.3f bpw: ", term.Bytes(adv.SizeBytes), adv.BPW)+th.dim.Render(term.CleanLine(adv.Recipe)))
+			lines = append(lines, " "+th.Accent.Render("u")+" uses it"+next+fmt.Sprintf(": %s, %.3f bpw: ", term.Bytes(adv.SizeBytes), adv.BPW)+th.Dim.Render(term.CleanLine(adv.Recipe)))
 		}
 		for _, remark := range r.Remarks {
 			lines = append(lines, wrapped(remark, w, min(room, 2))...)
@@ -210,15 +211,20 @@ func ending(text string, w int) string {
 	return text
 }
 
+// framed is a part in its frame.
+func (p *evaluatePage) framed(i, w, h int) []string {
+	return p.a.framed(i == p.at, w, h, func(w, h int) []string { return p.draw(i, w, h) })
+}
+
 // draw shows a part: its table, and below it what belongs to the selected row.
 func (p *evaluatePage) draw(i, w, h int) []string {
 	part, th := p.parts[i], p.a.th
 	name := " " + part.name
-	if i == p.at {
-		name = th.accent.Render("▾" + part.name)
+	if i == p.at && !p.a.roomy() {
+		name = th.Accent.Render("▾" + part.name)
 	}
 	if part.size() == 0 {
-		return chart.Fit([]string{name, th.dim.Render("   not measured yet")}, w, h)
+		return chart.Fit([]string{name, th.Dim.Render("   not measured yet")}, w, h)
 	}
 	head, rows := part.table(w)
 	detail := part.detail(min(part.list.at, len(rows)-1), w)
@@ -243,7 +249,7 @@ func (p *evaluatePage) damage(w int) (string, []string) {
 			row = fmt.Sprintf(" %s %.5f ± %.5f %5.1f %%", chart.Fit([]string{shortName(x.Name)}, 24, 1)[0], x.KLD, x.KLDSE, 100*x.Share)
 		}
 		if parts[0].KLD > 0 {
-			row += " " + strings.Repeat("█", max(0, min(bar, int(x.KLD/parts[0].KLD*float64(bar)+0.5))))
+			row += " " + p.a.th.Damage(x.KLD/parts[0].KLD).Render(widget.Bar(x.KLD/parts[0].KLD, bar))
 		}
 		rows = append(rows, row)
 	}
@@ -269,7 +275,7 @@ func (p *evaluatePage) matrices(at, w int) []string {
 	if len(part.Matrices) == 0 {
 		return nil
 	}
-	lines := []string{p.a.th.dim.Render(fmt.Sprintf(" %s, by matrix", part.Name))}
+	lines := []string{p.a.th.Dim.Render(fmt.Sprintf(" %s, by matrix", part.Name))}
 	for _, m := range part.Matrices {
 		name := m.Module[strings.LastIndex(m.Module, ".")+1:]
 		lines = append(lines, fmt.Sprintf("   %-12s %9.5f %5.1f %% of all", term.CleanLine(name), m.KLD, 100*m.Share))
@@ -302,7 +308,7 @@ func (p *evaluatePage) guesses(at, w int) []string {
 		for _, g := range guesses {
 			parts = append(parts, fmt.Sprintf("%q %.1f %%", term.OneLine(g.Text), 100*chance(g)))
 		}
-		return p.a.th.dim.Render(fmt.Sprintf("   %-6s", who)) + strings.Join(parts, ", ")
+		return p.a.th.Dim.Render(fmt.Sprintf("   %-6s", who)) + strings.Join(parts, ", ")
 	}
 	return []string{line("INT4", t.Says, func(g eval.Guess) float64 { return g.P }), line("float", t.BaseSays, func(g eval.Guess) float64 { return g.BaseP })}
 }
@@ -336,7 +342,7 @@ func (p *evaluatePage) answers(at, w int) []string {
 	}
 	column := (w - 3) / 2
 	head := func(who string, g eval.Guess, chance float64) string {
-		return th.dim.Render(fmt.Sprintf("%s, with %q at %.0f %%", who, term.OneLine(g.Text), 100*chance))
+		return th.Dim.Render(fmt.Sprintf("%s, with %q at %.0f %%", who, term.OneLine(g.Text), 100*chance))
 	}
 	own := append([]string{" " + head("INT4", c.Part.Says, c.Part.Says.P)}, wrapped(term.OneLine(c.Says), column, 6)...)
 	base := append([]string{" " + head("float", c.Part.BaseSays, c.Part.BaseSays.BaseP)}, wrapped(term.OneLine(c.BaseSays), column, 6)...)

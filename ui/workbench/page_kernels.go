@@ -11,6 +11,7 @@ import (
 	"nibble/kernels"
 	"nibble/ui/chart"
 	"nibble/ui/term"
+	"nibble/ui/widget"
 )
 
 // kernelsPage shows the machine and what was chosen for it.
@@ -81,19 +82,19 @@ func (p *kernelsPage) view(w, h int) []string {
 		forced = "forced: " + k.forced
 	}
 	head := []string{
-		" " + th.title.Render(term.CleanLine(k.cpu.Name)) + th.dim.Render(fmt.Sprintf(" · %d cores, %d threads · %s", k.cpu.Cores, k.threads, k.isa)),
-		" " + th.dim.Render(strings.Join(k.cpu.Features, " ")),
-		" " + limits + th.dim.Render(" · "+forced),
+		" " + th.Title.Render(term.CleanLine(k.cpu.Name)) + th.Dim.Render(fmt.Sprintf(" · %d cores, %d threads · %s", k.cpu.Cores, k.threads, k.isa)),
+		" " + th.Dim.Render(strings.Join(k.cpu.Features, " ")),
+		" " + limits + th.Dim.Render(" · "+forced),
 	}
 	if len(k.decode) > 0 {
-		head = append(head, " "+th.accent.Render("decode")+" "+decodeText(k.decode))
+		head = append(head, " "+th.Accent.Render("decode")+" "+decodeText(k.decode))
 	}
 	lines := chart.Fit(head, w, len(head))
 	detail := 0
 	if len(k.choices) > 0 && h > 14 {
 		detail = max(min(10, h/2-2), h/3, min(16, h-len(lines)-len(k.choices)-2))
 	}
-	lines = append(lines, p.table(w, h-len(lines)-detail)...)
+	lines = append(lines, p.a.pane("Products and the kernels that were chosen", true, w, h-len(lines)-detail, p.table)...)
 	if detail == 0 {
 		return lines
 	}
@@ -101,11 +102,11 @@ func (p *kernelsPage) view(w, h int) []string {
 	switch c, _ := p.selected(); {
 	case w >= both && p.hasCurve(c):
 		left := w / 2
-		lines = append(lines, chart.Beside(p.candidates(left, detail), p.plot(w-left, detail))...)
+		lines = append(lines, chart.Beside(p.a.framed(false, left, detail, p.candidates), p.a.framed(false, w-left, detail, p.plot))...)
 	case p.curved && p.hasCurve(c):
-		lines = append(lines, p.plot(w, detail)...)
+		lines = append(lines, p.a.framed(false, w, detail, p.plot)...)
 	default:
-		lines = append(lines, p.candidates(w, detail)...)
+		lines = append(lines, p.a.framed(false, w, detail, p.candidates)...)
 	}
 	return lines
 }
@@ -148,7 +149,7 @@ func (p *kernelsPage) plot(w, h int) []string {
 	for i, name := range names {
 		lines[i] = series[name]
 	}
-	return chart.Curves(p.a.th.dim.Render(" GOP/s by batch"), names, lines, ticks, w, h, func(v float64) string { return fmt.Sprintf("%.0f", v) })
+	return chart.Curves(p.a.th.Dim.Render(" GOP/s by batch"), names, lines, p.a.th.GraphColor, ticks, w, h, func(v float64) string { return fmt.Sprintf("%.0f", v) })
 }
 
 func (p *kernelsPage) table(w, h int) []string {
@@ -188,13 +189,13 @@ func (p *kernelsPage) candidates(w, h int) []string {
 		return chart.Fit(nil, w, h)
 	}
 	lines := []string{
-		p.a.th.dim.Render(fmt.Sprintf(" candidates for %s, %d x %d, M=%d; ✓ equals the reference", c.Format, c.N, c.K, c.M)),
-		" " + p.a.th.accent.Render("why") + " " + term.CleanLine(c.Reason),
+		p.a.th.Dim.Render(fmt.Sprintf(" candidates for %s, %d x %d, M=%d; ✓ equals the reference", c.Format, c.N, c.K, c.M)),
+		" " + p.a.th.Accent.Render("why") + " " + term.CleanLine(c.Reason),
 	}
 	best := c.Candidates[0].GOPS
 	for i, m := range c.Candidates {
 		if left := len(c.Candidates) - i; left > 1 && len(lines) == h-1 {
-			lines = append(lines, p.a.th.dim.Render(fmt.Sprintf("   … and %d slower ones", left)))
+			lines = append(lines, p.a.th.Dim.Render(fmt.Sprintf("   … and %d slower ones", left)))
 			break
 		}
 		lines = append(lines, candidateBar(m, i == 0, best, w))
@@ -211,6 +212,6 @@ func candidateBar(m kernels.Measurement, chosen bool, best float64, w int) strin
 		return fmt.Sprintf("   %s ✗ %s", m, term.CleanLine(m.Note))
 	}
 	room := max(0, w-48)
-	bar := strings.Repeat("█", max(0, min(room, int(m.GOPS/max(best, 1e-9)*float64(room)))))
+	bar := widget.Bar(m.GOPS/max(best, 1e-9), room)
 	return fmt.Sprintf(" %s %-27s %7.1f GOP/s  %s %-*s", mark, m, m.GOPS, check, room, bar)
 }

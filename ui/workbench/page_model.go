@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -13,6 +12,8 @@ import (
 	"nibble/quant"
 	"nibble/ui/chart"
 	"nibble/ui/term"
+	"nibble/ui/theme"
+	"nibble/ui/widget"
 )
 
 // modelPage shows what the model is and what became of its matrices, and takes
@@ -54,14 +55,14 @@ func (p *modelPage) view(w, h int) []string {
 		return p.order.view(w, h)
 	}
 	left := p.about()
-	right := max(w/2, w-46)
+	right := max(w/2, w-50)
 	if w < 100 {
 		// One column: the facts, then as much of the table as fits.
 		n := min(len(left), h/2)
 		lines := chart.Fit(left, w, n)
 		return append(lines, p.matrices(w, h-n)...)
 	}
-	return chart.Beside(chart.Fit(left, w-right, h), p.matrices(right, h))
+	return chart.Beside(p.a.pane("Model", false, w-right, h, func(int, int) []string { return left }), p.a.pane("Matrices", true, right, h, p.matrices))
 }
 
 func (p *modelPage) about() []string {
@@ -70,7 +71,7 @@ func (p *modelPage) about() []string {
 		return []string{"", " loading " + term.CleanLine(m.ref) + "…"}
 	}
 	line := func(label, format string, args ...any) string {
-		return fmt.Sprintf(" %s %s", th.dim.Render(fmt.Sprintf("%-12s", label)), fmt.Sprintf(format, args...))
+		return fmt.Sprintf(" %s %s", th.Dim.Render(fmt.Sprintf("%-12s", label)), fmt.Sprintf(format, args...))
 	}
 	c := m.config
 	wide := c.Widths()
@@ -86,7 +87,7 @@ func (p *modelPage) about() []string {
 		lines = append(lines, line("note", "%s", n))
 	}
 	if m.report.SizeBytes > 0 {
-		lines = append(lines, line("recipe", "%s", th.accent.Render(term.CleanLine(m.report.Recipe.Default.String()))), line("INT4 model", "%s, %.3f bits per weight", term.Bytes(m.report.SizeBytes), m.report.BPW))
+		lines = append(lines, line("recipe", "%s", th.Accent.Render(term.CleanLine(m.report.Recipe.Default.String()))), line("INT4 model", "%s, %.3f bits per weight", term.Bytes(m.report.SizeBytes), m.report.BPW))
 	}
 	if c := m.report.Calibration; c != nil {
 		lines = append(lines, line("calibrated", "%d x %d tokens of %s", c.Samples, c.Length, term.CleanLine(c.Name)))
@@ -103,7 +104,7 @@ func (p *modelPage) about() []string {
 	}
 	for i := len(m.results) - 1; i >= 0 && i >= len(m.results)-4; i-- {
 		e := m.results[i]
-		lines = append(lines, "", line("evaluated", "%s", th.title.Render(e.what)), line("perplexity", "%s", term.Measured(e.PPL, e.PPLSE)))
+		lines = append(lines, "", line("evaluated", "%s", th.Title.Render(e.what)), line("perplexity", "%s", term.Measured(e.PPL, e.PPLSE)))
 		if e.Compared() {
 			lines = append(lines,
 				line("vs float", "%s", term.PercentSE(e.PPLRatio-1, e.PPLRatioSE)),
@@ -135,7 +136,7 @@ func (p *modelPage) working(w, h int) []string {
 	if s.job.left >= 0 && s.job.share > 0 {
 		text += fmt.Sprintf(" · %s left", term.Duration(s.job.left))
 	}
-	lines := chart.Fit([]string{p.a.th.accent.Render(text)}, w, 1)
+	lines := chart.Fit([]string{p.a.th.Accent.Render(text)}, w, 1)
 	n := len(m.trained)
 	if n == 0 {
 		return lines
@@ -179,7 +180,7 @@ func (p *modelPage) table(w, h int) []string {
 	}
 	rows := make([]string, 0, len(modules))
 	for _, mod := range modules {
-		rows = append(rows, moduleRow(mod, done[mod.Name], cmp.Or(m.stored[mod.Name], m.dtype), mod.Name == m.working, worst, w))
+		rows = append(rows, moduleRow(p.a.th, mod, done[mod.Name], cmp.Or(m.stored[mod.Name], m.dtype), mod.Name == m.working, worst, w))
 	}
 	head := fmt.Sprintf(" %-16s %13s %-28s %8s %8s", "matrix", "shape", "stored as", "rounded", "lost")
 	if w < shortTable {
@@ -199,7 +200,7 @@ const (
 
 // moduleRow is a matrix's line; before is how the checkpoint holds it, worst the
 // largest damage, which has the longest bar.
-func moduleRow(m model.Module, r quant.ModuleReport, before string, working bool, worst float64, w int) string {
+func moduleRow(th theme.Theme, m model.Module, r quant.ModuleReport, before string, working bool, worst float64, w int) string {
 	stored, lost, rounded, bar := before, "", "", ""
 	switch {
 	case working:
@@ -210,7 +211,7 @@ func moduleRow(m model.Module, r quant.ModuleReport, before string, working bool
 			rounded = fmt.Sprintf("%.2f %%", 100*r.OutErrRTN)
 		}
 		if worst > 0 && !math.IsNaN(r.Damage()) {
-			bar = strings.Repeat("█", int(10*r.Damage()/worst+0.5))
+			bar = th.Damage(r.Damage() / worst).Render(widget.Bar(r.Damage()/worst, 10))
 		}
 	}
 	if w < barless {

@@ -195,6 +195,9 @@ func (p *tunePage) walk(by int) {
 	}
 }
 
+// panes3 is the width from which on a third pane explains what is selected.
+const panes3 = 170
+
 // The heights of a body that fits everything, and that fits graphs over trials.
 const (
 	roomy = 30
@@ -223,7 +226,14 @@ func (p *tunePage) view(w, h int) []string {
 	if p.layers {
 		return append(lines, p.reasons(sel, w, h-len(lines))...)
 	}
-	return append(lines, p.table(w, h-len(lines))...)
+	h -= len(lines)
+	if w < panes3 || !p.a.roomy() {
+		return append(lines, p.a.pane("Trials", true, w, h, p.table)...)
+	}
+	left := w - w*2/5
+	return append(lines, chart.Beside(p.a.pane("Trials", true, left, h, p.table), p.a.pane("Matrices of the selected trial, and why", false, w-left, h, func(w, h int) []string {
+		return p.reasons(sel, w, h)
+	}))...)
 }
 
 func (p *tunePage) header(w int) []string {
@@ -267,8 +277,8 @@ func (p *tunePage) header(w int) []string {
 		goal += fmt.Sprintf(" · perplexity of the float model %.4f", t.basePPL)
 	}
 	lines := []string{
-		" " + th.title.Render(best),
-		" " + th.dim.Render(fmt.Sprintf("%s · %d trials · %s", goal, len(t.trials), phase)),
+		" " + th.Title.Render(best),
+		" " + th.Dim.Render(fmt.Sprintf("%s · %d trials · %s", goal, len(t.trials), phase)),
 	}
 	if len(outcome) > 0 {
 		lines = append(lines, wrapped(strings.Join(outcome, " · "), w, 2)...)
@@ -303,7 +313,7 @@ func (p *tunePage) about(t tune.Trial) []string {
 		if t.Predicted == nil || v(*t.Predicted) == 0 {
 			return ""
 		}
-		return th.dim.Render(fmt.Sprintf(" (predicted "+format+")", v(*t.Predicted)))
+		return th.Dim.Render(fmt.Sprintf(" (predicted "+format+")", v(*t.Predicted)))
 	}
 	figures := []string{fmt.Sprintf("%s, %.3f bpw", term.Bytes(t.SizeBytes), t.BPW),
 		"loss " + lossText(t) + predicted("%+.2f", func(x tune.Prediction) float64 { return 100 * x.Loss }),
@@ -315,7 +325,7 @@ func (p *tunePage) about(t tune.Trial) []string {
 		figures = append(figures, term.CleanLine(t.Note))
 	}
 	return []string{
-		" " + th.accent.Render(fmt.Sprintf("trial %d", t.ID)) + ": " + p.a.s.planOf(t).text,
+		" " + th.Accent.Render(fmt.Sprintf("trial %d", t.ID)) + ": " + p.a.s.planOf(t).text,
 		"   " + strings.Join(figures, " · ")}
 }
 
@@ -350,17 +360,41 @@ func (p *tunePage) graphs(w, h int) []string {
 		}
 		loss, size, goal, wantLoss, wantSize = append(loss, l), append(size, b), append(goal, scale.At(100*t.goal)), append(wantLoss, wl), append(wantSize, wb)
 	}
-	losses := []chart.Series{{Name: "predicted", Mark: "·", Values: wantLoss}, {Values: loss}}
+	color := p.a.th.GraphColor
+	losses := []chart.Series{{Name: "predicted", Mark: "·", Values: wantLoss, Color: color(5)}, {Values: loss, Color: color(0)}, {Name: "best so far", Mark: "▔", Values: bestSoFar(loss, t.trials), Color: color(2)}}
 	if t.goal > 0 {
-		losses = append([]chart.Series{{Name: "goal", Mark: "╌", Values: goal}}, losses...)
+		losses = append([]chart.Series{{Name: "goal", Mark: "╌", Values: goal, Color: color(4)}}, losses...)
 	}
-	sizes := []chart.Series{{Name: "predicted", Mark: "·", Values: wantSize}, {Values: size}}
+	sizes := []chart.Series{{Name: "predicted", Mark: "·", Values: wantSize, Color: color(5)}, {Values: size, Color: color(0)}}
+	curve := func(title string, series []chart.Series, w int, format func(float64) string) []string {
+		return p.a.framed(false, w, h, func(w, h int) []string { return chart.Curve(title, series, w, h, format) })
+	}
+	front := func(w int) []string {
+		return p.a.framed(false, w, h, func(w, h int) []string { return p.scatter(scale, percent, w, h) })
+	}
 	if w < 100 {
 		half := w / 2
-		return chart.Beside(chart.Curve(" loss per trial"+scale.Note(), losses, half, h, percent), p.scatter(scale, percent, w-half, h))
+		return chart.Beside(curve(" loss per trial"+scale.Note(), losses, half, percent), front(w-half))
 	}
 	third := w / 3
-	return chart.Beside(chart.Curve(" loss per trial"+scale.Note(), losses, third, h, percent), chart.Curve(" size per trial", sizes, third, h, bytes), p.scatter(scale, percent, w-2*third, h))
+	return chart.Beside(front(w-2*third), curve(" loss per trial"+scale.Note(), losses, third, percent), curve(" size per trial", sizes, third, bytes))
+}
+
+// bestSoFar is, after each trial, the loss of the best one until then, as drawn: the
+// smallest that reached the goal, or the most accurate where there is none.
+func bestSoFar(drawn []float64, trials []tune.Trial) []float64 {
+	best, out := -1, make([]float64, len(drawn))
+	for i, x := range trials {
+		switch {
+		case !hasLoss(x):
+		case x.State == tune.Reached && (best < 0 || x.SizeBytes < trials[best].SizeBytes), x.State == tune.Measured && (best < 0 || x.Loss() < trials[best].Loss()):
+			best = i
+		}
+		if out[i] = math.NaN(); best >= 0 {
+			out[i] = drawn[best]
+		}
+	}
+	return out
 }
 
 // scatter draws the trials by size and loss over the predicted front.
@@ -373,7 +407,7 @@ func (p *tunePage) scatter(scale chart.Scale, percent func(float64) string, w, h
 	if p.onlyFront {
 		title += ", dominated hidden"
 	}
-	s := chart.Scatter{Title: title, Level: math.NaN(), LevelStyle: &th.bad, LineStyle: &th.dim,
+	s := chart.Scatter{Title: title, Level: math.NaN(), LevelStyle: &th.Bad, LineStyle: &th.Dim,
 		FormatX: func(v float64) string { return term.Bytes(int64(v)) }, FormatY: percent}
 	if t.goal > 0 {
 		s.Level = scale.At(100 * t.goal)

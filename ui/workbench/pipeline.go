@@ -100,15 +100,15 @@ func (a *app) ribbon() []string {
 		if i < len(links) {
 			link = links[i]
 		}
-		names.WriteString(a.th.title.Render(chart.Fit([]string{" " + st.name}, width-2, 1)[0]) + a.th.dim.Render(link) + " ")
+		names.WriteString(a.th.Title.Render(chart.Fit([]string{" " + st.name}, width-2, 1)[0]) + a.th.Dim.Render(link) + " ")
 		text := chart.Fit([]string{" " + st.state}, width, 1)[0]
 		switch {
 		case st.running:
-			text = a.th.accent.Render(text)
+			text = a.th.Accent.Render(text)
 		case st.done:
-			text = a.th.good.Render(text)
+			text = a.th.Good.Render(text)
 		default:
-			text = a.th.dim.Render(text)
+			text = a.th.Dim.Render(text)
 		}
 		states.WriteString(text)
 	}

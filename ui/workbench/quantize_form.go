@@ -140,13 +140,13 @@ func (f *quantizeForm) view(w, h int) []string {
 		title += fmt.Sprintf(", field %d of %d", f.at+1, len(f.fields))
 		fields = []string{fields[f.at], fields[len(f.fields)]} // with its help
 	}
-	lines := append([]string{" " + th.title.Render(title)}, fields...)
-	lines = append(lines, th.dim.Render(strings.Repeat("─", w)))
+	lines := append([]string{" " + th.Title.Render(title)}, fields...)
+	lines = append(lines, th.Dim.Render(strings.Repeat("─", w)))
 	text, end := f.planText(w)
 	room := max(0, h-len(lines)-len(end))
 	if over := len(text) - room; over > 0 && room > 0 {
 		f.top = max(0, min(f.top, over+1))
-		text = append(text[f.top:min(len(text), f.top+room-1):min(len(text), f.top+room-1)], th.dim.Render(fmt.Sprintf("   pgdn, pgup: %d lines in all", len(text))))
+		text = append(text[f.top:min(len(text), f.top+room-1):min(len(text), f.top+room-1)], th.Dim.Render(fmt.Sprintf("   pgdn, pgup: %d lines in all", len(text))))
 	} else {
 		f.top = 0
 	}
@@ -162,14 +162,14 @@ func (f *quantizeForm) planText(w int) (lines, end []string) {
 		if f.a.s.job.name == "planning" {
 			return nil, []string{" planning…"}
 		}
-		return nil, []string{" " + th.accent.Render("enter") + " plans this"}
+		return nil, []string{" " + th.Accent.Render("enter") + " plans this"}
 	}
 	if p.err != nil {
-		return nil, f.wrapped(th.bad.Render("✗"), p.err.Error(), w)
+		return nil, f.wrapped(th.Bad.Render("✗"), p.err.Error(), w)
 	}
 	pl := p.prospect.Plan
 	line := func(label, format string, args ...any) {
-		lines = append(lines, fmt.Sprintf("  %s %s", th.dim.Render(fmt.Sprintf("%-*s", formLabel, label)), fmt.Sprintf(format, args...)))
+		lines = append(lines, fmt.Sprintf("  %s %s", th.Dim.Render(fmt.Sprintf("%-*s", formLabel, label)), fmt.Sprintf(format, args...)))
 	}
 	line("size", "%s, %.3f bits per weight, from %s", term.Bytes(pl.SizeBytes), pl.BPW, term.Bytes(f.a.s.model.bytes))
 	line("quantizes", "%d of %d matrices, %s weights, %s", pl.Quantized, len(pl.Modules), term.Count(pl.QuantizedParams), term.CleanLine(p.recipe.Default.String()))
@@ -182,19 +182,19 @@ func (f *quantizeForm) planText(w int) (lines, end []string) {
 		line("calibration", "%d samples of %d tokens of %s", c.Samples, c.Length, term.CleanLine(c.Name))
 	}
 	for _, n := range pl.Substitutions {
-		lines = append(lines, f.wrapped(th.dim.Render("note"), n, w)...)
+		lines = append(lines, f.wrapped(th.Dim.Render("note"), n, w)...)
 	}
-	earlier, enter := p.prospect.Earlier, th.accent.Render("enter")
+	earlier, enter := p.prospect.Earlier, th.Accent.Render("enter")
 	switch {
 	case p.prospect.Refusal != nil:
-		end = f.wrapped(th.bad.Render("✗"), p.prospect.Refusal.Error(), w)
+		end = f.wrapped(th.Bad.Render("✗"), p.prospect.Refusal.Error(), w)
 	case p.prospect.Found:
 		end = []string{" It is there already, from the same request: " + enter + " uses it"}
 	case earlier != nil && len(earlier.Differences) > 0:
 		end = append(f.wrapped("!", "An interrupted run is there, with other arguments: its "+strings.Join(earlier.Differences, ", its "), w),
-			" "+th.accent.Render("ctrl+r")+" starts over")
+			" "+th.Accent.Render("ctrl+r")+" starts over")
 	case earlier != nil:
-		end = []string{fmt.Sprintf(" Interrupted with %d of %d matrices done: %s goes on, %s starts over", earlier.Done, pl.Quantized, enter, th.accent.Render("ctrl+r"))}
+		end = []string{fmt.Sprintf(" Interrupted with %d of %d matrices done: %s goes on, %s starts over", earlier.Done, pl.Quantized, enter, th.Accent.Render("ctrl+r"))}
 	default:
 		end = []string{" " + enter + " quantizes, then evaluates"}
 	}

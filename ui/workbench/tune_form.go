@@ -94,15 +94,15 @@ func (p *tunePage) options(w int) []string {
 	at := p.form.at // the cursor stays while a value is being written
 	if o, err := p.form.job(); err == nil {
 		limits, _ := o.Limits() // which were checked
-		lines = append(lines, "", " "+th.accent.Render("t")+" searches for "+job.SearchText(limits))
+		lines = append(lines, "", " "+th.Accent.Render("t")+" searches for "+job.SearchText(limits))
 	} else {
-		lines = append(lines, "", " "+th.bad.Render("✗ "+term.CleanLine(err.Error())))
+		lines = append(lines, "", " "+th.Bad.Render("✗ "+term.CleanLine(err.Error())))
 	}
 	p.form.at = at
 	for _, about := range []string{"",
 		"First every way to store each matrix is screened, then recipes of the predicted front are measured on the real INT4 kernels " +
 			"and compared with the float model token by token. A search that was cancelled goes on where it stopped when it is asked for with the same options.", "",
-		th.accent.Render("o") + " changes the options; " + th.accent.Render("p") + " pauses the search, " + th.accent.Render("x") + " stops it; the trials stay, and u uses one."} {
+		th.Accent.Render("o") + " changes the options; " + th.Accent.Render("p") + " pauses the search, " + th.Accent.Render("x") + " stops it; the trials stay, and u uses one."} {
 		for line := range strings.SplitSeq(ansi.Wordwrap(about, max(10, min(w, 100)-2), ""), "\n") {
 			lines = append(lines, " "+line)
 		}

@@ -14,6 +14,7 @@ import (
 	"nibble/tune"
 	"nibble/ui/chart"
 	"nibble/ui/term"
+	"nibble/ui/widget"
 )
 
 // matrix is what a trial does to one matrix.
@@ -123,21 +124,16 @@ func (p *tunePage) strip(t *tune.Trial, w int) []string {
 		}
 		fmt.Fprintf(&bits, "%-*s", width, bitsText(ms, t != nil, width))
 		bar := strings.Repeat(damageMark(damage[i], worst), max(1, width-1))
-		switch {
-		case damage[i] > worst/2:
-			bar = th.bad.Render(bar)
-		case damage[i] > 0:
-			bar = th.accent.Render(bar)
-		}
+		bar = th.Damage(damage[i] / worst).Render(bar)
 		bars.WriteString(bar + strings.Repeat(" ", width-max(1, width-1)))
 	}
 	title := "worst spec of each layer so far"
 	if t != nil {
 		title = fmt.Sprintf("layers of trial %d", t.ID)
 	}
-	label := func(name string) string { return th.dim.Render(fmt.Sprintf(" %-*s", stripLabel, name)) }
+	label := func(name string) string { return th.Dim.Render(fmt.Sprintf(" %-*s", stripLabel, name)) }
 	return chart.Fit([]string{
-		" " + th.dim.Render(fmt.Sprintf("%s: bits%s, and damage up to a KL divergence of %.2g", title, bitsLegend(width), worst)),
+		" " + th.Dim.Render(fmt.Sprintf("%s: bits%s, and damage up to a KL divergence of %.2g", title, bitsLegend(width), worst)),
 		label("layer") + layers.String(), label("bits") + bits.String(), label("damage") + bars.String()}, w, 4)
 }
 
@@ -189,10 +185,10 @@ func (p *tunePage) reasons(t *tune.Trial, w, h int) []string {
 	if p.worst {
 		slices.SortStableFunc(all, func(a, b matrix) int { return cmp.Compare(b.damage, a.damage) })
 	}
-	total := 0.0
+	total, most := 0.0, 0.0
 	for _, m := range all {
 		if m.damage > 0 {
-			total += m.damage
+			total, most = total+m.damage, max(most, m.damage)
 		}
 	}
 	var rows []string
@@ -207,7 +203,7 @@ func (p *tunePage) reasons(t *tune.Trial, w, h int) []string {
 		if !math.IsNaN(m.damage) {
 			damage = fmt.Sprintf("%.6f", m.damage)
 			if total > 0 && m.damage > 0 {
-				share = fmt.Sprintf("%5.1f %% %s", 100*m.damage/total, strings.Repeat("█", int(20*m.damage/total+0.5)))
+				share = fmt.Sprintf("%5.1f %% %s", 100*m.damage/total, p.a.th.Damage(m.damage/most).Render(widget.Bar(m.damage/total, 20)))
 			}
 		}
 		rows = append(rows, fmt.Sprintf(" %-16s %-25s %9s %10s  %s", m.Label(), spec, size, damage, share))
@@ -231,7 +227,7 @@ func (p *tunePage) reasons(t *tune.Trial, w, h int) []string {
 			text = "reasons are given when the search has ended"
 		}
 		for line := range strings.SplitSeq(ansi.Wordwrap(m.Label()+": "+text, max(10, w-3), ""), "\n") {
-			why = append(why, "  "+p.a.th.accent.Render(line))
+			why = append(why, "  "+p.a.th.Accent.Render(line))
 		}
 	}
 	room := min(len(why), h/2)

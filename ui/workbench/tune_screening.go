@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"nibble/ui/chart"
 	"nibble/ui/term"
+	"nibble/ui/widget"
 )
 
 // screens reports whether the search is on its way to its first trial: there is
@@ -30,7 +30,7 @@ func (p *tunePage) screening(w, h int) []string {
 func (p *tunePage) screeningText(w int) []string {
 	s, th := p.a.s, p.a.th
 	x := s.tune.screen
-	line := func(label, text string) string { return "   " + th.dim.Render(fmt.Sprintf("%-9s ", label)) + text }
+	line := func(label, text string) string { return "   " + th.Dim.Render(fmt.Sprintf("%-9s ", label)) + text }
 	if x.total == 0 || x.done == x.total {
 		return []string{" before the first trial", line("measures", term.CleanLine(s.job.detail)), ""}
 	}
@@ -78,15 +78,15 @@ func (p *tunePage) losses(w, h int) []string {
 	for _, x := range all {
 		row := fmt.Sprintf(" %s %5d %8.5f %8.5f ", chart.Fit([]string{x.label}, 16, 1)[0], x.specs, x.least, x.most)
 		if bar := min(w, lossWidth) - len(row) - 1; bar > 0 && all[0].most > 0 {
-			row += strings.Repeat("█", int(x.most/all[0].most*float64(bar)+0.5))
+			row += th.Damage(x.most / all[0].most).Render(widget.Bar(x.most/all[0].most, bar))
 		}
 		rows = append(rows, row)
 	}
 	columns := max(1, w/lossWidth)
 	if more := len(rows) - columns*(h-1); more > 0 {
-		rows = append(rows[:columns*(h-1)-1], th.dim.Render(fmt.Sprintf("   and %d that lose less", more+1)))
+		rows = append(rows[:columns*(h-1)-1], th.Dim.Render(fmt.Sprintf("   and %d that lose less", more+1)))
 	}
-	head := th.dim.Render(fmt.Sprintf(" %-16s %5s %8s %8s", "KL divergence", "specs", "least", "most"))
+	head := th.Dim.Render(fmt.Sprintf(" %-16s %5s %8s %8s", "KL divergence", "specs", "least", "most"))
 	var blocks [][]string
 	for part := range slices.Chunk(rows, h-1) {
 		blocks = append(blocks, chart.Fit(append([]string{head}, part...), w/columns, h))

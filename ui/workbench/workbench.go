@@ -21,6 +21,7 @@ import (
 	"nibble/kernels/panics"
 	"nibble/ui/exit"
 	"nibble/ui/term"
+	"nibble/ui/theme"
 )
 
 // Options configures Run.
@@ -29,6 +30,8 @@ type Options struct {
 	Threads  int    // compute threads; 0 is one per core
 	CacheDir string // kernel measurements
 	RunsDir  string // tuning runs
+	Theme    theme.Theme
+	ASCII    bool // draw with nothing else
 	Owner    *exit.Owner
 }
 
@@ -52,7 +55,7 @@ func Run(ctx context.Context, o Options) error {
 	b := newBackend(ctx, o)
 	err := show(ctx, o.Owner, func() tea.Model {
 		app := newApp(b)
-		app.ascii = !term.UTF8(os.Getenv)
+		app.th, app.ascii = o.Theme, o.ASCII || !term.UTF8(os.Getenv)
 		return app
 	})
 	if b.jobs.stop(stopTimeout) { // what a job still uses stays open
