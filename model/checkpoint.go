@@ -11,6 +11,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -31,7 +32,7 @@ type Checkpoint struct {
 	Generation Generation
 	Tokenizer  *tokenizer.Tokenizer // nil if TokenizerErr is set
 	Template   *chat.Template       // nil if the model has none
-	Quantized  bool                 // some of its matrices are INT4 or INT8
+	Quantized  bool                 // some of its matrices are stored as codes, which the kernels use where they have such
 
 	// Notes tell what the files say and is not done, or not as one might think.
 	Notes []string
@@ -48,6 +49,7 @@ type Checkpoint struct {
 	tensors   map[string]stored
 	described map[string]Described // that are not stored as they are described
 	schemes   quantConfig
+	codes     map[string]codes       // of matrices, by module
 	looking   bool                   // by Look
 	summary   string                 // of the tokenizer
 	gguf      *arch.GGUF             // what the header says, of a GGUF file
@@ -133,7 +135,6 @@ func (c *Checkpoint) open() error {
 	}
 	if c.gguf != nil {
 		c.sources = c.gguf.Tensors(c.Config.Model)
-		c.noteTypes()
 	} else {
 		c.resolveTied()
 	}
@@ -163,6 +164,7 @@ func (c *Checkpoint) openQuantConfig(raw rawConfig) (err error) {
 
 // check makes sure that everything the forward pass needs is there.
 func (c *Checkpoint) check() error {
+	c.codes = make(map[string]codes)
 	if c.gguf != nil {
 		return c.checkUse()
 	}
@@ -174,9 +176,11 @@ func (c *Checkpoint) check() error {
 			continue
 		}
 		c.Quantized = true
-		if _, err := c.quantWeight(m); err != nil {
+		q, err := c.quantWeight(m)
+		if err != nil {
 			return fmt.Errorf("%s: %w", c.Ref, err)
 		}
+		c.codes[m.Name] = codes{q.Scheme, func() (*kernels.QTensor, error) { return c.quantWeight(m) }}
 	}
 	for _, d := range c.Config.Floats() {
 		if err := c.want(d); err != nil {
@@ -248,8 +252,11 @@ func (c *Checkpoint) Stored(name string) (dtype string, shape []int, bytes int64
 
 // Tensor returns a floating-point tensor by the name that the description gives it,
 // outputs x inputs if it is a matrix, or else by its stored name. It is mapped
-// where its elements lie together.
+// where its elements lie together; of codes, it is what they stand for.
 func (c *Checkpoint) Tensor(name string) (Tensor, error) {
+	if k, ok := c.codes[strings.TrimSuffix(name, ".weight")]; ok && c.gguf == nil {
+		return decoded(name, k)
+	}
 	if d, ok := c.described[name]; ok {
 		return c.viewed(d)
 	}
@@ -262,31 +269,6 @@ func (c *Checkpoint) Tensor(name string) (Tensor, error) {
 		return Tensor{}, fmt.Errorf("%s: tensor %s: %w: dtype %s (F32, F16 and BF16 are)", c.Ref, name, ErrUnsupported, t.dtype)
 	}
 	return Tensor{Name: name, DType: dt, Shape: t.shape, Data: t.data}, nil
-}
-
-// Weight returns the matrix of a module such as "model.layers.0.mlp.up_proj".
-func (c *Checkpoint) Weight(m Module) (Weight, error) {
-	if _, packed := c.tensors[m.Name+".weight_packed"]; packed {
-		q, err := c.quantWeight(m)
-		return Weight{Q: q}, err
-	}
-	t, err := c.Tensor(m.Name + ".weight")
-	return Weight{Float: &t}, err
-}
-
-// Scheme returns how the matrix of a module is quantized, if it is and its codes
-// are as many as that takes.
-func (c *Checkpoint) Scheme(m Module) (s kernels.Scheme, ok bool) {
-	t, packed := c.tensors[m.Name+".weight_packed"]
-	if !packed {
-		return s, false
-	}
-	if s, ok = c.schemes.find(m); !ok {
-		return s, false
-	}
-	var err error
-	s.Top, err = c.topShare(m, s)
-	return s, err == nil && slices.Equal(t.shape, []int{m.Rows, (m.Cols*s.Bits + 31) / 32})
 }
 
 // Bytes returns the size of the stored tensors.

@@ -53,7 +53,10 @@ func writeGGUF(t testing.TB, path string, kvs []gguf.KV, tensors []ggufTensor) s
 			}
 		}
 		if list[tensor].Type.Block() > 1 {
-			return nil // zeros
+			for i := range dst { // scales are small: no byte has the highest bit of an exponent
+				dst[i] = byte(31*i+7*row+tensor) & 0xbf
+			}
+			return nil
 		}
 		return gguf.EncodeFloats(dst, values, list[tensor].Type)
 	})
@@ -377,4 +380,128 @@ func FuzzGGUF(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Blocks that are codes of the kernels are used as such: their values are those of the
+// file, in the order of the model.
+func TestGGUFCodes(t *testing.T) {
+	types := map[string]gguf.Type{"token_embd": gguf.Q8_0, "blk.0.attn_q": gguf.Q4_0, "blk.0.attn_k": gguf.IQ4_NL, "blk.0.attn_v": gguf.MXFP4,
+		"blk.0.attn_output": gguf.Q5_0, "blk.0.ffn_gate": gguf.Q4_1, "blk.0.ffn_down": 7, "blk.0.ffn_up": gguf.F16}
+	schemes := map[string]string{"model.embed_tokens": "w8 g32 sym", "model.layers.0.self_attn.q_proj": "w4 g32 sym", "model.layers.0.self_attn.k_proj": "nl4 g32",
+		"model.layers.0.self_attn.v_proj": "mxfp4 g32", "model.layers.0.self_attn.o_proj": "w8 g32 sym", "model.layers.0.mlp.gate_proj": "q4_1 g32"}
+	keys, tensors := tinyKeys("llama"), tinyTensors()
+	for i := range keys {
+		switch keys[i].Key {
+		case "llama.embedding_length", "llama.feed_forward_length":
+			keys[i].Value = uint32(32)
+		case "llama.attention.key_length":
+			keys[i].Value = uint32(16)
+		}
+	}
+	for i, x := range tensors {
+		if typ, ok := types[strings.TrimSuffix(x.name, ".weight")]; ok {
+			tensors[i].typ = typ
+		}
+		for j, n := range x.dims {
+			switch {
+			case len(x.dims) == 1, strings.Contains(x.name, "ffn"), strings.HasSuffix(x.name, "output.weight"), j == 0:
+				tensors[i].dims[j] = 32
+			case n != 3:
+				tensors[i].dims[j] = 4 * n
+			}
+		}
+	}
+	ck, err := Open(writeGGUF(t, filepath.Join(t.TempDir(), "codes.gguf"), keys, tensors))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ck.Close()
+	if want := []string{"what is stored as Q5_1 is used as 32-bit floats of the same values", "what is stored as Q5_0 is used as w8 g32 sym, which holds its values exactly"}; !ck.Quantized || !slices.Equal(ck.Notes, want) {
+		t.Errorf("quantized: %v, notes %q", ck.Quantized, ck.Notes)
+	}
+	for _, m := range ck.Config.Modules() {
+		w, err := ck.Weight(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := ck.Tensor(m.Name + ".weight")
+		if err != nil {
+			t.Fatal(err)
+		}
+		scheme, ok := ck.Scheme(m)
+		if !ok {
+			if schemes[m.Name] != "" || w.Float == nil {
+				t.Errorf("%s is floats", m.Name)
+			}
+			continue
+		}
+		if scheme.String() != schemes[m.Name] || w.Q.Scheme != scheme {
+			t.Errorf("%s is %s, its codes %s", m.Name, scheme, w.Q.Scheme)
+		}
+		row, want := make([]float32, m.Cols), x.Floats()
+		for r := range m.Rows {
+			if w.Q.DequantRow(row, r); !slices.Equal(row, want[r*m.Cols:][:m.Cols]) {
+				t.Fatalf("%s: row %d is %v, want %v", m.Name, r, row, want[r*m.Cols:][:m.Cols])
+			}
+		}
+	}
+}
+
+// Quantizing some matrices of a file carries the codes of the others.
+func TestGGUFCarried(t *testing.T) {
+	keys, tensors := tinyKeys("llama"), tinyTensors()
+	keys[3].Value, keys[4].Value = uint32(32), uint32(32)
+	for i, x := range tensors {
+		for j := range x.dims {
+			if x.dims[j] != 3 && (x.name != "blk.0.attn_output.weight" || j == 1) {
+				tensors[i].dims[j] *= 8
+			}
+		}
+		switch {
+		case strings.Contains(x.name, "ffn") && len(x.dims) == 2:
+			tensors[i].dims = []uint64{32, 32}
+		case strings.Contains(x.name, "attn_q") || strings.Contains(x.name, "attn_k") || strings.Contains(x.name, "attn_v"):
+			tensors[i].dims[1] /= 8
+		}
+	}
+	tensors[0].typ, tensors[4].typ, tensors[8].typ = gguf.Q8_0, gguf.IQ4_NL, gguf.MXFP4
+	src, err := Open(writeGGUF(t, filepath.Join(t.TempDir(), "codes.gguf"), keys, tensors))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	out := filepath.Join(t.TempDir(), "out")
+	w, err := Create(take(t, out), src, nil)
+	if err == nil {
+		err = w.Commit()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer back.Close()
+	schemes := ""
+	for _, m := range src.Config.Modules() {
+		was, err1 := src.Weight(m)
+		is, err2 := back.Weight(m)
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		if was.Q == nil {
+			if is.Q != nil || !slices.Equal(is.Float.Floats(), was.Float.Floats()) {
+				t.Errorf("%s has other weights", m.Name)
+			}
+			continue
+		}
+		schemes += m.Kind + ": " + is.Q.Scheme.String() + "; "
+		if is.Q.Scheme != was.Q.Scheme || !slices.Equal(is.Q.Codes, was.Q.Codes) || !slices.Equal(is.Q.Scales, was.Q.Scales) {
+			t.Errorf("%s has other codes", m.Name)
+		}
+	}
+	if schemes != "embed: w8 g32 sym; q: nl4 g32; gate: mxfp4 g32; " {
+		t.Error(schemes)
+	}
 }

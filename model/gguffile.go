@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -168,17 +167,4 @@ func (c *Checkpoint) ggufFloats(tensor string) []float32 {
 	out := make([]float32, len(t.data)/4)
 	kernels.DecodeFloats(out, t.data, kernels.F32)
 	return out
-}
-
-// noteTypes tells which matrices take more memory than they do in the file.
-func (c *Checkpoint) noteTypes() {
-	var types []string
-	for _, t := range c.tensors {
-		if t.ggml.Block() > 1 && !slices.Contains(types, t.dtype) {
-			types = append(types, t.dtype)
-		}
-	}
-	if slices.Sort(types); len(types) > 0 {
-		c.Notes = append(c.Notes, fmt.Sprintf("what is stored as %s is used as 32-bit floats of the same values", strings.Join(types, ", ")))
-	}
 }

@@ -134,7 +134,84 @@ func (c *Checkpoint) checkUse() error {
 			return fmt.Errorf("%s: %w: tensor %s is %v, of which the model's keys ask for %d elements", c.Ref, ErrCorrupt, source.Quote(name), shape, n)
 		}
 	}
+	return c.findBlocks()
+}
+
+// findBlocks finds the matrices whose blocks are codes of the kernels, and tells of
+// the others and of those that take more bits than they do in the file.
+func (c *Checkpoint) findBlocks() error {
+	uses := map[string][]string{}
+	for _, m := range c.Config.modules {
+		form, err := c.ggufForm(weightOf(m.Linear))
+		if err != nil {
+			return err
+		}
+		t := form.parts[0].tensor.ggml
+		c.Quantized = c.Quantized || t.Block() > 1
+		if scheme, ok := form.scheme(); ok {
+			c.codes[m.Name] = codes{scheme, func() (*kernels.QTensor, error) { return c.blocks(m, scheme) }}
+			if bits := 8 * t.RowBytes(t.Block()) / t.Block(); bits < scheme.Bits {
+				use := fmt.Sprintf("%s, which holds its values exactly", scheme)
+				uses[use] = append(uses[use], t.String())
+			}
+		} else if t.Block() > 1 {
+			uses["32-bit floats of the same values"] = append(uses["32-bit floats of the same values"], t.String())
+		}
+	}
+	c.noteCodes(uses)
 	return nil
+}
+
+// scheme returns that of a quantized matrix that holds what is stored: its rows are
+// of one type, and its columns in the order of whole blocks.
+func (s storedAs) scheme() (scheme kernels.Scheme, ok bool) {
+	t := s.parts[0].tensor.ggml
+	for _, p := range s.parts {
+		if p.tensor.ggml != t || p.Transposed {
+			return scheme, false
+		}
+	}
+	for _, span := range s.Columns {
+		if span.First%t.Block() != 0 || span.Count%t.Block() != 0 {
+			return scheme, false
+		}
+	}
+	scheme, ok = t.Scheme()
+	return scheme, ok && s.Change == arch.Unchanged
+}
+
+// blocks reads the matrix of a module as codes.
+func (c *Checkpoint) blocks(m Module, scheme kernels.Scheme) (*kernels.QTensor, error) {
+	s, err := c.ggufForm(weightOf(m.Linear))
+	if err != nil {
+		return nil, err
+	}
+	q, err := kernels.NewQTensor(m.Rows, m.Cols, scheme)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Ref, err)
+	}
+	t := s.parts[0].tensor.ggml
+	size, row, ordered := t.RowBytes(s.cols), 0, make([]byte, 0, t.RowBytes(s.cols))
+	for _, p := range s.parts {
+		for r := range p.Rows {
+			src := p.data[p.Row(r)*size:][:size]
+			if s.Columns != nil {
+				ordered = ordered[:0]
+				for _, span := range s.Columns {
+					ordered = append(ordered, src[t.RowBytes(span.First):][:t.RowBytes(span.Count)]...)
+				}
+				src = ordered
+			}
+			if err := gguf.PackRow(q, row, src, t); err != nil {
+				return nil, fmt.Errorf("%s: tensor %s: %w", c.Ref, source.Quote(p.Tensor), ggufError(err))
+			}
+			row++
+		}
+	}
+	if err := q.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: tensor %s: %w: %v", c.Ref, source.Quote(s.parts[0].Tensor), ErrCorrupt, err)
+	}
+	return q, nil
 }
 
 // viewedGGUF returns a described tensor. What follows each other in the file and is

@@ -266,9 +266,16 @@ func (qc *quantConfig) checkActivations(name string, g rawQuantGroup) error {
 	return nil
 }
 
+// tableNames are the types of codes that stand for the values of a table. Other programs
+// do not have them, and refuse a model that does.
+var tableNames = map[string]kernels.CodeTable{"nl4": kernels.NL4, "mxfp4": kernels.FP4}
+
 // kernelScheme returns what the kernels know it as.
 func (w rawWeights) kernelScheme() (kernels.Scheme, error) {
 	s := kernels.Scheme{Bits: w.Bits, Sym: w.Sym}
+	if t, ok := tableNames[w.Type]; ok {
+		s.Table, w.Type = t, "int"
+	}
 	if w.Type != "int" || w.Dynamic {
 		return s, fmt.Errorf("%w: weights of type %s, dynamic: %v (stored integers are)", ErrUnsupported, source.Quote(w.Type), w.Dynamic)
 	}

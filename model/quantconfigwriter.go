@@ -27,6 +27,11 @@ func newQuantConfig(modules []Module, schemes map[string]kernels.Scheme) rawQuan
 	}
 	for i, s := range order {
 		w := &rawWeights{Bits: s.Bits, Type: "int", Sym: s.Sym, Strategy: "channel"}
+		for name, table := range tableNames {
+			if s.Table == table {
+				w.Type = name
+			}
+		}
 		if s.Group > 0 {
 			w.Strategy, w.Group = "group", &s.Group
 		}

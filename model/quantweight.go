@@ -26,7 +26,7 @@ func (c *Checkpoint) quantWeight(m Module) (*kernels.QTensor, error) {
 		return nil, err
 	}
 	q.Codes = packed
-	if q.Scales, err = c.scales(m.Name+".weight_scale", m.Rows, groups); err != nil {
+	if q.Scales, err = c.scales(m.Name+".weight_scale", m.Rows, groups, scheme.ScaleType()); err != nil {
 		return nil, err
 	}
 	if scheme.Sym {
@@ -160,9 +160,9 @@ func (c *Checkpoint) ints(name string, rows, cols int) ([]byte, error) {
 	return t.data, nil
 }
 
-// scales returns a float matrix as F16 bits. Scales of another type must have
-// exact F16 values, because the kernels hold F16.
-func (c *Checkpoint) scales(name string, rows, groups int) ([]uint16, error) {
+// scales returns a float matrix as the bits of a type. Scales of another one must have
+// exact values in it, because the kernels hold that.
+func (c *Checkpoint) scales(name string, rows, groups int, as kernels.DType) ([]uint16, error) {
 	t, err := c.Tensor(name)
 	if err != nil {
 		return nil, err
@@ -170,17 +170,32 @@ func (c *Checkpoint) scales(name string, rows, groups int) ([]uint16, error) {
 	if !slices.Equal(t.Shape, []int{rows, groups}) {
 		return nil, fmt.Errorf("tensor %s: %w: it is %v, not [%d %d]", name, ErrCorrupt, t.Shape, rows, groups)
 	}
-	if t.DType == kernels.F16 && uintptr(unsafe.Pointer(unsafe.SliceData(t.Data)))%2 == 0 {
+	if t.DType == as && uintptr(unsafe.Pointer(unsafe.SliceData(t.Data)))%2 == 0 {
 		return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(t.Data))), rows*groups), nil // as it is mapped
 	}
-	out := make([]uint16, rows*groups)
-	for i, v := range t.Floats() {
-		out[i] = kernels.F32ToF16(v)
-		if kernels.F16ToF32(out[i]) != v {
-			return nil, fmt.Errorf("tensor %s: %w: scale %g has no exact F16 value", name, ErrUnsupported, v)
-		}
+	values := t.Floats()
+	out, i := halves(values, as)
+	if i >= 0 {
+		return nil, fmt.Errorf("tensor %s: %w: scale %g has no exact %s value", name, ErrUnsupported, values[i], as)
 	}
 	return out, nil
+}
+
+// halves returns values as the bits of a type of 16, and the index of the first that
+// the type does not hold, -1 if it holds all.
+func halves(values []float32, as kernels.DType) ([]uint16, int) {
+	data := make([]byte, 2*len(values))
+	kernels.EncodeFloats(data, values, as)
+	back := make([]float32, len(values))
+	kernels.DecodeFloats(back, data, as)
+	out := make([]uint16, len(values))
+	for i, v := range values {
+		if back[i] != v {
+			return nil, i
+		}
+		out[i] = binary.LittleEndian.Uint16(data[2*i:])
+	}
+	return out, -1
 }
 
 // unpackZeros spreads zero points, which compressed-tensors packs along the

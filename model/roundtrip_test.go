@@ -26,6 +26,9 @@ func TestQuantizedRoundTrip(t *testing.T) {
 	m := modules[slices.IndexFunc(modules, func(m Module) bool { return m.Name == name })]
 	rng := rand.New(rand.NewPCG(1, 2))
 	schemes := []kernels.Scheme{{Bits: 4, Group: 32, Sym: true, Top: 1}, {Bits: 4, Sym: true, Top: 50}}
+	for _, table := range []kernels.CodeTable{kernels.NL4, kernels.FP4} {
+		schemes = append(schemes, kernels.Scheme{Bits: 4, Group: 32, Sym: true, Table: table})
+	}
 	for _, bits := range []int{4, 8} {
 		for _, group := range []int{0, 32, 64, 128} {
 			for _, sym := range []bool{true, false} {

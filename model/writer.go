@@ -34,6 +34,7 @@ type Layout struct {
 	Size    int64  // whole file
 	entries map[string]place
 	schemes map[string]kernels.Scheme
+	carried []Module // whose codes are the source's
 }
 
 type place struct {
@@ -41,14 +42,15 @@ type place struct {
 }
 
 // PlanLayout lays out src with the given modules quantized; everything else is
-// kept as stored.
+// kept: codes that the source has of other modules, and floats as stored.
 func PlanLayout(src *Checkpoint, schemes map[string]kernels.Scheme) (*Layout, error) {
 	type entry struct {
 		DType   string  `json:"dtype"`
 		Shape   []int   `json:"shape"`
 		Offsets []int64 `json:"data_offsets"`
 	}
-	l := &Layout{entries: make(map[string]place), schemes: schemes}
+	l := &Layout{entries: make(map[string]place), schemes: make(map[string]kernels.Scheme)}
+	maps.Copy(l.schemes, schemes)
 	header := map[string]any{"__metadata__": map[string]string{"format": "pt"}}
 	at := int64(0)
 	add := func(name, dtype string, shape ...int) {
@@ -83,9 +85,13 @@ func PlanLayout(src *Checkpoint, schemes map[string]kernels.Scheme) (*Layout, er
 	for _, m := range src.Config.modules {
 		s, ok := schemes[m.Name]
 		if !ok {
-			if src.stored(m.Name + ".weight_packed") {
-				continue
+			if s, ok = src.Scheme(m); ok && !s.Mins && !s.Super {
+				l.schemes[m.Name], l.carried = s, append(l.carried, m)
+			} else {
+				ok = false
 			}
+		}
+		if !ok {
 			if err := kept(weightOf(m.Linear)); err != nil {
 				return nil, err
 			}
@@ -93,7 +99,7 @@ func PlanLayout(src *Checkpoint, schemes map[string]kernels.Scheme) (*Layout, er
 		}
 		per, groups := 32/s.Bits, s.Groups(m.Cols)
 		add(m.Name+".weight_packed", "I32", m.Rows, (m.Cols+per-1)/per)
-		add(m.Name+".weight_scale", "F16", m.Rows, groups)
+		add(m.Name+".weight_scale", s.ScaleType().String(), m.Rows, groups)
 		if !s.Sym {
 			add(m.Name+".weight_zero_point", "I32", (m.Rows+per-1)/per, groups)
 		}
@@ -447,6 +453,16 @@ func (w *Writer) PutFile(name string, data []byte) error {
 // Complete copies the tensors that are kept from the source: every tensor is written
 // then.
 func (w *Writer) Complete() error {
+	for _, m := range w.Layout.carried {
+		q, err := w.src.Weight(m)
+		if err == nil {
+			err = w.PutQ(m.Name, q.Q)
+		}
+		if err != nil {
+			return err
+		}
+		w.src.ReleaseWeight(m)
+	}
 	for name := range w.Layout.entries {
 		if _, ok := w.put[name]; ok {
 			continue

@@ -61,13 +61,13 @@ const (
 	DefaultSamples = calib.DefaultSamples
 	// MethodsVersion changes with anything that changes what a method writes.
 	MethodsVersion = journal.MethodsVersion
+	// Requantized is what results say whose source was quantized before.
+	Requantized = plan.Requantized
 )
 
 var (
 	// Keep leaves a matrix as it is stored.
 	Keep = recipe.Keep
-	// ErrQuantized reports a source that is quantized already.
-	ErrQuantized = plan.ErrQuantized
 	// ErrNotFinite reports NaN or infinite weights.
 	ErrNotFinite = grid.ErrNotFinite
 )

@@ -59,8 +59,6 @@ func (o *Options) validate() error {
 		return fmt.Errorf("%w: limits must not be negative", ErrOptions)
 	case len(o.Eval.Text.Data) == 0:
 		return fmt.Errorf("%w: there is no text to judge by", ErrOptions)
-	case o.Source.Quantized:
-		return fmt.Errorf("%s: %w: give the float model it was made from", o.Source.Ref, quant.ErrQuantized)
 	}
 	o.Eval.Tasks = nil
 	o.Eval.Ctx = cmp.Or(o.Eval.Ctx, eval.DefaultCtx)

@@ -106,6 +106,9 @@ func (s *scheduler) run(ctx context.Context) (Result, error) {
 
 // search goes through the parts of a search.
 func (s *scheduler) search(ctx context.Context) error {
+	if s.Source.Quantized {
+		s.note(quant.Requantized)
+	}
 	if err := s.reference(ctx); err != nil {
 		return err
 	}

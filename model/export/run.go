@@ -175,7 +175,7 @@ func (r *run) release() {
 		return
 	}
 	if s := r.plan.sources[r.current]; s.q != nil {
-		r.ck.Release(s.q.Name + ".weight_packed")
+		r.ck.ReleaseWeight(*s.q)
 	} else if s.values == nil {
 		r.ck.Release(s.name)
 	}

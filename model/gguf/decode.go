@@ -100,11 +100,16 @@ func decodeIQ4_NL(dst []float32, src []byte) { spread(dst, src[2:], &nonLinear, 
 
 // decodeIQ4_XS: F16 d, the high two bits of eight scales, their low four, codes.
 func decodeIQ4_XS(dst []float32, src []byte) {
-	d, high := half(src), binary.LittleEndian.Uint16(src[2:])
+	d := half(src)
 	for g := range 8 {
-		scale := int(src[4+g/2]>>(4*(g%2))&15) | int(high>>(2*g)&3)<<4
-		spread(dst[32*g:][:32], src[8+16*g:][:16], &nonLinear, d*float32(scale-32))
+		spread(dst[32*g:][:32], src[8+16*g:][:16], &nonLinear, d*float32(xsScale(src, g)))
 	}
+}
+
+// xsScale unpacks the scale of a group of IQ4_XS.
+func xsScale(src []byte, g int) int {
+	high := binary.LittleEndian.Uint16(src[2:])
+	return (int(src[4+g/2]>>(4*(g%2))&15) | int(high>>(2*g)&3)<<4) - 32
 }
 
 // spread decodes codes of four bits, of which a byte of n holds i low and i+n high.
@@ -118,13 +123,13 @@ func spread(dst []float32, codes []byte, table *[16]float32, scale float32) {
 // FP4Values are those of 4-bit floats with two bits of exponent (E2M1).
 var FP4Values = [16]float64{0, .5, 1, 1.5, 2, 3, 4, 6, 0, -.5, -1, -1.5, -2, -3, -4, -6}
 
-func decodeMXFP4(dst []float32, src []byte) {
-	exponent := int(src[0]) - 127
-	for i, c := range src[1:] {
-		dst[i] = float32(math.Ldexp(FP4Values[c&15], exponent))
-		dst[i+16] = float32(math.Ldexp(FP4Values[c>>4], exponent))
-	}
-}
+// doubledFP4 are twice these values.
+var doubledFP4 = [16]float32{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}
+
+// e8m0Half is half of the power of two that an exponent alone (E8M0) stands for.
+func e8m0Half(exponent byte) float32 { return float32(math.Ldexp(1, int(exponent)-128)) }
+
+func decodeMXFP4(dst []float32, src []byte) { spread(dst, src[1:], &doubledFP4, e8m0Half(src[0])) }
 
 // decodeTQ1_0: five digits of base 3 in each of 48 bytes, four in four more, F16 d.
 // A byte holds the digits as a fraction of 256: times 3, what passes 256 is the next.

@@ -33,16 +33,24 @@ func twoBits(codes []byte, g, i int) int {
 
 // decodeQ3_K: 32 bytes of third bits, 64 of codes, scales of six bits, F16 d.
 func decodeQ3_K(dst []float32, src []byte) {
-	third, codes, packed, d := src[:32], src[32:96], src[96:108], half(src[108:])
+	d := half(src[108:])
 	for g := range 16 {
-		low := packed[g%8] >> (4 * (g / 8)) & 15
-		high := packed[8+g%4] >> (2 * (g / 4)) & 3
-		scale := d * float32(int(low|high<<4)-32)
+		scale := d * float32(q3Scale(src[96:108], g))
 		for i := range 16 {
-			q := twoBits(codes, g, i) | int(third[g%2*16+i]>>(g/2)&1)<<2
-			dst[16*g+i] = scale * float32(q-4)
+			dst[16*g+i] = scale * float32(q3Code(src, g, i))
 		}
 	}
+}
+
+// q3Scale unpacks the scale of a group: four bits, then two.
+func q3Scale(packed []byte, g int) int {
+	low, high := packed[g%8]>>(4*(g/8))&15, packed[8+g%4]>>(2*(g/4))&3
+	return int(low|high<<4) - 32
+}
+
+// q3Code returns code i of group g, -4 to 3.
+func q3Code(src []byte, g, i int) int {
+	return (twoBits(src[32:96], g, i) | int(src[g%2*16+i]>>(g/2)&1)<<2) - 4
 }
 
 // decodeQ4_K: F16 d, F16 unit of minimums, 12 bytes of scales, codes; a byte holds
@@ -74,13 +82,17 @@ func decodeQ5_K(dst []float32, src []byte) {
 
 // decodeQ6_K: 128 bytes of low bits, 64 of high ones, 16 scales, F16 d.
 func decodeQ6_K(dst []float32, src []byte) {
-	low, high, scales, d := src[:128], src[128:192], src[192:208], half(src[208:])
+	scales, d := src[192:208], half(src[208:])
 	for c := range dst {
-		part, at := c/32%4, c/128 // of 128, each 32 have their bits elsewhere
-		four := low[64*at+part%2*32+c%32] >> (4 * (part / 2)) & 15
-		two := high[32*at+c%32] >> (2 * part) & 3
-		dst[c] = d * float32(int8(scales[c/16])) * float32(int(four|two<<4)-32)
+		dst[c] = d * float32(int8(scales[c/16])) * float32(int(sixBitCode(src, c))-32)
 	}
+}
+
+// sixBitCode returns code c of a block of Q6_K: of 128, each 32 have their bits
+// elsewhere.
+func sixBitCode(src []byte, c int) byte {
+	part, at := c/32%4, c/128
+	return src[64*at+part%2*32+c%32]>>(4*(part/2))&15 | src[128+32*at+c%32]>>(2*part)&3<<4
 }
 
 // decodeNVFP4: scales of four groups of 16, floats of eight bits without a sign, then

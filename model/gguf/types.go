@@ -39,55 +39,59 @@ const (
 	Q6_K   Type = 14
 	IQ4_NL Type = 20
 	BF16   Type = 30
+	TQ1_0  Type = 34
+	TQ2_0  Type = 35
 	MXFP4  Type = 39
 	NVFP4  Type = 40
 )
 
-// traits describe a type: the values and the bytes of one block, and how the values
-// of a row follow from its bytes, nil where that is not known here.
+// traits describe a type: the values and the bytes of one block, and how the values of a
+// row follow from its bytes, nil where that is not known here, and which quantized
+// matrix holds them, nil for none.
 type traits struct {
 	name          string
 	values, bytes int
 	decode        func(dst []float32, src []byte, t traits)
+	pack          *packing
 }
 
 // knownTypes holds every type of ggml.h, so that files with tensors of types
 // that nibble does not decode can still be listed.
 var knownTypes = map[Type]traits{
-	F32:    {"F32", 1, 4, floats(kernels.F32)},
-	F16:    {"F16", 1, 2, floats(kernels.F16)},
-	Q4_0:   {"Q4_0", 32, 18, blocks(decodeQ4_0)},
-	Q4_1:   {"Q4_1", 32, 20, blocks(decodeQ4_1)},
-	Q5_0:   {"Q5_0", 32, 22, blocks(decodeQ5_0)},
-	Q5_1:   {"Q5_1", 32, 24, blocks(decodeQ5_1)},
-	Q8_0:   {"Q8_0", 32, 34, blocks(decodeQ8_0)},
-	9:      {"Q8_1", 32, 36, nil},
-	10:     {"Q2_K", 256, 84, blocks(decodeQ2_K)},
-	11:     {"Q3_K", 256, 110, blocks(decodeQ3_K)},
-	Q4_K:   {"Q4_K", 256, 144, blocks(decodeQ4_K)},
-	Q5_K:   {"Q5_K", 256, 176, blocks(decodeQ5_K)},
-	Q6_K:   {"Q6_K", 256, 210, blocks(decodeQ6_K)},
-	15:     {"Q8_K", 256, 292, blocks(decodeQ8_K)},
-	16:     {"IQ2_XXS", 256, 66, nil},
-	17:     {"IQ2_XS", 256, 74, nil},
-	18:     {"IQ3_XXS", 256, 98, nil},
-	19:     {"IQ1_S", 256, 50, nil},
-	IQ4_NL: {"IQ4_NL", 32, 18, blocks(decodeIQ4_NL)},
-	21:     {"IQ3_S", 256, 110, nil},
-	22:     {"IQ2_S", 256, 82, nil},
-	23:     {"IQ4_XS", 256, 136, blocks(decodeIQ4_XS)},
-	24:     {"I8", 1, 1, nil},
-	25:     {"I16", 1, 2, nil},
-	26:     {"I32", 1, 4, nil},
-	27:     {"I64", 1, 8, nil},
-	28:     {"F64", 1, 8, nil},
-	29:     {"IQ1_M", 256, 56, nil},
-	BF16:   {"BF16", 1, 2, floats(kernels.BF16)},
-	34:     {"TQ1_0", 256, 54, blocks(decodeTQ1_0)},
-	35:     {"TQ2_0", 256, 66, blocks(decodeTQ2_0)},
-	MXFP4:  {"MXFP4", 32, 17, blocks(decodeMXFP4)},
-	NVFP4:  {"NVFP4", 64, 36, blocks(decodeNVFP4)},
-	41:     {"Q1_0", 128, 18, nil},
+	F32:    {"F32", 1, 4, floats(kernels.F32), nil},
+	F16:    {"F16", 1, 2, floats(kernels.F16), nil},
+	Q4_0:   {"Q4_0", 32, 18, blocks(decodeQ4_0), &packing{sym4, packNibbles}},
+	Q4_1:   {"Q4_1", 32, 20, blocks(decodeQ4_1), &packing{mins4, packQ4_1}},
+	Q5_0:   {"Q5_0", 32, 22, blocks(decodeQ5_0), &packing{sym8, packQ5_0}},
+	Q5_1:   {"Q5_1", 32, 24, blocks(decodeQ5_1), nil},
+	Q8_0:   {"Q8_0", 32, 34, blocks(decodeQ8_0), &packing{sym8, packQ8_0}},
+	9:      {"Q8_1", 32, 36, nil, nil},
+	10:     {"Q2_K", 256, 84, blocks(decodeQ2_K), nil},
+	11:     {"Q3_K", 256, 110, blocks(decodeQ3_K), &packing{super6, packQ3_K}},
+	Q4_K:   {"Q4_K", 256, 144, blocks(decodeQ4_K), &packing{super4, packQ4_K}},
+	Q5_K:   {"Q5_K", 256, 176, blocks(decodeQ5_K), &packing{super5, packQ5_K}},
+	Q6_K:   {"Q6_K", 256, 210, blocks(decodeQ6_K), &packing{super6, packQ6_K}},
+	15:     {"Q8_K", 256, 292, blocks(decodeQ8_K), nil},
+	16:     {"IQ2_XXS", 256, 66, nil, nil},
+	17:     {"IQ2_XS", 256, 74, nil, nil},
+	18:     {"IQ3_XXS", 256, 98, nil, nil},
+	19:     {"IQ1_S", 256, 50, nil, nil},
+	IQ4_NL: {"IQ4_NL", 32, 18, blocks(decodeIQ4_NL), &packing{nonLinear4, packNibbles}},
+	21:     {"IQ3_S", 256, 110, nil, nil},
+	22:     {"IQ2_S", 256, 82, nil, nil},
+	23:     {"IQ4_XS", 256, 136, blocks(decodeIQ4_XS), &packing{superNL, packIQ4_XS}},
+	24:     {"I8", 1, 1, nil, nil},
+	25:     {"I16", 1, 2, nil, nil},
+	26:     {"I32", 1, 4, nil, nil},
+	27:     {"I64", 1, 8, nil, nil},
+	28:     {"F64", 1, 8, nil, nil},
+	29:     {"IQ1_M", 256, 56, nil, nil},
+	BF16:   {"BF16", 1, 2, floats(kernels.BF16), nil},
+	TQ1_0:  {"TQ1_0", 256, 54, blocks(decodeTQ1_0), &packing{ternary, packTernary(decodeTQ1_0, 52)}},
+	TQ2_0:  {"TQ2_0", 256, 66, blocks(decodeTQ2_0), &packing{ternary, packTernary(decodeTQ2_0, 64)}},
+	MXFP4:  {"MXFP4", 32, 17, blocks(decodeMXFP4), &packing{fp4, packMXFP4}},
+	NVFP4:  {"NVFP4", 64, 36, blocks(decodeNVFP4), nil},
+	41:     {"Q1_0", 128, 18, nil, nil},
 }
 
 // String returns ggml's spelling, such as "Q4_0".

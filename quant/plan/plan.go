@@ -81,6 +81,9 @@ func For(ck *model.Checkpoint, r recipe.Recipe, o Options) (Plan, error) {
 		p.QuantizedParams += n
 		p.Seconds += float64(n) / o.Rates.Rounding(pm.Method.Cost.Plain, pm.Spec.Scheme())
 	}
+	if ck.Quantized {
+		p.Substitutions = append(p.Substitutions, Requantized)
+	}
 	p.Substitutions = append(p.Substitutions, methodNotes(ck.Config, p.Modules)...)
 	run := &cost.Shape{Config: ck.Config, Rates: o.Rates}
 	memory := footprint{Shape: run, whole: whole, reading: readingRSS(ck.Tokenizer), modules: p.Modules, stored: func(m model.Module) int64 {

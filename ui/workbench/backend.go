@@ -116,14 +116,3 @@ func (b *backend) ready() error {
 	}
 	return nil
 }
-
-// floatReady also refuses checkpoints that are quantized already.
-func (b *backend) floatReady() error {
-	if err := b.ready(); err != nil {
-		return err
-	}
-	if b.ck.Quantized {
-		return fmt.Errorf("%s: %w: open the float model it was made from", term.CleanLine(b.ck.Ref), quant.ErrQuantized)
-	}
-	return nil
-}

@@ -24,7 +24,7 @@ type planState struct {
 // plan works out what a quantization would cost and give.
 func (b *backend) plan(o job.Quantize) {
 	b.start("planning", func(ctx context.Context) error {
-		if err := b.floatReady(); err != nil {
+		if err := b.ready(); err != nil {
 			return err
 		}
 		rates, err := quant.MeasureRates(ctx, b.eng, b.o.CacheDir, false, func(quant.Event) {
@@ -46,7 +46,7 @@ func (b *backend) plan(o job.Quantize) {
 // quantize makes an INT4 model and evaluates it.
 func (b *backend) quantize(o job.Quantize) {
 	b.start("quantizing", func(ctx context.Context) error {
-		if err := b.floatReady(); err != nil {
+		if err := b.ready(); err != nil {
 			return err
 		}
 		options, err := o.For(b.eng, b.ck, nil)

@@ -17,7 +17,7 @@ import (
 func (b *backend) tune(ask job.Tune) {
 	b.start("tuning", func(ctx context.Context) error {
 		begun := time.Now()
-		if err := b.floatReady(); err != nil {
+		if err := b.ready(); err != nil {
 			return err
 		}
 		if err := job.NeedTokenizer(b.ck); err != nil {
@@ -157,7 +157,7 @@ func (b *backend) pause() {
 
 func (b *backend) use(t tune.Trial) {
 	b.start("quantizing", func(ctx context.Context) error {
-		if err := b.floatReady(); err != nil {
+		if err := b.ready(); err != nil {
 			return err
 		}
 		return b.useTrial(ctx, t)
