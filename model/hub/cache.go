@@ -71,16 +71,16 @@ func (f folder) keepRef(revision, commit string) error {
 	return durable.WriteFile(f.ref(revision), []byte(commit))
 }
 
-// keepAbsent says that a commit has no such file, so that others need not ask.
-func (f folder) keepAbsent(commit, name string) error {
+// keepAbsent says that a commit has no such file, so that others need not ask. They
+// can without.
+func (f folder) keepAbsent(commit, name string) {
 	path := f.path(".no_exist", commit, filepath.FromSlash(name))
-	if _, err := os.Stat(path); err == nil {
-		return nil
+	if os.MkdirAll(filepath.Dir(path), 0o755) != nil {
+		return
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
+	if f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o644); err == nil {
+		f.Close()
 	}
-	return os.WriteFile(path, nil, 0o644)
 }
 
 // tag marks a cache as one, for programs that make backups (bford.info/cachedir).

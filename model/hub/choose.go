@@ -20,6 +20,9 @@ const (
 	maxIndex    = 64 << 20
 )
 
+// maxSmall bounds the files beside the weights.
+const maxSmall = 256 << 20
+
 // vocabularies are the files that a tokenizer is read from, one or another.
 var vocabularies = []string{"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tiktoken.model", "qwen.tiktoken"}
 

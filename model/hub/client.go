@@ -33,7 +33,7 @@ type pace struct {
 	total   int           // of one file
 }
 
-var usualPace = pace{silence: 30 * time.Second, first: 500 * time.Millisecond, longest: 5 * time.Minute, tries: 5, total: 200}
+var usualPace = pace{silence: 20 * time.Second, first: 500 * time.Millisecond, longest: 5 * time.Minute, tries: 5, total: 200}
 
 const maxRedirects = 10
 

@@ -176,9 +176,7 @@ func (p *pull) directory(ctx context.Context, files []File) error {
 	p.res.Path = p.folder.snapshot(p.commit)
 	for _, name := range optional {
 		if _, there := find(files, name); !there {
-			if err := p.folder.keepAbsent(p.commit, name); err != nil {
-				return err
-			}
+			p.folder.keepAbsent(p.commit, name)
 		}
 	}
 	single, ok := find(files, weightsName)
@@ -214,9 +212,14 @@ var optional = []string{"generation_config.json", "special_tokens_map.json", "ad
 func (p *pull) fetch(ctx context.Context, first []File, last ...File) error {
 	need, total := int64(0), int64(0)
 	for _, f := range slices.Concat(first, last) {
+		if small(f.Name) && f.Size > maxSmall {
+			return fmt.Errorf("%s: %w: a %s of %d MB", p.ref, ErrHostile, f.Name, f.Size/1e6)
+		}
 		total += max(0, f.Size)
 		if !p.folder.has(p.commit, f) {
-			need += max(0, f.Size)
+			_, _, have := begun(p.folder.blob(f.Hash), f)
+			need += max(0, f.Size-have)
+			p.meter.expect(f)
 		}
 		p.res.Files = append(p.res.Files, f.Name)
 	}
@@ -236,11 +239,6 @@ func (p *pull) fetch(ctx context.Context, first []File, last ...File) error {
 func (p *pull) all(ctx context.Context, files []File) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	for _, f := range files {
-		if !p.folder.has(p.commit, f) {
-			p.meter.expect(f)
-		}
-	}
 	var next atomic.Int64
 	var workers []*panics.Goroutine
 	for range min(parallel, len(files)) {

@@ -283,9 +283,13 @@ func TestMisbehaviour(t *testing.T) {
 		"names no commit": {bend: func(w http.ResponseWriter, r hubtest.Request) bool {
 			return isList(r) && send(w, `{"sha":"../../../x","siblings":[]}`)
 		}, want: ErrHostile, text: "commit"},
-		"leads out of the cache":      {bend: list(`{"rfilename":"../../../evil.safetensors","size":4}`), want: ErrHostile, text: "evil"},
-		"leads out on Windows":        {bend: list(`{"rfilename":"..\\evil.safetensors","size":4}`), want: ErrHostile, text: "evil"},
-		"leads to the root":           {bend: list(`{"rfilename":"/etc/passwd","size":4}`), want: ErrHostile, text: "passwd"},
+		"leads out of the cache":   {bend: list(`{"rfilename":"../../../evil.safetensors","size":4}`), want: ErrHostile, text: "evil"},
+		"leads out on Windows":     {bend: list(`{"rfilename":"..\\evil.safetensors","size":4}`), want: ErrHostile, text: "evil"},
+		"leads to the root":        {bend: list(`{"rfilename":"/etc/passwd","size":4}`), want: ErrHostile, text: "passwd"},
+		"has a config of any size": {bend: list(`{"rfilename":"tokenizer.json","size":900000000000},{"rfilename":"model.safetensors","size":4}`), want: ErrHostile, text: "tokenizer.json"},
+		"sends other bytes once": {bend: cdn(func(w http.ResponseWriter, r hubtest.Request) bool {
+			return r.N == 1 && send(w, string(random(len(r.Data), 99)))
+		})},
 		"names a file twice":          {bend: list(`{"rfilename":"config.json"}`), want: ErrHostile, text: "twice"},
 		"has a file of negative size": {bend: list(`{"rfilename":"model.safetensors","size":-5}`), want: ErrHostile, text: "-5 bytes"},
 		"has a file of any size":      {bend: list(`{"rfilename":"model.safetensors","size":9000000000000000000}`), want: ErrHostile, text: "bytes"},
@@ -362,9 +366,17 @@ func TestResume(t *testing.T) {
 				if err := errors.Join(os.MkdirAll(blobs, 0o755), os.WriteFile(filepath.Join(blobs, h.Hash(repo[shard1])+suffix), begun, 0o644)); err != nil {
 					t.Fatal(err)
 				}
-				res, err := try(t, t.Context(), "org/name", nil)
+				var needed int64
+				res, err := try(t, t.Context(), "org/name", func(e Event) {
+					if s, ok := e.(Started); ok && s.Files == 2 { // the weights
+						needed = s.Needed
+					}
+				})
 				if err != nil {
 					t.Fatal(err)
+				}
+				if needed != 150_000 {
+					t.Errorf("%d bytes are said to be needed", needed)
 				}
 				check(t, res.Path, repo, wanted...)
 				var ranges []string

@@ -47,25 +47,27 @@ func partForm(blob string) *regexp.Regexp {
 	return regexp.MustCompile(`^` + regexp.QuoteMeta(filepath.Base(blob)) + `(\.[0-9a-f]{8})?\.incomplete$`)
 }
 
-// openPart opens what there is of a content: of several beginnings the longest, which
-// nobody else writes to while the lock is held.
-func openPart(blob string, file File) (*part, error) {
-	name := blob + ".incomplete"
+// begun lists what there is of a content, and the longest of it that can be gone on
+// with: its path and size, "" and 0 if there is none.
+func begun(blob string, file File) (all []string, best string, size int64) {
 	dir, form := filepath.Dir(blob), partForm(blob)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	best, most := "", int64(-1)
-	var found []string
+	entries, _ := os.ReadDir(dir) // without a directory there is nothing
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && form.MatchString(e.Name()) {
-			found = append(found, filepath.Join(dir, e.Name()))
-			if n := info.Size(); n > most && (file.Size < 0 || n <= file.Size) {
-				best, most = filepath.Join(dir, e.Name()), n
+			all = append(all, filepath.Join(dir, e.Name()))
+			if n := info.Size(); n > size && n <= file.Size {
+				best, size = filepath.Join(dir, e.Name()), n
 			}
 		}
 	}
+	return all, best, size
+}
+
+// openPart opens what there is of a content, which nobody else writes to while the
+// lock is held.
+func openPart(blob string, file File) (*part, error) {
+	name := blob + ".incomplete"
+	found, best, size := begun(blob, file)
 	if best != "" && best != name {
 		if err := os.Rename(best, name); err != nil {
 			return nil, err
@@ -81,7 +83,7 @@ func openPart(blob string, file File) (*part, error) {
 		return nil, err
 	}
 	p := &part{f: f, file: file}
-	if most < 0 || file.Size < 0 { // nothing that can be gone on with
+	if size == 0 {
 		return p, p.reset()
 	}
 	p.sum = newSum(file)
@@ -144,7 +146,7 @@ func (p *pull) transfer(ctx context.Context, file File, blob string) error {
 	}
 	defer to.f.Close()
 	p.meter.begin(file.Name, to.size)
-	for again := to.size > 0; ; again = false { // once from the beginning if what was there already is wrong
+	for again := true; ; again = false { // once from the beginning if it is wrong
 		err := p.client.retry(ctx, file.Name, func() (bool, error) {
 			before := to.size
 			err := p.once(ctx, to)

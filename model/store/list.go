@@ -246,10 +246,12 @@ func lookAtConfig(dir string, weights []string) (arch, format string) {
 	}
 	data, _, err := source.Read(filepath.Join(dir, "config.json"), 4<<20)
 	var c struct {
-		Kind          string                        `json:"model_type"`
-		Architectures []string                      `json:"architectures"`
-		Quantization  struct{ Quant_method string } `json:"quantization_config"`
-		MLX           *struct{}                     `json:"quantization"`
+		Kind          string   `json:"model_type"`
+		Architectures []string `json:"architectures"`
+		Quantization  struct {
+			Method string `json:"quant_method"`
+		} `json:"quantization_config"`
+		MLX *struct{} `json:"quantization"`
 	}
 	if err != nil || json.Unmarshal(data, &c) != nil {
 		return "", format
@@ -259,8 +261,8 @@ func lookAtConfig(dir string, weights []string) (arch, format string) {
 	}
 	switch {
 	case format != "safetensors":
-	case c.Quantization.Quant_method != "":
-		format = c.Quantization.Quant_method
+	case c.Quantization.Method != "":
+		format = c.Quantization.Method
 	case c.MLX != nil:
 		format = "mlx"
 	}

@@ -208,8 +208,11 @@ func (r *textReporter) event(e event) {
 			r.line("downloading %s of %s, %d files, to %s", term.Bytes(e.Needed), term.CleanLine(e.Repo), e.Files, term.CleanLine(e.To))
 		}
 	case hub.Progress:
-		r.progress("downloading", float64(e.Done), float64(e.Total), "%s of %s  %s/s  %s", term.Bytes(e.Done), term.Bytes(e.Total),
-			term.Bytes(int64(r.eta.Rate()*float64(e.Total))), term.CleanLine(e.File))
+		rate := ""
+		if bps := r.eta.Rate() * float64(e.Total); bps >= 1 {
+			rate = term.Bytes(int64(bps)) + "/s  "
+		}
+		r.progress("downloading", float64(e.Done), float64(e.Total), "%s of %s  %s%s", term.Bytes(e.Done), term.Bytes(e.Total), rate, term.CleanLine(e.File))
 	case hub.Retrying:
 		r.line("%s; trying again in %s", term.CleanLine(e.Why), term.Seconds(e.Seconds))
 	case hub.Waiting:
