@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"nibble/model/tokenizer"
 )
@@ -47,6 +48,16 @@ func ggufTokenizer(header map[string]any) tokenizer.GGUF {
 		}
 	}
 	g.Template, _ = key("chat_template").(string)
+	for name := range header {
+		if variant, ok := strings.CutPrefix(name, "tokenizer.chat_template."); ok {
+			if text, ok := header[name].(string); ok {
+				if g.Templates == nil {
+					g.Templates = make(map[string]string)
+				}
+				g.Templates[variant] = text
+			}
+		}
+	}
 	for _, name := range []string{"eos_token_id", "eot_token_id", "eom_token_id"} {
 		if end := id(name); end >= 0 {
 			g.Ends = append(g.Ends, end)

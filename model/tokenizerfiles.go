@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"nibble/model/chat"
 	"nibble/model/tokenizer"
@@ -92,13 +94,40 @@ func (c *Checkpoint) noteTokens(n int) {
 
 // openTemplate reads the chat template, in tokenizer_config.json or beside it.
 func (c *Checkpoint) openTemplate(config []byte) {
-	jinja, err := c.files.read("chat_template.jinja")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.TemplateErr = err
+	f := chat.Files{Config: config}
+	for name, data := range map[string]*[]byte{"chat_template.jinja": &f.Template, "chat_template.json": &f.Older} {
+		var err error
+		if *data, err = c.files.read(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			c.TemplateErr = err
+			return
+		}
+	}
+	if f.Templates, c.TemplateErr = c.namedTemplates(); c.TemplateErr != nil {
 		return
 	}
-	c.TemplateSource = chat.Source(config, jinja)
-	c.Template, c.TemplateErr = chat.Load(config, jinja)
+	if sources := f.Sources(); len(sources) > 0 {
+		c.TemplateSource = sources[0].Text
+	}
+	c.Template, c.TemplateErr = chat.Load(f)
+}
+
+// templatesDir holds templates with names, each in a file.
+const templatesDir = "additional_chat_templates"
+
+func (c *Checkpoint) namedTemplates() (map[string]string, error) {
+	d, ok := c.files.(*dirFiles)
+	if !ok {
+		return nil, nil
+	}
+	named := map[string]string{}
+	for _, name := range d.list(templatesDir, ".jinja") {
+		data, err := d.read(name)
+		if err != nil {
+			return nil, err
+		}
+		named[strings.TrimSuffix(path.Base(name), ".jinja")] = string(data)
+	}
+	return named, nil
 }
 
 // withSpecialTokens adds to tokenizer_config.json the tokens of

@@ -73,3 +73,36 @@ func TestTokensBesideTheTokenizer(t *testing.T) {
 		ck.Close()
 	}
 }
+
+// A checkpoint's templates are found in all places where they may be.
+func TestTemplatesWithNames(t *testing.T) {
+	dir := directory(t, nil)
+	folder := filepath.Join(dir, "additional_chat_templates")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"chat_template.jinja": "default", "additional_chat_templates/rag.jinja": "rag {{ messages[0].content }}", "chat_template.json": `{"chat_template": "older"}`,
+		"additional_chat_templates/notes.txt": "none"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ck, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ck.Close()
+	if ck.TemplateErr != nil || ck.TemplateSource != "default" {
+		t.Fatalf("%q, %v", ck.TemplateSource, ck.TemplateErr)
+	}
+	named, err := ck.Template.With(chat.Options{Template: "rag"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := named.Render(context.Background(), []chat.Message{{Role: "user", Content: "hi"}}, false); err != nil || text != "rag hi" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := ck.Template.With(chat.Options{Template: "notes"}); err == nil {
+		t.Error("a file that is no template is one")
+	}
+}

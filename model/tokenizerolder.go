@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ var tokenizerModels = []string{"tokenizer.model", "tiktoken.model", "spiece.mode
 // tokenizerFiles are the names of such files that there may be.
 func (c *Checkpoint) tokenizerFiles() []string {
 	if d, ok := c.files.(*dirFiles); ok {
-		return slices.Concat(tokenizerModels, d.list(".tiktoken"))
+		return slices.Concat(tokenizerModels, d.list(".", ".tiktoken"))
 	}
 	return tokenizerModels
 }
@@ -83,16 +84,17 @@ func (c *Checkpoint) mergesTokenizer(config []byte) (*tokenizer.Tokenizer, error
 	return t, nil
 }
 
-// list returns the names of a directory's files that end in an extension.
-func (d *dirFiles) list(extension string) []string {
-	entries, err := os.ReadDir(d.dir)
+// list returns the files of a folder inside the directory whose names end in an
+// extension, as read takes them.
+func (d *dirFiles) list(folder, extension string) []string {
+	entries, err := os.ReadDir(filepath.Join(d.dir, folder))
 	if err != nil {
 		return nil // what is needed is asked for by name
 	}
 	var names []string
 	for _, e := range entries {
 		if strings.EqualFold(filepath.Ext(e.Name()), extension) {
-			names = append(names, e.Name())
+			names = append(names, path.Join(folder, e.Name()))
 		}
 	}
 	return names

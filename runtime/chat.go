@@ -4,29 +4,54 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"nibble/model/chat"
 	"nibble/model/tokenizer"
 )
 
-// ErrNoTemplate reports a model without a chat template.
+// ErrNoTemplate reports a model without a chat template, where one is needed.
 var ErrNoTemplate = errors.New("the model has no chat template")
+
+// ErrNoTokenizer reports a model that reads no text.
+var ErrNoTokenizer = errors.New("the model has no tokenizer")
 
 // Chat is a conversation. Each turn reuses the part of the cache that it shares
 // with the one before.
 type Chat struct {
-	m       *Model
-	s       *Session
-	system  string
-	history []chat.Message
+	m        *Model
+	s        *Session
+	template *chat.Template
+	stop     []string // ends answers, beside what the options say
+	note     string   // to be told with the first answer
+	system   string
+	history  []chat.Message
 }
 
-// NewChat starts a conversation; system may be empty.
+// NewChat starts a conversation; system may be empty. A model without a chat template
+// is talked with in its usual form, which the first turn tells.
 func NewChat(m *Model, system string) (*Chat, error) {
-	if m.Template == nil || m.Tok == nil {
-		return nil, ErrNoTemplate
+	c := &Chat{m: m, template: m.Template, system: system}
+	if m.Tok == nil {
+		return nil, ErrNoTokenizer
 	}
-	return &Chat{m: m, s: m.NewSession(0), system: system}, nil
+	if m.Template == nil {
+		var form chat.Form
+		c.template, form = m.UsualTemplate()
+		c.stop, c.note = []string{form.Stop}, form.Note()
+	}
+	c.s = m.NewSession(0)
+	return c, nil
+}
+
+// UsualTemplate is a chat template for a model without one, which must have a
+// tokenizer: see [chat.Usual].
+func (m *Model) UsualTemplate() (*chat.Template, chat.Form) {
+	bos := ""
+	if id, ok := m.Tok.BOS(); ok && m.Tok.AddBOS() {
+		bos = m.Tok.Piece(id)
+	}
+	return chat.Usual(func(token string) bool { _, ok := m.Tok.ID(token); return ok }, bos)
 }
 
 // Reset forgets the conversation.
@@ -54,9 +79,13 @@ func (c *Chat) Send(ctx context.Context, text string, o GenOptions, on func(stri
 		shared++
 	}
 	c.s.Truncate(shared)
+	o.Stop = slices.Concat(o.Stop, c.stop)
 	res, err := c.m.Generate(ctx, c.s, ids[shared:], o, on)
 	if err != nil {
 		return Turn{}, err
+	}
+	if c.note != "" {
+		res.Notes, c.note = append(res.Notes, c.note), ""
 	}
 	c.history = append(history[dropped:], chat.Message{Role: "assistant", Content: res.Text})
 	return Turn{res, dropped}, nil
@@ -77,7 +106,7 @@ func (c *Chat) prompt(ctx context.Context, history []chat.Message, o GenOptions)
 		if c.system != "" {
 			messages = append(messages, chat.Message{Role: "system", Content: c.system})
 		}
-		if ids, err = EncodeChat(ctx, c.m, append(messages, history[dropped:]...)); err != nil {
+		if ids, err = encodeChat(ctx, c.m.Tok, c.template, append(messages, history[dropped:]...)); err != nil {
 			return nil, 0, err
 		}
 		if len(ids)+room <= c.s.Limit() {
@@ -93,9 +122,13 @@ func EncodeChat(ctx context.Context, m *Model, messages []chat.Message) ([]int32
 	if m.Template == nil || m.Tok == nil {
 		return nil, ErrNoTemplate
 	}
-	text, err := m.Template.Render(ctx, messages, true)
+	return encodeChat(ctx, m.Tok, m.Template, messages)
+}
+
+func encodeChat(ctx context.Context, tok *tokenizer.Tokenizer, template *chat.Template, messages []chat.Message) ([]int32, error) {
+	text, err := template.Render(ctx, messages, true)
 	if err != nil {
 		return nil, err
 	}
-	return m.Tok.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true}), nil
+	return tok.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true}), nil
 }

@@ -265,14 +265,14 @@ func TestChatPrompt(t *testing.T) {
 	}
 	mute := *m
 	mute.Tok = nil
-	if _, err := NewChat(&mute, ""); !errors.Is(err, ErrNoTemplate) {
+	if _, err := NewChat(&mute, ""); !errors.Is(err, ErrNoTokenizer) {
 		t.Errorf("without a tokenizer: %v", err)
 	}
 	if _, err := EncodeChat(ctx, &mute, nil); !errors.Is(err, ErrNoTemplate) {
 		t.Errorf("encoding without a tokenizer: %v", err)
 	}
 	broken := *m
-	if broken.Template, err = chat.Load([]byte(`{"chat_template": "{{ raise_exception('no') }}"}`), nil); err != nil {
+	if broken.Template, err = chat.Load(chat.Files{Config: []byte(`{"chat_template": "{{ raise_exception('no') }}"}`)}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := EncodeChat(ctx, &broken, nil); err == nil {
@@ -314,8 +314,15 @@ func TestChatForgetsTheOldest(t *testing.T) {
 	}
 	bare := *m
 	bare.Template = nil
-	if _, err := NewChat(&bare, ""); !errors.Is(err, ErrNoTemplate) {
-		t.Errorf("without a template: %v", err)
+	told, err := NewChat(&bare, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for turn, want := range []int{1, 0} { // its usual form, told once
+		got, err := told.Send(ctx, "Tell me", GenOptions{MaxTokens: 4}, nil)
+		if notes := strings.Join(got.Notes, ""); err != nil || strings.Count(notes, "no chat template") != want {
+			t.Errorf("turn %d without a template: %q, %v", turn, notes, err)
+		}
 	}
 	if _, err := EncodeChat(ctx, &bare, nil); !errors.Is(err, ErrNoTemplate) {
 		t.Errorf("encoding without a template: %v", err)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -29,6 +30,9 @@ type Template struct {
 	jinja  *jinja.Template
 	tokens map[string]string
 	now    func() time.Time // for strftime_now
+	vars   map[string]any   // what else it is told
+
+	sources []Named // it and those beside it
 
 	probe  sync.Once
 	system bool // the template has a place for a system message
@@ -37,13 +41,11 @@ type Template struct {
 // specialTokens are the variables transformers passes to a template.
 var specialTokens = []string{"bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"}
 
-// Load finds the template of a model: chat_template.jinja if given, else the
-// chat_template of tokenizer_config.json, which is a string or a list of named
-// templates of which "default" counts. A model without one gets nil.
-func Load(tokenizerConfigJSON, templateFile []byte) (*Template, error) {
+// Load reads the default template of a model; one without a template gets nil.
+func Load(f Files) (*Template, error) {
 	var cfg map[string]json.RawMessage
-	if len(tokenizerConfigJSON) > 0 {
-		if err := json.Unmarshal(tokenizerConfigJSON, &cfg); err != nil {
+	if len(f.Config) > 0 {
+		if err := json.Unmarshal(f.Config, &cfg); err != nil {
 			return nil, fmt.Errorf("%w: tokenizer_config.json: %v", ErrTemplate, err)
 		}
 	}
@@ -53,25 +55,16 @@ func Load(tokenizerConfigJSON, templateFile []byte) (*Template, error) {
 			tokens[name] = s
 		}
 	}
-	src := Source(tokenizerConfigJSON, templateFile)
-	if src == "" {
+	sources := f.Sources()
+	if len(sources) == 0 {
 		return nil, nil
 	}
-	return Parse(src, tokens)
-}
-
-// Source returns the text of the template that Load would parse, or "".
-func Source(tokenizerConfigJSON, templateFile []byte) string {
-	if len(templateFile) > 0 {
-		return string(templateFile)
+	t, err := Parse(sources[0].Text, tokens)
+	if err != nil {
+		return nil, err
 	}
-	var cfg struct {
-		Template json.RawMessage `json:"chat_template"`
-	}
-	if json.Unmarshal(tokenizerConfigJSON, &cfg) != nil {
-		return ""
-	}
-	return configTemplate(cfg.Template)
+	t.sources = sources
+	return t, nil
 }
 
 func tokenText(raw json.RawMessage) string {
@@ -84,26 +77,6 @@ func tokenText(raw json.RawMessage) string {
 	}
 	_ = json.Unmarshal(raw, &o) // neither form: no token
 	return o.Content
-}
-
-func configTemplate(raw json.RawMessage) string {
-	var one string
-	if json.Unmarshal(raw, &one) == nil {
-		return one
-	}
-	var named []struct {
-		Name     string `json:"name"`
-		Template string `json:"template"`
-	}
-	if json.Unmarshal(raw, &named) != nil {
-		return ""
-	}
-	for _, n := range named {
-		if n.Name == "default" {
-			return n.Template
-		}
-	}
-	return ""
 }
 
 // Parse reads a template; tokens holds variables such as "bos_token".
@@ -149,6 +122,7 @@ func (t *Template) render(ctx context.Context, messages []Message, addGeneration
 	for name, text := range t.tokens {
 		vars[name] = text
 	}
+	maps.Copy(vars, t.vars)
 	out, err := t.jinja.Render(ctx, vars, jinja.Limits{})
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrTemplate, err)

@@ -41,17 +41,22 @@ func TestLoad(t *testing.T) {
 	for name, c := range map[string]struct {
 		config, file []byte
 		want         string // "" for none
+		older        []byte
+		more         map[string]string
 	}{
-		"none":        {[]byte(`{}`), nil, ""},
-		"null":        {config(`null`), nil, ""},
-		"number":      {config(`5`), nil, ""},
-		"no default":  {config(`[{"name": "rag", "template": "R"}]`), nil, ""},
-		"string":      {config(`"{{ bos_token }}A"`), nil, "<s>A"},
-		"named":       {config(`[{"name": "rag", "template": "R"}, {"name": "default", "template": "D"}]`), nil, "D"},
-		"file wins":   {config(`"A"`), []byte("F"), "F"},
-		"file, alone": {nil, []byte("F"), "F"},
+		"none":        {[]byte(`{}`), nil, "", nil, nil},
+		"null":        {config(`null`), nil, "", nil, nil},
+		"number":      {config(`5`), nil, "", nil, nil},
+		"no default":  {config(`[{"name": "rag", "template": "R"}, {"name": "tools", "template": "T"}]`), nil, "R", nil, nil},
+		"string":      {config(`"{{ bos_token }}A"`), nil, "<s>A", nil, nil},
+		"named":       {config(`[{"name": "rag", "template": "R"}, {"name": "default", "template": "D"}]`), nil, "D", nil, nil},
+		"file wins":   {config(`"A"`), []byte("F"), "F", nil, nil},
+		"file, alone": {nil, []byte("F"), "F", nil, nil},
+		"older file":  {[]byte(`{}`), nil, "O", []byte(`{"chat_template": "O"}`), nil},
+		"config wins": {config(`"A"`), nil, "A", []byte(`{"chat_template": "O"}`), nil},
+		"folder":      {nil, []byte("F"), "F", nil, map[string]string{"rag": "R", "default": "D"}},
 	} {
-		tmpl, err := Load(c.config, c.file)
+		tmpl, err := Load(Files{Config: c.config, Template: c.file, Older: c.older, Templates: c.more})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -72,10 +77,10 @@ func TestErrors(t *testing.T) {
 	if _, err := Parse("{% if %}", nil); !errors.Is(err, ErrTemplate) || !errors.Is(err, jinja.ErrSyntax) {
 		t.Errorf("a broken template: %v", err)
 	}
-	if _, err := Load([]byte(`{"chat_template": "{{"}`), nil); !errors.Is(err, ErrTemplate) {
+	if _, err := Load(Files{Config: []byte(`{"chat_template": "{{"}`)}); !errors.Is(err, ErrTemplate) {
 		t.Errorf("a broken template in the configuration: %v", err)
 	}
-	if _, err := Load([]byte(`{`), nil); !errors.Is(err, ErrTemplate) {
+	if _, err := Load(Files{Config: []byte(`{`)}); !errors.Is(err, ErrTemplate) {
 		t.Errorf("a broken configuration: %v", err)
 	}
 	for src, kind := range map[string]error{

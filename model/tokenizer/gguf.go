@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"unicode/utf8"
 )
@@ -26,7 +27,8 @@ type GGUF struct {
 	TrimSpaces             *bool // of Unigram
 	Lowercase              *bool // of BERT
 	StripAccents           *bool
-	Template               string // of chats; "" for none
+	Template               string            // of chats; "" for none
+	Templates              map[string]string // others, by name
 }
 
 // GGUF's numbers of kinds of tokens.
@@ -145,7 +147,17 @@ func (g *GGUF) ConfigJSON() ([]byte, error) {
 			config[key] = name
 		}
 	}
-	if g.Template != "" {
+	switch {
+	case len(g.Templates) > 0:
+		list := []map[string]string{}
+		if g.Template != "" {
+			list = append(list, map[string]string{"name": "default", "template": g.Template})
+		}
+		for _, name := range slices.Sorted(maps.Keys(g.Templates)) {
+			list = append(list, map[string]string{"name": name, "template": g.Templates[name]})
+		}
+		config["chat_template"] = list
+	case g.Template != "":
 		config["chat_template"] = g.Template
 	}
 	return json.Marshal(config)

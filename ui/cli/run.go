@@ -27,6 +27,8 @@ type genFlags struct {
 	given job.Generation // what the flags say, once they are read
 	o     rt.GenOptions
 	seed  int64
+
+	think, template string // of the chat template
 }
 
 func (f *genFlags) add(cmd *cobra.Command) {
@@ -39,6 +41,8 @@ func (f *genFlags) add(cmd *cobra.Command) {
 	flags.Float64Var(&f.o.MinP, "min-p", plain.MinP, "drop tokens below this share of the likeliest")
 	flags.Float64Var(&f.o.RepeatPenalty, "repeat-penalty", plain.RepeatPenalty, "make tokens that were there before less likely")
 	flags.Int64Var(&f.seed, "seed", -1, "same seed, same text; -1 takes another one each time")
+	flags.StringVar(&f.think, "think", "", "on or off: whether the model reasons before it answers (default: as its chat template has it)")
+	flags.StringVar(&f.template, "template", "", "which of the model's chat templates, by name")
 	flags.StringArrayVar(&f.o.Stop, "stop", nil, "end before this text; may be given again")
 }
 
@@ -46,6 +50,9 @@ func (f *genFlags) add(cmd *cobra.Command) {
 func (f *genFlags) read(cmd *cobra.Command) error {
 	if f.seed < -1 {
 		return usagef("--seed %d is negative (-1 takes another one each time)", f.seed)
+	}
+	if f.think != "" && f.think != "on" && f.think != "off" {
+		return usagef("--think %q is neither on nor off", f.think)
 	}
 	g := &f.given
 	for flag, set := range map[string]func(){
@@ -74,6 +81,37 @@ func (f *genFlags) options(a *app, ck *model.Checkpoint) rt.GenOptions {
 		a.note("%s", n)
 	}
 	return o
+}
+
+// ask prepares the chat template as the flags say; a model without one gets the form
+// whose tokens it has. Where there is none of these either, it stays without.
+func (f *genFlags) ask(a *app, m *rt.Model, o *rt.GenOptions) error {
+	if m.Template == nil && m.Tok != nil {
+		if usual, form := m.UsualTemplate(); !form.Plain() {
+			m.Template, o.Stop = usual, append(o.Stop, form.Stop)
+			a.note("%s", form.Note())
+		}
+	}
+	if m.Template == nil {
+		if f.think+f.template != "" {
+			a.note("the model has no chat template: --think and --template are ignored")
+		}
+		return nil
+	}
+	asked := chat.Options{Template: f.template}
+	if f.think != "" {
+		on := f.think == "on"
+		asked.Thinking = &on
+	}
+	with, err := m.Template.With(asked)
+	if err != nil {
+		return err
+	}
+	if f.think != "" && !with.CanThink() {
+		a.note("the chat template has no switch for thinking: --think is ignored")
+	}
+	m.Template = with
+	return nil
 }
 
 func (a *app) runCmd() *cobra.Command {
@@ -115,6 +153,11 @@ func (a *app) generate(cmd *cobra.Command, ref, prompt string, raw bool, f genFl
 	}
 	defer l.close()
 	o := f.options(a, l.ck)
+	if !raw {
+		if err := f.ask(a, l.m, &o); err != nil {
+			return err
+		}
+	}
 	ids, err := a.prompt(ctx, l, prompt, raw)
 	if err != nil {
 		return err
@@ -219,9 +262,12 @@ func (a *app) chatCmd() *cobra.Command {
 			}
 			defer l.close()
 			o := f.options(a, l.ck)
+			if err := f.ask(a, l.m, &o); err != nil {
+				return err
+			}
 			c, err := rt.NewChat(l.m, system)
 			if err != nil {
-				return fmt.Errorf("%s: %w: use 'nibble run %s PROMPT --raw'", args[0], err, args[0])
+				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			return a.converse(cmd.Context(), c, o)
 		},

@@ -6,7 +6,13 @@ import (
 )
 
 // Template is a parsed template. It is immutable and safe for concurrent use.
-type Template struct{ body block }
+type Template struct {
+	body  block
+	names map[string]bool // of variables that are read
+}
+
+// Uses reports whether the template reads a variable of this name.
+func (t *Template) Uses(name string) bool { return t.names[name] }
 
 // Parse reads a template. Its errors are *Error, of kind ErrSyntax or, for a
 // template that is too large or too deeply nested, ErrLimit.
@@ -15,9 +21,9 @@ func Parse(src string) (t *Template, err error) {
 	if len(src) > maxSource {
 		return nil, &Error{Kind: ErrLimit, Line: 1, Message: fmt.Sprintf("a template of more than %d bytes", maxSource)}
 	}
-	p := &parser{tokens: lex(src)}
+	p := &parser{tokens: lex(src), names: make(map[string]bool)}
 	body, _ := p.body()
-	return &Template{body}, nil
+	return &Template{body, p.names}, nil
 }
 
 // parser is a recursive descent over the tokens, the last of which is tokenEnd.
@@ -26,6 +32,7 @@ type parser struct {
 	at     int
 	depth  int
 	loops  int // that a break could leave
+	names  map[string]bool
 }
 
 func (p *parser) fail(format string, args ...any) {

@@ -148,6 +148,7 @@ func (p *parser) primary() expr {
 		if v, ok := constants[t.text]; ok {
 			return &literal{v}
 		}
+		p.names[t.text] = true
 		return &nameExpr{t.text}
 	case t.kind == tokenString:
 		p.next()
