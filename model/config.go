@@ -148,6 +148,19 @@ func (m Module) Label() string {
 	return fmt.Sprintf("layer %d %s", m.Layer, m.Kind)
 }
 
+// TokenRows reports whether the rows of the matrix stand for tokens: those of an
+// embedding, of what a family looks up by token beside it, and of the output head.
+func (m Module) TokenRows() bool {
+	if m.Linear == nil {
+		return m.Layer < 0
+	}
+	switch m.Linear.Role {
+	case arch.RoleEmbed, arch.RoleHead, arch.RolePerLayerTable:
+		return true
+	}
+	return false
+}
+
 // modulesOf lists the matrices of a description that can be quantized.
 func modulesOf(m *arch.Model) []Module {
 	var ms []Module

@@ -8,9 +8,11 @@ import (
 )
 
 const (
-	// sampledRows is how many rows of a matrix Magnitudes looks at, and glance how
-	// much of a row: it reads on only where all of that is small.
+	// sampledRows is how many rows of a matrix Magnitudes looks at, expertRows how many
+	// of an expert's, of which there can be thousands, and glance how much of a row: it
+	// reads on only where all of that is small.
 	sampledRows = 128
+	expertRows  = 8
 	glance      = 64
 	usualLeast  = 1.0 / 64
 )
@@ -31,6 +33,9 @@ func (c *Checkpoint) Magnitudes(m Module) ([]float32, error) {
 		return nil, fmt.Errorf("%s: tensor %s: %w: it is no matrix of %d x %d", c.Ref, t.Name, ErrCorrupt, m.Rows, m.Cols)
 	}
 	n := min(m.Rows, sampledRows)
+	if m.Linear != nil && m.Linear.Expert >= 0 {
+		n = min(n, expertRows)
+	}
 	out, row := make([]float32, n), make([]float32, m.Cols)
 	for i := range out {
 		data := t.Data[i*m.Rows/n*m.Cols*t.DType.Size():]

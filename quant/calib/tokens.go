@@ -34,7 +34,7 @@ func MostUsed(texts [][]int32, vocabulary, n int) []int32 {
 // Usage returns how much the error of each row of a matrix counts for what the model
 // computes: the more the more often its token occurs; nil where all count alike.
 func (c *Calibration) Usage(m model.Module) []float64 {
-	if m.Layer >= 0 {
+	if !m.TokenRows() {
 		return nil
 	}
 	var out []float64

@@ -18,7 +18,7 @@ func Planned(s recipe.Spec, m model.Module, whole bool) pass.PlannedModule {
 	if s.Kept() {
 		return out
 	}
-	if m.Layer >= 0 {
+	if !m.TokenRows() {
 		out.Spec.Top = 0
 	}
 	out.Method = registered[s.Method]

@@ -8,35 +8,84 @@ import (
 	"nibble/model"
 )
 
+// peers is matrices that play the same role: those that every token meets, or experts.
+type peers struct {
+	modules []model.Module
+	layers  string // pattern of those of one layer or several, which %s stands for
+	match   string // pattern of all
+}
+
+// peersOf lists the roles in a model's layers, experts last: their names also match the
+// patterns of matrices of their role that every token meets.
+func peersOf(c model.Config) []*peers {
+	var roles []*peers
+	at := map[string]*peers{}
+	for _, experts := range []bool{false, true} {
+		for _, m := range c.Modules() {
+			expert := m.Linear.Expert >= 0
+			if m.Layer < 0 || expert != experts {
+				continue
+			}
+			last := lastPart(m.Name)
+			key := fmt.Sprint(m.Kind, expert)
+			if at[key] == nil {
+				p := &peers{match: last, layers: layersOf(m)}
+				if among := expertsOf(m); expert && among != "" {
+					p.match, p.layers = "*."+among+".*."+last, "*.%s.*"+among+".*."+last
+				}
+				at[key] = p
+				roles = append(roles, p)
+			}
+			at[key].modules = append(at[key].modules, m)
+		}
+	}
+	return roles
+}
+
+// layersOf is the pattern of the matrices that are called as one is, in the layers that
+// %s stands for.
+func layersOf(m model.Module) string {
+	last := lastPart(m.Name)
+	if strings.HasSuffix(m.Name, fmt.Sprintf(".%d.%s", m.Layer, last)) {
+		return "*.%s." + last
+	}
+	return "*.%s.*." + last
+}
+
+// expertsOf is what comes before the number of an expert in its name.
+func expertsOf(m model.Module) string {
+	words := strings.Split(m.Name, ".")
+	for i := len(words) - 1; i > 0; i-- {
+		if words[i] == strconv.Itoa(m.Linear.Expert) {
+			return words[i-1]
+		}
+	}
+	return ""
+}
+
 // Compact writes the specs of a model's matrices as a short recipe: what most of
-// the layers' have is the default, what most of a kind have a rule for the kind,
-// and layers in which a kind has the same spec share a rule.
+// the layers' have is the default, what most of one role have a rule for the role,
+// and layers in which a role has the same spec share a rule.
 func Compact(c model.Config, specs map[string]Spec) Recipe {
-	kinds := map[string][]model.Module{}
 	var all []Spec
-	var order []string
 	for _, m := range c.Modules() {
-		if m.Layer < 0 {
-			continue
+		if m.Layer >= 0 {
+			all = append(all, specs[m.Name])
 		}
-		if _, ok := kinds[m.Kind]; !ok {
-			order = append(order, m.Kind)
-		}
-		kinds[m.Kind] = append(kinds[m.Kind], m)
-		all = append(all, specs[m.Name])
 	}
 	r := Recipe{Default: most(all)}
-	for _, kind := range order {
+	roles := peersOf(c)
+	for _, p := range roles {
 		var of []Spec
-		for _, m := range kinds[kind] {
+		for _, m := range p.modules {
 			of = append(of, specs[m.Name])
 		}
-		if s := most(of); s != r.Default {
-			r.Rules = append(r.Rules, Rule{Match: lastPart(kinds[kind][0].Name), Spec: s})
+		if s := most(of); s != r.For(p.modules[0]) {
+			r.Rules = append(r.Rules, Rule{Match: p.match, Spec: s})
 		}
 	}
-	for _, kind := range order {
-		r.Rules = append(r.Rules, exceptions(r, kinds[kind], specs)...)
+	for _, p := range roles {
+		r.Rules = append(r.Rules, p.exceptions(r, specs)...)
 	}
 	for _, m := range c.Modules() {
 		if r.For(m) != specs[m.Name] {
@@ -46,25 +95,28 @@ func Compact(c model.Config, specs map[string]Spec) Recipe {
 	return r
 }
 
-// exceptions are rules for the matrices of a kind that a recipe has wrong, those of
+// exceptions are rules for the matrices of a role that a recipe has wrong, those of
 // several layers together.
-func exceptions(r Recipe, ms []model.Module, specs map[string]Spec) []Rule {
+func (p *peers) exceptions(r Recipe, specs map[string]Spec) []Rule {
 	layers := map[Spec][]int{}
 	var order []Spec
-	for _, m := range ms {
+	for _, m := range p.modules {
 		s := specs[m.Name]
 		if r.For(m) == s {
 			continue
 		}
-		if layers[s] == nil {
+		of := layers[s]
+		if of == nil {
 			order = append(order, s)
 		}
-		layers[s] = append(layers[s], m.Layer)
+		if len(of) == 0 || of[len(of)-1] != m.Layer {
+			layers[s] = append(of, m.Layer)
+		}
 	}
 	var rules []Rule
 	for _, s := range order {
-		for _, p := range layerPatterns(layers[s]) {
-			rules = append(rules, Rule{Match: fmt.Sprintf("*.%s.*.%s", p, lastPart(ms[0].Name)), Spec: s})
+		for _, pattern := range layerPatterns(layers[s]) {
+			rules = append(rules, Rule{Match: fmt.Sprintf(p.layers, pattern), Spec: s})
 		}
 	}
 	return rules

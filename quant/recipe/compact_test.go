@@ -71,3 +71,42 @@ func TestCompactLayers(t *testing.T) {
 		t.Errorf("read back: %s, %v", again, err)
 	}
 }
+
+// Experts share rules, apart from the matrices of the same role that every token
+// meets: a recipe stays as short as if a layer had one expert.
+func TestCompactExperts(t *testing.T) {
+	c, err := model.ParseConfig([]byte(`{"architectures": ["Qwen2MoeForCausalLM"], "model_type": "qwen2_moe", "hidden_size": 32, "num_hidden_layers": 12, "num_attention_heads": 2,
+		"num_key_value_heads": 2, "intermediate_size": 64, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32, "num_experts": 16, "num_experts_per_tok": 2,
+		"decoder_sparse_step": 1, "mlp_only_layers": [], "vocab_size": 64, "max_position_embeddings": 64, "rms_norm_eps": 1e-6}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	experts := 0
+	specs := map[string]recipe.Spec{}
+	for _, m := range c.Modules() {
+		s := recipe.Spec{Bits: 4, Group: 32, Sym: true, Method: "gptq"}
+		expert := m.Linear.Expert >= 0
+		if expert {
+			experts++
+		}
+		switch {
+		case m.Layer < 0:
+			s = recipe.Keep
+		case m.Kind == "down" && expert && m.Layer%3 == 0 || m.Kind == "up" && !expert: // the shared expert's
+			s = recipe.Spec{Bits: 8, Group: 32, Sym: true, Method: "rtn"}
+		}
+		specs[m.Name] = s
+	}
+	if experts != 3*12*16 {
+		t.Fatalf("%d matrices of experts", experts)
+	}
+	r := recipe.Compact(c, specs)
+	if err := errors.Join(r.Validate(), r.CheckFor(c)); err != nil || len(r.Rules) > 5 {
+		t.Errorf("%s: %v", r, err)
+	}
+	for _, m := range c.Modules() {
+		if r.For(m) != specs[m.Name] {
+			t.Errorf("%s: %s, want %s", m.Name, r.For(m), specs[m.Name])
+		}
+	}
+}

@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"path"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -20,6 +21,12 @@ func wellFormed(pattern string) bool {
 
 // matches reports whether a well-formed pattern matches a name.
 func matches(pattern, name string) bool {
+	if tail := pattern[strings.LastIndexAny(pattern, "*]?\\")+1:]; !strings.HasSuffix(name, tail) {
+		return false // most are told by that
+	}
+	if plain(pattern) {
+		return matchesPlain(pattern, name)
+	}
 	pieces := splitAtStars(pattern)
 	first, last := pieces[0], pieces[len(pieces)-1]
 	if len(pieces) == 1 {
@@ -51,6 +58,63 @@ func matches(pattern, name string) bool {
 		}
 	}
 	return last == ""
+}
+
+// plain reports whether nothing but stars and sets of ASCII characters is special in a
+// pattern, as in those that the program writes.
+func plain(pattern string) bool {
+	for i := range len(pattern) {
+		if c := pattern[i]; c == '?' || c == '\\' || c == '^' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// matchesPlain is matches for plain patterns, fast: hundreds of them are held against
+// the names of thousands of experts. Where a piece does not fit, what the star before it
+// stands for grows by a character.
+func matchesPlain(pattern, name string) bool {
+	p, n := 0, 0
+	star, from := -1, 0
+	for n < len(name) || p < len(pattern) {
+		if p < len(pattern) {
+			if pattern[p] == '*' {
+				star, from = p, n
+				p++
+				continue
+			}
+			if n < len(name) {
+				if size, ok := fits(pattern[p:], name[n]); ok {
+					p, n = p+size, n+1
+					continue
+				}
+			}
+		}
+		if star < 0 || from >= len(name) {
+			return false
+		}
+		from++
+		p, n = star+1, from
+	}
+	return true
+}
+
+// fits reports whether the first element of a plain pattern matches a byte, and how
+// long it is.
+func fits(pattern string, c byte) (size int, ok bool) {
+	if pattern[0] != '[' {
+		return 1, pattern[0] == c
+	}
+	i := 1
+	for ; pattern[i] != ']' || i == 1; i++ {
+		low := pattern[i]
+		if pattern[i+1] == '-' {
+			i += 2
+		}
+		ok = ok || low <= c && c <= pattern[i]
+	}
+	return i + 1, ok
 }
 
 // after returns where a piece without stars ends that matches the beginning of name.

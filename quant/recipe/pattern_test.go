@@ -5,12 +5,14 @@ import (
 	"path"
 	"strings"
 	"testing"
+
+	"nibble/model"
 )
 
 // Patterns mean what path.Match says, in a time that does not explode.
 func TestMatches(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	pieces := []string{"*", "*", "a", "b", "?", "[ab]", "[^a]", `\*`, `[\]a]`, "é"}
+	pieces := []string{"*", "*", "a", "b", "?", "[ab]", "[a-c]", "[^a]", `\*`, `[\]a]`, "é"}
 	letters := []string{"a", "b", "*", "é", "."}
 	matched := 0
 	for range 20000 {
@@ -42,5 +44,16 @@ func TestMatches(t *testing.T) {
 		if wellFormed(pattern) != want {
 			t.Errorf("%.10q is well-formed: %v", pattern, !want)
 		}
+	}
+}
+
+// A matrix that lies right in its layer, as Gemma 4 has them, is matched by the number
+// of the layer.
+func TestCompactWithoutStep(t *testing.T) {
+	if got := layersOf(model.Module{Name: "model.layers.12.per_layer_input_gate", Layer: 12}); got != "*.%s.per_layer_input_gate" {
+		t.Error(got)
+	}
+	if got := layersOf(model.Module{Name: "model.layers.12.mlp.up_proj", Layer: 12}); got != "*.%s.*.up_proj" {
+		t.Error(got)
 	}
 }

@@ -33,7 +33,7 @@ type Recipe struct {
 // For returns the spec of a module. Top is 0 where rows are not tokens.
 func (r Recipe) For(m model.Module) Spec {
 	spec := r.Asked(m)
-	if m.Layer >= 0 {
+	if !m.TokenRows() {
 		spec.Top = 0
 	}
 	return spec
@@ -41,16 +41,15 @@ func (r Recipe) For(m model.Module) Spec {
 
 // Asked returns the spec that the recipe names for a module.
 func (r Recipe) Asked(m model.Module) Spec {
-	spec := r.Default
-	if m.Layer < 0 {
-		spec = Keep
-	}
-	for _, rule := range r.Rules {
+	for _, rule := range slices.Backward(r.Rules) { // later rules win
 		if rule.Matches(m.Name) {
-			spec = rule.Spec
+			return rule.Spec
 		}
 	}
-	return spec
+	if m.Layer < 0 {
+		return Keep
+	}
+	return r.Default
 }
 
 // Matches reports whether the rule is for a matrix of a name.
