@@ -108,7 +108,6 @@ func (c *KVCache) valuesOf(head, block int) []byte {
 // Positions may be stored concurrently.
 func (e *Engine) Store(c *KVCache, pos int, key, value []float32) (fitF16 bool) {
 	fitF16 = e.fitsF16(key) && e.fitsF16(value)
-	var buf [256]uint16
 	block, at := pos/layout.KeyBlock, pos%layout.KeyBlock
 	for h := range c.heads {
 		k, v := key[h*c.dim:(h+1)*c.dim], value[h*c.dim:(h+1)*c.dim]
@@ -120,15 +119,12 @@ func (e *Engine) Store(c *KVCache, pos int, key, value []float32) (fitF16 bool) 
 			copy(values, v)
 			continue
 		}
-		keys, values := elements[uint16](c.keysOf(h, block))[at:], elements[uint16](c.valuesOf(h, block))[at*c.width:]
-		e.ops.encodeF16(values[:c.dim], v)
-		for i := 0; i < c.dim; i += len(buf) {
-			part := buf[:min(len(buf), c.dim-i)]
-			e.ops.encodeF16(part, k[i:i+len(part)])
-			for j, x := range part {
-				keys[(i+j)*layout.KeyBlock] = x
-			}
+		keys, values := elements[uint16](c.keysOf(h, block))[at:], elements[uint16](c.valuesOf(h, block))[at*c.width:][:c.dim]
+		e.ops.encodeF16(values, k) // on their way to where they lie apart
+		for i, x := range values {
+			keys[i*layout.KeyBlock] = x
 		}
+		e.ops.encodeF16(values, v)
 	}
 	runtime.KeepAlive(c)
 	return fitF16

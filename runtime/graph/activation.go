@@ -2,6 +2,7 @@ package graph
 
 import (
 	"math"
+	"sync"
 
 	"nibble/kernels"
 	"nibble/model/arch"
@@ -10,26 +11,61 @@ import (
 // activate stores act(gate) * up, or what a limit makes of it (see arch.MLP). A nil
 // up is all ones. dst may be gate or up.
 func activate(e *kernels.Engine, act arch.Activation, limit float32, dst, gate, up []float32) {
-	if limit != 0 {
-		for i, g := range gate {
-			g, u := min(g, limit), min(max(up[i], -limit), limit)
-			dst[i] = (u + 1) * g * sigmoid(1.702*g)
-		}
-		return
-	}
-	if act == arch.SiLU && up != nil {
+	switch {
+	case limit == 0 && act == arch.SiLU && up != nil:
 		e.SwiGLU(dst, gate, up)
-		return
-	}
-	f := activations[act]
-	for i, g := range gate {
-		v := f(float64(g))
-		if up != nil {
-			v *= float64(up[i])
+	case limit != 0 || act == arch.SiLU || act == arch.GELUTanh:
+		bySigmoid(e, act, limit, dst, gate, up)
+	default:
+		f := activations[act]
+		for i, g := range gate {
+			v := f(float64(g))
+			if up != nil {
+				v *= float64(up[i])
+			}
+			dst[i] = float32(v)
 		}
-		dst[i] = float32(v)
 	}
 }
+
+// exponents are memory for those of part of a row.
+var exponents = sync.Pool{New: func() any { return new([256]float32) }}
+
+// bySigmoid is activate for functions g * sigmoid(s): of SiLU, s is g; the tanh form of
+// GELU has s = 2 sqrt(2/pi) (g + 0.044715 g^3); with a limit s is 1.702 g.
+func bySigmoid(e *kernels.Engine, act arch.Activation, limit float32, dst, gate, up []float32) {
+	memory := exponents.Get().(*[256]float32)
+	defer exponents.Put(memory)
+	for at := 0; at < len(gate); at += len(memory) {
+		g, out := gate[at:min(at+len(memory), len(gate))], dst[at:min(at+len(memory), len(gate))]
+		x := memory[:len(g)]
+		for i, v := range g {
+			switch {
+			case limit != 0:
+				x[i] = -1.702 * min(v, limit)
+			case act == arch.GELUTanh:
+				x[i] = -2 * sqrt2OverPi * (v + 0.044715*v*v*v)
+			default:
+				x[i] = -v
+			}
+		}
+		e.Exp(x, x, 0)
+		for i, v := range g {
+			switch {
+			case limit != 0:
+				u := min(max(up[at+i], -limit), limit)
+				out[i] = (u + 1) * min(v, limit) / (1 + x[i])
+			case up != nil:
+				out[i] = v / (1 + x[i]) * up[at+i]
+			default:
+				out[i] = v / (1 + x[i])
+			}
+		}
+	}
+}
+
+// sqrt2OverPi is the root of 2/pi.
+const sqrt2OverPi = 0.79788456080286536
 
 // activations are the functions by name.
 var activations = map[arch.Activation]func(float64) float64{
@@ -119,13 +155,6 @@ func sigmoid(v float32) float32 { return float32(1 / (1 + math.Exp(-float64(v)))
 
 // softplus is ln(1 + e^v), without overflow.
 func softplus(v float64) float64 { return math.Log1p(math.Exp(-math.Abs(v))) + max(v, 0) }
-
-// silu stores v * sigmoid(v) of each element of x; dst may be x.
-func silu(dst, x []float32) {
-	for i, v := range x {
-		dst[i] = v * sigmoid(v)
-	}
-}
 
 // siluGradient multiplies gradients by the slope of silu.
 func siluGradient(grad, x []float32) {

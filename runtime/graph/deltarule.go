@@ -52,7 +52,7 @@ func (d *deltaRule) forward(ctx context.Context, p *Pass, x, dst kernels.Matrix)
 	for _, t := range p.texts {
 		kept := p.state(d.state)
 		d.conv.forward(p, t, kept, r.mixed, r.entered)
-		p.eachPlace(t, func(i, _ int) { d.prepare(r.ready.Row(i), r.mixed.Row(i)) })
+		p.eachPlace(t, func(i, _ int) { d.prepare(p.eng, r.ready.Row(i), r.mixed.Row(i)) })
 		p.each(d.ValueHeads, func(h int) {
 			size := d.KeyDim * d.ValueDim
 			cells := kept.cells[h*size:][:size]
@@ -72,8 +72,8 @@ func (d *deltaRule) forward(ctx context.Context, p *Pass, x, dst kernels.Matrix)
 
 // prepare applies the activation to a row after its convolution, and brings queries and
 // keys to their lengths.
-func (d *deltaRule) prepare(ready, mixed []float32) {
-	silu(ready, mixed)
+func (d *deltaRule) prepare(e *kernels.Engine, ready, mixed []float32) {
+	activate(e, arch.SiLU, 0, ready, mixed, nil)
 	for at := 0; at < 2*d.keys(); at += d.KeyDim {
 		x := ready[at : at+d.KeyDim]
 		scaleRow(x, float32(d.unit(x, at)))
@@ -171,19 +171,22 @@ func (d *deltaRule) token(t *deltaToken, r *deltaRecord, h, row int) {
 // step stores in next the cells after the token; next may be cells. What the key
 // learns is left in change: rate * (v - what the key finds in the decayed cells).
 func (t *deltaToken) step(next, cells []float32) {
-	width := len(t.v)
-	clear(t.change)
+	change, decay := t.change, t.decay
+	width := len(change)
+	clear(change)
 	for i, key := range t.k {
-		for j, c := range cells[i*width : (i+1)*width] {
-			t.change[j] += c * t.decay * key
+		row := cells[i*width:][:len(change)]
+		for j, c := range row {
+			change[j] += c * decay * key
 		}
 	}
-	for j, known := range t.change {
-		t.change[j] = t.rate * (t.v[j] - known)
+	for j, known := range change {
+		change[j] = t.rate * (t.v[j] - known)
 	}
 	for i, key := range t.k {
-		for j, c := range cells[i*width : (i+1)*width] {
-			next[i*width+j] = c*t.decay + key*t.change[j]
+		row, to := cells[i*width:][:len(change)], next[i*width:][:len(change)]
+		for j, learned := range change {
+			to[j] = row[j]*decay + key*learned
 		}
 	}
 }
@@ -296,7 +299,7 @@ func (d *deltaRule) backward(ctx context.Context, p *Pass, dy, dx kernels.Matrix
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p.each(n, func(i int) { d.prepareBackward(dready.Row(i), rec.mixed.Row(i)) })
+	p.each(n, func(i int) { d.prepareBackward(p.eng, dready.Row(i), rec.mixed.Row(i)) })
 	dentered := r.matrix(n, d.channels())
 	d.conv.backward(p, dentered, dready)
 	if !d.Grouped {
@@ -311,11 +314,11 @@ func (d *deltaRule) backward(ctx context.Context, p *Pass, dy, dx kernels.Matrix
 
 // prepareBackward turns the gradient of a row that is ready into that of what the
 // convolution gave.
-func (d *deltaRule) prepareBackward(grad, mixed []float32) {
+func (d *deltaRule) prepareBackward(e *kernels.Engine, grad, mixed []float32) {
 	x := make([]float32, d.KeyDim)
 	for at := 0; at < 2*d.keys(); at += d.KeyDim {
 		g, dot, squares := grad[at:at+d.KeyDim], 0.0, 1e-6
-		silu(x, mixed[at:at+d.KeyDim])
+		activate(e, arch.SiLU, 0, x, mixed[at:at+d.KeyDim], nil)
 		for j, v := range x {
 			dot += float64(v) * float64(g[j])
 			squares += float64(v) * float64(v)

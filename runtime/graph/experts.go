@@ -54,10 +54,8 @@ func (m *experts) forward(ctx context.Context, p *Pass, x, dst kernels.Matrix) e
 		return err
 	}
 	p.each(dst.Rows, func(i int) { clear(dst.Row(i)) })
-	for i, e := range m.all {
-		if err := m.expert(ctx, p, e, &r.chosen[i], x, dst); err != nil {
-			return err
-		}
+	if err := m.routed(ctx, p, r, x, dst); err != nil {
+		return err
 	}
 	if m.shared == nil {
 		return nil
@@ -119,14 +117,46 @@ func (m *experts) scaleRouted(p *Pass, x kernels.Matrix) {
 	})
 }
 
-// expert adds what an expert gives for its tokens.
-func (m *experts) expert(ctx context.Context, p *Pass, e *mlp, c *chosen, x, dst kernels.Matrix) error {
-	n := len(c.tokens)
-	if n == 0 {
-		e.unused(p, x.Cols)
+// routed adds what the experts give for their tokens. Those of a single token read the
+// same: their first matrices go in one parallel region.
+func (m *experts) routed(ctx context.Context, p *Pass, r *expertsRecord, x, dst kernels.Matrix) error {
+	var first []product
+	for i, e := range m.all {
+		switch c := &r.chosen[i]; {
+		case len(c.tokens) == 0:
+			e.unused(p, x.Cols)
+		case x.Rows == 1:
+			first = append(first, e.first(p, record[mlpRecord](p, e.number), 1)...)
+		default:
+			if err := m.expert(ctx, p, e, c, x, dst); err != nil {
+				return err
+			}
+		}
+	}
+	if len(first) == 0 {
 		return nil
 	}
+	if err := p.multiply(ctx, x, first...); err != nil {
+		return err
+	}
+	for i, e := range m.all {
+		c := &r.chosen[i]
+		if len(c.tokens) == 0 {
+			continue
+		}
+		c.given = p.matrix(1, x.Cols)
+		if err := p.multiply(ctx, e.inner(p, record[mlpRecord](p, e.number)), product{e.down, c.given}); err != nil {
+			return err
+		}
+		addTimes(dst.Row(0), c.given.Row(0), c.weights[0])
+	}
+	return nil
+}
+
+// expert adds what an expert gives for its tokens.
+func (m *experts) expert(ctx context.Context, p *Pass, e *mlp, c *chosen, x, dst kernels.Matrix) error {
 	defer p.forget(p.mark())
+	n := len(c.tokens)
 	in := p.matrix(n, x.Cols)
 	c.given = p.matrix(n, x.Cols)
 	p.each(n, func(i int) { copy(in.Row(i), x.Row(c.tokens[i])) })

@@ -196,6 +196,7 @@ func scaleRow(x []float32, f float32) {
 
 // addTimes adds x times f to dst.
 func addTimes(dst, x []float32, f float32) {
+	dst = dst[:len(x)]
 	for i, v := range x {
 		dst[i] += f * v
 	}

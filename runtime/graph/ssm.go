@@ -54,7 +54,7 @@ func (m *ssm) forward(ctx context.Context, p *Pass, x, dst kernels.Matrix) (err 
 	for _, t := range p.texts {
 		kept := p.state(m.state)
 		m.conv.forward(p, t, kept, r.mixed, channels)
-		p.eachPlace(t, func(i, _ int) { silu(r.ready.Row(i), r.mixed.Row(i)) })
+		p.eachPlace(t, func(i, _ int) { activate(p.eng, arch.SiLU, 0, r.ready.Row(i), r.mixed.Row(i), nil) })
 		p.each(m.Heads, func(h int) {
 			size := m.HeadDim * m.State
 			cells := kept.cells[h*size:][:size]
@@ -101,11 +101,12 @@ func (m *ssm) token(r *ssmRecord, h, t int) ssmToken {
 
 // step stores in next the cells after the token; next may be cells.
 func (t *ssmToken) step(next, cells []float32) {
+	decay, b := t.decay, t.b
 	for i, v := range t.x {
 		gain := t.dt * v
-		for j, b := range t.b {
-			at := i*len(t.b) + j
-			next[at] = cells[at]*t.decay + gain*b
+		row, to := cells[i*len(b):][:len(b)], next[i*len(b):][:len(b)]
+		for j, w := range b {
+			to[j] = row[j]*decay + gain*w
 		}
 	}
 }

@@ -46,30 +46,32 @@ func (w *way) begin(p *Pass, r *wayRecord, x kernels.Matrix) {
 // forward takes a row at a position all the way.
 func (w *way) forward(e *kernels.Engine, r *wayRecord, i, position int, turn *rope, t tables) {
 	x := r.in.Row(i)
-	clip := func() {
-		if w.limit == 0 {
-			return
-		}
-		y := r.clipped.Row(i)
-		for j, v := range x {
-			y[j] = min(max(v, -w.limit), w.limit)
-		}
-		x = y
-	}
 	if !w.clipsLate {
-		clip()
+		x = w.clip(r, i, x)
 	}
 	if w.norm != nil && !w.normLate {
 		w.norm.Row(e, r.normed.Row(i), x)
 		x = r.normed.Row(i)
 	}
 	if w.clipsLate {
-		clip()
+		x = w.clip(r, i, x)
 	}
 	turn.row(e, x, w.dim, 0, position, t, false)
 	if w.norm != nil && w.normLate {
 		w.norm.Row(e, r.normed.Row(i), x)
 	}
+}
+
+// clip returns a row x within the limit, if there is one.
+func (w *way) clip(r *wayRecord, i int, x []float32) []float32 {
+	if w.limit == 0 {
+		return x
+	}
+	y := r.clipped.Row(i)
+	for j, v := range x {
+		y[j] = min(max(v, -w.limit), w.limit)
+	}
+	return y
 }
 
 // backward returns the gradient of what begin read for that of what forward gave, which
