@@ -191,10 +191,11 @@ func (s Settings) Find(ref Ref) (found Found, ok bool) {
 // whole.
 func (f folder) find(commit, want string) (Found, bool) {
 	dir := f.snapshot(commit)
-	if want == "" && holds(filepath.Join(dir, configName), -1) {
+	files := localFiles(dir)
+	if want == "" && isDirectory(files) {
 		return Found{Commit: commit, Path: dir, Whole: true, Texts: hasVocabulary(dir)}, wholeWeights(dir)
 	}
-	parts, _, err := chooseGGUF(localFiles(dir), want)
+	parts, _, err := chooseGGUF(files, want)
 	if err != nil || slices.ContainsFunc(parts, func(p File) bool { return !holds(f.file(commit, p.Name), -1) }) {
 		return Found{}, false
 	}
@@ -248,7 +249,7 @@ func (f folder) all(repo string) (all []Found) {
 		}
 		ref, dir := Ref{Repo: repo, Revision: cmp.Or(names[e.Name()], e.Name())}, f.snapshot(e.Name())
 		files := localFiles(dir)
-		_, directory := find(files, configName)
+		directory := isDirectory(files)
 		groups := ggufs(files)
 		if directory || len(groups) == 0 && len(files) > 0 {
 			all = append(all, Found{Ref: ref, Commit: e.Name(), Path: dir, Whole: directory && wholeWeights(dir), Texts: hasVocabulary(dir)})

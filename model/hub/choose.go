@@ -44,6 +44,13 @@ func find(files []File, name string) (File, bool) {
 	return files[i], true
 }
 
+// isDirectory reports whether files are a model of safetensors, not one of GGUF files
+// with a config.json beside them.
+func isDirectory(files []File) bool {
+	has := func(name string) bool { _, ok := find(files, name); return ok }
+	return has(configName) && (has(weightsName) || has(indexName) || len(ggufs(files)) == 0)
+}
+
 // chooseSmall picks what of a repository is needed before its weights, or why there
 // is nothing that nibble reads.
 func chooseSmall(files []File) (picked []File, err error) {

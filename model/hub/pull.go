@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -101,7 +102,7 @@ func Pull(ctx context.Context, ref Ref, s Settings, listen Listener) (Result, er
 func (c *client) pull(ctx context.Context, ref Ref) (Result, error) {
 	if c.Offline {
 		if found, ok := c.Find(ref); ok {
-			return Result{Repo: ref.Repo, Revision: ref.Revision, Commit: found.Commit, Path: found.Path, Notes: []string{"the hub was not asked: HF_HUB_OFFLINE is set"}}, nil
+			return found.result(), nil
 		}
 		return Result{}, fmt.Errorf("%s: %w: HF_HUB_OFFLINE is set and %s does not have the model, or not all of it; unset it to download", ref, ErrOffline, c.Cache)
 	}
@@ -123,6 +124,22 @@ func (c *client) pull(ctx context.Context, ref Ref) (Result, error) {
 	return p.res, nil
 }
 
+// result is that of a download that was not needed.
+func (f Found) result() Result {
+	r := Result{Repo: f.Ref.Repo, Revision: f.Ref.Revision, Commit: f.Commit, Path: f.Path, Notes: []string{"the hub was not asked: HF_HUB_OFFLINE is set"}}
+	dir, name := filepath.Split(f.Path)
+	all := []File{{Name: name}}
+	if info, err := os.Stat(f.Path); err == nil && info.IsDir() {
+		dir, all = f.Path, localFiles(f.Path)
+	}
+	for _, file := range all {
+		if info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(file.Name))); err == nil {
+			r.Files, r.SizeBytes = append(r.Files, file.Name), r.SizeBytes+info.Size()
+		}
+	}
+	return r
+}
+
 // explain says what the disk refused in words about the cache.
 func (p *pull) explain(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
@@ -141,8 +158,7 @@ func (p *pull) run(ctx context.Context) error {
 		return err
 	}
 	p.client.tag()
-	_, directory := find(list.files, configName)
-	if p.ref.File == "" && directory {
+	if p.ref.File == "" && isDirectory(list.files) {
 		err = p.directory(ctx, list.files)
 	} else {
 		err = p.gguf(ctx, list.files)

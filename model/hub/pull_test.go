@@ -131,6 +131,9 @@ func TestPull(t *testing.T) {
 			t.Errorf("offline, %s: %+v, %v", ref, off, err)
 		}
 	}
+	if off, err := try(t, t.Context(), "org/name", nil); err != nil || off.SizeBytes != size || len(off.Files) != len(wanted) {
+		t.Errorf("offline: %+v, %v", off, err)
+	}
 	if _, err := try(t, t.Context(), "org/other", nil); !errors.Is(err, ErrOffline) {
 		t.Errorf("offline, another: %v", err)
 	}
@@ -525,7 +528,7 @@ func TestRenamed(t *testing.T) {
 }
 
 func TestPullGGUF(t *testing.T) {
-	repo := map[string][]byte{"README.md": nil, "mmproj-F16.gguf": random(10, 1), "m-Q4_K_M.gguf": random(3000, 2), "m-Q8_0.gguf": random(4000, 3),
+	repo := map[string][]byte{"README.md": nil, "config.json": []byte("{}"), "mmproj-F16.gguf": random(10, 1), "m-Q4_K_M.gguf": random(3000, 2), "m-Q8_0.gguf": random(4000, 3),
 		"BF16/m-BF16-00001-of-00002.gguf": random(5000, 4), "BF16/m-BF16-00002-of-00002.gguf": random(5000, 5), "m-Q6_K-00001-of-00002.gguf": random(9, 6), "m.imatrix.gguf": random(9, 7)}
 	for ref, want := range map[string]struct {
 		files string

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"nibble/model/source"
 )
 
 // lmStudioDirs are where LM Studio keeps PUBLISHER/NAME/FILE.
@@ -11,6 +13,10 @@ func lmStudioDirs() (dirs []string) {
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return nil
+	}
+	// A home that was moved is named by a file.
+	if data, _, err := source.Read(filepath.Join(home, ".lmstudio-home-pointer"), 4096); err == nil {
+		dirs = append(dirs, filepath.Join(strings.TrimSpace(string(data)), "models"))
 	}
 	for _, below := range []string{".lmstudio/models", ".cache/lm-studio/models"} {
 		dirs = append(dirs, filepath.Join(home, filepath.FromSlash(below)))
