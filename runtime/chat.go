@@ -57,6 +57,12 @@ func (m *Model) UsualTemplate() (*chat.Template, chat.Form) {
 // Reset forgets the conversation.
 func (c *Chat) Reset() { c.history = nil }
 
+// Restore makes the conversation one that was, with other instructions or without some
+// of its turns. What it shares with the one before is not computed again.
+func (c *Chat) Restore(system string, history []chat.Message) {
+	c.system, c.history = system, slices.Clone(history)
+}
+
 // Context returns the tokens in use and the most there can be.
 func (c *Chat) Context() (used, limit int) { return c.s.Len(), c.s.Limit() }
 

@@ -161,7 +161,7 @@ workbench, on the demo model when no MODEL is given.`,
 			if err != nil {
 				return usagef("--theme: %w", err)
 			}
-			return a.workbench(cmd.Context(), workbench.Options{Model: ref, Threads: a.threads, CacheDir: job.CacheDir(), RunsDir: job.RunsDir(), Theme: th, ASCII: ascii, Owner: a.owner})
+			return a.workbench(cmd.Context(), workbench.Options{Model: ref, Threads: a.threads, CacheDir: job.CacheDir(), RunsDir: job.RunsDir(), ChatsDir: job.ChatsDir(), Theme: th, ASCII: ascii, Owner: a.owner})
 		},
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if a.threads < 0 || a.threads > 1024 {

@@ -22,5 +22,8 @@ func CacheDir() string { return filepath.Join(xdg.CacheHome, "nibble") }
 // StateDir holds what is worth keeping: runs, and what is known of crashes.
 func StateDir() string { return filepath.Join(xdg.StateHome, "nibble") }
 
+// ChatsDir holds the conversations that were saved.
+func ChatsDir() string { return filepath.Join(StateDir(), "chats") }
+
 // RunsDir holds the runs of the tuner.
 func RunsDir() string { return filepath.Join(StateDir(), "runs") }

@@ -5,10 +5,12 @@ package theme
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/charmbracelet/lipgloss"
 	"github.com/guptarohit/asciigraph"
+	"github.com/muesli/termenv"
 )
 
 // Theme is the styles of a screen.
@@ -20,6 +22,16 @@ type Theme struct {
 	damage []lipgloss.Style // from little to much
 	curves []string         // colours that tell series apart; none in mono
 }
+
+// Inverse swaps text and background: an attribute, no colour, so it shows also where
+// colours are not wanted.
+var Inverse = lipgloss.NewStyle().Renderer(inverting).Reverse(true)
+
+var inverting = func() *lipgloss.Renderer {
+	r := lipgloss.NewRenderer(io.Discard)
+	r.SetColorProfile(termenv.ANSI)
+	return r
+}()
 
 // Default follows the terminal's background.
 const Default = "auto"
@@ -107,7 +119,7 @@ func (p palette) theme(name string) Theme {
 		Accent:   color(p.light.accent, p.dark.accent),
 		Good:     color(p.light.good, p.dark.good),
 		Bad:      color(p.light.bad, p.dark.bad),
-		Selected: lipgloss.NewStyle().Reverse(true),
+		Selected: Inverse,
 		Tab:      color(p.light.dim, p.dark.dim),
 		TabOn:    color(p.light.title, p.dark.title).Bold(true).Underline(true),
 	}

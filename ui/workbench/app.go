@@ -2,6 +2,7 @@ package workbench
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -49,12 +50,14 @@ type app struct {
 	evaluating *evaluatePage
 	tuning     *tunePage
 
-	ascii   bool // the terminal shows nothing else
-	ticking bool // the clock of a job moves
-	help    bool
-	helpTop int  // first line shown
-	asking  bool // whether to quit while a job runs
-	armed   bool // the next ctrl+c quits
+	ascii    bool      // the terminal shows nothing else
+	chatsDir string    // transcripts
+	out      io.Writer // the terminal, for what is no part of the screen
+	ticking  bool      // the clock of a job moves
+	help     bool
+	helpTop  int  // first line shown
+	asking   bool // whether to quit while a job runs
+	armed    bool // the next ctrl+c quits
 }
 
 func newApp(e engines) *app {
@@ -133,6 +136,10 @@ func (a *app) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			return a, tea.Batch(a.e.box().pump(), tick())
 		}
 		return a, a.e.box().pump()
+	case copyMsg:
+		if a.out != nil {
+			_, _ = io.WriteString(a.out, string(msg)) // a terminal that is gone is noticed elsewhere
+		}
 	case tea.KeyMsg:
 		return a, a.key(msg)
 	}
@@ -167,7 +174,7 @@ func (a *app) key(msg tea.KeyMsg) tea.Cmd {
 		return nil
 	}
 	p := a.pages[a.at]
-	printable := msg.Type == tea.KeyRunes || msg.Type == tea.KeySpace
+	printable := (msg.Type == tea.KeyRunes || msg.Type == tea.KeySpace) && !msg.Alt
 	if p.typing() && printable {
 		return p.key(msg)
 	}
@@ -207,7 +214,7 @@ func (a *app) global() []binding {
 		{[]string{"shift+tab"}, "shift+tab", "page: the one before", false, turn(-1)},
 	}
 	for i, p := range a.pages {
-		bs = append(bs, binding{[]string{fmt.Sprint(i + 1)}, fmt.Sprint(i + 1), p.name() + " page", false, func() tea.Cmd { a.at = i; return nil }})
+		bs = append(bs, binding{[]string{fmt.Sprint(i + 1), fmt.Sprintf("alt+%d", i+1)}, fmt.Sprint(i + 1), p.name() + " page; also alt with the digit, where digits are text", false, func() tea.Cmd { a.at = i; return nil }})
 	}
 	return append(bs,
 		binding{[]string{"t"}, "t", "tune: search for the best recipe", true, func() tea.Cmd { a.tuning.start(); return nil }},
@@ -218,7 +225,7 @@ func (a *app) global() []binding {
 			}
 			return nil
 		}},
-		binding{[]string{"?"}, "?", "help", true, func() tea.Cmd { a.help, a.helpTop = true, 0; return nil }},
+		binding{[]string{"?", "f1"}, "? f1", "help", true, func() tea.Cmd { a.help, a.helpTop = true, 0; return nil }},
 		binding{[]string{"q"}, "q", "quit", true, func() tea.Cmd {
 			if name := a.e.busy(); name != "" {
 				a.asking = true
@@ -318,18 +325,23 @@ func (a *app) status() string {
 }
 
 func (a *app) footer() string {
+	typing := a.pages[a.at].typing()
 	short := func(bs []binding) (parts []string) {
 		for _, b := range bs {
 			if b.footer {
-				parts = append(parts, a.th.Accent.Render(b.keys[0])+" "+a.th.Dim.Render(shortHelp(b.help)))
+				key := b.keys[0]
+				if i := slices.IndexFunc(b.keys, func(k string) bool { return len(k) > 1 }); typing && i >= 0 {
+					key = b.keys[i] // the others are text
+				}
+				parts = append(parts, a.th.Accent.Render(key)+" "+a.th.Dim.Render(shortHelp(b.help)))
 			}
 		}
 		return parts
 	}
 	bindings, global := a.pages[a.at].bindings(), a.global()
-	if a.pages[a.at].typing() {
+	if typing {
 		global = slices.DeleteFunc(global, func(b binding) bool {
-			return b.keys[0] != "tab" || slices.ContainsFunc(bindings, func(own binding) bool { return own.matches("tab") })
+			return b.keys[0] != "tab" && b.keys[0] != "?" || slices.ContainsFunc(bindings, func(own binding) bool { return own.matches("tab") })
 		})
 	}
 	page, rest := short(bindings), short(global)

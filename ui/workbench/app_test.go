@@ -31,11 +31,13 @@ func testApp(screen string) (*app, *fake) {
 // press sends keys, by bubbletea's names or as single characters.
 func press(a *app, keys ...string) (quit bool) {
 	named := map[string]tea.KeyType{"tab": tea.KeyTab, "enter": tea.KeyEnter, "esc": tea.KeyEsc, "ctrl+c": tea.KeyCtrlC, "down": tea.KeyDown, "left": tea.KeyLeft, "right": tea.KeyRight, "home": tea.KeyHome, "up": tea.KeyUp, "end": tea.KeyEnd,
-		"backspace": tea.KeyBackspace, "ctrl+u": tea.KeyCtrlU, "ctrl+r": tea.KeyCtrlR, "ctrl+o": tea.KeyCtrlO}
+		"backspace": tea.KeyBackspace, "ctrl+u": tea.KeyCtrlU, "ctrl+r": tea.KeyCtrlR, "ctrl+o": tea.KeyCtrlO, "ctrl+y": tea.KeyCtrlY, "ctrl+s": tea.KeyCtrlS, "ctrl+a": tea.KeyCtrlA, "ctrl+w": tea.KeyCtrlW, "ctrl+j": tea.KeyCtrlJ, "pgup": tea.KeyPgUp, "f1": tea.KeyF1}
 	for _, k := range keys {
 		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
 		if t, ok := named[k]; ok {
 			msg = tea.KeyMsg{Type: t}
+		} else if bare, alt := strings.CutPrefix(k, "alt+"); alt {
+			msg = tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(bare), Alt: true}
 		}
 		_, cmd := a.Update(msg)
 		if cmd != nil {
@@ -334,8 +336,8 @@ func TestKeys(t *testing.T) {
 		{"the curve of another matrix", "kernels", onKernels, []string{"down", "c"}, []string{"curve 128x352"}, onKernels},
 		{"pages by tab", "loaded", onModel, []string{"tab", "tab"}, nil, onTune},
 		{"pages by number", "loaded", onModel, []string{"5"}, nil, onChat},
-		{"letters are text in the chat", "tuned", onChat, []string{"h", "i", "enter"}, []string{"send hi float=false new=false"}, onChat},
-		{"the float model answers", "tuned", onChat, []string{"ctrl+o", "x", "enter"}, []string{"send x float=true new=false"}, onChat},
+		{"letters are text in the chat", "tuned", onChat, []string{"h", "i", "enter"}, []string{"send hi float=false after 4"}, onChat},
+		{"the float model answers", "tuned", onChat, []string{"ctrl+o", "x", "enter"}, []string{"send x float=true after 4"}, onChat},
 		{"cancel", "tuning", onTune, []string{"x"}, []string{"cancel"}, onTune},
 	} {
 		a, f := testApp(c.screen)

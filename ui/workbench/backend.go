@@ -34,7 +34,7 @@ type engines interface {
 	measureKernels()
 	measureCurve(of kernels.Shape)
 	force(kernel string)
-	send(text string, useFloat, fresh bool)
+	send(r chatRequest)
 	cancel() bool
 	busy() string
 	box() *mailbox
@@ -48,22 +48,20 @@ type backend struct {
 	jobs *jobs
 	gate gate // holds the tuner
 
-	ck         *model.Checkpoint
-	eng        *kernels.Engine
-	live       atomic.Pointer[kernels.Engine] // eng, for what needs no job
-	base       *rt.Model                      // the checkpoint as it is
-	int4       *rt.Model                      // quantized; nil until then
-	written    *model.Checkpoint              // that int4 was loaded from; nil if it was made in memory
-	made       quant.Report                   // of int4
-	judge      job.Evaluate                   // what the INT4 model is measured on
-	ref        *eval.Reference
-	refOf      job.Evaluate       // of ref
-	refText    eval.Text          // of refOf
-	tuneOn     *quant.Calibration // of the trials; nil is the default one
-	tuned      tune.Result        // of the last search
-	talk       *rt.Chat
-	talkOf     *rt.Model
-	generation job.Generation // how answers are asked for
+	ck      *model.Checkpoint
+	eng     *kernels.Engine
+	live    atomic.Pointer[kernels.Engine] // eng, for what needs no job
+	base    *rt.Model                      // the checkpoint as it is
+	int4    *rt.Model                      // quantized; nil until then
+	written *model.Checkpoint              // that int4 was loaded from; nil if it was made in memory
+	made    quant.Report                   // of int4
+	judge   job.Evaluate                   // what the INT4 model is measured on
+	ref     *eval.Reference
+	refOf   job.Evaluate       // of ref
+	refText eval.Text          // of refOf
+	tuneOn  *quant.Calibration // of the trials; nil is the default one
+	tuned   tune.Result        // of the last search
+	talks   []conversation
 
 	effort  time.Duration          // for measuring kernels; 0 is the usual one
 	decoded *rt.Model              // whose decode speeds are on the Kernels page

@@ -38,7 +38,6 @@ func (j *Jobs) Quantize(q job.Quantize, e job.Evaluate) (ppl, kld float64, right
 
 // Answer is what the float model answers to the first message of a conversation.
 func (j *Jobs) Answer(text string, g job.Generation) string {
-	j.b.generation = g
-	j.run(func() { j.b.send(text, true, true) }, nil)
+	j.run(func() { j.b.send(chatRequest{useFloat: true, text: text, settings: g}) }, nil)
 	return j.s.chat.turns[len(j.s.chat.turns)-1].answer
 }

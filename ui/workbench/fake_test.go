@@ -50,8 +50,8 @@ func (f *fake) use(t tune.Trial)             { f.note("use %d", t.ID) }
 func (f *fake) measureKernels()              { f.note("measure") }
 func (f *fake) measureCurve(s kernels.Shape) { f.note("curve %dx%d", s.N, s.K) }
 func (f *fake) force(kernel string)          { f.note("force %s", kernel) }
-func (f *fake) send(text string, float, new bool) {
-	f.note("send %s float=%v new=%v", text, float, new)
+func (f *fake) send(r chatRequest) {
+	f.note("send %s float=%v after %d", r.text, r.useFloat, len(r.before))
 }
 
 // plan finds at once what there is to find.

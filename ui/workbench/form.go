@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/charmbracelet/bubbles/cursor"
+	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
 
 	"nibble/ui/chart"
@@ -30,6 +32,8 @@ type form struct {
 	fields []*field
 	at     int
 	open   bool
+	input  textinput.Model // of the field that is written
+	edited *field          // which input holds
 }
 
 // bindings are the keys of an open form; changed hears when a field is left or a
@@ -59,23 +63,45 @@ func (f *form) bindings(changed func()) []binding {
 		{[]string{"esc"}, "esc", "back: leave the form; what is in it stays", true, func() tea.Cmd { f.open = false; return nil }},
 		{[]string{"up", "shift+tab"}, "↑", "the field before", false, move(-1)},
 		{[]string{"down", "tab"}, "↓ tab", "the next field", false, move(1)},
-		{[]string{"left"}, "←", "the choice before, in fields that have some", false, step(-1)},
-		{[]string{"right"}, "→", "the next choice", false, step(1)},
-		{[]string{"backspace"}, "backspace", "delete a character", false, func() tea.Cmd {
-			x := f.fields[f.at]
-			if r := []rune(x.value); len(r) > 0 {
-				x.value = string(r[:len(r)-1])
-			}
-			return nil
-		}},
-		{[]string{"ctrl+u"}, "ctrl+u", "empty the field", false, func() tea.Cmd { f.fields[f.at].value = ""; return nil }},
+		{[]string{"left"}, "←", "the choice before, in fields that have some, or a character back", false, f.choosing(tea.KeyLeft, step(-1))},
+		{[]string{"right"}, "→", "the next choice, or a character on", false, f.choosing(tea.KeyRight, step(1))},
 	}
 }
 
-// key takes text into the field.
+// choosing steps through the choices of a field, or moves the cursor in one without.
+func (f *form) choosing(key tea.KeyType, step func() tea.Cmd) func() tea.Cmd {
+	return func() tea.Cmd {
+		if len(f.fields[f.at].choices) > 0 {
+			return step()
+		}
+		f.key(tea.KeyMsg{Type: key})
+		return nil
+	}
+}
+
+// key edits the field: text, and the keys that readline has for words and lines.
 func (f *form) key(msg tea.KeyMsg) {
-	if msg.Type == tea.KeyRunes || msg.Type == tea.KeySpace {
-		f.fields[f.at].value += term.CleanLine(string(msg.Runes))
+	f.edit()
+	if msg.Type == tea.KeyRunes {
+		msg.Runes = []rune(term.CleanLine(string(msg.Runes)))
+	}
+	f.input, _ = f.input.Update(msg)
+	f.fields[f.at].value = f.input.Value()
+}
+
+// edit puts the field that the cursor is on into the input.
+func (f *form) edit() {
+	if !f.input.Focused() {
+		f.input = textinput.New()
+		f.input.Prompt = ""
+		f.input.Cursor.SetMode(cursor.CursorStatic)
+		f.input.Cursor.Style = theme.Inverse
+		f.input.Focus()
+	}
+	if x := f.fields[f.at]; f.input.Value() != x.value || f.edited != x {
+		f.input.SetValue(x.value)
+		f.input.CursorEnd()
+		f.edited = x
 	}
 }
 
@@ -112,9 +138,11 @@ func (f *form) view(th theme.Theme, w int) []string {
 		value, mark := ending(term.CleanLine(x.value), w-formLabel-4), " " // what is typed stays in sight
 		switch {
 		case i == f.at && f.open:
-			mark, value = "▸", th.Accent.Render(value+"▏")
+			f.edit()
+			f.input.Width = max(1, w-formLabel-6)
+			mark, value = "▸", f.input.View()
 			if x.value == "" {
-				value += th.Dim.Render(x.empty)
+				value = strings.TrimRight(value, " ") + " " + th.Dim.Render(x.empty)
 			}
 		case value == "":
 			value = th.Dim.Render(x.empty)

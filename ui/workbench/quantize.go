@@ -134,7 +134,7 @@ func (b *backend) adopt(ctx context.Context, m *rt.Model, report quant.Report, w
 	b.int4, b.made = m, report
 	b.mail.fact(func(s *state) {
 		s.model.recipe, s.model.report = report.Recipe.Default.String(), report
-		s.eval, s.chat.fresh = evalState{}, true
+		s.eval = evalState{}
 		s.say(fmt.Sprintf("INT4 model ready: %s%s, %.3f bits per weight", where, term.Bytes(report.SizeBytes), report.BPW))
 	})
 	return nil

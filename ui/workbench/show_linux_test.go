@@ -3,6 +3,7 @@ package workbench
 import (
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -21,7 +22,7 @@ func TestMain(m *testing.M) {
 	if how := os.Getenv("NIBBLE_TEST_FAILING"); how != "" {
 		probe.Started()
 		owner := exit.New(os.Stderr, os.TempDir())
-		err := show(owner.Context(), owner, func() tea.Model { return failing{how} })
+		err := show(owner.Context(), owner, func(io.Writer) tea.Model { return failing{how} })
 		fmt.Printf("ended by %v\n", exit.Panicked(err).Value)
 		os.Exit(exit.Code(err))
 	}

@@ -179,7 +179,6 @@ type chatState struct {
 	useFloat bool // answer with the float model
 	used     int
 	limit    int
-	fresh    bool // the next message starts a new conversation
 }
 
 type chatTurn struct {

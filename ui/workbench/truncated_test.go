@@ -25,7 +25,7 @@ func TestModelCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, start := range map[string]func(){
-		"chat":     func() { b.send("Hello", true, false) },
+		"chat":     func() { b.send(chatRequest{useFloat: true, text: "Hello"}) },
 		"evaluate": func() { b.evaluate(b.judge) },
 		"quantize": func() { b.quantize(job.Quantize{Recipe: "w4 g32 sym rtn"}) },
 	} {

@@ -73,7 +73,7 @@ func TestPaste(t *testing.T) {
 	for _, c := range []struct {
 		keys  []string
 		shown string
-	}{{[]string{"3", "o"}, "second line"}, {[]string{"3", "/"}, "second line"}, {[]string{"5"}, "↵second⇥line"}} {
+	}{{[]string{"3", "o"}, "second line"}, {[]string{"3", "/"}, "second line"}, {[]string{"5"}, "second⇥line"}} {
 		a, _ := testApp("tuned")
 		press(a, c.keys...)
 		a.Update(paste)
@@ -94,7 +94,7 @@ func TestPasteIsSent(t *testing.T) {
 	a.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(" one\rtwo\r\nthree\nمی\u200cخواهم\tx "), Paste: true})
 	f.calls = nil
 	press(a, "enter")
-	if want := "send  one\ntwo\nthree\nمی\u200cخواهم\tx  float=false new=false"; len(f.calls) != 1 || f.calls[0] != want {
+	if want := "send  one\ntwo\nthree\nمی\u200cخواهم\tx  float=false after 4"; len(f.calls) != 1 || f.calls[0] != want {
 		t.Errorf("%q, want %q", f.calls, want)
 	}
 	a.s.chat.turns = append(a.s.chat.turns, chatTurn{user: " one\n\x1b[31mtwo"})

@@ -12,6 +12,7 @@ package workbench
 
 import (
 	"context"
+	"io"
 	"os"
 	"runtime"
 	"time"
@@ -30,6 +31,7 @@ type Options struct {
 	Threads  int    // compute threads; 0 is one per core
 	CacheDir string // kernel measurements
 	RunsDir  string // tuning runs
+	ChatsDir string // conversations that are saved
 	Theme    theme.Theme
 	ASCII    bool // draw with nothing else
 	Owner    *exit.Owner
@@ -53,8 +55,9 @@ func Run(ctx context.Context, o Options) error {
 	// the operating system finds it time at once.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), o.Threads+2)))
 	b := newBackend(ctx, o)
-	err := show(ctx, o.Owner, func() tea.Model {
+	err := show(ctx, o.Owner, func(out io.Writer) tea.Model {
 		app := newApp(b)
+		app.chatsDir, app.out = o.ChatsDir, out
 		app.th, app.ascii = o.Theme, o.ASCII || !term.UTF8(os.Getenv)
 		return app
 	})
@@ -66,7 +69,7 @@ func Run(ctx context.Context, o Options) error {
 
 // show runs a model on the terminal until it quits or ctx ends, whose cause is the
 // error then. Whatever happens the terminal is as before.
-func show(ctx context.Context, owner *exit.Owner, model func() tea.Model) error {
+func show(ctx context.Context, owner *exit.Owner, model func(out io.Writer) tea.Model) error {
 	t, err := openTerminal(owner.End)
 	if err != nil {
 		return err
@@ -75,7 +78,7 @@ func show(ctx context.Context, owner *exit.Owner, model func() tea.Model) error 
 	defer t.restore()
 	t.askBackground(ctx) // before styles are made
 	crash := func(c *panics.Carried) { owner.End(c) }
-	p := tea.NewProgram(guard{model(), crash}, tea.WithContext(ctx), tea.WithAltScreen(), tea.WithFPS(framesPerSecond), tea.WithInput(t.input()), tea.WithOutput(t.output()),
+	p := tea.NewProgram(guard{model(t.output()), crash}, tea.WithContext(ctx), tea.WithAltScreen(), tea.WithFPS(framesPerSecond), tea.WithInput(t.input()), tea.WithOutput(t.output()),
 		tea.WithFilter(t.suspending(owner)), tea.WithoutSignalHandler(), tea.WithoutCatchPanics())
 	if c := panics.Catch(func() { _, err = p.Run() }); c != nil {
 		crash(c)
