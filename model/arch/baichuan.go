@@ -2,7 +2,7 @@ package arch
 
 var _ = register(baichuan, "baichuan")
 
-var _ = registerGGUF(ggufForm{arch: "baichuan", kind: "baichuan", class: "BaichuanForCausalLM", paired: true})
+var _ = registerGGUF(ggufForm{arch: "baichuan", kind: "baichuan", class: "BaichuanForCausalLM", paired: true, apart: true})
 
 // baichuan is Baichuan 1 and 2: Llama with fused queries, keys and values; the
 // 13B has ALiBi instead of rotations; the second version brings the rows of its

@@ -3,8 +3,8 @@ package arch
 var _ = register(cohere, "cohere", "cohere2")
 
 var _ = registerGGUF(
-	ggufForm{arch: "command-r", kind: "cohere", class: "CohereForCausalLM", config: cohereGGUF},
-	ggufForm{arch: "cohere2", kind: "cohere2", class: "Cohere2ForCausalLM", config: cohereGGUF},
+	ggufForm{arch: "command-r", kind: "cohere", class: "CohereForCausalLM", config: cohereGGUF, write: func(k *ggufKeys) { k.set("logit_scale", k.m.Head.Scale) }},
+	ggufForm{arch: "cohere2", kind: "cohere2", class: "Cohere2ForCausalLM", config: cohereGGUF, write: func(k *ggufKeys) { k.set("logit_scale", k.m.Head.Scale) }},
 )
 
 func cohereGGUF(g *GGUF, c ggufConfig) {

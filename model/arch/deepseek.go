@@ -12,9 +12,31 @@ var (
 )
 
 var _ = registerGGUF(
-	ggufForm{arch: "deepseek2", kind: "deepseek_v2", class: "DeepseekV2ForCausalLM", config: deepseekGGUF},
-	ggufForm{arch: "deepseek", kind: "deepseek", class: "DeepseekForCausalLM", paired: true, config: func(g *GGUF, c ggufConfig) { g.deepseekExperts(c) }},
+	ggufForm{arch: "deepseek2", kind: "deepseek_v2", class: "DeepseekV2ForCausalLM", config: deepseekGGUF, write: deepseekKeys},
+	ggufForm{arch: "deepseek", kind: "deepseek", class: "DeepseekForCausalLM", paired: true, write: (*ggufKeys).sharedExperts, config: func(g *GGUF, c ggufConfig) { g.deepseekExperts(c) }},
 )
+
+func deepseekKeys(k *ggufKeys) {
+	for op := range k.m.Blocks[0].Ops() {
+		a, ok := op.(*LatentAttention)
+		if !ok {
+			continue
+		}
+		k.set("attention.kv_lora_rank", a.Rank)
+		if a.QA != nil {
+			k.set("attention.q_lora_rank", a.QA.Rows)
+		}
+		k.set("attention.key_length", a.Rank+a.RopeDim)
+		k.set("attention.value_length", a.Rank)
+		k.set("attention.key_length_mla", a.NopeDim+a.RopeDim)
+		k.set("attention.value_length_mla", a.ValueDim)
+		if a.Rope != nil {
+			k.rotation(a.Rope, a.RopeDim)
+		}
+	}
+	k.nonZero("rope.scaling.yarn_log_multiplier", float32(k.scaling().All/10))
+	k.sharedExperts()
+}
 
 func deepseekGGUF(g *GGUF, c ggufConfig) {
 	if g.int("expert_gating_func", 1) == 2 {

@@ -5,6 +5,7 @@ var _ = register(ernie, "ernie4_5", "ernie4_5_moe")
 var _ = registerGGUF(
 	ggufForm{arch: "ernie4_5", kind: "ernie4_5", class: "Ernie4_5ForCausalLM", keys: map[string]string{"attention_bias": "use_bias", "mlp_bias": ""}},
 	ggufForm{arch: "ernie4_5-moe", kind: "ernie4_5_moe", class: "Ernie4_5_MoeForCausalLM", keys: map[string]string{"attention_bias": "use_bias", "mlp_bias": ""},
+		write: (*ggufKeys).sharedExperts,
 		config: func(g *GGUF, c ggufConfig) {
 			g.experts(c, "moe_num_experts")
 			c["moe_k"] = c["num_experts_per_tok"]

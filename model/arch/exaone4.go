@@ -2,7 +2,7 @@ package arch
 
 var _ = register(exaone4, "exaone4")
 
-var _ = registerGGUF(ggufForm{arch: "exaone4", kind: "exaone4", class: "Exaone4ForCausalLM", config: func(g *GGUF, c ggufConfig) { g.windows(c) }})
+var _ = registerGGUF(ggufForm{arch: "exaone4", kind: "exaone4", class: "Exaone4ForCausalLM", write: (*ggufKeys).layersWithWindow, config: func(g *GGUF, c ggufConfig) { g.windows(c) }})
 
 // exaone4 is EXAONE 4: norms after the branches, norms of heads; in the large
 // one three layers with a window and rotations, then one without either.

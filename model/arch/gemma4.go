@@ -8,7 +8,31 @@ import (
 
 var _ = register(gemma4, "gemma4")
 
-var _ = registerGGUF(ggufForm{arch: "gemma4", kind: "gemma4_text", class: "Gemma4ForCausalLM", config: gemma4GGUF})
+var _ = registerGGUF(ggufForm{arch: "gemma4", kind: "gemma4_text", class: "Gemma4ForCausalLM", config: gemma4GGUF, write: gemma4Keys})
+
+func gemma4Keys(k *ggufKeys) {
+	k.layersWithWindow()
+	if w := k.window(); w != nil {
+		k.set("attention.key_length_swa", w.HeadDim)
+		k.set("attention.value_length_swa", w.HeadDim)
+		if w.Rope != nil {
+			k.set("rope.dimension_count_swa", 2*len(w.Rope.Frequencies))
+			k.set("rope.freq_base_swa", w.Rope.Base)
+		}
+	}
+	if p := k.m.Embed.PerLayer; p != nil {
+		k.set("embedding_length_per_layer_input", p.Width)
+	}
+	shared := 0
+	for i := range k.m.Blocks {
+		for op := range k.m.Blocks[i].Ops() {
+			if a, ok := op.(*Attention); ok && a.KVFrom >= 0 {
+				shared++
+			}
+		}
+	}
+	k.set("attention.shared_kv_layers", shared)
+}
 
 func gemma4GGUF(g *GGUF, c ggufConfig) {
 	layers := g.int("block_count", 0)

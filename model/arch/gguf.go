@@ -37,6 +37,10 @@ type ggufForm struct {
 	paired  bool                         // rows of queries and keys lie so that pairs that turn are adjacent
 	partial bool                         // the class turns a part of each head unless told otherwise
 	tensors func(w *ggufNames, m *Model) // changes where tensors lie that do not as usual
+
+	write  func(k *ggufKeys) // what else a file says that is written
+	apart  bool              // which then has queries, keys and values of fused matrices apart,
+	gateUp bool              // and fused gates and ups together
 }
 
 // ggufConfig is a config.json in the making.

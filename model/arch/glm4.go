@@ -6,13 +6,14 @@ var (
 )
 
 var _ = registerGGUF(
-	ggufForm{arch: "glm4", kind: "glm4", class: "Glm4ForCausalLM", partial: true},
+	ggufForm{arch: "glm4", kind: "glm4", class: "Glm4ForCausalLM", partial: true, gateUp: true},
 	ggufForm{arch: "glm4moe", kind: "glm4_moe", class: "Glm4MoeForCausalLM", partial: true, names: map[string]string{"ffn_norm": "post_attention_norm"},
+		write: (*ggufKeys).sharedExperts,
 		config: func(g *GGUF, c ggufConfig) {
 			g.deepseekExperts(c)
 			c["use_qk_norm"] = g.has("blk.0.attn_q_norm.weight")
 		}},
-	ggufForm{arch: "chatglm", kind: "glm", class: "GlmForCausalLM", partial: true},
+	ggufForm{arch: "chatglm", kind: "glm", class: "GlmForCausalLM", partial: true, gateUp: true},
 )
 
 // glm4 is GLM-4: norms before and after the branches (after them only since

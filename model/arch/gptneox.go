@@ -4,6 +4,7 @@ var _ = register(gptNeoX, "gpt_neox")
 
 var _ = registerGGUF(ggufForm{arch: "gptneox", kind: "gpt_neox", class: "GPTNeoXForCausalLM", partial: true,
 	keys:   map[string]string{"partial_rotary_factor": "rotary_pct", "rope_theta": "rotary_emb_base", "num_key_value_heads": "", "head_dim": "", "mlp_bias": ""},
+	write:  func(k *ggufKeys) { k.set("use_parallel_residual", k.m.Blocks[0].Parallel) },
 	config: func(g *GGUF, c ggufConfig) { c["use_parallel_residual"] = g.bool("use_parallel_residual", true) }})
 
 // gptNeoX is GPT-NeoX and Pythia: attention and MLP in parallel, each after its

@@ -8,10 +8,17 @@ import (
 var _ = register(granite, "granite", "granitemoe", "granitemoeshared", "granitemoehybrid")
 
 var _ = registerGGUF(
-	ggufForm{arch: "granite", kind: "granite", class: "GraniteForCausalLM", paired: true, config: graniteGGUF},
-	ggufForm{arch: "granitemoe", kind: "granitemoe", class: "GraniteMoeForCausalLM", paired: true, config: graniteGGUF},
-	ggufForm{arch: "granitehybrid", kind: "granitemoehybrid", class: "GraniteMoeHybridForCausalLM", paired: true, config: graniteGGUF},
+	ggufForm{arch: "granite", kind: "granite", class: "GraniteForCausalLM", paired: true, config: graniteGGUF, write: graniteKeys},
+	ggufForm{arch: "granitemoe", kind: "granitemoe", class: "GraniteMoeForCausalLM", paired: true, config: graniteGGUF, write: graniteKeys},
+	ggufForm{arch: "granitehybrid", kind: "granitemoehybrid", class: "GraniteMoeHybridForCausalLM", paired: true, config: graniteGGUF, write: graniteKeys},
 )
+
+func graniteKeys(k *ggufKeys) {
+	k.scales()
+	if a := k.attention(); a != nil {
+		k.set("attention.scale", a.Scale)
+	}
+}
 
 func graniteGGUF(g *GGUF, c ggufConfig) {
 	c["attention_multiplier"] = 1 / math.Sqrt(float64(max(g.headDim(), 1)))

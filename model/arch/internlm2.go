@@ -3,7 +3,7 @@ package arch
 var _ = register(internLM2, "internlm2")
 
 // Its GGUF files are laid out as Llama's, which it is but for names.
-var _ = registerGGUF(ggufForm{arch: "internlm2", kind: "llama", class: "LlamaForCausalLM", paired: true})
+var _ = registerGGUF(ggufForm{arch: "internlm2", kind: "llama", class: "LlamaForCausalLM", paired: true, apart: true})
 
 // internLM2 is InternLM2: Llama under other names, with queries, keys and values
 // together for each key-value head.

@@ -3,11 +3,21 @@ package arch
 var _ = register(lfm2, "lfm2", "lfm2_moe")
 
 var _ = registerGGUF(
-	ggufForm{arch: "lfm2", kind: "lfm2", class: "Lfm2ForCausalLM", config: lfm2GGUF,
+	ggufForm{arch: "lfm2", kind: "lfm2", class: "Lfm2ForCausalLM", config: lfm2GGUF, write: lfm2Keys,
 		keys: map[string]string{"rms_norm_eps": "norm_eps"}, names: map[string]string{"output_norm": "token_embd_norm"}},
-	ggufForm{arch: "lfm2moe", kind: "lfm2_moe", class: "Lfm2MoeForCausalLM", config: lfm2GGUF,
+	ggufForm{arch: "lfm2moe", kind: "lfm2_moe", class: "Lfm2MoeForCausalLM", config: lfm2GGUF, write: lfm2Keys,
 		keys: map[string]string{"rms_norm_eps": "norm_eps"}, names: map[string]string{"output_norm": "token_embd_norm"}},
 )
+
+func lfm2Keys(k *ggufKeys) {
+	for i := range k.m.Blocks {
+		for op := range k.m.Blocks[i].Ops() {
+			if c, ok := op.(*ShortConv); ok {
+				k.set("shortconv.l_cache", c.Kernel)
+			}
+		}
+	}
+}
 
 func lfm2GGUF(g *GGUF, c ggufConfig) {
 	c["block_auto_adjust_ff_dim"] = false // the file has the width that this gives

@@ -4,7 +4,7 @@ var _ = register(llama, "llama", "mistral", "ministral", "ministral3", "yi", "in
 
 var _ = registerGGUF(
 	ggufForm{arch: "llama", kind: "llama", class: "LlamaForCausalLM", paired: true, config: llamaGGUF},
-	ggufForm{arch: "mistral3", kind: "ministral3", class: "Ministral3ForCausalLM", paired: true, config: ministral3GGUF},
+	ggufForm{arch: "mistral3", kind: "ministral3", class: "Ministral3ForCausalLM", paired: true, config: ministral3GGUF, write: ministral3Keys},
 	ggufForm{arch: "smollm3", kind: "smollm3", class: "SmolLM3ForCausalLM", paired: true},
 	ggufForm{arch: "arcee", kind: "arcee", class: "ArceeForCausalLM", paired: true,
 		config: func(_ *GGUF, c ggufConfig) { c["hidden_act"] = "relu2" }},
@@ -24,6 +24,14 @@ func llamaGGUF(g *GGUF, c ggufConfig) {
 		c["model_type"], c["architectures"] = "internlm3", []string{"InternLM3ForCausalLM"}
 		c["qkv_bias"], c["bias"] = true, false
 	}
+}
+
+func ministral3Keys(k *ggufKeys) {
+	if t := k.attention().Temperature; t != nil {
+		k.set("attention.temperature_scale", t.Beta)
+		k.set("rope.scaling.original_context_length", t.Original)
+	}
+	k.nonZero("rope.scaling.yarn_log_multiplier", float32(k.scaling().All))
 }
 
 func ministral3GGUF(g *GGUF, c ggufConfig) {

@@ -4,7 +4,7 @@ import "math"
 
 var _ = register(minicpm, "minicpm")
 
-var _ = registerGGUF(ggufForm{arch: "minicpm", kind: "minicpm", class: "MiniCPMForCausalLM", paired: true, config: func(g *GGUF, c ggufConfig) {
+var _ = registerGGUF(ggufForm{arch: "minicpm", kind: "minicpm", class: "MiniCPMForCausalLM", paired: true, write: (*ggufKeys).scales, config: func(g *GGUF, c ggufConfig) {
 	c["scale_emb"], c["scale_depth"], c["dim_model_base"] = 12, 1.4, 256 // of files older than their keys
 	g.copy(c, "scale_emb", "embedding_scale")
 	if s, ok := g.float("residual_scale"); ok {

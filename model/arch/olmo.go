@@ -5,7 +5,7 @@ var _ = register(olmo, "olmo", "olmo2", "olmo3", "olmoe")
 var _ = registerGGUF(
 	ggufForm{arch: "olmo", kind: "olmo", class: "OlmoForCausalLM", paired: true, keys: map[string]string{"layer_norm_eps": ""},
 		config: func(g *GGUF, c ggufConfig) { g.copy(c, "clip_qkv", "attention.clamp_kqv") }},
-	ggufForm{arch: "olmo2", kind: "olmo2", class: "Olmo2ForCausalLM", config: func(g *GGUF, c ggufConfig) {
+	ggufForm{arch: "olmo2", kind: "olmo2", class: "Olmo2ForCausalLM", write: (*ggufKeys).layersWithWindow, config: func(g *GGUF, c ggufConfig) {
 		if _, windows := c["sliding_window"]; windows {
 			c["model_type"], c["architectures"] = "olmo3", []string{"Olmo3ForCausalLM"}
 			g.windows(c)

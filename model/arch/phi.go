@@ -9,7 +9,7 @@ var (
 
 var _ = registerGGUF(
 	ggufForm{arch: "phi2", kind: "phi", class: "PhiForCausalLM", partial: true},
-	ggufForm{arch: "phi3", kind: "phi3", class: "Phi3ForCausalLM"},
+	ggufForm{arch: "phi3", kind: "phi3", class: "Phi3ForCausalLM", gateUp: true},
 	ggufForm{arch: "phimoe", kind: "phimoe", class: "PhimoeForCausalLM", keys: map[string]string{"layer_norm_eps": "rms_norm_eps"},
 		config: func(g *GGUF, c ggufConfig) {
 			g.experts(c, "num_local_experts")

@@ -5,13 +5,45 @@ import "fmt"
 var _ = register(qwen3next, "qwen3_next", "qwen3_5", "qwen3_5_moe")
 
 var _ = registerGGUF(
-	ggufForm{arch: "qwen3next", kind: "qwen3_next", class: "Qwen3NextForCausalLM", config: qwen3nextGGUF, partial: true,
+	ggufForm{arch: "qwen3next", kind: "qwen3_next", class: "Qwen3NextForCausalLM", config: qwen3nextGGUF, write: qwen3nextKeys, partial: true,
 		names: map[string]string{"ffn_norm": "post_attention_norm"}},
-	ggufForm{arch: "qwen35", kind: "qwen3_5_text", class: "Qwen3_5ForCausalLM", config: qwen3nextGGUF, partial: true,
+	ggufForm{arch: "qwen35", kind: "qwen3_5_text", class: "Qwen3_5ForCausalLM", config: qwen3nextGGUF, write: qwen3nextKeys, partial: true,
 		names: map[string]string{"ffn_norm": "post_attention_norm"}, tensors: tiledValueHeads},
-	ggufForm{arch: "qwen35moe", kind: "qwen3_5_moe_text", class: "Qwen3_5MoeForCausalLM", config: qwen3nextGGUF, partial: true,
+	ggufForm{arch: "qwen35moe", kind: "qwen3_5_moe_text", class: "Qwen3_5MoeForCausalLM", config: qwen3nextGGUF, write: qwen3nextKeys, partial: true,
 		names: map[string]string{"ffn_norm": "post_attention_norm"}, tensors: tiledValueHeads},
 )
+
+func qwen3nextKeys(k *ggufKeys) {
+	full := -1
+	for i := range k.m.Blocks {
+		for op := range k.m.Blocks[i].Ops() {
+			switch o := op.(type) {
+			case *DeltaRule:
+				k.set("ssm.conv_kernel", o.Kernel)
+				k.set("ssm.state_size", o.KeyDim)
+				k.set("ssm.group_count", o.KeyHeads)
+				k.set("ssm.time_step_rank", o.ValueHeads)
+				k.set("ssm.inner_size", o.ValueHeads*o.ValueDim)
+			case *Attention:
+				if full < 0 {
+					full = i
+				}
+			}
+		}
+	}
+	k.set("full_attention_interval", full+1)
+	kv := k.attention().KVHeads
+	k.set("attention.head_count_kv", kv) // layers without attention have none to tell
+	if k.arch != "qwen3next" {
+		sections := k.scaling().Sections
+		if len(sections) == 0 {
+			n := int32(len(k.attention().Rope.Frequencies))
+			first := (n + 2) / 3
+			sections = []int32{first, (n - first + 1) / 2, (n - first) / 2}
+		}
+		k.set("rope.dimension_sections", append(sections[:min(3, len(sections)):min(3, len(sections))], 0))
+	}
+}
 
 func qwen3nextGGUF(g *GGUF, c ggufConfig) {
 	heads := g.int("ssm.time_step_rank", 0)

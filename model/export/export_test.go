@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -131,6 +132,20 @@ func sourceValues(t testing.TB, ck *model.Checkpoint, m model.Module) []float32 
 		w.Q.DequantRow(out[r*m.Cols:][:m.Cols], r)
 	}
 	return out
+}
+
+// moduleName is llama.cpp's name of a matrix of Llama, and normName of a norm.
+func moduleName(m model.Module) string {
+	name := map[string]string{"embed": "token_embd", "head": "output", "q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output",
+		"gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down"}[m.Kind]
+	if m.Layer < 0 {
+		return name
+	}
+	return fmt.Sprintf("blk.%d.%s", m.Layer, name)
+}
+
+func normName(name string) string {
+	return strings.NewReplacer("model.norm", "output_norm", "model.layers", "blk", "input_layernorm", "attn_norm", "post_attention_layernorm", "ffn_norm").Replace(name)
 }
 
 // llamaRows reorders query and key rows as llama.cpp's conversion defines it:

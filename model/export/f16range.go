@@ -13,7 +13,7 @@ import (
 // it looks at some of the rows; what it misses ends the writing.
 func checkRange(ck *model.Checkpoint, m model.Module, w model.Weight, t gguf.Type) error {
 	switch {
-	case w.Q != nil && t == gguf.Q4_1:
+	case w.Q != nil && t == gguf.Q4_1 && !w.Q.Scheme.Mins:
 		for i, s := range w.Q.Scales {
 			zero := uint8(w.Q.Scheme.MidCode())
 			if w.Q.Zeros != nil {

@@ -3,10 +3,13 @@ package export
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/arch"
 	"nibble/model/gguf"
 )
 
@@ -33,8 +36,8 @@ type Plan struct {
 	Notes     []string `json:"notes"`
 
 	layout  *gguf.Layout
-	sources []source
-	work    int64 // bytes of all rows, in float32
+	tensors []*tensor // in the layout's order
+	work    int64     // bytes of all rows, in float32
 }
 
 // Share says how many matrices have a type.
@@ -44,40 +47,54 @@ type Share struct {
 	Params   int64  `json:"params"`
 }
 
-// source is where a tensor's rows come from: a quantized matrix, values held
-// here, or the float tensor of the checkpoint that has the name.
-type source struct {
-	name    string // in the checkpoint
-	q       *model.Module
-	values  []float32
-	headDim int // rows are reordered within heads of this many rows; 0: not
-}
-
 // NewPlan works out the file and refuses what GGUF cannot hold. It reads the
 // scales and zero points of quantized matrices and no other weights.
 func NewPlan(ck *model.Checkpoint, typ string) (*Plan, error) {
+	p, err := newPlan(ck, typ)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", ck.Ref, ErrRefused, err)
+	}
+	return p, nil
+}
+
+func newPlan(ck *model.Checkpoint, typ string) (*Plan, error) {
 	if !slices.Contains(Types(), typ) {
-		return nil, fmt.Errorf("%s: %w: there is no type %q", ck.Ref, ErrRefused, typ)
+		return nil, fmt.Errorf("there is no type %q", typ)
+	}
+	file, err := ck.Config.GGUF(ck.Config.Raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", model.ErrUnsupported, err)
 	}
 	p := &Plan{Notes: []string{}}
-	as, err := llamaOf(ck.Config)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", ck.Ref, ErrRefused, err)
+	if p.tensors, err = place(ck, file.Sources); err != nil {
+		return nil, err
 	}
-	tensors, err := p.tensors(ck, as, typ)
+	layout, err := p.types(ck, typ)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", ck.Ref, ErrRefused, err)
+		return nil, err
 	}
-	kvs := []gguf.KV{{Key: "general.architecture", Value: "llama"}, {Key: "general.name", Value: ck.Name},
+	for _, name := range slices.Sorted(maps.Keys(file.Factors)) {
+		values := file.Factors[name]
+		p.tensors = append(p.tensors, &tensor{name: name, values: values, rows: 1, dims: []uint64{uint64(len(values))}})
+		layout = append(layout, gguf.Tensor{Name: name, Type: gguf.F32, Dims: []uint64{uint64(len(values))}})
+	}
+	form, _, _ := strings.Cut(file.Keys[0].Name, ".")
+	kvs := []gguf.KV{{Key: "general.architecture", Value: form}, {Key: "general.name", Value: ck.Name},
 		{Key: "general.file_type", Value: p.fileType()}, {Key: "general.quantization_version", Value: uint32(2)}}
-	kvs = append(kvs, as.hyperparameters(ck.Config)...)
+	for _, k := range file.Keys {
+		kvs = append(kvs, gguf.KV{Key: k.Name, Value: k.Value})
+	}
+	if err := readsAs(ck, kvs, layout, file.Factors); err != nil {
+		return nil, err
+	}
 	vocab, notes, err := vocabulary(ck)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", ck.Ref, ErrRefused, err)
+		return nil, err
 	}
 	p.Notes = append(p.Notes, notes...)
-	if p.layout, err = gguf.NewLayout(append(kvs, vocab...), tensors); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", ck.Ref, ErrRefused, err)
+	p.Notes = append(p.Notes, ignored(ck, form)...)
+	if p.layout, err = gguf.NewLayout(append(kvs, vocab...), layout); err != nil {
+		return nil, err
 	}
 	bytes := int64(0)
 	for _, t := range p.layout.Tensors {
@@ -88,14 +105,56 @@ func NewPlan(ck *model.Checkpoint, typ string) (*Plan, error) {
 	return p, nil
 }
 
-// tensors lists the file's tensors, fills in p.sources to match and counts types.
-func (p *Plan) tensors(ck *model.Checkpoint, as llama, typ string) ([]gguf.Tensor, error) {
-	var out []gguf.Tensor
-	add := func(name string, t gguf.Type, s source, dims ...uint64) {
-		out, p.sources = append(out, gguf.Tensor{Name: name, Type: t, Dims: dims}), append(p.sources, s)
+// readsAs makes sure that a reader of the keys and tensors computes what the checkpoint
+// does: what GGUF has no key for is found here.
+func readsAs(ck *model.Checkpoint, kvs []gguf.KV, tensors []gguf.Tensor, factors map[string][]float32) error {
+	shapes, values := map[string][]int{}, map[string]any{}
+	for _, t := range tensors {
+		shape := make([]int, len(t.Dims))
+		for i, n := range t.Dims {
+			shape[len(shape)-1-i] = int(n)
+		}
+		shapes[t.Name] = shape
 	}
+	for _, kv := range kvs {
+		values[kv.Key] = kv.Value
+	}
+	g := &arch.GGUF{Values: values, Count: len(tensors), Shape: func(name string) []int { return shapes[name] },
+		Floats: func(name string) []float32 { return factors[name] }}
+	config, err := g.Config()
+	if err != nil {
+		return err
+	}
+	back, err := model.ParseConfig(config, nil)
+	if err != nil {
+		return fmt.Errorf("%w: what GGUF says of it is no such model: %w", gguf.ErrLayout, err)
+	}
+	if at := ck.Config.Differs(back.Model); at != "" {
+		return fmt.Errorf("%w: the keys of GGUF do not say all that this %s computes (%s differs)", gguf.ErrLayout, ck.Config.Family, strings.TrimPrefix(at, "."))
+	}
+	return nil
+}
+
+// ignored tells what llama.cpp does not do, though the file says it.
+func ignored(ck *model.Checkpoint, form string) []string {
+	if !slices.Contains([]string{"llama", "phi3", "starcoder2", "qwen2", "qwen3"}, form) {
+		return nil
+	}
+	for i := range ck.Config.Blocks {
+		for op := range ck.Config.Blocks[i].Ops() {
+			if a, ok := op.(*arch.Attention); ok && a.Window > 0 && a.Window < ck.Config.Positions {
+				return []string{fmt.Sprintf("llama.cpp lets tokens of this family see more than the window of %d: what it computes is this model up to so many tokens", a.Window)}
+			}
+		}
+	}
+	return nil
+}
+
+// types chooses the types of the tensors.
+func (p *Plan) types(ck *model.Checkpoint, typ string) ([]gguf.Tensor, error) {
 	asked, given := typeNames[typ]
 	found := !given || asked.Block() == 1 // floats can be had from everything
+	chosen := map[string]gguf.Type{}      // of modules
 	for _, m := range ck.Config.Modules() {
 		w, err := ck.Weight(m)
 		if err != nil {
@@ -109,59 +168,44 @@ func (p *Plan) tensors(ck *model.Checkpoint, as llama, typ string) ([]gguf.Tenso
 			return nil, err
 		}
 		found = found || t == asked
-		p.count(t, int64(m.Rows)*int64(m.Cols))
-		s := source{name: m.Name + ".weight"}
-		if w.Q != nil {
-			s.q = &m
-		}
-		if m.Kind == "q" || m.Kind == "k" {
-			s.headDim = as.attention.HeadDim
-		}
-		add(moduleName(m)+".weight", t, s, uint64(m.Cols), uint64(m.Rows))
-		if m.Linear.Bias != nil {
-			values, err := bias(ck, m.Name+".bias", s.headDim)
-			if err != nil {
-				return nil, err
-			}
-			add(moduleName(m)+".bias", gguf.F32, source{name: m.Name + ".bias", values: values}, uint64(m.Rows))
-		}
+		chosen[m.Name] = t
 	}
 	if !found {
 		return nil, fmt.Errorf("none of its matrices has codes for %s, and export does not quantize: run 'nibble quantize' first, or choose --type auto, f16 or f32", asked)
 	}
-	for _, v := range ck.Config.Vectors() {
-		values, err := vector(ck, v.Tensor)
-		if err != nil {
-			return nil, err
+	var out []gguf.Tensor
+	for _, t := range p.tensors {
+		is, n := t.typ(chosen), int64(1)
+		for _, d := range t.dims {
+			n *= int64(d)
 		}
-		add(normName(v.Tensor), gguf.F32, source{name: v.Tensor, values: values}, uint64(len(values)))
-	}
-	if f := as.ropeFactors(); f != nil {
-		add("rope_freqs.weight", gguf.F32, source{name: "rope_scaling", values: f}, uint64(len(f)))
+		if t.pieces[0].module != nil {
+			p.count(is, n)
+		}
+		out = append(out, gguf.Tensor{Name: t.name, Type: is, Dims: t.dims})
 	}
 	return out, nil
 }
 
-// bias decodes a bias, whose elements go with the rows of its matrix.
-func bias(ck *model.Checkpoint, name string, headDim int) ([]float32, error) {
-	values, err := vector(ck, name)
-	if err != nil || headDim == 0 {
-		return values, err
+// typ is the type of a tensor, whose pieces' matrices have chosen theirs: that of all,
+// or F32, which holds any, where they differ or lie across blocks. What is no matrix to
+// quantize is F32, as llama.cpp wants it.
+func (t *tensor) typ(chosen map[string]gguf.Type) gguf.Type {
+	if t.pieces[0].module == nil {
+		return gguf.F32
 	}
-	ordered := make([]float32, len(values))
-	for i := range ordered {
-		ordered[i] = values[pairedRow(i, headDim)]
+	is := chosen[t.pieces[0].module.Name]
+	for _, p := range t.pieces {
+		if chosen[p.module.Name] != is || p.part.Transposed && is.Block() > 1 {
+			return gguf.F32
+		}
+		for _, span := range p.columns {
+			if span.First%is.Block() != 0 || span.Count%is.Block() != 0 {
+				return gguf.F32
+			}
+		}
 	}
-	return ordered, nil
-}
-
-// vector decodes a small float tensor.
-func vector(ck *model.Checkpoint, name string) ([]float32, error) {
-	t, err := ck.Tensor(name)
-	if err != nil {
-		return nil, err
-	}
-	return t.Floats(), nil
+	return is
 }
 
 func (p *Plan) count(t gguf.Type, params int64) {
@@ -177,6 +221,10 @@ func (p *Plan) count(t gguf.Type, params int64) {
 // fileType is llama.cpp's number of the type that most weights have.
 func (p *Plan) fileType() uint32 {
 	most := slices.MaxFunc(p.Types, func(a, b Share) int { return int(a.Params>>10 - b.Params>>10) })
+	// fileTypes are llama.cpp's numbers for what most of a file is (LLAMA_FTYPE_* in
+	// llama.h).
+	fileTypes := map[gguf.Type]uint32{gguf.F32: 0, gguf.F16: 1, gguf.Q4_0: 2, gguf.Q4_1: 3, gguf.Q8_0: 7, gguf.Q4_K: 15, gguf.Q5_K: 17, gguf.Q6_K: 18,
+		gguf.IQ4_NL: 25, gguf.IQ4_XS: 30, gguf.BF16: 32, gguf.MXFP4: 38}
 	for t, n := range fileTypes {
 		if t.String() == most.Type {
 			return n
@@ -196,7 +244,10 @@ func matrixType(m model.Module, w model.Weight, typ string) (gguf.Type, error) {
 		}
 		return map[kernels.DType]gguf.Type{kernels.F32: gguf.F32, kernels.F16: gguf.F16, kernels.BF16: gguf.BF16}[w.Float.DType], nil
 	}
+	own, is := gguf.OwnType(w.Q.Scheme)
 	switch s := w.Q.Scheme; {
+	case is && (!given || want.Block() > 1):
+		want = own
 	case given && want.Block() == 1:
 		return want, nil
 	case s.Bits == 8 || s.Top > 0: // no 4-bit type holds it, whatever is asked for
@@ -210,7 +261,7 @@ func matrixType(m model.Module, w model.Weight, typ string) (gguf.Type, error) {
 	if err := gguf.CheckScheme(w.Q.Scheme, w.Q.Cols, want); err != nil {
 		return 0, fmt.Errorf("%s: %w; keep this matrix as stored in the recipe, or choose --type f32", m.Name, err)
 	}
-	if want == gguf.Q4_1 && typ == Auto {
+	if want == gguf.Q4_1 && !is && typ == Auto {
 		if n := inexactMins(w.Q); n > 0 {
 			return 0, fmt.Errorf("%s: the minimums of %d of its %d groups have no exact F16 value, so that Q4_1 would move their weights by up to 0.8 %% of a step: --type rounded accepts that and reports the difference, --type q8_0 is exact and larger",
 				m.Name, n, len(w.Q.Scales))

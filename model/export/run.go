@@ -12,7 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"nibble/kernels"
 	"nibble/model"
 	"nibble/model/gguf"
 	"nibble/model/output"
@@ -123,83 +122,25 @@ type run struct {
 
 	stage   string
 	current int // tensor; -1 before the first
-	rows    rows
+	rows    reader
 	extreme int // rows of Q8_0 with a code of -128
 	done    int64
 	told    time.Time
 }
 
-// rows gives the rows of one tensor as the source has them: exactly one of the
-// fields is set.
-type rows struct {
-	q      *kernels.QTensor
-	float  *model.Tensor
-	values []float32
-}
-
 func (r *run) begin(stage string) {
-	r.stage, r.current, r.done, r.told = stage, -1, 0, time.Now()
+	r.stage, r.current, r.done, r.told, r.rows.ck = stage, -1, 0, time.Now(), r.ck
 }
 
 // tensor makes a tensor the current one.
-func (r *run) tensor(i int) error {
-	if i == r.current {
-		return nil
-	}
-	if err := r.ctx.Err(); err != nil {
-		return err
-	}
-	r.release()
-	s := r.plan.sources[i]
-	r.current, r.rows = i, rows{values: s.values}
-	switch {
-	case s.q != nil:
-		w, err := r.ck.Weight(*s.q)
-		if err != nil {
-			return err
+func (r *run) tensor(i int) (*tensor, error) {
+	if i != r.current {
+		r.current = i
+		if err := r.ctx.Err(); err != nil {
+			return nil, err
 		}
-		r.rows.q = w.Q
-	case s.values == nil:
-		t, err := r.ck.Tensor(s.name)
-		if err != nil {
-			return err
-		}
-		r.rows.float = &t
 	}
-	return nil
-}
-
-// release gives the current tensor's memory back.
-func (r *run) release() {
-	if r.current < 0 {
-		return
-	}
-	if s := r.plan.sources[r.current]; s.q != nil {
-		r.ck.ReleaseWeight(*s.q)
-	} else if s.values == nil {
-		r.ck.Release(s.name)
-	}
-}
-
-// sourceRow returns the source's row for row i of the current tensor.
-func (r *run) sourceRow(i int) int {
-	if headDim := r.plan.sources[r.current].headDim; headDim > 0 {
-		return pairedRow(i, headDim)
-	}
-	return i
-}
-
-// floats decodes the current tensor's row i, in the file's order.
-func (r *run) floats(dst []float32, i int) {
-	switch i = r.sourceRow(i); {
-	case r.rows.q != nil:
-		r.rows.q.DequantRow(dst, i)
-	case r.rows.float != nil:
-		size := r.rows.float.DType.Size()
-		kernels.DecodeFloats(dst, r.rows.float.Data[i*len(dst)*size:], r.rows.float.DType)
-	default:
-		copy(dst, r.rows.values[i*len(dst):])
-	}
+	return r.plan.tensors[i], nil
 }
 
 // tell reports progress a few times a second.
@@ -217,33 +158,49 @@ func (r *run) tell(cols int) error {
 
 func (r *run) write(w io.Writer) error {
 	r.begin("writing")
+	defer r.rows.release()
 	var values []float32
-	err := r.plan.layout.Write(w, func(dst []byte, i, row int) error {
-		if err := r.tensor(i); err != nil {
+	return r.plan.layout.Write(w, func(dst []byte, i, row int) error {
+		from, err := r.tensor(i)
+		if err != nil {
 			return err
 		}
 		t := r.plan.layout.Tensors[i]
 		if t.Type.Block() > 1 {
-			if err := gguf.EncodeQuant(dst, r.rows.q, r.sourceRow(row), t.Type); err != nil {
-				return fmt.Errorf("%s: %w", r.plan.sources[i].name, err)
+			q, at, err := r.rows.encode(dst, from, row, t.Type)
+			if err != nil {
+				return fmt.Errorf("%s: %w", from.of(row), err)
 			}
-			if t.Type == gguf.Q8_0 && r.rows.q.Scheme.Bits == 8 && slices.Contains(r.rows.q.Codes[r.sourceRow(row)*r.rows.q.RowBytes():][:t.Cols()], 0) {
+			if t.Type == gguf.Q8_0 && q.Scheme.Bits == 8 && slices.Contains(q.Codes[at*q.RowBytes():][:t.Cols()], 0) {
 				r.extreme++
 			}
 			return r.tell(t.Cols())
 		}
 		values = grow(values, t.Cols())
-		r.floats(values, row)
-		if err := checkFinite(values); err != nil {
-			return fmt.Errorf("%s: row %d: %w", r.plan.sources[i].name, row, err)
+		err = r.rows.row(values, from, row)
+		if err == nil {
+			err = checkFinite(values)
 		}
-		if err := gguf.EncodeFloats(dst, values, t.Type); err != nil {
-			return fmt.Errorf("%s: row %d: %w", r.plan.sources[i].name, row, err)
+		if err == nil {
+			err = gguf.EncodeFloats(dst, values, t.Type)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: row %d: %w", from.of(row), row, err)
 		}
 		return r.tell(t.Cols())
 	})
-	r.release()
-	return err
+}
+
+// of names what a row is made of.
+func (t *tensor) of(row int) string {
+	if len(t.pieces) == 0 {
+		return t.name
+	}
+	if t.values != nil {
+		return t.pieces[0].name
+	}
+	p, _ := t.find(row)
+	return p.name
 }
 
 // compare reads the file and holds every weight against the source's.
@@ -264,24 +221,28 @@ func (r *run) compare(f *os.File, res *Result) error {
 		return fmt.Errorf("%w: its keys or tensors are not those that were written", gguf.ErrCorrupt)
 	}
 	r.begin("checking")
+	defer r.rows.release()
 	var want []float32
 	for i, t := range file.Tensors {
-		if err := r.tensor(i); err != nil {
+		from, err := r.tensor(i)
+		if err != nil {
 			return err
 		}
 		want = grow(want, t.Cols())
-		err := file.Rows(t, func(row int, got []float32) error {
-			r.floats(want, row)
+		err = file.Rows(t, func(row int, got []float32) error {
+			if err := r.rows.row(want, from, row); err != nil {
+				return err
+			}
 			for k, v := range want {
 				if got[k] == v {
 					continue
 				}
 				d := math.Abs(float64(got[k]) - float64(v))
 				if math.IsNaN(d) {
-					return fmt.Errorf("%s: row %d: %w", r.plan.sources[i].name, row, model.ErrNotFinite)
+					return fmt.Errorf("%s: row %d: %w", from.of(row), row, model.ErrNotFinite)
 				}
 				if d > res.MaxAbsDiff {
-					res.MaxAbsDiff, res.WorstName = d, r.plan.sources[i].name
+					res.MaxAbsDiff, res.WorstName = d, from.of(row)
 				}
 			}
 			return r.tell(len(got))
@@ -290,7 +251,6 @@ func (r *run) compare(f *os.File, res *Result) error {
 			return err
 		}
 	}
-	r.release()
 	res.Exact = res.MaxAbsDiff == 0
 	return nil
 }

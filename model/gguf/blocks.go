@@ -17,7 +17,12 @@ const block = 32
 // scale is repeated. With zero points, whether the minimums of Q4_1 come out
 // exact depends on the values: see ExactMin.
 func CheckScheme(s kernels.Scheme, cols int, t Type) error {
+	own, is := OwnType(s)
 	switch {
+	case is && own == t && cols%t.Block() == 0:
+		return nil
+	case is:
+		return fmt.Errorf("%w: %s does not fit %s: %s holds it, in rows of whole %d values", ErrLayout, s, t, own, own.Block())
 	case cols%block != 0:
 		return fmt.Errorf("%w: %d columns are no multiple of the %d that a %s block holds", ErrLayout, cols, block, t)
 	case s.Top > 0 && t != Q8_0:
@@ -47,6 +52,9 @@ func ExactMin(zero uint8, scale uint16) (uint16, bool) {
 func EncodeQuant(dst []byte, q *kernels.QTensor, r int, t Type) error {
 	if err := CheckScheme(q.Scheme, q.Cols, t); err != nil {
 		return err
+	}
+	if own, is := OwnType(q.Scheme); is && own == t {
+		return unpackRow(dst, q, r, t)
 	}
 	width, groups, size := q.Scheme.GroupWidth(q.Cols), q.Groups(), t.RowBytes(block)
 	row := q.Codes[r*q.RowBytes():]

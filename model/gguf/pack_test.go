@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"bytes"
 	"testing"
 
 	"nibble/kernels"
@@ -8,7 +9,7 @@ import (
 
 // What is packed has the values that decoding gives, bit for bit.
 func TestPackedBlocks(t *testing.T) {
-	n := 0
+	n, encoded := 0, 0
 	for typ := range knownTypes {
 		const rows, blocks = 3, 8
 		s, ok := typ.Scheme()
@@ -44,6 +45,15 @@ func TestPackedBlocks(t *testing.T) {
 				}
 			}
 		}
+		if own, is := OwnType(s); is && own == typ {
+			back := make([]byte, size)
+			for r := range rows {
+				if err := EncodeQuant(back, q, r, typ); err != nil || !bytes.Equal(back, raw[r*size:][:size]) {
+					t.Errorf("%s: row %d is written as other bytes (%v)", typ, r, err)
+				}
+			}
+			encoded++
+		}
 		if err := q.Validate(); err != nil {
 			t.Errorf("%s: %v", typ, err)
 		}
@@ -51,7 +61,7 @@ func TestPackedBlocks(t *testing.T) {
 			t.Errorf("%s: a short row is taken", typ)
 		}
 	}
-	if n < 13 {
-		t.Errorf("%d types are packed", n)
+	if n < 13 || encoded < 7 {
+		t.Errorf("%d types are packed, %d written back", n, encoded)
 	}
 }

@@ -38,6 +38,7 @@ const (
 	Q5_K   Type = 13
 	Q6_K   Type = 14
 	IQ4_NL Type = 20
+	IQ4_XS Type = 23
 	BF16   Type = 30
 	TQ1_0  Type = 34
 	TQ2_0  Type = 35
@@ -79,7 +80,7 @@ var knownTypes = map[Type]traits{
 	IQ4_NL: {"IQ4_NL", 32, 18, blocks(decodeIQ4_NL), &packing{nonLinear4, packNibbles}},
 	21:     {"IQ3_S", 256, 110, nil, nil},
 	22:     {"IQ2_S", 256, 82, nil, nil},
-	23:     {"IQ4_XS", 256, 136, blocks(decodeIQ4_XS), &packing{superNL, packIQ4_XS}},
+	IQ4_XS: {"IQ4_XS", 256, 136, blocks(decodeIQ4_XS), &packing{superNL, packIQ4_XS}},
 	24:     {"I8", 1, 1, nil, nil},
 	25:     {"I16", 1, 2, nil, nil},
 	26:     {"I32", 1, 4, nil, nil},
