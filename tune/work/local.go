@@ -200,7 +200,7 @@ func (l *Local) trial(ctx context.Context, w Work, watch Watcher) (Outcome, erro
 		if windows == len(w.Windows) {
 			return false
 		}
-		return end || w.Beyond > 0 && windows >= leastWindows && r.PPLRatio-Hopeless*r.PPLRatioSE > 1+w.Beyond
+		return end || w.Beyond != 0 && windows >= leastWindows && r.PPLRatio-Hopeless*r.PPLRatioSE > 1+w.Beyond
 	})
 	if errors.Is(err, eval.ErrStopped) {
 		return Outcome{Result: res, Stopped: true}, nil
