@@ -44,6 +44,10 @@ func find(files []File, name string) (File, bool) {
 	return files[i], true
 }
 
+// weightsExts are the ends of the names of weights, those that nibble does not read
+// among them.
+var weightsExts = []string{".bin", ".safetensors", ".pth", ".pt", ".onnx", ".h5", ".msgpack"}
+
 // isDirectory reports whether files are a model of safetensors, not one of GGUF files
 // with a config.json beside them.
 func isDirectory(files []File) bool {
@@ -59,15 +63,18 @@ func chooseSmall(files []File) (picked []File, err error) {
 	if !single && !sharded {
 		var others []string
 		for _, f := range files {
-			switch ext := path.Ext(f.Name); {
-			case slices.Contains([]string{".bin", ".safetensors", ".pth", ".pt", ".onnx", ".h5", ".msgpack"}, ext) && !strings.Contains(f.Name, "/"):
+			if slices.Contains(weightsExts, path.Ext(f.Name)) && !strings.Contains(f.Name, "/") {
 				others = append(others, f.Name)
 			}
 		}
+		slices.Sort(others)
 		if len(others) == 0 {
 			return nil, fmt.Errorf("%w: neither %s nor a GGUF file is in the repository", ErrNoWeights, weightsName)
 		}
 		return nil, fmt.Errorf("%w: the repository has %s alone, and %s is needed", ErrNoWeights, some(others, 3), weightsName)
+	}
+	if _, ok := find(files, configName); !ok {
+		return nil, fmt.Errorf("%w: the repository has no %s, which says what they are", ErrNoWeights, configName)
 	}
 	for _, f := range files {
 		if small(f.Name) {

@@ -227,7 +227,11 @@ func (c *client) refusal(a *answer, own bool, about Ref, file string) error {
 	case code == "EntryNotFound" || status == http.StatusNotFound && file != "":
 		return fail(ErrNotFound, "the model has no file %s; see %s", source.Quote(file), c.page(about.Repo+"/tree/"+about.Revision))
 	case status == http.StatusNotFound || status == http.StatusGone:
-		return fail(ErrNotFound, "there is no such model (%d): check the name at %s", status, c.page(about.Repo))
+		what := "model"
+		if about.Revision != DefaultRevision {
+			what = "model or revision"
+		}
+		return fail(ErrNotFound, "there is no such %s (%d): check the name at %s", what, status, c.page(about.Repo))
 	case status == http.StatusTooManyRequests:
 		return &again{fail(ErrBusy, "it has had too many requests (429)%s", said), retryAfter(res)}
 	case status >= 500 || status == http.StatusRequestTimeout:

@@ -158,7 +158,7 @@ func (p *pull) run(ctx context.Context) error {
 		return err
 	}
 	p.client.tag()
-	if p.ref.File == "" && isDirectory(list.files) {
+	if p.ref.File == "" && (isDirectory(list.files) || len(ggufs(list.files)) == 0) {
 		err = p.directory(ctx, list.files)
 	} else {
 		err = p.gguf(ctx, list.files)

@@ -563,6 +563,22 @@ func TestPullGGUF(t *testing.T) {
 	}
 }
 
+// What a repository lacks is said.
+func TestNothingToPull(t *testing.T) {
+	for files, want := range map[string]string{"": "neither model.safetensors nor a GGUF file", "adapter_model.safetensors": "adapter_model.safetensors alone", "model.safetensors": "no config.json",
+		"config.json a.bin b.bin c.bin d.bin": "a.bin, b.bin, c.bin and 1 more alone", "config.json sub/model.safetensors": "neither", "mmproj.gguf": "neither"} {
+		repo := map[string][]byte{}
+		for name := range strings.FieldsSeq(files) {
+			repo[name] = []byte("{}")
+		}
+		hubtest.New(t, map[string]map[string][]byte{"org/m": repo})
+		_, err := try(t, t.Context(), "org/m", nil)
+		if !errors.Is(err, ErrNoWeights) || !strings.Contains(strings.ReplaceAll(err.Error(), "repository has", ""), want) {
+			t.Errorf("%q: %v; want %q", files, err, want)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	for s, want := range map[string]Ref{
 		"org/name": {"org/name", "main", ""}, "gpt2": {"gpt2", "main", ""}, "org/na.me-1_B@v1.0": {"org/na.me-1_B", "v1.0", ""},

@@ -81,10 +81,7 @@ func List(ctx context.Context, dirs ...Dir) ([]Entry, error) {
 
 // listHub lists what is in the hub's cache.
 func listHub() (all []candidate) {
-	s, err := hub.FromEnv()
-	if err != nil && s.Cache == "" {
-		return nil
-	}
+	s, _ := hub.FromEnv() // which names caches whatever else is wrong
 	for _, f := range s.All() {
 		c := candidate{ref: f.Ref.String(), store: "hub", path: f.Path}
 		if !f.Whole {
