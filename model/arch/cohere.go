@@ -20,6 +20,9 @@ func cohereGGUF(g *GGUF, c ggufConfig) {
 func cohere(c *Config) *Model {
 	c.Default(`{"max_position_embeddings": 8192, "layer_norm_eps": 1e-5, "logit_scale": 0.0625}`)
 	two := c.Type() == "cohere2"
+	if !two {
+		c.Default(`{"rope_theta": 500000}`)
+	}
 	d := c.decoder(true)
 	d.norm = d.layerNorm(false)
 	rope := c.Rope("", d.dim, 10000, 1)

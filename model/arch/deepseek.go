@@ -82,6 +82,12 @@ func deepseek(c *Config) *Model {
 	c.Default(`{"max_position_embeddings": 2048, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
 		"routed_scaling_factor": 1, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 0, "moe_layer_freq": 1}`)
 	three := c.Type() != "deepseek_v2"
+	if three {
+		c.Default(`{"n_routed_experts": 256, "n_shared_experts": 1, "num_experts_per_tok": 8, "moe_intermediate_size": 2048, "n_group": 8, "topk_group": 4,
+			"first_k_dense_replace": 3, "routed_scaling_factor": 2.5, "q_lora_rank": 1536}`)
+	} else {
+		c.Default(`{"n_routed_experts": 64, "n_shared_experts": 2, "moe_intermediate_size": 1407, "q_lora_rank": 1536}`)
+	}
 	d := c.decoder(false)
 	rope := c.Rope("", c.Dim("qk_rope_head_dim"), 10000, 1)
 	if rope != nil {

@@ -21,6 +21,11 @@ func ernie(c *Config) *Model {
 	c.Default(`{"max_position_embeddings": 131072, "rms_norm_eps": 1e-5, "moe_layer_start_index": 1, "moe_layer_end_index": -1, "moe_layer_interval": 1,
 		"moe_num_experts": 64, "moe_k": 6, "moe_intermediate_size": 1536, "moe_num_shared_experts": 2}`)
 	moe := c.Type() == "ernie4_5_moe"
+	if moe {
+		c.Default(`{"num_key_value_heads": 4}`)
+	} else {
+		c.Default(`{"num_key_value_heads": 2}`)
+	}
 	d := c.decoder(true)
 	bias := c.Bool(false, "use_bias")
 	d.qkvBias, d.oBias, d.mlpBias = bias, bias, bias

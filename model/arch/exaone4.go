@@ -7,7 +7,7 @@ var _ = registerGGUF(ggufForm{arch: "exaone4", kind: "exaone4", class: "Exaone4F
 // exaone4 is EXAONE 4: norms after the branches, norms of heads; in the large
 // one three layers with a window and rotations, then one without either.
 func exaone4(c *Config) *Model {
-	c.Default(`{"max_position_embeddings": 2048, "num_key_value_heads": 32, "rms_norm_eps": 1e-5}`)
+	c.Default(`{"max_position_embeddings": 2048, "num_key_value_heads": 32, "rms_norm_eps": 1e-5, "sliding_window": 4096, "sliding_window_pattern": 4}`)
 	d := c.decoder(false)
 	rope := c.Rope("", d.dim, 10000, 1)
 	types := c.LayerTypes(d.layers, func(l int) string {

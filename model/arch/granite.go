@@ -66,8 +66,11 @@ func graniteGGUF(g *GGUF, c ggufConfig) {
 // granite is Granite 3 and 4: Llama with four multipliers, experts in stacks, and
 // in the hybrid family Mamba-2 layers.
 func granite(c *Config) *Model {
-	c.Default(`{"max_position_embeddings": 2048, "embedding_multiplier": 1, "residual_multiplier": 1, "attention_multiplier": 1, "logits_scaling": 1, "num_local_experts": 0, "shared_intermediate_size": 0}`)
+	c.Default(`{"max_position_embeddings": 2048, "embedding_multiplier": 1, "residual_multiplier": 1, "attention_multiplier": 1, "logits_scaling": 1, "num_local_experts": 8, "num_experts_per_tok": 2, "shared_intermediate_size": 0}`)
 	kind := c.Type()
+	if kind == "granitemoehybrid" {
+		c.Default(`{"shared_intermediate_size": 1024}`)
+	}
 	d := c.decoder(kind == "granitemoehybrid")
 	rope := c.Rope("", d.dim, 10000, 1)
 	if kind == "granitemoehybrid" && c.String("", "position_embedding_type") != "rope" {

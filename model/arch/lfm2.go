@@ -38,7 +38,8 @@ func lfm2GGUF(g *GGUF, c ggufConfig) {
 // lfm2 is LFM2: gated short convolutions, with attention in some layers.
 func lfm2(c *Config) *Model {
 	c.Default(`{"max_position_embeddings": 128000, "num_key_value_heads": 8, "norm_eps": 1e-5, "conv_L_cache": 3, "rope_theta": 1000000,
-		"block_multiple_of": 256, "block_ffn_dim_multiplier": 1.0, "block_auto_adjust_ff_dim": true, "num_dense_layers": 2, "norm_topk_prob": true, "use_expert_bias": true}`)
+		"block_multiple_of": 256, "block_ffn_dim_multiplier": 1.0, "block_auto_adjust_ff_dim": true, "num_dense_layers": 2, "norm_topk_prob": true, "use_expert_bias": true,
+		"num_experts": 32, "num_experts_per_tok": 4, "moe_intermediate_size": 1792}`)
 	d := c.decoder(true)
 	if c.Has("block_ff_dim") {
 		d.inner = c.Dim("block_ff_dim")

@@ -58,8 +58,16 @@ func llama(c *Config) *Model {
 	switch kind {
 	case "llama", "yi":
 		c.Default(`{"max_position_embeddings": 2048}`)
-	case "mistral", "ministral", "ministral3":
-		c.Default(`{"num_key_value_heads": 8, "max_position_embeddings": 131072}`)
+	case "mistral", "ministral":
+		c.Default(`{"num_key_value_heads": 8, "max_position_embeddings": 131072, "sliding_window": 4096}`)
+	case "ministral3":
+		c.Default(`{"num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 262144, "rms_norm_eps": 1e-5}`)
+	case "internlm3":
+		c.Default(`{"num_key_value_heads": 2, "head_dim": 128, "max_position_embeddings": 32768, "rms_norm_eps": 1e-5}`)
+	case "arcee":
+		c.Default(`{"max_position_embeddings": 4096, "hidden_act": "relu2", "rms_norm_eps": 1e-5}`)
+	case "seed_oss":
+		c.Default(`{"num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 524288, "attention_bias": true}`)
 	case "smollm3":
 		c.Default(`{"rope_theta": 2000000, "max_position_embeddings": 32768, "num_key_value_heads": 4}`)
 	}

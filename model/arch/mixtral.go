@@ -4,7 +4,7 @@ var _ = register(mixtral, "mixtral")
 
 // mixtral is Mistral with experts under names of their own.
 func mixtral(c *Config) *Model {
-	c.Default(`{"num_key_value_heads": 8, "max_position_embeddings": 131072, "num_local_experts": 8, "num_experts_per_tok": 2}`)
+	c.Default(`{"num_key_value_heads": 8, "max_position_embeddings": 131072, "num_local_experts": 8, "num_experts_per_tok": 2, "rms_norm_eps": 1e-5}`)
 	d := c.decoder(false)
 	windows := c.windows(d.layers)
 	rope := c.Rope("", d.dim, 1e6, 1)

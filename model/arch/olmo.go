@@ -24,7 +24,7 @@ func olmo(c *Config) *Model {
 	c.Default(map[string]string{
 		"olmo":  `{"max_position_embeddings": 2048}`,
 		"olmo2": `{"max_position_embeddings": 2048, "rms_norm_eps": 1e-5}`,
-		"olmo3": `{"max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "sliding_window": 4096}`,
+		"olmo3": `{"max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "sliding_window": 4096, "rope_theta": 500000}`,
 		"olmoe": `{"max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "num_experts": 64, "num_experts_per_tok": 8, "norm_topk_prob": false}`,
 	}[kind])
 	d := c.decoder(false)

@@ -69,7 +69,7 @@ func (d *decoder) parallel(layer int, attention, mlp Op) Block {
 // phi3 is Phi 3, 3.5 and 4: Llama with fused matrices and rotations for long
 // contexts.
 func phi3(c *Config) *Model {
-	c.Default(`{"max_position_embeddings": 4096}`)
+	c.Default(`{"max_position_embeddings": 4096, "rms_norm_eps": 1e-5}`)
 	d := c.decoder(false)
 	windows := c.windows(d.layers)
 	rope := c.Rope("", d.dim, 10000, 1)

@@ -30,7 +30,8 @@ func (g *GGUF) qwenExperts(c ggufConfig, renormalize bool) {
 // qwen2 is Qwen 2 and 2.5: Llama with biases on queries, keys and values. Its
 // mixture of experts has a shared one with a gate.
 func qwen2(c *Config) *Model {
-	c.Default(`{"use_sliding_window": false, "max_window_layers": 28, "max_position_embeddings": 32768, "num_experts": 60, "num_experts_per_tok": 4, "norm_topk_prob": false}`)
+	c.Default(`{"use_sliding_window": false, "max_window_layers": 28, "max_position_embeddings": 32768, "num_experts": 60, "num_experts_per_tok": 4,
+		"moe_intermediate_size": 1408, "shared_expert_intermediate_size": 5632, "norm_topk_prob": false}`)
 	d := c.decoder(false)
 	d.qkvBias, d.oBias = c.Bool(true, "qkv_bias"), false
 	windows := c.windows(d.layers)
@@ -48,7 +49,7 @@ func qwen2(c *Config) *Model {
 // qwen3 is Qwen 3: norms of each head's query and key, no biases.
 func qwen3(c *Config) *Model {
 	c.Default(`{"use_sliding_window": false, "max_window_layers": 28, "head_dim": 128, "max_position_embeddings": 32768,
-		"num_experts": 128, "num_experts_per_tok": 8, "norm_topk_prob": false}`)
+		"num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768, "norm_topk_prob": false}`)
 	d := c.decoder(false)
 	windows := c.windows(d.layers)
 	rope := c.Rope("", d.dim, 10000, 1)

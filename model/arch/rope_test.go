@@ -171,7 +171,7 @@ func TestRefusals(t *testing.T) {
 		{"qwen3_moe", `"num_experts": 5000`, ErrConfig, "num_experts is 5000"},
 		{"qwen3_moe", `"num_experts": 4000, "num_hidden_layers": 4000`, ErrConfig, "4000 experts in each of 4000 layers are too many"},
 		{"qwen3_moe", `"num_experts_per_tok": 0`, ErrConfig, "num_experts_per_tok is 0"},
-		{"deepseek_v3", `"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "n_group": 3`, ErrUnsupported, "3 groups of 8 experts"},
+		{"deepseek_v3", `"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "first_k_dense_replace": 0, "n_group": 3`, ErrUnsupported, "3 groups of 8 experts"},
 		{"gemma4", `"num_kv_shared_layers": 2`, ErrUnsupported, "shares keys with no layer of its type"},
 		{"gemma4", `"num_hidden_layers": 4, "num_kv_shared_layers": 1, "layer_types": ["full_attention", "full_attention", "full_attention", "full_attention"],
 			"per_layer_config": {"3": {"head_dim": 16}}`, ErrUnsupported, "which has other heads"},

@@ -95,7 +95,7 @@ lnb input_layernorm > mlp.fc1+b fc2+b: gelu_tanh 64
 parallel
 `},
 	{"phi3", `"sliding_window": 8`, `
-model.embed_tokens ... rms model.norm eps 1e-06 > lm_head
+model.embed_tokens ... rms model.norm eps 1e-05 > lm_head
 0: rms input_layernorm > self_attn.qkv o: 6/2 of 8, 8 turn @10000, window 8, qkv
 rms post_attention_layernorm > mlp.gate_up down: silu 64
 `},
@@ -170,7 +170,7 @@ rms ffn_norm > feed_forward.w1 w3 w2: silu 64
 rms ffn_norm > feed_forward.gate feed_forward.experts.0.w1 feed_forward.experts.0.w3 feed_forward.experts.0.w2: 2 of 6 x silu 20, sigmoid, renormalized, x1.5, corrected
 `},
 	{"mixtral", `"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 8`, `
-model.embed_tokens ... rms model.norm eps 1e-06 > lm_head
+model.embed_tokens ... rms model.norm eps 1e-05 > lm_head
 0: rms input_layernorm > self_attn.q k v o: 6/2 of 8, 8 turn @1e+06, window 8
 rms post_attention_layernorm > block_sparse_moe.gate block_sparse_moe.experts.0.w1 block_sparse_moe.experts.0.w3 block_sparse_moe.experts.0.w2: 2 of 4 x silu 64, softmax, renormalized
 `},
@@ -215,7 +215,7 @@ rms post_attention_layernorm > mlp.gate mlp.experts.0.gate mlp.experts.0.up mlp.
 `},
 	{"cohere", `"use_qk_norm": true, "logit_scale": 0.25`, `
 model.embed_tokens ... ln model.norm eps 1e-05 > tied x0.25
-0: ln input_layernorm > self_attn.q k v o: 6/2 of 8, 8 turn @10000 adjacent, ln self_attn.q_norm in 6
+0: ln input_layernorm > self_attn.q k v o: 6/2 of 8, 8 turn @500000 adjacent, ln self_attn.q_norm in 6
 ln input_layernorm > mlp.gate up down: silu 64
 parallel
 `},
@@ -379,23 +379,23 @@ model.embed_tokens ... ln+1b model.norm eps 1e-05 > lm_head
 ln+1b post_attention_layernorm > mlp.up+b down+b: relu2 64
 `},
 	{"ministral3", `"rope_parameters": {"rope_type": "yarn", "rope_theta": 1000000, "factor": 16, "original_max_position_embeddings": 16, "llama_4_scaling_beta": 0.1}`, `
-model.embed_tokens ... rms model.norm eps 1e-06 > lm_head
-0: rms input_layernorm > self_attn.q k v o: 6/2 of 8, 8 turn @1e+06 x1.28, &{0.1 16}
+model.embed_tokens ... rms model.norm eps 1e-05 > lm_head
+0: rms input_layernorm > self_attn.q k v o: 6/2 of 128, 128 turn @1e+06 x1.28, &{0.1 16}
 rms post_attention_layernorm > mlp.gate up down: silu 64
 `},
 	{"arcee", `"hidden_act": "relu2"`, `
-model.embed_tokens ... rms model.norm eps 1e-06 > lm_head
+model.embed_tokens ... rms model.norm eps 1e-05 > lm_head
 0: rms input_layernorm > self_attn.q k v o: 6/2 of 8, 8 turn @10000
 rms post_attention_layernorm > mlp.up down: relu2 64
 `},
 	{"seed_oss", `"attention_bias": true`, `
 model.embed_tokens ... rms model.norm eps 1e-06 > lm_head
-0: rms input_layernorm > self_attn.q+b k+b v+b o: 6/2 of 8, 8 turn @10000
+0: rms input_layernorm > self_attn.q+b k+b v+b o: 6/2 of 128, 128 turn @10000
 rms post_attention_layernorm > mlp.gate up down: silu 64
 `},
 	{"internlm3", `"qkv_bias": true, "bias": false`, `
-model.embed_tokens ... rms model.norm eps 1e-06 > lm_head
-0: rms input_layernorm > self_attn.q+b k+b v+b o: 6/2 of 8, 8 turn @10000
+model.embed_tokens ... rms model.norm eps 1e-05 > lm_head
+0: rms input_layernorm > self_attn.q+b k+b v+b o: 6/2 of 128, 128 turn @10000
 rms post_attention_layernorm > mlp.gate up down: silu 64
 `},
 	{"ernie4_5", `"use_bias": true`, `
