@@ -52,7 +52,7 @@ func newNormalizers(c *component) ([]normalizer, error) {
 	case "Nmt":
 		return one(nmt)
 	case "BertNormalizer":
-		return one(c.bert)
+		return one(c.bert())
 	case "ByteLevel":
 		return one(spellBytes)
 	case "Prepend":
@@ -118,8 +118,34 @@ func nmt(s string) string {
 	}, s)
 }
 
-// bert is the normalization of BERT's basic tokenizer.
-func (c *component) bert(s string) string {
+// bert is the normalization of BERT's basic tokenizer. What it does to a run of other
+// characters than ASCII's does not depend on what stands around it.
+func (c *component) bert() normalizer {
+	var ascii [utf8.RuneSelf]string
+	for r := range ascii {
+		ascii[r] = c.bertRun(string(rune(r)))
+	}
+	return func(s string) string {
+		var b strings.Builder
+		b.Grow(len(s))
+		for at := 0; at < len(s); {
+			if s[at] < utf8.RuneSelf {
+				b.WriteString(ascii[s[at]])
+				at++
+				continue
+			}
+			begin := at
+			for at < len(s) && s[at] >= utf8.RuneSelf {
+				at++
+			}
+			b.WriteString(c.bertRun(s[begin:at]))
+		}
+		return b.String()
+	}
+}
+
+// bertRun does the steps one after the other.
+func (c *component) bertRun(s string) string {
 	if c.CleanText {
 		s = strings.Map(func(r rune) rune {
 			switch {

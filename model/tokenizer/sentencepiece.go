@@ -170,7 +170,7 @@ func (m *sentencePieceModel) unigram(t *Tokenizer) error {
 		u.scores[id] = float64(p.score)
 		switch p.kind {
 		case spUserDefined:
-			u.scores[id] = float64(float32(float64(float32(len(p.text))*most) - 0.1))
+			u.scores[id] = float64(float32(len(p.text))*most) - 0.1
 		case spNormal:
 		default:
 			continue

@@ -83,6 +83,9 @@ func (u *unigram) encode(word string) []int32 {
 	}
 	for start := 0; start < len(word); {
 		_, size := utf8.DecodeRuneInString(word[start:])
+		if u.single && ends[start].score < restart {
+			restartAt(ends[start:])
+		}
 		here := ends[start].score
 		known := false // the character is a piece
 		at := int32(trieRoot)
@@ -103,6 +106,20 @@ func (u *unigram) encode(word string) []int32 {
 		start += size
 	}
 	return u.collect(word, ends)
+}
+
+// restart is the sum at which SentencePiece begins again with 0, lest 32 bits become
+// too few.
+const restart = -100_000
+
+// restartAt takes the first score from all that are known.
+func restartAt(ends []bestEnd) {
+	sum := ends[0].score
+	for i := range ends[:min(len(ends), maxPiece+1)] {
+		if ends[i].start >= 0 {
+			ends[i].score = float64(float32(ends[i].score - sum))
+		}
+	}
 }
 
 func (u *unigram) improve(end *bestEnd, score float64, id int32, start int) {

@@ -331,7 +331,8 @@ def tokenizer_case():
 
 
 def sentence_piece_case():
-    """A tokenizer.model; texts with their ids and the decoded text; ids at random and what they decode to."""
+    """A tokenizer.model; texts with their ids and the decoded text; ids at random and what
+    they decode to."""
     kind = one(["bpe", "unigram"])
     options = {"vocab_size": rng.randint(80, 300), "model_type": kind, "byte_fallback": likely(0.5), "add_dummy_prefix": likely(0.7), "remove_extra_whitespaces": likely(0.5),
                "split_by_whitespace": likely(0.7), "allow_whitespace_only_pieces": likely(0.5), "split_digits": likely(0.5), "character_coverage": 0.98, "max_sentencepiece_length": 8}
