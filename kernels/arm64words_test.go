@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"nibble/kernels/kerneltest"
 )
 
 // The functions of arm64 hold dot products and matrix products in the tiers that ask
@@ -22,19 +24,19 @@ func TestWordsOfTiers(t *testing.T) {
 		{"SDOT or UDOT", 0xdf20fc00, 0x4e009400, []string{"DotProd", "I8MM"}},
 		{"SMMLA, UMMLA or USMMLA", 0xdf20f400, 0x4e00a400, []string{"I8MM"}},
 	}
-	files, err := filepath.Glob("*_arm64.s")
+	files, err := filepath.Glob("*/*_arm64.s")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no assembly files: %v", err)
 	}
 	seen := map[string]int{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
-		must(t, err)
+		kerneltest.Must(t, err)
 		for _, f := range strings.Split(string(text), "\nTEXT ·")[1:] {
 			function, body, _ := strings.Cut(f, "(SB)")
 			for _, m := range regexp.MustCompile(`\tWORD \$(0x[0-9a-f]+) // (.*)`).FindAllStringSubmatch(body, -1) {
 				word, err := strconv.ParseUint(m[1], 0, 32)
-				must(t, err)
+				kerneltest.Must(t, err)
 				for _, b := range beyond {
 					if word&b.mask != b.word {
 						continue

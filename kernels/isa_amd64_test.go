@@ -16,9 +16,12 @@ import (
 	"unsafe"
 
 	"github.com/klauspost/cpuid/v2"
+
+	"nibble/kernels/cpu"
+	"nibble/kernels/kerneltest"
 )
 
-// assembled returns the bytes of every assembly function of the package, as they are
+// assembled returns the bytes of every assembly function of the packages below, as they are
 // in the running program.
 func assembled(t *testing.T) map[string][]byte {
 	t.Helper()
@@ -31,7 +34,8 @@ func assembled(t *testing.T) map[string][]byte {
 			if f == nil {
 				break
 			}
-			name, ours := strings.CutPrefix(f.Name(), "nibble/kernels.")
+			name, ours := strings.CutPrefix(f.Name(), "nibble/kernels/")
+			name = name[strings.Index(name, ".")+1:] // without the package
 			// A wrapper for Go's calls has the same name, but no file.
 			if file, _ := f.FileLine(pc); !ours || f.Entry() != pc || !strings.HasSuffix(file, "_amd64.s") {
 				continue
@@ -46,17 +50,17 @@ func assembled(t *testing.T) map[string][]byte {
 	return found
 }
 
-// assemblyText returns the lines of every function in the package's assembly files.
+// assemblyText returns the lines of every function in their assembly files.
 func assemblyText(t *testing.T) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob("*_amd64.s")
+	files, err := filepath.Glob("*/*_amd64.s")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no assembly files: %v", err)
 	}
 	texts := map[string]string{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
-		must(t, err)
+		kerneltest.Must(t, err)
 		for _, f := range strings.Split(string(text), "\nTEXT ·")[1:] {
 			name, body, _ := strings.Cut(f, "(SB)")
 			texts[name] = body
@@ -118,7 +122,7 @@ func TestInstructionsOfTiers(t *testing.T) {
 		}
 	}
 	for name, code := range found {
-		allowed := tierNeeds(tierNamed(t, name))
+		allowed := cpu.Needs(tierNamed(t, name))
 		for len(code) > 0 && code[0] != 0xcc { // INT3 fills the space between functions
 			i, err := decode(code)
 			if err != nil {
@@ -140,12 +144,12 @@ func TestInstructionsOfTiers(t *testing.T) {
 }
 
 // tierNamed is the tier that an assembly function is named after.
-func tierNamed(t *testing.T, function string) ISA {
+func tierNamed(t *testing.T, function string) cpu.ISA {
 	t.Helper()
 	for _, c := range []struct {
 		part string
-		isa  ISA
-	}{{"AMX", AMX}, {"AVX512", AVX512VNNI}, {"AVXVNNI", AVXVNNI}, {"AVX2", AVX2}} {
+		isa  cpu.ISA
+	}{{"AMX", cpu.AMX}, {"AVX512", cpu.AVX512VNNI}, {"AVXVNNI", cpu.AVXVNNI}, {"AVX2", cpu.AVX2}} {
 		if strings.Contains(function, c.part) {
 			return c.isa
 		}
@@ -160,7 +164,7 @@ func TestSpelledOperands(t *testing.T) {
 	macro := regexp.MustCompile(`VPDPBUSD_VEX\(Y(\d+), Y(\d+), Y(\d+),`)
 	found := assembled(t)
 	for name, text := range assemblyText(t) {
-		if tierNamed(t, name) != AVXVNNI {
+		if tierNamed(t, name) != cpu.AVXVNNI {
 			continue
 		}
 		var want, got []string
@@ -169,7 +173,7 @@ func TestSpelledOperands(t *testing.T) {
 		}
 		for code := found[name]; len(code) > 0 && code[0] != 0xcc; {
 			i, err := decode(code)
-			must(t, err)
+			kerneltest.Must(t, err)
 			code = code[len(i.bytes):]
 			if i.opcode() == "66.2.50" {
 				got = append(got, fmt.Sprint(i.rm, i.v, i.reg))
@@ -202,7 +206,7 @@ func TestDecode(t *testing.T) {
 		{"48 f7 d8", "legacy 00.0.f7 length 0 operands 0 0 0"},                            // negq %rax
 	} {
 		code, err := hex.DecodeString(strings.ReplaceAll(c.bytes, " ", ""))
-		must(t, err)
+		kerneltest.Must(t, err)
 		i, err := decode(append(slices.Clone(code), 0xc3, 0xcc))
 		got := fmt.Sprintf("%s %s length %d operands %d %d %d", i.encoding, i.opcode(), i.length, i.reg, i.v, i.rm)
 		if err != nil || got != c.want || !slices.Equal(i.bytes, code) {
@@ -211,7 +215,7 @@ func TestDecode(t *testing.T) {
 	}
 	for _, bad := range []string{"0fff", "cd", "c5", "62f1"} {
 		code, err := hex.DecodeString(bad)
-		must(t, err)
+		kerneltest.Must(t, err)
 		if i, err := decode(code); err == nil {
 			t.Errorf("%s: decoded as %s", bad, i)
 		}

@@ -3,17 +3,14 @@
 package kernels
 
 import (
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"reflect"
-	"runtime"
 	"slices"
-	"strings"
 	"testing"
 
-	"nibble/kernels/layout"
+	"nibble/kernels/cpu"
+	"nibble/kernels/kerneltest"
 )
 
 // The tables of each tier name functions of that tier, or of those before it: a
@@ -21,9 +18,11 @@ import (
 // is read, for on a CPU that has them all nothing else shows it.
 func TestTablesOfTiers(t *testing.T) {
 	var files []*ast.File
-	f, err := parser.ParseFile(token.NewFileSet(), "asm_amd64.go", nil, 0)
-	must(t, err)
-	files = append(files, f)
+	for _, name := range []string{"vector/ops_amd64.go", "attention/ops_amd64.go", "matmul/kernels_amd64.go", "cpu/limits_asm_amd64.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		kerneltest.Must(t, err)
+		files = append(files, f)
+	}
 	c := tableChecker{assembly: map[string]bool{}, needs: map[string][]string{}}
 	for name := range assemblyText(t) {
 		c.assembly[name] = true
@@ -36,44 +35,13 @@ func TestTablesOfTiers(t *testing.T) {
 	for _, f := range files {
 		for _, d := range f.Decls {
 			f, ok := d.(*ast.FuncDecl)
-			if ok && slices.Contains([]string{"archOps", "archFloatKernels", "peakInt", "peakFloat"}, f.Name.Name) {
-				c.check(t, f.Body, AVX2)
+			if ok && slices.Contains([]string{"archOps", "archHeads", "archFloatKernels", "PeakInt", "PeakFloat"}, f.Name.Name) {
+				c.check(t, f.Body, cpu.AVX2)
 			}
 		}
 	}
 	if c.seen < 60 {
 		t.Errorf("%d functions were found in the tables: the test does not see them", c.seen)
-	}
-}
-
-// The generated tables list each tile by its tier and size.
-func TestGeneratedTables(t *testing.T) {
-	name := func(f any) string {
-		full := runtime.FuncForPC(reflect.ValueOf(f).Pointer()).Name()
-		return full[strings.LastIndex(full, ".")+1:]
-	}
-	for _, row := range tileTable {
-		f := name(row.mul)
-		tokens := fmt.Sprint("x", row.tokens)
-		if row.rows == 2*layout.PanelRows {
-			tokens = "2" + tokens
-		}
-		if tierNamed(t, f) != row.isa || !strings.HasSuffix(f, tokens) || !strings.HasPrefix(f, "mul") {
-			t.Errorf("%s is listed as %dx%d of %s", f, row.rows, row.tokens, row.isa)
-		}
-	}
-	for _, row := range amxTable {
-		if f := name(row.unpack); tierNamed(t, f) != AMX {
-			t.Errorf("%s is listed as AMX", f)
-		}
-	}
-	// Every format has kernels of every tier but AMX.
-	for _, f := range formats {
-		for _, isa := range []ISA{AVX2, AVXVNNI, AVX512VNNI} {
-			if !slices.ContainsFunc(tileTable, func(row tableTile) bool { return row.format == f.Name && row.isa == isa && row.tokens == 1 }) {
-				t.Errorf("%s has no kernel of %s", f.Name, isa)
-			}
-		}
 	}
 }
 
@@ -105,7 +73,7 @@ func (c *tableChecker) define(f *ast.File) {
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.FuncDecl:
-			if n.Name.Name == "transposeAsm16" || n.Name.Name == "transposeAsm" {
+			if n.Name.Name == "TransposeAsm16" || n.Name.Name == "TransposeAsm" {
 				c.needs[n.Name.Name] = c.functions(n.Body)
 			}
 		case *ast.AssignStmt:
@@ -124,12 +92,12 @@ func (c *tableChecker) define(f *ast.File) {
 
 // check compares what is used with the tier it is used for: that of an element with the
 // field ISA, or of a condition.
-func (c *tableChecker) check(t *testing.T, n ast.Node, tier ISA) {
-	tiers := map[string]ISA{"Generic": Generic, "AVX2": AVX2, "AVXVNNI": AVXVNNI, "AVX512VNNI": AVX512VNNI, "AMX": AMX}
+func (c *tableChecker) check(t *testing.T, n ast.Node, tier cpu.ISA) {
+	tiers := map[string]cpu.ISA{"Generic": cpu.Generic, "AVX2": cpu.AVX2, "AVXVNNI": cpu.AVXVNNI, "AVX512VNNI": cpu.AVX512VNNI, "AMX": cpu.AMX}
 	// lowest is the first tier that an expression names.
-	lowest := func(e ast.Node) (isa ISA) {
+	lowest := func(e ast.Node) (isa cpu.ISA) {
 		ast.Inspect(e, func(n ast.Node) bool {
-			if id, ok := n.(*ast.Ident); ok && tiers[id.Name] != "" && (isa == "" || slices.Index(Tiers(), tiers[id.Name]) < slices.Index(Tiers(), isa)) {
+			if id, ok := n.(*ast.Ident); ok && tiers[id.Name] != "" && (isa == "" || slices.Index(cpu.Tiers(), tiers[id.Name]) < slices.Index(cpu.Tiers(), isa)) {
 				isa = tiers[id.Name]
 			}
 			return true
@@ -162,7 +130,7 @@ func (c *tableChecker) check(t *testing.T, n ast.Node, tier ISA) {
 			c.check(t, inner.Body, isa)
 			return false
 		case *ast.CaseClause:
-			isa := AVX2 // the default
+			isa := cpu.AVX2 // the default
 			if len(inner.List) > 0 {
 				isa = lowest(inner.List[0])
 			}
@@ -173,7 +141,7 @@ func (c *tableChecker) check(t *testing.T, n ast.Node, tier ISA) {
 		case *ast.Ident:
 			for _, f := range c.functions(inner) {
 				c.seen++
-				if needs := tierNamed(t, f); slices.Index(Tiers(), needs) > slices.Index(Tiers(), tier) || tier == AVX512VNNI && needs == AVXVNNI {
+				if needs := tierNamed(t, f); slices.Index(cpu.Tiers(), needs) > slices.Index(cpu.Tiers(), tier) || tier == cpu.AVX512VNNI && needs == cpu.AVXVNNI {
 					t.Errorf("%s, by the name %s, is used in the tier %s", f, inner.Name, tier)
 				}
 			}

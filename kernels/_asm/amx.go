@@ -41,7 +41,6 @@ func amxKernels() {
 	}
 	mulAMX("mulAMX", false, config)
 	mulAMX("mulZerosAMX", true, config)
-	peakAMX()
 }
 
 // amxConfig declares shapes of tiles (Intel SDM, volume 1, section 18.2): palette 1,
@@ -206,7 +205,7 @@ func mulAMX(name string, zeros bool, config operand.Mem) {
 	if zeros {
 		also = " The zeros meet minus the sums of the activations."
 	}
-	Doc(fmt.Sprintf("%s is mulGeneric for %d tokens and panels that unpackAMX spread, one after the other.%s", name, layout.AMXTokens, also),
+	Doc(fmt.Sprintf("%s is MulGeneric for %d tokens and panels that unpackAMX spread, one after the other.%s", name, layout.AMXTokens, also),
 		"If more is not 0 the sums go on from c. ldc and step count bytes; scratch is three times 16 lines, on a cache line.")
 	Pragma("noescape")
 	k := &amxMul{codes: Load(Param("codes"), GP64()), scales: Load(Param("scales"), GP64()), acts: GP64(), past: GP64(),

@@ -23,8 +23,6 @@ func floatKernels() {
 		rowDots(wide256, dt)
 	}
 	outerProducts()
-	expSum()
-	swiGLU()
 }
 
 // maxPerBase is the number of rows reachable from one pointer: 0, 1 and 2 strides.

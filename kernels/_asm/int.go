@@ -128,7 +128,7 @@ func tile(f format, tokens int, isa tier) {
 	} else if rows == layout.PanelRows {
 		place = "all"
 	}
-	Doc(fmt.Sprintf("%s is mulGeneric for %d rows of a panel, %s, and %d tokens, %s.", name, rows, place, tokens, f.Describe()),
+	Doc(fmt.Sprintf("%s is MulGeneric for %d rows of a panel, %s, and %d tokens, %s.", name, rows, place, tokens, f.Describe()),
 		"It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.")
 	Pragma("noescape")
 	registerTile(name, f, isa, rows, tokens)

@@ -33,6 +33,7 @@ func limitKernels() {
 	VZEROUPPER()
 	RET()
 
+	peakAMX()
 	peak("peakAVX512VNNI", "VPDPBUSD on 512 bits", func() reg.VecVirtual { return ZMM() }, func(a, b, acc reg.VecVirtual) { VPDPBUSD(a, b, acc) }, 14)
 	peak("peakAVXVNNI", "VPDPBUSD on 256 bits", func() reg.VecVirtual { return YMM() }, func(a, b, acc reg.VecVirtual) { VPDPBUSD(a, b, acc) }, 12)
 	peak("peakAVX2", "VPMADDUBSW, VPMADDWD and VPADDD on 256 bits", func() reg.VecVirtual { return YMM() }, func(a, b, acc reg.VecVirtual) {

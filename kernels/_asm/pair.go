@@ -96,7 +96,7 @@ func pairTile(f format, halves bool, tokens int) {
 		name, next = fmt.Sprintf("mul%sAVXVNNI16x%d", f.ID(), tokens), "panels, 64 bytes further in c, for as many as times says"
 	}
 	TEXT(name, NOSPLIT, mulSignature)
-	Doc(fmt.Sprintf("%s is mulGeneric for %s and %d tokens, %s.", name, rows, tokens, f.Describe()),
+	Doc(fmt.Sprintf("%s is MulGeneric for %s and %d tokens, %s.", name, rows, tokens, f.Describe()),
 		fmt.Sprintf("It goes on to the next %s. ldc and step count bytes.", next))
 	Pragma("noescape")
 	if halves {

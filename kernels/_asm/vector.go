@@ -48,6 +48,8 @@ func paramAt(name string) operand.Mem {
 // vectorKernels generates the operations on whole vectors that are neither
 // products nor exponentials.
 func vectorKernels() {
+	expSum()
+	swiGLU()
 	TEXT("squaresAVX2", NOSPLIT, "func(x *float32, n int) float32")
 	Doc("squaresAVX2 returns the sum of squares; n is a positive multiple of 8.")
 	Pragma("noescape")

@@ -85,7 +85,7 @@ func mul(f *file, t tier, format table.Format, rows, tokens int) {
 	name := fmt.Sprintf("mul%s%s%dx%d", format.ID(), t.name(), rows, tokens)
 	k := &kernel{Format: format, tier: t, rows: rows, tokens: tokens, nibbles: none, flip: none, lookup: none, middle: none}
 	k.function = f.begin(name,
-		fmt.Sprintf("%s is mulGeneric for %d rows of a panel from first on and %d tokens, %s.\nldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.", name, rows, tokens, format.Describe()), "",
+		fmt.Sprintf("%s is MulGeneric for %d rows of a panel from first on and %d tokens, %s.\nldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.", name, rows, tokens, format.Describe()), "",
 		table.MulParams...)
 	f.tiles = append(f.tiles, table.Tile{Function: name, Format: format.Name, Zeros: format.WithZeros, ISA: t.name(), Rows: rows, Tokens: tokens})
 	k.codes, k.acts, k.lane, k.step, k.scratch = k.param("panel"), k.gp(), k.param("first"), k.param("step"), k.param("scratch")

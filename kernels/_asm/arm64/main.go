@@ -17,12 +17,13 @@ import (
 func main() {
 	set := flag.String("set", "", "which kernels to generate: int, float, attention, vector or limits")
 	out := flag.String("out", "", "the assembly file to write")
+	pkg := flag.String("pkg", "", "the package that the files are of")
 	list := flag.String("table", "", "the Go file to write that lists the kernels, if they are listed")
 	stubs := flag.String("stubs", "", "the Go file of declarations to write")
 	flag.Parse()
 	var f file
-	stub := table.File("go run ./arm64 "+strings.Join(os.Args[1:], " "), "arm64 && !noasm", "kernels")
-	f.text.WriteString(strings.Replace(stub, "package kernels\n", "#include \"textflag.h\"\n", 1))
+	stub := table.File("go run ./arm64 "+strings.Join(os.Args[1:], " "), "arm64 && !noasm", *pkg)
+	f.text.WriteString(strings.Replace(stub, "package "+*pkg+"\n", "#include \"textflag.h\"\n", 1))
 	f.stubs.WriteString(stub)
 	switch *set {
 	case "int":

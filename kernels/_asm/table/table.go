@@ -43,9 +43,9 @@ func File(command, constraint, pkg string) string {
 // Tiles is the declaration of a list of tiles.
 func Tiles(tiles []Tile) string {
 	var b strings.Builder
-	b.WriteString("\nvar tileTable = []tableTile{\n")
+	b.WriteString("\nimport \"nibble/kernels/cpu\"\n\nvar tileTable = []tableTile{\n")
 	for _, t := range tiles {
-		fmt.Fprintf(&b, "\t{%q, %v, %s, %d, %d, %s},\n", t.Format, t.Zeros, t.ISA, t.Rows, t.Tokens, t.Function)
+		fmt.Fprintf(&b, "\t{%q, %v, %s, %d, %d, %s},\n", t.Format, t.Zeros, "cpu."+t.ISA, t.Rows, t.Tokens, t.Function)
 	}
 	b.WriteString("}\n")
 	return b.String()

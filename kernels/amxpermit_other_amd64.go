@@ -1,6 +1,0 @@
-//go:build !linux && !noasm
-
-package kernels
-
-// allowAMX is false where nibble does not know how to ask for AMX tiles.
-func allowAMX() bool { return false }

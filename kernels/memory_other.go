@@ -1,8 +1,0 @@
-//go:build !unix
-
-package kernels
-
-// mapRegion maps nothing: memory comes from the Go heap.
-func mapRegion(int) []byte { return nil }
-
-func unmapRegion([]byte) {}

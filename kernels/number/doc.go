@@ -1,0 +1,3 @@
+// Package number converts between the storage types of floats, and rounds the way that
+// every tier does.
+package number

@@ -1,8 +1,0 @@
-//go:build !evex
-
-package kernels
-
-import "github.com/klauspost/cpuid/v2"
-
-// avxvnniFeatures are what the AVX-VNNI tier needs beside those of AVX2.
-var avxvnniFeatures = []cpuid.FeatureID{cpuid.AVXVNNI}
