@@ -106,15 +106,17 @@ func fits(pattern string, c byte) (size int, ok bool) {
 	if pattern[0] != '[' {
 		return 1, pattern[0] == c
 	}
-	i := 1
-	for ; pattern[i] != ']' || i == 1; i++ {
+	for i := 1; i < len(pattern); i++ {
 		low := pattern[i]
-		if pattern[i+1] == '-' {
+		if low == ']' && i > 1 {
+			return i + 1, ok
+		}
+		if i+2 < len(pattern) && pattern[i+1] == '-' {
 			i += 2
 		}
 		ok = ok || low <= c && c <= pattern[i]
 	}
-	return i + 1, ok
+	return len(pattern), false // a set without an end, which only a file that was changed can hold
 }
 
 // after returns where a piece without stars ends that matches the beginning of name.

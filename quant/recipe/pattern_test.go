@@ -45,6 +45,11 @@ func TestMatches(t *testing.T) {
 			t.Errorf("%.10q is well-formed: %v", pattern, !want)
 		}
 	}
+	for _, open := range []string{"[", "[a", "[a-", "[-", "[]", "*[a"} { // of a file that was changed
+		if matches(open, "a") {
+			t.Errorf("%q has no end", open)
+		}
+	}
 }
 
 // A matrix that lies right in its layer, as Gemma 4 has them, is matched by the number

@@ -137,7 +137,7 @@ func (a *app) ended(err error) error {
 
 func (a *app) root() *cobra.Command {
 	var showVersion, ascii bool
-	var themeName string
+	var themeName, base string
 	root := &cobra.Command{
 		Use:   "nibble [MODEL]",
 		Short: "Turn an FP32 language model into an INT4 model you can trust, and run it on this CPU",
@@ -161,7 +161,7 @@ workbench, on the demo model when no MODEL is given.`,
 			if err != nil {
 				return usagef("--theme: %w", err)
 			}
-			return a.workbench(cmd.Context(), workbench.Options{Model: ref, Threads: a.threads, CacheDir: job.CacheDir(), RunsDir: job.RunsDir(), ChatsDir: job.ChatsDir(), Theme: th, ASCII: ascii, Owner: a.owner})
+			return a.workbench(cmd.Context(), workbench.Options{Model: ref, Base: base, Threads: a.threads, CacheDir: job.CacheDir(), RunsDir: job.RunsDir(), ChatsDir: job.ChatsDir(), Theme: th, ASCII: ascii, Owner: a.owner})
 		},
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if a.threads < 0 || a.threads > 1024 {
@@ -174,6 +174,7 @@ workbench, on the demo model when no MODEL is given.`,
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object a line; the last has \"type\":\"result\"")
 	root.PersistentFlags().IntVar(&a.threads, "threads", 0, "compute threads (default: one per core)")
 	root.Flags().BoolVar(&showVersion, "version", false, "print which nibble this is")
+	root.Flags().StringVar(&base, "base", "", "float model that MODEL was made from, to open both in the workbench (default: what MODEL's report names)")
 	root.Flags().StringVar(&themeName, "theme", "", "colours of the workbench: "+strings.Join(theme.Names(), ", ")+" (default: NIBBLE_THEME, or auto)")
 	root.Flags().BoolVar(&ascii, "ascii", false, "draw the workbench with ASCII alone")
 	root.SetFlagErrorFunc(flagError)

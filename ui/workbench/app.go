@@ -35,6 +35,7 @@ const (
 	onTune
 	onKernels
 	onChat
+	onCompare
 )
 
 // app is the root model.
@@ -49,6 +50,7 @@ type app struct {
 	model      *modelPage // of pages, as are the next
 	evaluating *evaluatePage
 	tuning     *tunePage
+	chat       *chatPage
 
 	ascii    bool      // the terminal shows nothing else
 	chatsDir string    // transcripts
@@ -62,8 +64,8 @@ type app struct {
 
 func newApp(e engines) *app {
 	a := &app{e: e, s: &state{}, th: defaultTheme(), w: 80, h: 24}
-	a.model, a.evaluating, a.tuning = newModelPage(a), newEvaluatePage(a), newTunePage(a)
-	a.pages = []page{onModel: a.model, onEvaluate: a.evaluating, onTune: a.tuning, onKernels: newKernelsPage(a), onChat: newChatPage(a)}
+	a.model, a.evaluating, a.tuning, a.chat = newModelPage(a), newEvaluatePage(a), newTunePage(a), newChatPage(a)
+	a.pages = []page{onModel: a.model, onEvaluate: a.evaluating, onTune: a.tuning, onKernels: newKernelsPage(a), onChat: a.chat, onCompare: newComparePage(a)}
 	return a
 }
 

@@ -31,7 +31,7 @@ func testApp(screen string) (*app, *fake) {
 // press sends keys, by bubbletea's names or as single characters.
 func press(a *app, keys ...string) (quit bool) {
 	named := map[string]tea.KeyType{"tab": tea.KeyTab, "enter": tea.KeyEnter, "esc": tea.KeyEsc, "ctrl+c": tea.KeyCtrlC, "down": tea.KeyDown, "left": tea.KeyLeft, "right": tea.KeyRight, "home": tea.KeyHome, "up": tea.KeyUp, "end": tea.KeyEnd,
-		"backspace": tea.KeyBackspace, "ctrl+u": tea.KeyCtrlU, "ctrl+r": tea.KeyCtrlR, "ctrl+o": tea.KeyCtrlO, "ctrl+y": tea.KeyCtrlY, "ctrl+s": tea.KeyCtrlS, "ctrl+a": tea.KeyCtrlA, "ctrl+w": tea.KeyCtrlW, "ctrl+j": tea.KeyCtrlJ, "pgup": tea.KeyPgUp, "f1": tea.KeyF1}
+		"backspace": tea.KeyBackspace, "ctrl+u": tea.KeyCtrlU, "ctrl+r": tea.KeyCtrlR, "ctrl+o": tea.KeyCtrlO, "ctrl+y": tea.KeyCtrlY, "ctrl+s": tea.KeyCtrlS, "ctrl+a": tea.KeyCtrlA, "ctrl+w": tea.KeyCtrlW, "ctrl+j": tea.KeyCtrlJ, "pgup": tea.KeyPgUp, "pgdown": tea.KeyPgDown, "f1": tea.KeyF1}
 	for _, k := range keys {
 		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
 		if t, ok := named[k]; ok {
@@ -57,7 +57,7 @@ func TestScreensFillTheTerminal(t *testing.T) {
 	for name := range screens {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for at := range 5 {
+			for at := range 6 {
 				plain := ""
 				for _, key := range []string{"", "?", "z", "o"} { // the help and the forms
 					a, _ := testApp(name)
@@ -143,7 +143,7 @@ func TestNews(t *testing.T) {
 // A terminal without UTF-8 gets ASCII alone, in the same places.
 func TestScreensInASCII(t *testing.T) {
 	for name := range screens {
-		for at := range 5 {
+		for at := range 6 {
 			a, _ := testApp(name)
 			a.at, a.ascii = at, true
 			a.Update(tea.WindowSizeMsg{Width: 120, Height: 40})
@@ -171,7 +171,7 @@ func TestGoldenScreens(t *testing.T) {
 		{"tuned", onTune, []string{"v", "down", "down"}, "-layers"}, {"tuned", onTune, []string{"d", "s", "/", "p", "a", "s"}, "-filter"}, {"tuned", onTune, []string{"?"}, "-help"},
 		{"tuned", onTune, []string{"o", "2", "%", "down", "5", "0", "0", "k", "B", "down", "x"}, "-options"},
 		{"kernels", onKernels, nil, ""}, {"kernels", onKernels, []string{"c"}, "-curve"}, {"kernels", onKernels, []string{"?"}, "-help"}, {"loaded", onKernels, nil, ""},
-		{"tuned", onChat, nil, ""},
+		{"tuned", onChat, nil, ""}, {"tuned", onCompare, nil, ""}, {"loaded", onCompare, nil, ""},
 	} {
 		for _, size := range [][2]int{{80, 24}, {120, 40}, {200, 60}} {
 			a, _ := testApp(c.screen)
@@ -338,6 +338,11 @@ func TestKeys(t *testing.T) {
 		{"pages by number", "loaded", onModel, []string{"5"}, nil, onChat},
 		{"letters are text in the chat", "tuned", onChat, []string{"h", "i", "enter"}, []string{"send hi float=false after 4"}, onChat},
 		{"the float model answers", "tuned", onChat, []string{"ctrl+o", "x", "enter"}, []string{"send x float=true after 4"}, onChat},
+		{"compare", "loaded", onCompare, []string{"q", "?", "enter"}, []string{"compare q? after []"}, onCompare},
+		{"branch where the answers part", "tuned", onCompare, []string{"alt+b"}, []string{"compare Tell me a story" + hostile + " after [0 1 2 3 4 5 106]"}, onCompare},
+		{"branch from a token before", "tuned", onCompare, []string{"up", "up", "up", "up", "alt+b"}, []string{"compare Tell me a story" + hostile + " after [0 1 102]"}, onCompare},
+		{"the next difference, and back to the split", "tuned", onCompare, []string{"up", "up", "pgdown", "alt+b"}, []string{"compare Tell me a story" + hostile + " after [0 1 2 3 4 5 106]"}, onCompare},
+		{"no advice to answer by", "tuned", onCompare, []string{"alt+r"}, nil, onCompare},
 		{"cancel", "tuning", onTune, []string{"x"}, []string{"cancel"}, onTune},
 	} {
 		a, f := testApp(c.screen)
@@ -403,7 +408,7 @@ func TestHelpScrolls(t *testing.T) {
 	if strings.Contains(a.View(), "ctrl+z") {
 		t.Fatal("all of the help fits: the test shows nothing")
 	}
-	for range 50 {
+	for range 60 {
 		press(a, "down")
 	}
 	if !a.help || !strings.Contains(a.View(), "ctrl+z") {
@@ -436,7 +441,7 @@ func TestBindings(t *testing.T) {
 // What drawing a page costs is what every key waits for: here with as many layers
 // and rules as the largest models have.
 func BenchmarkView(b *testing.B) {
-	for at := range 5 {
+	for at := range 6 {
 		a, _ := testApp("tuned")
 		a.s.model.modules = llama(80).Modules()
 		for i := range a.s.tune.trials {

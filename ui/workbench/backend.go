@@ -35,6 +35,8 @@ type engines interface {
 	measureCurve(of kernels.Shape)
 	force(kernel string)
 	send(r chatRequest)
+	compare(r compareRequest)
+	improve(recipe quant.Recipe, r compareRequest)
 	cancel() bool
 	busy() string
 	box() *mailbox

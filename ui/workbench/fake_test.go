@@ -66,6 +66,10 @@ func (f *fake) quantize(o job.Quantize) {
 	f.note("quantize %s to %q with %q, %d x %d, restart=%v", o.Recipe, o.Out, o.Calibration.Path, o.Calibration.Samples, o.Calibration.Length, o.Restart)
 }
 
+func (f *fake) compare(r compareRequest) { f.note("compare %s after %v", r.text, r.begun) }
+func (f *fake) improve(recipe quant.Recipe, r compareRequest) {
+	f.note("improve by %s and compare %s", recipe, r.text)
+}
 func (f *fake) cancel() bool  { f.note("cancel"); return f.job != "" }
 func (f *fake) busy() string  { return f.job }
 func (f *fake) box() *mailbox { return f.mail }
@@ -89,7 +93,7 @@ var screens = map[string]func(s *state){
 		s.tune.screen = screenState{s.model.modules[14].Name, "w4 g32 sym gptq", 302, 484, 4.63}
 	},
 	"tuning":     func(s *state) { loaded(s); measured(s); tuning(s) },
-	"tuned":      func(s *state) { loaded(s); measured(s); tuned(s); chatting(s) },
+	"tuned":      func(s *state) { loaded(s); measured(s); tuned(s); chatting(s); compared(s) },
 	"evaluating": func(s *state) { loaded(s); evaluating(s) },
 	"evaluated":  func(s *state) { loaded(s); evaluating(s); evaluated(s) },
 	"training":   func(s *state) { loaded(s); training(s) },
@@ -281,4 +285,20 @@ func chatting(s *state) {
 	s.chat.turns = []chatTurn{{user: "Tell me a story about a dog named Max.", answer: "Once upon a time there was a dog.\nHis name was Max. " + term.Clean(hostile), model: "INT4", stats: "31 tokens, 5321 tokens/s"},
 		{user: "And then?", pending: true}}
 	s.chat.used, s.chat.limit = 80, 512
+}
+
+// compared has compared answers of ten tokens that part at the seventh.
+func compared(s *state) {
+	s.compare = compareState{request: compareRequest{text: "Tell me a story" + hostile}, float: side{"BF16 float", "", "10 tokens"}, int4: side{"INT4 w4 g32 sym mse", "", "10 tokens"}, split: 6, seed: 7, temp: 0.7}
+	for i := range 10 {
+		kld := 0.001 * float64(i%3)
+		if i == 6 {
+			kld = 0.2
+		}
+		word := eval.Guess{ID: int32(i), Text: fmt.Sprintf(" word%d", i), P: 0.4, BaseP: 0.5}
+		other := eval.Guess{ID: int32(100 + i), Text: " other" + hostile, P: 0.6, BaseP: 0.3}
+		s.compare.steps = append(s.compare.steps, eval.Step{Token: word, KLD: kld, Says: []eval.Guess{other, word}, BaseSays: []eval.Guess{word, other}}.Clean(term.Clean))
+		s.compare.own = append(s.compare.own, s.compare.steps[i])
+	}
+	s.compare.own[6].Token = s.compare.steps[6].Says[0]
 }

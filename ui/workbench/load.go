@@ -1,6 +1,7 @@
 package workbench
 
 import (
+	"errors"
 	"fmt"
 	"nibble/model/hub"
 	"nibble/model/store"
@@ -28,23 +29,51 @@ func (b *backend) downloads(eta *term.ETA) hub.Listener {
 
 func (b *backend) load() { b.start("loading", b.doLoad) }
 
+// doLoad opens the model. Of one that nibble quantized, or beside which a base was named,
+// the float model is opened as well: what was opened is the INT4 model then.
 func (b *backend) doLoad(ctx context.Context) error {
 	ck, err := store.Open(ctx, b.o.Model, b.downloads(newETA()))
 	if err != nil {
 		return err
 	}
 	b.ck = ck
-	threads := b.o.Threads
-	eng, err := kernels.New(kernels.Options{Threads: threads})
+	eng, err := kernels.New(kernels.Options{Threads: b.o.Threads})
 	if err != nil {
 		return err
 	}
 	b.eng = eng
 	b.live.Store(eng)
-	if b.base, err = rt.Load(ctx, eng, ck); err != nil {
-		return err
+	var int4 *model.Checkpoint
+	note := ""
+	if ck.Quantized || b.o.Base != "" {
+		var base *model.Checkpoint
+		if base, note = b.findBase(ctx, ck); base != nil {
+			b.ck, int4 = base, ck
+		}
 	}
-	m := modelState{ref: b.o.Model, loaded: true, config: ck.Config, name: term.CleanLine(ck.Name), params: ck.Params(), bytes: ck.Bytes(),
+	if b.base, err = rt.Load(ctx, eng, b.ck); err == nil {
+		b.show(note)
+		if int4 != nil {
+			return b.loadBeside(ctx, int4)
+		}
+	} else if int4 != nil {
+		int4.Close()
+	}
+	switch {
+	case err != nil:
+		return err
+	case b.ck.Quantized:
+		return b.selectFor(ctx, b.base, false)
+	}
+	// The kernels page has something to show before anything is quantized: the
+	// shapes of this model at the default recipe.
+	return b.selectShapes(ctx, b.plannedShapes(), false)
+}
+
+// show puts the opened model on the screen, with a note unless that is "".
+func (b *backend) show(note string) {
+	ck, eng := b.ck, b.eng
+	m := modelState{ref: ck.Ref, loaded: true, config: ck.Config, name: term.CleanLine(ck.Name), params: ck.Params(), bytes: ck.Bytes(),
 		dtype: ck.DType(), tokenizer: "none", template: ck.Template != nil, quantized: ck.Quantized, modules: ck.Config.Modules()}
 	m.stored = storage(ck)
 	if ck.Quantized {
@@ -52,6 +81,9 @@ func (b *backend) doLoad(ctx context.Context) error {
 	}
 	if ck.Tokenizer != nil {
 		m.tokenizer = ck.Tokenizer.Kind()
+	}
+	if note != "" {
+		m.notes = append(m.notes, term.CleanLine(note))
 	}
 	for _, n := range job.Notes(ck) {
 		m.notes = append(m.notes, term.CleanLine(n))
@@ -61,12 +93,63 @@ func (b *backend) doLoad(ctx context.Context) error {
 		s.kernel.cpu, s.kernel.isa, s.kernel.threads, s.kernel.kernels = kernels.ThisCPU(), eng.ISA(), eng.Threads(), eng.Kernels()
 		s.say("ready: t tunes a recipe, z quantizes with one")
 	})
-	if ck.Quantized {
-		return b.selectFor(ctx, b.base, false)
+}
+
+// findBase opens the float model that a quantized one was made from: the one that was
+// named, or that its report names if it is there and still the same. Otherwise a note
+// tells what is missing.
+func (b *backend) findBase(ctx context.Context, ck *model.Checkpoint) (*model.Checkpoint, string) {
+	ref, made, err := b.o.Base, quant.Report{}, error(nil)
+	if ref == "" {
+		if made, err = quant.ReadReport(ck.Path); err != nil || made.Source == "" {
+			return nil, "the float model that this one was made from is not known: nibble --base MODEL opens both, to compare them"
+		}
+		ref = made.Source
 	}
-	// The kernels page has something to show before anything is quantized: the
-	// shapes of this model at the default recipe.
-	return b.selectShapes(ctx, b.plannedShapes(), false)
+	missing := fmt.Sprintf("the float model that this one was made from, %s, is not open beside it", ref)
+	if !store.Known(ref) {
+		return nil, missing + ": it is not there; nibble --base MODEL names it"
+	}
+	base, err := store.Open(ctx, ref, b.downloads(newETA()))
+	if err != nil {
+		return nil, missing + ": " + err.Error()
+	}
+	problem := job.Comparable(ck, base)
+	if problem == nil && b.o.Base == "" {
+		problem = base.Guard(func() error {
+			if base.Hash() != made.SourceSHA256 {
+				return errors.New("it has changed since")
+			}
+			return nil
+		})
+	}
+	if problem != nil {
+		base.Close()
+		return nil, missing + ": " + problem.Error()
+	}
+	return base, ""
+}
+
+// loadBeside makes a checkpoint the INT4 model of the float one that is open.
+func (b *backend) loadBeside(ctx context.Context, ck *model.Checkpoint) error {
+	report, err := quant.ReadReport(ck.Path)
+	if err != nil { // which others' models do not have
+		report = quant.Report{SizeBytes: ck.Bytes(), BPW: 8 * float64(ck.Bytes()) / float64(ck.Params())}
+	}
+	m, err := rt.Load(ctx, b.eng, ck)
+	if err == nil {
+		err = b.adopt(ctx, m, report, "opened with the model it was made from: ")
+	}
+	if err != nil {
+		ck.Close()
+		return err
+	}
+	b.keepOpen(ck)
+	if report.Version == 0 {
+		name := ck.DType()
+		b.mail.fact(func(s *state) { s.model.recipe = name })
+	}
+	return nil
 }
 
 // storage tells how a checkpoint holds the matrices, by name.

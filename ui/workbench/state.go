@@ -24,12 +24,13 @@ type state struct {
 	said    time.Time // when
 	failed  bool      // message is an error
 
-	model  modelState
-	plan   planState
-	eval   evalState
-	kernel kernelState
-	tune   tuneState
-	chat   chatState
+	model   modelState
+	plan    planState
+	eval    evalState
+	kernel  kernelState
+	tune    tuneState
+	chat    chatState
+	compare compareState
 }
 
 type running struct {

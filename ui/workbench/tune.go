@@ -23,7 +23,7 @@ func (b *backend) tune(ask job.Tune) {
 		if err := job.NeedTokenizer(b.ck); err != nil {
 			return err
 		}
-		ask.Model = b.o.Model
+		ask.Model = b.ck.Ref
 		o, err := ask.For(b.ck)
 		if err != nil {
 			return err

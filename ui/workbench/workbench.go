@@ -28,6 +28,7 @@ import (
 // Options configures Run.
 type Options struct {
 	Model    string // reference
+	Base     string // of the float model, if Model is the INT4 one; "" is what its report says
 	Threads  int    // compute threads; 0 is one per core
 	CacheDir string // kernel measurements
 	RunsDir  string // tuning runs
