@@ -71,9 +71,13 @@ func (s *Stack) Bytes() int64 {
 func (s *Stack) Input(ctx context.Context, m *Model, input string, f func(x []float32, rows, cols int) error) error {
 	return s.each(ctx, m, func(t *Session, i, n int) error {
 		if s.done == len(m.graph.Blocks) {
-			x := make([]float32, n*m.Config.Hidden)
-			t.pass.Finish(x)
-			return f(x, n, m.Config.Hidden)
+			states := kernels.NewMatrix(n, m.Config.Hidden)
+			t.pass.Finish(states.Data)
+			x, err := m.graph.Head.Enter(ctx, m.Engine, states)
+			if err != nil {
+				return err
+			}
+			return f(x.Data, n, x.Cols)
 		}
 		t.pass.Site = func(l *graph.Linear, x kernels.Matrix) error {
 			if l.Input != input {

@@ -39,6 +39,7 @@ var unusual = map[string]string{
 	"slopes":            `"model_type": "falcon", "alibi": true, "parallel_attn": false, "multi_query": false, "bias": true`,
 	"grouped rows":      `"model_type": "falcon", "new_decoder_architecture": true, "num_kv_heads": 2`,
 	"late norms":        `"model_type": "opt", "num_key_value_heads": 6, "ffn_dim": 20, "do_layer_norm_before": false`,
+	"narrow ends":       `"model_type": "opt", "ffn_dim": 20, "do_layer_norm_before": false, "word_embed_proj_dim": 14`,
 	"sinks":             `"model_type": "gpt_oss", "head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 5, "swiglu_limit": 0.4`,
 	"temperature":       `"model_type": "ministral3", "rope_parameters": {"rope_type": "yarn", "rope_theta": 10000, "factor": 4, "original_max_position_embeddings": 6, "llama_4_scaling_beta": 0.5}`,
 	"one added":         `"model_type": "nemotron", "mlp_bias": true, "head_dim": 16`,

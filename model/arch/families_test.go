@@ -210,6 +210,7 @@ func sketchEnds(m *Model) string {
 		}
 	}
 	add(m.Embed.Scale != 1, " x%.3g", m.Embed.Scale)
+	add(m.Embed.Project != nil, " %d", m.Embed.Cols)
 	add(m.Embed.Positions != nil, " + positions")
 	add(m.Embed.Norm != nil, "%s", sketchNorm(m.Embed.Norm, same, " > ", ""))
 	add(m.Embed.PerLayer != nil, " + inputs of layers")

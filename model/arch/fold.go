@@ -22,7 +22,7 @@ func (m *Model) Folds(layer int) []Fold {
 		return nil
 	}
 	if layer == len(m.Blocks) {
-		if m.Tied || m.Norm == nil || m.Norm.Weight == nil {
+		if m.Tied || m.Norm == nil || m.Norm.Weight == nil || m.Head.Project != nil {
 			return nil
 		}
 		return []Fold{{Readers: []*Linear{&m.Head.Linear}, Norm: m.Norm}}

@@ -22,6 +22,7 @@ type Role string
 const (
 	RoleEmbed  Role = "embed"
 	RoleHead   Role = "head"
+	RoleEnds   Role = "ends" // between the stream and an embedding or head of another width
 	RoleQ      Role = "q"
 	RoleK      Role = "k"
 	RoleV      Role = "v"

@@ -20,8 +20,9 @@ type Model struct {
 
 // Embedding turns tokens into hidden states.
 type Embedding struct {
-	Linear
+	Linear                   // vocabulary x hidden, or narrower with Project
 	Scale     float32        // of the rows; 1 for none
+	Project   *Linear        // of the rows, to the width of the stream; nil for none
 	Positions *PositionTable // learned positions, added; nil for none
 	Norm      *Norm          // of the result; nil for none
 	PerLayer  *PerLayer      // further inputs of the blocks; nil for none
@@ -81,6 +82,7 @@ type Op interface {
 // Head turns normalized hidden states into logits.
 type Head struct {
 	Linear            // the embedding's when the model is tied
+	Project   *Linear // of what the head reads, from the width of the stream; nil for none
 	Scale     float32 // of the logits; 1 for none
 	SoftCap   float32 // logits become cap*tanh(logit/cap); 0 for none
 	Normalize bool    // rows of the matrix are brought to length 1 (Baichuan 2)
@@ -89,7 +91,7 @@ type Head struct {
 // Untie gives the model a head of its own.
 func (m *Model) Untie() {
 	m.Tied = false
-	m.Head.Linear = *matrix(m.HeadPath, RoleHead, -1, m.Vocab, m.Hidden, false)
+	m.Head.Linear = *matrix(m.HeadPath, RoleHead, -1, m.Vocab, m.Embed.Cols, false)
 	m.connect()
 }
 

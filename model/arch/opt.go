@@ -7,9 +7,6 @@ var _ = register(opt, "opt")
 func opt(c *Config) *Model {
 	c.Default(`{"vocab_size": 50272, "hidden_size": 768, "num_hidden_layers": 12, "ffn_dim": 3072, "max_position_embeddings": 2048, "num_attention_heads": 12,
 		"layer_norm_eps": 1e-5, "activation_function": "relu"}`)
-	if c.DimOr(1, "word_embed_proj_dim") != c.Dim("hidden_size") && c.Has("word_embed_proj_dim") {
-		c.Refuse("word_embed_proj_dim apart from hidden_size")
-	}
 	d := c.decoder(true)
 	d.body = c.Prefix("embed_tokens.weight", "model.decoder.", "decoder.", "")
 	bias := c.Bool(true, "enable_bias")
@@ -32,6 +29,12 @@ func opt(c *Config) *Model {
 	})
 	if !before || c.Bool(false, "_remove_final_layer_norm") {
 		m.Norm = nil
+	}
+	if width := c.DimOr(d.hidden, "word_embed_proj_dim"); width != d.hidden {
+		m.Embed.Cols, m.Head.Cols = width, width
+		m.Embed.Project = matrix(d.body+"project_in", RoleEnds, -1, d.hidden, width, false)
+		m.Head.Project = matrix(d.body+"project_out", RoleEnds, -1, width, d.hidden, false)
+		m.Embed.Project.Keep, m.Head.Project.Keep = true, true
 	}
 	m.Embed.Positions = &PositionTable{Tensor: d.body + "embed_positions.weight", Offset: 2, Rows: m.Positions + 2}
 	return m

@@ -337,6 +337,11 @@ transformer.wte + positions ... ln transformer.norm_f eps 1e-05 > tied
 0: ln norm_1 > attn.Wqkv out: 6/2 of 8, qkv
 ln norm_2 > ffn.up down: gelu 192
 `},
+	{"opt", `"word_embed_proj_dim": 32, "do_layer_norm_before": false`, `
+model.decoder.embed_tokens 32 + positions ... tied
+0: self_attn.q+b k+b v+b out+b: 6/2 of 8 >> lnb self_attn_layer_norm
+fc1+b fc2+b: relu 64 >> lnb final_layer_norm
+`},
 	{"opt", `"ffn_dim": 64, "do_layer_norm_before": false`, `
 model.decoder.embed_tokens + positions ... tied
 0: self_attn.q+b k+b v+b out+b: 6/2 of 8 >> lnb self_attn_layer_norm

@@ -110,6 +110,7 @@ func (p *PerLayerInput) parts(v visitor) {
 // to the model.
 func (m *Model) walk(v visitor) {
 	v.matrices("tokens", &m.Embed.Linear)
+	v.matrices("rows", m.Embed.Project)
 	if p := m.Embed.Positions; p != nil {
 		v.vector(table(p.Tensor, p.Rows, m.Hidden))
 	}
@@ -150,6 +151,7 @@ func (m *Model) walk(v visitor) {
 		}
 	}
 	v.norms(m.Norm)
+	v.matrices("last", m.Head.Project)
 	if !m.Tied {
 		v.matrices("head", &m.Head.Linear)
 	} else if m.Head.Bias != nil {

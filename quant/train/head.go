@@ -19,7 +19,8 @@ type Head struct {
 	turned kernels.Matrix // the transpose of head
 	Want   [][]float32    // what enters the head in the float model, by sample
 
-	Normed, dnormed, dx, inputs         kernels.Matrix
+	Normed                              kernels.Matrix // what enters the head
+	states, dnormed, dx, inputs         kernels.Matrix
 	logits, target                      kernels.Matrix
 	slopes                              kernels.Matrix // of the cap at logits
 	normedTransposed, dlogitsTransposed kernels.Matrix
@@ -28,7 +29,7 @@ type Head struct {
 // NewHead takes the samples through the float model.
 func NewHead(ctx context.Context, base *rt.Model, texts [][]int32, g *graph.Graph) (Head, error) {
 	c, eng := base.Config, base.Engine
-	t := Head{eng: eng, norm: g.Norm, head: &g.Head, goal: base.Head(), wanted: Floats(base.Linear(c.Head.Path)), turned: kernels.NewMatrix(c.Hidden, c.Vocab)}
+	t := Head{eng: eng, norm: g.Norm, head: &g.Head, goal: base.Head(), wanted: Floats(base.Linear(c.Head.Path)), turned: kernels.NewMatrix(c.Head.Cols, c.Vocab)}
 	eng.Transpose(t.turned, t.head.Value)
 	end, err := base.NewStack(texts)
 	if err != nil {
@@ -64,17 +65,21 @@ const HeadRows = 128
 // divergence sums up the KL divergence of texts' outputs, and its gradient with
 // respect to what leaves the last layer.
 func (t *Head) divergence(ctx context.Context, x kernels.Matrix, p part, gradient bool) (float64, kernels.Matrix, error) {
-	n, h, v := x.Rows, x.Cols, t.head.Value.Rows
-	if t.Normed.Rows != n {
-		t.Normed, t.dnormed, t.dx = kernels.NewMatrix(n, h), kernels.NewMatrix(n, h), kernels.NewMatrix(n, h)
+	n, h, v := x.Rows, t.head.Value.Cols, t.head.Value.Rows
+	if t.states.Rows != n {
+		t.states, t.dnormed, t.dx = kernels.NewMatrix(n, x.Cols), kernels.NewMatrix(n, h), kernels.NewMatrix(n, x.Cols)
 	}
 	t.each(n, func(i int) {
 		if t.norm == nil {
-			copy(t.Normed.Row(i), x.Row(i))
+			copy(t.states.Row(i), x.Row(i))
 		} else {
-			t.norm.Row(t.eng, t.Normed.Row(i), x.Row(i))
+			t.norm.Row(t.eng, t.states.Row(i), x.Row(i))
 		}
 	})
+	var err error
+	if t.Normed, err = t.head.Enter(ctx, t.eng, t.states); err != nil {
+		return 0, x, err
+	}
 	inputs := p.gather(&t.inputs, t.Want)
 	if t.logits.Data == nil {
 		t.logits, t.target = kernels.NewMatrix(HeadRows, v), kernels.NewMatrix(HeadRows, v)
@@ -117,10 +122,11 @@ func (t *Head) divergence(ctx context.Context, x kernels.Matrix, p part, gradien
 	if !gradient {
 		return total, x, nil
 	}
-	if t.norm == nil {
-		return total, t.dnormed, nil
+	d, err := t.head.EnterGradient(ctx, t.eng, t.dnormed)
+	if t.norm == nil || err != nil {
+		return total, d, err
 	}
-	t.each(n, func(i int) { t.norm.Gradient(t.dx.Row(i), t.dnormed.Row(i), x.Row(i)) })
+	t.each(n, func(i int) { t.norm.Gradient(t.dx.Row(i), d.Row(i), x.Row(i)) })
 	return total, t.dx, nil
 }
 

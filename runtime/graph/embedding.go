@@ -10,9 +10,11 @@ import (
 // embedding turns tokens into the first hidden states.
 type embedding struct {
 	table     *Linear
+	project   *Linear // of rows to the stream's width; nil for none
 	scale     float32
 	positions []float32 // learned, rows as wide as the stream; nil for none
 	offset    int       // the row of the first position
+	columns   int       // of the table
 	norm      *Norm
 	perLayer  *perLayer // nil for none
 
@@ -34,7 +36,7 @@ type embeddingRecord struct {
 }
 
 func (c *compiler) embedding(e *arch.Embedding) embedding {
-	out := embedding{table: c.linear(&e.Linear), scale: e.Scale, norm: c.norm(e.Norm), number: c.number()}
+	out := embedding{table: c.linear(&e.Linear), project: c.linear(e.Project), scale: e.Scale, norm: c.norm(e.Norm), columns: e.Cols, number: c.number()}
 	if e.Positions != nil {
 		out.positions, out.offset = c.parts.Vector(e.Positions.Tensor), e.Positions.Offset
 	}
@@ -57,10 +59,24 @@ func (e *embedding) forward(ctx context.Context, p *Pass, texts [][]int32, x ker
 	if p.stream = x; e.norm != nil {
 		p.stream = p.another(x)
 	}
-	e.each(p, texts, func(i, position int, token int32) {
+	rows := x
+	if e.project != nil {
+		rows = p.matrix(x.Rows, e.columns)
+	}
+	e.each(p, texts, func(i, _ int, token int32) {
+		e.table.row(rows.Row(i), int(token))
+		scaleRow(rows.Row(i), e.scale)
+	})
+	if e.project != nil {
+		if err := p.multiply(ctx, rows, product{e.project, x}); err != nil {
+			return err
+		}
+	}
+	if e.positions == nil && e.norm == nil && e.perLayer == nil {
+		return nil
+	}
+	e.each(p, texts, func(i, position int, _ int32) {
 		row := r.sum.Row(i)
-		e.table.row(row, int(token))
-		scaleRow(row, e.scale)
 		if e.positions != nil {
 			p.eng.Add(row, e.positions[(position+e.offset)*len(row):][:len(row)])
 		}
@@ -129,8 +145,15 @@ func (e *embedding) backward(ctx context.Context, p *Pass, dx kernels.Matrix) er
 		} else {
 			e.norm.Gradient(dsum.Row(i), d.Row(i), rec.sum.Row(i))
 		}
-		scaleRow(dsum.Row(i), e.scale)
 	})
+	if e.project != nil {
+		dstream := dsum
+		dsum = r.matrix(dx.Rows, e.columns)
+		if err := p.through(ctx, dsum, back{e.project, dstream}); err != nil {
+			return err
+		}
+	}
+	p.scale(dsum, e.scale)
 	for i, t := range p.texts { // one after the other: tokens occur again
 		for j, token := range rec.texts[i] {
 			p.eng.Add(e.table.Gradient.Row(int(token)), dsum.Row(t.first+j))

@@ -16,8 +16,10 @@ func TestEmbeddingGradient(t *testing.T) {
 	eng := engine(t, 2)
 	tokens := [][]int32{{3, 1, 3, 7}, {0}, {1, 9, 15, 3}}
 	for name, config := range map[string]string{
-		"plain":            described["llama"],
-		"positions":        described["norms between steps"],
+		"plain":     described["llama"],
+		"positions": described["norms between steps"],
+		"narrow table": `{"model_type": "opt", "hidden_size": 12, "num_attention_heads": 2, "ffn_dim": 20, "num_hidden_layers": 1, 
+			"max_position_embeddings": 64, "word_embed_proj_dim": 14}`,
 		"norm":             `{"model_type": "bloom", "hidden_size": 12, "n_head": 2, "n_layer": 1}`,
 		"inputs of layers": described["shared keys, inputs of layers, values from keys, experts beside"],
 	} {

@@ -11,13 +11,15 @@ import (
 // Head turns normalized states into logits.
 type Head struct {
 	*Linear
-	Units []float32 // what brings the rows of the matrix to length 1; nil where that is not done
+	project *Linear   // of what the matrix reads, from the width of the stream; nil for none
+	Units   []float32 // what brings the rows of the matrix to length 1; nil where that is not done
 
 	scale, softCap float32
+	width          int // of the stream
 }
 
 func (c *compiler) head(d *arch.Head) Head {
-	h := Head{Linear: c.linear(&d.Linear), Units: c.parts.Units, scale: d.Scale, softCap: d.SoftCap}
+	h := Head{Linear: c.linear(&d.Linear), project: c.linear(d.Project), Units: c.parts.Units, scale: d.Scale, softCap: d.SoftCap, width: c.g.hidden}
 	if c.err != nil {
 		return h
 	}
@@ -51,13 +53,40 @@ func (h *Head) SetUnits(e *kernels.Engine) {
 	})
 }
 
+// Enter returns what the matrix reads for normalized states: the states themselves, or
+// what a projection makes of them.
+func (h *Head) Enter(ctx context.Context, e *kernels.Engine, states kernels.Matrix) (kernels.Matrix, error) {
+	if h.project == nil {
+		return states, nil
+	}
+	x := kernels.NewMatrix(states.Rows, h.project.outputs())
+	if h.project.Packed == nil {
+		return x, e.MulTransposed(ctx, x, states, h.project.Value)
+	}
+	acts := e.NewActs()
+	acts.Set(states.Data, states.Rows, states.Cols)
+	return x, e.MatMul(ctx, acts, kernels.Product{W: h.project.Packed, Dst: x.Data})
+}
+
+// EnterGradient returns the gradient of states for that of what Enter gave, floats.
+func (h *Head) EnterGradient(ctx context.Context, e *kernels.Engine, d kernels.Matrix) (kernels.Matrix, error) {
+	if h.project == nil {
+		return d, nil
+	}
+	w := h.project.Value
+	dstates, turned := kernels.NewMatrix(d.Rows, w.Cols), kernels.NewMatrix(w.Cols, w.Rows)
+	e.Transpose(turned, w)
+	return dstates, e.MulTransposed(ctx, dstates, d, turned)
+}
+
 // Logits stores those of n normalized states in dst, n x vocabulary. Several goroutines
 // may call it, each with a buffer of its own.
 func (h *Head) Logits(e *kernels.Engine, acts *kernels.Acts, dst, states []float32, n int) {
-	v := h.outputs()
-	acts.Set(states, n, h.Packed.K())
-	// Without an end to its context, MatMul has no error.
-	_ = e.MatMul(context.Background(), acts, kernels.Product{W: h.Packed, Dst: dst[:n*v]})
+	v, k := h.outputs(), h.width
+	ctx := context.Background() // without an end to which products have no error
+	x, _ := h.Enter(ctx, e, kernels.Matrix{Rows: n, Cols: k, Stride: k, Data: states})
+	acts.Set(x.Data, n, x.Cols)
+	_ = e.MatMul(ctx, acts, kernels.Product{W: h.Packed, Dst: dst[:n*v]})
 	for r := range n {
 		h.Finish(dst[r*v:(r+1)*v], nil)
 	}

@@ -53,6 +53,9 @@ func (r *run) forward() rows {
 		x = r.step(&r.m.Blocks[i], x)
 	}
 	x = r.norm(r.m.Norm, x)
+	if p := r.m.Head.Project; p != nil {
+		x = r.linear(p, x)
+	}
 	head := r.weight(&r.m.Head.Linear)
 	if r.m.Head.Normalize {
 		for _, w := range head {
@@ -84,6 +87,9 @@ func (r *run) embed() rows {
 	x := make(rows, r.n)
 	for t, id := range r.tokens {
 		x[t] = scaled(table[id], float64(e.Scale))
+	}
+	if e.Project != nil {
+		x = r.linear(e.Project, x)
 	}
 	if p := e.Positions; p != nil {
 		w := r.vector(&arch.Vector{View: arch.View{Tensor: p.Tensor, Expert: -1}, Len: p.Rows * r.m.Hidden})
