@@ -168,19 +168,8 @@ func (c *Checkpoint) check() error {
 	if c.gguf != nil {
 		return c.checkUse()
 	}
-	for _, m := range c.Config.modules {
-		if !c.stored(m.Name + ".weight_packed") {
-			if err := c.want(weightOf(m.Linear)); err != nil {
-				return err
-			}
-			continue
-		}
-		c.Quantized = true
-		q, err := c.quantWeight(m)
-		if err != nil {
-			return fmt.Errorf("%s: %w", c.Ref, err)
-		}
-		c.codes[m.Name] = codes{q.Scheme, func() (*kernels.QTensor, error) { return c.quantWeight(m) }}
+	if err := c.findCodes(); err != nil {
+		return err
 	}
 	for _, d := range c.Config.Floats() {
 		if err := c.want(d); err != nil {
@@ -330,15 +319,20 @@ func (c *Checkpoint) Release(name string) {
 
 // ReleaseWeight releases all that a module's weight is stored in.
 func (c *Checkpoint) ReleaseWeight(m Module) {
+	if _, coded := c.codes[m.Name]; c.gguf != nil || !coded {
+		c.Release(m.Name + ".weight")
+		return
+	}
 	for _, name := range c.Parts(m) {
-		c.Release(name)
+		c.release(c.tensors[name].data)
 	}
 }
 
-// Parts names the tensors that a module's weight is stored in.
+// Parts names the tensors that a module's weight is stored in; those of GGUF files may
+// hold others' as well and are not named.
 func (c *Checkpoint) Parts(m Module) (names []string) {
-	for _, suffix := range slices.Concat([]string{".weight"}, quantSuffixes) {
-		if c.stored(m.Name+suffix) || suffix == ".weight" {
+	for _, suffix := range layoutSuffixes {
+		if c.stored(m.Name + suffix) {
 			names = append(names, m.Name+suffix)
 		}
 	}

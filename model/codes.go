@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,8 +13,72 @@ import (
 // codes are how a matrix is stored that is not stored as floats: every layout, of GGUF
 // files as of directories, comes down to them.
 type codes struct {
-	scheme kernels.Scheme                   // of what quant gives
-	quant  func() (*kernels.QTensor, error) // nil: no codes of the kernels hold its values
+	scheme kernels.Scheme                    // of what quant gives
+	quant  func() (*kernels.QTensor, error)  // nil: no codes of the kernels hold its values
+	floats func(name string) (Tensor, error) // the values then
+}
+
+// findCodes finds the matrices of a directory that are stored as codes, and tells of those
+// that are used as floats.
+func (c *Checkpoint) findCodes() error {
+	uses := map[string][]string{}
+	for _, m := range c.Config.modules {
+		l := c.layoutOf(m)
+		if l == nil {
+			if err := c.want(weightOf(m.Linear)); err != nil {
+				return err
+			}
+			continue
+		}
+		c.Quantized = true
+		k, why, err := c.codesOf(m, l)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.Ref, err)
+		}
+		c.codes[m.Name] = k
+		if why != "" {
+			use := "32-bit floats of the same values: " + why
+			uses[use] = append(uses[use], l.name)
+		}
+	}
+	c.noteCodes(uses)
+	return nil
+}
+
+// codesOf says how a matrix in a layout is used, and why if that is as floats. What
+// compressed-tensors packs as the kernels have it stays in the mapped file.
+func (c *Checkpoint) codesOf(m Module, l *layout) (k codes, why string, err error) {
+	if c.stored(m.Name + ".weight_packed") {
+		q, err := c.quantWeight(m)
+		if err == nil {
+			return codes{scheme: q.Scheme, quant: func() (*kernels.QTensor, error) { return c.quantWeight(m) }}, "", nil
+		}
+		if !errors.Is(err, ErrUnsupported) {
+			return k, "", err
+		}
+	}
+	g, err := l.read(c, m)
+	if err != nil {
+		return k, "", err
+	}
+	f, why := g.form()
+	if why != "" {
+		return codes{floats: func(name string) (Tensor, error) {
+			g, err := l.read(c, m)
+			if err != nil {
+				return Tensor{}, err
+			}
+			return g.floats(name), nil
+		}}, why, nil
+	}
+	return codes{scheme: f.scheme, quant: func() (*kernels.QTensor, error) {
+		g, err := l.read(c, m)
+		if err != nil {
+			return nil, err
+		}
+		f, _ := g.form()
+		return g.tensor(f)
+	}}, "", nil
 }
 
 // Scheme returns how the matrix of a module is quantized, if it is.
@@ -34,6 +99,9 @@ func (c *Checkpoint) Weight(m Module) (Weight, error) {
 
 // decoded returns a matrix that is stored as codes as the floats that they stand for.
 func decoded(name string, k codes) (Tensor, error) {
+	if k.quant == nil {
+		return k.floats(name)
+	}
 	q, err := k.quant()
 	if err != nil {
 		return Tensor{}, err

@@ -149,7 +149,7 @@ func (c *Checkpoint) findBlocks() error {
 		t := form.parts[0].tensor.ggml
 		c.Quantized = c.Quantized || t.Block() > 1
 		if scheme, ok := form.scheme(); ok {
-			c.codes[m.Name] = codes{scheme, func() (*kernels.QTensor, error) { return c.blocks(m, scheme) }}
+			c.codes[m.Name] = codes{scheme: scheme, quant: func() (*kernels.QTensor, error) { return c.blocks(m, scheme) }}
 			if bits := 8 * t.RowBytes(t.Block()) / t.Block(); bits < scheme.Bits {
 				use := fmt.Sprintf("%s, which holds its values exactly", scheme)
 				uses[use] = append(uses[use], t.String())

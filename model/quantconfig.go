@@ -21,15 +21,17 @@ import (
 // form (https://github.com/vllm-project/compressed-tensors): groups of modules
 // that share a scheme.
 type quantConfig struct {
-	groups []quantGroup // in their order, which decides between targets alike
-	notes  []string     // what it asks for and does not get
+	groups  []quantGroup  // in their order, which decides between targets alike
+	columns columnsConfig // of other methods
+	notes   []string      // what it asks for and does not get
 }
 
 type quantGroup struct {
 	names   []string        // of modules
 	regexps []*targetRegexp // "re:..." targets, matched from the start of the name
 	classes []string        // of modules, such as "Linear"
-	scheme  kernels.Scheme
+	weights rawWeights
+	scheme  kernels.Scheme // that the weights may be in as they are; the zero value: none
 }
 
 type rawQuantConfig struct {
@@ -91,14 +93,19 @@ func parseQuantConfig(data json.RawMessage) (quantConfig, error) {
 	if err != nil {
 		return qc, fmt.Errorf("%w: %v", ErrCorrupt, err)
 	}
-	if raw.Method == "mxfp4" {
-		return qc, nil // which the description's views decode
+	if fields["config_groups"] == nil && fields["format"] == nil && raw.Method != "compressed-tensors" {
+		method := raw.Method
+		if method == "" && fields["bits"] != nil {
+			method = "mlx"
+		}
+		qc.columns, err = readMethod(method, flat)
+		return qc, err
 	}
 	if raw.Method != "compressed-tensors" && (raw.Method != "" || fields["config_groups"] == nil) {
 		return qc, fmt.Errorf("%w: method %s (compressed-tensors is)", ErrUnsupported, source.Quote(raw.Method))
 	}
-	if !packedFormat(raw.Format) && raw.Format != "mixed-precision" && raw.Format != "dense" {
-		return qc, fmt.Errorf("%w: format %s (pack-quantized is)", ErrUnsupported, source.Quote(raw.Format))
+	if !readFormat(raw.Format) && raw.Format != "mixed-precision" && raw.Format != "dense" {
+		return qc, fmt.Errorf("%w: format %s (%s are)", ErrUnsupported, source.Quote(raw.Format), strings.Join(readFormats, ", "))
 	}
 	for _, key := range []string{"kv_cache_scheme", "transform_config"} {
 		if asksFor(fields[key], "config_groups") {
@@ -141,7 +148,10 @@ func flatQuantConfig(data json.RawMessage) (map[string]json.RawMessage, error) {
 	return fields, nil
 }
 
-func packedFormat(format string) bool { return format == "" || format == "pack-quantized" }
+// readFormats are those of compressed-tensors whose tensors are read.
+var readFormats = []string{"pack-quantized", "int-quantized", "naive-quantized", "float-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized"}
+
+func readFormat(format string) bool { return format == "" || slices.Contains(readFormats, format) }
 
 // asksFor reports whether a field asks for something: it is there and neither
 // empty nor, if it has a part of that name, empty there.
@@ -209,13 +219,13 @@ func (qc *quantConfig) add(name string, data json.RawMessage) error {
 	if err := json.Unmarshal(fields["weights"], &weights); err == nil {
 		qc.tellOthers(name+".weights.", weights, weightKeys)
 	}
-	if !packedFormat(g.Format) {
-		return fmt.Errorf("%w: format %s (pack-quantized is)", ErrUnsupported, source.Quote(g.Format))
+	if !readFormat(g.Format) {
+		return fmt.Errorf("%w: format %s (%s are)", ErrUnsupported, source.Quote(g.Format), strings.Join(readFormats, ", "))
 	}
 	if err := qc.checkActivations(name, g); err != nil {
 		return err
 	}
-	group := quantGroup{}
+	group := quantGroup{weights: *g.Weights}
 	var err error
 	if group.scheme, err = g.Weights.kernelScheme(); err != nil {
 		return err
@@ -270,14 +280,14 @@ func (qc *quantConfig) checkActivations(name string, g rawQuantGroup) error {
 // do not have them, and refuse a model that does.
 var tableNames = map[string]kernels.CodeTable{"nl4": kernels.NL4, "mxfp4": kernels.FP4}
 
-// kernelScheme returns what the kernels know it as.
+// kernelScheme returns what the kernels know it as, the zero value if they do not.
 func (w rawWeights) kernelScheme() (kernels.Scheme, error) {
 	s := kernels.Scheme{Bits: w.Bits, Sym: w.Sym}
 	if t, ok := tableNames[w.Type]; ok {
 		s.Table, w.Type = t, "int"
 	}
-	if w.Type != "int" || w.Dynamic {
-		return s, fmt.Errorf("%w: weights of type %s, dynamic: %v (stored integers are)", ErrUnsupported, source.Quote(w.Type), w.Dynamic)
+	if w.Type != "int" && w.Type != "float" || w.Dynamic || w.Bits < 2 || w.Bits > 8 {
+		return s, fmt.Errorf("%w: weights of type %s with %d bits, dynamic: %v (stored integers and floats of 2 to 8 bits are)", ErrUnsupported, source.Quote(w.Type), w.Bits, w.Dynamic)
 	}
 	switch order := w.ActOrder.(type) {
 	case nil:
@@ -295,13 +305,15 @@ func (w rawWeights) kernelScheme() (kernels.Scheme, error) {
 	}
 	switch {
 	case w.Strategy == "channel", w.Strategy == "" && size == -1:
-	case (w.Strategy == "group" || w.Strategy == "") && size > 0:
+	case (w.Strategy == "group" || w.Strategy == "tensor_group" || w.Strategy == "") && size > 0:
 		s.Group = size
+	case w.Strategy == "tensor", w.Strategy == "block":
+		return kernels.Scheme{}, nil
 	default:
-		return s, fmt.Errorf("%w: strategy %s with groups of %d (group and channel are supported)", ErrUnsupported, source.Quote(w.Strategy), size)
+		return s, fmt.Errorf("%w: strategy %s with groups of %d (group, channel, tensor and block are supported)", ErrUnsupported, source.Quote(w.Strategy), size)
 	}
-	if err := s.Validate(); err != nil {
-		return s, fmt.Errorf("%w: %v", ErrUnsupported, err)
+	if w.Type == "float" || s.Validate() != nil {
+		return kernels.Scheme{}, nil // the layout's reader finds another
 	}
 	return s, nil
 }
@@ -339,10 +351,10 @@ const (
 	embeddingClass = "Embedding"
 )
 
-// find returns the scheme of a module, by the most specific kind of target.
+// find returns the group of a module, by the most specific kind of target.
 // Whether a matrix is quantized at all, as ignore says in other words, its tensors
 // show.
-func (qc quantConfig) find(m Module) (kernels.Scheme, bool) {
+func (qc quantConfig) find(m Module) (quantGroup, bool) {
 	class, module := linearClass, m.Name
 	if m.Kind == string(arch.RoleEmbed) {
 		class = embeddingClass
@@ -355,8 +367,8 @@ func (qc quantConfig) find(m Module) (kernels.Scheme, bool) {
 		func(g quantGroup) bool { return slices.Contains(g.classes, class) },
 	} {
 		if i := slices.IndexFunc(qc.groups, matches); i >= 0 {
-			return qc.groups[i].scheme, true
+			return qc.groups[i], true
 		}
 	}
-	return kernels.Scheme{}, false
+	return quantGroup{}, false
 }

@@ -12,9 +12,13 @@ import (
 // quantWeight reads a packed matrix. Codes stay in the mapped file; scales and
 // zero points are small and are converted.
 func (c *Checkpoint) quantWeight(m Module) (*kernels.QTensor, error) {
-	scheme, ok := c.schemes.find(m)
+	of, ok := c.schemes.find(m)
+	scheme := of.scheme
 	if !ok {
 		return nil, fmt.Errorf("tensor %s.weight_packed: %w: quantization_config does not mention it", m.Name, ErrCorrupt)
+	}
+	if scheme.Bits == 0 {
+		return nil, fmt.Errorf("tensor %s.weight_packed: %w: the kernels have no such codes", m.Name, ErrUnsupported)
 	}
 	if err := c.checkGroupIndex(m, scheme); err != nil {
 		return nil, err

@@ -28,7 +28,8 @@ type stored struct {
 
 // dtypeSizes holds the element sizes of the dtypes nibble reads. A file may hold
 // tensors of other dtypes: they are listed, and refused only when needed.
-var dtypeSizes = map[string]int{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+var dtypeSizes = map[string]int{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
+	"U32": 4, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1}
 
 // floatDType maps a safetensors dtype to the kernels'.
 func floatDType(name string) (kernels.DType, bool) {

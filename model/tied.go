@@ -29,12 +29,12 @@ func (c *Checkpoint) resolveTied() {
 
 // holds reports whether a matrix is there in some form.
 func (c *Checkpoint) holds(module string) bool {
-	return c.stored(module+".weight") || c.stored(module+".weight_packed")
+	return c.stored(module+".weight") || c.layoutOf(Module{Name: module}) != nil
 }
 
 // headIsEmbedding compares the two as they are stored.
 func (c *Checkpoint) headIsEmbedding(embed, head string) bool {
-	for _, suffix := range slices.Concat([]string{".weight"}, quantSuffixes) {
+	for _, suffix := range layoutSuffixes {
 		e, h := c.tensors[embed+suffix], c.tensors[head+suffix]
 		if e.dtype != h.dtype || !slices.Equal(e.shape, h.shape) {
 			return false

@@ -48,7 +48,7 @@ func (c *Checkpoint) prune() {
 		})
 	}
 	maps.DeleteFunc(c.tensors, func(name string, _ stored) bool {
-		return !used[name] && !partOf(name, used, mxfp4Blocks, mxfp4Scales) && !partOf(name, modules, quantSuffixes...)
+		return !used[name] && !partOf(name, used, mxfp4Blocks, mxfp4Scales) && !partOf(name, modules, layoutSuffixes...)
 	})
 }
 

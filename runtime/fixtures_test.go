@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"nibble/kernels"
@@ -24,7 +23,7 @@ type fixture struct {
 	Std       float64     `json:"logits_std"`
 }
 
-// eachFixture runs f on every one whose weights are floats.
+// eachFixture runs f on every one, codes as the floats that they stand for.
 func eachFixture(t *testing.T, f func(t *testing.T, m *Model, want fixture)) {
 	configs, _ := filepath.Glob(filepath.Join(fixtures, "*", "config.json"))
 	if len(configs) == 0 {
@@ -37,9 +36,6 @@ func eachFixture(t *testing.T, f func(t *testing.T, m *Model, want fixture)) {
 	defer eng.Close()
 	for _, config := range configs {
 		dir := filepath.Dir(config)
-		if strings.HasPrefix(filepath.Base(dir), "int4_") {
-			continue
-		}
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			ck, err := model.Open(dir)
 			if err != nil {

@@ -102,7 +102,7 @@ func (c *Config) Stored(tensor string) bool { return c.stored != nil && c.stored
 
 // holds reports whether the files hold a matrix in some form.
 func (c *Config) holds(path string) bool {
-	return c.Stored(path+".weight") || c.Stored(path+".weight_packed")
+	return c.Stored(path+".weight") || c.Stored(path+".weight_packed") || c.Stored(path+".qweight")
 }
 
 // natively reports whether the files hold one of the tensors that the family's

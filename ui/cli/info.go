@@ -142,9 +142,10 @@ func typesOf(ck *model.Checkpoint) (types []infoType) {
 	}
 	packed := map[string]bool{}
 	for _, m := range ck.Config.Modules() {
-		if s, ok := ck.Scheme(m); ok {
+		parts := ck.Parts(m)
+		if s, ok := ck.Scheme(m); ok && len(parts) > 0 {
 			bytes := int64(0)
-			for _, name := range ck.Parts(m) {
+			for _, name := range parts {
 				_, _, n := ck.Stored(name)
 				packed[name], bytes = true, bytes+n
 			}
