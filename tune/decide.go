@@ -67,12 +67,12 @@ func (s *scheduler) decide(ctx context.Context) error {
 
 // remeasure measures a trial on so many windows, and reports whether that was done.
 func (s *scheduler) remeasure(ctx context.Context, best *search.Entry, windows int) (bool, error) {
-	s.listen.send(Phase{string(search.Decided), phases[search.Decided]})
+	s.tell(Phase{string(search.Decided), phases[search.Decided]})
 	part := s.local.Reference
 	if windows > part.Windows() {
 		judge := s.Eval
 		judge.Chunks = windows
-		ref, err := eval.NewReference(ctx, s.Base, judge, func(e eval.Event) { s.listen.send(e) })
+		ref, err := eval.NewReference(ctx, s.Base, judge, func(e eval.Event) { s.tell(e) })
 		if err != nil {
 			return false, err
 		}
@@ -80,7 +80,7 @@ func (s *scheduler) remeasure(ctx context.Context, best *search.Entry, windows i
 	}
 	t := best.Trial
 	t.State, t.Phase = Running, search.Decided
-	s.listen.send(TrialStarted{t})
+	s.tell(TrialStarted{t})
 	err := s.measure(ctx, &t, best.Candidate, 0)
 	if err != nil || t.State == Stopped { // what was known stays
 		if errors.Is(err, errBudget) {
@@ -97,7 +97,7 @@ func (s *scheduler) remeasure(ctx context.Context, best *search.Entry, windows i
 	}
 	best.Trial = t
 	trials := s.evidence.Trials()
-	s.listen.send(TrialDone{t, search.Best(trials), search.Front(trials)})
+	s.tell(TrialDone{t, search.Best(trials), search.Front(trials)})
 	return true, errors.Join(err, s.journal.Add(t))
 }
 

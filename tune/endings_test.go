@@ -352,11 +352,12 @@ func TestPauseIsFree(t *testing.T) {
 	o = demoOptions(t, 1)
 	o.Specs, _ = ParseSpecs("w4 g32/channel sym rtn")
 	o.Budget = max(4*time.Second, 4*time.Since(began)) // enough, if the pause does not count
+	o.Pause = &Pause{}
 	paused := false
 	res, err := Run(context.Background(), o, func(Event) {
 		if !paused {
-			paused = true
-			time.Sleep(o.Budget)
+			paused = o.Pause.Toggle()
+			time.AfterFunc(o.Budget, o.Pause.End)
 		}
 	})
 	if err != nil {

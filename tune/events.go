@@ -3,8 +3,8 @@ package tune
 // Event is anything a run reports.
 type Event interface{ EventName() string }
 
-// Listener receives events; it may be nil. While it blocks the run is paused: that
-// time does not count.
+// Listener receives events; it may be nil, and must not block: a run is paused by
+// Options.Pause.
 type Listener func(Event)
 
 func (l Listener) send(e Event) {

@@ -9,6 +9,7 @@ import (
 	"nibble/tune/search"
 	"nibble/tune/solve"
 	"nibble/tune/space"
+	"nibble/tune/work"
 )
 
 // What callers of Run meet of the rooms.
@@ -21,6 +22,7 @@ type (
 	Screening  = score.Screening   // opens the measurement of a matrix
 	Score      = score.Scored      // what one spec for one matrix loses
 	Record     = journal.Record    // what is kept of a run
+	Pause      = work.Pause        // holds a search
 )
 
 // The states of a trial.

@@ -34,7 +34,7 @@ func (s *scheduler) openRun() error {
 	switch {
 	case err == nil:
 		s.journal, s.known, s.asked.ID, s.local.Artifacts.Dir = j, known, j.Run.ID, j.Dir
-		s.listen.send(RunOpened{ID: j.Run.ID, Dir: j.Dir, Resumed: j.Resumed, Known: len(known)})
+		s.tell(RunOpened{ID: j.Run.ID, Dir: j.Dir, Resumed: j.Resumed, Known: len(known)})
 	case errors.Is(err, journal.ErrLive) || errors.Is(err, journal.ErrRun) || errors.Is(err, journal.ErrNoRun):
 		return err
 	default:
@@ -55,5 +55,5 @@ func (s *scheduler) journaled(err error) {
 // note tells what the result will tell as well.
 func (s *scheduler) note(text string) {
 	s.notes = append(s.notes, text)
-	s.listen.send(Noted{text})
+	s.tell(Noted{text})
 }

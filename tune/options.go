@@ -42,6 +42,7 @@ type Options struct {
 	Resume    bool          // ErrNoRun if none goes on
 	RunDir    string        // the run's own directory, instead of Runs
 	CacheDir  string        // scores and kernel measurements; "" keeps none
+	Pause     *Pause        // holds the search at its next event; that time does not count. nil: never
 	Request   []byte        // JSON that is kept with the run, for the caller to resume it by
 }
 

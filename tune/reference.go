@@ -15,7 +15,7 @@ const referenceShare = 0.08
 
 // reference measures the float model.
 func (s *scheduler) reference(ctx context.Context) error {
-	s.listen.send(Phase{"reference", "measuring the float model"})
+	s.tell(Phase{"reference", "measuring the float model"})
 	judge := s.Eval
 	var ref *eval.Reference
 	var pace time.Duration // of a window, which the cache would hide
@@ -36,7 +36,7 @@ func (s *scheduler) reference(ctx context.Context) error {
 	begun := s.clock.Elapsed()
 	if ref == nil || judge.Chunks != 1 {
 		var err error
-		if ref, err = eval.NewReference(ctx, s.Base, judge, func(e eval.Event) { s.listen.send(e) }); err != nil {
+		if ref, err = eval.NewReference(ctx, s.Base, judge, func(e eval.Event) { s.tell(e) }); err != nil {
 			return err
 		}
 	}
@@ -46,7 +46,7 @@ func (s *scheduler) reference(ctx context.Context) error {
 		s.note(fmt.Sprintf("judged by %d of the text's windows, from the first on: more do not fit the budget", judge.Chunks))
 	}
 	s.judgeBy(ref)
-	s.listen.send(ReferenceDone{ref.Result.PPL, ref.Result.PPLSE, s.Source.Bytes(), s.Goal})
+	s.tell(ReferenceDone{ref.Result.PPL, ref.Result.PPLSE, s.Source.Bytes(), s.Goal})
 	return nil
 }
 

@@ -46,9 +46,7 @@ func newScheduler(o Options, l Listener) (*scheduler, error) {
 		return nil, err
 	}
 	s := &scheduler{Options: o, specsChosen: chosen, asked: newRecord(o), clock: work.NewClock(o.Started), forecast: forecast{slowness: 1}}
-	if l != nil {
-		s.listen = func(e Event) { s.clock.Outside(func() { l(e) }) }
-	}
+	s.listen, s.rest = l, func() {}
 	s.local = &work.Local{Source: o.Source, Base: o.Base, Calibration: o.Calibration, Unkept: s.journaled}
 	s.worker = s.local
 	return s, s.pose(o.Specs)
@@ -66,6 +64,7 @@ func (s *scheduler) pose(specs []quant.Spec) (err error) {
 func (s *scheduler) run(ctx context.Context) (Result, error) {
 	alive, end := context.WithCancel(context.Background()) // also while saving what a cancelled search found
 	heart := s.clock.Watch(alive)
+	s.rest = func() { s.Pause.Wait(ctx) }
 	defer func() { end(); heart.Wait() }()
 	if s.Out != "" && s.Claim == nil {
 		res, found, err := s.claim()
@@ -121,7 +120,7 @@ func (s *scheduler) search(ctx context.Context) error {
 	if err := s.screen(ctx); err != nil {
 		return err
 	}
-	s.listen.send(Predicted{s.corrections().Front(s.problem)})
+	s.tell(Predicted{s.corrections().Front(s.problem)})
 	s.deciding = s.forDeciding()
 	err := s.try(ctx)
 	if err != nil && !errors.Is(err, errBudget) && !errors.Is(err, errTrials) {
@@ -164,7 +163,7 @@ func (s *scheduler) conclude(ctx context.Context, stoppedBy string) (Result, err
 	}
 	s.verdict(&res)
 	res.Choices = s.problem.Explain(res.Best.Recipe, s.Goal > 0)
-	s.listen.send(Explained{res.Best.ID, res.Choices})
+	s.tell(Explained{res.Best.ID, res.Choices})
 	if s.Out != "" {
 		if err := s.save(&res); err != nil {
 			s.journaled(s.journal.Finish("error", res.Choices))

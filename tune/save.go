@@ -30,18 +30,18 @@ type evaluation struct {
 // save writes the best model. It is not cancelled with the search: the point of
 // cancelling is to keep what was found.
 func (s *scheduler) save(res *Result) error {
-	s.listen.send(Phase{"saving", "writing the best model"})
+	s.tell(Phase{"saving", "writing the best model"})
 	e := evaluation{Fingerprint: s.asked.Fingerprint, Text: s.Eval.Text.Name, TextSHA256: s.Eval.Text.SHA256, Ctx: s.local.Reference.Result.Ctx, Verdict: res.Verdict,
 		Reached: res.Reached, Advice: res.Advice, StoppedBy: res.StoppedBy, Trial: res.Best, BasePPL: res.BasePPL, Choices: res.Choices, Notes: res.Notes,
 		Seconds: s.clock.Elapsed().Seconds()}
 	o := quant.Options{Engine: s.Base.Engine, Source: s.Source, Base: s.Base, Recipe: res.Best.Recipe, Calibration: s.Calibration,
 		Out: s.Out, Claim: s.Claim, Restart: true, Made: s.local.Artifacts.Of(res.Best.Recipe), Evaluation: e}
-	if _, err := quant.Run(context.Background(), o, func(e quant.Event) { s.listen.send(e) }); err != nil {
+	if _, err := quant.Run(context.Background(), o, func(e quant.Event) { s.tell(e) }); err != nil {
 		return err
 	}
 	s.local.Artifacts.Clear()
 	res.Path = s.Out
-	s.listen.send(Saved{s.Out})
+	s.tell(Saved{s.Out})
 	return nil
 }
 
@@ -66,7 +66,7 @@ func (s *scheduler) claim() (res Result, found bool, err error) {
 		Path: s.Out, Seconds: e.Seconds}
 	s.catchUp(&res)
 	res.Front = Front(res.Trials)
-	s.listen.send(Saved{s.Out})
+	s.tell(Saved{s.Out})
 	return res, true, nil
 }
 

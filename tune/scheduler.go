@@ -26,6 +26,7 @@ type scheduler struct {
 	specsChosen bool           // by the user
 	asked       journal.Record // of the run, as it was asked for
 	listen      Listener
+	rest        func() // while the run is paused
 	clock       *work.Clock
 	notes       []string
 
@@ -41,6 +42,14 @@ type scheduler struct {
 	worker work.Worker // local, unless a test has another
 
 	forecast
+}
+
+// tell sends an event, and rests while the run is paused. Neither counts as work.
+func (s *scheduler) tell(e Event) {
+	s.clock.Outside(func() {
+		s.listen.send(e)
+		s.rest()
+	})
 }
 
 // corrections are what the trials so far teach.
@@ -59,12 +68,12 @@ var longestSpeed = speed.Longest
 // measureSpeed fills in what options take of a decoded token and in memory, and the
 // pace of decoding, which an earlier part of the run may have measured.
 func (s *scheduler) measureSpeed(ctx context.Context) error {
-	s.listen.send(Phase{"speed", "what decoding takes of every shape and scheme"})
+	s.tell(Phase{"speed", "what decoding takes of every shape and scheme"})
 	budget := longestSpeed
 	if s.Budget > 0 {
 		budget = min(budget, s.Budget/20)
 	}
-	if err := speed.Products(ctx, s.Base, s.problem.Classes, budget, s.CacheDir, func(e kernels.Event) { s.listen.send(e) }); err != nil {
+	if err := speed.Products(ctx, s.Base, s.problem.Classes, budget, s.CacheDir, func(e kernels.Event) { s.tell(e) }); err != nil {
 		return err
 	}
 	if p := s.journal.Run.Pace; p != nil {
@@ -85,7 +94,7 @@ const screenShare = 0.5
 
 // screen fills in what every option loses.
 func (s *scheduler) screen(ctx context.Context) error {
-	s.listen.send(Phase{"screening", "every spec for each matrix, all else float"})
+	s.tell(Phase{"screening", "every spec for each matrix, all else float"})
 	ref := s.local.Reference
 	basis := s.basis()
 	basis.Ctx = ref.Result.Ctx
@@ -97,7 +106,7 @@ func (s *scheduler) screen(ctx context.Context) error {
 	cache := score.OpenCache(dir, work.Hash([]any{basis, windows}))
 	defer cache.Close()
 	screen := score.Screen{Config: s.Source.Config, Worker: s.worker, Cache: cache, Basis: basis, Windows: windows, Checked: s.Source.Unchanged,
-		Elapsed: s.clock.Elapsed, Until: time.Duration(float64(s.Budget) * screenShare), Listen: func(e score.Event) { s.listen.send(e) }}
+		Elapsed: s.clock.Elapsed, Until: time.Duration(float64(s.Budget) * screenShare), Listen: func(e score.Event) { s.tell(e) }}
 	err := screen.Run(ctx, s.problem.Classes)
 	if failed := cache.Failed(); failed != nil {
 		s.note(fmt.Sprintf("what screening measured is not kept for other runs: %v", failed))
@@ -131,7 +140,7 @@ func (s *scheduler) try(ctx context.Context) error {
 		}
 		if step.Phase != phase {
 			phase = step.Phase
-			s.listen.send(Phase{string(phase), phases[phase]})
+			s.tell(Phase{string(phase), phases[phase]})
 			if phase == search.Refined {
 				s.trying = s.refining()
 			}
@@ -165,13 +174,13 @@ func (s *scheduler) trial(ctx context.Context, step search.Step) error {
 	case !recalled && len(s.evidence) == 0 && s.left() < s.saving: // never nothing
 		t.State, t.Note = Untested, "there was no time to measure it"
 		t.PPLRatio, t.KLD = 1+p.Loss, p.KLD
-		s.listen.send(TrialStarted{t})
+		s.tell(TrialStarted{t})
 		s.learn(t, c)
 		return errBudget
 	case !recalled && len(s.evidence) > 0 && s.left() < s.trying: // the first stops when it must
 		return errBudget
 	}
-	s.listen.send(TrialStarted{t})
+	s.tell(TrialStarted{t})
 	if recalled {
 		old.ID, old.Phase, old.Predicted, old.DecodeTPS = t.ID, t.Phase, t.Predicted, t.DecodeTPS
 		t = s.policy.Judge(old, s.problem.Limits)
@@ -202,8 +211,8 @@ func (s *scheduler) learn(t Trial, c solve.Candidate) {
 	s.evidence = append(s.evidence, search.Entry{Trial: t, Candidate: c})
 	s.tidy()
 	trials := s.evidence.Trials()
-	s.listen.send(TrialDone{t, search.Best(trials), search.Front(trials)})
-	s.listen.send(Predicted{s.corrections().Front(s.problem)})
+	s.tell(TrialDone{t, search.Best(trials), search.Front(trials)})
+	s.tell(Predicted{s.corrections().Front(s.problem)})
 }
 
 // tidy removes the artifacts that the best so far does not need. A search that goes on
@@ -232,7 +241,9 @@ func (s *scheduler) measure(ctx context.Context, t *Trial, c solve.Candidate, be
 	out, err := s.worker.Do(limited, w, work.Watcher{
 		Quantizing: func(e quant.Event) {
 			if c.Refined {
-				s.listen.send(e)
+				s.tell(e)
+			} else {
+				s.clock.Outside(s.rest)
 			}
 			if len(s.evidence) > 0 && s.left() < 0 {
 				cancel(errBudget)
@@ -240,7 +251,7 @@ func (s *scheduler) measure(ctx context.Context, t *Trial, c solve.Candidate, be
 		},
 		Quantized: func() { s.saving = max(s.saving, s.savingOf(c, s.clock.Elapsed()-begun)) },
 		Window: func(r eval.Result, windows int) bool {
-			s.listen.send(TrialProgress{t.ID, windows, len(w.Windows), r.PPLRatio, r.PPLRatioSE, r.KLDMean})
+			s.tell(TrialProgress{t.ID, windows, len(w.Windows), r.PPLRatio, r.PPLRatioSE, r.KLDMean})
 			late = windows < len(w.Windows) && s.left() < 0
 			return late
 		},

@@ -40,6 +40,13 @@ func TestMatches(t *testing.T) {
 	if name := strings.Repeat("a", 100); matches(strings.Repeat("*a", 50)+"b", name) || !matches(strings.Repeat("*a", 50), name) {
 		t.Error("many stars")
 	}
+	for _, bad := range []string{"[", "a[", "*[a", "[]", "[a-", "[-"} { // which nobody may have checked
+		for _, name := range []string{"", "a", "[", "a["} {
+			if matches(bad, name) {
+				t.Errorf("%q matches %q", bad, name)
+			}
+		}
+	}
 	for pattern, want := range map[string]bool{"*": true, "a[bc]": true, "": false, "[": false, `a\`: false, "[]": false, strings.Repeat("a", maxPattern+1): false} {
 		if wellFormed(pattern) != want {
 			t.Errorf("%.10q is well-formed: %v", pattern, !want)

@@ -45,10 +45,10 @@ type engines interface {
 // backend drives the real engines. Its own fields belong to the running job;
 // jobs run one at a time.
 type backend struct {
-	o    Options
-	mail *mailbox
-	jobs *jobs
-	gate gate // holds the tuner
+	o       Options
+	mail    *mailbox
+	jobs    *jobs
+	pausing tune.Pause // holds the tuner
 
 	ck      *model.Checkpoint
 	eng     *kernels.Engine

@@ -32,8 +32,9 @@ func (b *backend) tune(ask job.Tune) {
 			b.mail.fact(func(s *state) { s.say(n) })
 		}
 		o.Started, o.Base, o.CacheDir, o.Eval.CacheDir, o.Runs = begun, b.base, b.o.CacheDir, b.o.CacheDir, b.o.RunsDir
+		o.Pause = &b.pausing
 		b.tuneOn, b.tuned = o.Calibration, tune.Result{}
-		b.gate.open()
+		b.pausing.End()
 		b.mail.fact(func(s *state) {
 			s.tune = tuneState{started: true, running: true, goal: job.Aim(o), limits: job.LimitsText(o), scores: map[string]map[string]tune.Score{}}
 		})
@@ -45,7 +46,6 @@ func (b *backend) tune(ask job.Tune) {
 				b.o.Owner.Hint("what was measured is kept: " + job.ResumeHint(kept))
 			}
 			listen(e)
-			b.gate.wait(ctx)
 		})
 		if err != nil {
 			return err
@@ -151,7 +151,7 @@ func (b *backend) pause() {
 		b.mail.fact(func(s *state) { s.say("nothing is running that could pause") })
 		return
 	}
-	paused := b.gate.toggle()
+	paused := b.pausing.Toggle()
 	b.mail.fact(func(s *state) { s.job.paused = paused })
 }
 
