@@ -49,6 +49,7 @@ func init() {
 		"center":     {params: []param{opt("width", int64(80))}, run: centerFilter},
 		"format":     {free: formatFilter},
 		"wordcount":  {run: wordcountFilter},
+		"truncate":   {params: []param{opt("length", int64(255)), opt("killwords", false), opt("end", "..."), opt("leeway", int64(5))}, run: truncateFilter},
 
 		// lists
 		"list":       {run: func(r *renderer, v any, _ []any) any { return r.newList(r.elements(v)) }},
@@ -63,6 +64,9 @@ func init() {
 		"max":        extremeFilter(1),
 		"sum":        {params: []param{opt("attribute", nil), opt("start", int64(0))}, run: sumFilter},
 		"items":      {run: itemsFilter},
+		"batch":      {params: []param{need("linecount"), opt("fill_with", nil)}, run: batchFilter},
+		"slice":      {params: []param{need("slices"), opt("fill_with", nil)}, run: sliceFilter},
+		"groupby":    {params: []param{need("attribute"), opt("default", nil), opt("case_sensitive", false)}, run: groupbyFilter},
 		"map":        {free: mapFilter},
 		"select":     selectFilter(true, false),
 		"reject":     selectFilter(false, false),
