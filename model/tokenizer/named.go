@@ -22,6 +22,7 @@ type preTokenizer struct {
 const (
 	llama3Words   = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	qwen2Words    = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	qwen35Words   = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	gpt2Words     = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)`
 	upper         = `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`
 	lower         = `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`
@@ -29,6 +30,8 @@ const (
 	lowerNotHan   = `[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]`
 	casedWords    = `[^\r\n\p{L}\p{N}]?` + upper + `*` + lower + `+` + endings + `|[^\r\n\p{L}\p{N}]?` + upper + `+` + lower + `*` + endings
 	casedRest     = `| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	gpt4oWords    = casedWords + `|\p{N}{1,3}` + casedRest
+	tekkenWords   = `[^\r\n\p{L}\p{N}]?` + upper + `*` + lower + `+|[^\r\n\p{L}\p{N}]?` + upper + `+` + lower + `*|\p{N}` + casedRest
 	endings       = `(?i:'s|'t|'re|'ve|'m|'ll|'d)?`
 	ideographs    = `[一-龥ࠀ-一가-퟿]+`
 	deepseekWords = `[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_` + "`" + `{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+`
@@ -65,7 +68,7 @@ var preTokenizers = []preTokenizer{
 	{names: []string{"minicpm5"}, ignoreMerges: true, steps: splits(`\p{N}{1,3}`, `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`)},
 	{names: []string{"jais-2"}, steps: splits(`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s`)},
 	{names: []string{"qwen2", "deepseek-r1-qwen", "kormo", "stablelm2", "megrez", "hunyuan", "grok-2", "f2llmv2", "solar-open"}, steps: splits(qwen2Words)},
-	{names: []string{"qwen35"}, steps: splits(`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`)},
+	{names: []string{"qwen35"}, steps: splits(qwen35Words)},
 	{names: []string{"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"}, steps: []string{digitsStep, byteLevelStep}},
 	{names: []string{"deepseek-llm"}, steps: splits(`[\r\n]`,
 		`\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-`+"\u1f7d"+`ᾀ-ᾴᾶ-ᾼ`+"\u1fbe"+`ῂ-ῄῆ-ῌῐ-`+"\u1fd3"+`ῖ-`+"\u1fdb"+`ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ`+"\u2126"+`ℨ`+"\u212a"+`-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+`,
@@ -78,12 +81,11 @@ var preTokenizers = []preTokenizer{
 	{names: []string{"falcon"}, steps: splits(`[\p{P}\$\+<=>\^~\|`+"`"+`]+`, gpt2Words, `[0-9][0-9][0-9]`)},
 	{names: []string{"bloom", "poro-chat", "gpt3-finnish"}, steps: splits(bloomWords)},
 	{names: []string{"viking"}, steps: splits(bloomWords, `\p{N}`)},
-	{names: []string{"tekken"}, ignoreMerges: true, addBOS: true, steps: splits(`[^\r\n\p{L}\p{N}]?` + upper + `*` + lower + `+|[^\r\n\p{L}\p{N}]?` + upper + `+` + lower +
-		`*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`)},
-	{names: []string{"gpt-4o", "llama4", "minimax-m2", "kanana2", "talkie"}, steps: splits(casedWords + `|\p{N}{1,3}` + casedRest)},
-	{names: []string{"tiny_aya", "cohere2moe"}, steps: splits(`\d{1,3}(?=(?:\d{3})*\b)`, casedWords+`|\p{N}{1,3}`+casedRest)},
+	{names: []string{"tekken"}, ignoreMerges: true, addBOS: true, steps: splits(tekkenWords)},
+	{names: []string{"gpt-4o", "llama4", "minimax-m2", "kanana2", "talkie"}, steps: splits(gpt4oWords)},
+	{names: []string{"tiny_aya", "cohere2moe"}, steps: splits(`\d{1,3}(?=(?:\d{3})*\b)`, gpt4oWords)},
 	{names: []string{"youtu"}, ignoreMerges: true, steps: splits(`[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+`, casedWords+`|\p{N}`+casedRest)},
-	{names: []string{"granite-embed-multi-97m"}, ignoreMerges: true, steps: splits(casedWords + `|\p{N}{1,3}` + casedRest)},
+	{names: []string{"granite-embed-multi-97m"}, ignoreMerges: true, steps: splits(gpt4oWords)},
 	{names: []string{"exaone-moe"}, steps: splits(`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+`)},
 	{names: []string{"ufakzeka"}, steps: splits(`[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`)},
 	{names: []string{"laguna"}, steps: splits(`[^\n]+|\n+`, qwen2Words)},

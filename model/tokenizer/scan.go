@@ -6,13 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// Hand-written equivalents of three well-known patterns, which split nearly
+// Hand-written equivalents of well-known patterns, which split nearly
 // every byte-level model's text: an order of magnitude faster than a
 // backtracking engine, and safe from its worst cases.
 var scanners = map[string]finder{
 	gpt2Pattern:   scanGPT2,
-	llama3Pattern: func(s string, spans []span) []span { return scanModern(s, 3, spans) },
-	qwen2Pattern:  func(s string, spans []span) []span { return scanModern(s, 1, spans) },
+	llama3Pattern: func(s string, spans []span) []span { return scanModern(s, 3, isLetter, spans) },
+	qwen2Pattern:  func(s string, spans []span) []span { return scanModern(s, 1, isLetter, spans) },
+	gpt4oWords:    func(s string, spans []span) []span { return scanCased(s, 3, true, spans) },
+	tekkenWords:   func(s string, spans []span) []span { return scanCased(s, 1, false, spans) },
+	qwen35Words:   func(s string, spans []span) []span { return scanModern(s, 1, isLetterOrMark, spans) },
 	cl100kPattern: scanCL100k,
 }
 
@@ -42,6 +45,10 @@ func isSpace(r rune) bool {
 		return r == ' ' || r >= '\t' && r <= '\r'
 	}
 	return unicode.IsSpace(r)
+}
+
+func isLetterOrMark(r rune) bool {
+	return isLetter(r) || r >= utf8.RuneSelf && unicode.Is(unicode.M, r)
 }
 
 func isOther(r rune) bool { return !isSpace(r) && !isLetter(r) && !isNumber(r) }
@@ -136,12 +143,12 @@ func gpt2Word(s string, i int) int {
 }
 
 // scanModern is the pattern of Llama 3 (up to three digits together) and of
-// Qwen 2 (single digits).
-func scanModern(s string, digits int, spans []span) []span {
+// Qwen 2 (single digits) and 3.5 (marks are letters).
+func scanModern(s string, digits int, letter func(rune) bool, spans []span) []span {
 	for i := 0; i < len(s); {
 		end := i + contraction(s, i, true)
 		if end == i {
-			end = modernWord(s, i, digits)
+			end = modernWord(s, i, digits, letter)
 		}
 		spans = append(spans, span{i, end})
 		i = end
@@ -157,7 +164,7 @@ func scanCL100k(s string, spans []span) []span {
 		end := len(s)
 		if i < len(text) {
 			if end = i + contraction(s, i, true); end == i {
-				end = modernWord(s, i, 3)
+				end = modernWord(s, i, 3, isLetter)
 			}
 		}
 		spans = append(spans, span{i, end})
@@ -166,14 +173,17 @@ func scanCL100k(s string, spans []span) []span {
 	return spans
 }
 
-func modernWord(s string, i, digits int) int {
+func modernWord(s string, i, digits int, letter func(rune) bool) int {
 	r, n := runeAt(s, i)
 	start := i // [^\r\n\p{L}\p{N}]?\p{L}+
 	if r != '\r' && r != '\n' && !isLetter(r) && !isNumber(r) {
 		start += n
 	}
-	if end := run(s, start, isLetter, unlimited); end > start {
+	if end := run(s, start, letter, unlimited); end > start {
 		return end
+	}
+	if letter(r) { // a mark, with nothing after it that it could stand before
+		return i + n
 	}
 	if isNumber(r) {
 		return run(s, i, isNumber, digits)
@@ -182,9 +192,15 @@ func modernWord(s string, i, digits int) int {
 	if r == ' ' {
 		start++
 	}
-	if end := run(s, start, isOther, unlimited); end > start {
+	other := func(r rune) bool { return !isSpace(r) && !letter(r) && !isNumber(r) }
+	if end := run(s, start, other, unlimited); end > start {
 		return run(s, end, func(r rune) bool { return r == '\r' || r == '\n' }, unlimited)
 	}
+	return spacesEnd(s, i)
+}
+
+// spacesEnd applies \s*[\r\n]+|\s+(?!\S)|\s+ to the white space at i.
+func spacesEnd(s string, i int) int {
 	end := run(s, i, isSpace, unlimited)
 	for k := end; k > i; k-- { // \s*[\r\n]+ ends at the last line break
 		if s[k-1] == '\r' || s[k-1] == '\n' {

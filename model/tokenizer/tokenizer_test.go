@@ -243,13 +243,34 @@ func TestScannersEqualPatterns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, text := range []string{"", "Hello, world!", "it's I'LL 'sx 'x", "  a  b\n\n c\t\n", "x1234567y", "日本語 text…  é\u00a0z", "a\r\n\r\nb", "   ", "\n \n  x", "don't--stop!!!\n\n", "\u017f's 'ſ"} {
+		for _, text := range []string{"", "Hello, world!", "it's I'LL 'sx 'x", "  a  b\n\n c\t\n", "x1234567y", "日本語 text…  é\u00a0z", "a\r\n\r\nb", "   ", "\n \n  x", "don't--stop!!!\n\n", "\u017f's 'ſ", "e\u0301 \u0301a \u0301 \u0301\u0301!\u0301\n हिन्दी में", "fooBar BAZ's ABあC Aあb's ǅa ʰX !A !ab/\n//\n \u0301A \u0301 'S'LL x'sy"} {
 			want := re.find(text, nil)
 			if got := scan(text, nil); !slices.Equal(got, want) {
 				t.Errorf("%.20s… on %q: %v, want %v", expr, text, got, want)
 			}
 		}
 	}
+}
+
+// FuzzScanners compares them on any text.
+func FuzzScanners(f *testing.F) {
+	patterns := make(map[string]*expression)
+	for expr := range scanners {
+		re, err := compile(expr)
+		if err != nil {
+			f.Fatal(err)
+		}
+		patterns[expr] = re
+	}
+	f.Add("fooBar BAZ's ABあC \u0301A12345!\r\n /x")
+	f.Fuzz(func(t *testing.T, text string) {
+		text = strings.ToValidUTF8(text, "")
+		for expr, scan := range scanners {
+			if got, want := scan(text, nil), patterns[expr].find(text, nil); !slices.Equal(got, want) {
+				t.Errorf("%.20s… on %q: %v, want %v", expr, text, got, want)
+			}
+		}
+	})
 }
 
 func FuzzRoundTrip(f *testing.F) {
