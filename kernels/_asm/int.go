@@ -503,6 +503,9 @@ func (isa avx512) block(k *kernel) {
 					VPBROADCASTD(k.beside(t0+i, part), dots[i])
 				default:
 					VPBROADCASTD(k.act(t0+i, k.Start()), dots[i])
+					if k.StartTwice() {
+						VPADDD(dots[i], dots[i], dots[i])
+					}
 				}
 			}
 			n := len(vs) / k.Parts()
@@ -537,6 +540,9 @@ func (k *kernel) finish256(t, part int, dots reg.VecVirtual, started bool) {
 	default:
 		VPBROADCASTD(k.act(t, k.Start()), z)
 		VPADDD(z, dots, dots)
+		if k.StartTwice() {
+			VPADDD(z, dots, dots)
+		}
 	}
 	VBROADCASTSS(k.act(t, layout.ActScale), s)
 	k.addBlock(t, part, dots,
@@ -622,6 +628,9 @@ func (v avxvnni) block(k *kernel) {
 		for t := range dots {
 			if started {
 				VPBROADCASTD(k.act(t, k.Start()), dots[t][0])
+				if k.StartTwice() {
+					VPADDD(dots[t][0], dots[t][0], dots[t][0])
+				}
 			} else {
 				VPXOR(dots[t][0], dots[t][0], dots[t][0])
 			}

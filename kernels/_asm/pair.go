@@ -415,6 +415,9 @@ func (k *pair) start(part int, dots [][2]reg.VecVirtual) {
 			from = k.beside(t, part)
 		}
 		VPBROADCASTD(from, ds[0])
+		if k.StartTwice() {
+			VPADDD(ds[0], ds[0], ds[0])
+		}
 		if k.halves {
 			VMOVDQA(ds[0], ds[1])
 		} else {

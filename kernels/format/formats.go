@@ -28,6 +28,8 @@ var Formats = func() []Format {
 		"nl4":    {Table: NL4, codes: nibbleCodes},
 		"mxfp4":  {Table: FP4, codes: nibbleCodes},
 		"q4_1":   {codes: nibbleCodes},
+		"q5_0":   {codes: highCodes(5)},
+		"q5_1":   {codes: highCodes(5)},
 		"q4_k":   {sub: 6, codes: nibbleCodes},
 		"q5_k":   {sub: 6, codes: highCodes(5)},
 		"q6_k":   {sub: 8, codes: highCodes(6)},

@@ -16,7 +16,7 @@ func (p *Packed) UnpackBlock(values *[layout.BlockCols][layout.PanelRows]int32, 
 	src := p.Panel(panel)[p.blockAt(block):][:p.blockBytes()]
 	for c := range values {
 		for lane := range values[c] {
-			values[c][lane] = int32(p.Scheme.Value(p.codes.packed(src[4*lane:], c), zeros[lane]))
+			values[c][lane] = int32(p.Scheme.Value(p.Format.codes.packed(src[4*lane:], c), zeros[lane]))
 		}
 	}
 }
@@ -44,7 +44,7 @@ func (p *Packed) UnpackBlock(values *[layout.BlockCols][layout.PanelRows]int32, 
 type Packed struct {
 	N, K       int
 	Scheme     Scheme
-	codes      codeLayout
+	Format     *Format
 	Blocks     int // blocks of 32 columns in a row
 	PerGroup   int // blocks in a full group, 1 if blocks have several
 	Parts      int // groups in a block, 1 if groups have several
@@ -56,10 +56,12 @@ type Packed struct {
 	Memory     *memory.Block
 }
 
+// Panels is how many panels the rows are in.
 func (p *Packed) Panels() int { return (p.N + layout.PanelRows - 1) / layout.PanelRows }
 
-func (p *Packed) blockBytes() int { return p.codes.blockBytes() }
+func (p *Packed) blockBytes() int { return p.Format.codes.blockBytes() }
 
+// Bytes is the size of all panels.
 func (p *Packed) Bytes() int64 { return int64(p.Panels()) * int64(p.PanelBytes) }
 
 // Panel is one panel's bytes.
@@ -95,7 +97,7 @@ func (p *Packed) headValue(r, g, kind int) float32 {
 	at := kind * p.Span * layout.ScaleBytes
 	if p.Scheme.Super {
 		at = kind * layout.ScaleBytes
-		sub := head[p.Scheme.Format().SubsAt()+(kind*p.Span+g%p.Span)*layout.SubBytes+lane]
+		sub := head[p.Format.SubsAt()+(kind*p.Span+g%p.Span)*layout.SubBytes+lane]
 		return p.Scheme.decodeScale(binary.LittleEndian.Uint16(head[at+2*lane:])) * float32(int8(sub))
 	}
 	return p.Scheme.decodeScale(binary.LittleEndian.Uint16(head[at+g%p.Span*layout.ScaleBytes+2*lane:]))
@@ -112,7 +114,7 @@ func (p *Packed) zero(r, g int) uint8 {
 // NewLayout lays out a matrix without memory for it.
 func NewLayout(rows, cols int, s Scheme) *Packed {
 	f, width := s.Format(), s.GroupWidth(cols)
-	p := &Packed{N: rows, K: cols, Scheme: s, codes: f.codes, groups: s.Groups(cols)}
+	p := &Packed{N: rows, K: cols, Scheme: s, Format: f, groups: s.Groups(cols)}
 	p.Span, p.headBytes = f.Span(!s.Sym)
 	p.Blocks = (cols + layout.BlockCols - 1) / layout.BlockCols
 	p.PerGroup, p.Parts = (width+layout.BlockCols-1)/layout.BlockCols, 1
@@ -155,17 +157,17 @@ func (p *Packed) packPanel(q *QTensor, panel int) {
 	first := panel * layout.PanelRows
 	rows := min(layout.PanelRows, p.N-first)
 	rowBytes := q.RowBytes()
-	spanBytes := p.codes.rowBytes(p.spanBlocks * layout.BlockCols) // of a row's codes
+	spanBytes := p.Format.codes.rowBytes(p.spanBlocks * layout.BlockCols) // of a row's codes
 	for g := 0; g < p.groups; g += p.Span {
 		from := g / p.Span * spanBytes
 		to := min(from+spanBytes, rowBytes)
 		p.packHead(q, dst[p.SpanAt(g):], first, g, rows)
 		codes := dst[p.SpanAt(g)+p.headBytes:]
-		if rows == layout.PanelRows && p.codes.packLines(codes, q.Codes[first*rowBytes+from:], rowBytes, (to-from)/4) {
+		if rows == layout.PanelRows && p.Format.codes.packLines(codes, q.Codes[first*rowBytes+from:], rowBytes, (to-from)/4) {
 			continue
 		}
 		for lane := range rows {
-			p.codes.packRow(codes[4*lane:], q.Codes[(first+lane)*rowBytes:][from:to])
+			p.Format.codes.packRow(codes[4*lane:], q.Codes[(first+lane)*rowBytes:][from:to])
 		}
 	}
 }
@@ -178,7 +180,7 @@ func (p *Packed) packHead(q *QTensor, head []byte, first, g, rows int) {
 		if p.Scheme.Mins {
 			packScales(head[layout.ScaleBytes:], q.Mins[at:], q.Supers(), rows)
 		}
-		subs := head[p.Scheme.Format().SubsAt():]
+		subs := head[p.Format.SubsAt():]
 		for i := range p.Span {
 			for lane := range rows {
 				at := (first+lane)*p.groups + g + i
@@ -228,7 +230,7 @@ func (p *Packed) Row(dst []float32, r int) {
 			group := p.GroupOf(b, part)
 			scale, zero := p.Scale(r, group), p.zero(r, group)
 			for j := part * n; j < (part+1)*n; j++ {
-				values[j] = float32(float32(p.Scheme.Value(p.codes.packed(lines, j), zero)) * scale)
+				values[j] = float32(float32(p.Scheme.Value(p.Format.codes.packed(lines, j), zero)) * scale)
 			}
 			if p.Scheme.Mins {
 				least := p.Least(r, group)

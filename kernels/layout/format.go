@@ -38,6 +38,8 @@ var Formats = []Format{
 	{Name: "nl4", Bits: 4, Table: &NonLinear, Group: 32},
 	{Name: "mxfp4", Bits: 4, Table: &Floats, Scale: BF16Scale, Group: 32},
 	{Name: "q4_1", Bits: 4, Mins: true, Group: 32},
+	{Name: "q5_0", Bits: 5, Group: 32},
+	{Name: "q5_1", Bits: 5, Mins: true, Group: 32},
 	{Name: "q4_k", Bits: 4, Scale: SuperScale, Mins: true, Group: 32},
 	{Name: "q5_k", Bits: 5, Scale: SuperScale, Mins: true, Group: 32},
 	{Name: "q6_k", Bits: 6, Scale: SuperScale, Group: 16},

@@ -76,7 +76,7 @@ func check(k Kernel) error {
 			var a QuantActs
 			a.resize(m, cols)
 			a.quantize(x, 0, m, quantizeBlocksGeneric)
-			a.Prepare(scheme)
+			a.Prepare(scheme.Format())
 			if !Equal(Reference(&a, w.Quant), k, &a, w.Quant) {
 				return fmt.Errorf("%w: %s differs from the reference in %s, %d tokens: use another", ErrWrong, k, scheme, m)
 			}

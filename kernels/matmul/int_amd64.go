@@ -418,6 +418,114 @@ func mulQ41AVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead 
 //go:noescape
 func mulQ41AVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
+// mulQ50AVX512VNNIx1 is MulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q5_0 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVX512VNNIx2 is MulGeneric for 16 rows of a panel, all, and 2 tokens, q5_0 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVX512VNNIx4 is MulGeneric for 16 rows of a panel, all, and 4 tokens, q5_0 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVXVNNIx1 is MulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q5_0 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVXVNNIx2 is MulGeneric for 8 rows of a panel, from first on, and 2 tokens, q5_0 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVXVNNIx4 is MulGeneric for 8 rows of a panel, from first on, and 4 tokens, q5_0 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVX2x1 is MulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q5_0 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVX2x2 is MulGeneric for 8 rows of a panel, from first on, and 2 tokens, q5_0 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVX2x3 is MulGeneric for 8 rows of a panel, from first on, and 3 tokens, q5_0 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVX512VNNIx1 is MulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q5_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVX512VNNIx2 is MulGeneric for 16 rows of a panel, all, and 2 tokens, q5_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVX512VNNIx4 is MulGeneric for 16 rows of a panel, all, and 4 tokens, q5_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVXVNNIx1 is MulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q5_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVXVNNIx2 is MulGeneric for 8 rows of a panel, from first on, and 2 tokens, q5_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVXVNNIx4 is MulGeneric for 8 rows of a panel, from first on, and 4 tokens, q5_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVX2x1 is MulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q5_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVX2x2 is MulGeneric for 8 rows of a panel, from first on, and 2 tokens, q5_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVX2x3 is MulGeneric for 8 rows of a panel, from first on, and 3 tokens, q5_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
 // mulQ4KAVX512VNNIx1 is MulGeneric for 16 rows of a panel, all, fetched ahead bytes before they are read, and 1 tokens, q4_k codes.
 // It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
 //
@@ -843,6 +951,66 @@ func mulQ41AVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, a
 //
 //go:noescape
 func mulQ41AVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVX512VNNI2x2 is MulGeneric for two panels, apart bytes from each other, and 2 tokens, q5_0 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVX512VNNI2x4 is MulGeneric for two panels, apart bytes from each other, and 4 tokens, q5_0 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVX512VNNI2x6 is MulGeneric for two panels, apart bytes from each other, and 6 tokens, q5_0 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVXVNNI16x2 is MulGeneric for 16 rows of a panel, all, and 2 tokens, q5_0 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50AVXVNNI16x3 is MulGeneric for 16 rows of a panel, all, and 3 tokens, q5_0 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ50AVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVX512VNNI2x2 is MulGeneric for two panels, apart bytes from each other, and 2 tokens, q5_1 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVX512VNNI2x4 is MulGeneric for two panels, apart bytes from each other, and 4 tokens, q5_1 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVX512VNNI2x6 is MulGeneric for two panels, apart bytes from each other, and 6 tokens, q5_1 codes.
+// It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVXVNNI16x2 is MulGeneric for 16 rows of a panel, all, and 2 tokens, q5_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51AVXVNNI16x3 is MulGeneric for 16 rows of a panel, all, and 3 tokens, q5_1 codes.
+// It goes on to the next panels, 64 bytes further in c, for as many as times says. ldc and step count bytes.
+//
+//go:noescape
+func mulQ51AVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
 // mulQ4KAVX512VNNI2x2 is MulGeneric for two panels, apart bytes from each other, and 2 tokens, q4_k codes.
 // It goes on to the next two, 128 bytes further in c, for as many pairs as times says. ldc and step count bytes.

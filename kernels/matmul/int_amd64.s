@@ -17082,6 +17082,3276 @@ singleDone:
 	VZEROUPPER
 	RET
 
+// func mulQ50AVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, MMX+
+TEXT ·mulQ50AVX512VNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), BX
+	MOVQ         c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ          $0x00000020, R9
+	VCVTPH2PS     -32(R9), Z3
+	VMOVDQU32     (AX), Z4
+	VPSRLW        $0x04, Z4, Z5
+	VPANDD        Z0, Z4, Z4
+	VPANDD        Z0, Z5, Z5
+	VMOVDQU32     64(AX), Z6
+	VPSRLW        $0x04, Z6, Z7
+	VPANDD        Z0, Z6, Z6
+	VPANDD        Z0, Z7, Z7
+	VMOVDQU32     128(AX), Z8
+	VPSRLW        $0x04, Z8, Z9
+	VPANDD        Z0, Z8, Z8
+	VPANDD        Z0, Z9, Z9
+	VMOVDQU32     192(AX), Z10
+	VPSRLW        $0x04, Z10, Z11
+	VPANDD        Z0, Z10, Z10
+	VPANDD        Z0, Z11, Z11
+	VMOVDQU32     256(AX), Z12
+	VPSLLW        $0x04, Z12, Z12
+	VPTERNLOGD    $0xf8, Z1, Z12, Z4
+	VMOVDQU32     256(AX), Z12
+	VPSLLW        $0x03, Z12, Z12
+	VPTERNLOGD    $0xf8, Z1, Z12, Z5
+	VMOVDQU32     256(AX), Z12
+	VPSLLW        $0x02, Z12, Z12
+	VPTERNLOGD    $0xf8, Z1, Z12, Z6
+	VMOVDQU32     256(AX), Z12
+	VPSLLW        $0x01, Z12, Z12
+	VPTERNLOGD    $0xf8, Z1, Z12, Z7
+	VMOVDQU32     256(AX), Z12
+	VPTERNLOGD    $0xf8, Z1, Z12, Z8
+	VMOVDQU32     256(AX), Z12
+	VPSRLW        $0x01, Z12, Z12
+	VPTERNLOGD    $0xf8, Z1, Z12, Z9
+	VMOVDQU32     256(AX), Z12
+	VPSRLW        $0x02, Z12, Z12
+	VPTERNLOGD    $0xf8, Z1, Z12, Z10
+	VMOVDQU32     256(AX), Z12
+	VPSRLW        $0x03, Z12, Z12
+	VPTERNLOGD    $0xf8, Z1, Z12, Z11
+	VPBROADCASTD  40(CX), Z12
+	VPADDD        Z12, Z12, Z12
+	VPDPBUSD.BCST (CX), Z4, Z12
+	VPDPBUSD.BCST 4(CX), Z5, Z12
+	VPDPBUSD.BCST 8(CX), Z6, Z12
+	VPDPBUSD.BCST 12(CX), Z7, Z12
+	VPDPBUSD.BCST 16(CX), Z8, Z12
+	VPDPBUSD.BCST 20(CX), Z9, Z12
+	VPDPBUSD.BCST 24(CX), Z10, Z12
+	VPDPBUSD.BCST 28(CX), Z11, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS.BCST   32(CX), Z12, Z12
+	VFMADD231PS   Z12, Z3, Z2
+	PREFETCHT0    (AX)(DX*1)
+	PREFETCHT0    64(AX)(DX*1)
+	PREFETCHT0    128(AX)(DX*1)
+	PREFETCHT0    192(AX)(DX*1)
+	PREFETCHT0    256(AX)(DX*1)
+	PREFETCHT0    320(AX)(DX*1)
+	ADDQ          $0x00000140, AX
+	ADDQ          R8, CX
+	DECQ          DI
+	JZ            singleDone
+	DECQ          R10
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ50AVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ50AVX512VNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), DX
+	MOVQ         c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   blocks+64(FP), SI
+	MOVQ   step+56(FP), DI
+
+singleSpan:
+	MOVQ AX, R8
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	ADDQ          $0x00000020, R8
+	VCVTPH2PS     -32(R8), Z4
+	VMOVDQU32     (AX), Z5
+	VPSRLW        $0x04, Z5, Z6
+	VPANDD        Z0, Z5, Z5
+	VPANDD        Z0, Z6, Z6
+	VMOVDQU32     64(AX), Z7
+	VPSRLW        $0x04, Z7, Z8
+	VPANDD        Z0, Z7, Z7
+	VPANDD        Z0, Z8, Z8
+	VMOVDQU32     128(AX), Z9
+	VPSRLW        $0x04, Z9, Z10
+	VPANDD        Z0, Z9, Z9
+	VPANDD        Z0, Z10, Z10
+	VMOVDQU32     192(AX), Z11
+	VPSRLW        $0x04, Z11, Z12
+	VPANDD        Z0, Z11, Z11
+	VPANDD        Z0, Z12, Z12
+	VMOVDQU32     256(AX), Z13
+	VPSLLW        $0x04, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z5
+	VMOVDQU32     256(AX), Z13
+	VPSLLW        $0x03, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z6
+	VMOVDQU32     256(AX), Z13
+	VPSLLW        $0x02, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z7
+	VMOVDQU32     256(AX), Z13
+	VPSLLW        $0x01, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z8
+	VMOVDQU32     256(AX), Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z9
+	VMOVDQU32     256(AX), Z13
+	VPSRLW        $0x01, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z10
+	VMOVDQU32     256(AX), Z13
+	VPSRLW        $0x02, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z11
+	VMOVDQU32     256(AX), Z13
+	VPSRLW        $0x03, Z13, Z13
+	VPTERNLOGD    $0xf8, Z1, Z13, Z12
+	VPBROADCASTD  40(CX), Z13
+	VPADDD        Z13, Z13, Z13
+	VPBROADCASTD  88(CX), Z14
+	VPADDD        Z14, Z14, Z14
+	VPDPBUSD.BCST (CX), Z5, Z13
+	VPDPBUSD.BCST 48(CX), Z5, Z14
+	VPDPBUSD.BCST 4(CX), Z6, Z13
+	VPDPBUSD.BCST 52(CX), Z6, Z14
+	VPDPBUSD.BCST 8(CX), Z7, Z13
+	VPDPBUSD.BCST 56(CX), Z7, Z14
+	VPDPBUSD.BCST 12(CX), Z8, Z13
+	VPDPBUSD.BCST 60(CX), Z8, Z14
+	VPDPBUSD.BCST 16(CX), Z9, Z13
+	VPDPBUSD.BCST 64(CX), Z9, Z14
+	VPDPBUSD.BCST 20(CX), Z10, Z13
+	VPDPBUSD.BCST 68(CX), Z10, Z14
+	VPDPBUSD.BCST 24(CX), Z11, Z13
+	VPDPBUSD.BCST 72(CX), Z11, Z14
+	VPDPBUSD.BCST 28(CX), Z12, Z13
+	VPDPBUSD.BCST 76(CX), Z12, Z14
+	VCVTDQ2PS     Z13, Z13
+	VMULPS.BCST   32(CX), Z13, Z13
+	VFMADD231PS   Z13, Z4, Z2
+	VCVTDQ2PS     Z14, Z14
+	VMULPS.BCST   80(CX), Z14, Z14
+	VFMADD231PS   Z14, Z4, Z3
+	ADDQ          $0x00000140, AX
+	ADDQ          DI, CX
+	DECQ          SI
+	JZ            singleDone
+	DECQ          R9
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ50AVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ50AVX512VNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), DX
+	MOVQ         c+0(FP), BX
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), SI
+	MOVQ   step+56(FP), DI
+
+singleSpan:
+	MOVQ AX, R8
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	ADDQ          $0x00000020, R8
+	VCVTPH2PS     -32(R8), Z6
+	VMOVDQU32     (AX), Z7
+	VPSRLW        $0x04, Z7, Z8
+	VPANDD        Z0, Z7, Z7
+	VPANDD        Z0, Z8, Z8
+	VMOVDQU32     64(AX), Z9
+	VPSRLW        $0x04, Z9, Z10
+	VPANDD        Z0, Z9, Z9
+	VPANDD        Z0, Z10, Z10
+	VMOVDQU32     128(AX), Z11
+	VPSRLW        $0x04, Z11, Z12
+	VPANDD        Z0, Z11, Z11
+	VPANDD        Z0, Z12, Z12
+	VMOVDQU32     192(AX), Z13
+	VPSRLW        $0x04, Z13, Z14
+	VPANDD        Z0, Z13, Z13
+	VPANDD        Z0, Z14, Z14
+	VMOVDQU32     256(AX), Z15
+	VPSLLW        $0x04, Z15, Z15
+	VPTERNLOGD    $0xf8, Z1, Z15, Z7
+	VMOVDQU32     256(AX), Z15
+	VPSLLW        $0x03, Z15, Z15
+	VPTERNLOGD    $0xf8, Z1, Z15, Z8
+	VMOVDQU32     256(AX), Z15
+	VPSLLW        $0x02, Z15, Z15
+	VPTERNLOGD    $0xf8, Z1, Z15, Z9
+	VMOVDQU32     256(AX), Z15
+	VPSLLW        $0x01, Z15, Z15
+	VPTERNLOGD    $0xf8, Z1, Z15, Z10
+	VMOVDQU32     256(AX), Z15
+	VPTERNLOGD    $0xf8, Z1, Z15, Z11
+	VMOVDQU32     256(AX), Z15
+	VPSRLW        $0x01, Z15, Z15
+	VPTERNLOGD    $0xf8, Z1, Z15, Z12
+	VMOVDQU32     256(AX), Z15
+	VPSRLW        $0x02, Z15, Z15
+	VPTERNLOGD    $0xf8, Z1, Z15, Z13
+	VMOVDQU32     256(AX), Z15
+	VPSRLW        $0x03, Z15, Z15
+	VPTERNLOGD    $0xf8, Z1, Z15, Z14
+	VPBROADCASTD  40(CX), Z15
+	VPADDD        Z15, Z15, Z15
+	VPBROADCASTD  88(CX), Z16
+	VPADDD        Z16, Z16, Z16
+	VPBROADCASTD  136(CX), Z17
+	VPADDD        Z17, Z17, Z17
+	VPBROADCASTD  184(CX), Z18
+	VPADDD        Z18, Z18, Z18
+	VPDPBUSD.BCST (CX), Z7, Z15
+	VPDPBUSD.BCST 48(CX), Z7, Z16
+	VPDPBUSD.BCST 96(CX), Z7, Z17
+	VPDPBUSD.BCST 144(CX), Z7, Z18
+	VPDPBUSD.BCST 4(CX), Z8, Z15
+	VPDPBUSD.BCST 52(CX), Z8, Z16
+	VPDPBUSD.BCST 100(CX), Z8, Z17
+	VPDPBUSD.BCST 148(CX), Z8, Z18
+	VPDPBUSD.BCST 8(CX), Z9, Z15
+	VPDPBUSD.BCST 56(CX), Z9, Z16
+	VPDPBUSD.BCST 104(CX), Z9, Z17
+	VPDPBUSD.BCST 152(CX), Z9, Z18
+	VPDPBUSD.BCST 12(CX), Z10, Z15
+	VPDPBUSD.BCST 60(CX), Z10, Z16
+	VPDPBUSD.BCST 108(CX), Z10, Z17
+	VPDPBUSD.BCST 156(CX), Z10, Z18
+	VPDPBUSD.BCST 16(CX), Z11, Z15
+	VPDPBUSD.BCST 64(CX), Z11, Z16
+	VPDPBUSD.BCST 112(CX), Z11, Z17
+	VPDPBUSD.BCST 160(CX), Z11, Z18
+	VPDPBUSD.BCST 20(CX), Z12, Z15
+	VPDPBUSD.BCST 68(CX), Z12, Z16
+	VPDPBUSD.BCST 116(CX), Z12, Z17
+	VPDPBUSD.BCST 164(CX), Z12, Z18
+	VPDPBUSD.BCST 24(CX), Z13, Z15
+	VPDPBUSD.BCST 72(CX), Z13, Z16
+	VPDPBUSD.BCST 120(CX), Z13, Z17
+	VPDPBUSD.BCST 168(CX), Z13, Z18
+	VPDPBUSD.BCST 28(CX), Z14, Z15
+	VPDPBUSD.BCST 76(CX), Z14, Z16
+	VPDPBUSD.BCST 124(CX), Z14, Z17
+	VPDPBUSD.BCST 172(CX), Z14, Z18
+	VCVTDQ2PS     Z15, Z15
+	VMULPS.BCST   32(CX), Z15, Z15
+	VFMADD231PS   Z15, Z6, Z2
+	VCVTDQ2PS     Z16, Z16
+	VMULPS.BCST   80(CX), Z16, Z16
+	VFMADD231PS   Z16, Z6, Z3
+	VCVTDQ2PS     Z17, Z17
+	VMULPS.BCST   128(CX), Z17, Z17
+	VFMADD231PS   Z17, Z6, Z4
+	VCVTDQ2PS     Z18, Z18
+	VMULPS.BCST   176(CX), Z18, Z18
+	VFMADD231PS   Z18, Z6, Z5
+	ADDQ          $0x00000140, AX
+	ADDQ          DI, CX
+	DECQ          SI
+	JZ            singleDone
+	DECQ          R9
+	JNZ           singleNext
+	JMP           singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), SI
+	MOVQ    BX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    SI, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    $0x00000040, BX
+	DECQ    DX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ50AVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·mulQ50AVXVNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ ahead+40(FP), DX
+	MOVQ times+80(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VCVTPH2PS    -32(R9), Y2
+	VCVTPH2PS    -16(R9), Y3
+	VPBROADCASTD 40(CX), Y4
+	VPADDD       Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      (AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y8
+	VPSLLW       $0x04, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD (CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX), Y6
+	VPSLLW       $0x03, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 4(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      64(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y8
+	VPSLLW       $0x02, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 8(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX), Y6
+	VPSLLW       $0x01, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 12(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      128(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 16(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX), Y6
+	VPSRLW       $0x01, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 20(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      192(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 24(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX), Y6
+	VPSRLW       $0x03, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 28(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VPADDD       Y5, Y4, Y4
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VPBROADCASTD 40(CX), Y2
+	VPADDD       Y2, Y2, Y2
+	VPXOR        Y4, Y4, Y4
+	VMOVDQU      32(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVDQU      288(AX), Y7
+	VPSLLW       $0x04, Y7, Y7
+	VPAND        fill10101010<>+0(SB), Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPBROADCASTD (CX), Y7
+	VPDPBUSD_VEX(Y7, Y5, Y2, 0xc4, 0xe2, 0x55, 0x50, 0xd7)
+	VMOVDQU      288(AX), Y5
+	VPSLLW       $0x03, Y5, Y5
+	VPAND        fill10101010<>+0(SB), Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 4(CX), Y5
+	VPDPBUSD_VEX(Y5, Y6, Y4, 0xc4, 0xe2, 0x4d, 0x50, 0xe5)
+	VMOVDQU      96(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVDQU      288(AX), Y7
+	VPSLLW       $0x02, Y7, Y7
+	VPAND        fill10101010<>+0(SB), Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPBROADCASTD 8(CX), Y7
+	VPDPBUSD_VEX(Y7, Y5, Y2, 0xc4, 0xe2, 0x55, 0x50, 0xd7)
+	VMOVDQU      288(AX), Y5
+	VPSLLW       $0x01, Y5, Y5
+	VPAND        fill10101010<>+0(SB), Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 12(CX), Y5
+	VPDPBUSD_VEX(Y5, Y6, Y4, 0xc4, 0xe2, 0x4d, 0x50, 0xe5)
+	VMOVDQU      160(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVDQU      288(AX), Y7
+	VPAND        fill10101010<>+0(SB), Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPBROADCASTD 16(CX), Y7
+	VPDPBUSD_VEX(Y7, Y5, Y2, 0xc4, 0xe2, 0x55, 0x50, 0xd7)
+	VMOVDQU      288(AX), Y5
+	VPSRLW       $0x01, Y5, Y5
+	VPAND        fill10101010<>+0(SB), Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 20(CX), Y5
+	VPDPBUSD_VEX(Y5, Y6, Y4, 0xc4, 0xe2, 0x4d, 0x50, 0xe5)
+	VMOVDQU      224(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x02, Y7, Y7
+	VPAND        fill10101010<>+0(SB), Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPBROADCASTD 24(CX), Y7
+	VPDPBUSD_VEX(Y7, Y5, Y2, 0xc4, 0xe2, 0x55, 0x50, 0xd7)
+	VMOVDQU      288(AX), Y5
+	VPSRLW       $0x03, Y5, Y5
+	VPAND        fill10101010<>+0(SB), Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 28(CX), Y5
+	VPDPBUSD_VEX(Y5, Y6, Y4, 0xc4, 0xe2, 0x4d, 0x50, 0xe5)
+	VPADDD       Y4, Y2, Y2
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y4, Y2, Y2
+	VFMADD231PS  Y2, Y3, Y1
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	PREFETCHT0   320(AX)(DX*1)
+	ADDQ         $0x00000140, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA fill10101010<>+0(SB)/1, $0x10
+DATA fill10101010<>+1(SB)/1, $0x10
+DATA fill10101010<>+2(SB)/1, $0x10
+DATA fill10101010<>+3(SB)/1, $0x10
+DATA fill10101010<>+4(SB)/1, $0x10
+DATA fill10101010<>+5(SB)/1, $0x10
+DATA fill10101010<>+6(SB)/1, $0x10
+DATA fill10101010<>+7(SB)/1, $0x10
+DATA fill10101010<>+8(SB)/1, $0x10
+DATA fill10101010<>+9(SB)/1, $0x10
+DATA fill10101010<>+10(SB)/1, $0x10
+DATA fill10101010<>+11(SB)/1, $0x10
+DATA fill10101010<>+12(SB)/1, $0x10
+DATA fill10101010<>+13(SB)/1, $0x10
+DATA fill10101010<>+14(SB)/1, $0x10
+DATA fill10101010<>+15(SB)/1, $0x10
+DATA fill10101010<>+16(SB)/1, $0x10
+DATA fill10101010<>+17(SB)/1, $0x10
+DATA fill10101010<>+18(SB)/1, $0x10
+DATA fill10101010<>+19(SB)/1, $0x10
+DATA fill10101010<>+20(SB)/1, $0x10
+DATA fill10101010<>+21(SB)/1, $0x10
+DATA fill10101010<>+22(SB)/1, $0x10
+DATA fill10101010<>+23(SB)/1, $0x10
+DATA fill10101010<>+24(SB)/1, $0x10
+DATA fill10101010<>+25(SB)/1, $0x10
+DATA fill10101010<>+26(SB)/1, $0x10
+DATA fill10101010<>+27(SB)/1, $0x10
+DATA fill10101010<>+28(SB)/1, $0x10
+DATA fill10101010<>+29(SB)/1, $0x10
+DATA fill10101010<>+30(SB)/1, $0x10
+DATA fill10101010<>+31(SB)/1, $0x10
+DATA fill10101010<>+32(SB)/1, $0x10
+DATA fill10101010<>+33(SB)/1, $0x10
+DATA fill10101010<>+34(SB)/1, $0x10
+DATA fill10101010<>+35(SB)/1, $0x10
+DATA fill10101010<>+36(SB)/1, $0x10
+DATA fill10101010<>+37(SB)/1, $0x10
+DATA fill10101010<>+38(SB)/1, $0x10
+DATA fill10101010<>+39(SB)/1, $0x10
+DATA fill10101010<>+40(SB)/1, $0x10
+DATA fill10101010<>+41(SB)/1, $0x10
+DATA fill10101010<>+42(SB)/1, $0x10
+DATA fill10101010<>+43(SB)/1, $0x10
+DATA fill10101010<>+44(SB)/1, $0x10
+DATA fill10101010<>+45(SB)/1, $0x10
+DATA fill10101010<>+46(SB)/1, $0x10
+DATA fill10101010<>+47(SB)/1, $0x10
+DATA fill10101010<>+48(SB)/1, $0x10
+DATA fill10101010<>+49(SB)/1, $0x10
+DATA fill10101010<>+50(SB)/1, $0x10
+DATA fill10101010<>+51(SB)/1, $0x10
+DATA fill10101010<>+52(SB)/1, $0x10
+DATA fill10101010<>+53(SB)/1, $0x10
+DATA fill10101010<>+54(SB)/1, $0x10
+DATA fill10101010<>+55(SB)/1, $0x10
+DATA fill10101010<>+56(SB)/1, $0x10
+DATA fill10101010<>+57(SB)/1, $0x10
+DATA fill10101010<>+58(SB)/1, $0x10
+DATA fill10101010<>+59(SB)/1, $0x10
+DATA fill10101010<>+60(SB)/1, $0x10
+DATA fill10101010<>+61(SB)/1, $0x10
+DATA fill10101010<>+62(SB)/1, $0x10
+DATA fill10101010<>+63(SB)/1, $0x10
+GLOBL fill10101010<>(SB), RODATA|NOPTR, $64
+
+// func mulQ50AVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ50AVXVNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ first+24(FP), DX
+	MOVQ times+80(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VPBROADCASTD 40(CX), Y2
+	VPADDD       Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
+	VPBROADCASTD 88(CX), Y4
+	VPADDD       Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      (AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSLLW       $0x04, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD (CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 48(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSLLW       $0x03, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 4(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 52(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      64(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSLLW       $0x02, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 8(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 56(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSLLW       $0x01, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 12(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 60(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      128(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 16(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 64(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSRLW       $0x01, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 20(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 68(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      192(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 24(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 72(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSRLW       $0x03, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 28(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 76(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VCVTPH2PS    -32(R9)(DX*2), Y6
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y6, Y0
+	VPADDD       Y5, Y4, Y4
+	VBROADCASTSS 80(CX), Y2
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VFMADD231PS  Y4, Y6, Y1
+	ADDQ         $0x00000140, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ50AVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ50AVXVNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ first+24(FP), DX
+	MOVQ times+80(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VPBROADCASTD 40(CX), Y4
+	VPADDD       Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPBROADCASTD 88(CX), Y6
+	VPADDD       Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VPBROADCASTD 136(CX), Y8
+	VPADDD       Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPBROADCASTD 184(CX), Y10
+	VPADDD       Y10, Y10, Y10
+	VPXOR        Y11, Y11, Y11
+	VMOVDQU      (AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPSLLW       $0x04, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD (CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 48(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 96(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 144(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSLLW       $0x03, Y12, Y12
+	VPAND        fill10101010<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 4(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 52(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 100(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 148(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VMOVDQU      64(AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPSLLW       $0x02, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD 8(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 56(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 104(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 152(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSLLW       $0x01, Y12, Y12
+	VPAND        fill10101010<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 12(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 60(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 108(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 156(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VMOVDQU      128(AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD 16(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 64(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 112(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 160(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSRLW       $0x01, Y12, Y12
+	VPAND        fill10101010<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 20(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 68(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 116(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 164(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VMOVDQU      192(AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPSRLW       $0x02, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD 24(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 72(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 120(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 168(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSRLW       $0x03, Y12, Y12
+	VPAND        fill10101010<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 28(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 76(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 124(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 172(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VCVTPH2PS    -32(R9)(DX*2), Y12
+	VPADDD       Y5, Y4, Y4
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y4, Y12, Y0
+	VPADDD       Y7, Y6, Y6
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y6, Y12, Y1
+	VPADDD       Y9, Y8, Y8
+	VBROADCASTSS 128(CX), Y4
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	VFMADD231PS  Y8, Y12, Y2
+	VPADDD       Y11, Y10, Y10
+	VBROADCASTSS 176(CX), Y4
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y4, Y10, Y10
+	VFMADD231PS  Y10, Y12, Y3
+	ADDQ         $0x00000140, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ50AVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·mulQ50AVX2x1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ ahead+40(FP), DX
+	MOVQ times+80(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VCVTPH2PS    -32(R9), Y2
+	VCVTPH2PS    -16(R9), Y3
+	VMOVDQU      (AX), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      256(AX), Y5
+	VPAND        fill01010101<>+0(SB), Y5, Y5
+	VPBROADCASTD (CX), Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPMADDUBSW   Y6, Y5, Y6
+	VMOVDQU      (AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX), Y7
+	VPSRLW       $0x01, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 4(CX), Y8
+	VPMADDUBSW   Y8, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y8, Y7, Y5
+	VPADDW       Y5, Y6, Y6
+	VMOVDQU      64(AX), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX), Y7
+	VPSRLW       $0x02, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 8(CX), Y8
+	VPMADDUBSW   Y8, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y8, Y7, Y5
+	VPADDW       Y5, Y6, Y6
+	VMOVDQU      64(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX), Y7
+	VPSRLW       $0x03, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 12(CX), Y8
+	VPMADDUBSW   Y8, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y8, Y7, Y5
+	VPADDW       Y5, Y6, Y6
+	VMOVDQU      128(AX), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 16(CX), Y8
+	VPMADDUBSW   Y8, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y8, Y7, Y5
+	VPADDW       Y5, Y6, Y6
+	VMOVDQU      128(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX), Y7
+	VPSRLW       $0x05, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 20(CX), Y8
+	VPMADDUBSW   Y8, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y8, Y7, Y5
+	VPADDW       Y5, Y6, Y6
+	VMOVDQU      192(AX), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX), Y7
+	VPSRLW       $0x06, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 24(CX), Y8
+	VPMADDUBSW   Y8, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y8, Y7, Y5
+	VPADDW       Y5, Y6, Y6
+	VMOVDQU      192(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX), Y7
+	VPSRLW       $0x07, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 28(CX), Y8
+	VPMADDUBSW   Y8, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y8, Y7, Y5
+	VPADDW       Y5, Y6, Y6
+	VPMADDWD     fill00010001<>+0(SB), Y4, Y4
+	VPMADDWD     fill00100010<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPBROADCASTD 40(CX), Y5
+	VPADDD       Y5, Y4, Y4
+	VPADDD       Y5, Y4, Y4
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VMOVDQU      32(AX), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      288(AX), Y4
+	VPAND        fill01010101<>+0(SB), Y4, Y4
+	VPBROADCASTD (CX), Y5
+	VPMADDUBSW   Y5, Y2, Y2
+	VPMADDUBSW   Y5, Y4, Y5
+	VMOVDQU      32(AX), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x01, Y6, Y6
+	VPAND        fill01010101<>+0(SB), Y6, Y6
+	VPBROADCASTD 4(CX), Y7
+	VPMADDUBSW   Y7, Y4, Y4
+	VPADDW       Y4, Y2, Y2
+	VPMADDUBSW   Y7, Y6, Y4
+	VPADDW       Y4, Y5, Y5
+	VMOVDQU      96(AX), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x02, Y6, Y6
+	VPAND        fill01010101<>+0(SB), Y6, Y6
+	VPBROADCASTD 8(CX), Y7
+	VPMADDUBSW   Y7, Y4, Y4
+	VPADDW       Y4, Y2, Y2
+	VPMADDUBSW   Y7, Y6, Y4
+	VPADDW       Y4, Y5, Y5
+	VMOVDQU      96(AX), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x03, Y6, Y6
+	VPAND        fill01010101<>+0(SB), Y6, Y6
+	VPBROADCASTD 12(CX), Y7
+	VPMADDUBSW   Y7, Y4, Y4
+	VPADDW       Y4, Y2, Y2
+	VPMADDUBSW   Y7, Y6, Y4
+	VPADDW       Y4, Y5, Y5
+	VMOVDQU      160(AX), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        fill01010101<>+0(SB), Y6, Y6
+	VPBROADCASTD 16(CX), Y7
+	VPMADDUBSW   Y7, Y4, Y4
+	VPADDW       Y4, Y2, Y2
+	VPMADDUBSW   Y7, Y6, Y4
+	VPADDW       Y4, Y5, Y5
+	VMOVDQU      160(AX), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x05, Y6, Y6
+	VPAND        fill01010101<>+0(SB), Y6, Y6
+	VPBROADCASTD 20(CX), Y7
+	VPMADDUBSW   Y7, Y4, Y4
+	VPADDW       Y4, Y2, Y2
+	VPMADDUBSW   Y7, Y6, Y4
+	VPADDW       Y4, Y5, Y5
+	VMOVDQU      224(AX), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x06, Y6, Y6
+	VPAND        fill01010101<>+0(SB), Y6, Y6
+	VPBROADCASTD 24(CX), Y7
+	VPMADDUBSW   Y7, Y4, Y4
+	VPADDW       Y4, Y2, Y2
+	VPMADDUBSW   Y7, Y6, Y4
+	VPADDW       Y4, Y5, Y5
+	VMOVDQU      224(AX), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x07, Y6, Y6
+	VPAND        fill01010101<>+0(SB), Y6, Y6
+	VPBROADCASTD 28(CX), Y7
+	VPMADDUBSW   Y7, Y4, Y4
+	VPADDW       Y4, Y2, Y2
+	VPMADDUBSW   Y7, Y6, Y4
+	VPADDW       Y4, Y5, Y5
+	VPMADDWD     fill00010001<>+0(SB), Y2, Y2
+	VPMADDWD     fill00100010<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y2, Y2
+	VPBROADCASTD 40(CX), Y4
+	VPADDD       Y4, Y2, Y2
+	VPADDD       Y4, Y2, Y2
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y4, Y2, Y2
+	VFMADD231PS  Y2, Y3, Y1
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	PREFETCHT0   320(AX)(DX*1)
+	ADDQ         $0x00000140, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+DATA fill01010101<>+0(SB)/1, $0x01
+DATA fill01010101<>+1(SB)/1, $0x01
+DATA fill01010101<>+2(SB)/1, $0x01
+DATA fill01010101<>+3(SB)/1, $0x01
+DATA fill01010101<>+4(SB)/1, $0x01
+DATA fill01010101<>+5(SB)/1, $0x01
+DATA fill01010101<>+6(SB)/1, $0x01
+DATA fill01010101<>+7(SB)/1, $0x01
+DATA fill01010101<>+8(SB)/1, $0x01
+DATA fill01010101<>+9(SB)/1, $0x01
+DATA fill01010101<>+10(SB)/1, $0x01
+DATA fill01010101<>+11(SB)/1, $0x01
+DATA fill01010101<>+12(SB)/1, $0x01
+DATA fill01010101<>+13(SB)/1, $0x01
+DATA fill01010101<>+14(SB)/1, $0x01
+DATA fill01010101<>+15(SB)/1, $0x01
+DATA fill01010101<>+16(SB)/1, $0x01
+DATA fill01010101<>+17(SB)/1, $0x01
+DATA fill01010101<>+18(SB)/1, $0x01
+DATA fill01010101<>+19(SB)/1, $0x01
+DATA fill01010101<>+20(SB)/1, $0x01
+DATA fill01010101<>+21(SB)/1, $0x01
+DATA fill01010101<>+22(SB)/1, $0x01
+DATA fill01010101<>+23(SB)/1, $0x01
+DATA fill01010101<>+24(SB)/1, $0x01
+DATA fill01010101<>+25(SB)/1, $0x01
+DATA fill01010101<>+26(SB)/1, $0x01
+DATA fill01010101<>+27(SB)/1, $0x01
+DATA fill01010101<>+28(SB)/1, $0x01
+DATA fill01010101<>+29(SB)/1, $0x01
+DATA fill01010101<>+30(SB)/1, $0x01
+DATA fill01010101<>+31(SB)/1, $0x01
+DATA fill01010101<>+32(SB)/1, $0x01
+DATA fill01010101<>+33(SB)/1, $0x01
+DATA fill01010101<>+34(SB)/1, $0x01
+DATA fill01010101<>+35(SB)/1, $0x01
+DATA fill01010101<>+36(SB)/1, $0x01
+DATA fill01010101<>+37(SB)/1, $0x01
+DATA fill01010101<>+38(SB)/1, $0x01
+DATA fill01010101<>+39(SB)/1, $0x01
+DATA fill01010101<>+40(SB)/1, $0x01
+DATA fill01010101<>+41(SB)/1, $0x01
+DATA fill01010101<>+42(SB)/1, $0x01
+DATA fill01010101<>+43(SB)/1, $0x01
+DATA fill01010101<>+44(SB)/1, $0x01
+DATA fill01010101<>+45(SB)/1, $0x01
+DATA fill01010101<>+46(SB)/1, $0x01
+DATA fill01010101<>+47(SB)/1, $0x01
+DATA fill01010101<>+48(SB)/1, $0x01
+DATA fill01010101<>+49(SB)/1, $0x01
+DATA fill01010101<>+50(SB)/1, $0x01
+DATA fill01010101<>+51(SB)/1, $0x01
+DATA fill01010101<>+52(SB)/1, $0x01
+DATA fill01010101<>+53(SB)/1, $0x01
+DATA fill01010101<>+54(SB)/1, $0x01
+DATA fill01010101<>+55(SB)/1, $0x01
+DATA fill01010101<>+56(SB)/1, $0x01
+DATA fill01010101<>+57(SB)/1, $0x01
+DATA fill01010101<>+58(SB)/1, $0x01
+DATA fill01010101<>+59(SB)/1, $0x01
+DATA fill01010101<>+60(SB)/1, $0x01
+DATA fill01010101<>+61(SB)/1, $0x01
+DATA fill01010101<>+62(SB)/1, $0x01
+DATA fill01010101<>+63(SB)/1, $0x01
+GLOBL fill01010101<>(SB), RODATA|NOPTR, $64
+
+// func mulQ50AVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulQ50AVX2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ first+24(FP), DX
+	MOVQ times+80(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R10
+
+singleNext:
+	ADDQ         $0x00000020, R9
+	VCVTPH2PS    -32(R9)(DX*2), Y2
+	VMOVDQU      (AX)(DX*4), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(DX*4), Y4
+	VPAND        fill01010101<>+0(SB), Y4, Y4
+	VPBROADCASTD (CX), Y5
+	VPMADDUBSW   Y5, Y3, Y6
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 48(CX), Y7
+	VPMADDUBSW   Y7, Y3, Y3
+	VPMADDUBSW   Y7, Y4, Y7
+	VMOVDQU      (AX)(DX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSRLW       $0x01, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 4(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 52(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y9, Y8, Y4
+	VPADDW       Y4, Y7, Y7
+	VMOVDQU      64(AX)(DX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 8(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 56(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y9, Y8, Y4
+	VPADDW       Y4, Y7, Y7
+	VMOVDQU      64(AX)(DX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSRLW       $0x03, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 12(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 60(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y9, Y8, Y4
+	VPADDW       Y4, Y7, Y7
+	VMOVDQU      128(AX)(DX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 16(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 64(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y9, Y8, Y4
+	VPADDW       Y4, Y7, Y7
+	VMOVDQU      128(AX)(DX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSRLW       $0x05, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 68(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y9, Y8, Y4
+	VPADDW       Y4, Y7, Y7
+	VMOVDQU      192(AX)(DX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSRLW       $0x06, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 24(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 72(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y9, Y8, Y4
+	VPADDW       Y4, Y7, Y7
+	VMOVDQU      192(AX)(DX*4), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSRLW       $0x07, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 76(CX), Y9
+	VPMADDUBSW   Y9, Y4, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDUBSW   Y9, Y8, Y4
+	VPADDW       Y4, Y7, Y7
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VPBROADCASTD 40(CX), Y4
+	VPADDD       Y4, Y6, Y6
+	VPADDD       Y4, Y6, Y6
+	VBROADCASTSS 32(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y6, Y2, Y0
+	VPMADDWD     fill00010001<>+0(SB), Y3, Y3
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VPBROADCASTD 88(CX), Y4
+	VPADDD       Y4, Y3, Y3
+	VPADDD       Y4, Y3, Y3
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $0x00000140, AX
+	ADDQ         R8, CX
+	DECQ         DI
+	JZ           singleDone
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DI
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    DI, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ50AVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulQ50AVX2x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), DX
+	MOVQ first+24(FP), BX
+	MOVQ times+80(FP), SI
+	MOVQ c+0(FP), DI
+
+singlePanel:
+	MOVQ    acts+48(FP), CX
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y0, 64(DX)
+	VMOVUPS Y0, 128(DX)
+	MOVQ    blocks+64(FP), R8
+	MOVQ    step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VCVTPH2PS    -32(R10)(BX*2), Y0
+	VMOVDQU      (AX)(BX*4), Y1
+	VPAND        fill0f0f0f0f<>+0(SB), Y1, Y1
+	VMOVDQU      256(AX)(BX*4), Y2
+	VPAND        fill01010101<>+0(SB), Y2, Y2
+	VPBROADCASTD (CX), Y3
+	VPMADDUBSW   Y3, Y1, Y4
+	VPMADDUBSW   Y3, Y2, Y3
+	VPBROADCASTD 48(CX), Y5
+	VPMADDUBSW   Y5, Y1, Y6
+	VPMADDUBSW   Y5, Y2, Y5
+	VPBROADCASTD 96(CX), Y7
+	VPMADDUBSW   Y7, Y1, Y1
+	VPMADDUBSW   Y7, Y2, Y7
+	VMOVDQU      (AX)(BX*4), Y2
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      256(AX)(BX*4), Y8
+	VPSRLW       $0x01, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 4(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y3, Y3
+	VPBROADCASTD 52(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 100(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y2
+	VPADDW       Y2, Y1, Y1
+	VPMADDUBSW   Y9, Y8, Y2
+	VPADDW       Y2, Y7, Y7
+	VMOVDQU      64(AX)(BX*4), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      256(AX)(BX*4), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 8(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y3, Y3
+	VPBROADCASTD 56(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 104(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y2
+	VPADDW       Y2, Y1, Y1
+	VPMADDUBSW   Y9, Y8, Y2
+	VPADDW       Y2, Y7, Y7
+	VMOVDQU      64(AX)(BX*4), Y2
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      256(AX)(BX*4), Y8
+	VPSRLW       $0x03, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 12(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y3, Y3
+	VPBROADCASTD 60(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 108(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y2
+	VPADDW       Y2, Y1, Y1
+	VPMADDUBSW   Y9, Y8, Y2
+	VPADDW       Y2, Y7, Y7
+	VMOVDQU      128(AX)(BX*4), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      256(AX)(BX*4), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 16(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y3, Y3
+	VPBROADCASTD 64(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 112(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y2
+	VPADDW       Y2, Y1, Y1
+	VPMADDUBSW   Y9, Y8, Y2
+	VPADDW       Y2, Y7, Y7
+	VMOVDQU      128(AX)(BX*4), Y2
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      256(AX)(BX*4), Y8
+	VPSRLW       $0x05, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 20(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y3, Y3
+	VPBROADCASTD 68(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 116(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y2
+	VPADDW       Y2, Y1, Y1
+	VPMADDUBSW   Y9, Y8, Y2
+	VPADDW       Y2, Y7, Y7
+	VMOVDQU      192(AX)(BX*4), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      256(AX)(BX*4), Y8
+	VPSRLW       $0x06, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 24(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y3, Y3
+	VPBROADCASTD 72(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 120(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y2
+	VPADDW       Y2, Y1, Y1
+	VPMADDUBSW   Y9, Y8, Y2
+	VPADDW       Y2, Y7, Y7
+	VMOVDQU      192(AX)(BX*4), Y2
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      256(AX)(BX*4), Y8
+	VPSRLW       $0x07, Y8, Y8
+	VPAND        fill01010101<>+0(SB), Y8, Y8
+	VPBROADCASTD 28(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y4, Y4
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y3, Y3
+	VPBROADCASTD 76(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y10
+	VPADDW       Y10, Y6, Y6
+	VPMADDUBSW   Y9, Y8, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 124(CX), Y9
+	VPMADDUBSW   Y9, Y2, Y2
+	VPADDW       Y2, Y1, Y1
+	VPMADDUBSW   Y9, Y8, Y2
+	VPADDW       Y2, Y7, Y7
+	VPMADDWD     fill00010001<>+0(SB), Y4, Y4
+	VPMADDWD     fill00100010<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VPBROADCASTD 40(CX), Y2
+	VPADDD       Y2, Y4, Y4
+	VPADDD       Y2, Y4, Y4
+	VBROADCASTSS 32(CX), Y2
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VFMADD213PS  (DX), Y0, Y4
+	VMOVUPS      Y4, (DX)
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VPBROADCASTD 88(CX), Y2
+	VPADDD       Y2, Y6, Y6
+	VPADDD       Y2, Y6, Y6
+	VBROADCASTSS 80(CX), Y2
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y2, Y6, Y6
+	VFMADD213PS  64(DX), Y0, Y6
+	VMOVUPS      Y6, 64(DX)
+	VPMADDWD     fill00010001<>+0(SB), Y1, Y1
+	VPMADDWD     fill00100010<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y1, Y1
+	VPBROADCASTD 136(CX), Y2
+	VPADDD       Y2, Y1, Y1
+	VPADDD       Y2, Y1, Y1
+	VBROADCASTSS 128(CX), Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VFMADD213PS  128(DX), Y0, Y1
+	VMOVUPS      Y1, 128(DX)
+	ADDQ         $0x00000140, AX
+	ADDQ         R9, CX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), R8
+	MOVQ    DI, CX
+	VMOVUPS (DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 64(DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    R8, CX
+	VMOVUPS 128(DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, MMX+
+TEXT ·mulQ51AVX512VNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         ahead+40(FP), DX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Z2, Z2, Z2
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ             $0x00000020, R10
+	VCVTPH2PS        -32(R10), Z3
+	VCVTPH2PS        (R10), Z4
+	VMOVDQU32        (AX), Z5
+	VPSRLW           $0x04, Z5, Z6
+	VPANDD           Z0, Z5, Z5
+	VPANDD           Z0, Z6, Z6
+	VMOVDQU32        64(AX), Z7
+	VPSRLW           $0x04, Z7, Z8
+	VPANDD           Z0, Z7, Z7
+	VPANDD           Z0, Z8, Z8
+	VMOVDQU32        128(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VPANDD           Z0, Z10, Z10
+	VMOVDQU32        192(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPANDD           Z0, Z12, Z12
+	VMOVDQU32        256(AX), Z13
+	VPSLLW           $0x04, Z13, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z5
+	VMOVDQU32        256(AX), Z13
+	VPSLLW           $0x03, Z13, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z6
+	VMOVDQU32        256(AX), Z13
+	VPSLLW           $0x02, Z13, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z7
+	VMOVDQU32        256(AX), Z13
+	VPSLLW           $0x01, Z13, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z8
+	VMOVDQU32        256(AX), Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z9
+	VMOVDQU32        256(AX), Z13
+	VPSRLW           $0x01, Z13, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z10
+	VMOVDQU32        256(AX), Z13
+	VPSRLW           $0x02, Z13, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z11
+	VMOVDQU32        256(AX), Z13
+	VPSRLW           $0x03, Z13, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z12
+	VPXORD           Z14, Z14, Z14
+	VPDPBUSD.BCST    (CX), Z5, Z14
+	VPDPBUSD.BCST    4(CX), Z6, Z14
+	VPDPBUSD.BCST    8(CX), Z7, Z14
+	VPDPBUSD.BCST    12(CX), Z8, Z14
+	VPDPBUSD.BCST    16(CX), Z9, Z14
+	VPDPBUSD.BCST    20(CX), Z10, Z14
+	VPDPBUSD.BCST    24(CX), Z11, Z14
+	VPDPBUSD.BCST    28(CX), Z12, Z14
+	VCVTDQ2PS        Z14, Z14
+	VMULPS.BCST      32(CX), Z14, Z14
+	VFMADD231PS      Z14, Z3, Z2
+	VFMADD231PS.BCST (BX), Z4, Z2
+	PREFETCHT0       (AX)(DX*1)
+	PREFETCHT0       64(AX)(DX*1)
+	PREFETCHT0       128(AX)(DX*1)
+	PREFETCHT0       192(AX)(DX*1)
+	PREFETCHT0       256(AX)(DX*1)
+	PREFETCHT0       320(AX)(DX*1)
+	ADDQ             $0x00000140, AX
+	ADDQ             R9, CX
+	ADDQ             sideStep+104(FP), BX
+	DECQ             R8
+	JZ               singleDone
+	DECQ             R11
+	JNZ              singleNext
+	JMP              singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVX512VNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ51AVX512VNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), BX
+	MOVQ         c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), DX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R10
+
+singleNext:
+	ADDQ             $0x00000020, R9
+	VCVTPH2PS        -32(R9), Z4
+	VCVTPH2PS        (R9), Z5
+	VMOVDQU32        (AX), Z6
+	VPSRLW           $0x04, Z6, Z7
+	VPANDD           Z0, Z6, Z6
+	VPANDD           Z0, Z7, Z7
+	VMOVDQU32        64(AX), Z8
+	VPSRLW           $0x04, Z8, Z9
+	VPANDD           Z0, Z8, Z8
+	VPANDD           Z0, Z9, Z9
+	VMOVDQU32        128(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPANDD           Z0, Z11, Z11
+	VMOVDQU32        192(AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VPANDD           Z0, Z13, Z13
+	VMOVDQU32        256(AX), Z14
+	VPSLLW           $0x04, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z6
+	VMOVDQU32        256(AX), Z14
+	VPSLLW           $0x03, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z7
+	VMOVDQU32        256(AX), Z14
+	VPSLLW           $0x02, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z8
+	VMOVDQU32        256(AX), Z14
+	VPSLLW           $0x01, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z9
+	VMOVDQU32        256(AX), Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z10
+	VMOVDQU32        256(AX), Z14
+	VPSRLW           $0x01, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z11
+	VMOVDQU32        256(AX), Z14
+	VPSRLW           $0x02, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z12
+	VMOVDQU32        256(AX), Z14
+	VPSRLW           $0x03, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z13
+	VPXORD           Z15, Z15, Z15
+	VPXORD           Z16, Z16, Z16
+	VPDPBUSD.BCST    (CX), Z6, Z15
+	VPDPBUSD.BCST    48(CX), Z6, Z16
+	VPDPBUSD.BCST    4(CX), Z7, Z15
+	VPDPBUSD.BCST    52(CX), Z7, Z16
+	VPDPBUSD.BCST    8(CX), Z8, Z15
+	VPDPBUSD.BCST    56(CX), Z8, Z16
+	VPDPBUSD.BCST    12(CX), Z9, Z15
+	VPDPBUSD.BCST    60(CX), Z9, Z16
+	VPDPBUSD.BCST    16(CX), Z10, Z15
+	VPDPBUSD.BCST    64(CX), Z10, Z16
+	VPDPBUSD.BCST    20(CX), Z11, Z15
+	VPDPBUSD.BCST    68(CX), Z11, Z16
+	VPDPBUSD.BCST    24(CX), Z12, Z15
+	VPDPBUSD.BCST    72(CX), Z12, Z16
+	VPDPBUSD.BCST    28(CX), Z13, Z15
+	VPDPBUSD.BCST    76(CX), Z13, Z16
+	VCVTDQ2PS        Z15, Z15
+	VMULPS.BCST      32(CX), Z15, Z15
+	VFMADD231PS      Z15, Z4, Z2
+	VFMADD231PS.BCST (DX), Z5, Z2
+	VCVTDQ2PS        Z16, Z16
+	VMULPS.BCST      80(CX), Z16, Z16
+	VFMADD231PS      Z16, Z4, Z3
+	VFMADD231PS.BCST 4(DX), Z5, Z3
+	ADDQ             $0x00000140, AX
+	ADDQ             R8, CX
+	ADDQ             sideStep+104(FP), DX
+	DECQ             DI
+	JZ               singleDone
+	DECQ             R10
+	JNZ              singleNext
+	JMP              singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVX512VNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ51AVX512VNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), BX
+	MOVQ         c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), DX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), DI
+	MOVQ   step+56(FP), R8
+
+singleSpan:
+	MOVQ AX, R9
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R10
+
+singleNext:
+	ADDQ             $0x00000020, R9
+	VCVTPH2PS        -32(R9), Z6
+	VCVTPH2PS        (R9), Z7
+	VMOVDQU32        (AX), Z8
+	VPSRLW           $0x04, Z8, Z9
+	VPANDD           Z0, Z8, Z8
+	VPANDD           Z0, Z9, Z9
+	VMOVDQU32        64(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPANDD           Z0, Z11, Z11
+	VMOVDQU32        128(AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VPANDD           Z0, Z13, Z13
+	VMOVDQU32        192(AX), Z14
+	VPSRLW           $0x04, Z14, Z15
+	VPANDD           Z0, Z14, Z14
+	VPANDD           Z0, Z15, Z15
+	VMOVDQU32        256(AX), Z16
+	VPSLLW           $0x04, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z8
+	VMOVDQU32        256(AX), Z16
+	VPSLLW           $0x03, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z9
+	VMOVDQU32        256(AX), Z16
+	VPSLLW           $0x02, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z10
+	VMOVDQU32        256(AX), Z16
+	VPSLLW           $0x01, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z11
+	VMOVDQU32        256(AX), Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z12
+	VMOVDQU32        256(AX), Z16
+	VPSRLW           $0x01, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z13
+	VMOVDQU32        256(AX), Z16
+	VPSRLW           $0x02, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z14
+	VMOVDQU32        256(AX), Z16
+	VPSRLW           $0x03, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z15
+	VPXORD           Z17, Z17, Z17
+	VPXORD           Z18, Z18, Z18
+	VPXORD           Z19, Z19, Z19
+	VPXORD           Z20, Z20, Z20
+	VPDPBUSD.BCST    (CX), Z8, Z17
+	VPDPBUSD.BCST    48(CX), Z8, Z18
+	VPDPBUSD.BCST    96(CX), Z8, Z19
+	VPDPBUSD.BCST    144(CX), Z8, Z20
+	VPDPBUSD.BCST    4(CX), Z9, Z17
+	VPDPBUSD.BCST    52(CX), Z9, Z18
+	VPDPBUSD.BCST    100(CX), Z9, Z19
+	VPDPBUSD.BCST    148(CX), Z9, Z20
+	VPDPBUSD.BCST    8(CX), Z10, Z17
+	VPDPBUSD.BCST    56(CX), Z10, Z18
+	VPDPBUSD.BCST    104(CX), Z10, Z19
+	VPDPBUSD.BCST    152(CX), Z10, Z20
+	VPDPBUSD.BCST    12(CX), Z11, Z17
+	VPDPBUSD.BCST    60(CX), Z11, Z18
+	VPDPBUSD.BCST    108(CX), Z11, Z19
+	VPDPBUSD.BCST    156(CX), Z11, Z20
+	VPDPBUSD.BCST    16(CX), Z12, Z17
+	VPDPBUSD.BCST    64(CX), Z12, Z18
+	VPDPBUSD.BCST    112(CX), Z12, Z19
+	VPDPBUSD.BCST    160(CX), Z12, Z20
+	VPDPBUSD.BCST    20(CX), Z13, Z17
+	VPDPBUSD.BCST    68(CX), Z13, Z18
+	VPDPBUSD.BCST    116(CX), Z13, Z19
+	VPDPBUSD.BCST    164(CX), Z13, Z20
+	VPDPBUSD.BCST    24(CX), Z14, Z17
+	VPDPBUSD.BCST    72(CX), Z14, Z18
+	VPDPBUSD.BCST    120(CX), Z14, Z19
+	VPDPBUSD.BCST    168(CX), Z14, Z20
+	VPDPBUSD.BCST    28(CX), Z15, Z17
+	VPDPBUSD.BCST    76(CX), Z15, Z18
+	VPDPBUSD.BCST    124(CX), Z15, Z19
+	VPDPBUSD.BCST    172(CX), Z15, Z20
+	VCVTDQ2PS        Z17, Z17
+	VMULPS.BCST      32(CX), Z17, Z17
+	VFMADD231PS      Z17, Z6, Z2
+	VFMADD231PS.BCST (DX), Z7, Z2
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      80(CX), Z18, Z18
+	VFMADD231PS      Z18, Z6, Z3
+	VFMADD231PS.BCST 4(DX), Z7, Z3
+	VCVTDQ2PS        Z19, Z19
+	VMULPS.BCST      128(CX), Z19, Z19
+	VFMADD231PS      Z19, Z6, Z4
+	VFMADD231PS.BCST 8(DX), Z7, Z4
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      176(CX), Z20, Z20
+	VFMADD231PS      Z20, Z6, Z5
+	VFMADD231PS.BCST 12(DX), Z7, Z5
+	ADDQ             $0x00000140, AX
+	ADDQ             R8, CX
+	ADDQ             sideStep+104(FP), DX
+	DECQ             DI
+	JZ               singleDone
+	DECQ             R10
+	JNZ              singleNext
+	JMP              singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    SI, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVXVNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·mulQ51AVXVNNIx1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ ahead+40(FP), DX
+	MOVQ times+80(FP), SI
+	MOVQ c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VCVTPH2PS    -32(R10), Y2
+	VCVTPH2PS    (R10), Y3
+	VCVTPH2PS    -16(R10), Y4
+	VCVTPH2PS    16(R10), Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VMOVDQU      (AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      256(AX), Y10
+	VPSLLW       $0x04, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPBROADCASTD (CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VMOVDQU      256(AX), Y8
+	VPSLLW       $0x03, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPBROADCASTD 4(CX), Y8
+	VPDPBUSD_VEX(Y8, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xf8)
+	VMOVDQU      64(AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      256(AX), Y10
+	VPSLLW       $0x02, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPBROADCASTD 8(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VMOVDQU      256(AX), Y8
+	VPSLLW       $0x01, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPBROADCASTD 12(CX), Y8
+	VPDPBUSD_VEX(Y8, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xf8)
+	VMOVDQU      128(AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      256(AX), Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPBROADCASTD 16(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VMOVDQU      256(AX), Y8
+	VPSRLW       $0x01, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPBROADCASTD 20(CX), Y8
+	VPDPBUSD_VEX(Y8, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xf8)
+	VMOVDQU      192(AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      256(AX), Y10
+	VPSRLW       $0x02, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPBROADCASTD 24(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VMOVDQU      256(AX), Y8
+	VPSRLW       $0x03, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPBROADCASTD 28(CX), Y8
+	VPDPBUSD_VEX(Y8, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xf8)
+	VPADDD       Y7, Y6, Y6
+	VBROADCASTSS 32(CX), Y7
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  Y6, Y2, Y0
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y3, Y0
+	VPXOR        Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      288(AX), Y8
+	VPSLLW       $0x04, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD (CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VMOVDQU      288(AX), Y6
+	VPSLLW       $0x03, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 4(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      288(AX), Y8
+	VPSLLW       $0x02, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 8(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VMOVDQU      288(AX), Y6
+	VPSLLW       $0x01, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 12(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VMOVDQU      160(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      288(AX), Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 16(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x01, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 20(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VMOVDQU      224(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      288(AX), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 24(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x03, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 28(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y4, Y1
+	VBROADCASTSS (BX), Y2
+	VFMADD231PS  Y2, Y5, Y1
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	PREFETCHT0   320(AX)(DX*1)
+	ADDQ         $0x00000140, AX
+	ADDQ         R9, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    DI, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ51AVXVNNIx2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ first+24(FP), DX
+	MOVQ times+80(FP), SI
+	MOVQ c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VPXOR        Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      (AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSLLW       $0x04, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD (CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 48(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSLLW       $0x03, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 4(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 52(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      64(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSLLW       $0x02, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 8(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 56(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSLLW       $0x01, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 12(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 60(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      128(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 16(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 64(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSRLW       $0x01, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 20(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 68(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VMOVDQU      192(AX)(DX*4), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX)(DX*4), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        fill10101010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 24(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y2, 0xc4, 0xc2, 0x4d, 0x50, 0xd0)
+	VPBROADCASTD 72(CX), Y8
+	VPDPBUSD_VEX(Y8, Y6, Y4, 0xc4, 0xc2, 0x4d, 0x50, 0xe0)
+	VMOVDQU      256(AX)(DX*4), Y6
+	VPSRLW       $0x03, Y6, Y6
+	VPAND        fill10101010<>+0(SB), Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 28(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y3, 0xc4, 0xe2, 0x45, 0x50, 0xde)
+	VPBROADCASTD 76(CX), Y6
+	VPDPBUSD_VEX(Y6, Y7, Y5, 0xc4, 0xe2, 0x45, 0x50, 0xee)
+	VCVTPH2PS    -32(R10)(DX*2), Y6
+	VCVTPH2PS    (R10)(DX*2), Y7
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y6, Y0
+	VBROADCASTSS (BX), Y2
+	VFMADD231PS  Y2, Y7, Y0
+	VPADDD       Y5, Y4, Y4
+	VBROADCASTSS 80(CX), Y2
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 4(BX), Y4
+	VFMADD231PS  Y4, Y7, Y1
+	ADDQ         $0x00000140, AX
+	ADDQ         R9, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    DI, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVXVNNIx4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ51AVXVNNIx4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ first+24(FP), DX
+	MOVQ times+80(FP), SI
+	MOVQ c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPXOR        Y11, Y11, Y11
+	VMOVDQU      (AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPSLLW       $0x04, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD (CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 48(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 96(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 144(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSLLW       $0x03, Y12, Y12
+	VPAND        fill10101010<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 4(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 52(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 100(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 148(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VMOVDQU      64(AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPSLLW       $0x02, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD 8(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 56(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 104(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 152(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSLLW       $0x01, Y12, Y12
+	VPAND        fill10101010<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 12(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 60(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 108(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 156(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VMOVDQU      128(AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD 16(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 64(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 112(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 160(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSRLW       $0x01, Y12, Y12
+	VPAND        fill10101010<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 20(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 68(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 116(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 164(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VMOVDQU      192(AX)(DX*4), Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      256(AX)(DX*4), Y14
+	VPSRLW       $0x02, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y12, Y12
+	VPBROADCASTD 24(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y4, 0xc4, 0xc2, 0x1d, 0x50, 0xe6)
+	VPBROADCASTD 72(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPBROADCASTD 120(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPBROADCASTD 168(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VMOVDQU      256(AX)(DX*4), Y12
+	VPSRLW       $0x03, Y12, Y12
+	VPAND        fill10101010<>+0(SB), Y12, Y12
+	VPOR         Y12, Y13, Y13
+	VPBROADCASTD 28(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y5, 0xc4, 0xc2, 0x15, 0x50, 0xec)
+	VPBROADCASTD 76(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfc)
+	VPBROADCASTD 124(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xcc)
+	VPBROADCASTD 172(CX), Y12
+	VPDPBUSD_VEX(Y12, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xdc)
+	VCVTPH2PS    -32(R10)(DX*2), Y12
+	VCVTPH2PS    (R10)(DX*2), Y13
+	VPADDD       Y5, Y4, Y4
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y4, Y12, Y0
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y13, Y0
+	VPADDD       Y7, Y6, Y6
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y6, Y12, Y1
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y6, Y13, Y1
+	VPADDD       Y9, Y8, Y8
+	VBROADCASTSS 128(CX), Y4
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	VFMADD231PS  Y8, Y12, Y2
+	VBROADCASTSS 8(BX), Y8
+	VFMADD231PS  Y8, Y13, Y2
+	VPADDD       Y11, Y10, Y10
+	VBROADCASTSS 176(CX), Y4
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y4, Y10, Y10
+	VFMADD231PS  Y10, Y12, Y3
+	VBROADCASTSS 12(BX), Y10
+	VFMADD231PS  Y10, Y13, Y3
+	ADDQ         $0x00000140, AX
+	ADDQ         R9, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    DI, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y2, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y3, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVX2x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·mulQ51AVX2x1(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ ahead+40(FP), DX
+	MOVQ times+80(FP), SI
+	MOVQ c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VCVTPH2PS    -32(R10), Y2
+	VCVTPH2PS    (R10), Y3
+	VCVTPH2PS    -16(R10), Y4
+	VCVTPH2PS    16(R10), Y5
+	VMOVDQU      (AX), Y6
+	VPAND        fill0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVDQU      256(AX), Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD (CX), Y8
+	VPMADDUBSW   Y8, Y6, Y6
+	VPMADDUBSW   Y8, Y7, Y8
+	VMOVDQU      (AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x01, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      64(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      64(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x03, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      128(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      128(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x05, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      192(AX), Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VMOVDQU      192(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x07, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPMADDUBSW   Y10, Y7, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDUBSW   Y10, Y9, Y7
+	VPADDW       Y7, Y8, Y8
+	VPMADDWD     fill00010001<>+0(SB), Y6, Y6
+	VPMADDWD     fill00100010<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VBROADCASTSS 32(CX), Y7
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  Y6, Y2, Y0
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y3, Y0
+	VMOVDQU      32(AX), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      288(AX), Y3
+	VPAND        fill01010101<>+0(SB), Y3, Y3
+	VPBROADCASTD (CX), Y6
+	VPMADDUBSW   Y6, Y2, Y2
+	VPMADDUBSW   Y6, Y3, Y6
+	VMOVDQU      32(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x01, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 4(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      96(AX), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x02, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 8(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      96(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x03, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 12(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      160(AX), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 16(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      160(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x05, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 20(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      224(AX), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x06, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 24(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VMOVDQU      224(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      288(AX), Y7
+	VPSRLW       $0x07, Y7, Y7
+	VPAND        fill01010101<>+0(SB), Y7, Y7
+	VPBROADCASTD 28(CX), Y8
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y8, Y7, Y3
+	VPADDW       Y3, Y6, Y6
+	VPMADDWD     fill00010001<>+0(SB), Y2, Y2
+	VPMADDWD     fill00100010<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y4, Y1
+	VBROADCASTSS (BX), Y2
+	VFMADD231PS  Y2, Y5, Y1
+	PREFETCHT0   (AX)(DX*1)
+	PREFETCHT0   64(AX)(DX*1)
+	PREFETCHT0   128(AX)(DX*1)
+	PREFETCHT0   192(AX)(DX*1)
+	PREFETCHT0   256(AX)(DX*1)
+	PREFETCHT0   320(AX)(DX*1)
+	ADDQ         $0x00000140, AX
+	ADDQ         R9, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), CX
+	MOVQ    DI, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulQ51AVX2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ first+24(FP), DX
+	MOVQ times+80(FP), SI
+	MOVQ c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   blocks+64(FP), R8
+	MOVQ   step+56(FP), R9
+
+singleSpan:
+	MOVQ AX, R10
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R11
+
+singleNext:
+	ADDQ         $0x00000020, R10
+	VCVTPH2PS    -32(R10)(DX*2), Y2
+	VCVTPH2PS    (R10)(DX*2), Y3
+	VMOVDQU      (AX)(DX*4), Y4
+	VPAND        fill0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVDQU      256(AX)(DX*4), Y5
+	VPAND        fill01010101<>+0(SB), Y5, Y5
+	VPBROADCASTD (CX), Y6
+	VPMADDUBSW   Y6, Y4, Y7
+	VPMADDUBSW   Y6, Y5, Y6
+	VPBROADCASTD 48(CX), Y8
+	VPMADDUBSW   Y8, Y4, Y4
+	VPMADDUBSW   Y8, Y5, Y8
+	VMOVDQU      (AX)(DX*4), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x01, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 52(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      64(AX)(DX*4), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 56(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      64(AX)(DX*4), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x03, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 60(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      128(AX)(DX*4), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 64(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      128(AX)(DX*4), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x05, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 68(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      192(AX)(DX*4), Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 72(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      192(AX)(DX*4), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        fill0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVDQU      256(AX)(DX*4), Y9
+	VPSRLW       $0x07, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 76(CX), Y10
+	VPMADDUBSW   Y10, Y5, Y5
+	VPADDW       Y5, Y4, Y4
+	VPMADDUBSW   Y10, Y9, Y5
+	VPADDW       Y5, Y8, Y8
+	VPMADDWD     fill00010001<>+0(SB), Y7, Y7
+	VPMADDWD     fill00100010<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VBROADCASTSS 32(CX), Y5
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y7, Y2, Y0
+	VBROADCASTSS (BX), Y7
+	VFMADD231PS  Y7, Y3, Y0
+	VPMADDWD     fill00010001<>+0(SB), Y4, Y4
+	VPMADDWD     fill00100010<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VBROADCASTSS 80(CX), Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y4, Y2, Y1
+	VBROADCASTSS 4(BX), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000140, AX
+	ADDQ         R9, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	DECQ         R11
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), BX
+	MOVQ    DI, CX
+	VMOVUPS Y0, (CX)
+	ADDQ    BX, CX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVX2x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mulQ51AVX2x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), DX
+	MOVQ first+24(FP), BX
+	MOVQ times+80(FP), DI
+	MOVQ c+0(FP), R8
+
+singlePanel:
+	MOVQ    acts+48(FP), CX
+	MOVQ    side+96(FP), SI
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y0, 64(DX)
+	VMOVUPS Y0, 128(DX)
+	MOVQ    blocks+64(FP), R9
+	MOVQ    step+56(FP), R10
+
+singleSpan:
+	MOVQ AX, R11
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R12
+
+singleNext:
+	ADDQ         $0x00000020, R11
+	VCVTPH2PS    -32(R11)(BX*2), Y0
+	VCVTPH2PS    (R11)(BX*2), Y1
+	VMOVDQU      (AX)(BX*4), Y2
+	VPAND        fill0f0f0f0f<>+0(SB), Y2, Y2
+	VMOVDQU      256(AX)(BX*4), Y3
+	VPAND        fill01010101<>+0(SB), Y3, Y3
+	VPBROADCASTD (CX), Y4
+	VPMADDUBSW   Y4, Y2, Y5
+	VPMADDUBSW   Y4, Y3, Y4
+	VPBROADCASTD 48(CX), Y6
+	VPMADDUBSW   Y6, Y2, Y7
+	VPMADDUBSW   Y6, Y3, Y6
+	VPBROADCASTD 96(CX), Y8
+	VPMADDUBSW   Y8, Y2, Y2
+	VPMADDUBSW   Y8, Y3, Y8
+	VMOVDQU      (AX)(BX*4), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x01, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 52(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 100(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      64(AX)(BX*4), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 56(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 104(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      64(AX)(BX*4), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x03, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 60(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 108(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      128(AX)(BX*4), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 64(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 112(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      128(AX)(BX*4), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x05, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 68(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 116(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      192(AX)(BX*4), Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 72(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 120(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VMOVDQU      192(AX)(BX*4), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        fill0f0f0f0f<>+0(SB), Y3, Y3
+	VMOVDQU      256(AX)(BX*4), Y9
+	VPSRLW       $0x07, Y9, Y9
+	VPAND        fill01010101<>+0(SB), Y9, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y5, Y5
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y4, Y4
+	VPBROADCASTD 76(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y11
+	VPADDW       Y11, Y7, Y7
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y10, Y6, Y6
+	VPBROADCASTD 124(CX), Y10
+	VPMADDUBSW   Y10, Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDUBSW   Y10, Y9, Y3
+	VPADDW       Y3, Y8, Y8
+	VPMADDWD     fill00010001<>+0(SB), Y5, Y5
+	VPMADDWD     fill00100010<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VBROADCASTSS 32(CX), Y3
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VFMADD213PS  (DX), Y0, Y5
+	VBROADCASTSS (SI), Y3
+	VFMADD231PS  Y3, Y1, Y5
+	VMOVUPS      Y5, (DX)
+	VPMADDWD     fill00010001<>+0(SB), Y7, Y7
+	VPMADDWD     fill00100010<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VBROADCASTSS 80(CX), Y3
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y3, Y7, Y7
+	VFMADD213PS  64(DX), Y0, Y7
+	VBROADCASTSS 4(SI), Y3
+	VFMADD231PS  Y3, Y1, Y7
+	VMOVUPS      Y7, 64(DX)
+	VPMADDWD     fill00010001<>+0(SB), Y2, Y2
+	VPMADDWD     fill00100010<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VBROADCASTSS 128(CX), Y3
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VFMADD213PS  128(DX), Y0, Y2
+	VBROADCASTSS 8(SI), Y0
+	VFMADD231PS  Y0, Y1, Y2
+	VMOVUPS      Y2, 128(DX)
+	ADDQ         $0x00000140, AX
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R9
+	JZ           singleDone
+	DECQ         R12
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), SI
+	MOVQ    R8, CX
+	VMOVUPS (DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS 64(DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    SI, CX
+	VMOVUPS 128(DX), Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x00000040, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
 // func mulQ4KAVX512VNNIx1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4KAVX512VNNIx1(SB), NOSPLIT, $0-112
@@ -18939,72 +22209,6 @@ singleDone:
 	VZEROUPPER
 	RET
 
-DATA fill10101010<>+0(SB)/1, $0x10
-DATA fill10101010<>+1(SB)/1, $0x10
-DATA fill10101010<>+2(SB)/1, $0x10
-DATA fill10101010<>+3(SB)/1, $0x10
-DATA fill10101010<>+4(SB)/1, $0x10
-DATA fill10101010<>+5(SB)/1, $0x10
-DATA fill10101010<>+6(SB)/1, $0x10
-DATA fill10101010<>+7(SB)/1, $0x10
-DATA fill10101010<>+8(SB)/1, $0x10
-DATA fill10101010<>+9(SB)/1, $0x10
-DATA fill10101010<>+10(SB)/1, $0x10
-DATA fill10101010<>+11(SB)/1, $0x10
-DATA fill10101010<>+12(SB)/1, $0x10
-DATA fill10101010<>+13(SB)/1, $0x10
-DATA fill10101010<>+14(SB)/1, $0x10
-DATA fill10101010<>+15(SB)/1, $0x10
-DATA fill10101010<>+16(SB)/1, $0x10
-DATA fill10101010<>+17(SB)/1, $0x10
-DATA fill10101010<>+18(SB)/1, $0x10
-DATA fill10101010<>+19(SB)/1, $0x10
-DATA fill10101010<>+20(SB)/1, $0x10
-DATA fill10101010<>+21(SB)/1, $0x10
-DATA fill10101010<>+22(SB)/1, $0x10
-DATA fill10101010<>+23(SB)/1, $0x10
-DATA fill10101010<>+24(SB)/1, $0x10
-DATA fill10101010<>+25(SB)/1, $0x10
-DATA fill10101010<>+26(SB)/1, $0x10
-DATA fill10101010<>+27(SB)/1, $0x10
-DATA fill10101010<>+28(SB)/1, $0x10
-DATA fill10101010<>+29(SB)/1, $0x10
-DATA fill10101010<>+30(SB)/1, $0x10
-DATA fill10101010<>+31(SB)/1, $0x10
-DATA fill10101010<>+32(SB)/1, $0x10
-DATA fill10101010<>+33(SB)/1, $0x10
-DATA fill10101010<>+34(SB)/1, $0x10
-DATA fill10101010<>+35(SB)/1, $0x10
-DATA fill10101010<>+36(SB)/1, $0x10
-DATA fill10101010<>+37(SB)/1, $0x10
-DATA fill10101010<>+38(SB)/1, $0x10
-DATA fill10101010<>+39(SB)/1, $0x10
-DATA fill10101010<>+40(SB)/1, $0x10
-DATA fill10101010<>+41(SB)/1, $0x10
-DATA fill10101010<>+42(SB)/1, $0x10
-DATA fill10101010<>+43(SB)/1, $0x10
-DATA fill10101010<>+44(SB)/1, $0x10
-DATA fill10101010<>+45(SB)/1, $0x10
-DATA fill10101010<>+46(SB)/1, $0x10
-DATA fill10101010<>+47(SB)/1, $0x10
-DATA fill10101010<>+48(SB)/1, $0x10
-DATA fill10101010<>+49(SB)/1, $0x10
-DATA fill10101010<>+50(SB)/1, $0x10
-DATA fill10101010<>+51(SB)/1, $0x10
-DATA fill10101010<>+52(SB)/1, $0x10
-DATA fill10101010<>+53(SB)/1, $0x10
-DATA fill10101010<>+54(SB)/1, $0x10
-DATA fill10101010<>+55(SB)/1, $0x10
-DATA fill10101010<>+56(SB)/1, $0x10
-DATA fill10101010<>+57(SB)/1, $0x10
-DATA fill10101010<>+58(SB)/1, $0x10
-DATA fill10101010<>+59(SB)/1, $0x10
-DATA fill10101010<>+60(SB)/1, $0x10
-DATA fill10101010<>+61(SB)/1, $0x10
-DATA fill10101010<>+62(SB)/1, $0x10
-DATA fill10101010<>+63(SB)/1, $0x10
-GLOBL fill10101010<>(SB), RODATA|NOPTR, $64
-
 // func mulQ5KAVXVNNIx2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
 TEXT ·mulQ5KAVXVNNIx2(SB), NOSPLIT, $0-112
@@ -19612,72 +22816,6 @@ singleDone:
 	JNZ     singlePanel
 	VZEROUPPER
 	RET
-
-DATA fill01010101<>+0(SB)/1, $0x01
-DATA fill01010101<>+1(SB)/1, $0x01
-DATA fill01010101<>+2(SB)/1, $0x01
-DATA fill01010101<>+3(SB)/1, $0x01
-DATA fill01010101<>+4(SB)/1, $0x01
-DATA fill01010101<>+5(SB)/1, $0x01
-DATA fill01010101<>+6(SB)/1, $0x01
-DATA fill01010101<>+7(SB)/1, $0x01
-DATA fill01010101<>+8(SB)/1, $0x01
-DATA fill01010101<>+9(SB)/1, $0x01
-DATA fill01010101<>+10(SB)/1, $0x01
-DATA fill01010101<>+11(SB)/1, $0x01
-DATA fill01010101<>+12(SB)/1, $0x01
-DATA fill01010101<>+13(SB)/1, $0x01
-DATA fill01010101<>+14(SB)/1, $0x01
-DATA fill01010101<>+15(SB)/1, $0x01
-DATA fill01010101<>+16(SB)/1, $0x01
-DATA fill01010101<>+17(SB)/1, $0x01
-DATA fill01010101<>+18(SB)/1, $0x01
-DATA fill01010101<>+19(SB)/1, $0x01
-DATA fill01010101<>+20(SB)/1, $0x01
-DATA fill01010101<>+21(SB)/1, $0x01
-DATA fill01010101<>+22(SB)/1, $0x01
-DATA fill01010101<>+23(SB)/1, $0x01
-DATA fill01010101<>+24(SB)/1, $0x01
-DATA fill01010101<>+25(SB)/1, $0x01
-DATA fill01010101<>+26(SB)/1, $0x01
-DATA fill01010101<>+27(SB)/1, $0x01
-DATA fill01010101<>+28(SB)/1, $0x01
-DATA fill01010101<>+29(SB)/1, $0x01
-DATA fill01010101<>+30(SB)/1, $0x01
-DATA fill01010101<>+31(SB)/1, $0x01
-DATA fill01010101<>+32(SB)/1, $0x01
-DATA fill01010101<>+33(SB)/1, $0x01
-DATA fill01010101<>+34(SB)/1, $0x01
-DATA fill01010101<>+35(SB)/1, $0x01
-DATA fill01010101<>+36(SB)/1, $0x01
-DATA fill01010101<>+37(SB)/1, $0x01
-DATA fill01010101<>+38(SB)/1, $0x01
-DATA fill01010101<>+39(SB)/1, $0x01
-DATA fill01010101<>+40(SB)/1, $0x01
-DATA fill01010101<>+41(SB)/1, $0x01
-DATA fill01010101<>+42(SB)/1, $0x01
-DATA fill01010101<>+43(SB)/1, $0x01
-DATA fill01010101<>+44(SB)/1, $0x01
-DATA fill01010101<>+45(SB)/1, $0x01
-DATA fill01010101<>+46(SB)/1, $0x01
-DATA fill01010101<>+47(SB)/1, $0x01
-DATA fill01010101<>+48(SB)/1, $0x01
-DATA fill01010101<>+49(SB)/1, $0x01
-DATA fill01010101<>+50(SB)/1, $0x01
-DATA fill01010101<>+51(SB)/1, $0x01
-DATA fill01010101<>+52(SB)/1, $0x01
-DATA fill01010101<>+53(SB)/1, $0x01
-DATA fill01010101<>+54(SB)/1, $0x01
-DATA fill01010101<>+55(SB)/1, $0x01
-DATA fill01010101<>+56(SB)/1, $0x01
-DATA fill01010101<>+57(SB)/1, $0x01
-DATA fill01010101<>+58(SB)/1, $0x01
-DATA fill01010101<>+59(SB)/1, $0x01
-DATA fill01010101<>+60(SB)/1, $0x01
-DATA fill01010101<>+61(SB)/1, $0x01
-DATA fill01010101<>+62(SB)/1, $0x01
-DATA fill01010101<>+63(SB)/1, $0x01
-GLOBL fill01010101<>(SB), RODATA|NOPTR, $64
 
 // func mulQ5KAVX2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 // Requires: AVX, AVX2, F16C, FMA3
@@ -35592,6 +38730,2700 @@ singleDone:
 	ADDQ    DX, CX
 	VMOVUPS Y5, (CX)
 	VMOVUPS Y6, 32(CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ50AVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ50AVX512VNNI2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	VPBROADCASTD 40(CX), Z6
+	VPADDD       Z6, Z6, Z6
+	VMOVDQA32    Z6, Z7
+	VPBROADCASTD 88(CX), Z8
+	VPADDD       Z8, Z8, Z8
+	VMOVDQA32    Z8, Z9
+	VMOVDQU32    (AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x03, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x04, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    (AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x03, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x04, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD (CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 48(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 4(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 52(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    64(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x01, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x02, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    64(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x01, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x02, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD 8(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 56(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 12(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 60(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    128(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSRLW       $0x01, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    128(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSRLW       $0x01, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD 16(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 64(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 20(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 68(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    192(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSRLW       $0x03, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPSRLW       $0x02, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    192(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSRLW       $0x03, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSRLW       $0x02, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD 24(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 72(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 28(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 76(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VCVTPH2PS    (DX), Z10
+	VCVTPH2PS    (DX)(BX*1), Z11
+	VBROADCASTSS 32(CX), Z12
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z12, Z6, Z6
+	VFMADD231PS  Z6, Z10, Z2
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z12, Z7, Z7
+	VFMADD231PS  Z7, Z11, Z3
+	VBROADCASTSS 80(CX), Z6
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z6, Z8, Z8
+	VFMADD231PS  Z8, Z10, Z4
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VFMADD231PS  Z9, Z11, Z5
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ50AVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ50AVX512VNNI2x4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	VPBROADCASTD 40(CX), Z10
+	VPADDD       Z10, Z10, Z10
+	VMOVDQA32    Z10, Z11
+	VPBROADCASTD 88(CX), Z12
+	VPADDD       Z12, Z12, Z12
+	VMOVDQA32    Z12, Z13
+	VPBROADCASTD 136(CX), Z14
+	VPADDD       Z14, Z14, Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 184(CX), Z16
+	VPADDD       Z16, Z16, Z16
+	VMOVDQA32    Z16, Z17
+	VMOVDQU32    (AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x03, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x04, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    (AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x03, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x04, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD (CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 48(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 96(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 144(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 4(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 52(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 100(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 148(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    64(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x01, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x02, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    64(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x01, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x02, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD 8(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 56(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 104(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 152(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 12(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 60(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 108(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 156(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    128(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSRLW       $0x01, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    128(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSRLW       $0x01, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD 16(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 64(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 112(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 160(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 20(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 68(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 116(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 164(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    192(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSRLW       $0x03, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPSRLW       $0x02, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    192(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSRLW       $0x03, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSRLW       $0x02, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD 24(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 72(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 120(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 168(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 28(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 76(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 124(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 172(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VCVTPH2PS    (DX), Z18
+	VCVTPH2PS    (DX)(BX*1), Z19
+	VBROADCASTSS 32(CX), Z20
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z20, Z10, Z10
+	VFMADD231PS  Z10, Z18, Z2
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z20, Z11, Z11
+	VFMADD231PS  Z11, Z19, Z3
+	VBROADCASTSS 80(CX), Z10
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z10, Z12, Z12
+	VFMADD231PS  Z12, Z18, Z4
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z10, Z13, Z13
+	VFMADD231PS  Z13, Z19, Z5
+	VBROADCASTSS 128(CX), Z10
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z10, Z14, Z14
+	VFMADD231PS  Z14, Z18, Z6
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z10, Z15, Z15
+	VFMADD231PS  Z15, Z19, Z7
+	VBROADCASTSS 176(CX), Z10
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z10, Z16, Z16
+	VFMADD231PS  Z16, Z18, Z8
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z10, Z17, Z17
+	VFMADD231PS  Z17, Z19, Z9
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ50AVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ50AVX512VNNI2x6(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), SI
+	MOVQ         c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R9
+
+singleNext:
+	VPBROADCASTD 40(CX), Z14
+	VPADDD       Z14, Z14, Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 88(CX), Z16
+	VPADDD       Z16, Z16, Z16
+	VMOVDQA32    Z16, Z17
+	VPBROADCASTD 136(CX), Z18
+	VPADDD       Z18, Z18, Z18
+	VMOVDQA32    Z18, Z19
+	VPBROADCASTD 184(CX), Z20
+	VPADDD       Z20, Z20, Z20
+	VMOVDQA32    Z20, Z21
+	VPBROADCASTD 232(CX), Z22
+	VPADDD       Z22, Z22, Z22
+	VMOVDQA32    Z22, Z23
+	VPBROADCASTD 280(CX), Z24
+	VPADDD       Z24, Z24, Z24
+	VMOVDQA32    Z24, Z25
+	VMOVDQU32    (AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x03, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x04, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    (AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x03, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x04, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD (CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 48(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 96(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 144(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 192(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 240(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 4(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 52(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 100(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 148(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 196(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 244(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    64(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x01, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x02, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    64(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x01, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x02, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD 8(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 56(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 104(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 152(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 200(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 248(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 12(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 60(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 108(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 156(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 204(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 252(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    128(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSRLW       $0x01, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    128(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSRLW       $0x01, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD 16(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 64(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 112(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 160(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 208(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 256(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 20(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 68(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 116(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 164(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 212(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 260(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    192(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSRLW       $0x03, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPSRLW       $0x02, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    192(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSRLW       $0x03, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSRLW       $0x02, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD 24(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 72(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 120(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 168(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 216(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 264(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 28(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 76(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 124(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 172(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 220(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 268(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VCVTPH2PS    (DX), Z26
+	VCVTPH2PS    (DX)(BX*1), Z27
+	VBROADCASTSS 32(CX), Z28
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z28, Z14, Z14
+	VFMADD231PS  Z14, Z26, Z2
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z28, Z15, Z15
+	VFMADD231PS  Z15, Z27, Z3
+	VBROADCASTSS 80(CX), Z14
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z14, Z16, Z16
+	VFMADD231PS  Z16, Z26, Z4
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z14, Z17, Z17
+	VFMADD231PS  Z17, Z27, Z5
+	VBROADCASTSS 128(CX), Z14
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z14, Z18, Z18
+	VFMADD231PS  Z18, Z26, Z6
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z14, Z19, Z19
+	VFMADD231PS  Z19, Z27, Z7
+	VBROADCASTSS 176(CX), Z14
+	VCVTDQ2PS    Z20, Z20
+	VMULPS       Z14, Z20, Z20
+	VFMADD231PS  Z20, Z26, Z8
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z14, Z21, Z21
+	VFMADD231PS  Z21, Z27, Z9
+	VBROADCASTSS 224(CX), Z14
+	VCVTDQ2PS    Z22, Z22
+	VMULPS       Z14, Z22, Z22
+	VFMADD231PS  Z22, Z26, Z10
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       Z14, Z23, Z23
+	VFMADD231PS  Z23, Z27, Z11
+	VBROADCASTSS 272(CX), Z14
+	VCVTDQ2PS    Z24, Z24
+	VMULPS       Z14, Z24, Z24
+	VFMADD231PS  Z24, Z26, Z12
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       Z14, Z25, Z25
+	VFMADD231PS  Z25, Z27, Z13
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ50AVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ50AVXVNNI16x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ times+80(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), DI
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R8
+
+singleNext:
+	VPBROADCASTD 40(CX), Y4
+	VPADDD       Y4, Y4, Y4
+	VMOVDQA      Y4, Y5
+	VPBROADCASTD 88(CX), Y6
+	VPADDD       Y6, Y6, Y6
+	VMOVDQA      Y6, Y7
+	VMOVDQU      (AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x04, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      32(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x04, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD (CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 48(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      (AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x03, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      32(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x03, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 52(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      64(AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x02, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      96(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x02, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 56(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      64(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x01, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      96(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x01, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 60(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      128(AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      160(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 64(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      128(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x01, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      160(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSRLW       $0x01, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 68(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      192(AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      224(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSRLW       $0x02, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 72(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      192(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x03, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      224(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSRLW       $0x03, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 76(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VCVTPH2PS    (DX), Y8
+	VCVTPH2PS    16(DX), Y9
+	VBROADCASTSS 32(CX), Y10
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y10, Y4, Y4
+	VFMADD231PS  Y4, Y8, Y0
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y10, Y5, Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y6, Y8, Y2
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y4, Y7, Y7
+	VFMADD231PS  Y7, Y9, Y3
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R9
+	ADDQ         R9, CX
+	DECQ         DI
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R8
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ50AVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ50AVXVNNI16x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ times+80(FP), BX
+	MOVQ c+0(FP), SI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   blocks+64(FP), DI
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000002, R8
+
+singleNext:
+	VPBROADCASTD 40(CX), Y6
+	VPADDD       Y6, Y6, Y6
+	VMOVDQA      Y6, Y7
+	VPBROADCASTD 88(CX), Y8
+	VPADDD       Y8, Y8, Y8
+	VMOVDQA      Y8, Y9
+	VPBROADCASTD 136(CX), Y10
+	VPADDD       Y10, Y10, Y10
+	VMOVDQA      Y10, Y11
+	VMOVDQU      (AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x04, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      32(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x04, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD (CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 48(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 96(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      (AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x03, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      32(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x03, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 4(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 52(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 100(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      64(AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x02, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      96(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x02, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 8(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 56(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 104(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      64(AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x01, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      96(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x01, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 12(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 60(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 108(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      128(AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      160(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 16(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 64(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 112(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      128(AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSRLW       $0x01, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      160(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSRLW       $0x01, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 20(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 68(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 116(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      192(AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSRLW       $0x02, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      224(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSRLW       $0x02, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 24(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 72(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 120(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      192(AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSRLW       $0x03, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      224(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSRLW       $0x03, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 28(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 76(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 124(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VCVTPH2PS    (DX), Y12
+	VCVTPH2PS    16(DX), Y13
+	VBROADCASTSS 32(CX), Y14
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y14, Y6, Y6
+	VFMADD231PS  Y6, Y12, Y0
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y14, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y1
+	VBROADCASTSS 80(CX), Y6
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VFMADD231PS  Y8, Y12, Y2
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VBROADCASTSS 128(CX), Y6
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VFMADD231PS  Y10, Y12, Y4
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y6, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y5
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R9
+	ADDQ         R9, CX
+	DECQ         DI
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R8
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    SI, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y4, (CX)
+	VMOVUPS Y5, 32(CX)
+	ADDQ    $0x00000040, SI
+	DECQ    BX
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVX512VNNI2x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ51AVX512VNNI2x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R10
+
+singleNext:
+	VXORPS       Z6, Z6, Z6
+	VXORPS       Z7, Z7, Z7
+	VXORPS       Z8, Z8, Z8
+	VXORPS       Z9, Z9, Z9
+	VMOVDQU32    (AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x03, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x04, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    (AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x03, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x04, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD (CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 48(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 4(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 52(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    64(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x01, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPSLLW       $0x02, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    64(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x01, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSLLW       $0x02, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD 8(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 56(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 12(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 60(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    128(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSRLW       $0x01, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    128(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSRLW       $0x01, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD 16(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 64(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 20(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 68(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VMOVDQU32    192(AX), Z10
+	VPSRLW       $0x04, Z10, Z12
+	VPANDD       Z0, Z12, Z12
+	VMOVDQU32    256(AX), Z11
+	VPSRLW       $0x03, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z12
+	VPANDD       Z0, Z10, Z10
+	VMOVDQU32    256(AX), Z11
+	VPSRLW       $0x02, Z11, Z11
+	VPTERNLOGD   $0xf8, Z1, Z11, Z10
+	VMOVDQU32    192(AX)(BX*1), Z11
+	VPSRLW       $0x04, Z11, Z13
+	VPANDD       Z0, Z13, Z13
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSRLW       $0x03, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z13
+	VPANDD       Z0, Z11, Z11
+	VMOVDQU32    256(AX)(BX*1), Z14
+	VPSRLW       $0x02, Z14, Z14
+	VPTERNLOGD   $0xf8, Z1, Z14, Z11
+	VPBROADCASTD 24(CX), Z14
+	VPDPBUSD     Z14, Z10, Z6
+	VPDPBUSD     Z14, Z11, Z7
+	VPBROADCASTD 72(CX), Z14
+	VPDPBUSD     Z14, Z10, Z8
+	VPDPBUSD     Z14, Z11, Z9
+	VPBROADCASTD 28(CX), Z10
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z10, Z13, Z7
+	VPBROADCASTD 76(CX), Z10
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z10, Z13, Z9
+	VCVTPH2PS    (DX), Z10
+	VCVTPH2PS    (DX)(BX*1), Z11
+	VBROADCASTSS 32(CX), Z12
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z12, Z6, Z6
+	VFMADD231PS  Z6, Z10, Z2
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z12, Z7, Z7
+	VFMADD231PS  Z7, Z11, Z3
+	VBROADCASTSS 80(CX), Z6
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z6, Z8, Z8
+	VFMADD231PS  Z8, Z10, Z4
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VFMADD231PS  Z9, Z11, Z5
+	VCVTPH2PS    32(DX), Z6
+	VCVTPH2PS    32(DX)(BX*1), Z7
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS  Z8, Z6, Z2
+	VFMADD231PS  Z8, Z7, Z3
+	VBROADCASTSS 4(SI), Z8
+	VFMADD231PS  Z8, Z6, Z4
+	VFMADD231PS  Z8, Z7, Z5
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVX512VNNI2x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ51AVX512VNNI2x4(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R10
+
+singleNext:
+	VXORPS       Z10, Z10, Z10
+	VXORPS       Z11, Z11, Z11
+	VXORPS       Z12, Z12, Z12
+	VXORPS       Z13, Z13, Z13
+	VXORPS       Z14, Z14, Z14
+	VXORPS       Z15, Z15, Z15
+	VXORPS       Z16, Z16, Z16
+	VXORPS       Z17, Z17, Z17
+	VMOVDQU32    (AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x03, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x04, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    (AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x03, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x04, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD (CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 48(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 96(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 144(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 4(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 52(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 100(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 148(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    64(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x01, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPSLLW       $0x02, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    64(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x01, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSLLW       $0x02, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD 8(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 56(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 104(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 152(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 12(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 60(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 108(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 156(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    128(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSRLW       $0x01, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    128(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSRLW       $0x01, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD 16(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 64(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 112(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 160(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 20(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 68(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 116(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 164(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VMOVDQU32    192(AX), Z18
+	VPSRLW       $0x04, Z18, Z20
+	VPANDD       Z0, Z20, Z20
+	VMOVDQU32    256(AX), Z19
+	VPSRLW       $0x03, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z20
+	VPANDD       Z0, Z18, Z18
+	VMOVDQU32    256(AX), Z19
+	VPSRLW       $0x02, Z19, Z19
+	VPTERNLOGD   $0xf8, Z1, Z19, Z18
+	VMOVDQU32    192(AX)(BX*1), Z19
+	VPSRLW       $0x04, Z19, Z21
+	VPANDD       Z0, Z21, Z21
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSRLW       $0x03, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z21
+	VPANDD       Z0, Z19, Z19
+	VMOVDQU32    256(AX)(BX*1), Z22
+	VPSRLW       $0x02, Z22, Z22
+	VPTERNLOGD   $0xf8, Z1, Z22, Z19
+	VPBROADCASTD 24(CX), Z22
+	VPDPBUSD     Z22, Z18, Z10
+	VPDPBUSD     Z22, Z19, Z11
+	VPBROADCASTD 72(CX), Z22
+	VPDPBUSD     Z22, Z18, Z12
+	VPDPBUSD     Z22, Z19, Z13
+	VPBROADCASTD 120(CX), Z22
+	VPDPBUSD     Z22, Z18, Z14
+	VPDPBUSD     Z22, Z19, Z15
+	VPBROADCASTD 168(CX), Z22
+	VPDPBUSD     Z22, Z18, Z16
+	VPDPBUSD     Z22, Z19, Z17
+	VPBROADCASTD 28(CX), Z18
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z18, Z21, Z11
+	VPBROADCASTD 76(CX), Z18
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z18, Z21, Z13
+	VPBROADCASTD 124(CX), Z18
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z18, Z21, Z15
+	VPBROADCASTD 172(CX), Z18
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z18, Z21, Z17
+	VCVTPH2PS    (DX), Z18
+	VCVTPH2PS    (DX)(BX*1), Z19
+	VBROADCASTSS 32(CX), Z20
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z20, Z10, Z10
+	VFMADD231PS  Z10, Z18, Z2
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z20, Z11, Z11
+	VFMADD231PS  Z11, Z19, Z3
+	VBROADCASTSS 80(CX), Z10
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z10, Z12, Z12
+	VFMADD231PS  Z12, Z18, Z4
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z10, Z13, Z13
+	VFMADD231PS  Z13, Z19, Z5
+	VBROADCASTSS 128(CX), Z10
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z10, Z14, Z14
+	VFMADD231PS  Z14, Z18, Z6
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z10, Z15, Z15
+	VFMADD231PS  Z15, Z19, Z7
+	VBROADCASTSS 176(CX), Z10
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z10, Z16, Z16
+	VFMADD231PS  Z16, Z18, Z8
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z10, Z17, Z17
+	VFMADD231PS  Z17, Z19, Z9
+	VCVTPH2PS    32(DX), Z10
+	VCVTPH2PS    32(DX)(BX*1), Z11
+	VBROADCASTSS (SI), Z12
+	VFMADD231PS  Z12, Z10, Z2
+	VFMADD231PS  Z12, Z11, Z3
+	VBROADCASTSS 4(SI), Z12
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z5
+	VBROADCASTSS 8(SI), Z12
+	VFMADD231PS  Z12, Z10, Z6
+	VFMADD231PS  Z12, Z11, Z7
+	VBROADCASTSS 12(SI), Z12
+	VFMADD231PS  Z12, Z10, Z8
+	VFMADD231PS  Z12, Z11, Z9
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVX512VNNI2x6(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mulQ51AVX512VNNI2x6(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ         panel+16(FP), AX
+	MOVQ         scratch+88(FP), CX
+	MOVQ         apart+32(FP), BX
+	MOVL         $0x0f0f0f0f, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x10101010, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         times+80(FP), DI
+	MOVQ         c+0(FP), R8
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), SI
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	MOVQ   blocks+64(FP), R9
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R10
+
+singleNext:
+	VXORPS       Z14, Z14, Z14
+	VXORPS       Z15, Z15, Z15
+	VXORPS       Z16, Z16, Z16
+	VXORPS       Z17, Z17, Z17
+	VXORPS       Z18, Z18, Z18
+	VXORPS       Z19, Z19, Z19
+	VXORPS       Z20, Z20, Z20
+	VXORPS       Z21, Z21, Z21
+	VXORPS       Z22, Z22, Z22
+	VXORPS       Z23, Z23, Z23
+	VXORPS       Z24, Z24, Z24
+	VXORPS       Z25, Z25, Z25
+	VMOVDQU32    (AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x03, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x04, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    (AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x03, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x04, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD (CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 48(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 96(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 144(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 192(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 240(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 4(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 52(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 100(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 148(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 196(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 244(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    64(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x01, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPSLLW       $0x02, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    64(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x01, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSLLW       $0x02, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD 8(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 56(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 104(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 152(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 200(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 248(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 12(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 60(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 108(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 156(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 204(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 252(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    128(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSRLW       $0x01, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    128(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSRLW       $0x01, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD 16(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 64(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 112(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 160(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 208(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 256(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 20(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 68(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 116(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 164(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 212(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 260(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VMOVDQU32    192(AX), Z26
+	VPSRLW       $0x04, Z26, Z28
+	VPANDD       Z0, Z28, Z28
+	VMOVDQU32    256(AX), Z27
+	VPSRLW       $0x03, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z28
+	VPANDD       Z0, Z26, Z26
+	VMOVDQU32    256(AX), Z27
+	VPSRLW       $0x02, Z27, Z27
+	VPTERNLOGD   $0xf8, Z1, Z27, Z26
+	VMOVDQU32    192(AX)(BX*1), Z27
+	VPSRLW       $0x04, Z27, Z29
+	VPANDD       Z0, Z29, Z29
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSRLW       $0x03, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z29
+	VPANDD       Z0, Z27, Z27
+	VMOVDQU32    256(AX)(BX*1), Z30
+	VPSRLW       $0x02, Z30, Z30
+	VPTERNLOGD   $0xf8, Z1, Z30, Z27
+	VPBROADCASTD 24(CX), Z30
+	VPDPBUSD     Z30, Z26, Z14
+	VPDPBUSD     Z30, Z27, Z15
+	VPBROADCASTD 72(CX), Z30
+	VPDPBUSD     Z30, Z26, Z16
+	VPDPBUSD     Z30, Z27, Z17
+	VPBROADCASTD 120(CX), Z30
+	VPDPBUSD     Z30, Z26, Z18
+	VPDPBUSD     Z30, Z27, Z19
+	VPBROADCASTD 168(CX), Z30
+	VPDPBUSD     Z30, Z26, Z20
+	VPDPBUSD     Z30, Z27, Z21
+	VPBROADCASTD 216(CX), Z30
+	VPDPBUSD     Z30, Z26, Z22
+	VPDPBUSD     Z30, Z27, Z23
+	VPBROADCASTD 264(CX), Z30
+	VPDPBUSD     Z30, Z26, Z24
+	VPDPBUSD     Z30, Z27, Z25
+	VPBROADCASTD 28(CX), Z26
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z26, Z29, Z15
+	VPBROADCASTD 76(CX), Z26
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z26, Z29, Z17
+	VPBROADCASTD 124(CX), Z26
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z26, Z29, Z19
+	VPBROADCASTD 172(CX), Z26
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z26, Z29, Z21
+	VPBROADCASTD 220(CX), Z26
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z26, Z29, Z23
+	VPBROADCASTD 268(CX), Z26
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z26, Z29, Z25
+	VCVTPH2PS    (DX), Z26
+	VCVTPH2PS    (DX)(BX*1), Z27
+	VBROADCASTSS 32(CX), Z28
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z28, Z14, Z14
+	VFMADD231PS  Z14, Z26, Z2
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z28, Z15, Z15
+	VFMADD231PS  Z15, Z27, Z3
+	VBROADCASTSS 80(CX), Z14
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z14, Z16, Z16
+	VFMADD231PS  Z16, Z26, Z4
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z14, Z17, Z17
+	VFMADD231PS  Z17, Z27, Z5
+	VBROADCASTSS 128(CX), Z14
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z14, Z18, Z18
+	VFMADD231PS  Z18, Z26, Z6
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z14, Z19, Z19
+	VFMADD231PS  Z19, Z27, Z7
+	VBROADCASTSS 176(CX), Z14
+	VCVTDQ2PS    Z20, Z20
+	VMULPS       Z14, Z20, Z20
+	VFMADD231PS  Z20, Z26, Z8
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z14, Z21, Z21
+	VFMADD231PS  Z21, Z27, Z9
+	VBROADCASTSS 224(CX), Z14
+	VCVTDQ2PS    Z22, Z22
+	VMULPS       Z14, Z22, Z22
+	VFMADD231PS  Z22, Z26, Z10
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       Z14, Z23, Z23
+	VFMADD231PS  Z23, Z27, Z11
+	VBROADCASTSS 272(CX), Z14
+	VCVTDQ2PS    Z24, Z24
+	VMULPS       Z14, Z24, Z24
+	VFMADD231PS  Z24, Z26, Z12
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       Z14, Z25, Z25
+	VFMADD231PS  Z25, Z27, Z13
+	VCVTPH2PS    32(DX), Z14
+	VCVTPH2PS    32(DX)(BX*1), Z15
+	VBROADCASTSS (SI), Z16
+	VFMADD231PS  Z16, Z14, Z2
+	VFMADD231PS  Z16, Z15, Z3
+	VBROADCASTSS 4(SI), Z16
+	VFMADD231PS  Z16, Z14, Z4
+	VFMADD231PS  Z16, Z15, Z5
+	VBROADCASTSS 8(SI), Z16
+	VFMADD231PS  Z16, Z14, Z6
+	VFMADD231PS  Z16, Z15, Z7
+	VBROADCASTSS 12(SI), Z16
+	VFMADD231PS  Z16, Z14, Z8
+	VFMADD231PS  Z16, Z15, Z9
+	VBROADCASTSS 16(SI), Z16
+	VFMADD231PS  Z16, Z14, Z10
+	VFMADD231PS  Z16, Z15, Z11
+	VBROADCASTSS 20(SI), Z16
+	VFMADD231PS  Z16, Z14, Z12
+	VFMADD231PS  Z16, Z15, Z13
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R11
+	ADDQ         R11, CX
+	ADDQ         sideStep+104(FP), SI
+	DECQ         R9
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R10
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    R8, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    BX, AX
+	ADDQ    $0x00000080, R8
+	DECQ    DI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVXVNNI16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ51AVXVNNI16x2(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ times+80(FP), SI
+	MOVQ c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R9
+
+singleNext:
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VMOVDQU      (AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x04, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      32(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x04, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD (CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 48(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      (AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x03, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      32(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x03, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 52(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      64(AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x02, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      96(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x02, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 56(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      64(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSLLW       $0x01, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      96(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSLLW       $0x01, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 60(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      128(AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      160(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 64(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      128(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x01, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      160(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSRLW       $0x01, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 68(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      192(AX), Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      224(AX), Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSRLW       $0x02, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 72(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VMOVDQU      192(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        fill0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVDQU      256(AX), Y9
+	VPSRLW       $0x03, Y9, Y9
+	VPAND        fill10101010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VMOVDQU      224(AX), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        fill0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVDQU      288(AX), Y10
+	VPSRLW       $0x03, Y10, Y10
+	VPAND        fill10101010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y4, 0xc4, 0xc2, 0x3d, 0x50, 0xe2)
+	VPDPBUSD_VEX(Y10, Y9, Y5, 0xc4, 0xc2, 0x35, 0x50, 0xea)
+	VPBROADCASTD 76(CX), Y10
+	VPDPBUSD_VEX(Y10, Y8, Y6, 0xc4, 0xc2, 0x3d, 0x50, 0xf2)
+	VPDPBUSD_VEX(Y10, Y9, Y7, 0xc4, 0xc2, 0x35, 0x50, 0xfa)
+	VCVTPH2PS    (DX), Y8
+	VCVTPH2PS    16(DX), Y9
+	VBROADCASTSS 32(CX), Y10
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y10, Y4, Y4
+	VFMADD231PS  Y4, Y8, Y0
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y10, Y5, Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VBROADCASTSS 80(CX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y6, Y8, Y2
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y4, Y7, Y7
+	VFMADD231PS  Y7, Y9, Y3
+	VCVTPH2PS    32(DX), Y4
+	VCVTPH2PS    48(DX), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    $0x00000040, DI
+	DECQ    SI
+	JNZ     singlePanel
+	VZEROUPPER
+	RET
+
+// func mulQ51AVXVNNI16x3(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·mulQ51AVXVNNI16x3(SB), NOSPLIT, $0-112
+	PCALIGN $64
+	MOVQ panel+16(FP), AX
+	MOVQ scratch+88(FP), CX
+	MOVQ times+80(FP), SI
+	MOVQ c+0(FP), DI
+
+singlePanel:
+	MOVQ   acts+48(FP), CX
+	MOVQ   side+96(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   blocks+64(FP), R8
+
+singleSpan:
+	MOVQ AX, DX
+	ADDQ $0x00000040, AX
+	MOVQ $0x00000001, R9
+
+singleNext:
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	VMOVDQU      (AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x04, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      32(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x04, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD (CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 48(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 96(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      (AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x03, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      32(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x03, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 4(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 52(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 100(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      64(AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x02, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      96(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x02, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 8(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 56(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 104(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      64(AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSLLW       $0x01, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      96(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSLLW       $0x01, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 12(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 60(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 108(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      128(AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      160(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 16(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 64(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 112(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      128(AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSRLW       $0x01, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      160(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSRLW       $0x01, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 20(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 68(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 116(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      192(AX), Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSRLW       $0x02, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      224(AX), Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSRLW       $0x02, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 24(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 72(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 120(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VMOVDQU      192(AX), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        fill0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVDQU      256(AX), Y13
+	VPSRLW       $0x03, Y13, Y13
+	VPAND        fill10101010<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VMOVDQU      224(AX), Y13
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        fill0f0f0f0f<>+0(SB), Y13, Y13
+	VMOVDQU      288(AX), Y14
+	VPSRLW       $0x03, Y14, Y14
+	VPAND        fill10101010<>+0(SB), Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VPBROADCASTD 28(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y6, 0xc4, 0xc2, 0x1d, 0x50, 0xf6)
+	VPDPBUSD_VEX(Y14, Y13, Y7, 0xc4, 0xc2, 0x15, 0x50, 0xfe)
+	VPBROADCASTD 76(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y8, 0xc4, 0x42, 0x1d, 0x50, 0xc6)
+	VPDPBUSD_VEX(Y14, Y13, Y9, 0xc4, 0x42, 0x15, 0x50, 0xce)
+	VPBROADCASTD 124(CX), Y14
+	VPDPBUSD_VEX(Y14, Y12, Y10, 0xc4, 0x42, 0x1d, 0x50, 0xd6)
+	VPDPBUSD_VEX(Y14, Y13, Y11, 0xc4, 0x42, 0x15, 0x50, 0xde)
+	VCVTPH2PS    (DX), Y12
+	VCVTPH2PS    16(DX), Y13
+	VBROADCASTSS 32(CX), Y14
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y14, Y6, Y6
+	VFMADD231PS  Y6, Y12, Y0
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y14, Y7, Y7
+	VFMADD231PS  Y7, Y13, Y1
+	VBROADCASTSS 80(CX), Y6
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VFMADD231PS  Y8, Y12, Y2
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y9, Y13, Y3
+	VBROADCASTSS 128(CX), Y6
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VFMADD231PS  Y10, Y12, Y4
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y6, Y11, Y11
+	VFMADD231PS  Y11, Y13, Y5
+	VCVTPH2PS    32(DX), Y6
+	VCVTPH2PS    48(DX), Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS 4(BX), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS 8(BX), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         $0x00000140, AX
+	MOVQ         step+56(FP), R10
+	ADDQ         R10, CX
+	ADDQ         sideStep+104(FP), BX
+	DECQ         R8
+	JZ           singleDone
+	ADDQ         $0x00000020, DX
+	DECQ         R9
+	JNZ          singleNext
+	JMP          singleSpan
+
+singleDone:
+	MOVQ    ldc+8(FP), DX
+	MOVQ    DI, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y4, (CX)
+	VMOVUPS Y5, 32(CX)
 	ADDQ    $0x00000040, DI
 	DECQ    SI
 	JNZ     singlePanel

@@ -340,6 +340,102 @@ func mulQ41I8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead
 //go:noescape
 func mulQ41I8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 
+// mulQ50NEON16x1 is MulGeneric for 16 rows of a panel from first on and 1 tokens, q5_0 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ50NEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50NEON8x2 is MulGeneric for 8 rows of a panel from first on and 2 tokens, q5_0 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ50NEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50DotProd16x1 is MulGeneric for 16 rows of a panel from first on and 1 tokens, q5_0 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ50DotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50DotProd16x2 is MulGeneric for 16 rows of a panel from first on and 2 tokens, q5_0 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ50DotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50DotProd8x4 is MulGeneric for 8 rows of a panel from first on and 4 tokens, q5_0 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ50DotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50I8MM8x2 is MulGeneric for 8 rows of a panel from first on and 2 tokens, q5_0 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ50I8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50I8MM8x4 is MulGeneric for 8 rows of a panel from first on and 4 tokens, q5_0 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ50I8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ50I8MM8x8 is MulGeneric for 8 rows of a panel from first on and 8 tokens, q5_0 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ50I8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51NEON16x1 is MulGeneric for 16 rows of a panel from first on and 1 tokens, q5_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ51NEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51NEON8x2 is MulGeneric for 8 rows of a panel from first on and 2 tokens, q5_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ51NEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51DotProd16x1 is MulGeneric for 16 rows of a panel from first on and 1 tokens, q5_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ51DotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51DotProd16x2 is MulGeneric for 16 rows of a panel from first on and 2 tokens, q5_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ51DotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51DotProd8x4 is MulGeneric for 8 rows of a panel from first on and 4 tokens, q5_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ51DotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51I8MM8x2 is MulGeneric for 8 rows of a panel from first on and 2 tokens, q5_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ51I8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51I8MM8x4 is MulGeneric for 8 rows of a panel from first on and 4 tokens, q5_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ51I8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
+// mulQ51I8MM8x8 is MulGeneric for 8 rows of a panel from first on and 8 tokens, q5_1 codes.
+// ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
+//
+//go:noescape
+func mulQ51I8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+
 // mulQ4KNEON16x1 is MulGeneric for 16 rows of a panel from first on and 1 tokens, q4_k codes.
 // ldc and step count bytes. It goes on to the next panels, 64 bytes further in c, for as many as times says.
 //

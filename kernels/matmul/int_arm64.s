@@ -20759,6 +20759,5267 @@ singleDone:
 	BNE singlePanel
 	RET
 
+// func mulQ50NEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ50NEON16x1(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD $0x10101010, R9
+	VDUP R9, V1.S4
+
+single:
+	MOVD times+80(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R12
+
+singleGroup:
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	FMOVQ 0(R1), F14
+	WORD $0x4e0405cf // dup v15.4s, v14.s[0]
+	WORD $0x4e0c05d0 // dup v16.4s, v14.s[1]
+	FMOVQ 0(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 256(R0), F19
+	WORD $0x4f0f5673 // shl v19.16b, v19.16b, #7
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 256(R0), F19
+	WORD $0x4f0e5673 // shl v19.16b, v19.16b, #6
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a46 // sadalp v6.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a47 // sadalp v7.4s, v18.8h
+	FMOVQ 16(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 272(R0), F19
+	WORD $0x4f0f5673 // shl v19.16b, v19.16b, #7
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 272(R0), F19
+	WORD $0x4f0e5673 // shl v19.16b, v19.16b, #6
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a48 // sadalp v8.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a49 // sadalp v9.4s, v18.8h
+	FMOVQ 32(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 288(R0), F19
+	WORD $0x4f0f5673 // shl v19.16b, v19.16b, #7
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 288(R0), F19
+	WORD $0x4f0e5673 // shl v19.16b, v19.16b, #6
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a4a // sadalp v10.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a4b // sadalp v11.4s, v18.8h
+	FMOVQ 48(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 304(R0), F19
+	WORD $0x4f0f5673 // shl v19.16b, v19.16b, #7
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 304(R0), F19
+	WORD $0x4f0e5673 // shl v19.16b, v19.16b, #6
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a4c // sadalp v12.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a4d // sadalp v13.4s, v18.8h
+	FMOVQ 0(R1), F14
+	WORD $0x4e1405cf // dup v15.4s, v14.s[2]
+	WORD $0x4e1c05d0 // dup v16.4s, v14.s[3]
+	FMOVQ 64(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 256(R0), F19
+	WORD $0x4f0d5673 // shl v19.16b, v19.16b, #5
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 256(R0), F19
+	WORD $0x4f0c5673 // shl v19.16b, v19.16b, #4
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a46 // sadalp v6.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a47 // sadalp v7.4s, v18.8h
+	FMOVQ 80(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 272(R0), F19
+	WORD $0x4f0d5673 // shl v19.16b, v19.16b, #5
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 272(R0), F19
+	WORD $0x4f0c5673 // shl v19.16b, v19.16b, #4
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a48 // sadalp v8.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a49 // sadalp v9.4s, v18.8h
+	FMOVQ 96(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 288(R0), F19
+	WORD $0x4f0d5673 // shl v19.16b, v19.16b, #5
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 288(R0), F19
+	WORD $0x4f0c5673 // shl v19.16b, v19.16b, #4
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a4a // sadalp v10.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a4b // sadalp v11.4s, v18.8h
+	FMOVQ 112(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 304(R0), F19
+	WORD $0x4f0d5673 // shl v19.16b, v19.16b, #5
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 304(R0), F19
+	WORD $0x4f0c5673 // shl v19.16b, v19.16b, #4
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a4c // sadalp v12.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a4d // sadalp v13.4s, v18.8h
+	FMOVQ 16(R1), F14
+	WORD $0x4e0405cf // dup v15.4s, v14.s[0]
+	WORD $0x4e0c05d0 // dup v16.4s, v14.s[1]
+	FMOVQ 128(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 256(R0), F19
+	WORD $0x4f0b5673 // shl v19.16b, v19.16b, #3
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 256(R0), F19
+	WORD $0x4f0a5673 // shl v19.16b, v19.16b, #2
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a46 // sadalp v6.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a47 // sadalp v7.4s, v18.8h
+	FMOVQ 144(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 272(R0), F19
+	WORD $0x4f0b5673 // shl v19.16b, v19.16b, #3
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 272(R0), F19
+	WORD $0x4f0a5673 // shl v19.16b, v19.16b, #2
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a48 // sadalp v8.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a49 // sadalp v9.4s, v18.8h
+	FMOVQ 160(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 288(R0), F19
+	WORD $0x4f0b5673 // shl v19.16b, v19.16b, #3
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 288(R0), F19
+	WORD $0x4f0a5673 // shl v19.16b, v19.16b, #2
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a4a // sadalp v10.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a4b // sadalp v11.4s, v18.8h
+	FMOVQ 176(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 304(R0), F19
+	WORD $0x4f0b5673 // shl v19.16b, v19.16b, #3
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 304(R0), F19
+	WORD $0x4f0a5673 // shl v19.16b, v19.16b, #2
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a4c // sadalp v12.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a4d // sadalp v13.4s, v18.8h
+	FMOVQ 16(R1), F14
+	WORD $0x4e1405cf // dup v15.4s, v14.s[2]
+	WORD $0x4e1c05d0 // dup v16.4s, v14.s[3]
+	FMOVQ 192(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 256(R0), F19
+	WORD $0x4f095673 // shl v19.16b, v19.16b, #1
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 256(R0), F19
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a46 // sadalp v6.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a47 // sadalp v7.4s, v18.8h
+	FMOVQ 208(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 272(R0), F19
+	WORD $0x4f095673 // shl v19.16b, v19.16b, #1
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 272(R0), F19
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a48 // sadalp v8.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a49 // sadalp v9.4s, v18.8h
+	FMOVQ 224(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 288(R0), F19
+	WORD $0x4f095673 // shl v19.16b, v19.16b, #1
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 288(R0), F19
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a4a // sadalp v10.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a4b // sadalp v11.4s, v18.8h
+	FMOVQ 240(R0), F14
+	WORD $0x6f0c05d1 // ushr v17.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 304(R0), F19
+	WORD $0x4f095673 // shl v19.16b, v19.16b, #1
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c566e // sli v14.16b, v19.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 304(R0), F19
+	WORD $0x6f090673 // ushr v19.16b, v19.16b, #7
+	WORD $0x6f0c5671 // sli v17.16b, v19.16b, #4
+	WORD $0x6e218631 // sub v17.16b, v17.16b, v1.16b
+	WORD $0x0e2fc1d2 // smull v18.8h, v14.8b, v15.8b
+	WORD $0x0e308232 // smlal v18.8h, v17.8b, v16.8b
+	WORD $0x4e606a4c // sadalp v12.4s, v18.8h
+	WORD $0x4e2fc1d2 // smull2 v18.8h, v14.16b, v15.16b
+	WORD $0x4e308232 // smlal2 v18.8h, v17.16b, v16.16b
+	WORD $0x4e606a4d // sadalp v13.4s, v18.8h
+	WORD $0x4ea7bcc6 // addp v6.4s, v6.4s, v7.4s
+	WORD $0x4ea9bd08 // addp v8.4s, v8.4s, v9.4s
+	WORD $0x4eabbd4a // addp v10.4s, v10.4s, v11.4s
+	WORD $0x4eadbd8c // addp v12.4s, v12.4s, v13.4s
+	FMOVQ 0(R7), F14
+	WORD $0x4e2179cf // fcvtl2 v15.4s, v14.8h
+	WORD $0x0e2179ce // fcvtl v14.4s, v14.4h
+	FMOVQ 16(R7), F16
+	WORD $0x4e217a11 // fcvtl2 v17.4s, v16.8h
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	FMOVQ 32(R1), F18
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f9290c6 // fmul v6.4s, v6.4s, v18.s[0]
+	WORD $0x4e2eccc2 // fmla v2.4s, v6.4s, v14.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f929108 // fmul v8.4s, v8.4s, v18.s[0]
+	WORD $0x4e2fcd03 // fmla v3.4s, v8.4s, v15.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f92914a // fmul v10.4s, v10.4s, v18.s[0]
+	WORD $0x4e30cd44 // fmla v4.4s, v10.4s, v16.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f92918c // fmul v12.4s, v12.4s, v18.s[0]
+	WORD $0x4e31cd85 // fmla v5.4s, v12.4s, v17.4s
+	ADD $320, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R12
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F2, 0(R11)
+	FMOVQ F3, 16(R11)
+	FMOVQ F4, 32(R11)
+	FMOVQ F5, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
+	RET
+
+// func mulQ50NEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ50NEON8x2(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD $0x10101010, R9
+	VDUP R9, V1.S4
+
+single:
+	MOVD times+80(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R12
+
+singleGroup:
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	FMOVQ 0(R1), F14
+	WORD $0x4e0405cf // dup v15.4s, v14.s[0]
+	WORD $0x4e0c05d0 // dup v16.4s, v14.s[1]
+	FMOVQ 48(R1), F14
+	WORD $0x4e0405d1 // dup v17.4s, v14.s[0]
+	WORD $0x4e0c05d2 // dup v18.4s, v14.s[1]
+	FMOVQ 0(R0), F14
+	WORD $0x6f0c05d3 // ushr v19.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 256(R0), F21
+	WORD $0x4f0f56b5 // shl v21.16b, v21.16b, #7
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56ae // sli v14.16b, v21.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 256(R0), F21
+	WORD $0x4f0e56b5 // shl v21.16b, v21.16b, #6
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	WORD $0x6e218673 // sub v19.16b, v19.16b, v1.16b
+	WORD $0x0e2fc1d4 // smull v20.8h, v14.8b, v15.8b
+	WORD $0x0e308274 // smlal v20.8h, v19.8b, v16.8b
+	WORD $0x4e606a86 // sadalp v6.4s, v20.8h
+	WORD $0x4e2fc1d4 // smull2 v20.8h, v14.16b, v15.16b
+	WORD $0x4e308274 // smlal2 v20.8h, v19.16b, v16.16b
+	WORD $0x4e606a87 // sadalp v7.4s, v20.8h
+	WORD $0x0e31c1d4 // smull v20.8h, v14.8b, v17.8b
+	WORD $0x0e328274 // smlal v20.8h, v19.8b, v18.8b
+	WORD $0x4e606a8a // sadalp v10.4s, v20.8h
+	WORD $0x4e31c1d4 // smull2 v20.8h, v14.16b, v17.16b
+	WORD $0x4e328274 // smlal2 v20.8h, v19.16b, v18.16b
+	WORD $0x4e606a8b // sadalp v11.4s, v20.8h
+	FMOVQ 16(R0), F14
+	WORD $0x6f0c05d3 // ushr v19.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 272(R0), F21
+	WORD $0x4f0f56b5 // shl v21.16b, v21.16b, #7
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56ae // sli v14.16b, v21.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 272(R0), F21
+	WORD $0x4f0e56b5 // shl v21.16b, v21.16b, #6
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	WORD $0x6e218673 // sub v19.16b, v19.16b, v1.16b
+	WORD $0x0e2fc1d4 // smull v20.8h, v14.8b, v15.8b
+	WORD $0x0e308274 // smlal v20.8h, v19.8b, v16.8b
+	WORD $0x4e606a88 // sadalp v8.4s, v20.8h
+	WORD $0x4e2fc1d4 // smull2 v20.8h, v14.16b, v15.16b
+	WORD $0x4e308274 // smlal2 v20.8h, v19.16b, v16.16b
+	WORD $0x4e606a89 // sadalp v9.4s, v20.8h
+	WORD $0x0e31c1d4 // smull v20.8h, v14.8b, v17.8b
+	WORD $0x0e328274 // smlal v20.8h, v19.8b, v18.8b
+	WORD $0x4e606a8c // sadalp v12.4s, v20.8h
+	WORD $0x4e31c1d4 // smull2 v20.8h, v14.16b, v17.16b
+	WORD $0x4e328274 // smlal2 v20.8h, v19.16b, v18.16b
+	WORD $0x4e606a8d // sadalp v13.4s, v20.8h
+	FMOVQ 0(R1), F14
+	WORD $0x4e1405cf // dup v15.4s, v14.s[2]
+	WORD $0x4e1c05d0 // dup v16.4s, v14.s[3]
+	FMOVQ 48(R1), F14
+	WORD $0x4e1405d1 // dup v17.4s, v14.s[2]
+	WORD $0x4e1c05d2 // dup v18.4s, v14.s[3]
+	FMOVQ 64(R0), F14
+	WORD $0x6f0c05d3 // ushr v19.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 256(R0), F21
+	WORD $0x4f0d56b5 // shl v21.16b, v21.16b, #5
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56ae // sli v14.16b, v21.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 256(R0), F21
+	WORD $0x4f0c56b5 // shl v21.16b, v21.16b, #4
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	WORD $0x6e218673 // sub v19.16b, v19.16b, v1.16b
+	WORD $0x0e2fc1d4 // smull v20.8h, v14.8b, v15.8b
+	WORD $0x0e308274 // smlal v20.8h, v19.8b, v16.8b
+	WORD $0x4e606a86 // sadalp v6.4s, v20.8h
+	WORD $0x4e2fc1d4 // smull2 v20.8h, v14.16b, v15.16b
+	WORD $0x4e308274 // smlal2 v20.8h, v19.16b, v16.16b
+	WORD $0x4e606a87 // sadalp v7.4s, v20.8h
+	WORD $0x0e31c1d4 // smull v20.8h, v14.8b, v17.8b
+	WORD $0x0e328274 // smlal v20.8h, v19.8b, v18.8b
+	WORD $0x4e606a8a // sadalp v10.4s, v20.8h
+	WORD $0x4e31c1d4 // smull2 v20.8h, v14.16b, v17.16b
+	WORD $0x4e328274 // smlal2 v20.8h, v19.16b, v18.16b
+	WORD $0x4e606a8b // sadalp v11.4s, v20.8h
+	FMOVQ 80(R0), F14
+	WORD $0x6f0c05d3 // ushr v19.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 272(R0), F21
+	WORD $0x4f0d56b5 // shl v21.16b, v21.16b, #5
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56ae // sli v14.16b, v21.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 272(R0), F21
+	WORD $0x4f0c56b5 // shl v21.16b, v21.16b, #4
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	WORD $0x6e218673 // sub v19.16b, v19.16b, v1.16b
+	WORD $0x0e2fc1d4 // smull v20.8h, v14.8b, v15.8b
+	WORD $0x0e308274 // smlal v20.8h, v19.8b, v16.8b
+	WORD $0x4e606a88 // sadalp v8.4s, v20.8h
+	WORD $0x4e2fc1d4 // smull2 v20.8h, v14.16b, v15.16b
+	WORD $0x4e308274 // smlal2 v20.8h, v19.16b, v16.16b
+	WORD $0x4e606a89 // sadalp v9.4s, v20.8h
+	WORD $0x0e31c1d4 // smull v20.8h, v14.8b, v17.8b
+	WORD $0x0e328274 // smlal v20.8h, v19.8b, v18.8b
+	WORD $0x4e606a8c // sadalp v12.4s, v20.8h
+	WORD $0x4e31c1d4 // smull2 v20.8h, v14.16b, v17.16b
+	WORD $0x4e328274 // smlal2 v20.8h, v19.16b, v18.16b
+	WORD $0x4e606a8d // sadalp v13.4s, v20.8h
+	FMOVQ 16(R1), F14
+	WORD $0x4e0405cf // dup v15.4s, v14.s[0]
+	WORD $0x4e0c05d0 // dup v16.4s, v14.s[1]
+	FMOVQ 64(R1), F14
+	WORD $0x4e0405d1 // dup v17.4s, v14.s[0]
+	WORD $0x4e0c05d2 // dup v18.4s, v14.s[1]
+	FMOVQ 128(R0), F14
+	WORD $0x6f0c05d3 // ushr v19.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 256(R0), F21
+	WORD $0x4f0b56b5 // shl v21.16b, v21.16b, #3
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56ae // sli v14.16b, v21.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 256(R0), F21
+	WORD $0x4f0a56b5 // shl v21.16b, v21.16b, #2
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	WORD $0x6e218673 // sub v19.16b, v19.16b, v1.16b
+	WORD $0x0e2fc1d4 // smull v20.8h, v14.8b, v15.8b
+	WORD $0x0e308274 // smlal v20.8h, v19.8b, v16.8b
+	WORD $0x4e606a86 // sadalp v6.4s, v20.8h
+	WORD $0x4e2fc1d4 // smull2 v20.8h, v14.16b, v15.16b
+	WORD $0x4e308274 // smlal2 v20.8h, v19.16b, v16.16b
+	WORD $0x4e606a87 // sadalp v7.4s, v20.8h
+	WORD $0x0e31c1d4 // smull v20.8h, v14.8b, v17.8b
+	WORD $0x0e328274 // smlal v20.8h, v19.8b, v18.8b
+	WORD $0x4e606a8a // sadalp v10.4s, v20.8h
+	WORD $0x4e31c1d4 // smull2 v20.8h, v14.16b, v17.16b
+	WORD $0x4e328274 // smlal2 v20.8h, v19.16b, v18.16b
+	WORD $0x4e606a8b // sadalp v11.4s, v20.8h
+	FMOVQ 144(R0), F14
+	WORD $0x6f0c05d3 // ushr v19.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 272(R0), F21
+	WORD $0x4f0b56b5 // shl v21.16b, v21.16b, #3
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56ae // sli v14.16b, v21.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 272(R0), F21
+	WORD $0x4f0a56b5 // shl v21.16b, v21.16b, #2
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	WORD $0x6e218673 // sub v19.16b, v19.16b, v1.16b
+	WORD $0x0e2fc1d4 // smull v20.8h, v14.8b, v15.8b
+	WORD $0x0e308274 // smlal v20.8h, v19.8b, v16.8b
+	WORD $0x4e606a88 // sadalp v8.4s, v20.8h
+	WORD $0x4e2fc1d4 // smull2 v20.8h, v14.16b, v15.16b
+	WORD $0x4e308274 // smlal2 v20.8h, v19.16b, v16.16b
+	WORD $0x4e606a89 // sadalp v9.4s, v20.8h
+	WORD $0x0e31c1d4 // smull v20.8h, v14.8b, v17.8b
+	WORD $0x0e328274 // smlal v20.8h, v19.8b, v18.8b
+	WORD $0x4e606a8c // sadalp v12.4s, v20.8h
+	WORD $0x4e31c1d4 // smull2 v20.8h, v14.16b, v17.16b
+	WORD $0x4e328274 // smlal2 v20.8h, v19.16b, v18.16b
+	WORD $0x4e606a8d // sadalp v13.4s, v20.8h
+	FMOVQ 16(R1), F14
+	WORD $0x4e1405cf // dup v15.4s, v14.s[2]
+	WORD $0x4e1c05d0 // dup v16.4s, v14.s[3]
+	FMOVQ 64(R1), F14
+	WORD $0x4e1405d1 // dup v17.4s, v14.s[2]
+	WORD $0x4e1c05d2 // dup v18.4s, v14.s[3]
+	FMOVQ 192(R0), F14
+	WORD $0x6f0c05d3 // ushr v19.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 256(R0), F21
+	WORD $0x4f0956b5 // shl v21.16b, v21.16b, #1
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56ae // sli v14.16b, v21.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 256(R0), F21
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	WORD $0x6e218673 // sub v19.16b, v19.16b, v1.16b
+	WORD $0x0e2fc1d4 // smull v20.8h, v14.8b, v15.8b
+	WORD $0x0e308274 // smlal v20.8h, v19.8b, v16.8b
+	WORD $0x4e606a86 // sadalp v6.4s, v20.8h
+	WORD $0x4e2fc1d4 // smull2 v20.8h, v14.16b, v15.16b
+	WORD $0x4e308274 // smlal2 v20.8h, v19.16b, v16.16b
+	WORD $0x4e606a87 // sadalp v7.4s, v20.8h
+	WORD $0x0e31c1d4 // smull v20.8h, v14.8b, v17.8b
+	WORD $0x0e328274 // smlal v20.8h, v19.8b, v18.8b
+	WORD $0x4e606a8a // sadalp v10.4s, v20.8h
+	WORD $0x4e31c1d4 // smull2 v20.8h, v14.16b, v17.16b
+	WORD $0x4e328274 // smlal2 v20.8h, v19.16b, v18.16b
+	WORD $0x4e606a8b // sadalp v11.4s, v20.8h
+	FMOVQ 208(R0), F14
+	WORD $0x6f0c05d3 // ushr v19.16b, v14.16b, #4
+	WORD $0x4e201dce // and v14.16b, v14.16b, v0.16b
+	FMOVQ 272(R0), F21
+	WORD $0x4f0956b5 // shl v21.16b, v21.16b, #1
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56ae // sli v14.16b, v21.16b, #4
+	WORD $0x6e2185ce // sub v14.16b, v14.16b, v1.16b
+	FMOVQ 272(R0), F21
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	WORD $0x6e218673 // sub v19.16b, v19.16b, v1.16b
+	WORD $0x0e2fc1d4 // smull v20.8h, v14.8b, v15.8b
+	WORD $0x0e308274 // smlal v20.8h, v19.8b, v16.8b
+	WORD $0x4e606a88 // sadalp v8.4s, v20.8h
+	WORD $0x4e2fc1d4 // smull2 v20.8h, v14.16b, v15.16b
+	WORD $0x4e308274 // smlal2 v20.8h, v19.16b, v16.16b
+	WORD $0x4e606a89 // sadalp v9.4s, v20.8h
+	WORD $0x0e31c1d4 // smull v20.8h, v14.8b, v17.8b
+	WORD $0x0e328274 // smlal v20.8h, v19.8b, v18.8b
+	WORD $0x4e606a8c // sadalp v12.4s, v20.8h
+	WORD $0x4e31c1d4 // smull2 v20.8h, v14.16b, v17.16b
+	WORD $0x4e328274 // smlal2 v20.8h, v19.16b, v18.16b
+	WORD $0x4e606a8d // sadalp v13.4s, v20.8h
+	WORD $0x4ea7bcc6 // addp v6.4s, v6.4s, v7.4s
+	WORD $0x4ea9bd08 // addp v8.4s, v8.4s, v9.4s
+	WORD $0x4eabbd4a // addp v10.4s, v10.4s, v11.4s
+	WORD $0x4eadbd8c // addp v12.4s, v12.4s, v13.4s
+	FMOVQ 0(R7), F14
+	WORD $0x4e2179cf // fcvtl2 v15.4s, v14.8h
+	WORD $0x0e2179ce // fcvtl v14.4s, v14.4h
+	FMOVQ 32(R1), F16
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f9090c6 // fmul v6.4s, v6.4s, v16.s[0]
+	WORD $0x4e2eccc2 // fmla v2.4s, v6.4s, v14.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f909108 // fmul v8.4s, v8.4s, v16.s[0]
+	WORD $0x4e2fcd03 // fmla v3.4s, v8.4s, v15.4s
+	FMOVQ 80(R1), F16
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f90914a // fmul v10.4s, v10.4s, v16.s[0]
+	WORD $0x4e2ecd44 // fmla v4.4s, v10.4s, v14.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f90918c // fmul v12.4s, v12.4s, v16.s[0]
+	WORD $0x4e2fcd85 // fmla v5.4s, v12.4s, v15.4s
+	ADD $320, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R12
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F2, 0(R11)
+	FMOVQ F3, 16(R11)
+	ADD R12, R11
+	FMOVQ F4, 0(R11)
+	FMOVQ F5, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
+	RET
+
+// func mulQ50DotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ50DotProd16x1(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD $0x10101010, R9
+	VDUP R9, V1.S4
+
+single:
+	MOVD times+80(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R12
+
+singleGroup:
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	FMOVQ 0(R1), F10
+	FMOVQ 0(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 256(R0), F13
+	WORD $0x4f0f55ad // shl v13.16b, v13.16b, #7
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 256(R0), F13
+	WORD $0x4f0e55ad // shl v13.16b, v13.16b, #6
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae166 // sdot v6.4s, v11.16b, v10.4b[0]
+	WORD $0x4faae186 // sdot v6.4s, v12.16b, v10.4b[1]
+	FMOVQ 16(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 272(R0), F13
+	WORD $0x4f0f55ad // shl v13.16b, v13.16b, #7
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 272(R0), F13
+	WORD $0x4f0e55ad // shl v13.16b, v13.16b, #6
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae167 // sdot v7.4s, v11.16b, v10.4b[0]
+	WORD $0x4faae187 // sdot v7.4s, v12.16b, v10.4b[1]
+	FMOVQ 32(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 288(R0), F13
+	WORD $0x4f0f55ad // shl v13.16b, v13.16b, #7
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 288(R0), F13
+	WORD $0x4f0e55ad // shl v13.16b, v13.16b, #6
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae168 // sdot v8.4s, v11.16b, v10.4b[0]
+	WORD $0x4faae188 // sdot v8.4s, v12.16b, v10.4b[1]
+	FMOVQ 48(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 304(R0), F13
+	WORD $0x4f0f55ad // shl v13.16b, v13.16b, #7
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 304(R0), F13
+	WORD $0x4f0e55ad // shl v13.16b, v13.16b, #6
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae169 // sdot v9.4s, v11.16b, v10.4b[0]
+	WORD $0x4faae189 // sdot v9.4s, v12.16b, v10.4b[1]
+	FMOVQ 64(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 256(R0), F13
+	WORD $0x4f0d55ad // shl v13.16b, v13.16b, #5
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 256(R0), F13
+	WORD $0x4f0c55ad // shl v13.16b, v13.16b, #4
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae966 // sdot v6.4s, v11.16b, v10.4b[2]
+	WORD $0x4faae986 // sdot v6.4s, v12.16b, v10.4b[3]
+	FMOVQ 80(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 272(R0), F13
+	WORD $0x4f0d55ad // shl v13.16b, v13.16b, #5
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 272(R0), F13
+	WORD $0x4f0c55ad // shl v13.16b, v13.16b, #4
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae967 // sdot v7.4s, v11.16b, v10.4b[2]
+	WORD $0x4faae987 // sdot v7.4s, v12.16b, v10.4b[3]
+	FMOVQ 96(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 288(R0), F13
+	WORD $0x4f0d55ad // shl v13.16b, v13.16b, #5
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 288(R0), F13
+	WORD $0x4f0c55ad // shl v13.16b, v13.16b, #4
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae968 // sdot v8.4s, v11.16b, v10.4b[2]
+	WORD $0x4faae988 // sdot v8.4s, v12.16b, v10.4b[3]
+	FMOVQ 112(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 304(R0), F13
+	WORD $0x4f0d55ad // shl v13.16b, v13.16b, #5
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 304(R0), F13
+	WORD $0x4f0c55ad // shl v13.16b, v13.16b, #4
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae969 // sdot v9.4s, v11.16b, v10.4b[2]
+	WORD $0x4faae989 // sdot v9.4s, v12.16b, v10.4b[3]
+	FMOVQ 16(R1), F10
+	FMOVQ 128(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 256(R0), F13
+	WORD $0x4f0b55ad // shl v13.16b, v13.16b, #3
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 256(R0), F13
+	WORD $0x4f0a55ad // shl v13.16b, v13.16b, #2
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae166 // sdot v6.4s, v11.16b, v10.4b[0]
+	WORD $0x4faae186 // sdot v6.4s, v12.16b, v10.4b[1]
+	FMOVQ 144(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 272(R0), F13
+	WORD $0x4f0b55ad // shl v13.16b, v13.16b, #3
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 272(R0), F13
+	WORD $0x4f0a55ad // shl v13.16b, v13.16b, #2
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae167 // sdot v7.4s, v11.16b, v10.4b[0]
+	WORD $0x4faae187 // sdot v7.4s, v12.16b, v10.4b[1]
+	FMOVQ 160(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 288(R0), F13
+	WORD $0x4f0b55ad // shl v13.16b, v13.16b, #3
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 288(R0), F13
+	WORD $0x4f0a55ad // shl v13.16b, v13.16b, #2
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae168 // sdot v8.4s, v11.16b, v10.4b[0]
+	WORD $0x4faae188 // sdot v8.4s, v12.16b, v10.4b[1]
+	FMOVQ 176(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 304(R0), F13
+	WORD $0x4f0b55ad // shl v13.16b, v13.16b, #3
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 304(R0), F13
+	WORD $0x4f0a55ad // shl v13.16b, v13.16b, #2
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae169 // sdot v9.4s, v11.16b, v10.4b[0]
+	WORD $0x4faae189 // sdot v9.4s, v12.16b, v10.4b[1]
+	FMOVQ 192(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 256(R0), F13
+	WORD $0x4f0955ad // shl v13.16b, v13.16b, #1
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 256(R0), F13
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae966 // sdot v6.4s, v11.16b, v10.4b[2]
+	WORD $0x4faae986 // sdot v6.4s, v12.16b, v10.4b[3]
+	FMOVQ 208(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 272(R0), F13
+	WORD $0x4f0955ad // shl v13.16b, v13.16b, #1
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 272(R0), F13
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae967 // sdot v7.4s, v11.16b, v10.4b[2]
+	WORD $0x4faae987 // sdot v7.4s, v12.16b, v10.4b[3]
+	FMOVQ 224(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 288(R0), F13
+	WORD $0x4f0955ad // shl v13.16b, v13.16b, #1
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 288(R0), F13
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae968 // sdot v8.4s, v11.16b, v10.4b[2]
+	WORD $0x4faae988 // sdot v8.4s, v12.16b, v10.4b[3]
+	FMOVQ 240(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 304(R0), F13
+	WORD $0x4f0955ad // shl v13.16b, v13.16b, #1
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ab // sli v11.16b, v13.16b, #4
+	WORD $0x6e21856b // sub v11.16b, v11.16b, v1.16b
+	FMOVQ 304(R0), F13
+	WORD $0x6f0905ad // ushr v13.16b, v13.16b, #7
+	WORD $0x6f0c55ac // sli v12.16b, v13.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	WORD $0x4f8ae969 // sdot v9.4s, v11.16b, v10.4b[2]
+	WORD $0x4faae989 // sdot v9.4s, v12.16b, v10.4b[3]
+	FMOVQ 0(R7), F10
+	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	FMOVQ 16(R7), F12
+	WORD $0x4e21798d // fcvtl2 v13.4s, v12.8h
+	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
+	FMOVQ 32(R1), F14
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
+	WORD $0x4e2accc2 // fmla v2.4s, v6.4s, v10.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8e90e7 // fmul v7.4s, v7.4s, v14.s[0]
+	WORD $0x4e2bcce3 // fmla v3.4s, v7.4s, v11.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f8e9108 // fmul v8.4s, v8.4s, v14.s[0]
+	WORD $0x4e2ccd04 // fmla v4.4s, v8.4s, v12.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f8e9129 // fmul v9.4s, v9.4s, v14.s[0]
+	WORD $0x4e2dcd25 // fmla v5.4s, v9.4s, v13.4s
+	ADD $320, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R12
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F2, 0(R11)
+	FMOVQ F3, 16(R11)
+	FMOVQ F4, 32(R11)
+	FMOVQ F5, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
+	RET
+
+// func mulQ50DotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ50DotProd16x2(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD $0x10101010, R9
+	VDUP R9, V1.S4
+
+single:
+	MOVD times+80(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R12
+
+singleGroup:
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+	WORD $0x6f00e411 // movi v17.2d, #0
+	FMOVQ 0(R1), F18
+	FMOVQ 48(R1), F19
+	FMOVQ 0(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 256(R0), F22
+	WORD $0x4f0f56d6 // shl v22.16b, v22.16b, #7
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 256(R0), F22
+	WORD $0x4f0e56d6 // shl v22.16b, v22.16b, #6
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92e28a // sdot v10.4s, v20.16b, v18.4b[0]
+	WORD $0x4f93e28e // sdot v14.4s, v20.16b, v19.4b[0]
+	WORD $0x4fb2e2aa // sdot v10.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2ae // sdot v14.4s, v21.16b, v19.4b[1]
+	FMOVQ 16(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 272(R0), F22
+	WORD $0x4f0f56d6 // shl v22.16b, v22.16b, #7
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 272(R0), F22
+	WORD $0x4f0e56d6 // shl v22.16b, v22.16b, #6
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92e28b // sdot v11.4s, v20.16b, v18.4b[0]
+	WORD $0x4f93e28f // sdot v15.4s, v20.16b, v19.4b[0]
+	WORD $0x4fb2e2ab // sdot v11.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2af // sdot v15.4s, v21.16b, v19.4b[1]
+	FMOVQ 32(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 288(R0), F22
+	WORD $0x4f0f56d6 // shl v22.16b, v22.16b, #7
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 288(R0), F22
+	WORD $0x4f0e56d6 // shl v22.16b, v22.16b, #6
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92e28c // sdot v12.4s, v20.16b, v18.4b[0]
+	WORD $0x4f93e290 // sdot v16.4s, v20.16b, v19.4b[0]
+	WORD $0x4fb2e2ac // sdot v12.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2b0 // sdot v16.4s, v21.16b, v19.4b[1]
+	FMOVQ 48(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 304(R0), F22
+	WORD $0x4f0f56d6 // shl v22.16b, v22.16b, #7
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 304(R0), F22
+	WORD $0x4f0e56d6 // shl v22.16b, v22.16b, #6
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92e28d // sdot v13.4s, v20.16b, v18.4b[0]
+	WORD $0x4f93e291 // sdot v17.4s, v20.16b, v19.4b[0]
+	WORD $0x4fb2e2ad // sdot v13.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2b1 // sdot v17.4s, v21.16b, v19.4b[1]
+	FMOVQ 64(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 256(R0), F22
+	WORD $0x4f0d56d6 // shl v22.16b, v22.16b, #5
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 256(R0), F22
+	WORD $0x4f0c56d6 // shl v22.16b, v22.16b, #4
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92ea8a // sdot v10.4s, v20.16b, v18.4b[2]
+	WORD $0x4f93ea8e // sdot v14.4s, v20.16b, v19.4b[2]
+	WORD $0x4fb2eaaa // sdot v10.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eaae // sdot v14.4s, v21.16b, v19.4b[3]
+	FMOVQ 80(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 272(R0), F22
+	WORD $0x4f0d56d6 // shl v22.16b, v22.16b, #5
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 272(R0), F22
+	WORD $0x4f0c56d6 // shl v22.16b, v22.16b, #4
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92ea8b // sdot v11.4s, v20.16b, v18.4b[2]
+	WORD $0x4f93ea8f // sdot v15.4s, v20.16b, v19.4b[2]
+	WORD $0x4fb2eaab // sdot v11.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eaaf // sdot v15.4s, v21.16b, v19.4b[3]
+	FMOVQ 96(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 288(R0), F22
+	WORD $0x4f0d56d6 // shl v22.16b, v22.16b, #5
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 288(R0), F22
+	WORD $0x4f0c56d6 // shl v22.16b, v22.16b, #4
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92ea8c // sdot v12.4s, v20.16b, v18.4b[2]
+	WORD $0x4f93ea90 // sdot v16.4s, v20.16b, v19.4b[2]
+	WORD $0x4fb2eaac // sdot v12.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eab0 // sdot v16.4s, v21.16b, v19.4b[3]
+	FMOVQ 112(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 304(R0), F22
+	WORD $0x4f0d56d6 // shl v22.16b, v22.16b, #5
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 304(R0), F22
+	WORD $0x4f0c56d6 // shl v22.16b, v22.16b, #4
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92ea8d // sdot v13.4s, v20.16b, v18.4b[2]
+	WORD $0x4f93ea91 // sdot v17.4s, v20.16b, v19.4b[2]
+	WORD $0x4fb2eaad // sdot v13.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eab1 // sdot v17.4s, v21.16b, v19.4b[3]
+	FMOVQ 16(R1), F18
+	FMOVQ 64(R1), F19
+	FMOVQ 128(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 256(R0), F22
+	WORD $0x4f0b56d6 // shl v22.16b, v22.16b, #3
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 256(R0), F22
+	WORD $0x4f0a56d6 // shl v22.16b, v22.16b, #2
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92e28a // sdot v10.4s, v20.16b, v18.4b[0]
+	WORD $0x4f93e28e // sdot v14.4s, v20.16b, v19.4b[0]
+	WORD $0x4fb2e2aa // sdot v10.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2ae // sdot v14.4s, v21.16b, v19.4b[1]
+	FMOVQ 144(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 272(R0), F22
+	WORD $0x4f0b56d6 // shl v22.16b, v22.16b, #3
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 272(R0), F22
+	WORD $0x4f0a56d6 // shl v22.16b, v22.16b, #2
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92e28b // sdot v11.4s, v20.16b, v18.4b[0]
+	WORD $0x4f93e28f // sdot v15.4s, v20.16b, v19.4b[0]
+	WORD $0x4fb2e2ab // sdot v11.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2af // sdot v15.4s, v21.16b, v19.4b[1]
+	FMOVQ 160(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 288(R0), F22
+	WORD $0x4f0b56d6 // shl v22.16b, v22.16b, #3
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 288(R0), F22
+	WORD $0x4f0a56d6 // shl v22.16b, v22.16b, #2
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92e28c // sdot v12.4s, v20.16b, v18.4b[0]
+	WORD $0x4f93e290 // sdot v16.4s, v20.16b, v19.4b[0]
+	WORD $0x4fb2e2ac // sdot v12.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2b0 // sdot v16.4s, v21.16b, v19.4b[1]
+	FMOVQ 176(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 304(R0), F22
+	WORD $0x4f0b56d6 // shl v22.16b, v22.16b, #3
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 304(R0), F22
+	WORD $0x4f0a56d6 // shl v22.16b, v22.16b, #2
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92e28d // sdot v13.4s, v20.16b, v18.4b[0]
+	WORD $0x4f93e291 // sdot v17.4s, v20.16b, v19.4b[0]
+	WORD $0x4fb2e2ad // sdot v13.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e2b1 // sdot v17.4s, v21.16b, v19.4b[1]
+	FMOVQ 192(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 256(R0), F22
+	WORD $0x4f0956d6 // shl v22.16b, v22.16b, #1
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 256(R0), F22
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92ea8a // sdot v10.4s, v20.16b, v18.4b[2]
+	WORD $0x4f93ea8e // sdot v14.4s, v20.16b, v19.4b[2]
+	WORD $0x4fb2eaaa // sdot v10.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eaae // sdot v14.4s, v21.16b, v19.4b[3]
+	FMOVQ 208(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 272(R0), F22
+	WORD $0x4f0956d6 // shl v22.16b, v22.16b, #1
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 272(R0), F22
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92ea8b // sdot v11.4s, v20.16b, v18.4b[2]
+	WORD $0x4f93ea8f // sdot v15.4s, v20.16b, v19.4b[2]
+	WORD $0x4fb2eaab // sdot v11.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eaaf // sdot v15.4s, v21.16b, v19.4b[3]
+	FMOVQ 224(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 288(R0), F22
+	WORD $0x4f0956d6 // shl v22.16b, v22.16b, #1
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 288(R0), F22
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92ea8c // sdot v12.4s, v20.16b, v18.4b[2]
+	WORD $0x4f93ea90 // sdot v16.4s, v20.16b, v19.4b[2]
+	WORD $0x4fb2eaac // sdot v12.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eab0 // sdot v16.4s, v21.16b, v19.4b[3]
+	FMOVQ 240(R0), F20
+	WORD $0x6f0c0695 // ushr v21.16b, v20.16b, #4
+	WORD $0x4e201e94 // and v20.16b, v20.16b, v0.16b
+	FMOVQ 304(R0), F22
+	WORD $0x4f0956d6 // shl v22.16b, v22.16b, #1
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d4 // sli v20.16b, v22.16b, #4
+	WORD $0x6e218694 // sub v20.16b, v20.16b, v1.16b
+	FMOVQ 304(R0), F22
+	WORD $0x6f0906d6 // ushr v22.16b, v22.16b, #7
+	WORD $0x6f0c56d5 // sli v21.16b, v22.16b, #4
+	WORD $0x6e2186b5 // sub v21.16b, v21.16b, v1.16b
+	WORD $0x4f92ea8d // sdot v13.4s, v20.16b, v18.4b[2]
+	WORD $0x4f93ea91 // sdot v17.4s, v20.16b, v19.4b[2]
+	WORD $0x4fb2eaad // sdot v13.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3eab1 // sdot v17.4s, v21.16b, v19.4b[3]
+	FMOVQ 0(R7), F18
+	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	FMOVQ 16(R7), F20
+	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
+	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
+	FMOVQ 32(R1), F22
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f96914a // fmul v10.4s, v10.4s, v22.s[0]
+	WORD $0x4e32cd42 // fmla v2.4s, v10.4s, v18.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f96916b // fmul v11.4s, v11.4s, v22.s[0]
+	WORD $0x4e33cd63 // fmla v3.4s, v11.4s, v19.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f96918c // fmul v12.4s, v12.4s, v22.s[0]
+	WORD $0x4e34cd84 // fmla v4.4s, v12.4s, v20.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f9691ad // fmul v13.4s, v13.4s, v22.s[0]
+	WORD $0x4e35cda5 // fmla v5.4s, v13.4s, v21.4s
+	FMOVQ 80(R1), F22
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f9691ce // fmul v14.4s, v14.4s, v22.s[0]
+	WORD $0x4e32cdc6 // fmla v6.4s, v14.4s, v18.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9691ef // fmul v15.4s, v15.4s, v22.s[0]
+	WORD $0x4e33cde7 // fmla v7.4s, v15.4s, v19.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f969210 // fmul v16.4s, v16.4s, v22.s[0]
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4f969231 // fmul v17.4s, v17.4s, v22.s[0]
+	WORD $0x4e35ce29 // fmla v9.4s, v17.4s, v21.4s
+	ADD $320, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R12
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F2, 0(R11)
+	FMOVQ F3, 16(R11)
+	FMOVQ F4, 32(R11)
+	FMOVQ F5, 48(R11)
+	ADD R12, R11
+	FMOVQ F6, 0(R11)
+	FMOVQ F7, 16(R11)
+	FMOVQ F8, 32(R11)
+	FMOVQ F9, 48(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
+	RET
+
+// func mulQ50DotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ50DotProd8x4(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD $0x10101010, R9
+	VDUP R9, V1.S4
+
+single:
+	MOVD times+80(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R12
+
+singleGroup:
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+	WORD $0x6f00e411 // movi v17.2d, #0
+	FMOVQ 0(R1), F18
+	FMOVQ 48(R1), F19
+	FMOVQ 96(R1), F20
+	FMOVQ 144(R1), F21
+	FMOVQ 0(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 256(R0), F24
+	WORD $0x4f0f5718 // shl v24.16b, v24.16b, #7
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 256(R0), F24
+	WORD $0x4f0e5718 // shl v24.16b, v24.16b, #6
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5717 // sli v23.16b, v24.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4f92e2ca // sdot v10.4s, v22.16b, v18.4b[0]
+	WORD $0x4f93e2cc // sdot v12.4s, v22.16b, v19.4b[0]
+	WORD $0x4f94e2ce // sdot v14.4s, v22.16b, v20.4b[0]
+	WORD $0x4f95e2d0 // sdot v16.4s, v22.16b, v21.4b[0]
+	WORD $0x4fb2e2ea // sdot v10.4s, v23.16b, v18.4b[1]
+	WORD $0x4fb3e2ec // sdot v12.4s, v23.16b, v19.4b[1]
+	WORD $0x4fb4e2ee // sdot v14.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb5e2f0 // sdot v16.4s, v23.16b, v21.4b[1]
+	FMOVQ 16(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 272(R0), F24
+	WORD $0x4f0f5718 // shl v24.16b, v24.16b, #7
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 272(R0), F24
+	WORD $0x4f0e5718 // shl v24.16b, v24.16b, #6
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5717 // sli v23.16b, v24.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4f92e2cb // sdot v11.4s, v22.16b, v18.4b[0]
+	WORD $0x4f93e2cd // sdot v13.4s, v22.16b, v19.4b[0]
+	WORD $0x4f94e2cf // sdot v15.4s, v22.16b, v20.4b[0]
+	WORD $0x4f95e2d1 // sdot v17.4s, v22.16b, v21.4b[0]
+	WORD $0x4fb2e2eb // sdot v11.4s, v23.16b, v18.4b[1]
+	WORD $0x4fb3e2ed // sdot v13.4s, v23.16b, v19.4b[1]
+	WORD $0x4fb4e2ef // sdot v15.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb5e2f1 // sdot v17.4s, v23.16b, v21.4b[1]
+	FMOVQ 64(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 256(R0), F24
+	WORD $0x4f0d5718 // shl v24.16b, v24.16b, #5
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 256(R0), F24
+	WORD $0x4f0c5718 // shl v24.16b, v24.16b, #4
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5717 // sli v23.16b, v24.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4f92eaca // sdot v10.4s, v22.16b, v18.4b[2]
+	WORD $0x4f93eacc // sdot v12.4s, v22.16b, v19.4b[2]
+	WORD $0x4f94eace // sdot v14.4s, v22.16b, v20.4b[2]
+	WORD $0x4f95ead0 // sdot v16.4s, v22.16b, v21.4b[2]
+	WORD $0x4fb2eaea // sdot v10.4s, v23.16b, v18.4b[3]
+	WORD $0x4fb3eaec // sdot v12.4s, v23.16b, v19.4b[3]
+	WORD $0x4fb4eaee // sdot v14.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb5eaf0 // sdot v16.4s, v23.16b, v21.4b[3]
+	FMOVQ 80(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 272(R0), F24
+	WORD $0x4f0d5718 // shl v24.16b, v24.16b, #5
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 272(R0), F24
+	WORD $0x4f0c5718 // shl v24.16b, v24.16b, #4
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5717 // sli v23.16b, v24.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4f92eacb // sdot v11.4s, v22.16b, v18.4b[2]
+	WORD $0x4f93eacd // sdot v13.4s, v22.16b, v19.4b[2]
+	WORD $0x4f94eacf // sdot v15.4s, v22.16b, v20.4b[2]
+	WORD $0x4f95ead1 // sdot v17.4s, v22.16b, v21.4b[2]
+	WORD $0x4fb2eaeb // sdot v11.4s, v23.16b, v18.4b[3]
+	WORD $0x4fb3eaed // sdot v13.4s, v23.16b, v19.4b[3]
+	WORD $0x4fb4eaef // sdot v15.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb5eaf1 // sdot v17.4s, v23.16b, v21.4b[3]
+	FMOVQ 16(R1), F18
+	FMOVQ 64(R1), F19
+	FMOVQ 112(R1), F20
+	FMOVQ 160(R1), F21
+	FMOVQ 128(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 256(R0), F24
+	WORD $0x4f0b5718 // shl v24.16b, v24.16b, #3
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 256(R0), F24
+	WORD $0x4f0a5718 // shl v24.16b, v24.16b, #2
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5717 // sli v23.16b, v24.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4f92e2ca // sdot v10.4s, v22.16b, v18.4b[0]
+	WORD $0x4f93e2cc // sdot v12.4s, v22.16b, v19.4b[0]
+	WORD $0x4f94e2ce // sdot v14.4s, v22.16b, v20.4b[0]
+	WORD $0x4f95e2d0 // sdot v16.4s, v22.16b, v21.4b[0]
+	WORD $0x4fb2e2ea // sdot v10.4s, v23.16b, v18.4b[1]
+	WORD $0x4fb3e2ec // sdot v12.4s, v23.16b, v19.4b[1]
+	WORD $0x4fb4e2ee // sdot v14.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb5e2f0 // sdot v16.4s, v23.16b, v21.4b[1]
+	FMOVQ 144(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 272(R0), F24
+	WORD $0x4f0b5718 // shl v24.16b, v24.16b, #3
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 272(R0), F24
+	WORD $0x4f0a5718 // shl v24.16b, v24.16b, #2
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5717 // sli v23.16b, v24.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4f92e2cb // sdot v11.4s, v22.16b, v18.4b[0]
+	WORD $0x4f93e2cd // sdot v13.4s, v22.16b, v19.4b[0]
+	WORD $0x4f94e2cf // sdot v15.4s, v22.16b, v20.4b[0]
+	WORD $0x4f95e2d1 // sdot v17.4s, v22.16b, v21.4b[0]
+	WORD $0x4fb2e2eb // sdot v11.4s, v23.16b, v18.4b[1]
+	WORD $0x4fb3e2ed // sdot v13.4s, v23.16b, v19.4b[1]
+	WORD $0x4fb4e2ef // sdot v15.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb5e2f1 // sdot v17.4s, v23.16b, v21.4b[1]
+	FMOVQ 192(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 256(R0), F24
+	WORD $0x4f095718 // shl v24.16b, v24.16b, #1
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 256(R0), F24
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5717 // sli v23.16b, v24.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4f92eaca // sdot v10.4s, v22.16b, v18.4b[2]
+	WORD $0x4f93eacc // sdot v12.4s, v22.16b, v19.4b[2]
+	WORD $0x4f94eace // sdot v14.4s, v22.16b, v20.4b[2]
+	WORD $0x4f95ead0 // sdot v16.4s, v22.16b, v21.4b[2]
+	WORD $0x4fb2eaea // sdot v10.4s, v23.16b, v18.4b[3]
+	WORD $0x4fb3eaec // sdot v12.4s, v23.16b, v19.4b[3]
+	WORD $0x4fb4eaee // sdot v14.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb5eaf0 // sdot v16.4s, v23.16b, v21.4b[3]
+	FMOVQ 208(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 272(R0), F24
+	WORD $0x4f095718 // shl v24.16b, v24.16b, #1
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 272(R0), F24
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5717 // sli v23.16b, v24.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4f92eacb // sdot v11.4s, v22.16b, v18.4b[2]
+	WORD $0x4f93eacd // sdot v13.4s, v22.16b, v19.4b[2]
+	WORD $0x4f94eacf // sdot v15.4s, v22.16b, v20.4b[2]
+	WORD $0x4f95ead1 // sdot v17.4s, v22.16b, v21.4b[2]
+	WORD $0x4fb2eaeb // sdot v11.4s, v23.16b, v18.4b[3]
+	WORD $0x4fb3eaed // sdot v13.4s, v23.16b, v19.4b[3]
+	WORD $0x4fb4eaef // sdot v15.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb5eaf1 // sdot v17.4s, v23.16b, v21.4b[3]
+	FMOVQ 0(R7), F18
+	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	FMOVQ 32(R1), F20
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f94914a // fmul v10.4s, v10.4s, v20.s[0]
+	WORD $0x4e32cd42 // fmla v2.4s, v10.4s, v18.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f94916b // fmul v11.4s, v11.4s, v20.s[0]
+	WORD $0x4e33cd63 // fmla v3.4s, v11.4s, v19.4s
+	FMOVQ 80(R1), F20
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f94918c // fmul v12.4s, v12.4s, v20.s[0]
+	WORD $0x4e32cd84 // fmla v4.4s, v12.4s, v18.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f9491ad // fmul v13.4s, v13.4s, v20.s[0]
+	WORD $0x4e33cda5 // fmla v5.4s, v13.4s, v19.4s
+	FMOVQ 128(R1), F20
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f9491ce // fmul v14.4s, v14.4s, v20.s[0]
+	WORD $0x4e32cdc6 // fmla v6.4s, v14.4s, v18.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9491ef // fmul v15.4s, v15.4s, v20.s[0]
+	WORD $0x4e33cde7 // fmla v7.4s, v15.4s, v19.4s
+	FMOVQ 176(R1), F20
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f949210 // fmul v16.4s, v16.4s, v20.s[0]
+	WORD $0x4e32ce08 // fmla v8.4s, v16.4s, v18.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4f949231 // fmul v17.4s, v17.4s, v20.s[0]
+	WORD $0x4e33ce29 // fmla v9.4s, v17.4s, v19.4s
+	ADD $320, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R12
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ F2, 0(R11)
+	FMOVQ F3, 16(R11)
+	ADD R12, R11
+	FMOVQ F4, 0(R11)
+	FMOVQ F5, 16(R11)
+	ADD R12, R11
+	FMOVQ F6, 0(R11)
+	FMOVQ F7, 16(R11)
+	ADD R12, R11
+	FMOVQ F8, 0(R11)
+	FMOVQ F9, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
+	RET
+
+// func mulQ50I8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ50I8MM8x2(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD $0x10101010, R9
+	VDUP R9, V1.S4
+
+single:
+	MOVD times+80(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R12
+
+singleGroup:
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	FMOVQ 0(R1), F12
+	FMOVQ 48(R1), F11
+	WORD $0x4ecb398a // zip1 v10.2d, v12.2d, v11.2d
+	WORD $0x4ecb798b // zip2 v11.2d, v12.2d, v11.2d
+	FMOVQ 0(R0), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e201d8c // and v12.16b, v12.16b, v0.16b
+	FMOVQ 256(R0), F15
+	WORD $0x4f0f55ef // shl v15.16b, v15.16b, #7
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ec // sli v12.16b, v15.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	FMOVQ 256(R0), F15
+	WORD $0x4f0e55ef // shl v15.16b, v15.16b, #6
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ed // sli v13.16b, v15.16b, #4
+	WORD $0x6e2185ad // sub v13.16b, v13.16b, v1.16b
+	WORD $0x4e8d398e // zip1 v14.4s, v12.4s, v13.4s
+	WORD $0x4e8d798d // zip2 v13.4s, v12.4s, v13.4s
+	WORD $0x4e8aa5c6 // smmla v6.4s, v14.16b, v10.16b
+	WORD $0x4e8aa5a7 // smmla v7.4s, v13.16b, v10.16b
+	FMOVQ 16(R0), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e201d8c // and v12.16b, v12.16b, v0.16b
+	FMOVQ 272(R0), F15
+	WORD $0x4f0f55ef // shl v15.16b, v15.16b, #7
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ec // sli v12.16b, v15.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	FMOVQ 272(R0), F15
+	WORD $0x4f0e55ef // shl v15.16b, v15.16b, #6
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ed // sli v13.16b, v15.16b, #4
+	WORD $0x6e2185ad // sub v13.16b, v13.16b, v1.16b
+	WORD $0x4e8d398e // zip1 v14.4s, v12.4s, v13.4s
+	WORD $0x4e8d798d // zip2 v13.4s, v12.4s, v13.4s
+	WORD $0x4e8aa5c8 // smmla v8.4s, v14.16b, v10.16b
+	WORD $0x4e8aa5a9 // smmla v9.4s, v13.16b, v10.16b
+	FMOVQ 64(R0), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e201d8c // and v12.16b, v12.16b, v0.16b
+	FMOVQ 256(R0), F15
+	WORD $0x4f0d55ef // shl v15.16b, v15.16b, #5
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ec // sli v12.16b, v15.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	FMOVQ 256(R0), F15
+	WORD $0x4f0c55ef // shl v15.16b, v15.16b, #4
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ed // sli v13.16b, v15.16b, #4
+	WORD $0x6e2185ad // sub v13.16b, v13.16b, v1.16b
+	WORD $0x4e8d398e // zip1 v14.4s, v12.4s, v13.4s
+	WORD $0x4e8d798d // zip2 v13.4s, v12.4s, v13.4s
+	WORD $0x4e8ba5c6 // smmla v6.4s, v14.16b, v11.16b
+	WORD $0x4e8ba5a7 // smmla v7.4s, v13.16b, v11.16b
+	FMOVQ 80(R0), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e201d8c // and v12.16b, v12.16b, v0.16b
+	FMOVQ 272(R0), F15
+	WORD $0x4f0d55ef // shl v15.16b, v15.16b, #5
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ec // sli v12.16b, v15.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	FMOVQ 272(R0), F15
+	WORD $0x4f0c55ef // shl v15.16b, v15.16b, #4
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ed // sli v13.16b, v15.16b, #4
+	WORD $0x6e2185ad // sub v13.16b, v13.16b, v1.16b
+	WORD $0x4e8d398e // zip1 v14.4s, v12.4s, v13.4s
+	WORD $0x4e8d798d // zip2 v13.4s, v12.4s, v13.4s
+	WORD $0x4e8ba5c8 // smmla v8.4s, v14.16b, v11.16b
+	WORD $0x4e8ba5a9 // smmla v9.4s, v13.16b, v11.16b
+	FMOVQ 16(R1), F12
+	FMOVQ 64(R1), F11
+	WORD $0x4ecb398a // zip1 v10.2d, v12.2d, v11.2d
+	WORD $0x4ecb798b // zip2 v11.2d, v12.2d, v11.2d
+	FMOVQ 128(R0), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e201d8c // and v12.16b, v12.16b, v0.16b
+	FMOVQ 256(R0), F15
+	WORD $0x4f0b55ef // shl v15.16b, v15.16b, #3
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ec // sli v12.16b, v15.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	FMOVQ 256(R0), F15
+	WORD $0x4f0a55ef // shl v15.16b, v15.16b, #2
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ed // sli v13.16b, v15.16b, #4
+	WORD $0x6e2185ad // sub v13.16b, v13.16b, v1.16b
+	WORD $0x4e8d398e // zip1 v14.4s, v12.4s, v13.4s
+	WORD $0x4e8d798d // zip2 v13.4s, v12.4s, v13.4s
+	WORD $0x4e8aa5c6 // smmla v6.4s, v14.16b, v10.16b
+	WORD $0x4e8aa5a7 // smmla v7.4s, v13.16b, v10.16b
+	FMOVQ 144(R0), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e201d8c // and v12.16b, v12.16b, v0.16b
+	FMOVQ 272(R0), F15
+	WORD $0x4f0b55ef // shl v15.16b, v15.16b, #3
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ec // sli v12.16b, v15.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	FMOVQ 272(R0), F15
+	WORD $0x4f0a55ef // shl v15.16b, v15.16b, #2
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ed // sli v13.16b, v15.16b, #4
+	WORD $0x6e2185ad // sub v13.16b, v13.16b, v1.16b
+	WORD $0x4e8d398e // zip1 v14.4s, v12.4s, v13.4s
+	WORD $0x4e8d798d // zip2 v13.4s, v12.4s, v13.4s
+	WORD $0x4e8aa5c8 // smmla v8.4s, v14.16b, v10.16b
+	WORD $0x4e8aa5a9 // smmla v9.4s, v13.16b, v10.16b
+	FMOVQ 192(R0), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e201d8c // and v12.16b, v12.16b, v0.16b
+	FMOVQ 256(R0), F15
+	WORD $0x4f0955ef // shl v15.16b, v15.16b, #1
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ec // sli v12.16b, v15.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	FMOVQ 256(R0), F15
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ed // sli v13.16b, v15.16b, #4
+	WORD $0x6e2185ad // sub v13.16b, v13.16b, v1.16b
+	WORD $0x4e8d398e // zip1 v14.4s, v12.4s, v13.4s
+	WORD $0x4e8d798d // zip2 v13.4s, v12.4s, v13.4s
+	WORD $0x4e8ba5c6 // smmla v6.4s, v14.16b, v11.16b
+	WORD $0x4e8ba5a7 // smmla v7.4s, v13.16b, v11.16b
+	FMOVQ 208(R0), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e201d8c // and v12.16b, v12.16b, v0.16b
+	FMOVQ 272(R0), F15
+	WORD $0x4f0955ef // shl v15.16b, v15.16b, #1
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ec // sli v12.16b, v15.16b, #4
+	WORD $0x6e21858c // sub v12.16b, v12.16b, v1.16b
+	FMOVQ 272(R0), F15
+	WORD $0x6f0905ef // ushr v15.16b, v15.16b, #7
+	WORD $0x6f0c55ed // sli v13.16b, v15.16b, #4
+	WORD $0x6e2185ad // sub v13.16b, v13.16b, v1.16b
+	WORD $0x4e8d398e // zip1 v14.4s, v12.4s, v13.4s
+	WORD $0x4e8d798d // zip2 v13.4s, v12.4s, v13.4s
+	WORD $0x4e8ba5c8 // smmla v8.4s, v14.16b, v11.16b
+	WORD $0x4e8ba5a9 // smmla v9.4s, v13.16b, v11.16b
+	FMOVQ 0(R7), F10
+	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
+	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
+	WORD $0x4e8b396d // zip1 v13.4s, v11.4s, v11.4s
+	WORD $0x4e8b796b // zip2 v11.4s, v11.4s, v11.4s
+	FMOVQ 32(R1), F14
+	FMOVQ 80(R1), F15
+	WORD $0x4e8f39ce // zip1 v14.4s, v14.4s, v15.4s
+	WORD $0x4e0805ce // dup v14.2d, v14.d[0]
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6e2edcc6 // fmul v6.4s, v6.4s, v14.4s
+	WORD $0x4e2cccc2 // fmla v2.4s, v6.4s, v12.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e2edce7 // fmul v7.4s, v7.4s, v14.4s
+	WORD $0x4e2acce3 // fmla v3.4s, v7.4s, v10.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e2edd08 // fmul v8.4s, v8.4s, v14.4s
+	WORD $0x4e2dcd04 // fmla v4.4s, v8.4s, v13.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e2edd29 // fmul v9.4s, v9.4s, v14.4s
+	WORD $0x4e2bcd25 // fmla v5.4s, v9.4s, v11.4s
+	ADD $320, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R12
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	WORD $0x4e831846 // uzp1 v6.4s, v2.4s, v3.4s
+	FMOVQ F6, 0(R11)
+	WORD $0x4e851886 // uzp1 v6.4s, v4.4s, v5.4s
+	FMOVQ F6, 16(R11)
+	ADD R12, R11
+	WORD $0x4e835846 // uzp2 v6.4s, v2.4s, v3.4s
+	FMOVQ F6, 0(R11)
+	WORD $0x4e855886 // uzp2 v6.4s, v4.4s, v5.4s
+	FMOVQ F6, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
+	RET
+
+// func mulQ50I8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ50I8MM8x4(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD $0x10101010, R9
+	VDUP R9, V1.S4
+
+single:
+	MOVD times+80(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R12
+
+singleGroup:
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+	WORD $0x6f00e411 // movi v17.2d, #0
+	FMOVQ 0(R1), F22
+	FMOVQ 48(R1), F19
+	WORD $0x4ed33ad2 // zip1 v18.2d, v22.2d, v19.2d
+	WORD $0x4ed37ad3 // zip2 v19.2d, v22.2d, v19.2d
+	FMOVQ 96(R1), F22
+	FMOVQ 144(R1), F21
+	WORD $0x4ed53ad4 // zip1 v20.2d, v22.2d, v21.2d
+	WORD $0x4ed57ad5 // zip2 v21.2d, v22.2d, v21.2d
+	FMOVQ 0(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 256(R0), F25
+	WORD $0x4f0f5739 // shl v25.16b, v25.16b, #7
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5736 // sli v22.16b, v25.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 256(R0), F25
+	WORD $0x4f0e5739 // shl v25.16b, v25.16b, #6
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5737 // sli v23.16b, v25.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4e973ad8 // zip1 v24.4s, v22.4s, v23.4s
+	WORD $0x4e977ad7 // zip2 v23.4s, v22.4s, v23.4s
+	WORD $0x4e92a70a // smmla v10.4s, v24.16b, v18.16b
+	WORD $0x4e94a70e // smmla v14.4s, v24.16b, v20.16b
+	WORD $0x4e92a6eb // smmla v11.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ef // smmla v15.4s, v23.16b, v20.16b
+	FMOVQ 16(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 272(R0), F25
+	WORD $0x4f0f5739 // shl v25.16b, v25.16b, #7
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5736 // sli v22.16b, v25.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 272(R0), F25
+	WORD $0x4f0e5739 // shl v25.16b, v25.16b, #6
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5737 // sli v23.16b, v25.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4e973ad8 // zip1 v24.4s, v22.4s, v23.4s
+	WORD $0x4e977ad7 // zip2 v23.4s, v22.4s, v23.4s
+	WORD $0x4e92a70c // smmla v12.4s, v24.16b, v18.16b
+	WORD $0x4e94a710 // smmla v16.4s, v24.16b, v20.16b
+	WORD $0x4e92a6ed // smmla v13.4s, v23.16b, v18.16b
+	WORD $0x4e94a6f1 // smmla v17.4s, v23.16b, v20.16b
+	FMOVQ 64(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 256(R0), F25
+	WORD $0x4f0d5739 // shl v25.16b, v25.16b, #5
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5736 // sli v22.16b, v25.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 256(R0), F25
+	WORD $0x4f0c5739 // shl v25.16b, v25.16b, #4
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5737 // sli v23.16b, v25.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4e973ad8 // zip1 v24.4s, v22.4s, v23.4s
+	WORD $0x4e977ad7 // zip2 v23.4s, v22.4s, v23.4s
+	WORD $0x4e93a70a // smmla v10.4s, v24.16b, v19.16b
+	WORD $0x4e95a70e // smmla v14.4s, v24.16b, v21.16b
+	WORD $0x4e93a6eb // smmla v11.4s, v23.16b, v19.16b
+	WORD $0x4e95a6ef // smmla v15.4s, v23.16b, v21.16b
+	FMOVQ 80(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 272(R0), F25
+	WORD $0x4f0d5739 // shl v25.16b, v25.16b, #5
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5736 // sli v22.16b, v25.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 272(R0), F25
+	WORD $0x4f0c5739 // shl v25.16b, v25.16b, #4
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5737 // sli v23.16b, v25.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4e973ad8 // zip1 v24.4s, v22.4s, v23.4s
+	WORD $0x4e977ad7 // zip2 v23.4s, v22.4s, v23.4s
+	WORD $0x4e93a70c // smmla v12.4s, v24.16b, v19.16b
+	WORD $0x4e95a710 // smmla v16.4s, v24.16b, v21.16b
+	WORD $0x4e93a6ed // smmla v13.4s, v23.16b, v19.16b
+	WORD $0x4e95a6f1 // smmla v17.4s, v23.16b, v21.16b
+	FMOVQ 16(R1), F22
+	FMOVQ 64(R1), F19
+	WORD $0x4ed33ad2 // zip1 v18.2d, v22.2d, v19.2d
+	WORD $0x4ed37ad3 // zip2 v19.2d, v22.2d, v19.2d
+	FMOVQ 112(R1), F22
+	FMOVQ 160(R1), F21
+	WORD $0x4ed53ad4 // zip1 v20.2d, v22.2d, v21.2d
+	WORD $0x4ed57ad5 // zip2 v21.2d, v22.2d, v21.2d
+	FMOVQ 128(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 256(R0), F25
+	WORD $0x4f0b5739 // shl v25.16b, v25.16b, #3
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5736 // sli v22.16b, v25.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 256(R0), F25
+	WORD $0x4f0a5739 // shl v25.16b, v25.16b, #2
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5737 // sli v23.16b, v25.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4e973ad8 // zip1 v24.4s, v22.4s, v23.4s
+	WORD $0x4e977ad7 // zip2 v23.4s, v22.4s, v23.4s
+	WORD $0x4e92a70a // smmla v10.4s, v24.16b, v18.16b
+	WORD $0x4e94a70e // smmla v14.4s, v24.16b, v20.16b
+	WORD $0x4e92a6eb // smmla v11.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ef // smmla v15.4s, v23.16b, v20.16b
+	FMOVQ 144(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 272(R0), F25
+	WORD $0x4f0b5739 // shl v25.16b, v25.16b, #3
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5736 // sli v22.16b, v25.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 272(R0), F25
+	WORD $0x4f0a5739 // shl v25.16b, v25.16b, #2
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5737 // sli v23.16b, v25.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4e973ad8 // zip1 v24.4s, v22.4s, v23.4s
+	WORD $0x4e977ad7 // zip2 v23.4s, v22.4s, v23.4s
+	WORD $0x4e92a70c // smmla v12.4s, v24.16b, v18.16b
+	WORD $0x4e94a710 // smmla v16.4s, v24.16b, v20.16b
+	WORD $0x4e92a6ed // smmla v13.4s, v23.16b, v18.16b
+	WORD $0x4e94a6f1 // smmla v17.4s, v23.16b, v20.16b
+	FMOVQ 192(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 256(R0), F25
+	WORD $0x4f095739 // shl v25.16b, v25.16b, #1
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5736 // sli v22.16b, v25.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 256(R0), F25
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5737 // sli v23.16b, v25.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4e973ad8 // zip1 v24.4s, v22.4s, v23.4s
+	WORD $0x4e977ad7 // zip2 v23.4s, v22.4s, v23.4s
+	WORD $0x4e93a70a // smmla v10.4s, v24.16b, v19.16b
+	WORD $0x4e95a70e // smmla v14.4s, v24.16b, v21.16b
+	WORD $0x4e93a6eb // smmla v11.4s, v23.16b, v19.16b
+	WORD $0x4e95a6ef // smmla v15.4s, v23.16b, v21.16b
+	FMOVQ 208(R0), F22
+	WORD $0x6f0c06d7 // ushr v23.16b, v22.16b, #4
+	WORD $0x4e201ed6 // and v22.16b, v22.16b, v0.16b
+	FMOVQ 272(R0), F25
+	WORD $0x4f095739 // shl v25.16b, v25.16b, #1
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5736 // sli v22.16b, v25.16b, #4
+	WORD $0x6e2186d6 // sub v22.16b, v22.16b, v1.16b
+	FMOVQ 272(R0), F25
+	WORD $0x6f090739 // ushr v25.16b, v25.16b, #7
+	WORD $0x6f0c5737 // sli v23.16b, v25.16b, #4
+	WORD $0x6e2186f7 // sub v23.16b, v23.16b, v1.16b
+	WORD $0x4e973ad8 // zip1 v24.4s, v22.4s, v23.4s
+	WORD $0x4e977ad7 // zip2 v23.4s, v22.4s, v23.4s
+	WORD $0x4e93a70c // smmla v12.4s, v24.16b, v19.16b
+	WORD $0x4e95a710 // smmla v16.4s, v24.16b, v21.16b
+	WORD $0x4e93a6ed // smmla v13.4s, v23.16b, v19.16b
+	WORD $0x4e95a6f1 // smmla v17.4s, v23.16b, v21.16b
+	FMOVQ 0(R7), F18
+	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	WORD $0x4e933a75 // zip1 v21.4s, v19.4s, v19.4s
+	WORD $0x4e937a73 // zip2 v19.4s, v19.4s, v19.4s
+	FMOVQ 32(R1), F22
+	FMOVQ 80(R1), F23
+	WORD $0x4e973ad6 // zip1 v22.4s, v22.4s, v23.4s
+	WORD $0x4e0806d6 // dup v22.2d, v22.d[0]
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x6e36dd4a // fmul v10.4s, v10.4s, v22.4s
+	WORD $0x4e34cd42 // fmla v2.4s, v10.4s, v20.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e36dd6b // fmul v11.4s, v11.4s, v22.4s
+	WORD $0x4e32cd63 // fmla v3.4s, v11.4s, v18.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x6e36dd8c // fmul v12.4s, v12.4s, v22.4s
+	WORD $0x4e35cd84 // fmla v4.4s, v12.4s, v21.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e36ddad // fmul v13.4s, v13.4s, v22.4s
+	WORD $0x4e33cda5 // fmla v5.4s, v13.4s, v19.4s
+	FMOVQ 128(R1), F22
+	FMOVQ 176(R1), F23
+	WORD $0x4e973ad6 // zip1 v22.4s, v22.4s, v23.4s
+	WORD $0x4e0806d6 // dup v22.2d, v22.d[0]
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x6e36ddce // fmul v14.4s, v14.4s, v22.4s
+	WORD $0x4e34cdc6 // fmla v6.4s, v14.4s, v20.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e36ddef // fmul v15.4s, v15.4s, v22.4s
+	WORD $0x4e32cde7 // fmla v7.4s, v15.4s, v18.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x6e36de10 // fmul v16.4s, v16.4s, v22.4s
+	WORD $0x4e35ce08 // fmla v8.4s, v16.4s, v21.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x6e36de31 // fmul v17.4s, v17.4s, v22.4s
+	WORD $0x4e33ce29 // fmla v9.4s, v17.4s, v19.4s
+	ADD $320, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R12
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	WORD $0x4e83184a // uzp1 v10.4s, v2.4s, v3.4s
+	FMOVQ F10, 0(R11)
+	WORD $0x4e85188a // uzp1 v10.4s, v4.4s, v5.4s
+	FMOVQ F10, 16(R11)
+	ADD R12, R11
+	WORD $0x4e83584a // uzp2 v10.4s, v2.4s, v3.4s
+	FMOVQ F10, 0(R11)
+	WORD $0x4e85588a // uzp2 v10.4s, v4.4s, v5.4s
+	FMOVQ F10, 16(R11)
+	ADD R12, R11
+	WORD $0x4e8718ca // uzp1 v10.4s, v6.4s, v7.4s
+	FMOVQ F10, 0(R11)
+	WORD $0x4e89190a // uzp1 v10.4s, v8.4s, v9.4s
+	FMOVQ F10, 16(R11)
+	ADD R12, R11
+	WORD $0x4e8758ca // uzp2 v10.4s, v6.4s, v7.4s
+	FMOVQ F10, 0(R11)
+	WORD $0x4e89590a // uzp2 v10.4s, v8.4s, v9.4s
+	FMOVQ F10, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
+	RET
+
+// func mulQ50I8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ50I8MM8x8(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD $0x10101010, R9
+	VDUP R9, V1.S4
+
+single:
+	MOVD times+80(FP), R9
+	MOVD c+0(FP), R10
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e402 // movi v2.2d, #0
+	FMOVQ F2, 0(R4)
+	FMOVQ F2, 16(R4)
+	FMOVQ F2, 32(R4)
+	FMOVQ F2, 48(R4)
+	FMOVQ F2, 64(R4)
+	FMOVQ F2, 80(R4)
+	FMOVQ F2, 96(R4)
+	FMOVQ F2, 112(R4)
+	FMOVQ F2, 128(R4)
+	FMOVQ F2, 144(R4)
+	FMOVQ F2, 160(R4)
+	FMOVQ F2, 176(R4)
+	FMOVQ F2, 192(R4)
+	FMOVQ F2, 208(R4)
+	FMOVQ F2, 224(R4)
+	FMOVQ F2, 240(R4)
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $2, R12
+
+singleGroup:
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+	WORD $0x6f00e411 // movi v17.2d, #0
+	FMOVQ 0(R1), F26
+	FMOVQ 48(R1), F19
+	WORD $0x4ed33b52 // zip1 v18.2d, v26.2d, v19.2d
+	WORD $0x4ed37b53 // zip2 v19.2d, v26.2d, v19.2d
+	FMOVQ 96(R1), F26
+	FMOVQ 144(R1), F21
+	WORD $0x4ed53b54 // zip1 v20.2d, v26.2d, v21.2d
+	WORD $0x4ed57b55 // zip2 v21.2d, v26.2d, v21.2d
+	FMOVQ 192(R1), F26
+	FMOVQ 240(R1), F23
+	WORD $0x4ed73b56 // zip1 v22.2d, v26.2d, v23.2d
+	WORD $0x4ed77b57 // zip2 v23.2d, v26.2d, v23.2d
+	FMOVQ 288(R1), F26
+	FMOVQ 336(R1), F25
+	WORD $0x4ed93b58 // zip1 v24.2d, v26.2d, v25.2d
+	WORD $0x4ed97b59 // zip2 v25.2d, v26.2d, v25.2d
+	FMOVQ 0(R0), F26
+	WORD $0x6f0c075b // ushr v27.16b, v26.16b, #4
+	WORD $0x4e201f5a // and v26.16b, v26.16b, v0.16b
+	FMOVQ 256(R0), F29
+	WORD $0x4f0f57bd // shl v29.16b, v29.16b, #7
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57ba // sli v26.16b, v29.16b, #4
+	WORD $0x6e21875a // sub v26.16b, v26.16b, v1.16b
+	FMOVQ 256(R0), F29
+	WORD $0x4f0e57bd // shl v29.16b, v29.16b, #6
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57bb // sli v27.16b, v29.16b, #4
+	WORD $0x6e21877b // sub v27.16b, v27.16b, v1.16b
+	WORD $0x4e9b3b5c // zip1 v28.4s, v26.4s, v27.4s
+	WORD $0x4e9b7b5b // zip2 v27.4s, v26.4s, v27.4s
+	WORD $0x4e92a782 // smmla v2.4s, v28.16b, v18.16b
+	WORD $0x4e94a786 // smmla v6.4s, v28.16b, v20.16b
+	WORD $0x4e96a78a // smmla v10.4s, v28.16b, v22.16b
+	WORD $0x4e98a78e // smmla v14.4s, v28.16b, v24.16b
+	WORD $0x4e92a763 // smmla v3.4s, v27.16b, v18.16b
+	WORD $0x4e94a767 // smmla v7.4s, v27.16b, v20.16b
+	WORD $0x4e96a76b // smmla v11.4s, v27.16b, v22.16b
+	WORD $0x4e98a76f // smmla v15.4s, v27.16b, v24.16b
+	FMOVQ 16(R0), F26
+	WORD $0x6f0c075b // ushr v27.16b, v26.16b, #4
+	WORD $0x4e201f5a // and v26.16b, v26.16b, v0.16b
+	FMOVQ 272(R0), F29
+	WORD $0x4f0f57bd // shl v29.16b, v29.16b, #7
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57ba // sli v26.16b, v29.16b, #4
+	WORD $0x6e21875a // sub v26.16b, v26.16b, v1.16b
+	FMOVQ 272(R0), F29
+	WORD $0x4f0e57bd // shl v29.16b, v29.16b, #6
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57bb // sli v27.16b, v29.16b, #4
+	WORD $0x6e21877b // sub v27.16b, v27.16b, v1.16b
+	WORD $0x4e9b3b5c // zip1 v28.4s, v26.4s, v27.4s
+	WORD $0x4e9b7b5b // zip2 v27.4s, v26.4s, v27.4s
+	WORD $0x4e92a784 // smmla v4.4s, v28.16b, v18.16b
+	WORD $0x4e94a788 // smmla v8.4s, v28.16b, v20.16b
+	WORD $0x4e96a78c // smmla v12.4s, v28.16b, v22.16b
+	WORD $0x4e98a790 // smmla v16.4s, v28.16b, v24.16b
+	WORD $0x4e92a765 // smmla v5.4s, v27.16b, v18.16b
+	WORD $0x4e94a769 // smmla v9.4s, v27.16b, v20.16b
+	WORD $0x4e96a76d // smmla v13.4s, v27.16b, v22.16b
+	WORD $0x4e98a771 // smmla v17.4s, v27.16b, v24.16b
+	FMOVQ 64(R0), F26
+	WORD $0x6f0c075b // ushr v27.16b, v26.16b, #4
+	WORD $0x4e201f5a // and v26.16b, v26.16b, v0.16b
+	FMOVQ 256(R0), F29
+	WORD $0x4f0d57bd // shl v29.16b, v29.16b, #5
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57ba // sli v26.16b, v29.16b, #4
+	WORD $0x6e21875a // sub v26.16b, v26.16b, v1.16b
+	FMOVQ 256(R0), F29
+	WORD $0x4f0c57bd // shl v29.16b, v29.16b, #4
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57bb // sli v27.16b, v29.16b, #4
+	WORD $0x6e21877b // sub v27.16b, v27.16b, v1.16b
+	WORD $0x4e9b3b5c // zip1 v28.4s, v26.4s, v27.4s
+	WORD $0x4e9b7b5b // zip2 v27.4s, v26.4s, v27.4s
+	WORD $0x4e93a782 // smmla v2.4s, v28.16b, v19.16b
+	WORD $0x4e95a786 // smmla v6.4s, v28.16b, v21.16b
+	WORD $0x4e97a78a // smmla v10.4s, v28.16b, v23.16b
+	WORD $0x4e99a78e // smmla v14.4s, v28.16b, v25.16b
+	WORD $0x4e93a763 // smmla v3.4s, v27.16b, v19.16b
+	WORD $0x4e95a767 // smmla v7.4s, v27.16b, v21.16b
+	WORD $0x4e97a76b // smmla v11.4s, v27.16b, v23.16b
+	WORD $0x4e99a76f // smmla v15.4s, v27.16b, v25.16b
+	FMOVQ 80(R0), F26
+	WORD $0x6f0c075b // ushr v27.16b, v26.16b, #4
+	WORD $0x4e201f5a // and v26.16b, v26.16b, v0.16b
+	FMOVQ 272(R0), F29
+	WORD $0x4f0d57bd // shl v29.16b, v29.16b, #5
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57ba // sli v26.16b, v29.16b, #4
+	WORD $0x6e21875a // sub v26.16b, v26.16b, v1.16b
+	FMOVQ 272(R0), F29
+	WORD $0x4f0c57bd // shl v29.16b, v29.16b, #4
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57bb // sli v27.16b, v29.16b, #4
+	WORD $0x6e21877b // sub v27.16b, v27.16b, v1.16b
+	WORD $0x4e9b3b5c // zip1 v28.4s, v26.4s, v27.4s
+	WORD $0x4e9b7b5b // zip2 v27.4s, v26.4s, v27.4s
+	WORD $0x4e93a784 // smmla v4.4s, v28.16b, v19.16b
+	WORD $0x4e95a788 // smmla v8.4s, v28.16b, v21.16b
+	WORD $0x4e97a78c // smmla v12.4s, v28.16b, v23.16b
+	WORD $0x4e99a790 // smmla v16.4s, v28.16b, v25.16b
+	WORD $0x4e93a765 // smmla v5.4s, v27.16b, v19.16b
+	WORD $0x4e95a769 // smmla v9.4s, v27.16b, v21.16b
+	WORD $0x4e97a76d // smmla v13.4s, v27.16b, v23.16b
+	WORD $0x4e99a771 // smmla v17.4s, v27.16b, v25.16b
+	FMOVQ 16(R1), F26
+	FMOVQ 64(R1), F19
+	WORD $0x4ed33b52 // zip1 v18.2d, v26.2d, v19.2d
+	WORD $0x4ed37b53 // zip2 v19.2d, v26.2d, v19.2d
+	FMOVQ 112(R1), F26
+	FMOVQ 160(R1), F21
+	WORD $0x4ed53b54 // zip1 v20.2d, v26.2d, v21.2d
+	WORD $0x4ed57b55 // zip2 v21.2d, v26.2d, v21.2d
+	FMOVQ 208(R1), F26
+	FMOVQ 256(R1), F23
+	WORD $0x4ed73b56 // zip1 v22.2d, v26.2d, v23.2d
+	WORD $0x4ed77b57 // zip2 v23.2d, v26.2d, v23.2d
+	FMOVQ 304(R1), F26
+	FMOVQ 352(R1), F25
+	WORD $0x4ed93b58 // zip1 v24.2d, v26.2d, v25.2d
+	WORD $0x4ed97b59 // zip2 v25.2d, v26.2d, v25.2d
+	FMOVQ 128(R0), F26
+	WORD $0x6f0c075b // ushr v27.16b, v26.16b, #4
+	WORD $0x4e201f5a // and v26.16b, v26.16b, v0.16b
+	FMOVQ 256(R0), F29
+	WORD $0x4f0b57bd // shl v29.16b, v29.16b, #3
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57ba // sli v26.16b, v29.16b, #4
+	WORD $0x6e21875a // sub v26.16b, v26.16b, v1.16b
+	FMOVQ 256(R0), F29
+	WORD $0x4f0a57bd // shl v29.16b, v29.16b, #2
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57bb // sli v27.16b, v29.16b, #4
+	WORD $0x6e21877b // sub v27.16b, v27.16b, v1.16b
+	WORD $0x4e9b3b5c // zip1 v28.4s, v26.4s, v27.4s
+	WORD $0x4e9b7b5b // zip2 v27.4s, v26.4s, v27.4s
+	WORD $0x4e92a782 // smmla v2.4s, v28.16b, v18.16b
+	WORD $0x4e94a786 // smmla v6.4s, v28.16b, v20.16b
+	WORD $0x4e96a78a // smmla v10.4s, v28.16b, v22.16b
+	WORD $0x4e98a78e // smmla v14.4s, v28.16b, v24.16b
+	WORD $0x4e92a763 // smmla v3.4s, v27.16b, v18.16b
+	WORD $0x4e94a767 // smmla v7.4s, v27.16b, v20.16b
+	WORD $0x4e96a76b // smmla v11.4s, v27.16b, v22.16b
+	WORD $0x4e98a76f // smmla v15.4s, v27.16b, v24.16b
+	FMOVQ 144(R0), F26
+	WORD $0x6f0c075b // ushr v27.16b, v26.16b, #4
+	WORD $0x4e201f5a // and v26.16b, v26.16b, v0.16b
+	FMOVQ 272(R0), F29
+	WORD $0x4f0b57bd // shl v29.16b, v29.16b, #3
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57ba // sli v26.16b, v29.16b, #4
+	WORD $0x6e21875a // sub v26.16b, v26.16b, v1.16b
+	FMOVQ 272(R0), F29
+	WORD $0x4f0a57bd // shl v29.16b, v29.16b, #2
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57bb // sli v27.16b, v29.16b, #4
+	WORD $0x6e21877b // sub v27.16b, v27.16b, v1.16b
+	WORD $0x4e9b3b5c // zip1 v28.4s, v26.4s, v27.4s
+	WORD $0x4e9b7b5b // zip2 v27.4s, v26.4s, v27.4s
+	WORD $0x4e92a784 // smmla v4.4s, v28.16b, v18.16b
+	WORD $0x4e94a788 // smmla v8.4s, v28.16b, v20.16b
+	WORD $0x4e96a78c // smmla v12.4s, v28.16b, v22.16b
+	WORD $0x4e98a790 // smmla v16.4s, v28.16b, v24.16b
+	WORD $0x4e92a765 // smmla v5.4s, v27.16b, v18.16b
+	WORD $0x4e94a769 // smmla v9.4s, v27.16b, v20.16b
+	WORD $0x4e96a76d // smmla v13.4s, v27.16b, v22.16b
+	WORD $0x4e98a771 // smmla v17.4s, v27.16b, v24.16b
+	FMOVQ 192(R0), F26
+	WORD $0x6f0c075b // ushr v27.16b, v26.16b, #4
+	WORD $0x4e201f5a // and v26.16b, v26.16b, v0.16b
+	FMOVQ 256(R0), F29
+	WORD $0x4f0957bd // shl v29.16b, v29.16b, #1
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57ba // sli v26.16b, v29.16b, #4
+	WORD $0x6e21875a // sub v26.16b, v26.16b, v1.16b
+	FMOVQ 256(R0), F29
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57bb // sli v27.16b, v29.16b, #4
+	WORD $0x6e21877b // sub v27.16b, v27.16b, v1.16b
+	WORD $0x4e9b3b5c // zip1 v28.4s, v26.4s, v27.4s
+	WORD $0x4e9b7b5b // zip2 v27.4s, v26.4s, v27.4s
+	WORD $0x4e93a782 // smmla v2.4s, v28.16b, v19.16b
+	WORD $0x4e95a786 // smmla v6.4s, v28.16b, v21.16b
+	WORD $0x4e97a78a // smmla v10.4s, v28.16b, v23.16b
+	WORD $0x4e99a78e // smmla v14.4s, v28.16b, v25.16b
+	WORD $0x4e93a763 // smmla v3.4s, v27.16b, v19.16b
+	WORD $0x4e95a767 // smmla v7.4s, v27.16b, v21.16b
+	WORD $0x4e97a76b // smmla v11.4s, v27.16b, v23.16b
+	WORD $0x4e99a76f // smmla v15.4s, v27.16b, v25.16b
+	FMOVQ 208(R0), F26
+	WORD $0x6f0c075b // ushr v27.16b, v26.16b, #4
+	WORD $0x4e201f5a // and v26.16b, v26.16b, v0.16b
+	FMOVQ 272(R0), F29
+	WORD $0x4f0957bd // shl v29.16b, v29.16b, #1
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57ba // sli v26.16b, v29.16b, #4
+	WORD $0x6e21875a // sub v26.16b, v26.16b, v1.16b
+	FMOVQ 272(R0), F29
+	WORD $0x6f0907bd // ushr v29.16b, v29.16b, #7
+	WORD $0x6f0c57bb // sli v27.16b, v29.16b, #4
+	WORD $0x6e21877b // sub v27.16b, v27.16b, v1.16b
+	WORD $0x4e9b3b5c // zip1 v28.4s, v26.4s, v27.4s
+	WORD $0x4e9b7b5b // zip2 v27.4s, v26.4s, v27.4s
+	WORD $0x4e93a784 // smmla v4.4s, v28.16b, v19.16b
+	WORD $0x4e95a788 // smmla v8.4s, v28.16b, v21.16b
+	WORD $0x4e97a78c // smmla v12.4s, v28.16b, v23.16b
+	WORD $0x4e99a790 // smmla v16.4s, v28.16b, v25.16b
+	WORD $0x4e93a765 // smmla v5.4s, v27.16b, v19.16b
+	WORD $0x4e95a769 // smmla v9.4s, v27.16b, v21.16b
+	WORD $0x4e97a76d // smmla v13.4s, v27.16b, v23.16b
+	WORD $0x4e99a771 // smmla v17.4s, v27.16b, v25.16b
+	FMOVQ 0(R7), F18
+	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	WORD $0x4e933a75 // zip1 v21.4s, v19.4s, v19.4s
+	WORD $0x4e937a73 // zip2 v19.4s, v19.4s, v19.4s
+	FMOVQ 32(R1), F22
+	FMOVQ 80(R1), F23
+	WORD $0x4e973ad6 // zip1 v22.4s, v22.4s, v23.4s
+	WORD $0x4e0806d6 // dup v22.2d, v22.d[0]
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
+	FMOVQ 0(R4), F23
+	WORD $0x4e34cc57 // fmla v23.4s, v2.4s, v20.4s
+	FMOVQ F23, 0(R4)
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
+	FMOVQ 16(R4), F23
+	WORD $0x4e32cc77 // fmla v23.4s, v3.4s, v18.4s
+	FMOVQ F23, 16(R4)
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x6e36dc84 // fmul v4.4s, v4.4s, v22.4s
+	FMOVQ 32(R4), F23
+	WORD $0x4e35cc97 // fmla v23.4s, v4.4s, v21.4s
+	FMOVQ F23, 32(R4)
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
+	FMOVQ 48(R4), F23
+	WORD $0x4e33ccb7 // fmla v23.4s, v5.4s, v19.4s
+	FMOVQ F23, 48(R4)
+	FMOVQ 128(R1), F22
+	FMOVQ 176(R1), F23
+	WORD $0x4e973ad6 // zip1 v22.4s, v22.4s, v23.4s
+	WORD $0x4e0806d6 // dup v22.2d, v22.d[0]
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6e36dcc6 // fmul v6.4s, v6.4s, v22.4s
+	FMOVQ 64(R4), F23
+	WORD $0x4e34ccd7 // fmla v23.4s, v6.4s, v20.4s
+	FMOVQ F23, 64(R4)
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e36dce7 // fmul v7.4s, v7.4s, v22.4s
+	FMOVQ 80(R4), F23
+	WORD $0x4e32ccf7 // fmla v23.4s, v7.4s, v18.4s
+	FMOVQ F23, 80(R4)
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e36dd08 // fmul v8.4s, v8.4s, v22.4s
+	FMOVQ 96(R4), F23
+	WORD $0x4e35cd17 // fmla v23.4s, v8.4s, v21.4s
+	FMOVQ F23, 96(R4)
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e36dd29 // fmul v9.4s, v9.4s, v22.4s
+	FMOVQ 112(R4), F23
+	WORD $0x4e33cd37 // fmla v23.4s, v9.4s, v19.4s
+	FMOVQ F23, 112(R4)
+	FMOVQ 224(R1), F22
+	FMOVQ 272(R1), F23
+	WORD $0x4e973ad6 // zip1 v22.4s, v22.4s, v23.4s
+	WORD $0x4e0806d6 // dup v22.2d, v22.d[0]
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x6e36dd4a // fmul v10.4s, v10.4s, v22.4s
+	FMOVQ 128(R4), F23
+	WORD $0x4e34cd57 // fmla v23.4s, v10.4s, v20.4s
+	FMOVQ F23, 128(R4)
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e36dd6b // fmul v11.4s, v11.4s, v22.4s
+	FMOVQ 144(R4), F23
+	WORD $0x4e32cd77 // fmla v23.4s, v11.4s, v18.4s
+	FMOVQ F23, 144(R4)
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x6e36dd8c // fmul v12.4s, v12.4s, v22.4s
+	FMOVQ 160(R4), F23
+	WORD $0x4e35cd97 // fmla v23.4s, v12.4s, v21.4s
+	FMOVQ F23, 160(R4)
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e36ddad // fmul v13.4s, v13.4s, v22.4s
+	FMOVQ 176(R4), F23
+	WORD $0x4e33cdb7 // fmla v23.4s, v13.4s, v19.4s
+	FMOVQ F23, 176(R4)
+	FMOVQ 320(R1), F22
+	FMOVQ 368(R1), F23
+	WORD $0x4e973ad6 // zip1 v22.4s, v22.4s, v23.4s
+	WORD $0x4e0806d6 // dup v22.2d, v22.d[0]
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x6e36ddce // fmul v14.4s, v14.4s, v22.4s
+	FMOVQ 192(R4), F23
+	WORD $0x4e34cdd7 // fmla v23.4s, v14.4s, v20.4s
+	FMOVQ F23, 192(R4)
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e36ddef // fmul v15.4s, v15.4s, v22.4s
+	FMOVQ 208(R4), F23
+	WORD $0x4e32cdf7 // fmla v23.4s, v15.4s, v18.4s
+	FMOVQ F23, 208(R4)
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x6e36de10 // fmul v16.4s, v16.4s, v22.4s
+	FMOVQ 224(R4), F23
+	WORD $0x4e35ce17 // fmla v23.4s, v16.4s, v21.4s
+	FMOVQ F23, 224(R4)
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x6e36de31 // fmul v17.4s, v17.4s, v22.4s
+	FMOVQ 240(R4), F23
+	WORD $0x4e33ce37 // fmla v23.4s, v17.4s, v19.4s
+	FMOVQ F23, 240(R4)
+	ADD $320, R0
+	ADD R3, R1
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R12
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R10, R11
+	MOVD ldc+8(FP), R12
+	FMOVQ 0(R4), F3
+	FMOVQ 16(R4), F4
+	WORD $0x4e841862 // uzp1 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 0(R11)
+	FMOVQ 32(R4), F3
+	FMOVQ 48(R4), F4
+	WORD $0x4e841862 // uzp1 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ 0(R4), F3
+	FMOVQ 16(R4), F4
+	WORD $0x4e845862 // uzp2 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 0(R11)
+	FMOVQ 32(R4), F3
+	FMOVQ 48(R4), F4
+	WORD $0x4e845862 // uzp2 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ 64(R4), F3
+	FMOVQ 80(R4), F4
+	WORD $0x4e841862 // uzp1 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 0(R11)
+	FMOVQ 96(R4), F3
+	FMOVQ 112(R4), F4
+	WORD $0x4e841862 // uzp1 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ 64(R4), F3
+	FMOVQ 80(R4), F4
+	WORD $0x4e845862 // uzp2 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 0(R11)
+	FMOVQ 96(R4), F3
+	FMOVQ 112(R4), F4
+	WORD $0x4e845862 // uzp2 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ 128(R4), F3
+	FMOVQ 144(R4), F4
+	WORD $0x4e841862 // uzp1 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 0(R11)
+	FMOVQ 160(R4), F3
+	FMOVQ 176(R4), F4
+	WORD $0x4e841862 // uzp1 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ 128(R4), F3
+	FMOVQ 144(R4), F4
+	WORD $0x4e845862 // uzp2 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 0(R11)
+	FMOVQ 160(R4), F3
+	FMOVQ 176(R4), F4
+	WORD $0x4e845862 // uzp2 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ 192(R4), F3
+	FMOVQ 208(R4), F4
+	WORD $0x4e841862 // uzp1 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 0(R11)
+	FMOVQ 224(R4), F3
+	FMOVQ 240(R4), F4
+	WORD $0x4e841862 // uzp1 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 16(R11)
+	ADD R12, R11
+	FMOVQ 192(R4), F3
+	FMOVQ 208(R4), F4
+	WORD $0x4e845862 // uzp2 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 0(R11)
+	FMOVQ 224(R4), F3
+	FMOVQ 240(R4), F4
+	WORD $0x4e845862 // uzp2 v2.4s, v3.4s, v4.4s
+	FMOVQ F2, 16(R11)
+	ADD $64, R10
+	SUBS $1, R9
+	BNE singlePanel
+	RET
+
+// func mulQ51NEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ51NEON16x1(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD sideStep+104(FP), R10
+
+single:
+	MOVD times+80(FP), R11
+	MOVD c+0(FP), R12
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD side+96(FP), R9
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $1, R14
+
+singleGroup:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	FMOVQ 0(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 0(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 256(R0), F18
+	WORD $0x4f0f5652 // shl v18.16b, v18.16b, #7
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 256(R0), F18
+	WORD $0x4f0e5652 // shl v18.16b, v18.16b, #6
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a25 // sadalp v5.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a26 // sadalp v6.4s, v17.8h
+	FMOVQ 16(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 272(R0), F18
+	WORD $0x4f0f5652 // shl v18.16b, v18.16b, #7
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 272(R0), F18
+	WORD $0x4f0e5652 // shl v18.16b, v18.16b, #6
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a27 // sadalp v7.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a28 // sadalp v8.4s, v17.8h
+	FMOVQ 32(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 288(R0), F18
+	WORD $0x4f0f5652 // shl v18.16b, v18.16b, #7
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 288(R0), F18
+	WORD $0x4f0e5652 // shl v18.16b, v18.16b, #6
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a29 // sadalp v9.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2a // sadalp v10.4s, v17.8h
+	FMOVQ 48(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 304(R0), F18
+	WORD $0x4f0f5652 // shl v18.16b, v18.16b, #7
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 304(R0), F18
+	WORD $0x4f0e5652 // shl v18.16b, v18.16b, #6
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a2b // sadalp v11.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2c // sadalp v12.4s, v17.8h
+	FMOVQ 0(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 64(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 256(R0), F18
+	WORD $0x4f0d5652 // shl v18.16b, v18.16b, #5
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 256(R0), F18
+	WORD $0x4f0c5652 // shl v18.16b, v18.16b, #4
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a25 // sadalp v5.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a26 // sadalp v6.4s, v17.8h
+	FMOVQ 80(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 272(R0), F18
+	WORD $0x4f0d5652 // shl v18.16b, v18.16b, #5
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 272(R0), F18
+	WORD $0x4f0c5652 // shl v18.16b, v18.16b, #4
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a27 // sadalp v7.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a28 // sadalp v8.4s, v17.8h
+	FMOVQ 96(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 288(R0), F18
+	WORD $0x4f0d5652 // shl v18.16b, v18.16b, #5
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 288(R0), F18
+	WORD $0x4f0c5652 // shl v18.16b, v18.16b, #4
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a29 // sadalp v9.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2a // sadalp v10.4s, v17.8h
+	FMOVQ 112(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 304(R0), F18
+	WORD $0x4f0d5652 // shl v18.16b, v18.16b, #5
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 304(R0), F18
+	WORD $0x4f0c5652 // shl v18.16b, v18.16b, #4
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a2b // sadalp v11.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2c // sadalp v12.4s, v17.8h
+	FMOVQ 16(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 128(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 256(R0), F18
+	WORD $0x4f0b5652 // shl v18.16b, v18.16b, #3
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 256(R0), F18
+	WORD $0x4f0a5652 // shl v18.16b, v18.16b, #2
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a25 // sadalp v5.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a26 // sadalp v6.4s, v17.8h
+	FMOVQ 144(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 272(R0), F18
+	WORD $0x4f0b5652 // shl v18.16b, v18.16b, #3
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 272(R0), F18
+	WORD $0x4f0a5652 // shl v18.16b, v18.16b, #2
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a27 // sadalp v7.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a28 // sadalp v8.4s, v17.8h
+	FMOVQ 160(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 288(R0), F18
+	WORD $0x4f0b5652 // shl v18.16b, v18.16b, #3
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 288(R0), F18
+	WORD $0x4f0a5652 // shl v18.16b, v18.16b, #2
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a29 // sadalp v9.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2a // sadalp v10.4s, v17.8h
+	FMOVQ 176(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 304(R0), F18
+	WORD $0x4f0b5652 // shl v18.16b, v18.16b, #3
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 304(R0), F18
+	WORD $0x4f0a5652 // shl v18.16b, v18.16b, #2
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a2b // sadalp v11.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2c // sadalp v12.4s, v17.8h
+	FMOVQ 16(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 192(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 256(R0), F18
+	WORD $0x4f095652 // shl v18.16b, v18.16b, #1
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 256(R0), F18
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a25 // sadalp v5.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a26 // sadalp v6.4s, v17.8h
+	FMOVQ 208(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 272(R0), F18
+	WORD $0x4f095652 // shl v18.16b, v18.16b, #1
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 272(R0), F18
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a27 // sadalp v7.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a28 // sadalp v8.4s, v17.8h
+	FMOVQ 224(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 288(R0), F18
+	WORD $0x4f095652 // shl v18.16b, v18.16b, #1
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 288(R0), F18
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a29 // sadalp v9.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2a // sadalp v10.4s, v17.8h
+	FMOVQ 240(R0), F13
+	WORD $0x6f0c05b0 // ushr v16.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 304(R0), F18
+	WORD $0x4f095652 // shl v18.16b, v18.16b, #1
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c564d // sli v13.16b, v18.16b, #4
+	FMOVQ 304(R0), F18
+	WORD $0x6f090652 // ushr v18.16b, v18.16b, #7
+	WORD $0x6f0c5650 // sli v16.16b, v18.16b, #4
+	WORD $0x0e2ec1b1 // smull v17.8h, v13.8b, v14.8b
+	WORD $0x0e2f8211 // smlal v17.8h, v16.8b, v15.8b
+	WORD $0x4e606a2b // sadalp v11.4s, v17.8h
+	WORD $0x4e2ec1b1 // smull2 v17.8h, v13.16b, v14.16b
+	WORD $0x4e2f8211 // smlal2 v17.8h, v16.16b, v15.16b
+	WORD $0x4e606a2c // sadalp v12.4s, v17.8h
+	WORD $0x4ea6bca5 // addp v5.4s, v5.4s, v6.4s
+	WORD $0x4ea8bce7 // addp v7.4s, v7.4s, v8.4s
+	WORD $0x4eaabd29 // addp v9.4s, v9.4s, v10.4s
+	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
+	FMOVQ 0(R7), F13
+	WORD $0x4e2179ae // fcvtl2 v14.4s, v13.8h
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVQ 16(R7), F15
+	WORD $0x4e2179f0 // fcvtl2 v16.4s, v15.8h
+	WORD $0x0e2179ef // fcvtl v15.4s, v15.4h
+	FMOVQ 32(R1), F17
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f9190a5 // fmul v5.4s, v5.4s, v17.s[0]
+	WORD $0x4e2dcca1 // fmla v1.4s, v5.4s, v13.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f9190e7 // fmul v7.4s, v7.4s, v17.s[0]
+	WORD $0x4e2ecce2 // fmla v2.4s, v7.4s, v14.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f919129 // fmul v9.4s, v9.4s, v17.s[0]
+	WORD $0x4e2fcd23 // fmla v3.4s, v9.4s, v15.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f91916b // fmul v11.4s, v11.4s, v17.s[0]
+	WORD $0x4e30cd64 // fmla v4.4s, v11.4s, v16.4s
+	FMOVQ 32(R7), F13
+	WORD $0x4e2179ae // fcvtl2 v14.4s, v13.8h
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVQ 48(R7), F15
+	WORD $0x4e2179f0 // fcvtl2 v16.4s, v15.8h
+	WORD $0x0e2179ef // fcvtl v15.4s, v15.4h
+	FMOVS 0(R9), F17
+	WORD $0x4f9111a1 // fmla v1.4s, v13.4s, v17.s[0]
+	WORD $0x4f9111c2 // fmla v2.4s, v14.4s, v17.s[0]
+	WORD $0x4f9111e3 // fmla v3.4s, v15.4s, v17.s[0]
+	WORD $0x4f911204 // fmla v4.4s, v16.4s, v17.s[0]
+	ADD $320, R0
+	ADD R3, R1
+	ADD R10, R9
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R14
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R12, R13
+	MOVD ldc+8(FP), R14
+	FMOVQ F1, 0(R13)
+	FMOVQ F2, 16(R13)
+	FMOVQ F3, 32(R13)
+	FMOVQ F4, 48(R13)
+	ADD $64, R12
+	SUBS $1, R11
+	BNE singlePanel
+	RET
+
+// func mulQ51NEON8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ51NEON8x2(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD sideStep+104(FP), R10
+
+single:
+	MOVD times+80(FP), R11
+	MOVD c+0(FP), R12
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD side+96(FP), R9
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $1, R14
+
+singleGroup:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	FMOVQ 0(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 48(R1), F13
+	WORD $0x4e0405b0 // dup v16.4s, v13.s[0]
+	WORD $0x4e0c05b1 // dup v17.4s, v13.s[1]
+	FMOVQ 0(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 256(R0), F20
+	WORD $0x4f0f5694 // shl v20.16b, v20.16b, #7
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c568d // sli v13.16b, v20.16b, #4
+	FMOVQ 256(R0), F20
+	WORD $0x4f0e5694 // shl v20.16b, v20.16b, #6
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c5692 // sli v18.16b, v20.16b, #4
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a65 // sadalp v5.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a66 // sadalp v6.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a69 // sadalp v9.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6a // sadalp v10.4s, v19.8h
+	FMOVQ 16(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 272(R0), F20
+	WORD $0x4f0f5694 // shl v20.16b, v20.16b, #7
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c568d // sli v13.16b, v20.16b, #4
+	FMOVQ 272(R0), F20
+	WORD $0x4f0e5694 // shl v20.16b, v20.16b, #6
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c5692 // sli v18.16b, v20.16b, #4
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a67 // sadalp v7.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a68 // sadalp v8.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a6b // sadalp v11.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6c // sadalp v12.4s, v19.8h
+	FMOVQ 0(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 48(R1), F13
+	WORD $0x4e1405b0 // dup v16.4s, v13.s[2]
+	WORD $0x4e1c05b1 // dup v17.4s, v13.s[3]
+	FMOVQ 64(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 256(R0), F20
+	WORD $0x4f0d5694 // shl v20.16b, v20.16b, #5
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c568d // sli v13.16b, v20.16b, #4
+	FMOVQ 256(R0), F20
+	WORD $0x4f0c5694 // shl v20.16b, v20.16b, #4
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c5692 // sli v18.16b, v20.16b, #4
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a65 // sadalp v5.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a66 // sadalp v6.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a69 // sadalp v9.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6a // sadalp v10.4s, v19.8h
+	FMOVQ 80(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 272(R0), F20
+	WORD $0x4f0d5694 // shl v20.16b, v20.16b, #5
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c568d // sli v13.16b, v20.16b, #4
+	FMOVQ 272(R0), F20
+	WORD $0x4f0c5694 // shl v20.16b, v20.16b, #4
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c5692 // sli v18.16b, v20.16b, #4
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a67 // sadalp v7.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a68 // sadalp v8.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a6b // sadalp v11.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6c // sadalp v12.4s, v19.8h
+	FMOVQ 16(R1), F13
+	WORD $0x4e0405ae // dup v14.4s, v13.s[0]
+	WORD $0x4e0c05af // dup v15.4s, v13.s[1]
+	FMOVQ 64(R1), F13
+	WORD $0x4e0405b0 // dup v16.4s, v13.s[0]
+	WORD $0x4e0c05b1 // dup v17.4s, v13.s[1]
+	FMOVQ 128(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 256(R0), F20
+	WORD $0x4f0b5694 // shl v20.16b, v20.16b, #3
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c568d // sli v13.16b, v20.16b, #4
+	FMOVQ 256(R0), F20
+	WORD $0x4f0a5694 // shl v20.16b, v20.16b, #2
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c5692 // sli v18.16b, v20.16b, #4
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a65 // sadalp v5.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a66 // sadalp v6.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a69 // sadalp v9.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6a // sadalp v10.4s, v19.8h
+	FMOVQ 144(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 272(R0), F20
+	WORD $0x4f0b5694 // shl v20.16b, v20.16b, #3
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c568d // sli v13.16b, v20.16b, #4
+	FMOVQ 272(R0), F20
+	WORD $0x4f0a5694 // shl v20.16b, v20.16b, #2
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c5692 // sli v18.16b, v20.16b, #4
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a67 // sadalp v7.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a68 // sadalp v8.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a6b // sadalp v11.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6c // sadalp v12.4s, v19.8h
+	FMOVQ 16(R1), F13
+	WORD $0x4e1405ae // dup v14.4s, v13.s[2]
+	WORD $0x4e1c05af // dup v15.4s, v13.s[3]
+	FMOVQ 64(R1), F13
+	WORD $0x4e1405b0 // dup v16.4s, v13.s[2]
+	WORD $0x4e1c05b1 // dup v17.4s, v13.s[3]
+	FMOVQ 192(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 256(R0), F20
+	WORD $0x4f095694 // shl v20.16b, v20.16b, #1
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c568d // sli v13.16b, v20.16b, #4
+	FMOVQ 256(R0), F20
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c5692 // sli v18.16b, v20.16b, #4
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a65 // sadalp v5.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a66 // sadalp v6.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a69 // sadalp v9.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6a // sadalp v10.4s, v19.8h
+	FMOVQ 208(R0), F13
+	WORD $0x6f0c05b2 // ushr v18.16b, v13.16b, #4
+	WORD $0x4e201dad // and v13.16b, v13.16b, v0.16b
+	FMOVQ 272(R0), F20
+	WORD $0x4f095694 // shl v20.16b, v20.16b, #1
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c568d // sli v13.16b, v20.16b, #4
+	FMOVQ 272(R0), F20
+	WORD $0x6f090694 // ushr v20.16b, v20.16b, #7
+	WORD $0x6f0c5692 // sli v18.16b, v20.16b, #4
+	WORD $0x0e2ec1b3 // smull v19.8h, v13.8b, v14.8b
+	WORD $0x0e2f8253 // smlal v19.8h, v18.8b, v15.8b
+	WORD $0x4e606a67 // sadalp v7.4s, v19.8h
+	WORD $0x4e2ec1b3 // smull2 v19.8h, v13.16b, v14.16b
+	WORD $0x4e2f8253 // smlal2 v19.8h, v18.16b, v15.16b
+	WORD $0x4e606a68 // sadalp v8.4s, v19.8h
+	WORD $0x0e30c1b3 // smull v19.8h, v13.8b, v16.8b
+	WORD $0x0e318253 // smlal v19.8h, v18.8b, v17.8b
+	WORD $0x4e606a6b // sadalp v11.4s, v19.8h
+	WORD $0x4e30c1b3 // smull2 v19.8h, v13.16b, v16.16b
+	WORD $0x4e318253 // smlal2 v19.8h, v18.16b, v17.16b
+	WORD $0x4e606a6c // sadalp v12.4s, v19.8h
+	WORD $0x4ea6bca5 // addp v5.4s, v5.4s, v6.4s
+	WORD $0x4ea8bce7 // addp v7.4s, v7.4s, v8.4s
+	WORD $0x4eaabd29 // addp v9.4s, v9.4s, v10.4s
+	WORD $0x4eacbd6b // addp v11.4s, v11.4s, v12.4s
+	FMOVQ 0(R7), F13
+	WORD $0x4e2179ae // fcvtl2 v14.4s, v13.8h
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVQ 32(R1), F15
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8f90a5 // fmul v5.4s, v5.4s, v15.s[0]
+	WORD $0x4e2dcca1 // fmla v1.4s, v5.4s, v13.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
+	WORD $0x4e2ecce2 // fmla v2.4s, v7.4s, v14.4s
+	FMOVQ 80(R1), F15
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f8f9129 // fmul v9.4s, v9.4s, v15.s[0]
+	WORD $0x4e2dcd23 // fmla v3.4s, v9.4s, v13.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f8f916b // fmul v11.4s, v11.4s, v15.s[0]
+	WORD $0x4e2ecd64 // fmla v4.4s, v11.4s, v14.4s
+	FMOVQ 32(R7), F13
+	WORD $0x4e2179ae // fcvtl2 v14.4s, v13.8h
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVS 0(R9), F15
+	WORD $0x4f8f11a1 // fmla v1.4s, v13.4s, v15.s[0]
+	WORD $0x4f8f11c2 // fmla v2.4s, v14.4s, v15.s[0]
+	FMOVS 4(R9), F15
+	WORD $0x4f8f11a3 // fmla v3.4s, v13.4s, v15.s[0]
+	WORD $0x4f8f11c4 // fmla v4.4s, v14.4s, v15.s[0]
+	ADD $320, R0
+	ADD R3, R1
+	ADD R10, R9
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R14
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R12, R13
+	MOVD ldc+8(FP), R14
+	FMOVQ F1, 0(R13)
+	FMOVQ F2, 16(R13)
+	ADD R14, R13
+	FMOVQ F3, 0(R13)
+	FMOVQ F4, 16(R13)
+	ADD $64, R12
+	SUBS $1, R11
+	BNE singlePanel
+	RET
+
+// func mulQ51DotProd16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ51DotProd16x1(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD sideStep+104(FP), R10
+
+single:
+	MOVD times+80(FP), R11
+	MOVD c+0(FP), R12
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD side+96(FP), R9
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $1, R14
+
+singleGroup:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	FMOVQ 0(R1), F9
+	FMOVQ 0(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 256(R0), F12
+	WORD $0x4f0f558c // shl v12.16b, v12.16b, #7
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 256(R0), F12
+	WORD $0x4f0e558c // shl v12.16b, v12.16b, #6
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e145 // sdot v5.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e165 // sdot v5.4s, v11.16b, v9.4b[1]
+	FMOVQ 16(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 272(R0), F12
+	WORD $0x4f0f558c // shl v12.16b, v12.16b, #7
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 272(R0), F12
+	WORD $0x4f0e558c // shl v12.16b, v12.16b, #6
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e146 // sdot v6.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e166 // sdot v6.4s, v11.16b, v9.4b[1]
+	FMOVQ 32(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 288(R0), F12
+	WORD $0x4f0f558c // shl v12.16b, v12.16b, #7
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 288(R0), F12
+	WORD $0x4f0e558c // shl v12.16b, v12.16b, #6
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e147 // sdot v7.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e167 // sdot v7.4s, v11.16b, v9.4b[1]
+	FMOVQ 48(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 304(R0), F12
+	WORD $0x4f0f558c // shl v12.16b, v12.16b, #7
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 304(R0), F12
+	WORD $0x4f0e558c // shl v12.16b, v12.16b, #6
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e148 // sdot v8.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e168 // sdot v8.4s, v11.16b, v9.4b[1]
+	FMOVQ 64(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 256(R0), F12
+	WORD $0x4f0d558c // shl v12.16b, v12.16b, #5
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 256(R0), F12
+	WORD $0x4f0c558c // shl v12.16b, v12.16b, #4
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e945 // sdot v5.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e965 // sdot v5.4s, v11.16b, v9.4b[3]
+	FMOVQ 80(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 272(R0), F12
+	WORD $0x4f0d558c // shl v12.16b, v12.16b, #5
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 272(R0), F12
+	WORD $0x4f0c558c // shl v12.16b, v12.16b, #4
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e946 // sdot v6.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e966 // sdot v6.4s, v11.16b, v9.4b[3]
+	FMOVQ 96(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 288(R0), F12
+	WORD $0x4f0d558c // shl v12.16b, v12.16b, #5
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 288(R0), F12
+	WORD $0x4f0c558c // shl v12.16b, v12.16b, #4
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e947 // sdot v7.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e967 // sdot v7.4s, v11.16b, v9.4b[3]
+	FMOVQ 112(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 304(R0), F12
+	WORD $0x4f0d558c // shl v12.16b, v12.16b, #5
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 304(R0), F12
+	WORD $0x4f0c558c // shl v12.16b, v12.16b, #4
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e948 // sdot v8.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e968 // sdot v8.4s, v11.16b, v9.4b[3]
+	FMOVQ 16(R1), F9
+	FMOVQ 128(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 256(R0), F12
+	WORD $0x4f0b558c // shl v12.16b, v12.16b, #3
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 256(R0), F12
+	WORD $0x4f0a558c // shl v12.16b, v12.16b, #2
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e145 // sdot v5.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e165 // sdot v5.4s, v11.16b, v9.4b[1]
+	FMOVQ 144(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 272(R0), F12
+	WORD $0x4f0b558c // shl v12.16b, v12.16b, #3
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 272(R0), F12
+	WORD $0x4f0a558c // shl v12.16b, v12.16b, #2
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e146 // sdot v6.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e166 // sdot v6.4s, v11.16b, v9.4b[1]
+	FMOVQ 160(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 288(R0), F12
+	WORD $0x4f0b558c // shl v12.16b, v12.16b, #3
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 288(R0), F12
+	WORD $0x4f0a558c // shl v12.16b, v12.16b, #2
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e147 // sdot v7.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e167 // sdot v7.4s, v11.16b, v9.4b[1]
+	FMOVQ 176(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 304(R0), F12
+	WORD $0x4f0b558c // shl v12.16b, v12.16b, #3
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 304(R0), F12
+	WORD $0x4f0a558c // shl v12.16b, v12.16b, #2
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e148 // sdot v8.4s, v10.16b, v9.4b[0]
+	WORD $0x4fa9e168 // sdot v8.4s, v11.16b, v9.4b[1]
+	FMOVQ 192(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 256(R0), F12
+	WORD $0x4f09558c // shl v12.16b, v12.16b, #1
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 256(R0), F12
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e945 // sdot v5.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e965 // sdot v5.4s, v11.16b, v9.4b[3]
+	FMOVQ 208(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 272(R0), F12
+	WORD $0x4f09558c // shl v12.16b, v12.16b, #1
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 272(R0), F12
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e946 // sdot v6.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e966 // sdot v6.4s, v11.16b, v9.4b[3]
+	FMOVQ 224(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 288(R0), F12
+	WORD $0x4f09558c // shl v12.16b, v12.16b, #1
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 288(R0), F12
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e947 // sdot v7.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e967 // sdot v7.4s, v11.16b, v9.4b[3]
+	FMOVQ 240(R0), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e201d4a // and v10.16b, v10.16b, v0.16b
+	FMOVQ 304(R0), F12
+	WORD $0x4f09558c // shl v12.16b, v12.16b, #1
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558a // sli v10.16b, v12.16b, #4
+	FMOVQ 304(R0), F12
+	WORD $0x6f09058c // ushr v12.16b, v12.16b, #7
+	WORD $0x6f0c558b // sli v11.16b, v12.16b, #4
+	WORD $0x4f89e948 // sdot v8.4s, v10.16b, v9.4b[2]
+	WORD $0x4fa9e968 // sdot v8.4s, v11.16b, v9.4b[3]
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 16(R7), F11
+	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	FMOVQ 32(R1), F13
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8d90a5 // fmul v5.4s, v5.4s, v13.s[0]
+	WORD $0x4e29cca1 // fmla v1.4s, v5.4s, v9.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8d90c6 // fmul v6.4s, v6.4s, v13.s[0]
+	WORD $0x4e2accc2 // fmla v2.4s, v6.4s, v10.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8d90e7 // fmul v7.4s, v7.4s, v13.s[0]
+	WORD $0x4e2bcce3 // fmla v3.4s, v7.4s, v11.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f8d9108 // fmul v8.4s, v8.4s, v13.s[0]
+	WORD $0x4e2ccd04 // fmla v4.4s, v8.4s, v12.4s
+	FMOVQ 32(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	FMOVQ 48(R7), F11
+	WORD $0x4e21796c // fcvtl2 v12.4s, v11.8h
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	FMOVS 0(R9), F13
+	WORD $0x4f8d1121 // fmla v1.4s, v9.4s, v13.s[0]
+	WORD $0x4f8d1142 // fmla v2.4s, v10.4s, v13.s[0]
+	WORD $0x4f8d1163 // fmla v3.4s, v11.4s, v13.s[0]
+	WORD $0x4f8d1184 // fmla v4.4s, v12.4s, v13.s[0]
+	ADD $320, R0
+	ADD R3, R1
+	ADD R10, R9
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R14
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R12, R13
+	MOVD ldc+8(FP), R14
+	FMOVQ F1, 0(R13)
+	FMOVQ F2, 16(R13)
+	FMOVQ F3, 32(R13)
+	FMOVQ F4, 48(R13)
+	ADD $64, R12
+	SUBS $1, R11
+	BNE singlePanel
+	RET
+
+// func mulQ51DotProd16x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ51DotProd16x2(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD sideStep+104(FP), R10
+
+single:
+	MOVD times+80(FP), R11
+	MOVD c+0(FP), R12
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD side+96(FP), R9
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $1, R14
+
+singleGroup:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+	FMOVQ 0(R1), F17
+	FMOVQ 48(R1), F18
+	FMOVQ 0(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 256(R0), F21
+	WORD $0x4f0f56b5 // shl v21.16b, v21.16b, #7
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 256(R0), F21
+	WORD $0x4f0e56b5 // shl v21.16b, v21.16b, #6
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91e269 // sdot v9.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26d // sdot v13.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e289 // sdot v9.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28d // sdot v13.4s, v20.16b, v18.4b[1]
+	FMOVQ 16(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 272(R0), F21
+	WORD $0x4f0f56b5 // shl v21.16b, v21.16b, #7
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 272(R0), F21
+	WORD $0x4f0e56b5 // shl v21.16b, v21.16b, #6
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91e26a // sdot v10.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26e // sdot v14.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28a // sdot v10.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28e // sdot v14.4s, v20.16b, v18.4b[1]
+	FMOVQ 32(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 288(R0), F21
+	WORD $0x4f0f56b5 // shl v21.16b, v21.16b, #7
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 288(R0), F21
+	WORD $0x4f0e56b5 // shl v21.16b, v21.16b, #6
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91e26b // sdot v11.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26f // sdot v15.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28b // sdot v11.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28f // sdot v15.4s, v20.16b, v18.4b[1]
+	FMOVQ 48(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 304(R0), F21
+	WORD $0x4f0f56b5 // shl v21.16b, v21.16b, #7
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 304(R0), F21
+	WORD $0x4f0e56b5 // shl v21.16b, v21.16b, #6
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91e26c // sdot v12.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e270 // sdot v16.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28c // sdot v12.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e290 // sdot v16.4s, v20.16b, v18.4b[1]
+	FMOVQ 64(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 256(R0), F21
+	WORD $0x4f0d56b5 // shl v21.16b, v21.16b, #5
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 256(R0), F21
+	WORD $0x4f0c56b5 // shl v21.16b, v21.16b, #4
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91ea69 // sdot v9.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6d // sdot v13.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea89 // sdot v9.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8d // sdot v13.4s, v20.16b, v18.4b[3]
+	FMOVQ 80(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 272(R0), F21
+	WORD $0x4f0d56b5 // shl v21.16b, v21.16b, #5
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 272(R0), F21
+	WORD $0x4f0c56b5 // shl v21.16b, v21.16b, #4
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91ea6a // sdot v10.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6e // sdot v14.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8a // sdot v10.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8e // sdot v14.4s, v20.16b, v18.4b[3]
+	FMOVQ 96(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 288(R0), F21
+	WORD $0x4f0d56b5 // shl v21.16b, v21.16b, #5
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 288(R0), F21
+	WORD $0x4f0c56b5 // shl v21.16b, v21.16b, #4
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91ea6b // sdot v11.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6f // sdot v15.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8b // sdot v11.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8f // sdot v15.4s, v20.16b, v18.4b[3]
+	FMOVQ 112(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 304(R0), F21
+	WORD $0x4f0d56b5 // shl v21.16b, v21.16b, #5
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 304(R0), F21
+	WORD $0x4f0c56b5 // shl v21.16b, v21.16b, #4
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91ea6c // sdot v12.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea70 // sdot v16.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8c // sdot v12.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea90 // sdot v16.4s, v20.16b, v18.4b[3]
+	FMOVQ 16(R1), F17
+	FMOVQ 64(R1), F18
+	FMOVQ 128(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 256(R0), F21
+	WORD $0x4f0b56b5 // shl v21.16b, v21.16b, #3
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 256(R0), F21
+	WORD $0x4f0a56b5 // shl v21.16b, v21.16b, #2
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91e269 // sdot v9.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26d // sdot v13.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e289 // sdot v9.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28d // sdot v13.4s, v20.16b, v18.4b[1]
+	FMOVQ 144(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 272(R0), F21
+	WORD $0x4f0b56b5 // shl v21.16b, v21.16b, #3
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 272(R0), F21
+	WORD $0x4f0a56b5 // shl v21.16b, v21.16b, #2
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91e26a // sdot v10.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26e // sdot v14.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28a // sdot v10.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28e // sdot v14.4s, v20.16b, v18.4b[1]
+	FMOVQ 160(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 288(R0), F21
+	WORD $0x4f0b56b5 // shl v21.16b, v21.16b, #3
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 288(R0), F21
+	WORD $0x4f0a56b5 // shl v21.16b, v21.16b, #2
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91e26b // sdot v11.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e26f // sdot v15.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28b // sdot v11.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e28f // sdot v15.4s, v20.16b, v18.4b[1]
+	FMOVQ 176(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 304(R0), F21
+	WORD $0x4f0b56b5 // shl v21.16b, v21.16b, #3
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 304(R0), F21
+	WORD $0x4f0a56b5 // shl v21.16b, v21.16b, #2
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91e26c // sdot v12.4s, v19.16b, v17.4b[0]
+	WORD $0x4f92e270 // sdot v16.4s, v19.16b, v18.4b[0]
+	WORD $0x4fb1e28c // sdot v12.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e290 // sdot v16.4s, v20.16b, v18.4b[1]
+	FMOVQ 192(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 256(R0), F21
+	WORD $0x4f0956b5 // shl v21.16b, v21.16b, #1
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 256(R0), F21
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91ea69 // sdot v9.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6d // sdot v13.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea89 // sdot v9.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8d // sdot v13.4s, v20.16b, v18.4b[3]
+	FMOVQ 208(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 272(R0), F21
+	WORD $0x4f0956b5 // shl v21.16b, v21.16b, #1
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 272(R0), F21
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91ea6a // sdot v10.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6e // sdot v14.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8a // sdot v10.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8e // sdot v14.4s, v20.16b, v18.4b[3]
+	FMOVQ 224(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 288(R0), F21
+	WORD $0x4f0956b5 // shl v21.16b, v21.16b, #1
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 288(R0), F21
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91ea6b // sdot v11.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea6f // sdot v15.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8b // sdot v11.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea8f // sdot v15.4s, v20.16b, v18.4b[3]
+	FMOVQ 240(R0), F19
+	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
+	WORD $0x4e201e73 // and v19.16b, v19.16b, v0.16b
+	FMOVQ 304(R0), F21
+	WORD $0x4f0956b5 // shl v21.16b, v21.16b, #1
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b3 // sli v19.16b, v21.16b, #4
+	FMOVQ 304(R0), F21
+	WORD $0x6f0906b5 // ushr v21.16b, v21.16b, #7
+	WORD $0x6f0c56b4 // sli v20.16b, v21.16b, #4
+	WORD $0x4f91ea6c // sdot v12.4s, v19.16b, v17.4b[2]
+	WORD $0x4f92ea70 // sdot v16.4s, v19.16b, v18.4b[2]
+	WORD $0x4fb1ea8c // sdot v12.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea90 // sdot v16.4s, v20.16b, v18.4b[3]
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 16(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	FMOVQ 32(R1), F21
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f959129 // fmul v9.4s, v9.4s, v21.s[0]
+	WORD $0x4e31cd21 // fmla v1.4s, v9.4s, v17.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f95914a // fmul v10.4s, v10.4s, v21.s[0]
+	WORD $0x4e32cd42 // fmla v2.4s, v10.4s, v18.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f95916b // fmul v11.4s, v11.4s, v21.s[0]
+	WORD $0x4e33cd63 // fmla v3.4s, v11.4s, v19.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f95918c // fmul v12.4s, v12.4s, v21.s[0]
+	WORD $0x4e34cd84 // fmla v4.4s, v12.4s, v20.4s
+	FMOVQ 80(R1), F21
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f9591ad // fmul v13.4s, v13.4s, v21.s[0]
+	WORD $0x4e31cda5 // fmla v5.4s, v13.4s, v17.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f9591ce // fmul v14.4s, v14.4s, v21.s[0]
+	WORD $0x4e32cdc6 // fmla v6.4s, v14.4s, v18.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9591ef // fmul v15.4s, v15.4s, v21.s[0]
+	WORD $0x4e33cde7 // fmla v7.4s, v15.4s, v19.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f959210 // fmul v16.4s, v16.4s, v21.s[0]
+	WORD $0x4e34ce08 // fmla v8.4s, v16.4s, v20.4s
+	FMOVQ 32(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 48(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	FMOVS 0(R9), F21
+	WORD $0x4f951221 // fmla v1.4s, v17.4s, v21.s[0]
+	WORD $0x4f951242 // fmla v2.4s, v18.4s, v21.s[0]
+	WORD $0x4f951263 // fmla v3.4s, v19.4s, v21.s[0]
+	WORD $0x4f951284 // fmla v4.4s, v20.4s, v21.s[0]
+	FMOVS 4(R9), F21
+	WORD $0x4f951225 // fmla v5.4s, v17.4s, v21.s[0]
+	WORD $0x4f951246 // fmla v6.4s, v18.4s, v21.s[0]
+	WORD $0x4f951267 // fmla v7.4s, v19.4s, v21.s[0]
+	WORD $0x4f951288 // fmla v8.4s, v20.4s, v21.s[0]
+	ADD $320, R0
+	ADD R3, R1
+	ADD R10, R9
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R14
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R12, R13
+	MOVD ldc+8(FP), R14
+	FMOVQ F1, 0(R13)
+	FMOVQ F2, 16(R13)
+	FMOVQ F3, 32(R13)
+	FMOVQ F4, 48(R13)
+	ADD R14, R13
+	FMOVQ F5, 0(R13)
+	FMOVQ F6, 16(R13)
+	FMOVQ F7, 32(R13)
+	FMOVQ F8, 48(R13)
+	ADD $64, R12
+	SUBS $1, R11
+	BNE singlePanel
+	RET
+
+// func mulQ51DotProd8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ51DotProd8x4(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD sideStep+104(FP), R10
+
+single:
+	MOVD times+80(FP), R11
+	MOVD c+0(FP), R12
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD side+96(FP), R9
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $1, R14
+
+singleGroup:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+	FMOVQ 0(R1), F17
+	FMOVQ 48(R1), F18
+	FMOVQ 96(R1), F19
+	FMOVQ 144(R1), F20
+	FMOVQ 0(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 256(R0), F23
+	WORD $0x4f0f56f7 // shl v23.16b, v23.16b, #7
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f5 // sli v21.16b, v23.16b, #4
+	FMOVQ 256(R0), F23
+	WORD $0x4f0e56f7 // shl v23.16b, v23.16b, #6
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f6 // sli v22.16b, v23.16b, #4
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2af // sdot v15.4s, v21.16b, v20.4b[0]
+	WORD $0x4fb1e2c9 // sdot v9.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2cb // sdot v11.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2cd // sdot v13.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2cf // sdot v15.4s, v22.16b, v20.4b[1]
+	FMOVQ 16(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 272(R0), F23
+	WORD $0x4f0f56f7 // shl v23.16b, v23.16b, #7
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f5 // sli v21.16b, v23.16b, #4
+	FMOVQ 272(R0), F23
+	WORD $0x4f0e56f7 // shl v23.16b, v23.16b, #6
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f6 // sli v22.16b, v23.16b, #4
+	WORD $0x4f91e2aa // sdot v10.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ac // sdot v12.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ae // sdot v14.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2b0 // sdot v16.4s, v21.16b, v20.4b[0]
+	WORD $0x4fb1e2ca // sdot v10.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2cc // sdot v12.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2ce // sdot v14.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2d0 // sdot v16.4s, v22.16b, v20.4b[1]
+	FMOVQ 64(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 256(R0), F23
+	WORD $0x4f0d56f7 // shl v23.16b, v23.16b, #5
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f5 // sli v21.16b, v23.16b, #4
+	FMOVQ 256(R0), F23
+	WORD $0x4f0c56f7 // shl v23.16b, v23.16b, #4
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f6 // sli v22.16b, v23.16b, #4
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eaaf // sdot v15.4s, v21.16b, v20.4b[2]
+	WORD $0x4fb1eac9 // sdot v9.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eacb // sdot v11.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eacd // sdot v13.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4eacf // sdot v15.4s, v22.16b, v20.4b[3]
+	FMOVQ 80(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 272(R0), F23
+	WORD $0x4f0d56f7 // shl v23.16b, v23.16b, #5
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f5 // sli v21.16b, v23.16b, #4
+	FMOVQ 272(R0), F23
+	WORD $0x4f0c56f7 // shl v23.16b, v23.16b, #4
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f6 // sli v22.16b, v23.16b, #4
+	WORD $0x4f91eaaa // sdot v10.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaac // sdot v12.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaae // sdot v14.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eab0 // sdot v16.4s, v21.16b, v20.4b[2]
+	WORD $0x4fb1eaca // sdot v10.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eacc // sdot v12.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eace // sdot v14.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4ead0 // sdot v16.4s, v22.16b, v20.4b[3]
+	FMOVQ 16(R1), F17
+	FMOVQ 64(R1), F18
+	FMOVQ 112(R1), F19
+	FMOVQ 160(R1), F20
+	FMOVQ 128(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 256(R0), F23
+	WORD $0x4f0b56f7 // shl v23.16b, v23.16b, #3
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f5 // sli v21.16b, v23.16b, #4
+	FMOVQ 256(R0), F23
+	WORD $0x4f0a56f7 // shl v23.16b, v23.16b, #2
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f6 // sli v22.16b, v23.16b, #4
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2af // sdot v15.4s, v21.16b, v20.4b[0]
+	WORD $0x4fb1e2c9 // sdot v9.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2cb // sdot v11.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2cd // sdot v13.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2cf // sdot v15.4s, v22.16b, v20.4b[1]
+	FMOVQ 144(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 272(R0), F23
+	WORD $0x4f0b56f7 // shl v23.16b, v23.16b, #3
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f5 // sli v21.16b, v23.16b, #4
+	FMOVQ 272(R0), F23
+	WORD $0x4f0a56f7 // shl v23.16b, v23.16b, #2
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f6 // sli v22.16b, v23.16b, #4
+	WORD $0x4f91e2aa // sdot v10.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e2ac // sdot v12.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e2ae // sdot v14.4s, v21.16b, v19.4b[0]
+	WORD $0x4f94e2b0 // sdot v16.4s, v21.16b, v20.4b[0]
+	WORD $0x4fb1e2ca // sdot v10.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2cc // sdot v12.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2ce // sdot v14.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2d0 // sdot v16.4s, v22.16b, v20.4b[1]
+	FMOVQ 192(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 256(R0), F23
+	WORD $0x4f0956f7 // shl v23.16b, v23.16b, #1
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f5 // sli v21.16b, v23.16b, #4
+	FMOVQ 256(R0), F23
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f6 // sli v22.16b, v23.16b, #4
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eaaf // sdot v15.4s, v21.16b, v20.4b[2]
+	WORD $0x4fb1eac9 // sdot v9.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eacb // sdot v11.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eacd // sdot v13.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4eacf // sdot v15.4s, v22.16b, v20.4b[3]
+	FMOVQ 208(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 272(R0), F23
+	WORD $0x4f0956f7 // shl v23.16b, v23.16b, #1
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f5 // sli v21.16b, v23.16b, #4
+	FMOVQ 272(R0), F23
+	WORD $0x6f0906f7 // ushr v23.16b, v23.16b, #7
+	WORD $0x6f0c56f6 // sli v22.16b, v23.16b, #4
+	WORD $0x4f91eaaa // sdot v10.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92eaac // sdot v12.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93eaae // sdot v14.4s, v21.16b, v19.4b[2]
+	WORD $0x4f94eab0 // sdot v16.4s, v21.16b, v20.4b[2]
+	WORD $0x4fb1eaca // sdot v10.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eacc // sdot v12.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eace // sdot v14.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4ead0 // sdot v16.4s, v22.16b, v20.4b[3]
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVQ 32(R1), F19
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f939129 // fmul v9.4s, v9.4s, v19.s[0]
+	WORD $0x4e31cd21 // fmla v1.4s, v9.4s, v17.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f93914a // fmul v10.4s, v10.4s, v19.s[0]
+	WORD $0x4e32cd42 // fmla v2.4s, v10.4s, v18.4s
+	FMOVQ 80(R1), F19
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f93916b // fmul v11.4s, v11.4s, v19.s[0]
+	WORD $0x4e31cd63 // fmla v3.4s, v11.4s, v17.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f93918c // fmul v12.4s, v12.4s, v19.s[0]
+	WORD $0x4e32cd84 // fmla v4.4s, v12.4s, v18.4s
+	FMOVQ 128(R1), F19
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f9391ad // fmul v13.4s, v13.4s, v19.s[0]
+	WORD $0x4e31cda5 // fmla v5.4s, v13.4s, v17.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f9391ce // fmul v14.4s, v14.4s, v19.s[0]
+	WORD $0x4e32cdc6 // fmla v6.4s, v14.4s, v18.4s
+	FMOVQ 176(R1), F19
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9391ef // fmul v15.4s, v15.4s, v19.s[0]
+	WORD $0x4e31cde7 // fmla v7.4s, v15.4s, v17.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f939210 // fmul v16.4s, v16.4s, v19.s[0]
+	WORD $0x4e32ce08 // fmla v8.4s, v16.4s, v18.4s
+	FMOVQ 32(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVS 0(R9), F19
+	WORD $0x4f931221 // fmla v1.4s, v17.4s, v19.s[0]
+	WORD $0x4f931242 // fmla v2.4s, v18.4s, v19.s[0]
+	FMOVS 4(R9), F19
+	WORD $0x4f931223 // fmla v3.4s, v17.4s, v19.s[0]
+	WORD $0x4f931244 // fmla v4.4s, v18.4s, v19.s[0]
+	FMOVS 8(R9), F19
+	WORD $0x4f931225 // fmla v5.4s, v17.4s, v19.s[0]
+	WORD $0x4f931246 // fmla v6.4s, v18.4s, v19.s[0]
+	FMOVS 12(R9), F19
+	WORD $0x4f931227 // fmla v7.4s, v17.4s, v19.s[0]
+	WORD $0x4f931248 // fmla v8.4s, v18.4s, v19.s[0]
+	ADD $320, R0
+	ADD R3, R1
+	ADD R10, R9
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R14
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R12, R13
+	MOVD ldc+8(FP), R14
+	FMOVQ F1, 0(R13)
+	FMOVQ F2, 16(R13)
+	ADD R14, R13
+	FMOVQ F3, 0(R13)
+	FMOVQ F4, 16(R13)
+	ADD R14, R13
+	FMOVQ F5, 0(R13)
+	FMOVQ F6, 16(R13)
+	ADD R14, R13
+	FMOVQ F7, 0(R13)
+	FMOVQ F8, 16(R13)
+	ADD $64, R12
+	SUBS $1, R11
+	BNE singlePanel
+	RET
+
+// func mulQ51I8MM8x2(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ51I8MM8x2(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD sideStep+104(FP), R10
+
+single:
+	MOVD times+80(FP), R11
+	MOVD c+0(FP), R12
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD side+96(FP), R9
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $1, R14
+
+singleGroup:
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	FMOVQ 0(R1), F11
+	FMOVQ 48(R1), F10
+	WORD $0x4eca3969 // zip1 v9.2d, v11.2d, v10.2d
+	WORD $0x4eca796a // zip2 v10.2d, v11.2d, v10.2d
+	FMOVQ 0(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 256(R0), F14
+	WORD $0x4f0f55ce // shl v14.16b, v14.16b, #7
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cb // sli v11.16b, v14.16b, #4
+	FMOVQ 256(R0), F14
+	WORD $0x4f0e55ce // shl v14.16b, v14.16b, #6
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cc // sli v12.16b, v14.16b, #4
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e89a5a5 // smmla v5.4s, v13.16b, v9.16b
+	WORD $0x4e89a586 // smmla v6.4s, v12.16b, v9.16b
+	FMOVQ 16(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 272(R0), F14
+	WORD $0x4f0f55ce // shl v14.16b, v14.16b, #7
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cb // sli v11.16b, v14.16b, #4
+	FMOVQ 272(R0), F14
+	WORD $0x4f0e55ce // shl v14.16b, v14.16b, #6
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cc // sli v12.16b, v14.16b, #4
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e89a5a7 // smmla v7.4s, v13.16b, v9.16b
+	WORD $0x4e89a588 // smmla v8.4s, v12.16b, v9.16b
+	FMOVQ 64(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 256(R0), F14
+	WORD $0x4f0d55ce // shl v14.16b, v14.16b, #5
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cb // sli v11.16b, v14.16b, #4
+	FMOVQ 256(R0), F14
+	WORD $0x4f0c55ce // shl v14.16b, v14.16b, #4
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cc // sli v12.16b, v14.16b, #4
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e8aa5a5 // smmla v5.4s, v13.16b, v10.16b
+	WORD $0x4e8aa586 // smmla v6.4s, v12.16b, v10.16b
+	FMOVQ 80(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 272(R0), F14
+	WORD $0x4f0d55ce // shl v14.16b, v14.16b, #5
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cb // sli v11.16b, v14.16b, #4
+	FMOVQ 272(R0), F14
+	WORD $0x4f0c55ce // shl v14.16b, v14.16b, #4
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cc // sli v12.16b, v14.16b, #4
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e8aa5a7 // smmla v7.4s, v13.16b, v10.16b
+	WORD $0x4e8aa588 // smmla v8.4s, v12.16b, v10.16b
+	FMOVQ 16(R1), F11
+	FMOVQ 64(R1), F10
+	WORD $0x4eca3969 // zip1 v9.2d, v11.2d, v10.2d
+	WORD $0x4eca796a // zip2 v10.2d, v11.2d, v10.2d
+	FMOVQ 128(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 256(R0), F14
+	WORD $0x4f0b55ce // shl v14.16b, v14.16b, #3
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cb // sli v11.16b, v14.16b, #4
+	FMOVQ 256(R0), F14
+	WORD $0x4f0a55ce // shl v14.16b, v14.16b, #2
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cc // sli v12.16b, v14.16b, #4
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e89a5a5 // smmla v5.4s, v13.16b, v9.16b
+	WORD $0x4e89a586 // smmla v6.4s, v12.16b, v9.16b
+	FMOVQ 144(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 272(R0), F14
+	WORD $0x4f0b55ce // shl v14.16b, v14.16b, #3
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cb // sli v11.16b, v14.16b, #4
+	FMOVQ 272(R0), F14
+	WORD $0x4f0a55ce // shl v14.16b, v14.16b, #2
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cc // sli v12.16b, v14.16b, #4
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e89a5a7 // smmla v7.4s, v13.16b, v9.16b
+	WORD $0x4e89a588 // smmla v8.4s, v12.16b, v9.16b
+	FMOVQ 192(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 256(R0), F14
+	WORD $0x4f0955ce // shl v14.16b, v14.16b, #1
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cb // sli v11.16b, v14.16b, #4
+	FMOVQ 256(R0), F14
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cc // sli v12.16b, v14.16b, #4
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e8aa5a5 // smmla v5.4s, v13.16b, v10.16b
+	WORD $0x4e8aa586 // smmla v6.4s, v12.16b, v10.16b
+	FMOVQ 208(R0), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e201d6b // and v11.16b, v11.16b, v0.16b
+	FMOVQ 272(R0), F14
+	WORD $0x4f0955ce // shl v14.16b, v14.16b, #1
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cb // sli v11.16b, v14.16b, #4
+	FMOVQ 272(R0), F14
+	WORD $0x6f0905ce // ushr v14.16b, v14.16b, #7
+	WORD $0x6f0c55cc // sli v12.16b, v14.16b, #4
+	WORD $0x4e8c396d // zip1 v13.4s, v11.4s, v12.4s
+	WORD $0x4e8c796c // zip2 v12.4s, v11.4s, v12.4s
+	WORD $0x4e8aa5a7 // smmla v7.4s, v13.16b, v10.16b
+	WORD $0x4e8aa588 // smmla v8.4s, v12.16b, v10.16b
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
+	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
+	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
+	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
+	FMOVQ 32(R1), F13
+	FMOVQ 80(R1), F14
+	WORD $0x4e8e39ad // zip1 v13.4s, v13.4s, v14.4s
+	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x6e2ddca5 // fmul v5.4s, v5.4s, v13.4s
+	WORD $0x4e2bcca1 // fmla v1.4s, v5.4s, v11.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6e2ddcc6 // fmul v6.4s, v6.4s, v13.4s
+	WORD $0x4e29ccc2 // fmla v2.4s, v6.4s, v9.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e2ddce7 // fmul v7.4s, v7.4s, v13.4s
+	WORD $0x4e2ccce3 // fmla v3.4s, v7.4s, v12.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e2ddd08 // fmul v8.4s, v8.4s, v13.4s
+	WORD $0x4e2acd04 // fmla v4.4s, v8.4s, v10.4s
+	FMOVQ 32(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	WORD $0x4e89392b // zip1 v11.4s, v9.4s, v9.4s
+	WORD $0x4e897929 // zip2 v9.4s, v9.4s, v9.4s
+	WORD $0x4e8a394c // zip1 v12.4s, v10.4s, v10.4s
+	WORD $0x4e8a794a // zip2 v10.4s, v10.4s, v10.4s
+	FMOVD 0(R9), F13
+	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
+	WORD $0x4e2dcd61 // fmla v1.4s, v11.4s, v13.4s
+	WORD $0x4e2dcd22 // fmla v2.4s, v9.4s, v13.4s
+	WORD $0x4e2dcd83 // fmla v3.4s, v12.4s, v13.4s
+	WORD $0x4e2dcd44 // fmla v4.4s, v10.4s, v13.4s
+	ADD $320, R0
+	ADD R3, R1
+	ADD R10, R9
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R14
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R12, R13
+	MOVD ldc+8(FP), R14
+	WORD $0x4e821825 // uzp1 v5.4s, v1.4s, v2.4s
+	FMOVQ F5, 0(R13)
+	WORD $0x4e841865 // uzp1 v5.4s, v3.4s, v4.4s
+	FMOVQ F5, 16(R13)
+	ADD R14, R13
+	WORD $0x4e825825 // uzp2 v5.4s, v1.4s, v2.4s
+	FMOVQ F5, 0(R13)
+	WORD $0x4e845865 // uzp2 v5.4s, v3.4s, v4.4s
+	FMOVQ F5, 16(R13)
+	ADD $64, R12
+	SUBS $1, R11
+	BNE singlePanel
+	RET
+
+// func mulQ51I8MM8x4(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ51I8MM8x4(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD sideStep+104(FP), R10
+
+single:
+	MOVD times+80(FP), R11
+	MOVD c+0(FP), R12
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD side+96(FP), R9
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $1, R14
+
+singleGroup:
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+	FMOVQ 0(R1), F21
+	FMOVQ 48(R1), F18
+	WORD $0x4ed23ab1 // zip1 v17.2d, v21.2d, v18.2d
+	WORD $0x4ed27ab2 // zip2 v18.2d, v21.2d, v18.2d
+	FMOVQ 96(R1), F21
+	FMOVQ 144(R1), F20
+	WORD $0x4ed43ab3 // zip1 v19.2d, v21.2d, v20.2d
+	WORD $0x4ed47ab4 // zip2 v20.2d, v21.2d, v20.2d
+	FMOVQ 0(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 256(R0), F24
+	WORD $0x4f0f5718 // shl v24.16b, v24.16b, #7
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5715 // sli v21.16b, v24.16b, #4
+	FMOVQ 256(R0), F24
+	WORD $0x4f0e5718 // shl v24.16b, v24.16b, #6
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e91a6e9 // smmla v9.4s, v23.16b, v17.16b
+	WORD $0x4e93a6ed // smmla v13.4s, v23.16b, v19.16b
+	WORD $0x4e91a6ca // smmla v10.4s, v22.16b, v17.16b
+	WORD $0x4e93a6ce // smmla v14.4s, v22.16b, v19.16b
+	FMOVQ 16(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 272(R0), F24
+	WORD $0x4f0f5718 // shl v24.16b, v24.16b, #7
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5715 // sli v21.16b, v24.16b, #4
+	FMOVQ 272(R0), F24
+	WORD $0x4f0e5718 // shl v24.16b, v24.16b, #6
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e91a6eb // smmla v11.4s, v23.16b, v17.16b
+	WORD $0x4e93a6ef // smmla v15.4s, v23.16b, v19.16b
+	WORD $0x4e91a6cc // smmla v12.4s, v22.16b, v17.16b
+	WORD $0x4e93a6d0 // smmla v16.4s, v22.16b, v19.16b
+	FMOVQ 64(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 256(R0), F24
+	WORD $0x4f0d5718 // shl v24.16b, v24.16b, #5
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5715 // sli v21.16b, v24.16b, #4
+	FMOVQ 256(R0), F24
+	WORD $0x4f0c5718 // shl v24.16b, v24.16b, #4
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e92a6e9 // smmla v9.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ed // smmla v13.4s, v23.16b, v20.16b
+	WORD $0x4e92a6ca // smmla v10.4s, v22.16b, v18.16b
+	WORD $0x4e94a6ce // smmla v14.4s, v22.16b, v20.16b
+	FMOVQ 80(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 272(R0), F24
+	WORD $0x4f0d5718 // shl v24.16b, v24.16b, #5
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5715 // sli v21.16b, v24.16b, #4
+	FMOVQ 272(R0), F24
+	WORD $0x4f0c5718 // shl v24.16b, v24.16b, #4
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e92a6eb // smmla v11.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ef // smmla v15.4s, v23.16b, v20.16b
+	WORD $0x4e92a6cc // smmla v12.4s, v22.16b, v18.16b
+	WORD $0x4e94a6d0 // smmla v16.4s, v22.16b, v20.16b
+	FMOVQ 16(R1), F21
+	FMOVQ 64(R1), F18
+	WORD $0x4ed23ab1 // zip1 v17.2d, v21.2d, v18.2d
+	WORD $0x4ed27ab2 // zip2 v18.2d, v21.2d, v18.2d
+	FMOVQ 112(R1), F21
+	FMOVQ 160(R1), F20
+	WORD $0x4ed43ab3 // zip1 v19.2d, v21.2d, v20.2d
+	WORD $0x4ed47ab4 // zip2 v20.2d, v21.2d, v20.2d
+	FMOVQ 128(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 256(R0), F24
+	WORD $0x4f0b5718 // shl v24.16b, v24.16b, #3
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5715 // sli v21.16b, v24.16b, #4
+	FMOVQ 256(R0), F24
+	WORD $0x4f0a5718 // shl v24.16b, v24.16b, #2
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e91a6e9 // smmla v9.4s, v23.16b, v17.16b
+	WORD $0x4e93a6ed // smmla v13.4s, v23.16b, v19.16b
+	WORD $0x4e91a6ca // smmla v10.4s, v22.16b, v17.16b
+	WORD $0x4e93a6ce // smmla v14.4s, v22.16b, v19.16b
+	FMOVQ 144(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 272(R0), F24
+	WORD $0x4f0b5718 // shl v24.16b, v24.16b, #3
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5715 // sli v21.16b, v24.16b, #4
+	FMOVQ 272(R0), F24
+	WORD $0x4f0a5718 // shl v24.16b, v24.16b, #2
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e91a6eb // smmla v11.4s, v23.16b, v17.16b
+	WORD $0x4e93a6ef // smmla v15.4s, v23.16b, v19.16b
+	WORD $0x4e91a6cc // smmla v12.4s, v22.16b, v17.16b
+	WORD $0x4e93a6d0 // smmla v16.4s, v22.16b, v19.16b
+	FMOVQ 192(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 256(R0), F24
+	WORD $0x4f095718 // shl v24.16b, v24.16b, #1
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5715 // sli v21.16b, v24.16b, #4
+	FMOVQ 256(R0), F24
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e92a6e9 // smmla v9.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ed // smmla v13.4s, v23.16b, v20.16b
+	WORD $0x4e92a6ca // smmla v10.4s, v22.16b, v18.16b
+	WORD $0x4e94a6ce // smmla v14.4s, v22.16b, v20.16b
+	FMOVQ 208(R0), F21
+	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
+	WORD $0x4e201eb5 // and v21.16b, v21.16b, v0.16b
+	FMOVQ 272(R0), F24
+	WORD $0x4f095718 // shl v24.16b, v24.16b, #1
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5715 // sli v21.16b, v24.16b, #4
+	FMOVQ 272(R0), F24
+	WORD $0x6f090718 // ushr v24.16b, v24.16b, #7
+	WORD $0x6f0c5716 // sli v22.16b, v24.16b, #4
+	WORD $0x4e963ab7 // zip1 v23.4s, v21.4s, v22.4s
+	WORD $0x4e967ab6 // zip2 v22.4s, v21.4s, v22.4s
+	WORD $0x4e92a6eb // smmla v11.4s, v23.16b, v18.16b
+	WORD $0x4e94a6ef // smmla v15.4s, v23.16b, v20.16b
+	WORD $0x4e92a6cc // smmla v12.4s, v22.16b, v18.16b
+	WORD $0x4e94a6d0 // smmla v16.4s, v22.16b, v20.16b
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	FMOVQ 32(R1), F21
+	FMOVQ 80(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e35dd29 // fmul v9.4s, v9.4s, v21.4s
+	WORD $0x4e33cd21 // fmla v1.4s, v9.4s, v19.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x6e35dd4a // fmul v10.4s, v10.4s, v21.4s
+	WORD $0x4e31cd42 // fmla v2.4s, v10.4s, v17.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e35dd6b // fmul v11.4s, v11.4s, v21.4s
+	WORD $0x4e34cd63 // fmla v3.4s, v11.4s, v20.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x6e35dd8c // fmul v12.4s, v12.4s, v21.4s
+	WORD $0x4e32cd84 // fmla v4.4s, v12.4s, v18.4s
+	FMOVQ 128(R1), F21
+	FMOVQ 176(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e35ddad // fmul v13.4s, v13.4s, v21.4s
+	WORD $0x4e33cda5 // fmla v5.4s, v13.4s, v19.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x6e35ddce // fmul v14.4s, v14.4s, v21.4s
+	WORD $0x4e31cdc6 // fmla v6.4s, v14.4s, v17.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e35ddef // fmul v15.4s, v15.4s, v21.4s
+	WORD $0x4e34cde7 // fmla v7.4s, v15.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x6e35de10 // fmul v16.4s, v16.4s, v21.4s
+	WORD $0x4e32ce08 // fmla v8.4s, v16.4s, v18.4s
+	FMOVQ 32(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	FMOVD 0(R9), F21
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e35ce61 // fmla v1.4s, v19.4s, v21.4s
+	WORD $0x4e35ce22 // fmla v2.4s, v17.4s, v21.4s
+	WORD $0x4e35ce83 // fmla v3.4s, v20.4s, v21.4s
+	WORD $0x4e35ce44 // fmla v4.4s, v18.4s, v21.4s
+	FMOVD 8(R9), F21
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e35ce65 // fmla v5.4s, v19.4s, v21.4s
+	WORD $0x4e35ce26 // fmla v6.4s, v17.4s, v21.4s
+	WORD $0x4e35ce87 // fmla v7.4s, v20.4s, v21.4s
+	WORD $0x4e35ce48 // fmla v8.4s, v18.4s, v21.4s
+	ADD $320, R0
+	ADD R3, R1
+	ADD R10, R9
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R14
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R12, R13
+	MOVD ldc+8(FP), R14
+	WORD $0x4e821829 // uzp1 v9.4s, v1.4s, v2.4s
+	FMOVQ F9, 0(R13)
+	WORD $0x4e841869 // uzp1 v9.4s, v3.4s, v4.4s
+	FMOVQ F9, 16(R13)
+	ADD R14, R13
+	WORD $0x4e825829 // uzp2 v9.4s, v1.4s, v2.4s
+	FMOVQ F9, 0(R13)
+	WORD $0x4e845869 // uzp2 v9.4s, v3.4s, v4.4s
+	FMOVQ F9, 16(R13)
+	ADD R14, R13
+	WORD $0x4e8618a9 // uzp1 v9.4s, v5.4s, v6.4s
+	FMOVQ F9, 0(R13)
+	WORD $0x4e8818e9 // uzp1 v9.4s, v7.4s, v8.4s
+	FMOVQ F9, 16(R13)
+	ADD R14, R13
+	WORD $0x4e8658a9 // uzp2 v9.4s, v5.4s, v6.4s
+	FMOVQ F9, 0(R13)
+	WORD $0x4e8858e9 // uzp2 v9.4s, v7.4s, v8.4s
+	FMOVQ F9, 16(R13)
+	ADD $64, R12
+	SUBS $1, R11
+	BNE singlePanel
+	RET
+
+// func mulQ51I8MM8x8(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
+TEXT ·mulQ51I8MM8x8(SB), NOSPLIT, $0-112
+	MOVD panel+16(FP), R0
+	MOVD first+24(FP), R2
+	MOVD step+56(FP), R3
+	MOVD scratch+88(FP), R4
+	MOVD perGroup+72(FP), R6
+	ADD R2<<2, R0
+	MOVD $0xf0f0f0f, R9
+	VDUP R9, V0.S4
+	MOVD sideStep+104(FP), R10
+
+single:
+	MOVD times+80(FP), R11
+	MOVD c+0(FP), R12
+
+singlePanel:
+	MOVD acts+48(FP), R1
+	MOVD side+96(FP), R9
+	MOVD blocks+64(FP), R5
+	WORD $0x6f00e401 // movi v1.2d, #0
+	FMOVQ F1, 0(R4)
+	FMOVQ F1, 16(R4)
+	FMOVQ F1, 32(R4)
+	FMOVQ F1, 48(R4)
+	FMOVQ F1, 64(R4)
+	FMOVQ F1, 80(R4)
+	FMOVQ F1, 96(R4)
+	FMOVQ F1, 112(R4)
+	FMOVQ F1, 128(R4)
+	FMOVQ F1, 144(R4)
+	FMOVQ F1, 160(R4)
+	FMOVQ F1, 176(R4)
+	FMOVQ F1, 192(R4)
+	FMOVQ F1, 208(R4)
+	FMOVQ F1, 224(R4)
+	FMOVQ F1, 240(R4)
+
+singleSpan:
+	SUB R2<<1, R0, R7
+	ADD $64, R0
+	MOVD $1, R14
+
+singleGroup:
+	WORD $0x6f00e401 // movi v1.2d, #0
+	WORD $0x6f00e402 // movi v2.2d, #0
+	WORD $0x6f00e403 // movi v3.2d, #0
+	WORD $0x6f00e404 // movi v4.2d, #0
+	WORD $0x6f00e405 // movi v5.2d, #0
+	WORD $0x6f00e406 // movi v6.2d, #0
+	WORD $0x6f00e407 // movi v7.2d, #0
+	WORD $0x6f00e408 // movi v8.2d, #0
+	WORD $0x6f00e409 // movi v9.2d, #0
+	WORD $0x6f00e40a // movi v10.2d, #0
+	WORD $0x6f00e40b // movi v11.2d, #0
+	WORD $0x6f00e40c // movi v12.2d, #0
+	WORD $0x6f00e40d // movi v13.2d, #0
+	WORD $0x6f00e40e // movi v14.2d, #0
+	WORD $0x6f00e40f // movi v15.2d, #0
+	WORD $0x6f00e410 // movi v16.2d, #0
+	FMOVQ 0(R1), F25
+	FMOVQ 48(R1), F18
+	WORD $0x4ed23b31 // zip1 v17.2d, v25.2d, v18.2d
+	WORD $0x4ed27b32 // zip2 v18.2d, v25.2d, v18.2d
+	FMOVQ 96(R1), F25
+	FMOVQ 144(R1), F20
+	WORD $0x4ed43b33 // zip1 v19.2d, v25.2d, v20.2d
+	WORD $0x4ed47b34 // zip2 v20.2d, v25.2d, v20.2d
+	FMOVQ 192(R1), F25
+	FMOVQ 240(R1), F22
+	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
+	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
+	FMOVQ 288(R1), F25
+	FMOVQ 336(R1), F24
+	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
+	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
+	FMOVQ 0(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	FMOVQ 256(R0), F28
+	WORD $0x4f0f579c // shl v28.16b, v28.16b, #7
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c5799 // sli v25.16b, v28.16b, #4
+	FMOVQ 256(R0), F28
+	WORD $0x4f0e579c // shl v28.16b, v28.16b, #6
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c579a // sli v26.16b, v28.16b, #4
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a761 // smmla v1.4s, v27.16b, v17.16b
+	WORD $0x4e93a765 // smmla v5.4s, v27.16b, v19.16b
+	WORD $0x4e95a769 // smmla v9.4s, v27.16b, v21.16b
+	WORD $0x4e97a76d // smmla v13.4s, v27.16b, v23.16b
+	WORD $0x4e91a742 // smmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93a746 // smmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95a74a // smmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97a74e // smmla v14.4s, v26.16b, v23.16b
+	FMOVQ 16(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	FMOVQ 272(R0), F28
+	WORD $0x4f0f579c // shl v28.16b, v28.16b, #7
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c5799 // sli v25.16b, v28.16b, #4
+	FMOVQ 272(R0), F28
+	WORD $0x4f0e579c // shl v28.16b, v28.16b, #6
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c579a // sli v26.16b, v28.16b, #4
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a763 // smmla v3.4s, v27.16b, v17.16b
+	WORD $0x4e93a767 // smmla v7.4s, v27.16b, v19.16b
+	WORD $0x4e95a76b // smmla v11.4s, v27.16b, v21.16b
+	WORD $0x4e97a76f // smmla v15.4s, v27.16b, v23.16b
+	WORD $0x4e91a744 // smmla v4.4s, v26.16b, v17.16b
+	WORD $0x4e93a748 // smmla v8.4s, v26.16b, v19.16b
+	WORD $0x4e95a74c // smmla v12.4s, v26.16b, v21.16b
+	WORD $0x4e97a750 // smmla v16.4s, v26.16b, v23.16b
+	FMOVQ 64(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	FMOVQ 256(R0), F28
+	WORD $0x4f0d579c // shl v28.16b, v28.16b, #5
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c5799 // sli v25.16b, v28.16b, #4
+	FMOVQ 256(R0), F28
+	WORD $0x4f0c579c // shl v28.16b, v28.16b, #4
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c579a // sli v26.16b, v28.16b, #4
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a761 // smmla v1.4s, v27.16b, v18.16b
+	WORD $0x4e94a765 // smmla v5.4s, v27.16b, v20.16b
+	WORD $0x4e96a769 // smmla v9.4s, v27.16b, v22.16b
+	WORD $0x4e98a76d // smmla v13.4s, v27.16b, v24.16b
+	WORD $0x4e92a742 // smmla v2.4s, v26.16b, v18.16b
+	WORD $0x4e94a746 // smmla v6.4s, v26.16b, v20.16b
+	WORD $0x4e96a74a // smmla v10.4s, v26.16b, v22.16b
+	WORD $0x4e98a74e // smmla v14.4s, v26.16b, v24.16b
+	FMOVQ 80(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	FMOVQ 272(R0), F28
+	WORD $0x4f0d579c // shl v28.16b, v28.16b, #5
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c5799 // sli v25.16b, v28.16b, #4
+	FMOVQ 272(R0), F28
+	WORD $0x4f0c579c // shl v28.16b, v28.16b, #4
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c579a // sli v26.16b, v28.16b, #4
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a763 // smmla v3.4s, v27.16b, v18.16b
+	WORD $0x4e94a767 // smmla v7.4s, v27.16b, v20.16b
+	WORD $0x4e96a76b // smmla v11.4s, v27.16b, v22.16b
+	WORD $0x4e98a76f // smmla v15.4s, v27.16b, v24.16b
+	WORD $0x4e92a744 // smmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94a748 // smmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96a74c // smmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e98a750 // smmla v16.4s, v26.16b, v24.16b
+	FMOVQ 16(R1), F25
+	FMOVQ 64(R1), F18
+	WORD $0x4ed23b31 // zip1 v17.2d, v25.2d, v18.2d
+	WORD $0x4ed27b32 // zip2 v18.2d, v25.2d, v18.2d
+	FMOVQ 112(R1), F25
+	FMOVQ 160(R1), F20
+	WORD $0x4ed43b33 // zip1 v19.2d, v25.2d, v20.2d
+	WORD $0x4ed47b34 // zip2 v20.2d, v25.2d, v20.2d
+	FMOVQ 208(R1), F25
+	FMOVQ 256(R1), F22
+	WORD $0x4ed63b35 // zip1 v21.2d, v25.2d, v22.2d
+	WORD $0x4ed67b36 // zip2 v22.2d, v25.2d, v22.2d
+	FMOVQ 304(R1), F25
+	FMOVQ 352(R1), F24
+	WORD $0x4ed83b37 // zip1 v23.2d, v25.2d, v24.2d
+	WORD $0x4ed87b38 // zip2 v24.2d, v25.2d, v24.2d
+	FMOVQ 128(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	FMOVQ 256(R0), F28
+	WORD $0x4f0b579c // shl v28.16b, v28.16b, #3
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c5799 // sli v25.16b, v28.16b, #4
+	FMOVQ 256(R0), F28
+	WORD $0x4f0a579c // shl v28.16b, v28.16b, #2
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c579a // sli v26.16b, v28.16b, #4
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a761 // smmla v1.4s, v27.16b, v17.16b
+	WORD $0x4e93a765 // smmla v5.4s, v27.16b, v19.16b
+	WORD $0x4e95a769 // smmla v9.4s, v27.16b, v21.16b
+	WORD $0x4e97a76d // smmla v13.4s, v27.16b, v23.16b
+	WORD $0x4e91a742 // smmla v2.4s, v26.16b, v17.16b
+	WORD $0x4e93a746 // smmla v6.4s, v26.16b, v19.16b
+	WORD $0x4e95a74a // smmla v10.4s, v26.16b, v21.16b
+	WORD $0x4e97a74e // smmla v14.4s, v26.16b, v23.16b
+	FMOVQ 144(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	FMOVQ 272(R0), F28
+	WORD $0x4f0b579c // shl v28.16b, v28.16b, #3
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c5799 // sli v25.16b, v28.16b, #4
+	FMOVQ 272(R0), F28
+	WORD $0x4f0a579c // shl v28.16b, v28.16b, #2
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c579a // sli v26.16b, v28.16b, #4
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e91a763 // smmla v3.4s, v27.16b, v17.16b
+	WORD $0x4e93a767 // smmla v7.4s, v27.16b, v19.16b
+	WORD $0x4e95a76b // smmla v11.4s, v27.16b, v21.16b
+	WORD $0x4e97a76f // smmla v15.4s, v27.16b, v23.16b
+	WORD $0x4e91a744 // smmla v4.4s, v26.16b, v17.16b
+	WORD $0x4e93a748 // smmla v8.4s, v26.16b, v19.16b
+	WORD $0x4e95a74c // smmla v12.4s, v26.16b, v21.16b
+	WORD $0x4e97a750 // smmla v16.4s, v26.16b, v23.16b
+	FMOVQ 192(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	FMOVQ 256(R0), F28
+	WORD $0x4f09579c // shl v28.16b, v28.16b, #1
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c5799 // sli v25.16b, v28.16b, #4
+	FMOVQ 256(R0), F28
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c579a // sli v26.16b, v28.16b, #4
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a761 // smmla v1.4s, v27.16b, v18.16b
+	WORD $0x4e94a765 // smmla v5.4s, v27.16b, v20.16b
+	WORD $0x4e96a769 // smmla v9.4s, v27.16b, v22.16b
+	WORD $0x4e98a76d // smmla v13.4s, v27.16b, v24.16b
+	WORD $0x4e92a742 // smmla v2.4s, v26.16b, v18.16b
+	WORD $0x4e94a746 // smmla v6.4s, v26.16b, v20.16b
+	WORD $0x4e96a74a // smmla v10.4s, v26.16b, v22.16b
+	WORD $0x4e98a74e // smmla v14.4s, v26.16b, v24.16b
+	FMOVQ 208(R0), F25
+	WORD $0x6f0c073a // ushr v26.16b, v25.16b, #4
+	WORD $0x4e201f39 // and v25.16b, v25.16b, v0.16b
+	FMOVQ 272(R0), F28
+	WORD $0x4f09579c // shl v28.16b, v28.16b, #1
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c5799 // sli v25.16b, v28.16b, #4
+	FMOVQ 272(R0), F28
+	WORD $0x6f09079c // ushr v28.16b, v28.16b, #7
+	WORD $0x6f0c579a // sli v26.16b, v28.16b, #4
+	WORD $0x4e9a3b3b // zip1 v27.4s, v25.4s, v26.4s
+	WORD $0x4e9a7b3a // zip2 v26.4s, v25.4s, v26.4s
+	WORD $0x4e92a763 // smmla v3.4s, v27.16b, v18.16b
+	WORD $0x4e94a767 // smmla v7.4s, v27.16b, v20.16b
+	WORD $0x4e96a76b // smmla v11.4s, v27.16b, v22.16b
+	WORD $0x4e98a76f // smmla v15.4s, v27.16b, v24.16b
+	WORD $0x4e92a744 // smmla v4.4s, v26.16b, v18.16b
+	WORD $0x4e94a748 // smmla v8.4s, v26.16b, v20.16b
+	WORD $0x4e96a74c // smmla v12.4s, v26.16b, v22.16b
+	WORD $0x4e98a750 // smmla v16.4s, v26.16b, v24.16b
+	FMOVQ 0(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	FMOVQ 32(R1), F21
+	FMOVQ 80(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e35dc21 // fmul v1.4s, v1.4s, v21.4s
+	FMOVQ 0(R4), F22
+	WORD $0x4e33cc36 // fmla v22.4s, v1.4s, v19.4s
+	FMOVQ F22, 0(R4)
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
+	FMOVQ 16(R4), F22
+	WORD $0x4e31cc56 // fmla v22.4s, v2.4s, v17.4s
+	FMOVQ F22, 16(R4)
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
+	FMOVQ 32(R4), F22
+	WORD $0x4e34cc76 // fmla v22.4s, v3.4s, v20.4s
+	FMOVQ F22, 32(R4)
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x6e35dc84 // fmul v4.4s, v4.4s, v21.4s
+	FMOVQ 48(R4), F22
+	WORD $0x4e32cc96 // fmla v22.4s, v4.4s, v18.4s
+	FMOVQ F22, 48(R4)
+	FMOVQ 128(R1), F21
+	FMOVQ 176(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x6e35dca5 // fmul v5.4s, v5.4s, v21.4s
+	FMOVQ 64(R4), F22
+	WORD $0x4e33ccb6 // fmla v22.4s, v5.4s, v19.4s
+	FMOVQ F22, 64(R4)
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6e35dcc6 // fmul v6.4s, v6.4s, v21.4s
+	FMOVQ 80(R4), F22
+	WORD $0x4e31ccd6 // fmla v22.4s, v6.4s, v17.4s
+	FMOVQ F22, 80(R4)
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e35dce7 // fmul v7.4s, v7.4s, v21.4s
+	FMOVQ 96(R4), F22
+	WORD $0x4e34ccf6 // fmla v22.4s, v7.4s, v20.4s
+	FMOVQ F22, 96(R4)
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e35dd08 // fmul v8.4s, v8.4s, v21.4s
+	FMOVQ 112(R4), F22
+	WORD $0x4e32cd16 // fmla v22.4s, v8.4s, v18.4s
+	FMOVQ F22, 112(R4)
+	FMOVQ 224(R1), F21
+	FMOVQ 272(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e35dd29 // fmul v9.4s, v9.4s, v21.4s
+	FMOVQ 128(R4), F22
+	WORD $0x4e33cd36 // fmla v22.4s, v9.4s, v19.4s
+	FMOVQ F22, 128(R4)
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x6e35dd4a // fmul v10.4s, v10.4s, v21.4s
+	FMOVQ 144(R4), F22
+	WORD $0x4e31cd56 // fmla v22.4s, v10.4s, v17.4s
+	FMOVQ F22, 144(R4)
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e35dd6b // fmul v11.4s, v11.4s, v21.4s
+	FMOVQ 160(R4), F22
+	WORD $0x4e34cd76 // fmla v22.4s, v11.4s, v20.4s
+	FMOVQ F22, 160(R4)
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x6e35dd8c // fmul v12.4s, v12.4s, v21.4s
+	FMOVQ 176(R4), F22
+	WORD $0x4e32cd96 // fmla v22.4s, v12.4s, v18.4s
+	FMOVQ F22, 176(R4)
+	FMOVQ 320(R1), F21
+	FMOVQ 368(R1), F22
+	WORD $0x4e963ab5 // zip1 v21.4s, v21.4s, v22.4s
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e35ddad // fmul v13.4s, v13.4s, v21.4s
+	FMOVQ 192(R4), F22
+	WORD $0x4e33cdb6 // fmla v22.4s, v13.4s, v19.4s
+	FMOVQ F22, 192(R4)
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x6e35ddce // fmul v14.4s, v14.4s, v21.4s
+	FMOVQ 208(R4), F22
+	WORD $0x4e31cdd6 // fmla v22.4s, v14.4s, v17.4s
+	FMOVQ F22, 208(R4)
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e35ddef // fmul v15.4s, v15.4s, v21.4s
+	FMOVQ 224(R4), F22
+	WORD $0x4e34cdf6 // fmla v22.4s, v15.4s, v20.4s
+	FMOVQ F22, 224(R4)
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x6e35de10 // fmul v16.4s, v16.4s, v21.4s
+	FMOVQ 240(R4), F22
+	WORD $0x4e32ce16 // fmla v22.4s, v16.4s, v18.4s
+	FMOVQ F22, 240(R4)
+	FMOVQ 32(R7), F17
+	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e913a33 // zip1 v19.4s, v17.4s, v17.4s
+	WORD $0x4e917a31 // zip2 v17.4s, v17.4s, v17.4s
+	WORD $0x4e923a54 // zip1 v20.4s, v18.4s, v18.4s
+	WORD $0x4e927a52 // zip2 v18.4s, v18.4s, v18.4s
+	FMOVD 0(R9), F21
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	FMOVQ 0(R4), F22
+	WORD $0x4e35ce76 // fmla v22.4s, v19.4s, v21.4s
+	FMOVQ F22, 0(R4)
+	FMOVQ 16(R4), F22
+	WORD $0x4e35ce36 // fmla v22.4s, v17.4s, v21.4s
+	FMOVQ F22, 16(R4)
+	FMOVQ 32(R4), F22
+	WORD $0x4e35ce96 // fmla v22.4s, v20.4s, v21.4s
+	FMOVQ F22, 32(R4)
+	FMOVQ 48(R4), F22
+	WORD $0x4e35ce56 // fmla v22.4s, v18.4s, v21.4s
+	FMOVQ F22, 48(R4)
+	FMOVD 8(R9), F21
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	FMOVQ 64(R4), F22
+	WORD $0x4e35ce76 // fmla v22.4s, v19.4s, v21.4s
+	FMOVQ F22, 64(R4)
+	FMOVQ 80(R4), F22
+	WORD $0x4e35ce36 // fmla v22.4s, v17.4s, v21.4s
+	FMOVQ F22, 80(R4)
+	FMOVQ 96(R4), F22
+	WORD $0x4e35ce96 // fmla v22.4s, v20.4s, v21.4s
+	FMOVQ F22, 96(R4)
+	FMOVQ 112(R4), F22
+	WORD $0x4e35ce56 // fmla v22.4s, v18.4s, v21.4s
+	FMOVQ F22, 112(R4)
+	FMOVD 16(R9), F21
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	FMOVQ 128(R4), F22
+	WORD $0x4e35ce76 // fmla v22.4s, v19.4s, v21.4s
+	FMOVQ F22, 128(R4)
+	FMOVQ 144(R4), F22
+	WORD $0x4e35ce36 // fmla v22.4s, v17.4s, v21.4s
+	FMOVQ F22, 144(R4)
+	FMOVQ 160(R4), F22
+	WORD $0x4e35ce96 // fmla v22.4s, v20.4s, v21.4s
+	FMOVQ F22, 160(R4)
+	FMOVQ 176(R4), F22
+	WORD $0x4e35ce56 // fmla v22.4s, v18.4s, v21.4s
+	FMOVQ F22, 176(R4)
+	FMOVD 24(R9), F21
+	WORD $0x4e0806b5 // dup v21.2d, v21.d[0]
+	FMOVQ 192(R4), F22
+	WORD $0x4e35ce76 // fmla v22.4s, v19.4s, v21.4s
+	FMOVQ F22, 192(R4)
+	FMOVQ 208(R4), F22
+	WORD $0x4e35ce36 // fmla v22.4s, v17.4s, v21.4s
+	FMOVQ F22, 208(R4)
+	FMOVQ 224(R4), F22
+	WORD $0x4e35ce96 // fmla v22.4s, v20.4s, v21.4s
+	FMOVQ F22, 224(R4)
+	FMOVQ 240(R4), F22
+	WORD $0x4e35ce56 // fmla v22.4s, v18.4s, v21.4s
+	FMOVQ F22, 240(R4)
+	ADD $320, R0
+	ADD R3, R1
+	ADD R10, R9
+	SUB $1, R5
+	ADD $32, R7
+	CBZ R5, singleDone
+	SUBS $1, R14
+	BNE singleGroup
+	B singleSpan
+
+singleDone:
+	MOVD R12, R13
+	MOVD ldc+8(FP), R14
+	FMOVQ 0(R4), F2
+	FMOVQ 16(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R13)
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R13)
+	ADD R14, R13
+	FMOVQ 0(R4), F2
+	FMOVQ 16(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R13)
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R13)
+	ADD R14, R13
+	FMOVQ 64(R4), F2
+	FMOVQ 80(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R13)
+	FMOVQ 96(R4), F2
+	FMOVQ 112(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R13)
+	ADD R14, R13
+	FMOVQ 64(R4), F2
+	FMOVQ 80(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R13)
+	FMOVQ 96(R4), F2
+	FMOVQ 112(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R13)
+	ADD R14, R13
+	FMOVQ 128(R4), F2
+	FMOVQ 144(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R13)
+	FMOVQ 160(R4), F2
+	FMOVQ 176(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R13)
+	ADD R14, R13
+	FMOVQ 128(R4), F2
+	FMOVQ 144(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R13)
+	FMOVQ 160(R4), F2
+	FMOVQ 176(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R13)
+	ADD R14, R13
+	FMOVQ 192(R4), F2
+	FMOVQ 208(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R13)
+	FMOVQ 224(R4), F2
+	FMOVQ 240(R4), F3
+	WORD $0x4e831841 // uzp1 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R13)
+	ADD R14, R13
+	FMOVQ 192(R4), F2
+	FMOVQ 208(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 0(R13)
+	FMOVQ 224(R4), F2
+	FMOVQ 240(R4), F3
+	WORD $0x4e835841 // uzp2 v1.4s, v2.4s, v3.4s
+	FMOVQ F1, 16(R13)
+	ADD $64, R12
+	SUBS $1, R11
+	BNE singlePanel
+	RET
+
 // func mulQ4KNEON16x1(c *float32, ldc int, panel *byte, first int, apart int, ahead int, acts *byte, step int, blocks int, perGroup int, times int, scratch *byte, side *byte, sideStep int)
 TEXT ·mulQ4KNEON16x1(SB), NOSPLIT, $0-112
 	MOVD panel+16(FP), R0

@@ -96,6 +96,7 @@ func MulGeneric(dst []float32, ldd int, a *QuantActs, m0, m1 int, w *format.Pack
 	var values [layout.BlockCols][layout.PanelRows]int32
 	type token struct{ part, sum [layout.PanelRows]float32 }
 	tokens := make([]token, m1-m0)
+	var scales, mins [layout.PanelRows]float32 // of a group
 	for p := p0; p < p1; p++ {
 		clear(tokens)
 		n := min(layout.PanelRows, w.N-p*layout.PanelRows)
@@ -105,6 +106,12 @@ func MulGeneric(dst []float32, ldd int, a *QuantActs, m0, m1 int, w *format.Pack
 				group := w.GroupOf(b, part)
 				last := b+1 == w.Blocks || w.GroupOf(b+1, part) != group
 				cols := layout.BlockCols / w.Parts
+				for lane := range n {
+					scales[lane] = w.Scale(p*layout.PanelRows+lane, group)
+					if w.Scheme.Mins {
+						mins[lane] = w.Least(p*layout.PanelRows+lane, group)
+					}
+				}
 				for m := m0; m < m1; m++ {
 					t, act := &tokens[m-m0], a.block(m, b)
 					for lane := range n {
@@ -116,11 +123,10 @@ func MulGeneric(dst []float32, ldd int, a *QuantActs, m0, m1 int, w *format.Pack
 						if !last {
 							continue
 						}
-						r := p*layout.PanelRows + lane
-						t.sum[lane] = number.FMA(t.part[lane], w.Scale(r, group), t.sum[lane])
+						t.sum[lane] = number.FMA(t.part[lane], scales[lane], t.sum[lane])
 						t.part[lane] = 0
 						if w.Scheme.Mins {
-							t.sum[lane] = number.FMA(act.sum(), w.Least(r, group), t.sum[lane])
+							t.sum[lane] = number.FMA(act.sum(), mins[lane], t.sum[lane])
 						}
 					}
 				}

@@ -89,7 +89,7 @@ func (e *Products) matMul(ctx context.Context, a *Acts, ps []Product) error {
 		if p.W.Quant != nil {
 			w = e.wayFor(p.W, a.m)
 			if qa, err = a.Quantized(ctx, e); err == nil {
-				qa.Prepare(p.W.Quant.Scheme)
+				qa.Prepare(p.W.Quant.Format)
 			}
 		} else {
 			fa, err = a.floats(ctx, e)

@@ -51,10 +51,10 @@ type QuantActs struct {
 // sum is that of the block's activations.
 func (b *actBlock) sum() float32 { return float32(-b.nsum) * b.scale }
 
-// Prepare computes what stands beside the blocks for products with weights of a scheme.
+// Prepare computes what stands beside the blocks for products with weights of a format.
 // It may not be called while they run.
-func (a *QuantActs) Prepare(s format.Scheme) {
-	switch f := s.Format(); {
+func (a *QuantActs) Prepare(f *format.Format) {
+	switch {
 	case f.Mins && len(a.sums) == 0:
 		a.sums = number.Grow(a.sums, len(a.blocks))
 		for i := range a.blocks {

@@ -85,7 +85,7 @@ type tileJob struct {
 // does: its activations stay in the first-level cache, past which the weights
 // stream, one call for all of them.
 func (j tileJob) run(tiles []tile, dst []float32, ldd, m0, m1, p0, p1 int) {
-	panel, format := &j.w.Panel(p0)[0], j.w.Scheme.Format()
+	panel := &j.w.Panel(p0)[0]
 	for m, ti := m0, 0; m < m1; {
 		if m%actTile == 0 {
 			ti = 0
@@ -96,7 +96,7 @@ func (j tileJob) run(tiles []tile, dst []float32, ldd, m0, m1, p0, p1 int) {
 		t := tiles[ti]
 		f := t.mul[number.Flag(!j.w.Scheme.Sym)]
 		first, between := j.a.place(m)
-		side, size := j.a.beside(format, first)
+		side, size := j.a.beside(j.w.Format, first)
 		times := p1 - p0
 		if t.rows > layout.PanelRows {
 			times /= 2

@@ -184,7 +184,7 @@ func (b *selection) choose(ctx context.Context, s Shape) (Choice, error) {
 	if err != nil {
 		return Choice{}, err
 	}
-	qa.Prepare(w.Quant.Scheme)
+	qa.Prepare(w.Quant.Format)
 	r := &race{selection: b, a: qa, ws: b.cold[:1], dst: make([]float32, s.M*s.N), panels: w.Quant.Panels()}
 	if s.M <= matmul.FewTokens {
 		r.ws = b.cold

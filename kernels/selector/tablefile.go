@@ -25,7 +25,7 @@ func (e *Selector) build() string {
 
 // layoutVersion changes with the packed layout or the kernels' code, which makes
 // older tables void.
-const layoutVersion = "10"
+const layoutVersion = "11"
 
 // path is one file per CPU, kernels, tier and thread count.
 func (t *Table) path(dir string) string {

@@ -72,7 +72,7 @@ type kernel struct {
 	side, sideStep gp // what stands beside acts, for least values
 	scratch        gp
 	nibbles, flip  vec // constants for nibbles and for signed 8 bits
-	lookup, middle vec // what codes stand for; the zero point of codes of 6 bits
+	lookup, middle vec // what codes stand for; the zero point of codes of 5 or 6 bits
 
 	// The running sums, and those of the current group. A group of one block has
 	// none of its own.
@@ -101,8 +101,8 @@ func mul(f *file, t tier, format table.Format, rows, tokens int) {
 	if k.Table != nil {
 		k.lookup = k.bytes(*k.Table)
 	}
-	if k.Bits == 6 {
-		k.middle = k.constant(0x20202020)
+	if k.High() > 0 && !k.Mins {
+		k.middle = k.constant(0x01010101 << (k.Bits - 1))
 	}
 	if k.Mins {
 		k.side, k.sideStep = k.gp(), k.param("sideStep")
@@ -327,7 +327,7 @@ func (k *kernel) codeVector(v vec, line, quad int) {
 }
 
 // nibbleVectors loads four rows by eight columns of codes of less than 8 bits, as signed
-// bytes: 4-bit codes of even steps as they are, 6-bit ones less their zero point.
+// bytes: 4-bit codes of even steps as they are, others less their zero point.
 func (k *kernel) nibbleVectors(lo, hi vec, line, quad int) {
 	k.load(lo, k.codes, line*layout.LineBytes+16*quad)
 	k.arm("ushr %v.16b, %v.16b, #4", hi, lo)

@@ -100,6 +100,9 @@ func (f Format) Start() int {
 	return layout.ActNegSum8
 }
 
+// StartTwice tells that sums start at twice what is there.
+func (f Format) StartTwice() bool { return f.Start() == layout.ActNegSum8 && f.Bits == 5 }
+
 // SideStep is the bytes that stand beside a block of activations, for a token: the
 // float32 that meets least values, or for each half of it an int32 where sums start.
 func (f Format) SideStep() int {
