@@ -57,14 +57,19 @@ type app struct {
 	out      io.Writer // the terminal, for what is no part of the screen
 	ticking  bool      // the clock of a job moves
 	help     bool
-	helpTop  int  // first line shown
-	asking   bool // whether to quit while a job runs
-	armed    bool // the next ctrl+c quits
+	helpTop  int // first line shown
+	palette  palette
+	log      bool                    // the drawer is open
+	zoomed   bool                    // the pane with the focus has the whole page
+	main     func(w, h int) []string // draws that pane
+	asking   bool                    // whether to quit while a job runs
+	armed    bool                    // the next ctrl+c quits
 }
 
 func newApp(e engines) *app {
 	a := &app{e: e, s: &state{}, th: defaultTheme(), w: 80, h: 24}
 	a.model, a.evaluating, a.tuning, a.chat = newModelPage(a), newEvaluatePage(a), newTunePage(a), newChatPage(a)
+	a.palette = newPalette(a)
 	a.pages = []page{onModel: a.model, onEvaluate: a.evaluating, onTune: a.tuning, onKernels: newKernelsPage(a), onChat: a.chat, onCompare: newComparePage(a)}
 	return a
 }
@@ -78,6 +83,9 @@ func defaultTheme() theme.Theme {
 // framed draws a pane in a frame whose title is its first line, or without one on a
 // screen that has no room for it.
 func (a *app) framed(focused bool, w, h int, draw func(w, h int) []string) []string {
+	if focused {
+		a.main = draw
+	}
 	if !a.roomy() {
 		return chart.Fit(draw(w, h), w, h)
 	}
@@ -89,7 +97,7 @@ func (a *app) pane(title string, focused bool, w, h int, draw func(w, h int) []s
 	if !a.roomy() {
 		return chart.Fit(draw(w, h), w, h)
 	}
-	return widget.Frame(a.th, focused, w, h, func(w, h int) []string {
+	return a.framed(focused, w, h, func(w, h int) []string {
 		return append([]string{a.th.Title.Render(title)}, draw(w, h-1)...)
 	})
 }
@@ -175,6 +183,9 @@ func (a *app) key(msg tea.KeyMsg) tea.Cmd {
 		}
 		return nil
 	}
+	if a.palette.open {
+		return a.palette.key(msg)
+	}
 	p := a.pages[a.at]
 	printable := (msg.Type == tea.KeyRunes || msg.Type == tea.KeySpace) && !msg.Alt
 	if p.typing() && printable {
@@ -229,16 +240,33 @@ func (a *app) global() []binding {
 		}},
 		binding{[]string{"?", "f1"}, "? f1", "help", true, func() tea.Cmd { a.help, a.helpTop = true, 0; return nil }},
 		binding{[]string{"q"}, "q", "quit", true, func() tea.Cmd {
-			if name := a.e.busy(); name != "" {
+			if lost := a.wouldBeLost(); lost != "" {
 				a.asking = true
-				a.s.say(name + " is running; quit all the same? y/n")
+				a.s.say(lost + "; quit all the same? y/n")
 				return nil
 			}
 			return tea.Quit
 		}},
+		binding{[]string{":", "ctrl+p"}, ": ctrl+p", "palette: find what can be done by some of its letters", true, func() tea.Cmd { a.palette.show(); return nil }},
+		binding{[]string{"~", "ctrl+l"}, "~ ctrl+l", "log: what was said, below the page, or hide it", false, func() tea.Cmd { a.log = !a.log; return nil }},
+		binding{[]string{"+"}, "+", "zoom: the pane with the mark alone, or all again", false, func() tea.Cmd { a.zoomed = !a.zoomed; return nil }},
 		binding{[]string{"ctrl+z"}, "ctrl+z", "suspend: fg in the shell comes back", false, func() tea.Cmd { return tea.Suspend }},
 		binding{[]string{"ctrl+c"}, "ctrl+c", "cancel; twice: quit", false, func() tea.Cmd { return nil }},
 	)
+}
+
+// wouldBeLost says what quitting ends or loses, "" if nothing.
+func (a *app) wouldBeLost() string {
+	s := a.s
+	switch name := a.e.busy(); {
+	case name != "":
+		return name + " is running"
+	case s.model.inMemory:
+		return "the INT4 model is in memory alone: z with a directory, or w on the Tune page, writes it"
+	case slices.ContainsFunc(s.chat.turns, func(t chatTurn) bool { return !t.saved }):
+		return "the conversation is not saved: ctrl+s on the Chat page does"
+	}
+	return ""
 }
 
 // The smallest screen that is drawn in full.
@@ -264,14 +292,37 @@ func (a *app) lines() []string {
 	foot := []string{a.status(), a.footer()}
 	body := a.h - len(head) - len(foot)
 	var content []string
-	if a.help {
-		content = a.helpText(a.w, body)
-	} else {
-		content = a.pages[a.at].view(a.w, body)
+	drawer := 0
+	if a.log && body >= 2*minDrawer {
+		drawer = max(minDrawer, body/4)
+	}
+	switch {
+	case a.help:
+		content = a.helpText(a.w, body-drawer)
+	case a.palette.open:
+		content = a.palette.view(a.w, body-drawer)
+	default:
+		content = a.page(a.w, body-drawer)
+	}
+	if drawer > 0 {
+		content = append(chart.Fit(content, a.w, body-drawer), a.logView(a.w, drawer)...)
 	}
 	lines := chart.Fit(head, a.w, len(head))
 	lines = append(lines, chart.Fit(content, a.w, body)...)
 	return append(lines, chart.Fit(foot, a.w, len(foot))...)
+}
+
+// minDrawer is the least height of the log.
+const minDrawer = 4
+
+// page draws the page, or of it the pane with the focus alone.
+func (a *app) page(w, h int) []string {
+	a.main = nil
+	content := a.pages[a.at].view(w, h)
+	if !a.zoomed || a.main == nil {
+		return content
+	}
+	return widget.Frame(a.th, true, w, h, a.main)
 }
 
 // tabs is the line of pages over the body.
@@ -343,7 +394,7 @@ func (a *app) footer() string {
 	bindings, global := a.pages[a.at].bindings(), a.global()
 	if typing {
 		global = slices.DeleteFunc(global, func(b binding) bool {
-			return b.keys[0] != "tab" && b.keys[0] != "?" || slices.ContainsFunc(bindings, func(own binding) bool { return own.matches("tab") })
+			return b.keys[0] != "tab" && b.keys[0] != "?" && b.keys[0] != ":" || slices.ContainsFunc(bindings, func(own binding) bool { return own.matches("tab") })
 		})
 	}
 	page, rest := short(bindings), short(global)

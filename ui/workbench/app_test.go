@@ -31,7 +31,7 @@ func testApp(screen string) (*app, *fake) {
 // press sends keys, by bubbletea's names or as single characters.
 func press(a *app, keys ...string) (quit bool) {
 	named := map[string]tea.KeyType{"tab": tea.KeyTab, "enter": tea.KeyEnter, "esc": tea.KeyEsc, "ctrl+c": tea.KeyCtrlC, "down": tea.KeyDown, "left": tea.KeyLeft, "right": tea.KeyRight, "home": tea.KeyHome, "up": tea.KeyUp, "end": tea.KeyEnd,
-		"backspace": tea.KeyBackspace, "ctrl+u": tea.KeyCtrlU, "ctrl+r": tea.KeyCtrlR, "ctrl+o": tea.KeyCtrlO, "ctrl+y": tea.KeyCtrlY, "ctrl+s": tea.KeyCtrlS, "ctrl+a": tea.KeyCtrlA, "ctrl+w": tea.KeyCtrlW, "ctrl+j": tea.KeyCtrlJ, "pgup": tea.KeyPgUp, "pgdown": tea.KeyPgDown, "f1": tea.KeyF1}
+		"backspace": tea.KeyBackspace, "ctrl+u": tea.KeyCtrlU, "ctrl+r": tea.KeyCtrlR, "ctrl+o": tea.KeyCtrlO, "ctrl+y": tea.KeyCtrlY, "ctrl+s": tea.KeyCtrlS, "ctrl+a": tea.KeyCtrlA, "ctrl+w": tea.KeyCtrlW, "ctrl+j": tea.KeyCtrlJ, "pgup": tea.KeyPgUp, "pgdown": tea.KeyPgDown, "f1": tea.KeyF1, "ctrl+p": tea.KeyCtrlP, "ctrl+l": tea.KeyCtrlL}
 	for _, k := range keys {
 		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
 		if t, ok := named[k]; ok {
@@ -359,6 +359,13 @@ func TestQuit(t *testing.T) {
 	a, f := testApp("loaded")
 	if !press(a, "q") {
 		t.Error("q did not quit an idle workbench")
+	}
+	for _, lose := range []func(s *state){func(s *state) { s.model.inMemory = true }, func(s *state) { s.chat.turns = []chatTurn{{user: "x"}} }} {
+		b, _ := testApp("loaded")
+		lose(b.s)
+		if press(b, "q") || !b.asking || !press(b, "q", "y") && b.asking {
+			t.Error("q quit where something is lost, without asking")
+		}
 	}
 	f.job = "tuning"
 	if press(a, "q") || !a.asking {

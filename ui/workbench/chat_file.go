@@ -58,7 +58,7 @@ func readTranscript(path string) (system string, turns []chatTurn, err error) {
 	for i, m := range messages {
 		switch {
 		case i%2 == 0 && m.Role == "user":
-			turns = append(turns, chatTurn{user: m.Content})
+			turns = append(turns, chatTurn{user: m.Content, saved: true})
 		case i%2 == 1 && m.Role == "assistant":
 			turns[len(turns)-1].answer = term.Clean(m.Content)
 		default:

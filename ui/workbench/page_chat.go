@@ -178,6 +178,9 @@ func (p *chatPage) save() {
 		p.a.s.fail(err)
 		return
 	}
+	for i := range turns {
+		turns[i].saved = true
+	}
 	p.a.s.say("saved to " + path)
 }
 

@@ -123,6 +123,7 @@ func (b *backend) apply(ctx context.Context, r quant.Recipe, c *quant.Calibratio
 		return err
 	}
 	b.keepOpen(nil)
+	b.mail.fact(func(s *state) { s.model.inMemory = true })
 	return nil
 }
 
@@ -134,7 +135,7 @@ func (b *backend) adopt(ctx context.Context, m *rt.Model, report quant.Report, w
 	b.int4, b.made = m, report
 	b.mail.fact(func(s *state) {
 		s.model.recipe, s.model.report = report.Recipe.Default.String(), report
-		s.eval = evalState{}
+		s.model.inMemory, s.eval = false, evalState{}
 		s.say(fmt.Sprintf("INT4 model ready: %s%s, %.3f bits per weight", where, term.Bytes(report.SizeBytes), report.BPW))
 	})
 	return nil

@@ -23,6 +23,7 @@ type state struct {
 	message string    // the last thing worth saying
 	said    time.Time // when
 	failed  bool      // message is an error
+	log     []logLine // what was said, the newest last
 
 	model   modelState
 	plan    planState
@@ -59,9 +60,10 @@ type modelState struct {
 	stored    map[string]string // how the checkpoint holds them, by name
 	notes     []string
 
-	recipe  string // of the INT4 model in use, "" if none
-	report  quant.Report
-	results []evaluation // newest last
+	recipe   string // of the INT4 model in use, "" if none
+	inMemory bool   // that model is in no file
+	report   quant.Report
+	results  []evaluation // newest last
 
 	working string          // the matrix in work, "" if none is
 	total   int             // matrices that are quantized
@@ -187,15 +189,18 @@ type chatTurn struct {
 	model        string
 	stats        string
 	pending      bool
+	saved        bool // in a file
 }
 
 // say tells something in a line; it may hold foreign text.
 func (s *state) say(text string) {
 	s.message, s.said, s.failed = term.CleanLine(text), time.Now(), false
+	s.note(s.message, false)
 }
 
 func (s *state) fail(err error) {
 	s.message, s.failed = term.CleanLine(term.Shorten(firstLine(err.Error()))), true
+	s.note(term.CleanLine(term.Shorten(err.Error())), true)
 }
 
 func firstLine(text string) string {
