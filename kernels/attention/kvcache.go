@@ -3,6 +3,7 @@ package attention
 import (
 	"fmt"
 	"runtime"
+	"unsafe"
 
 	"nibble/kernels/layout"
 	"nibble/kernels/memory"
@@ -107,26 +108,33 @@ func (c *KVCache) valuesOf(head, block int) []byte {
 // Positions may be stored concurrently.
 func (e *Heads) Store(c *KVCache, pos int, key, value []float32) (fitF16 bool) {
 	fitF16 = e.fitsF16(key) && e.fitsF16(value)
-	block, at := pos/layout.KeyBlock, pos%layout.KeyBlock
+	block, at := pos/layout.KeyBlock, uint(pos)%layout.KeyBlock
 	for h := range c.heads {
 		k, v := key[h*c.dim:(h+1)*c.dim], value[h*c.dim:(h+1)*c.dim]
 		if c.dt == number.F32 {
-			keys, values := number.Elements[float32](c.keysOf(h, block))[at:], number.Elements[float32](c.valuesOf(h, block))[at*c.width:]
+			keys := interleaved[float32](c.keysOf(h, block))[:len(k)]
 			for i, x := range k {
-				keys[i*layout.KeyBlock] = x
+				keys[i][at] = x
 			}
-			copy(values, v)
+			copy(number.Elements[float32](c.valuesOf(h, block))[int(at)*c.width:], v)
 			continue
 		}
-		keys, values := number.Elements[uint16](c.keysOf(h, block))[at:], number.Elements[uint16](c.valuesOf(h, block))[at*c.width:][:c.dim]
+		values := number.Elements[uint16](c.valuesOf(h, block))[int(at)*c.width:][:c.dim]
+		keys := interleaved[uint16](c.keysOf(h, block))[:len(values)]
 		e.vec.EncodeF16(values, k) // on their way to where they lie apart
 		for i, x := range values {
-			keys[i*layout.KeyBlock] = x
+			keys[i][at] = x
 		}
 		e.vec.EncodeF16(values, v)
 	}
 	runtime.KeepAlive(c)
 	return fitF16
+}
+
+// interleaved views the keys of a block: of each element, those of all its positions.
+func interleaved[T float32 | uint16](b []byte) [][layout.KeyBlock]T {
+	var t [layout.KeyBlock]T
+	return unsafe.Slice((*[layout.KeyBlock]T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(t)))
 }
 
 // Load copies the keys and values of one position, heads x dim each.
