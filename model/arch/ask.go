@@ -35,6 +35,7 @@ func (b *Block) Norms() []*Norm {
 type Widths struct {
 	Heads, KVHeads, HeadDim int // of attention; 0 without
 	Inner                   int // between the matrices of the feed-forward step, for each token
+	Recurrent               int // that enter a recurrent step or a convolution, gates included, for each token; 0 without
 }
 
 // Widths returns the largest dimensions of any block.
@@ -59,6 +60,12 @@ func (m *Model) Widths() Widths {
 					inner += op.Shared.Inner
 				}
 				w.Inner = max(w.Inner, inner)
+			case *DeltaRule:
+				w.Recurrent = max(w.Recurrent, 2*op.KeyHeads*op.KeyDim+2*op.ValueHeads*op.ValueDim)
+			case *ShortConv:
+				w.Recurrent = max(w.Recurrent, 3*op.Width)
+			case *SSM:
+				w.Recurrent = max(w.Recurrent, op.In.Rows)
 			}
 		}
 	}

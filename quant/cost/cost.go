@@ -64,27 +64,33 @@ func (r *Shape) States() int64 { return 4 * int64(r.Samples*r.Length) * int64(r.
 // Session is the bytes that a sample's pass through a layer takes.
 func (r *Shape) Session() int64 {
 	w := r.Config.Widths()
-	wide, keys := w.Heads*w.HeadDim, w.KVHeads*w.HeadDim
-	return 4 * int64(r.Length) * int64(2*r.Config.Hidden+2*wide+4*keys+2*w.Inner+max(r.Config.Hidden, w.Inner)/3)
+	return 4 * int64(r.Length) * int64(2*r.Config.Hidden+mixed(w, 2, 4, 2)+2*w.Inner+max(r.Config.Hidden, w.Inner)/3)
 }
 
 // Computed is the values by token that a trained layer keeps, and
 // ComputedBackward those of its gradient.
 func (r *Shape) Computed() int64 {
 	w := r.Config.Widths()
-	return int64(6*r.Config.Hidden + 2*w.Heads*w.HeadDim + 4*w.KVHeads*w.HeadDim + 3*w.Inner)
+	return int64(6*r.Config.Hidden + mixed(w, 2, 4, 3) + 3*w.Inner)
 }
 
 // ComputedBackward is described at Computed.
 func (r *Shape) ComputedBackward() int64 {
 	w := r.Config.Widths()
-	return int64(6*r.Config.Hidden + 2*w.Heads*w.HeadDim + 2*w.KVHeads*w.HeadDim + 7*w.Inner) // with what kernels rearrange
+	return int64(6*r.Config.Hidden + mixed(w, 2, 2, 3) + 7*w.Inner) // with what kernels rearrange
 }
 
 // LayerValues is what normalizations, rotations, sums and the activation function
 // of a layer compute for a token.
 func LayerValues(hidden int, w arch.Widths) float64 {
-	return float64(4*hidden + 2*w.Heads*w.HeadDim + 4*w.KVHeads*w.HeadDim + 2*w.Inner)
+	return float64(4*hidden + mixed(w, 2, 4, 2) + 2*w.Inner)
+}
+
+// mixed is the values of a token between the matrices of the step that mixes tokens:
+// so many times those of the heads and of the keys of attention, or of a recurrent
+// step. A layer has one or the other.
+func mixed(w arch.Widths, heads, keys, recurrent int) int {
+	return max(heads*w.Heads*w.HeadDim+keys*w.KVHeads*w.HeadDim, recurrent*w.Recurrent)
 }
 
 // WeightsOf is how many weights a layer has, and the output head.
