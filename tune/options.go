@@ -103,6 +103,6 @@ type Result struct {
 	Choices   []Choice `json:"choices"` // of the best
 	Notes     []string `json:"notes,omitempty"`
 	Path      string   `json:"path,omitempty"`
-	Made      string   `json:"-"` // where the best lies in the run's directory if it was trained and not saved
+	Artifact  string   `json:"-"` // where the best lies in the run's directory if it was trained and not saved
 	Seconds   float64  `json:"seconds"`
 }

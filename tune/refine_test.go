@@ -94,13 +94,13 @@ func TestSavedAsMeasured(t *testing.T) {
 		}
 	}
 	res, err := Run(ctx, o, listen)
-	if err != nil || res.StoppedBy != "cancelled" || trained == 0 || !slices.Equal(made(), []string{filepath.Base(res.Made)}) {
-		t.Fatalf("%v, %s, best %+v, %d iterations, kept %q, told %q", err, res.StoppedBy, res.Best, trained, made(), res.Made)
+	if err != nil || res.StoppedBy != "cancelled" || trained == 0 || !slices.Equal(made(), []string{filepath.Base(res.Artifact)}) {
+		t.Fatalf("%v, %s, best %+v, %d iterations, kept %q, told %q", err, res.StoppedBy, res.Best, trained, made(), res.Artifact)
 	}
 	trained = 0
 	o.Out = filepath.Join(dir, "best")
 	again, err := Run(context.Background(), o, listen)
-	if err != nil || again.Best.Recipe.String() != res.Best.Recipe.String() || trained > 0 || len(made()) > 0 || again.Made != "" {
+	if err != nil || again.Best.Recipe.String() != res.Best.Recipe.String() || trained > 0 || len(made()) > 0 || again.Artifact != "" {
 		t.Fatalf("%v, best %+v, trained again for %d iterations, left %q", err, again.Best, trained, made())
 	}
 	fresh := filepath.Join(dir, "fresh")

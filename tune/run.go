@@ -171,7 +171,7 @@ func (s *scheduler) conclude(ctx context.Context, stoppedBy string) (Result, err
 		}
 	} else if dir := s.local.Artifacts.Of(res.Best.Recipe); dir != "" {
 		if _, err := quant.ReadReport(dir); err == nil {
-			res.Made = dir
+			res.Artifact = dir
 		}
 	}
 	res.Seconds = s.clock.Elapsed().Seconds()

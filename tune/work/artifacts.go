@@ -15,7 +15,7 @@ import (
 type Artifacts struct{ Dir string } // of the run; "" keeps nothing
 
 // artifactPrefix begins their names.
-const artifactPrefix = "made-"
+const artifactPrefix = "artifact-"
 
 // Of is where the model of a recipe is kept, "" if none is.
 func (a Artifacts) Of(r quant.Recipe) string {

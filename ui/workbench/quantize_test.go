@@ -116,14 +116,14 @@ func TestTunedIsUsed(t *testing.T) {
 	o := job.Tune{BPW: 16, Trials: 1, Chunks: 2, Specs: "w4 channel sym autoround-light", Calibration: job.Calibration{Samples: 4, Length: 64}}
 	run(func() { b.tune(o) }, nil)
 	best := s.tune.best
-	if best == nil || s.tune.result.Made == "" || b.written == nil || s.model.report.SizeBytes != best.SizeBytes || b.made.Recipe.String() != best.Recipe.String() {
+	if best == nil || s.tune.result.Artifact == "" || b.written == nil || s.model.report.SizeBytes != best.SizeBytes || b.made.Recipe.String() != best.Recipe.String() {
 		t.Errorf("best %+v; in use: %d bytes of %s", best, s.model.report.SizeBytes, b.made.Recipe)
 	}
 	run(func() { b.use(*best) }, nil)
 	if len(s.model.trained) > 0 || b.written == nil {
 		t.Errorf("it was trained again: %+v", s.model.trained)
 	}
-	if err := os.RemoveAll(s.tune.result.Made); err != nil {
+	if err := os.RemoveAll(s.tune.result.Artifact); err != nil {
 		t.Fatal(err)
 	}
 	run(func() { b.use(*best) }, nil)

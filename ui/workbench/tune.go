@@ -71,7 +71,7 @@ func (b *backend) useTrial(ctx context.Context, t tune.Trial) error {
 		if b.tuned.Path != "" {
 			where = fmt.Sprintf("written to %s: ", term.CleanLine(b.tuned.Path))
 		}
-		dir := cmp.Or(b.tuned.Path, b.tuned.Made)
+		dir := cmp.Or(b.tuned.Path, b.tuned.Artifact)
 		if _, err := os.Stat(dir); err == nil {
 			return b.open(ctx, dir, where)
 		}
