@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"nibble/model/demo/demotest"
 	"nibble/quant/method"
 	"nibble/quant/pass"
 	"nibble/quant/passtest"
@@ -17,7 +18,7 @@ import (
 // Whatever method is registered is understood by recipes, plans and the text that
 // helps, stands in for itself or for one that can be tried alone, and quantizes.
 func TestEveryMethod(t *testing.T) {
-	ck := quanttest.Open(t, "demo")
+	ck := quanttest.Open(t, demotest.Short(t, 2))
 	base := quanttest.Load(t, 2, ck)
 	cal := passtest.Calibration(t, ck)
 	shortTraining(t, 2)
@@ -30,7 +31,7 @@ func TestEveryMethod(t *testing.T) {
 			t.Errorf("%s is as strong as the one before it", m.Name)
 		}
 		weaker = m.Strength
-		r := passtest.Parse(t, "w4 g32 sym "+m.Name+"; embed_tokens w4 g32 sym "+m.Name+"; *.1.* keep; *.2.* keep; *.3.* keep")
+		r := passtest.Parse(t, "w4 g32 sym "+m.Name+"; embed_tokens w4 g32 sym "+m.Name+"; *.1.* keep")
 		plan, err := plan.For(ck, r, plan.Options{Calibration: cal})
 		if err != nil || !(plan.Seconds > 0) || plan.PeakRSSBytes <= 0 || plan.Modules[1].Method != m {
 			t.Errorf("%s: plan %+v, %v", m.Name, plan, err)
@@ -40,6 +41,9 @@ func TestEveryMethod(t *testing.T) {
 		}
 		if s := method.StandIn(r.Default); !method.Named(s.Method).Alone() || m.Alone() && s.Method != m.Name {
 			t.Errorf("%s is tried as %s", m.Name, s)
+		}
+		if _, _, err := ApplyCalibrated(context.Background(), base, ck, passtest.Parse(t, "nl4 g32 "+m.Name+"; *.1.* keep"), cal, nil); err != nil {
+			t.Errorf("%s: %v", m.Name, err)
 		}
 		if m.Recipe != "" && passtest.Parse(t, m.Recipe).Default != r.Default {
 			t.Errorf("%s is %s", m.Recipe, passtest.Parse(t, m.Recipe))

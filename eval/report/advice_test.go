@@ -169,7 +169,8 @@ func TestWithMethod(t *testing.T) {
 	for recipe, want := range map[string]string{
 		"w4 g32 sym rtn; lm_head w8 g32 sym rtn; *.0.* w4 g32 sym gptq": "w4 g32 sym gptq; lm_head w8 g32 sym rtn; *.0.* w4 g32 sym gptq",
 		"w4 g32 sym gptq; down_proj w4 g32 sym mse":                     "w4 g32 sym gptq; down_proj w4 g32 sym gptq",
-		"w4 g32 sym gptq":           "w4 g32 sym autoround",
+		"w4 g32 sym gptq":           "w4 g32 sym gptaq",
+		"nl4 g32 gptaq":             "nl4 g32 autoround",
 		"w4 g32 sym autoround":      "w4 g32 sym autoround-best",
 		"w4 g32 sym autoround-best": "",
 		"w8 g32 sym rtn":            "",

@@ -225,6 +225,7 @@ func TestExports(t *testing.T) {
 		{kernels.Scheme{Bits: 4, Sym: true}, Auto, gguf.Q4_0, true},
 		{kernels.Scheme{Bits: 4, Group: 64, Sym: true}, "q4_1", gguf.Q4_1, true},
 		{kernels.Scheme{Bits: 4, Group: 32}, Auto, gguf.Q4_1, true},
+		{kernels.Scheme{Bits: 4, Group: 32, Sym: true, Table: kernels.NL4}, Auto, gguf.IQ4_NL, true},
 		{kernels.Scheme{Bits: 4, Group: 32}, "q8_0", gguf.Q8_0, true},
 		{kernels.Scheme{Bits: 4, Group: 32}, "f32", gguf.F32, true},
 		{kernels.Scheme{Bits: 8, Group: 32, Sym: true}, Auto, gguf.Q8_0, true},

@@ -27,6 +27,9 @@ type Sequence struct {
 	factors map[int]*Factor // by width of a group
 	Sample  kernels.Matrix  // some of the inputs
 
+	drifted string         // kind of the inputs in drift
+	drift   kernels.Matrix // see Drift
+
 	weighed string    // kind of the inputs in weights
 	weights []float32 // importance of the inputs of the matrices being quantized
 	Silent  int       // how many of them are 0 for all tokens
@@ -46,6 +49,7 @@ func NewSequence(ck *model.Checkpoint, base *rt.Model, c *Calibration) (*Sequenc
 // reset forgets what is done of a layer: the stack is past it.
 func (s *Sequence) reset() {
 	s.over, s.vectors, s.Cur, s.Moments, s.weights = map[string]*kernels.Linear{}, map[string][]float32{}, s.Base, nil, nil
+	s.drift = kernels.Matrix{}
 }
 
 // InputOf names what a matrix reads, which others may share; "" is nothing that can
@@ -106,14 +110,8 @@ func (s *Sequence) InputsOf(ctx context.Context, stack *rt.Stack, at *rt.Model, 
 	if m.Tied {
 		stack = stack.Clone()
 		for stack.Layer() < at.Config.Layers() {
-			layer := stack.Layer()
-			if err := stack.Advance(ctx, at); err != nil {
+			if err := s.advance(ctx, stack, at); err != nil {
 				return err
-			}
-			for _, m := range s.ck.Config.Modules() {
-				if m.Layer == layer {
-					s.ck.Release(m.Name + ".weight")
-				}
 			}
 		}
 	}
@@ -128,18 +126,37 @@ func (s *Sequence) States() [][]float32 { return s.Stack.States() }
 // the float model, by text. They are valid until the next layer and must not be
 // changed.
 func (s *Sequence) Outputs(ctx context.Context) ([][]float32, error) {
-	if s.floats == nil {
-		var err error
-		if s.floats, err = s.Base.NewStack(s.Stack.Texts()); err != nil {
-			return nil, err
-		}
-	}
-	for s.floats.Layer() <= s.Stack.Layer() {
-		if err := s.floats.Advance(ctx, s.Base); err != nil {
-			return nil, err
-		}
+	if err := s.floatsBefore(ctx, s.Stack.Layer()+1); err != nil {
+		return nil, err
 	}
 	return s.floats.States(), nil
+}
+
+// floatsBefore takes the float model's states to before a layer.
+func (s *Sequence) floatsBefore(ctx context.Context, layer int) (err error) {
+	if s.floats == nil {
+		if s.floats, err = s.Base.NewStack(s.Stack.Texts()); err != nil {
+			return err
+		}
+	}
+	for s.floats.Layer() < layer {
+		if err := s.advance(ctx, s.floats, s.Base); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// advance passes a layer, whose weights need not stay in memory.
+func (s *Sequence) advance(ctx context.Context, stack *rt.Stack, at *rt.Model) error {
+	layer := stack.Layer()
+	err := stack.Advance(ctx, at)
+	for _, m := range s.ck.Config.Modules() {
+		if m.Layer == layer {
+			s.ck.Release(m.Name + ".weight")
+		}
+	}
+	return err
 }
 
 // Factor returns the factor of the Hessian of a matrix's inputs for groups of a

@@ -18,6 +18,8 @@ type Rates struct {
 	RTN     float64 `json:"rtn"`     // weights a second, as of the next two
 	Sym     float64 `json:"sym"`     // with a search for the scale
 	Asym    float64 `json:"asym"`    // and for the zero point
+	Table   float64 `json:"table"`   // of a code table, with a search for the scale
+	Nearest float64 `json:"nearest"` // and without
 	Float   float64 `json:"float"`   // operations a second of products of floats
 	Int     float64 `json:"int"`     // of INT4 weights
 	Attend  float64 `json:"attend"`  // and of attention's products
@@ -34,14 +36,18 @@ type Rates struct {
 // Typical stand in where nothing was measured.
 func Typical(threads int) Rates {
 	n := float64(threads)
-	return Rates{Threads: threads, Hash: 0.7e9 * n, Write: 0.5e9, RTN: 250e6 * n, Sym: 6e6 * n, Asym: 3e6 * n,
+	return Rates{Threads: threads, Hash: 0.7e9 * n, Write: 0.5e9, RTN: 250e6 * n, Sym: 6e6 * n, Asym: 3e6 * n, Table: 6e6 * n, Nearest: 80e6 * n,
 		Float: 90e9 * n, Int: 350e9 * n, Attend: 90e9 * n, Scores: 800e6 * n, Values: 300e6 * n, Tokens: 2e6 * n, Columns: 1e9 * n,
 		Train: 60e9 * n, TrainValues: 500e6 * n, TrainAttend: 1}
 }
 
 // Rounding is the weights a second that are rounded, with their scales.
 func (r Rates) Rounding(plain bool, s kernels.Scheme) float64 {
-	switch {
+	switch table := s.Table != kernels.Even; {
+	case plain && table:
+		return r.Nearest
+	case table:
+		return r.Table
 	case plain:
 		return r.RTN
 	case s.Sym:

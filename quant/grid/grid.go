@@ -6,7 +6,8 @@ import (
 	"nibble/kernels"
 )
 
-// Grid is the values a group can take: (code - zero) * scale.
+// Grid is the values a group can take: (code - zero) * scale, or the entries of a code
+// table times the scale.
 type Grid struct {
 	Scale uint16 // F16 bits
 	Zero  int
@@ -15,6 +16,12 @@ type Grid struct {
 // Code returns the nearest code. A zero scale, of a group of zeros or of values
 // too small for F16, gives the zero point.
 func Code(v, scale float32, zero int, s kernels.Scheme) int {
+	if e := tables[s.Table]; e != nil {
+		if scale == 0 {
+			return int(e.smallest())
+		}
+		return int(e.code(float64(v) / float64(scale)))
+	}
 	if scale == 0 {
 		return zero
 	}
@@ -47,15 +54,14 @@ func plainGrid(x []float32, s kernels.Scheme) Grid {
 // Symmetric codes of 4 bits reach from -8 to 7: the weight of largest magnitude,
 // whatever its sign, is put on the -8 by a scale of the opposite sign, so that
 // the whole range is used (the same choice as GGUF's Q4_0). With 8 bits it is
-// put on -127.
+// put on -127, and on the first entry of a code table likewise.
 func Span(lo, hi float64, s kernels.Scheme) Grid {
 	if s.Sym {
 		extreme := lo
 		if hi > -lo {
 			extreme = hi
 		}
-		mid := s.MidCode()
-		return Grid{RoundScale(extreme / float64(s.MinCode()-mid)), mid}
+		return Grid{RoundScale(-extreme / Reach(s)), s.MidCode()}
 	}
 	top := s.MaxCode()
 	scale := RoundScale((hi - lo) / float64(top))
@@ -66,13 +72,24 @@ func Span(lo, hi float64, s kernels.Scheme) Grid {
 	return Grid{scale, zero}
 }
 
+// Reach is how many steps the weight of largest magnitude of a group may be from zero.
+func Reach(s kernels.Scheme) float64 {
+	switch e := tables[s.Table]; {
+	case e != nil:
+		return -float64(e.values[0])
+	case s.Sym:
+		return float64(s.MidCode() - s.MinCode())
+	}
+	return float64(s.MaxCode())
+}
+
 // groupError is the squared error of a group on a grid, weighed by h unless that
 // is nil.
 func groupError(x, h []float32, g Grid, s kernels.Scheme) float64 {
 	scale := kernels.F16ToF32(g.Scale)
 	sum := 0.0
 	for i, v := range x {
-		d := float64(v) - float64(float32(Code(v, scale, g.Zero, s)-g.Zero)*scale)
+		d := float64(v) - float64(float32(s.Value(uint8(Code(v, scale, g.Zero, s)), uint8(g.Zero)))*scale)
 		sum += float64(weight(h, i) * float64(d*d))
 	}
 	return sum

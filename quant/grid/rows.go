@@ -85,6 +85,10 @@ func quantizeRow(eng *kernels.Engine, q *kernels.QTensor, row []float32, r int, 
 		if !q.Scheme.Sym {
 			q.Zeros[r*groups+g] = uint8(best.Zero)
 		}
+		if e := tables[q.Scheme.Table]; e != nil {
+			e.round(q, r, from, x, kernels.F16ToF32(best.Scale), sums)
+			continue
+		}
 		on.Scale, on.Zero = kernels.F16ToF32(best.Scale), best.Zero
 		eng.RoundGroup(codes[from*bits/8:], x, bits, on, sums)
 	}

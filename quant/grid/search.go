@@ -44,9 +44,12 @@ func Find(x, h []float32, s kernels.Scheme) Grid {
 		return plain
 	}
 	var g Grid
-	if s.Sym {
+	switch e := tables[s.Table]; {
+	case e != nil:
+		g = e.scan(x, h)
+	case s.Sym:
 		g = scanSymmetric(x, h, s)
-	} else {
+	default:
 		g = scanAsymmetric(x, h, s)
 	}
 	best := plain
@@ -178,6 +181,9 @@ func polish(x, h []float32, g Grid, s kernels.Scheme) Grid {
 	scale := float64(kernels.F16ToF32(g.Scale))
 	if scale == 0 {
 		return g
+	}
+	if e := tables[s.Table]; e != nil {
+		return Grid{Scale: e.fit(x, h, 1/scale).scale()}
 	}
 	bottom, top, zero := float64(s.MinCode()), float64(s.MaxCode()), float64(g.Zero)
 	if !s.Sym {

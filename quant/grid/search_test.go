@@ -149,7 +149,7 @@ func BenchmarkQuantize(b *testing.B) {
 	defer eng.Close()
 	const rows, cols = 256, 1024
 	w := quanttest.Weights(rows, cols)
-	for _, s := range []kernels.Scheme{{Bits: 4, Group: 32, Sym: true}, {Bits: 4, Group: 128, Sym: true}, {Bits: 4, Group: 32, Sym: false}, {Bits: 4, Group: 128, Sym: false}, {Bits: 8, Group: 32, Sym: true}} {
+	for _, s := range []kernels.Scheme{{Bits: 4, Group: 32, Sym: true}, {Bits: 4, Group: 128, Sym: true}, {Bits: 4, Group: 32, Sym: false}, {Bits: 4, Group: 128, Sym: false}, {Bits: 8, Group: 32, Sym: true}, nonLinear} {
 		b.Run(s.String(), func(b *testing.B) {
 			for b.Loop() {
 				if _, _, err := Quantize(context.Background(), eng, rows, cols, s, Search{}, func(_ []float32, r int) []float32 { return w[r*cols : (r+1)*cols] }, nil); err != nil {

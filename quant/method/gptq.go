@@ -16,7 +16,7 @@ const GPTQ = "gptq"
 
 func init() {
 	register(&pass.Method{
-		Name: GPTQ, Strength: 50, Recipe: "q4-gptq", Stronger: AutoRound, Error: 0.65,
+		Name: GPTQ, Strength: 50, Recipe: "q4-gptq", Stronger: GPTAQ, Error: 0.65,
 		Does:   "quantizes column by column and makes up for each error in the columns still to come",
 		Needs:  pass.Needs{Inputs: 1},
 		Fits:   fitsInputs,

@@ -138,7 +138,7 @@ func (g *columns) row(r int, b [2]int, inverse kernels.Matrix, errs []float32) {
 		c := grid.Code(w[a], scale, zero, scheme)
 		g.q.SetCode(r, g.f.Column[a], uint8(c))
 		row := inverse.Row(a - b[0])[:a-b[0]+1]
-		e := (w[a] - float32(c-zero)*scale) / row[a-b[0]]
+		e := (w[a] - float32(scheme.Value(uint8(c), uint8(zero)))*scale) / row[a-b[0]]
 		errs[a-b[0]] = e
 		left := w[b[0] : a+1]
 		for i, v := range row {

@@ -80,9 +80,9 @@ type Cost struct {
 	Held    func(r *cost.Shape, l cost.Layer) int64 // bytes for a layer as a whole
 }
 
-// Alone reports whether the method takes one matrix after the other and changes
-// nothing around it, so that it can be tried on a matrix alone.
-func (m *Method) Alone() bool { return m.Matrix != nil && m.Transform == nil && m.Layer == nil }
+// Alone reports whether the method can be tried on a matrix alone: it takes one matrix
+// after the other, changes nothing around it, and looks at nothing before it.
+func (m *Method) Alone() bool { return m.StandIn == "" }
 
 // Calibrates reports whether the method needs a calibration.
 func (m *Method) Calibrates() bool { return m.Needs.Inputs > 0 }

@@ -127,7 +127,7 @@ func Specs() []recipe.Spec {
 			}
 		}
 	}
-	return all
+	return append(all, recipe.Spec{Bits: 4, Group: 32, Sym: true, Table: "nl4", Method: "rtn"})
 }
 
 // Quantize stores w, rows x cols row-major, by a spec whose method needs no

@@ -69,7 +69,7 @@ func MeasureRates(ctx context.Context, eng *kernels.Engine, dir string, refresh 
 
 // valid reports whether every rate can be divided by.
 func valid(r cost.Rates) bool {
-	for _, v := range []float64{r.Hash, r.Write, r.RTN, r.Sym, r.Asym, r.Float, r.Int, r.Attend, r.Scores, r.Values, r.Tokens, r.Columns, r.Train, r.TrainValues, r.TrainAttend} {
+	for _, v := range []float64{r.Hash, r.Write, r.RTN, r.Sym, r.Asym, r.Table, r.Nearest, r.Float, r.Int, r.Attend, r.Scores, r.Values, r.Tokens, r.Columns, r.Train, r.TrainValues, r.TrainAttend} {
 		if !(v > 0) || math.IsInf(v, 0) {
 			return false
 		}
@@ -156,6 +156,9 @@ func measureAll(ctx context.Context, eng *kernels.Engine, r *cost.Rates, dir str
 	sym := kernels.Scheme{Bits: 4, Group: 32, Sym: true}
 	measure(&r.Sym, rows/4*cols, round(rows/4, sym, grid.Search{}))
 	measure(&r.Asym, rows/4*cols, round(rows/4, kernels.Scheme{Bits: 4, Group: 32}, grid.Search{}))
+	table := kernels.Scheme{Bits: 4, Group: 32, Sym: true, Table: kernels.NL4}
+	measure(&r.Table, rows/4*cols, round(rows/4, table, grid.Search{}))
+	measure(&r.Nearest, rows*cols, round(rows, table, grid.Search{Plain: true}))
 	measure(&r.RTN, much*rows*cols, round(much*rows, sym, grid.Search{Plain: true}))
 	measure(&r.Hash, float64(len(stored)), func() error {
 		eng.For(eng.Threads(), func(_, lo, hi int) {

@@ -27,10 +27,7 @@ func (s Spec) Beyond(ck *model.Checkpoint, m model.Module) (bool, error) {
 		return false, err
 	}
 	scheme := s.Scheme()
-	steps := float64(scheme.MaxCode())
-	if scheme.Sym {
-		steps = float64(scheme.MidCode() - scheme.MinCode())
-	}
+	steps := grid.Reach(scheme)
 	rows, beyond := 0, 0
 	for _, v := range magnitudes {
 		switch scale := float64(v) / steps; {

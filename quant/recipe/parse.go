@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"nibble/kernels"
 	"nibble/model/source"
 	"nibble/model/text"
 )
@@ -70,8 +71,11 @@ func parseShort(s string) (Recipe, error) {
 
 func shortForm(word string) bool {
 	_, err := strconv.Atoi(strings.TrimPrefix(word, "w"))
-	return strings.HasPrefix(word, "w") && err == nil || word == "keep"
+	return strings.HasPrefix(word, "w") && err == nil || word == "keep" || isTable(word)
 }
+
+// isTable reports whether a word names a code table.
+func isTable(word string) bool { return word != "" && tables[word] != kernels.Even }
 
 // parseSpec reads "w4 g128 sym mse"; what is left out is g32, sym, mse.
 func parseSpec(words []string) (Spec, error) {
@@ -89,6 +93,8 @@ func parseSpec(words []string) (Spec, error) {
 			s.Group = 0
 		case slices.Contains(Methods(), w):
 			s.Method = w
+		case isTable(w):
+			s.Bits, s.Table = 4, w
 		case shortForm(w) && w != "keep":
 			s.Bits, _ = strconv.Atoi(w[1:])
 		case strings.HasPrefix(w, "top") && strings.HasSuffix(w, "%"):
@@ -103,7 +109,7 @@ func parseSpec(words []string) (Spec, error) {
 				return s, fmt.Errorf("%w: group size 0 (there are: 32, 64, 128 and channel)", ErrRecipe)
 			}
 		default:
-			return s, fmt.Errorf("%w: %q is not understood: a spec is bits (w4, w8), group (g32, g64, g128, channel), sym or asym, perhaps rows with 8 bits (top10%%), and a method (%s)",
+			return s, fmt.Errorf("%w: %q is not understood: a spec is bits (w4, w8) or a code table (nl4), group (g32, g64, g128, channel), sym or asym, perhaps rows with 8 bits (top10%%), and a method (%s)",
 				ErrRecipe, w, strings.Join(Methods(), ", "))
 		}
 	}

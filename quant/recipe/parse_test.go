@@ -92,6 +92,8 @@ func TestParseRecipe(t *testing.T) {
 		"w4 g128 asym rtn":                   "w4 g128 asym rtn",
 		"w8 channel":                         "w8 channel sym mse",
 		"w4; embed_tokens w4 top5% g64 gptq": "w4 g32 sym mse; embed_tokens w4 g64 sym top5% gptq",
+		"nl4":                                "nl4 g32 mse",
+		"w8; *_proj nl4 g32 gptq":            "w8 g32 sym mse; *_proj nl4 g32 gptq",
 		"w4; lm_head w8 g128":                "w4 g32 sym mse; lm_head w8 g128 sym mse",
 		"w4; *.down_proj keep; model.layers.0.* w8": "w4 g32 sym mse; *.down_proj keep; model.layers.0.* w8 g32 sym mse",
 	}
@@ -105,7 +107,7 @@ func TestParseRecipe(t *testing.T) {
 			t.Errorf("%q does not read back: %q, %v", want, again, err)
 		}
 	}
-	for _, bad := range []string{"", "w3", "w4 g48", "w4 foo", "q5", "w4; lm_head", "w4; [ w8", "missing.json", "w4 g0", "w4 gptqq", "w4 top0%", "w4 top100%", "w4 top", "w4 top%", "w4 top5", "w4 asym top5%", "w8 top5%"} {
+	for _, bad := range []string{"", "w3", "w4 g48", "w4 foo", "q5", "w4; lm_head", "w4; [ w8", "missing.json", "w4 g0", "w4 gptqq", "w4 top0%", "w4 top100%", "w4 top", "w4 top%", "w4 top5", "w4 asym top5%", "w8 top5%", "nl4 g64", "nl4 channel", "nl4 asym", "nl4 top5%", "nl5"} {
 		if _, err := recipe.Parse(bad); !errors.Is(err, recipe.ErrRecipe) {
 			t.Errorf("%q: %v, want ErrRecipe", bad, err)
 		}

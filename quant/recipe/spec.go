@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"nibble/kernels"
+	"nibble/model/source"
 )
 
 // ErrRecipe reports a recipe that cannot be read or names what does not exist.
@@ -19,11 +20,18 @@ type Spec struct {
 	Sym    bool   `json:"symmetric"`        // zero point in the middle
 	Method string `json:"method,omitempty"` // one of Methods
 
+	// Table names what codes stand for: "nl4", uneven steps that are finer near zero, or
+	// "", even steps.
+	Table string `json:"table,omitempty"`
+
 	// Top is how many per cent of the rows have 8 bits where the others have 4: those
 	// of the tokens that the calibration has most. For the embedding and the output
 	// head, whose rows are tokens.
 	Top int `json:"top,omitempty"`
 }
+
+// tables are the code tables of specs, by their names.
+var tables = map[string]kernels.CodeTable{"": kernels.Even, "nl4": kernels.NL4}
 
 // Keep leaves a matrix as it is stored.
 var Keep = Spec{Bits: 16}
@@ -33,7 +41,7 @@ func (s Spec) Kept() bool { return s.Bits == 16 }
 
 // Scheme returns the storage scheme; it is meaningless for a kept matrix.
 func (s Spec) Scheme() kernels.Scheme {
-	return kernels.Scheme{Bits: s.Bits, Group: s.Group, Sym: s.Sym, Top: s.Top}
+	return kernels.Scheme{Bits: s.Bits, Group: s.Group, Sym: s.Sym, Top: s.Top, Table: tables[s.Table]}
 }
 
 // Validate checks the spec against what nibble has.
@@ -49,6 +57,13 @@ func (s Spec) Validate() error {
 		return fmt.Errorf("%w: %d bits (there are: 4, 8, and 16 or \"keep\" for as stored)", ErrRecipe, s.Bits)
 	case !slices.Contains([]int{0, 32, 64, 128}, s.Group):
 		return fmt.Errorf("%w: group size %d (there are: 32, 64, 128, and 0 or \"channel\" for whole rows)", ErrRecipe, s.Group)
+	}
+	if table, ok := tables[s.Table]; !ok {
+		return fmt.Errorf("%w: code table %s (there is: nl4)", ErrRecipe, source.Quote(s.Table))
+	} else if table != kernels.Even {
+		if err := s.Scheme().Validate(); err != nil {
+			return fmt.Errorf("%w: %w", ErrRecipe, err)
+		}
 	}
 	if !slices.Contains(Methods(), s.Method) {
 		return fmt.Errorf("%w: method %q (there are: %s)", ErrRecipe, s.Method, strings.Join(Methods(), ", "))

@@ -8,7 +8,8 @@ import (
 )
 
 // Rounding is a matrix whose codes and scales are trained: the code of a weight w
-// is the integer nearest to w / scale + offset, and both the offset and the
+// is the integer nearest to w / scale + offset (on the axis of a code table: see
+// grid.Axis), and both the offset and the
 // group's scale and zero point move by the signs of their gradients (Cheng et
 // al., "SignRound", 2023).
 type Rounding struct {
@@ -32,7 +33,7 @@ func NewRounding(eng *kernels.Engine, w kernels.Matrix, from *kernels.QTensor) *
 	r := &Rounding{Weights: w, offset: make([]float32, w.Rows*w.Cols), scale: make([]float32, n), zero: make([]float32, n),
 		start: make([]float32, n), Codes: grid.Clone(from), Value: kernels.NewMatrix(w.Rows, w.Cols), Grad: kernels.NewMatrix(w.Rows, w.Cols)}
 	const edge, inside = 0.499, 0.25
-	width := from.Scheme.GroupWidth(w.Cols)
+	width, axis := from.Scheme.GroupWidth(w.Cols), grid.AxisOf(from.Scheme)
 	eng.For(w.Rows, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			for g := range groups {
@@ -44,7 +45,7 @@ func NewRounding(eng *kernels.Engine, w kernels.Matrix, from *kernels.QTensor) *
 				}
 				bottom, top := float32(from.Scheme.MinCode()), float32(from.Scheme.MaxCode())
 				for c := g * width; c < min((g+1)*width, w.Cols); c++ {
-					exact := w.Row(i)[c]/scale + zero
+					exact := axis.Place(w.Row(i)[c]/scale) + zero
 					code := float32(from.Code(i, c))
 					switch {
 					case exact > code+edge && code < top:
@@ -76,6 +77,7 @@ func (r *Rounding) settle(eng *kernels.Engine, q *kernels.QTensor) {
 // Round computes the codes and their values.
 func (r *Rounding) Round(eng *kernels.Engine) {
 	groups, width, s := r.Codes.Groups(), r.Codes.Scheme.GroupWidth(r.Weights.Cols), r.Codes.Scheme
+	axis := grid.AxisOf(s)
 	eng.For(r.Weights.Rows, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			if _, top := slices.BinarySearch(r.Codes.TopRows, int32(i)); top {
@@ -99,10 +101,10 @@ func (r *Rounding) Round(eng *kernels.Engine) {
 				for c := g * width; c < min((g+1)*width, len(w)); c++ {
 					code := zero
 					if inv != 0 {
-						code = roundCode(float32(w[c]*inv)+offset[c]+zero, bottom, top)
+						code = roundCode(axis.Place(float32(w[c]*inv))+offset[c]+zero, bottom, top)
 					}
 					r.Codes.SetCode(i, c, uint8(code))
-					value[c] = (code - zero) * scale
+					value[c] = axis.Value(code, zero) * scale
 				}
 			}
 		}
@@ -124,6 +126,7 @@ func roundCode(x, bottom, top float32) float32 {
 // Rounding is taken for the identity where it does not clip.
 func (r *Rounding) Step(eng *kernels.Engine, rate, share float32) {
 	groups, width, s := r.Codes.Groups(), r.Codes.Scheme.GroupWidth(r.Weights.Cols), r.Codes.Scheme
+	axis := grid.AxisOf(s)
 	bottom, top := float32(s.MinCode()), float32(s.MaxCode())
 	eng.For(r.Weights.Rows, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -146,16 +149,16 @@ func (r *Rounding) Step(eng *kernels.Engine, rate, share float32) {
 				var ofScale, ofZero float32
 				for c := g * width; c < min((g+1)*width, len(w)); c++ {
 					d, steps := grad[c], float32(w[c]*inv)
-					x := steps + offset[c] + zero
+					x := axis.Place(steps) + offset[c] + zero
 					switch {
 					case x < bottom-0.5:
-						ofScale += d * (bottom - zero)
+						ofScale += d * axis.Value(bottom, zero)
 						ofZero -= d * scale
 					case x > top+0.5:
-						ofScale += d * (top - zero)
+						ofScale += d * axis.Value(top, zero)
 						ofZero -= d * scale
 					default:
-						ofScale += d * (roundCode(x, bottom, top) - zero - steps)
+						ofScale += d * (axis.Value(roundCode(x, bottom, top), zero) - steps)
 						if d > 0 {
 							offset[c] -= move
 						} else if d < 0 {

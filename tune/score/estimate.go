@@ -99,6 +99,9 @@ func typicalError(s quant.Spec, m model.Module) float64 {
 	if !s.Sym {
 		e *= 0.88
 	}
+	if s.Table != "" {
+		e *= 0.82 // its steps are finer where most weights are
+	}
 	if s.Top > 0 {
 		e *= 1 - math.Pow(float64(s.Top)/100, 0.15) // the text that is not of these tokens
 	}

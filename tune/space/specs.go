@@ -10,7 +10,7 @@ import (
 )
 
 // Default is the specs that are offered if none are given, as Parse reads them.
-const Default = "w4 g32/g64/g128/channel sym/asym gptq/mse/rtn/autoround, " + TokenRows + ", w8 g32/g128/channel sym rtn, keep"
+const Default = "w4 g32/g64/g128/channel sym/asym gptq/mse/rtn/autoround, nl4 g32 gptq/mse/autoround, " + TokenRows + ", w8 g32/g128/channel sym rtn, keep"
 
 // TokenRows is specs between 4 and 8 bits for matrices whose rows are tokens.
 const TokenRows = "w4 g32/g128 sym gptq/mse top2%/top5%/top10%/top20%/top40%/top70%"
