@@ -386,16 +386,17 @@ func FuzzGGUF(f *testing.F) {
 // file, in the order of the model.
 func TestGGUFCodes(t *testing.T) {
 	types := map[string]gguf.Type{"token_embd": gguf.Q8_0, "blk.0.attn_q": gguf.Q4_0, "blk.0.attn_k": gguf.IQ4_NL, "blk.0.attn_v": gguf.MXFP4,
-		"blk.0.attn_output": gguf.Q5_0, "blk.0.ffn_gate": gguf.Q4_1, "blk.0.ffn_down": 7, "blk.0.ffn_up": gguf.F16}
+		"blk.0.attn_output": gguf.Q5_0, "blk.0.ffn_gate": 11, "blk.0.ffn_down": gguf.Q5_1, "blk.0.ffn_up": 10}
 	schemes := map[string]string{"model.embed_tokens": "w8 g32 sym", "model.layers.0.self_attn.q_proj": "w4 g32 sym", "model.layers.0.self_attn.k_proj": "nl4 g32",
-		"model.layers.0.self_attn.v_proj": "mxfp4 g32", "model.layers.0.self_attn.o_proj": "w8 g32 sym", "model.layers.0.mlp.gate_proj": "q4_1 g32"}
+		"model.layers.0.self_attn.v_proj": "mxfp4 g32", "model.layers.0.self_attn.o_proj": "q5_0 g32", "model.layers.0.mlp.gate_proj": "q6_k g16",
+		"model.layers.0.mlp.down_proj": "q5_1 g32"}
 	keys, tensors := tinyKeys("llama"), tinyTensors()
 	for i := range keys {
 		switch keys[i].Key {
 		case "llama.embedding_length", "llama.feed_forward_length":
-			keys[i].Value = uint32(32)
+			keys[i].Value = uint32(256)
 		case "llama.attention.key_length":
-			keys[i].Value = uint32(16)
+			keys[i].Value = uint32(128)
 		}
 	}
 	for i, x := range tensors {
@@ -405,9 +406,9 @@ func TestGGUFCodes(t *testing.T) {
 		for j, n := range x.dims {
 			switch {
 			case len(x.dims) == 1, strings.Contains(x.name, "ffn"), strings.HasSuffix(x.name, "output.weight"), j == 0:
-				tensors[i].dims[j] = 32
+				tensors[i].dims[j] = 256
 			case n != 3:
-				tensors[i].dims[j] = 4 * n
+				tensors[i].dims[j] = 32 * n
 			}
 		}
 	}
@@ -416,7 +417,7 @@ func TestGGUFCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ck.Close()
-	if want := []string{"what is stored as Q5_1 is used as 32-bit floats of the same values", "what is stored as Q5_0 is used as w8 g32 sym, which holds its values exactly"}; !ck.Quantized || !slices.Equal(ck.Notes, want) {
+	if want := []string{"what is stored as Q2_K is used as 32-bit floats of the same values", "what is stored as Q3_K is used as q6_k g16, which holds its values exactly"}; !ck.Quantized || !slices.Equal(ck.Notes, want) {
 		t.Errorf("quantized: %v, notes %q", ck.Quantized, ck.Notes)
 	}
 	for _, m := range ck.Config.Modules() {

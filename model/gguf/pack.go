@@ -31,6 +31,8 @@ var (
 	nonLinear4 = kernels.Scheme{Bits: 4, Group: 32, Sym: true, Table: kernels.NL4}
 	fp4        = kernels.Scheme{Bits: 4, Group: 32, Sym: true, Table: kernels.FP4}
 	mins4      = kernels.Scheme{Bits: 4, Group: 32, Sym: true, Mins: true}
+	sym5       = kernels.Scheme{Bits: 5, Group: 32, Sym: true}
+	mins5      = kernels.Scheme{Bits: 5, Group: 32, Sym: true, Mins: true}
 	super4     = kernels.Scheme{Bits: 4, Group: 32, Sym: true, Mins: true, Super: true}
 	super5     = kernels.Scheme{Bits: 5, Group: 32, Sym: true, Mins: true, Super: true}
 	super6     = kernels.Scheme{Bits: 6, Group: 16, Sym: true, Super: true}
@@ -61,10 +63,20 @@ func packQ8_0(dst packed, src []byte) {
 
 func packQ5_0(dst packed, src []byte) {
 	dst.scales[0] = binary.LittleEndian.Uint16(src)
-	fifths := binary.LittleEndian.Uint32(src[2:])
+	joinFifths(dst.codes, src[2:])
+}
+
+func packQ5_1(dst packed, src []byte) {
+	dst.scales[0], dst.mins[0] = binary.LittleEndian.Uint16(src), binary.LittleEndian.Uint16(src[2:])
+	joinFifths(dst.codes, src[4:])
+}
+
+// joinFifths stores a block's codes of five bits, a byte each.
+func joinFifths(dst, src []byte) {
+	fifths := binary.LittleEndian.Uint32(src)
 	for i := range 16 {
-		lo, hi := fifth(src[6:], fifths, i)
-		dst.codes[i], dst.codes[i+16] = byte(lo-16+128), byte(hi-16+128)
+		lo, hi := fifth(src[4:], fifths, i)
+		dst[i], dst[i+16] = byte(lo), byte(hi)
 	}
 }
 
