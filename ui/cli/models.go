@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"nibble/model/store"
-	"nibble/tune"
 	"nibble/ui/job"
 	"nibble/ui/term"
 )
@@ -25,7 +24,7 @@ Ollama's store (OLLAMA_MODELS), in LM Studio's and llama.cpp's folders, what sea
 'nibble tune' wrote, and what is in the directories that are given. The first column is what
 every command takes as MODEL.`,
 		RunE: func(cmd *cobra.Command, dirs []string) error {
-			where := modelDirs()
+			where := job.WrittenDirs(job.RunsDir())
 			for _, d := range dirs {
 				where = append(where, store.Dir{Path: d})
 			}
@@ -37,17 +36,6 @@ every command takes as MODEL.`,
 			return nil
 		},
 	}
-}
-
-// modelDirs are the directories that searches wrote.
-func modelDirs() (dirs []store.Dir) {
-	runs, _ := tune.Runs(job.RunsDir()) // without one there are no models either
-	for _, run := range runs {
-		if asked, err := job.Asked(run); err == nil && asked.Out != "" {
-			dirs = append(dirs, store.Dir{Path: asked.Out, Store: "runs"})
-		}
-	}
-	return dirs
 }
 
 func modelsText(w io.Writer, list []store.Entry) {

@@ -36,6 +36,7 @@ const (
 	onKernels
 	onChat
 	onCompare
+	onModels
 )
 
 // app is the root model.
@@ -70,7 +71,7 @@ func newApp(e engines) *app {
 	a := &app{e: e, s: &state{}, th: defaultTheme(), w: 80, h: 24}
 	a.model, a.evaluating, a.tuning, a.chat = newModelPage(a), newEvaluatePage(a), newTunePage(a), newChatPage(a)
 	a.palette = newPalette(a)
-	a.pages = []page{onModel: a.model, onEvaluate: a.evaluating, onTune: a.tuning, onKernels: newKernelsPage(a), onChat: a.chat, onCompare: newComparePage(a)}
+	a.pages = []page{onModel: a.model, onEvaluate: a.evaluating, onTune: a.tuning, onKernels: newKernelsPage(a), onChat: a.chat, onCompare: newComparePage(a), onModels: newModelsPage(a)}
 	return a
 }
 
@@ -151,7 +152,12 @@ func (a *app) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			_, _ = io.WriteString(a.out, string(msg)) // a terminal that is gone is noticed elsewhere
 		}
 	case tea.KeyMsg:
-		return a, a.key(msg)
+		cmd := a.key(msg)
+		if a.at == onModels && !a.s.models.asked {
+			a.s.models.asked = true
+			a.e.listModels()
+		}
+		return a, cmd
 	}
 	return a, nil
 }

@@ -57,7 +57,7 @@ func TestScreensFillTheTerminal(t *testing.T) {
 	for name := range screens {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for at := range 6 {
+			for at := range 7 {
 				plain := ""
 				for _, key := range []string{"", "?", "z", "o"} { // the help and the forms
 					a, _ := testApp(name)
@@ -143,7 +143,7 @@ func TestNews(t *testing.T) {
 // A terminal without UTF-8 gets ASCII alone, in the same places.
 func TestScreensInASCII(t *testing.T) {
 	for name := range screens {
-		for at := range 6 {
+		for at := range 7 {
 			a, _ := testApp(name)
 			a.at, a.ascii = at, true
 			a.Update(tea.WindowSizeMsg{Width: 120, Height: 40})
@@ -171,7 +171,7 @@ func TestGoldenScreens(t *testing.T) {
 		{"tuned", onTune, []string{"v", "down", "down"}, "-layers"}, {"tuned", onTune, []string{"d", "s", "/", "p", "a", "s"}, "-filter"}, {"tuned", onTune, []string{"?"}, "-help"},
 		{"tuned", onTune, []string{"o", "2", "%", "down", "5", "0", "0", "k", "B", "down", "x"}, "-options"},
 		{"kernels", onKernels, nil, ""}, {"kernels", onKernels, []string{"c"}, "-curve"}, {"kernels", onKernels, []string{"?"}, "-help"}, {"loaded", onKernels, nil, ""},
-		{"tuned", onChat, nil, ""}, {"tuned", onCompare, nil, ""}, {"loaded", onCompare, nil, ""},
+		{"tuned", onChat, nil, ""}, {"tuned", onCompare, nil, ""}, {"loaded", onCompare, nil, ""}, {"models", onModels, []string{"down"}, ""}, {"loaded", onModels, nil, ""},
 	} {
 		for _, size := range [][2]int{{80, 24}, {120, 40}, {200, 60}} {
 			a, _ := testApp(c.screen)
@@ -343,6 +343,11 @@ func TestKeys(t *testing.T) {
 		{"branch from a token before", "tuned", onCompare, []string{"up", "up", "up", "up", "alt+b"}, []string{"compare Tell me a story" + hostile + " after [0 1 102]"}, onCompare},
 		{"the next difference, and back to the split", "tuned", onCompare, []string{"up", "up", "pgdown", "alt+b"}, []string{"compare Tell me a story" + hostile + " after [0 1 2 3 4 5 106]"}, onCompare},
 		{"no advice to answer by", "tuned", onCompare, []string{"alt+r"}, nil, onCompare},
+		{"models are listed once", "loaded", onModel, []string{"7", "1", "7"}, []string{"list models"}, onModels},
+		{"open the demo", "models", onModels, []string{"enter"}, []string{"switch to demo"}, onModel},
+		{"open another model", "models", onModels, []string{"/", "q", "w", "e", "n", "enter", "enter"}, []string{"switch to org/Small-0.5B"}, onModel},
+		{"what cannot be opened is not", "models", onModels, []string{"down", "down", "enter"}, nil, onModels},
+		{"open a path", "models", onModels, []string{"o", "/", "x", "enter"}, []string{"switch to /x"}, onModel},
 		{"cancel", "tuning", onTune, []string{"x"}, []string{"cancel"}, onTune},
 	} {
 		a, f := testApp(c.screen)
@@ -415,7 +420,7 @@ func TestHelpScrolls(t *testing.T) {
 	if strings.Contains(a.View(), "ctrl+z") {
 		t.Fatal("all of the help fits: the test shows nothing")
 	}
-	for range 60 {
+	for range 70 {
 		press(a, "down")
 	}
 	if !a.help || !strings.Contains(a.View(), "ctrl+z") {
@@ -448,7 +453,7 @@ func TestBindings(t *testing.T) {
 // What drawing a page costs is what every key waits for: here with as many layers
 // and rules as the largest models have.
 func BenchmarkView(b *testing.B) {
-	for at := range 6 {
+	for at := range 7 {
 		a, _ := testApp("tuned")
 		a.s.model.modules = llama(80).Modules()
 		for i := range a.s.tune.trials {

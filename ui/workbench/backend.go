@@ -25,6 +25,8 @@ var errCancelled = errors.New("cancelled")
 // once. The fake of the tests stands in for it.
 type engines interface {
 	load()
+	listModels()
+	switchTo(ref string)
 	plan(o job.Quantize)
 	quantize(o job.Quantize)
 	evaluate(o job.Evaluate)
@@ -80,15 +82,9 @@ func (b *backend) busy() string  { return b.jobs.running() }
 func (b *backend) cancel() bool  { return b.jobs.interrupt() }
 
 func (b *backend) close() {
-	if b.ref != nil {
-		b.ref.Close()
-	}
+	b.forget()
 	if b.eng != nil {
 		b.eng.Close()
-	}
-	b.keepOpen(nil)
-	if b.ck != nil {
-		b.ck.Close()
 	}
 }
 

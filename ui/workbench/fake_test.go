@@ -11,6 +11,7 @@ import (
 	"nibble/eval/report"
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/store"
 	"nibble/quant"
 	"nibble/tune"
 	"nibble/ui/job"
@@ -37,7 +38,9 @@ func (f *fake) note(format string, args ...any) {
 	f.calls = append(f.calls, fmt.Sprintf(format, args...))
 }
 
-func (f *fake) load() { f.note("load") }
+func (f *fake) listModels()       { f.note("list models") }
+func (f *fake) switchTo(r string) { f.note("switch to %s", r) }
+func (f *fake) load()             { f.note("load") }
 func (f *fake) evaluate(o job.Evaluate) {
 	f.note("%s", strings.TrimSpace("evaluate "+strings.Join(o.Tasks, " ")))
 }
@@ -93,6 +96,7 @@ var screens = map[string]func(s *state){
 		s.tune.screen = screenState{s.model.modules[14].Name, "w4 g32 sym gptq", 302, 484, 4.63}
 	},
 	"tuning":     func(s *state) { loaded(s); measured(s); tuning(s) },
+	"models":     func(s *state) { loaded(s); listed(s) },
 	"tuned":      func(s *state) { loaded(s); measured(s); tuned(s); chatting(s); compared(s) },
 	"evaluating": func(s *state) { loaded(s); evaluating(s) },
 	"evaluated":  func(s *state) { loaded(s); evaluating(s); evaluated(s) },
@@ -285,6 +289,15 @@ func chatting(s *state) {
 	s.chat.turns = []chatTurn{{user: "Tell me a story about a dog named Max.", answer: "Once upon a time there was a dog.\nHis name was Max. " + term.Clean(hostile), model: "INT4", stats: "31 tokens, 5321 tokens/s"},
 		{user: "And then?", pending: true}}
 	s.chat.used, s.chat.limit = 80, 512
+}
+
+// listed has found models of three kinds.
+func listed(s *state) {
+	s.models = modelsState{asked: true, known: true, list: []store.Entry{
+		{Ref: "org/Small-0.5B", Store: "hub", Arch: "Qwen2ForCausalLM", Format: "safetensors", DType: "BF16", Params: 494_000_000, SizeBytes: 988_000_000, Opens: true},
+		{Ref: "/models/" + hostile, Store: "directory", Arch: "Xyz", Format: "safetensors", SizeBytes: 5, Reason: "architecture Xyz: not read " + hostile},
+		{Ref: "llama3.2:latest", Store: "ollama", Arch: "llama", Format: "gguf", DType: "Q4_K", Params: 3_210_000_000, SizeBytes: 2_020_000_000, Opens: true},
+	}}
 }
 
 // compared has compared answers of ten tokens that part at the seventh.

@@ -49,6 +49,17 @@ func (j *jobs) start(name string, f func(ctx context.Context) error) bool {
 	return true
 }
 
+// aside runs f beside the jobs, for what takes no compute; it ends with them.
+func (j *jobs) aside(f func(ctx context.Context)) {
+	j.done.Add(1)
+	panics.Go(func() {
+		defer j.done.Done()
+		if c := panics.Catch(func() { f(j.ctx) }); c != nil {
+			j.crash(c)
+		}
+	})
+}
+
 // running returns the name of the running job, or "".
 func (j *jobs) running() string {
 	j.mu.Lock()

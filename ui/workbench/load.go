@@ -6,6 +6,7 @@ import (
 	"nibble/model/hub"
 	"nibble/model/store"
 	rt "nibble/runtime"
+	"nibble/tune"
 
 	"context"
 	"nibble/kernels"
@@ -27,47 +28,85 @@ func (b *backend) downloads(eta *term.ETA) hub.Listener {
 	}
 }
 
-func (b *backend) load() { b.start("loading", b.doLoad) }
+func (b *backend) load() {
+	b.start("loading", func(ctx context.Context) error { return b.doLoad(ctx, b.o.Model) })
+}
 
-// doLoad opens the model. Of one that nibble quantized, or beside which a base was named,
-// the float model is opened as well: what was opened is the INT4 model then.
-func (b *backend) doLoad(ctx context.Context) error {
-	ck, err := store.Open(ctx, b.o.Model, b.downloads(newETA()))
+// switchTo opens another model in place of the one that is open.
+func (b *backend) switchTo(ref string) {
+	b.start("loading", func(ctx context.Context) error {
+		b.o.Base = "" // which was that of the first
+		return b.doLoad(ctx, ref)
+	})
+}
+
+// listModels looks for models on this machine, beside what runs.
+func (b *backend) listModels() {
+	b.jobs.aside(func(ctx context.Context) {
+		list, err := store.List(ctx, append(job.WrittenDirs(b.o.RunsDir), store.Dir{Path: "."})...)
+		b.mail.fact(func(s *state) {
+			if s.models.list, s.models.known = list, true; err != nil {
+				s.fail(err)
+			}
+		})
+	})
+}
+
+// doLoad opens a model; one that was open stays so if that fails. Of a model that nibble
+// quantized, or beside which a base was named, the float model is opened as well: what
+// was asked for is the INT4 model then.
+func (b *backend) doLoad(ctx context.Context, ref string) error {
+	ck, err := store.Open(ctx, ref, b.downloads(newETA()))
 	if err != nil {
 		return err
 	}
-	b.ck = ck
-	eng, err := kernels.New(kernels.Options{Threads: b.o.Threads})
-	if err != nil {
-		return err
+	if b.eng == nil {
+		if b.eng, err = kernels.New(kernels.Options{Threads: b.o.Threads}); err != nil {
+			ck.Close()
+			return err
+		}
+		b.live.Store(b.eng)
 	}
-	b.eng = eng
-	b.live.Store(eng)
 	var int4 *model.Checkpoint
 	note := ""
 	if ck.Quantized || b.o.Base != "" {
 		var base *model.Checkpoint
 		if base, note = b.findBase(ctx, ck); base != nil {
-			b.ck, int4 = base, ck
+			ck, int4 = base, ck
 		}
 	}
-	if b.base, err = rt.Load(ctx, eng, b.ck); err == nil {
-		b.show(note)
+	m, err := rt.Load(ctx, b.eng, ck)
+	if err != nil {
+		ck.Close()
 		if int4 != nil {
-			return b.loadBeside(ctx, int4)
+			int4.Close()
 		}
-	} else if int4 != nil {
-		int4.Close()
-	}
-	switch {
-	case err != nil:
 		return err
-	case b.ck.Quantized:
-		return b.selectFor(ctx, b.base, false)
+	}
+	b.forget()
+	b.ck, b.base = ck, m
+	b.show(note)
+	switch {
+	case int4 != nil:
+		return b.loadBeside(ctx, int4)
+	case ck.Quantized:
+		return b.selectFor(ctx, m, false)
 	}
 	// The kernels page has something to show before anything is quantized: the
 	// shapes of this model at the default recipe.
 	return b.selectShapes(ctx, b.plannedShapes(), false)
+}
+
+// forget closes what is open, and what is known of it.
+func (b *backend) forget() {
+	if b.ref != nil {
+		b.ref.Close()
+	}
+	b.keepOpen(nil)
+	if b.ck != nil {
+		b.ck.Close()
+	}
+	b.ref, b.ck, b.base, b.int4, b.made, b.talks, b.decoded, b.tuned, b.tuneOn = nil, nil, nil, nil, quant.Report{}, nil, nil, tune.Result{}, nil
 }
 
 // show puts the opened model on the screen, with a note unless that is "".
@@ -89,7 +128,8 @@ func (b *backend) show(note string) {
 		m.notes = append(m.notes, term.CleanLine(n))
 	}
 	b.mail.fact(func(s *state) {
-		s.model = m
+		s.model, s.plan, s.eval, s.tune, s.compare = m, planState{}, evalState{}, tuneState{}, compareState{}
+		s.kernel.choices, s.kernel.curve, s.kernel.decode, s.chat.used, s.chat.limit = nil, nil, nil, 0, 0
 		s.kernel.cpu, s.kernel.isa, s.kernel.threads, s.kernel.kernels = kernels.ThisCPU(), eng.ISA(), eng.Threads(), eng.Kernels()
 		s.say("ready: t tunes a recipe, z quantizes with one")
 	})

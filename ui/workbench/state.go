@@ -32,6 +32,7 @@ type state struct {
 	tune    tuneState
 	chat    chatState
 	compare compareState
+	models  modelsState
 }
 
 type running struct {
