@@ -100,7 +100,7 @@ func (p *tunePage) options(w int) []string {
 	}
 	p.form.at = at
 	for _, about := range []string{"",
-		"First every way to store each matrix is screened, then recipes of the predicted front are measured on the real INT4 kernels " +
+		"First every spec is screened for each matrix, then recipes of the predicted front are measured on the real INT4 kernels " +
 			"and compared with the float model token by token. A search that was cancelled goes on where it stopped when it is asked for with the same options.", "",
 		th.Accent.Render("o") + " changes the options; " + th.Accent.Render("p") + " pauses the search, " + th.Accent.Render("x") + " stops it; the trials stay, and u uses one."} {
 		for line := range strings.SplitSeq(ansi.Wordwrap(about, max(10, min(w, 100)-2), ""), "\n") {

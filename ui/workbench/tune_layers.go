@@ -220,7 +220,7 @@ func (p *tunePage) reasons(t *tune.Trial, w, h int) []string {
 		switch {
 		case text != "":
 		case t == nil:
-			text = "a recipe is chosen when every way to store it has been measured"
+			text = "a recipe is chosen when every spec has been measured"
 		case p.a.s.tune.explained.Trial > 0:
 			text = fmt.Sprintf("reasons are given for the best trial, %d", p.a.s.tune.explained.Trial)
 		default:
