@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"nibble/kernels"
@@ -35,6 +36,8 @@ type Layout struct {
 	entries map[string]place
 	schemes map[string]kernels.Scheme
 	carried []Module // whose codes are the source's
+	packing Packing
+	decoded map[string]kernels.DType // tensors that are codes in the source and floats here
 }
 
 type place struct {
@@ -44,12 +47,30 @@ type place struct {
 // PlanLayout lays out src with the given modules quantized; everything else is
 // kept: codes that the source has of other modules, and floats as stored.
 func PlanLayout(src *Checkpoint, schemes map[string]kernels.Scheme) (*Layout, error) {
+	return planLayout(src, schemes, packQuantized, nil)
+}
+
+// PlanExport lays out src with its own codes in a packing, but for some modules, whose
+// floats are rounded to a type. What the packing has no place for is an error.
+func PlanExport(src *Checkpoint, p Packing, floats map[string]kernels.DType) (*Layout, error) {
+	for _, m := range src.Config.modules {
+		s, coded := src.Scheme(m)
+		if _, float := floats[m.Name]; coded && !float {
+			if err := p.Check(m, s); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return planLayout(src, nil, p, floats)
+}
+
+func planLayout(src *Checkpoint, schemes map[string]kernels.Scheme, packing Packing, floats map[string]kernels.DType) (*Layout, error) {
 	type entry struct {
 		DType   string  `json:"dtype"`
 		Shape   []int   `json:"shape"`
 		Offsets []int64 `json:"data_offsets"`
 	}
-	l := &Layout{entries: make(map[string]place), schemes: make(map[string]kernels.Scheme)}
+	l := &Layout{entries: make(map[string]place), schemes: make(map[string]kernels.Scheme), packing: packing, decoded: make(map[string]kernels.DType)}
 	maps.Copy(l.schemes, schemes)
 	header := map[string]any{"__metadata__": map[string]string{"format": "pt"}}
 	at := int64(0)
@@ -60,6 +81,13 @@ func PlanLayout(src *Checkpoint, schemes map[string]kernels.Scheme) (*Layout, er
 		at += size
 	}
 	kept := func(d Described) error {
+		module := strings.TrimSuffix(d.Name, ".weight")
+		_, coded := src.codes[module]
+		if as, ok := floats[module]; ok || coded && src.sources == nil {
+			l.decoded[d.Name] = as // F32 unless told otherwise
+			add(d.Name, as.String(), d.Shape...)
+			return nil
+		}
 		if src.sources != nil { // as a directory has it
 			form, err := src.ggufForm(d)
 			shape := slices.Clone(d.Shape)
@@ -85,7 +113,8 @@ func PlanLayout(src *Checkpoint, schemes map[string]kernels.Scheme) (*Layout, er
 	for _, m := range src.Config.modules {
 		s, ok := schemes[m.Name]
 		if !ok {
-			if s, ok = src.Scheme(m); ok && !s.Mins && !s.Super {
+			s, ok = src.Scheme(m)
+			if _, float := floats[m.Name]; ok && !float && !s.Mins && !s.Super {
 				l.schemes[m.Name], l.carried = s, append(l.carried, m)
 			} else {
 				ok = false
@@ -97,17 +126,9 @@ func PlanLayout(src *Checkpoint, schemes map[string]kernels.Scheme) (*Layout, er
 			}
 			continue
 		}
-		per, groups := 32/s.Bits, s.Groups(m.Cols)
-		add(m.Name+".weight_packed", "I32", m.Rows, (m.Cols+per-1)/per)
-		add(m.Name+".weight_scale", s.ScaleType().String(), m.Rows, groups)
-		if !s.Sym {
-			add(m.Name+".weight_zero_point", "I32", (m.Rows+per-1)/per, groups)
+		for _, t := range packing.tensors(m.Rows, m.Cols, s) {
+			add(m.Name+t.suffix, t.dtype, t.shape...)
 		}
-		if n := s.TopCount(m.Rows); n > 0 {
-			add(m.Name+topPacked, "I32", n, (m.Cols+per-1)/per)
-			add(m.Name+topRows, "I32", n)
-		}
-		add(m.Name+".weight_shape", "I64", 2)
 	}
 	for _, d := range src.Config.Floats() {
 		if err := kept(d); err != nil {
@@ -153,6 +174,9 @@ type Writer struct {
 	file   *os.File // nil after the end
 	mu     sync.Mutex
 	put    map[string]uint32 // checksums of what is written, by tensor
+
+	// Verify looks at the directory when all is written, before it takes its name.
+	Verify func(dir string) error
 }
 
 // outputName is the part of a work directory that becomes the output; what else is
@@ -168,6 +192,11 @@ func Create(at *output.Claim, src *Checkpoint, schemes map[string]kernels.Scheme
 	if err != nil {
 		return nil, err
 	}
+	return CreateAs(at, src, layout)
+}
+
+// CreateAs starts a writer for a layout of src.
+func CreateAs(at *output.Claim, src *Checkpoint, layout *Layout) (*Writer, error) {
 	if err := src.copied(func(string, []byte) error { return nil }); err != nil {
 		return nil, err // now, not after the work
 	}
@@ -373,32 +402,12 @@ func (w *Writer) PutQ(module string, q *kernels.QTensor) error {
 	if s, ok := w.Layout.schemes[module]; !ok || s != q.Scheme {
 		return fmt.Errorf("%s: %s was not planned", module, q.Scheme)
 	}
-	if err := w.writeAt(module+".weight_packed", q.Codes); err != nil {
-		return err
-	}
-	scales := make([]byte, 2*len(q.Scales))
-	for i, s := range q.Scales {
-		binary.LittleEndian.PutUint16(scales[2*i:], s)
-	}
-	if err := w.writeAt(module+".weight_scale", scales); err != nil {
-		return err
-	}
-	if !q.Scheme.Sym {
-		if err := w.writeAt(module+".weight_zero_point", packZeros(q.Zeros, q.Rows, q.Groups(), q.Scheme.Bits)); err != nil {
+	for _, t := range w.Layout.packing.tensors(q.Rows, q.Cols, q.Scheme) {
+		if err := w.writeAt(module+t.suffix, t.data(q)); err != nil {
 			return err
 		}
 	}
-	if q.Scheme.Top > 0 {
-		var rows []byte
-		for _, r := range q.TopRows {
-			rows = binary.LittleEndian.AppendUint32(rows, uint32(r))
-		}
-		if err := errors.Join(w.writeAt(module+topPacked, q.TopCodes), w.writeAt(module+topRows, rows)); err != nil {
-			return err
-		}
-	}
-	shape := binary.LittleEndian.AppendUint64(nil, uint64(q.Rows))
-	return w.writeAt(module+".weight_shape", binary.LittleEndian.AppendUint64(shape, uint64(q.Cols)))
+	return nil
 }
 
 // PutFloats writes other values of a tensor that is kept, in its stored type.
@@ -468,7 +477,17 @@ func (w *Writer) Complete() error {
 			continue
 		}
 		data := w.src.tensors[name].data
-		if d, ok := w.src.described[name]; ok && (d.View.Expert >= 0 || w.src.sources != nil) {
+		if as, ok := w.Layout.decoded[name]; ok {
+			t, err := w.src.Tensor(name)
+			if err != nil {
+				return err
+			}
+			data = make([]byte, t.Len()*as.Size())
+			kernels.EncodeFloats(data, t.Floats(), as)
+			if i := firstNotFinite(Tensor{DType: as, Data: data}); i >= 0 {
+				return fmt.Errorf("tensor %s: %w: element %d as %s", name, ErrNotFinite, i, as)
+			}
+		} else if d, ok := w.src.described[name]; ok && (d.View.Expert >= 0 || w.src.sources != nil) {
 			t, err := w.src.Tensor(name)
 			if err != nil {
 				return err
@@ -533,6 +552,11 @@ func (w *Writer) Commit() error {
 	if err := durable.SyncDir(w.output()); err != nil {
 		return fmt.Errorf("%s: %w: %v", w.at.Path, output.ErrUnwritable, err)
 	}
+	if w.Verify != nil {
+		if err := w.Verify(w.output()); err != nil {
+			return err
+		}
+	}
 	if err := w.src.Unchanged(); err != nil {
 		return err
 	}
@@ -578,6 +602,7 @@ func (w *Writer) config() ([]byte, error) {
 	}
 	delete(fields, "quantization_config")
 	delete(fields, "compression_config")
+	delete(fields, "quantization") // MLX's name of it
 	var said struct {
 		Tie bool `json:"tie_word_embeddings"`
 	}
@@ -585,7 +610,7 @@ func (w *Writer) config() ([]byte, error) {
 		fields["tie_word_embeddings"] = json.RawMessage(strconv.FormatBool(tied)) // as it is stored
 	}
 	if len(w.Layout.schemes) > 0 {
-		qc, err := json.Marshal(newQuantConfig(w.src.Config.Modules(), w.Layout.schemes))
+		qc, err := json.Marshal(w.Layout.packing.config(w.src.Config.Modules(), w.Layout.schemes))
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@
 // back and compared value by value before the file takes its name, so that
 // Result.Exact is observed and not promised.
 //
-// The one format is GGUF (package gguf), for the programs of the llama.cpp
-// family: https://github.com/ggml-org/llama.cpp.
+// The formats are GGUF (package gguf), for the programs of the llama.cpp family
+// (https://github.com/ggml-org/llama.cpp), and the layouts of Hugging Face directories:
+// compressed-tensors, GPTQ and AWQ.
 package export

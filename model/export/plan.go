@@ -180,7 +180,7 @@ func (p *Plan) types(ck *model.Checkpoint, typ string) ([]gguf.Tensor, error) {
 			n *= int64(d)
 		}
 		if t.pieces[0].module != nil {
-			p.count(is, n)
+			p.count(is.String(), n)
 		}
 		out = append(out, gguf.Tensor{Name: t.name, Type: is, Dims: t.dims})
 	}
@@ -208,11 +208,11 @@ func (t *tensor) typ(chosen map[string]gguf.Type) gguf.Type {
 	return is
 }
 
-func (p *Plan) count(t gguf.Type, params int64) {
-	i := slices.IndexFunc(p.Types, func(s Share) bool { return s.Type == t.String() })
+func (p *Plan) count(t string, params int64) {
+	i := slices.IndexFunc(p.Types, func(s Share) bool { return s.Type == t })
 	if i < 0 {
 		i = len(p.Types)
-		p.Types = append(p.Types, Share{Type: t.String()})
+		p.Types = append(p.Types, Share{Type: t})
 	}
 	p.Types[i].Matrices++
 	p.Types[i].Params += params
@@ -223,7 +223,7 @@ func (p *Plan) fileType() uint32 {
 	most := slices.MaxFunc(p.Types, func(a, b Share) int { return int(a.Params>>10 - b.Params>>10) })
 	// fileTypes are llama.cpp's numbers for what most of a file is (LLAMA_FTYPE_* in
 	// llama.h).
-	fileTypes := map[gguf.Type]uint32{gguf.F32: 0, gguf.F16: 1, gguf.Q4_0: 2, gguf.Q4_1: 3, gguf.Q8_0: 7, gguf.Q4_K: 15, gguf.Q5_K: 17, gguf.Q6_K: 18,
+	fileTypes := map[gguf.Type]uint32{gguf.F32: 0, gguf.F16: 1, gguf.Q4_0: 2, gguf.Q4_1: 3, gguf.Q8_0: 7, gguf.Q5_0: 8, gguf.Q5_1: 9, gguf.Q4_K: 15, gguf.Q5_K: 17, gguf.Q6_K: 18,
 		gguf.IQ4_NL: 25, gguf.IQ4_XS: 30, gguf.BF16: 32, gguf.MXFP4: 38}
 	for t, n := range fileTypes {
 		if t.String() == most.Type {

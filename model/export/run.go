@@ -37,9 +37,10 @@ func (Progress) EventName() string { return "export_progress" }
 // Options says what to export.
 type Options struct {
 	Source *model.Checkpoint
-	Out    string        // the file to write; must not exist
+	Out    string        // the file or directory to write; must not exist
 	Claim  *output.Claim // of Out, if the caller has it
-	Type   string        // one of Types; "" is Auto
+	Format string        // one of Formats; "" is gguf
+	Type   string        // one of Types, or in directories of FloatTypes; "" is Auto
 }
 
 // Result is what was written and how it compares with the source.
@@ -59,6 +60,9 @@ func Run(ctx context.Context, opts Options, listener Listener) (Result, error) {
 	start := time.Now()
 	if opts.Type == "" {
 		opts.Type = Auto
+	}
+	if opts.Format != "" && opts.Format != "gguf" {
+		return runDirectory(ctx, opts, listener)
 	}
 	plan, err := NewPlan(opts.Source, opts.Type)
 	if err != nil {

@@ -32,6 +32,17 @@ var unpacked = map[Type]func(dst []byte, src packed) error{
 		splitNibbles(dst[4:], src.codes)
 		return nil
 	},
+	Q5_0: func(dst []byte, src packed) error {
+		binary.LittleEndian.PutUint16(dst, src.scales[0])
+		splitFifths(dst[2:], src.codes)
+		return nil
+	},
+	Q5_1: func(dst []byte, src packed) error {
+		binary.LittleEndian.PutUint16(dst, src.scales[0])
+		binary.LittleEndian.PutUint16(dst[2:], src.mins[0])
+		splitFifths(dst[4:], src.codes)
+		return nil
+	},
 	Q4_K: func(dst []byte, src packed) error {
 		clear(dst)
 		for i, two := range src.codes {
@@ -78,6 +89,18 @@ var unpacked = map[Type]func(dst []byte, src packed) error{
 		binary.LittleEndian.PutUint16(dst[2:], high)
 		return nil
 	},
+}
+
+// splitFifths is the inverse of joinFifths.
+func splitFifths(dst, codes []byte) {
+	fifths := uint32(0)
+	for i, c := range codes {
+		fifths |= uint32(c>>4&1) << i
+	}
+	binary.LittleEndian.PutUint32(dst, fifths)
+	for i := range 16 {
+		dst[4+i] = codes[i]&15 | codes[i+16]&15<<4
+	}
 }
 
 // unpackSuper writes the scales of Q4_K and Q5_K, see sixBits.

@@ -22,26 +22,36 @@ type exportResult struct {
 func (a *app) exportCmd() *cobra.Command {
 	var format, typ, out string
 	cmd := &cobra.Command{
-		Use: "export MODEL -o FILE.gguf", Short: "write the same weights in another program's format", Args: args(1, 1),
-		Long: `export writes the same weights in another program's format: GGUF, for the programs of
-the llama.cpp family. INT4 and INT8 codes are carried as they are, not computed again; the
-file is read back and compared with the source value by value before it takes its name.
+		Use: "export MODEL -o PATH", Short: "write the same weights in another program's format", Args: args(1, 1),
+		Long: `export writes the same weights in another program's format: --format gguf, a file for the
+programs of the llama.cpp family, or a directory: compressed-tensors for transformers and
+vLLM, gptq (version 1 where it is symmetric, else 2) or awq. INT4 and INT8 codes are carried as
+they are, not computed again; what is written is read back and compared with the source value
+by value before it takes its name. What a format cannot hold is refused first.
 
---type auto keeps every matrix exactly: floats as stored, symmetric INT4 as Q4_0, INT4 with
-zero points as Q4_1 where that is exact, symmetric INT8 as Q8_0; what GGUF cannot hold is
-refused. rounded is auto, with the minimums of Q4_1 rounded to F16 where they must be.
-q4_0, q4_1 and q8_0 choose the type of matrices with 4-bit codes, which only q8_0 holds
+In directories an embedding or output head in codes becomes floats, because readers have no
+codes there: --type f16 (auto), bf16 or f32 chooses; the largest difference is told.
+
+In GGUF --type auto keeps every matrix exactly: floats as stored, symmetric INT4 as Q4_0, INT4
+with zero points as Q4_1 where that is exact, symmetric INT8 as Q8_0, blocks as what they were;
+what GGUF cannot hold is refused. rounded is auto, with the minimums of Q4_1 rounded to F16 where
+they must be. q4_0, q4_1 and q8_0 choose the type of matrices with 4-bit codes, which only q8_0 holds
 whatever their zero points; f16 and f32 turn all matrices into floats.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case out == "":
-				return usagef("export needs an output file: -o FILE.gguf")
-			case format != "gguf":
-				return usagef("--format %q: there is gguf", format)
-			case !slices.Contains(export.Types(), typ):
-				return usagef("--type %q: there are %s", typ, strings.Join(export.Types(), ", "))
+				return usagef("export needs an output: -o FILE.gguf, or a directory")
+			case !slices.Contains(export.Formats(), format):
+				return usagef("--format %q: there are %s", format, strings.Join(export.Formats(), ", "))
 			}
-			at, err := output.Take(out, output.File)
+			types, kind := export.Types(), output.File
+			if format != "gguf" {
+				types, kind = export.FloatTypes(), output.Directory
+			}
+			if !slices.Contains(types, typ) {
+				return usagef("--type %q: for %s there are %s", typ, format, strings.Join(types, ", "))
+			}
+			at, err := output.Take(out, kind)
 			if err != nil {
 				return err
 			}
@@ -51,7 +61,7 @@ whatever their zero points; f16 and f32 turn all matrices into floats.`,
 				return err
 			}
 			defer ck.Close()
-			res, err := export.Run(cmd.Context(), export.Options{Source: ck, Out: out, Claim: at, Type: typ}, func(e export.Event) { a.report.event(e) })
+			res, err := export.Run(cmd.Context(), export.Options{Source: ck, Out: out, Claim: at, Format: format, Type: typ}, func(e export.Event) { a.report.event(e) })
 			if err != nil {
 				return err
 			}
@@ -60,8 +70,8 @@ whatever their zero points; f16 and f32 turn all matrices into floats.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write; must not exist")
-	cmd.Flags().StringVar(&format, "format", "gguf", "file format: gguf")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "file or directory to write; must not exist")
+	cmd.Flags().StringVar(&format, "format", "gguf", "format: "+strings.Join(export.Formats(), ", "))
 	cmd.Flags().StringVar(&typ, "type", export.Auto, "storage of the matrices: "+strings.Join(export.Types(), ", "))
 	return cmd
 }
@@ -70,7 +80,7 @@ func exportText(w io.Writer, r exportResult) {
 	fmt.Fprintf(w, "wrote           %s\n", term.CleanLine(r.Path))
 	fmt.Fprintf(w, "size            %s, %.3f bits per weight, %d tensors\n", term.Bytes(r.SizeBytes), r.BPW, r.Tensors)
 	for _, s := range r.Types {
-		fmt.Fprintf(w, "stored as       %-4s  %d matrices, %s weights\n", s.Type, s.Matrices, term.Count(s.Params))
+		fmt.Fprintf(w, "stored as       %-6s  %d matrices, %s weights\n", s.Type, s.Matrices, term.Count(s.Params))
 	}
 	if r.Exact {
 		fmt.Fprintf(w, "exact           yes: every weight was read back and is the source's\n")

@@ -45,8 +45,8 @@ func TestHostileTextIsPrinted(t *testing.T) {
 			kernelsText(w, kernelsResult{Floats: hostile, Rows: []benchRow{{Format: hostile, Kernel: hostile, Reason: hostile}}})
 		}},
 		"why": {2, func(w *term.Writer) { whyText(w, []tune.Choice{choice}) }},
-		"advice": {8, func(w *term.Writer) {
-			tuneText(w, tune.Result{Advice: hostile, Notes: []string{hostile}, Path: hostile, Best: &tune.Trial{}})
+		"advice": {9, func(w *term.Writer) {
+			tuneText(w, tuneResult{Result: tune.Result{Advice: hostile, Notes: []string{hostile}, Path: hostile, Best: &tune.Trial{}}, OpensIn: hostile})
 		}},
 	} {
 		var out bytes.Buffer

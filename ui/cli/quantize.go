@@ -11,6 +11,7 @@ import (
 
 	"nibble/kernels"
 	"nibble/model"
+	"nibble/model/export"
 	"nibble/quant"
 	"nibble/ui/job"
 	"nibble/ui/term"
@@ -144,6 +145,17 @@ type quantizeResult struct {
 	quant.Result
 	PeakRSS       int64    `json:"peak_rss_bytes"`
 	Substitutions []string `json:"substitutions"`
+	OpensIn       string   `json:"opens_in"`
+}
+
+// opensIn says which programs open a directory that was written, "" if nothing can be said.
+func opensIn(path string) string {
+	ck, err := model.Look(path)
+	if err != nil {
+		return ""
+	}
+	defer ck.Close()
+	return export.Opens(ck.Config, ck.Scheme)
 }
 
 // addCalibration adds the flags that choose what methods calibrate with.
@@ -249,7 +261,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 			if err != nil {
 				return err
 			}
-			full := quantizeResult{res, peakRSS(), res.Report.Substitutions}
+			full := quantizeResult{res, peakRSS(), res.Report.Substitutions, opensIn(res.Path)}
 			a.report.result(full, func(w io.Writer) {
 				if res.Found {
 					fmt.Fprintf(w, "there already   %s, from the same command\n", term.CleanLine(res.Path))
@@ -258,6 +270,7 @@ an interruption, or a crash, the same command goes on from there, to the same by
 				}
 				fmt.Fprintf(w, "recipe          %s\n", term.CleanLine(res.Report.Recipe.String()))
 				fmt.Fprintf(w, "size            %s, %.3f bits per weight, from %s\n", term.Bytes(res.SizeBytes), res.BPW, term.Bytes(ck.Bytes()))
+				fmt.Fprintf(w, "opens in        %s\n", term.CleanLine(full.OpensIn))
 				if cal != nil {
 					fmt.Fprintf(w, "calibrated      %d samples of %d tokens of %s\n", cal.Samples, cal.Length, term.CleanLine(cal.Name))
 				}

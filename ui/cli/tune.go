@@ -114,11 +114,21 @@ func (a *app) tune(ctx context.Context, r job.Tune, resume bool) error {
 		return err
 	}
 	a.owner.Hint("the best so far was saved to " + res.Path)
-	a.report.result(res, func(w io.Writer) { tuneText(w, res) })
+	full := tuneResult{Result: res}
+	if res.Path != "" {
+		full.OpensIn = opensIn(res.Path)
+	}
+	a.report.result(full, func(w io.Writer) { tuneText(w, full) })
 	return nil
 }
 
-func tuneText(w io.Writer, r tune.Result) {
+// tuneResult adds which programs open what was saved.
+type tuneResult struct {
+	tune.Result
+	OpensIn string `json:"opens_in,omitempty"`
+}
+
+func tuneText(w io.Writer, r tuneResult) {
 	fmt.Fprintf(w, "\n%-12s %d in %s, ended by: %s\n", "trials", len(r.Trials), term.Seconds(r.Seconds), r.StoppedBy)
 	fmt.Fprintln(w, "front        (smallest first; ★ is the one saved; speeds are predicted from the kernels' measurements)")
 	for _, p := range r.Front {
@@ -130,7 +140,7 @@ func tuneText(w io.Writer, r tune.Result) {
 	}
 	b := r.Best
 	if r.Goal > 0 || !r.Reached {
-		fmt.Fprintf(w, "%-12s %s: %s\n", "goal", job.GoalText(r.Goal), term.CleanLine(job.VerdictText(r)))
+		fmt.Fprintf(w, "%-12s %s: %s\n", "goal", job.GoalText(r.Goal), term.CleanLine(job.VerdictText(r.Result)))
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "%-12s %s\n", "note", term.CleanLine(n))
@@ -143,6 +153,7 @@ func tuneText(w io.Writer, r tune.Result) {
 	fmt.Fprintf(w, "%-12s %s, %.3f bits per weight\n", "size", term.Bytes(b.SizeBytes), b.BPW)
 	if r.Path != "" {
 		fmt.Fprintf(w, "%-12s %s\n", "saved", term.CleanLine(r.Path))
+		fmt.Fprintf(w, "%-12s %s\n", "opens in", term.CleanLine(r.OpensIn))
 	}
 }
 
