@@ -74,7 +74,7 @@ func TestHelp(t *testing.T) {
 		"help methods":     "`gptq` (Frantar",
 		"help evaluation":  "McNemar",
 		"help tuning":      "exact solver",
-		"help formats":     "pack-quantized",
+		"help formats":     "compressed-tensors",
 		"help generation":  "generation_config.json",
 		"help kernels":     "NIBBLE_ISA",
 		"help workbench":   "ctrl+z",

@@ -278,7 +278,7 @@ func (a *app) wouldBeLost() string {
 // The smallest screen that is drawn in full.
 const (
 	minWidth  = 40
-	minHeight = 12
+	minHeight = 10
 )
 
 func (a *app) View() string {

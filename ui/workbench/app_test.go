@@ -69,8 +69,8 @@ func TestScreensFillTheTerminal(t *testing.T) {
 					} else if view == plain {
 						continue
 					}
-					for _, w := range []int{1, 20, 39, 40, 53, 79, 80, 81, 99, 100, 101, 119, 120, 150, 220} {
-						for _, h := range []int{1, 5, 11, 12, 13, 17, 24, 35, 36, 40, 70} {
+					for _, w := range []int{1, 20, 39, 40, 53, 79, 80, 81, 99, 100, 101, 119, 120, 150, 220, 300} {
+						for _, h := range []int{1, 5, 9, 10, 11, 12, 13, 17, 24, 35, 36, 40, 70} {
 							a.Update(tea.WindowSizeMsg{Width: w, Height: h})
 							checkScreen(t, fmt.Sprintf("%s, page %d, key %q, %dx%d", name, at, key, w, h), a.View(), w, h)
 							if t.Failed() {

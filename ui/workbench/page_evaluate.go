@@ -2,6 +2,7 @@ package workbench
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -157,6 +158,7 @@ func (p *evaluatePage) summary(w, h int) []string {
 	for i, line := range lines {
 		lines[i] = th.Title.Render(line)
 	}
+	lines = append(lines, p.picture(e.PPLRatio-1, e.PPLRatioSE, s.eval.goal, w)...)
 	figures := fmt.Sprintf("%s · perplexity %s, float %s · KL divergence %.5f ± %.5f, 99 %% below %.3f · same top token %.2f ± %.2f %% · Δp RMS %.2f %% · %d tokens",
 		term.CleanLine(e.what), term.Measured(e.PPL, e.PPLSE), term.Fixed("%.4f", e.BasePPL), e.KLDMean, e.KLDSE, e.KLDP99, 100*e.SameTop, 100*e.SameTopSE, 100*e.RMSDP, e.Tokens)
 	room := max(3, h/8) // for a text; on a small screen the tables need it
@@ -186,6 +188,35 @@ func (p *evaluatePage) summary(w, h int) []string {
 		}
 	}
 	return lines
+}
+
+// picture draws the loss with its error on a scale from nothing lost to beyond the goal;
+// nothing where there is no room for it, or no number.
+func (p *evaluatePage) picture(loss, se, goal float64, w int) []string {
+	const interval = 1.96 // standard errors on each side: 95 %
+	if !p.a.roomy() || !(goal > 0) || !(math.Abs(loss) < 1e6) || !(se >= 0) || math.IsInf(se, 0) {
+		return nil
+	}
+	end := max(2*goal, 1.1*(loss+interval*se))
+	room := min(w, 110) - 18
+	at := func(v float64) int { return max(0, min(room-1, int(v/end*float64(room-1)+0.5))) }
+	scale := []rune(strings.Repeat("─", room))
+	for x := at(loss - interval*se); x <= at(loss+interval*se); x++ {
+		scale[x] = '═'
+	}
+	scale[at(goal)] = '┃'
+	scale[at(loss)] = '●'
+	th := p.a.th
+	style := th.Accent
+	switch {
+	case loss+interval*se <= goal:
+		style = th.Good
+	case loss-interval*se > goal:
+		style = th.Bad
+	}
+	labels := []rune(strings.Repeat(" ", room))
+	copy(labels[min(at(goal), room-10):], []rune("goal "+term.Fixed("%.2f", 100*goal)))
+	return []string{"       " + th.Dim.Render(string(labels)), " 0 % ├" + style.Render(string(scale)) + "┤ " + th.Dim.Render(term.Percent(end))}
 }
 
 // verdictMarks tell a verdict without colour.

@@ -1,6 +1,7 @@
 package workbench
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -90,9 +91,30 @@ func (a *app) stages() []stage {
 // the kernel selector feeds the runtime.
 var links = []string{"▸", "▸", "⟲", "▸", "◂", "▸"}
 
-// ribbon is the pipeline in two lines: names over states.
+// shortNames are those of the stages on a narrow screen.
+var shortNames = map[string]string{"FP32 model": "FP32", "INT4 model": "INT4", "quantize": "quant", "evaluate": "eval"}
+
+// twoLines is the height from which on the pipeline takes two lines.
+const twoLines = 16
+
+// ribbon is the pipeline in two lines: names over states. On a low screen it is one, of
+// what is known.
 func (a *app) ribbon() []string {
 	stages := a.stages()
+	if a.w < framedWidth {
+		for i, st := range stages {
+			stages[i].name = cmp.Or(shortNames[st.name], st.name)
+		}
+	}
+	if a.h < twoLines {
+		var parts []string
+		for _, st := range stages {
+			if st.done || st.running {
+				parts = append(parts, a.th.Title.Render(st.name)+" "+st.state)
+			}
+		}
+		return []string{" " + strings.Join(parts, a.th.Dim.Render(" · "))}
+	}
 	width := a.w / len(stages)
 	var names, states strings.Builder
 	for i, st := range stages {
