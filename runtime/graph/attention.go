@@ -94,11 +94,10 @@ func (a *attention) lend(p *Pass, r *attentionRecord) {
 
 // project computes queries, keys and values; those of another block have no data.
 func (a *attention) project(ctx context.Context, p *Pass, r *attentionRecord, x kernels.Matrix) (q, k, v kernels.Matrix, err error) {
-	n, wide, keys := x.Rows, a.Heads*a.HeadDim, a.KVHeads*a.HeadDim
+	n := x.Rows
 	if a.fused != nil {
 		r.wide, err = p.apply(ctx, a.fused, x)
-		q, k, v = p.matrix(n, wide), p.matrix(n, keys), p.matrix(n, keys)
-		p.each(n, func(i int) { a.pieces(r.wide.Row(i), q.Row(i), k.Row(i), v.Row(i), false) })
+		q, k, v = a.apart(p, r.wide)
 		return q, k, v, err
 	}
 	all := append(make([]product, 0, 3), p.output(a.q, n))
@@ -112,12 +111,7 @@ func (a *attention) project(ctx context.Context, p *Pass, r *attentionRecord, x 
 		return q, k, v, err
 	}
 	if q = all[0].dst; a.Gated {
-		r.wide, q = q, p.matrix(n, wide)
-		p.each(n, func(i int) {
-			for h := range a.Heads {
-				copy(a.head(q.Row(i), h), a.head(r.wide.Row(i), 2*h))
-			}
-		})
+		r.wide, q = q, a.ungated(p, q)
 	}
 	if a.own {
 		k = all[1].dst
@@ -125,10 +119,28 @@ func (a *attention) project(ctx context.Context, p *Pass, r *attentionRecord, x 
 	if a.v != nil {
 		v = all[2].dst
 	} else if a.own { // values from keys
-		v = p.matrix(n, keys)
+		v = p.matrix(n, k.Cols)
 		p.copy(v, k)
 	}
 	return q, k, v, nil
+}
+
+// apart takes what a fused matrix gave apart.
+func (a *attention) apart(p *Pass, wide kernels.Matrix) (q, k, v kernels.Matrix) {
+	queries, keys, values := p.matrix(wide.Rows, a.Heads*a.HeadDim), p.matrix(wide.Rows, a.KVHeads*a.HeadDim), p.matrix(wide.Rows, a.KVHeads*a.HeadDim)
+	p.each(wide.Rows, func(i int) { a.pieces(wide.Row(i), queries.Row(i), keys.Row(i), values.Row(i), false) })
+	return queries, keys, values
+}
+
+// ungated are the queries of a matrix that gives gates as well.
+func (a *attention) ungated(p *Pass, wide kernels.Matrix) kernels.Matrix {
+	q := p.matrix(wide.Rows, a.Heads*a.HeadDim)
+	p.each(wide.Rows, func(i int) {
+		for h := range a.Heads {
+			copy(a.head(q.Row(i), h), a.head(wide.Row(i), 2*h))
+		}
+	})
+	return q
 }
 
 // head is one of a row of heads. Where one matrix gives queries and gates, a gate follows

@@ -54,10 +54,10 @@ func (b *Block) forward(ctx context.Context, p *Pass) error {
 }
 
 func (s *step) forward(ctx context.Context, p *Pass) error {
-	r := record[stepRecord](p, s.number)
+	early := p.stream
 	if s.before != nil {
 		p.settle()
-		r.early = p.stream
+		early = p.stream
 		p.stream = p.normalize(s.before, p.stream)
 	}
 	var x, sum kernels.Matrix
@@ -86,13 +86,16 @@ func (s *step) forward(ctx context.Context, p *Pass) error {
 			sum = y
 		}
 	}
-	r.sum = sum
 	p.pending = p.normalize(s.norm, sum)
 	p.scale(p.pending, s.scale)
+	var late kernels.Matrix
 	if s.after != nil {
 		p.settle()
-		r.late = p.stream
+		late = p.stream
 		p.stream = p.normalize(s.after, p.stream)
+	}
+	if p.keeps {
+		*record[stepRecord](p, s.number) = stepRecord{early, sum, late}
 	}
 	return nil
 }
@@ -103,8 +106,9 @@ func (br *branch) forward(ctx context.Context, p *Pass, x, y kernels.Matrix) err
 	if err := br.op.forward(ctx, p, x, y); err != nil {
 		return err
 	}
-	p.forget(mark)
-	*record[branchRecord](p, br.number) = branchRecord{p.source, y}
+	if p.forget(mark); p.keeps {
+		*record[branchRecord](p, br.number) = branchRecord{p.source, y}
+	}
 	return nil
 }
 

@@ -126,7 +126,7 @@ func (m *experts) routed(ctx context.Context, p *Pass, r *expertsRecord, x, dst 
 		case len(c.tokens) == 0:
 			e.unused(p, x.Cols)
 		case x.Rows == 1:
-			first = append(first, e.first(p, record[mlpRecord](p, e.number), 1)...)
+			first = e.first(first, p, record[mlpRecord](p, e.number), 1)
 		default:
 			if err := m.expert(ctx, p, e, c, x, dst); err != nil {
 				return err

@@ -23,28 +23,28 @@ func (c *compiler) mlp(m *arch.MLP) *mlp {
 
 func (m *mlp) forward(ctx context.Context, p *Pass, x, dst kernels.Matrix) error {
 	r, n := record[mlpRecord](p, m.number), x.Rows
-	all := m.first(p, r, n)
-	if err := p.multiply(ctx, x, all...); err != nil {
+	var room [2]product
+	if err := p.multiply(ctx, x, m.first(room[:0], p, r, n)...); err != nil {
 		return err
 	}
 	return p.multiply(ctx, m.inner(p, r), product{m.down, dst})
 }
 
-// first are the products of the first matrices for n rows.
-func (m *mlp) first(p *Pass, r *mlpRecord, n int) []product {
+// first appends the products of the first matrices for n rows.
+func (m *mlp) first(all []product, p *Pass, r *mlpRecord, n int) []product {
 	switch {
 	case m.gateUp != nil:
 		both := p.output(m.gateUp, n)
 		r.g, r.u = both.dst.Sub(0, n, 0, m.Inner), both.dst.Sub(0, n, m.Inner, 2*m.Inner)
-		return []product{both}
+		return append(all, both)
 	case m.gate == nil:
 		up := p.output(m.up, n)
 		r.g = up.dst
-		return []product{up}
+		return append(all, up)
 	}
 	gate, up := p.output(m.gate, n), p.output(m.up, n)
 	r.g, r.u = gate.dst, up.dst
-	return []product{gate, up}
+	return append(all, gate, up)
 }
 
 // inner is what enters the last matrix.

@@ -167,6 +167,10 @@ func (p *Pass) each(n int, f func(i int)) {
 
 // eachPlace is each for the rows of a text, with their positions.
 func (p *Pass) eachPlace(t text, f func(row, position int)) {
+	if t.n == 1 {
+		f(t.first, t.position)
+		return
+	}
 	p.each(t.n, func(i int) { f(t.first+i, t.position+i) })
 }
 
