@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -157,11 +158,11 @@ workbench, on the demo model when no MODEL is given.`,
 			if len(args) == 1 {
 				ref = args[0]
 			}
-			th, err := theme.Named(cmp.Or(themeName, os.Getenv("NIBBLE_THEME")))
-			if err != nil {
+			themeName = cmp.Or(themeName, os.Getenv("NIBBLE_THEME"))
+			if _, err := theme.Named(themeName); err != nil {
 				return usagef("--theme: %w", err)
 			}
-			return a.workbench(cmd.Context(), workbench.Options{Model: ref, Base: base, Threads: a.threads, CacheDir: job.CacheDir(), RunsDir: job.RunsDir(), ChatsDir: job.ChatsDir(), Theme: th, ASCII: ascii, Owner: a.owner})
+			return a.workbench(cmd.Context(), workbench.Options{Model: ref, Base: base, Threads: a.threads, CacheDir: job.CacheDir(), RunsDir: job.RunsDir(), ChatsDir: job.ChatsDir(), Theme: themeName, Memory: filepath.Join(job.StateDir(), "workbench.json"), ASCII: ascii, Owner: a.owner})
 		},
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if a.threads < 0 || a.threads > 1024 {
@@ -175,7 +176,7 @@ workbench, on the demo model when no MODEL is given.`,
 	root.PersistentFlags().IntVar(&a.threads, "threads", 0, "compute threads (default: one per core)")
 	root.Flags().BoolVar(&showVersion, "version", false, "print which nibble this is")
 	root.Flags().StringVar(&base, "base", "", "float model that MODEL was made from, to open both in the workbench (default: what MODEL's report names)")
-	root.Flags().StringVar(&themeName, "theme", "", "colours of the workbench: "+strings.Join(theme.Names(), ", ")+" (default: NIBBLE_THEME, or auto)")
+	root.Flags().StringVar(&themeName, "theme", "", "colours of the workbench: "+strings.Join(theme.Names(), ", ")+" (default: NIBBLE_THEME, or the one used last, or auto)")
 	root.Flags().BoolVar(&ascii, "ascii", false, "draw the workbench with ASCII alone")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.infoCmd(), a.modelsCmd(), a.pullCmd(), a.planCmd(), a.quantizeCmd(), a.exportCmd(), a.evalCmd(), a.tuneCmd(), a.benchCmd(), a.logitsCmd(), a.runCmd(), a.chatCmd(), a.runsCmd(), a.versionCmd())

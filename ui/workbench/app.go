@@ -118,8 +118,17 @@ func (a *app) write(recipe quant.Recipe) {
 	a.model.order.begin(recipe.String())
 }
 
+// turned has the models listed when their page is first seen.
+func (a *app) turned() {
+	if a.at == onModels && !a.s.models.asked {
+		a.s.models.asked = true
+		a.e.listModels()
+	}
+}
+
 func (a *app) Init() tea.Cmd {
 	a.e.load()
+	a.turned()
 	return a.e.box().pump()
 }
 
@@ -153,10 +162,7 @@ func (a *app) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 	case tea.KeyMsg:
 		cmd := a.key(msg)
-		if a.at == onModels && !a.s.models.asked {
-			a.s.models.asked = true
-			a.e.listModels()
-		}
+		a.turned()
 		return a, cmd
 	}
 	return a, nil

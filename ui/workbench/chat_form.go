@@ -33,7 +33,7 @@ func newChatForm() chatForm {
 	return f
 }
 
-// err is the first mistake, also one that only the whole shows.
+// mistake is the first in the fields, or what only the whole shows.
 func (f *chatForm) mistake() error {
 	if err := f.err(); err != nil {
 		return err

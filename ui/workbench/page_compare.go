@@ -8,6 +8,7 @@ import (
 	"github.com/charmbracelet/bubbles/cursor"
 	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
 
 	"nibble/eval"
@@ -91,6 +92,9 @@ func (p *comparePage) move(by int) {
 // least is the divergence that is drawn as much at least: of models that hardly differ,
 // nothing stands out.
 const least = 0.05
+
+// tinted is the share of the worst from which on a token has a colour.
+const tinted = 0.02
 
 // much is the share of the worst divergence from which on a token counts as one at which
 // the models differ much.
@@ -244,11 +248,9 @@ func (p *comparePage) tokens(steps []eval.Step, float bool) string {
 		if i == c.split {
 			b.WriteString(th.Bad.Render("▸"))
 		}
-		style := th.Damage(0)
-		if share := s.KLD / worst; share >= 0.02 {
+		style := lipgloss.NewStyle()
+		if share := s.KLD / worst; share >= tinted {
 			style = th.Damage(share)
-		} else {
-			style = style.UnsetForeground()
 		}
 		render := style.Render
 		if i == p.at && float {

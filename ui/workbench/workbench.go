@@ -33,8 +33,9 @@ type Options struct {
 	CacheDir string // kernel measurements
 	RunsDir  string // tuning runs
 	ChatsDir string // conversations that are saved
-	Theme    theme.Theme
-	ASCII    bool // draw with nothing else
+	Theme    string // by name; "" is the one that was used last
+	Memory   string // file that keeps the page and the theme for the next time
+	ASCII    bool   // draw with nothing else
 	Owner    *exit.Owner
 }
 
@@ -56,12 +57,19 @@ func Run(ctx context.Context, o Options) error {
 	// the operating system finds it time at once.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), o.Threads+2)))
 	b := newBackend(ctx, o)
+	var a *app
 	err := show(ctx, o.Owner, func(out io.Writer) tea.Model {
-		app := newApp(b)
-		app.chatsDir, app.out = o.ChatsDir, out
-		app.th, app.ascii = o.Theme, o.ASCII || !term.UTF8(os.Getenv)
-		return app
+		a = newApp(b)
+		a.chatsDir, a.out, a.ascii = o.ChatsDir, out, o.ASCII || !term.UTF8(os.Getenv)
+		if th, err := theme.Named(o.Theme); err == nil {
+			a.th = th
+		}
+		a.recall(o.Memory, o.Theme != "")
+		return a
 	})
+	if err == nil && a != nil {
+		_ = a.remember(o.Memory) // a page that does not come back is no failure
+	}
 	if b.jobs.stop(stopTimeout) { // what a job still uses stays open
 		b.close()
 	}
