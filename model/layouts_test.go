@@ -296,3 +296,49 @@ func TestLayouts(t *testing.T) {
 		})
 	}
 }
+
+// Whatever a file says of its tensors, a matrix in codes is read or refused.
+func FuzzLayouts(f *testing.F) {
+	f.Add(uint8(0), uint8(16), uint8(64), uint8(8), uint8(16), uint8(2), []byte(`{"quant_method": "gptq", "bits": 4}`))
+	f.Add(uint8(1), uint8(4), uint8(128), uint8(0), uint8(1), uint8(8), []byte(`{"quant_method": "bitsandbytes", "load_in_4bit": true}`))
+	f.Add(uint8(2), uint8(16), uint8(64), uint8(16), uint8(8), uint8(2), []byte(`{"bits": 4, "group_size": 32}`))
+	f.Add(uint8(3), uint8(16), uint8(64), uint8(16), uint8(8), uint8(2),
+		[]byte(`{"quant_method": "compressed-tensors", "config_groups": {"g": {"targets": ["Linear"], "weights": {"num_bits": 3, "strategy": "group", "group_size": 16}}}}`))
+	f.Fuzz(func(t *testing.T, which, rows, cols, a, b, c uint8, config []byte) {
+		qc, err := parseQuantConfig(config)
+		if err != nil || rows == 0 || cols == 0 {
+			return
+		}
+		l := layouts[int(which)%len(layouts)]
+		ck, m := &Checkpoint{tensors: map[string]stored{}, schemes: qc}, Module{Name: "m", Kind: "q", Rows: int(rows), Cols: int(cols)}
+		put := func(suffix, dtype string, shape ...int) {
+			n, _ := byteSize(shape, dtypeSizes[dtype])
+			data := make([]byte, n)
+			for i := range data {
+				data[i] = byte(i*7) & 0x3f
+			}
+			ck.tensors["m"+suffix] = stored{dtype: dtype, shape: shape, data: data}
+		}
+		for i, suffix := range append(slices.Clone(l.marks), l.more...) {
+			dtype := []string{"I32", "U32", "F16", "F32", "U8", "I8", "F8_E4M3"}[(int(a)+i)%7]
+			switch suffix {
+			case ".qweight", ".qzeros":
+				put(suffix, "I32", int(a), int(b))
+			case ".scales", ".biases", ".weight_scale":
+				put(suffix, "F16", int(c), int(rows))
+			case ".g_idx", ".weight_g_idx":
+				put(suffix, "I32", int(cols))
+			default:
+				put(suffix, dtype, int(a), int(b))
+			}
+		}
+		k, _, err := ck.codesOf(m, &l)
+		if err != nil {
+			return
+		}
+		x, err := decoded("m.weight", k)
+		if err != nil || x.Len() != m.Rows*m.Cols {
+			t.Errorf("%d values of %d x %d (%v)", x.Len(), m.Rows, m.Cols, err)
+		}
+	})
+}
