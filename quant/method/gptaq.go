@@ -16,8 +16,10 @@ import (
 const GPTAQ = "gptaq"
 
 // gptaqStrength is how much of the way to those outputs weights go: a part of what drifts
-// is the calibration's alone.
-const gptaqStrength = 0.5
+// is the calibration's alone. From 0.25 over 0.5 and 0.75 to 1, nl4 has a KL divergence of
+// 0.00477, 0.00434, 0.00430 and 0.00420 on the demo and of 0.0728, 0.0668, 0.0629 and
+// 0.0633 on stories260K; on SmolLM2-135M 0.5 has 0.0671 and 0.75 has 0.0661.
+const gptaqStrength = 0.75
 
 func init() {
 	register(&pass.Method{
