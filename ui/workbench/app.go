@@ -337,19 +337,26 @@ func (a *app) page(w, h int) []string {
 	return widget.Frame(a.th, true, w, h, a.main)
 }
 
-// tabs is the line of pages over the body.
+// tabs is the line of pages over the body. On a narrow screen the others are digits.
 func (a *app) tabs() string {
+	line := a.tabLine(page.name)
+	if ansi.StringWidth(line) > a.w {
+		line = a.tabLine(func(page) string { return "" })
+	}
+	return line + a.th.Dim.Render(strings.Repeat("─", max(0, a.w-ansi.StringWidth(line))))
+}
+
+// tabLine has the pages by their digits, and the current one and others with names.
+func (a *app) tabLine(other func(page) string) string {
 	var b strings.Builder
 	for i, p := range a.pages {
-		text := fmt.Sprintf("%d %s", i+1, p.name())
 		if i == a.at { // the brackets show without colours, too
-			b.WriteString(a.th.TabOn.Render("[" + text + "]"))
+			b.WriteString(a.th.TabOn.Render(fmt.Sprintf("[%d %s]", i+1, p.name())))
 		} else {
-			b.WriteString(" " + a.th.Tab.Render(text) + " ")
+			b.WriteString(" " + a.th.Tab.Render(strings.TrimSpace(fmt.Sprintf("%d %s", i+1, other(p)))) + " ")
 		}
 	}
-	rule := max(0, a.w-ansi.StringWidth(b.String()))
-	return b.String() + a.th.Dim.Render(strings.Repeat("─", rule))
+	return b.String()
 }
 
 // statusText tells in words what goes on.

@@ -431,6 +431,19 @@ func TestHelpScrolls(t *testing.T) {
 	}
 }
 
+// The current page is named on every screen.
+func TestTabs(t *testing.T) {
+	a, _ := testApp("loaded")
+	for a.at = range a.pages {
+		for _, w := range []int{40, 60, 80, 200} {
+			a.Update(tea.WindowSizeMsg{Width: w, Height: 24})
+			if want := fmt.Sprintf("[%d %s]", a.at+1, a.pages[a.at].name()); !strings.Contains(ansi.Strip(a.View()), want) {
+				t.Errorf("%q is not on a screen of %d columns", want, w)
+			}
+		}
+	}
+}
+
 // A key has one meaning on a page, and a text in the help.
 func TestBindings(t *testing.T) {
 	a, _ := testApp("tuned")
