@@ -54,6 +54,7 @@ type Checkpoint struct {
 	summary   string                 // of the tokenizer
 	gguf      *arch.GGUF             // what the header says, of a GGUF file
 	sources   map[string]arch.Stored // where a GGUF file has what is described; nil for others
+	ggufUsed  map[string]bool        // tensors of a GGUF file that sources name
 
 	magnitudes sync.Map // what Magnitudes found, by module
 	hash       func() string
@@ -134,7 +135,12 @@ func (c *Checkpoint) open() error {
 		return err
 	}
 	if c.gguf != nil {
-		c.sources = c.gguf.Tensors(c.Config.Model)
+		c.sources, c.ggufUsed = c.gguf.Tensors(c.Config.Model), map[string]bool{}
+		for _, s := range c.sources {
+			for _, p := range s.Parts {
+				c.ggufUsed[p.Tensor] = true
+			}
+		}
 	} else {
 		c.resolveTied()
 	}

@@ -506,3 +506,35 @@ func TestGGUFCarried(t *testing.T) {
 		t.Error(schemes)
 	}
 }
+
+// A matrix may have a factor of its own beside it, one for each expert of a stack;
+// what is no finite float of 32 bits is refused.
+func TestGGUFFactors(t *testing.T) {
+	open := func(scale ggufTensor) (*Checkpoint, error) {
+		tensors := tinyTensors()
+		return Open(writeGGUF(t, filepath.Join(t.TempDir(), "factor.gguf"), tinyKeys("llama"), append(tensors, scale)))
+	}
+	ck, err := open(ggufTensor{"blk.0.ffn_up.scale", gguf.F32, []uint64{1}, []float32{0.5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ck.Close()
+	for name, want := range map[string][]float32{"up": {0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5}, "gate": {0, 1, 2, 3, 4, 5, 6, 7}} {
+		x, err := ck.Tensor("model.layers.0.mlp." + name + "_proj.weight")
+		if err != nil || !slices.Equal(x.Floats(), want) {
+			t.Errorf("%s: %v, %v, want %v", name, x.Floats(), err, want)
+		}
+	}
+	for what, scale := range map[string]ggufTensor{
+		"two":      {"blk.0.ffn_up.scale", gguf.F32, []uint64{2}, nil},
+		"half":     {"blk.0.ffn_up.scale", gguf.F16, []uint64{1}, nil},
+		"infinite": {"blk.0.ffn_up.scale", gguf.F32, []uint64{1}, []float32{float32(math.Inf(1))}},
+	} {
+		if ck, err := open(scale); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "ffn_up.scale") {
+			t.Errorf("%s: %v", what, err)
+			if err == nil {
+				ck.Close()
+			}
+		}
+	}
+}

@@ -1,8 +1,10 @@
 package model
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
+	"strings"
 
 	"nibble/kernels"
 	"nibble/model/arch"
@@ -36,7 +38,8 @@ type ggufPart struct {
 	arch.Part
 	tensor stored
 	data   []byte
-	cols   int // of the stored matrix
+	cols   int     // of the stored matrix
+	factor float32 // of all its values
 }
 
 // ggufForm finds a described tensor in a GGUF file and checks shapes and types; it
@@ -52,7 +55,7 @@ func (c *Checkpoint) ggufForm(d Described) (s storedAs, err error) {
 		if err != nil {
 			return s, err
 		}
-		if t := ggufDType(part.tensor.ggml); i == 0 {
+		if t := part.dtype(); i == 0 {
 			s.dtype = t
 		} else if t != s.dtype {
 			s.dtype = kernels.F32
@@ -78,7 +81,11 @@ func (c *Checkpoint) ggufPart(p arch.Part, cols int) (ggufPart, error) {
 	if !t.ggml.Decodable() {
 		return ggufPart{}, fmt.Errorf("%s: tensor %s: GGUF type %s is %w yet", c.Ref, source.Quote(p.Tensor), t.ggml, ErrUnsupported)
 	}
-	part := ggufPart{Part: p, tensor: t, data: t.data, cols: cols}
+	part := ggufPart{Part: p, tensor: t, data: t.data, cols: cols, factor: 1}
+	var err error
+	if part.factor, err = c.ggufFactor(p); err != nil {
+		return part, err
+	}
 	wrong := func() (ggufPart, error) {
 		return part, fmt.Errorf("%s: %w: tensor %s is %v, the model's keys ask for %d rows of %d", c.Ref, ErrCorrupt, source.Quote(p.Tensor), t.shape, p.Rows, cols)
 	}
@@ -109,6 +116,38 @@ func (c *Checkpoint) ggufPart(p arch.Part, cols int) (ggufPart, error) {
 		return wrong()
 	}
 	return part, nil
+}
+
+// ggufFactor is what all values of a part are multiplied by: a matrix NAME.weight may
+// have a tensor NAME.scale of one element, or of one for each expert, as NVFP4 has.
+// Where the description has a use of its own for that tensor, it is none.
+func (c *Checkpoint) ggufFactor(p arch.Part) (float32, error) {
+	name := factorOf(p)
+	t, there := c.tensors[name]
+	if !there || c.ggufUsed[name] {
+		return 1, nil
+	}
+	at := max(p.Expert, 0)
+	if n := len(t.data) / 4; t.ggml != gguf.F32 || n != 1 && p.Expert < 0 || at >= n {
+		return 0, fmt.Errorf("%s: %w: tensor %s is %s of %v, where a factor of 32 bits belongs for each matrix of %s",
+			c.Ref, ErrCorrupt, source.Quote(name), t.ggml, t.shape, source.Quote(p.Tensor))
+	}
+	f := math.Float32frombits(binary.LittleEndian.Uint32(t.data[4*at:]))
+	if math.IsNaN(float64(f)) || math.IsInf(float64(f), 0) {
+		return 0, fmt.Errorf("%s: %w: tensor %s holds %v", c.Ref, ErrCorrupt, source.Quote(name), f)
+	}
+	return f, nil
+}
+
+// factorOf is the tensor that may hold the factors of a part's matrix.
+func factorOf(p arch.Part) string { return strings.TrimSuffix(p.Tensor, ".weight") + ".scale" }
+
+// dtype is the type in which the values of a part are used.
+func (p ggufPart) dtype() kernels.DType {
+	if p.factor != 1 {
+		return kernels.F32
+	}
+	return ggufDType(p.tensor.ggml)
 }
 
 // checkUse makes sure that of the tensors that are used all elements are: more of
@@ -167,7 +206,7 @@ func (c *Checkpoint) findBlocks() error {
 func (s storedAs) scheme() (scheme kernels.Scheme, ok bool) {
 	t := s.parts[0].tensor.ggml
 	for _, p := range s.parts {
-		if p.tensor.ggml != t || p.Transposed {
+		if p.tensor.ggml != t || p.Transposed || p.factor != 1 {
 			return scheme, false
 		}
 	}
@@ -223,7 +262,7 @@ func (c *Checkpoint) viewedGGUF(d Described) (Tensor, error) {
 	}
 	out := Tensor{Name: d.Name, DType: s.dtype, Shape: d.Shape}
 	row := s.cols * s.dtype.Size()
-	if p := s.parts[0]; len(s.parts) == 1 && !p.Transposed && p.Paired == 0 && s.Columns == nil && s.Change == arch.Unchanged && p.tensor.ggml.Block() == 1 {
+	if p := s.parts[0]; len(s.parts) == 1 && !p.Transposed && p.Paired == 0 && s.Columns == nil && s.Change == arch.Unchanged && p.factor == 1 && p.tensor.ggml.Block() == 1 {
 		out.Data = p.data[p.First*row:][:s.rows*row]
 		return out, nil
 	}
@@ -276,13 +315,18 @@ func (p ggufPart) append(out []byte, s storedAs) []byte {
 func (p ggufPart) plain(first, n int, dtype kernels.DType) []byte {
 	row := p.tensor.ggml.RowBytes(p.cols)
 	data := p.data[first*row:][:n*row]
-	if p.tensor.ggml.Block() == 1 && ggufDType(p.tensor.ggml) == dtype {
+	if p.tensor.ggml.Block() == 1 && p.factor == 1 && ggufDType(p.tensor.ggml) == dtype {
 		return data
 	}
 	values := make([]float32, n*p.cols)
 	for r := range n {
 		if err := gguf.DecodeRow(values[r*p.cols:][:p.cols], data[r*row:][:row], p.tensor.ggml); err != nil {
 			panic(err) // ggufPart has seen that it can be decoded
+		}
+	}
+	if p.factor != 1 {
+		for i := range values {
+			values[i] *= p.factor
 		}
 	}
 	out := make([]byte, len(values)*dtype.Size())

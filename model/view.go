@@ -30,7 +30,7 @@ func (c *Checkpoint) prune() {
 	used := make(map[string]bool)
 	for _, s := range c.sources {
 		for _, p := range s.Parts {
-			used[p.Tensor] = true
+			used[p.Tensor], used[factorOf(p)] = true, true
 		}
 	}
 	for _, d := range c.Config.Described() {
