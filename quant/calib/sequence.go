@@ -138,6 +138,7 @@ func (s *Sequence) floatsBefore(ctx context.Context, layer int) (err error) {
 		if s.floats, err = s.Base.NewStack(s.Stack.Texts()); err != nil {
 			return err
 		}
+		s.ck.Release(s.ck.Config.Embed.Path + ".weight") // whose rows are looked up
 	}
 	for s.floats.Layer() < layer {
 		if err := s.advance(ctx, s.floats, s.Base); err != nil {

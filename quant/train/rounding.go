@@ -9,9 +9,8 @@ import (
 
 // Rounding is a matrix whose codes and scales are trained: the code of a weight w
 // is the integer nearest to w / scale + offset (on the axis of a code table: see
-// grid.Axis), and both the offset and the
-// group's scale and zero point move by the signs of their gradients (Cheng et
-// al., "SignRound", 2023).
+// grid.Axis), and both the offset and the group's scale and zero point move by the
+// signs of their gradients (Cheng et al., "SignRound", 2023).
 type Rounding struct {
 	Weights kernels.Matrix
 	offset  []float32 // by weight
