@@ -121,7 +121,8 @@ func (p *Pool) Run(ctx context.Context, n, grain int, f func(worker, lo, hi int)
 	return p.loop(ctx, &job{n: n, grain: grain, f: f})
 }
 
-// Stream is run in chunks of at least grain that are streams for each worker.
+// Stream executes f over [0, n) so that each worker goes through adjoining chunks, of at
+// least grain indices, as memory is read best.
 func (p *Pool) Stream(ctx context.Context, n, grain int, f func(worker, lo, hi int)) error {
 	return p.loop(ctx, &job{n: n, grain: grain, spans: p.spans, f: f})
 }
@@ -198,7 +199,7 @@ func (j *job) take(worker int) (lo, hi int) {
 	return j.n, j.n
 }
 
-// Serial is run on the calling thread.
+// Serial executes f over [0, n) on the calling thread.
 func Serial(ctx context.Context, n, grain int, f func(worker, lo, hi int)) error {
 	for lo := 0; lo < n; lo += grain {
 		if err := ctx.Err(); err != nil {

@@ -297,14 +297,14 @@ func (n *entry) measurement(e *Selector, s Shape, bytes float64) Measurement {
 	return m
 }
 
-// reach is how much slower than the fastest so far a candidate may be, after each
+// slowerLimits are how much slower than the fastest so far a candidate may be, after each
 // round but the last, to be measured again: in the first it may have been disturbed.
-var reach = []float64{3, 1.5}
+var slowerLimits = []float64{3, 1.5}
 
 // run measures entries for about the given time, in rounds, so that a disturbance
 // hits all alike.
 func (r *race) run(ctx context.Context, entries []*entry, budget time.Duration) error {
-	rounds := len(reach) + 1
+	rounds := len(slowerLimits) + 1
 	slice := budget / time.Duration(rounds*len(entries))
 	for round := range rounds {
 		best := math.Inf(1)
@@ -317,8 +317,8 @@ func (r *race) run(ctx context.Context, entries []*entry, budget time.Duration) 
 				best = min(best, n.fastest())
 			}
 		}
-		if round < len(reach) {
-			entries = slices.DeleteFunc(slices.Clone(entries), func(n *entry) bool { return n.fastest() > reach[round]*best })
+		if round < len(slowerLimits) {
+			entries = slices.DeleteFunc(slices.Clone(entries), func(n *entry) bool { return n.fastest() > slowerLimits[round]*best })
 		}
 	}
 	return nil

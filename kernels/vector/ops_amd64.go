@@ -20,7 +20,7 @@ func archOps(isa cpu.ISA) Ops {
 	return ops
 }
 
-// extentAsm is extentGeneric but for NaNs, of which there are none.
+// extentAsm returns what extentGeneric does, unless x holds a NaN.
 func extentAsm(x []float32) (lo, hi float32) {
 	n := len(x) &^ 7
 	if n > 0 {
