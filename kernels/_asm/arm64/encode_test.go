@@ -111,7 +111,7 @@ func TestEncodeAsGNU(t *testing.T) {
 
 // committed reads the instructions that the assembly files spell out.
 func committed(t *testing.T) map[string]uint32 {
-	files, err := filepath.Glob("../../*_arm64.s")
+	files, err := filepath.Glob("../../*/*_arm64.s")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no assembly: %v", err)
 	}
