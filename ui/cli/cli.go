@@ -164,7 +164,10 @@ workbench, on the demo model when no MODEL is given.`,
 			}
 			return a.workbench(cmd.Context(), workbench.Options{Model: ref, Base: base, Threads: a.threads, CacheDir: job.CacheDir(), RunsDir: job.RunsDir(), ChatsDir: job.ChatsDir(), Theme: themeName, Memory: filepath.Join(job.StateDir(), "workbench.json"), ASCII: ascii, Owner: a.owner})
 		},
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := configure(cmd); err != nil {
+				return err
+			}
 			if a.threads < 0 || a.threads > 1024 {
 				return usagef("--threads %d is not between 1 and 1024 (0 means one per core)", a.threads)
 			}
@@ -176,10 +179,10 @@ workbench, on the demo model when no MODEL is given.`,
 	root.PersistentFlags().IntVar(&a.threads, "threads", 0, "compute threads (default: one per core)")
 	root.Flags().BoolVar(&showVersion, "version", false, "print which nibble this is")
 	root.Flags().StringVar(&base, "base", "", "float model that MODEL was made from, to open both in the workbench (default: what MODEL's report names)")
-	root.Flags().StringVar(&themeName, "theme", "", "colours of the workbench: "+strings.Join(theme.Names(), ", ")+" (default: NIBBLE_THEME, or the one used last, or auto)")
+	root.Flags().StringVar(&themeName, "theme", "", "colours of the workbench: "+strings.Join(theme.Names(), ", ")+" (default: NIBBLE_THEME, or the config file's, or the one used last, or auto)")
 	root.Flags().BoolVar(&ascii, "ascii", false, "draw the workbench with ASCII alone")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(a.infoCmd(), a.modelsCmd(), a.pullCmd(), a.planCmd(), a.quantizeCmd(), a.exportCmd(), a.evalCmd(), a.tuneCmd(), a.benchCmd(), a.logitsCmd(), a.runCmd(), a.chatCmd(), a.runsCmd(), a.versionCmd())
+	root.AddCommand(a.infoCmd(), a.modelsCmd(), a.pullCmd(), a.planCmd(), a.quantizeCmd(), a.exportCmd(), a.evalCmd(), a.tuneCmd(), a.benchCmd(), a.logitsCmd(), a.runCmd(), a.chatCmd(), a.runsCmd(), a.configCmd(), a.versionCmd())
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	addHelp(root)

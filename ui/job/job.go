@@ -27,3 +27,6 @@ func ChatsDir() string { return filepath.Join(StateDir(), "chats") }
 
 // RunsDir holds the runs of the tuner.
 func RunsDir() string { return filepath.Join(StateDir(), "runs") }
+
+// ConfigFile keeps the defaults that the user chose.
+func ConfigFile() string { return filepath.Join(xdg.ConfigHome, "nibble", "config.json") }
