@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"nibble/kernels"
+	"nibble/kernels/slowtest"
 	"nibble/model"
 	"nibble/model/output"
 	"nibble/quant/calib"
@@ -180,6 +181,9 @@ func TestDamagedJournal(t *testing.T) {
 		"no output directory": func(t *testing.T, work string) { remove(t, filepath.Join(work, "output")) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			if !slices.Contains([]string{"nothing", "torn line", "a line in it", "codes", "no file"}, name) && !slowtest.On() {
+				t.Skip("slow: NIBBLE_SLOW=1 asks for it")
+			}
 			out := filepath.Join(t.TempDir(), "out")
 			work := workOf(t, out)
 			if err := os.CopyFS(work, os.DirFS(kept)); err != nil {

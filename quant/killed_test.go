@@ -93,7 +93,7 @@ func TestKilled(t *testing.T) {
 		"the whole": {Recipe: "w4 g64 asym autoround-best; *.1.* w4 g32 sym awq; *.2.self_attn.q_proj keep; embed_tokens w4 g32 sym gptq top10%", Iterations: 25},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if (name == "awq" || name == "layers") && !slowtest.On() {
+			if name != "matrices" && !slowtest.On() {
 				t.Skip("slow: NIBBLE_SLOW=1 asks for it")
 			}
 			v.Out, v.Threads, v.Samples, v.Length = filepath.Join(dir, name), 2, 3, 32
