@@ -14,9 +14,15 @@ import (
 // emptyConfig gives a test a config directory of its own.
 func emptyConfig(t *testing.T) {
 	t.Helper()
+	t.Cleanup(xdg.Reload) // once the variable is what it was
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	xdg.Reload()
-	t.Cleanup(func() { os.Unsetenv("XDG_CONFIG_HOME"); xdg.Reload() })
+}
+
+// What this machine's user has configured is nothing to the tests.
+func init() {
+	os.Setenv("XDG_CONFIG_HOME", filepath.Join(os.TempDir(), "nibble has no config here"))
+	xdg.Reload()
 }
 
 func TestConfig(t *testing.T) {
