@@ -377,7 +377,7 @@ func (a *app) statusText() string {
 		mark = "‖"
 	}
 	text := fmt.Sprintf("%s %s %3.0f %%  %s", mark, word, 100*j.share, term.Duration(time.Since(j.started)))
-	if j.left >= 0 && j.share > 0 && !j.paused {
+	if j.left > 0 && j.share > 0 && j.share < 1 && !j.paused {
 		text += ", " + term.Duration(j.left) + " left"
 	}
 	return text + "  " + term.CleanLine(j.detail)
