@@ -77,10 +77,11 @@ func Weigh(c model.Config, scheme func(model.Module) (kernels.Scheme, bool)) []S
 // carried are the sizes with the codes that a model has, in the formats that have
 // room for them.
 func (w weighing) carried(scheme func(model.Module) (kernels.Scheme, bool)) (out []Size) {
-	gptq, awq := true, true
+	packs, gptq, awq := true, true, true
 	for _, m := range w.modules {
 		if s, ok := scheme(m); ok && m.Layer >= 0 {
-			gptq = gptq && s.Table == kernels.Even && s.Top == 0
+			packs = packs && !ofBlocks(s)
+			gptq = gptq && packs && s.Table == kernels.Even && s.Top == 0
 			awq = awq && gptq && s.Bits == 4
 		}
 	}
@@ -94,7 +95,9 @@ func (w weighing) carried(scheme func(model.Module) (kernels.Scheme, bool)) (out
 		}))
 	}
 	by("gguf", "auto", func(m model.Module, s kernels.Scheme) int64 { return w.blocks(m, blockType(s)) })
-	by("compressed-tensors", "as it is", packed)
+	if packs {
+		by("compressed-tensors", "as it is", packed)
+	}
 	inLayers := func(index bool) func(model.Module, kernels.Scheme) int64 {
 		return func(m model.Module, s kernels.Scheme) int64 {
 			if m.Layer < 0 {
@@ -112,13 +115,20 @@ func (w weighing) carried(scheme func(model.Module) (kernels.Scheme, bool)) (out
 	return out
 }
 
+// ofBlocks reports whether a scheme is one of GGUF's blocks that no layout of
+// directories has.
+func ofBlocks(s kernels.Scheme) bool {
+	return s.Super || s.Mins || s.Bits != 4 && s.Bits != 8
+}
+
 // blockType is the type of GGUF that holds a scheme.
 func blockType(s kernels.Scheme) gguf.Type {
+	for _, t := range []gguf.Type{gguf.IQ4_NL, gguf.MXFP4, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K, gguf.IQ4_XS} {
+		if has, ok := t.Scheme(); ok && has == s {
+			return t
+		}
+	}
 	switch {
-	case s.Table == kernels.NL4:
-		return gguf.IQ4_NL
-	case s.Table == kernels.FP4:
-		return gguf.MXFP4
 	case s.Bits == 8 || s.Top > 0:
 		return gguf.Q8_0
 	case s.Sym:

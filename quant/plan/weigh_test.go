@@ -24,3 +24,22 @@ func TestWeighedMatrix(t *testing.T) {
 		}
 	}
 }
+
+// A scheme that is a type of GGUF's weighs as that type, and is no directory's.
+func TestWeighedBlocks(t *testing.T) {
+	for _, typ := range []gguf.Type{gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q8_0, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K, gguf.IQ4_NL, gguf.IQ4_XS, gguf.MXFP4} {
+		s, ok := typ.Scheme()
+		if got := blockType(s); !ok || got != typ {
+			t.Errorf("%s is %s, weighed as %s", typ, s, got)
+		}
+		switch typ {
+		case gguf.Q4_0, gguf.Q8_0, gguf.IQ4_NL, gguf.MXFP4:
+			ok = !ofBlocks(s)
+		default:
+			ok = ofBlocks(s)
+		}
+		if !ok {
+			t.Errorf("%s in directories: %t", typ, !ofBlocks(s))
+		}
+	}
+}
