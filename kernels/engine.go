@@ -13,10 +13,13 @@ import (
 
 // Options configures an Engine.
 type Options struct {
-	Threads int      // compute threads; 0 is one per core
+	Threads int      // compute threads, up to MaxThreads; 0 is one per core
 	ISA     cpu.ISA  // highest tier to use; "" is NIBBLE_ISA or else the best
 	Exclude []string // kernel names ("avx2 16x4") that may not be used
 }
+
+// MaxThreads is the most compute threads there may be.
+const MaxThreads = 1024
 
 // What an Engine consists of, without the names of the parts.
 type (
@@ -51,8 +54,8 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Threads < 0 || o.Threads > 1024 {
-		return nil, fmt.Errorf("threads: %d is not between 1 and 1024 (0 means one per core)", o.Threads)
+	if o.Threads < 0 || o.Threads > MaxThreads {
+		return nil, fmt.Errorf("threads: %d is not between 1 and %d (0 means one per core)", o.Threads, MaxThreads)
 	}
 	n := o.Threads
 	if n == 0 {

@@ -122,7 +122,7 @@ func (c *Checkpoint) ggufPart(p arch.Part, cols int) (ggufPart, error) {
 // have a tensor NAME.scale of one element, or of one for each expert, as NVFP4 has.
 // Where the description has a use of its own for that tensor, it is none.
 func (c *Checkpoint) ggufFactor(p arch.Part) (float32, error) {
-	name := factorOf(p)
+	name := factorOf(p.Tensor)
 	t, there := c.tensors[name]
 	if !there || c.ggufUsed[name] {
 		return 1, nil
@@ -139,8 +139,8 @@ func (c *Checkpoint) ggufFactor(p arch.Part) (float32, error) {
 	return f, nil
 }
 
-// factorOf is the tensor that may hold the factors of a part's matrix.
-func factorOf(p arch.Part) string { return strings.TrimSuffix(p.Tensor, ".weight") + ".scale" }
+// factorOf is the tensor that may hold the factors of a stored matrix.
+func factorOf(tensor string) string { return strings.TrimSuffix(tensor, ".weight") + ".scale" }
 
 // dtype is the type in which the values of a part are used.
 func (p ggufPart) dtype() kernels.DType {

@@ -28,10 +28,8 @@ func (c *Checkpoint) describe() {
 // of a vision tower.
 func (c *Checkpoint) prune() {
 	used := make(map[string]bool)
-	for _, s := range c.sources {
-		for _, p := range s.Parts {
-			used[p.Tensor], used[factorOf(p)] = true, true
-		}
+	for name := range c.ggufUsed {
+		used[name], used[factorOf(name)] = true, true
 	}
 	for _, d := range c.Config.Described() {
 		used[d.View.Tensor] = true

@@ -244,19 +244,12 @@ func matrixType(m model.Module, w model.Weight, typ string) (gguf.Type, error) {
 		}
 		return map[kernels.DType]gguf.Type{kernels.F32: gguf.F32, kernels.F16: gguf.F16, kernels.BF16: gguf.BF16}[w.Float.DType], nil
 	}
-	own, is := gguf.OwnType(w.Q.Scheme)
+	_, is := gguf.OwnType(w.Q.Scheme)
 	switch s := w.Q.Scheme; {
-	case is && (!given || want.Block() > 1):
-		want = own
 	case given && want.Block() == 1:
 		return want, nil
-	case s.Bits == 8 || s.Top > 0: // no 4-bit type holds it, whatever is asked for
-		want = gguf.Q8_0
-	case given:
-	case s.Sym:
-		want = gguf.Q4_0
-	default:
-		want = gguf.Q4_1
+	case !given, is, s.Bits == 8, s.Top > 0: // no other type of blocks holds the last three, whatever is asked for
+		want = gguf.UsualType(s)
 	}
 	if err := gguf.CheckScheme(w.Q.Scheme, w.Q.Cols, want); err != nil {
 		return 0, fmt.Errorf("%s: %w; keep this matrix as stored in the recipe, or choose --type f32", m.Name, err)

@@ -136,6 +136,21 @@ func OwnType(s kernels.Scheme) (Type, bool) {
 	return 0, false
 }
 
+// UsualType returns the type that holds a scheme's codes in the fewest bits: its own, or
+// one of plain codes.
+func UsualType(s kernels.Scheme) Type {
+	own, is := OwnType(s)
+	switch {
+	case is:
+		return own
+	case s.Bits == 8 || s.Top > 0:
+		return Q8_0
+	case s.Sym:
+		return Q4_0
+	}
+	return Q4_1
+}
+
 // unpackRow writes row r of a matrix in a scheme of the type's own.
 func unpackRow(dst []byte, q *kernels.QTensor, r int, t Type) error {
 	size, n := knownTypes[t].bytes, q.Cols/t.Block()

@@ -94,7 +94,7 @@ func (w weighing) carried(scheme func(model.Module) (kernels.Scheme, bool)) (out
 			return quantized(m, s)
 		}))
 	}
-	by("gguf", "auto", func(m model.Module, s kernels.Scheme) int64 { return w.blocks(m, blockType(s)) })
+	by("gguf", "auto", func(m model.Module, s kernels.Scheme) int64 { return w.blocks(m, gguf.UsualType(s)) })
 	if packs {
 		by("compressed-tensors", "as it is", packed)
 	}
@@ -119,22 +119,6 @@ func (w weighing) carried(scheme func(model.Module) (kernels.Scheme, bool)) (out
 // directories has.
 func ofBlocks(s kernels.Scheme) bool {
 	return s.Super || s.Mins || s.Bits != 4 && s.Bits != 8
-}
-
-// blockType is the type of GGUF that holds a scheme.
-func blockType(s kernels.Scheme) gguf.Type {
-	for _, t := range []gguf.Type{gguf.IQ4_NL, gguf.MXFP4, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K, gguf.IQ4_XS} {
-		if has, ok := t.Scheme(); ok && has == s {
-			return t
-		}
-	}
-	switch {
-	case s.Bits == 8 || s.Top > 0:
-		return gguf.Q8_0
-	case s.Sym:
-		return gguf.Q4_0
-	}
-	return gguf.Q4_1
 }
 
 // weighing is a model that is weighed.

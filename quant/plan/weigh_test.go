@@ -29,7 +29,7 @@ func TestWeighedMatrix(t *testing.T) {
 func TestWeighedBlocks(t *testing.T) {
 	for _, typ := range []gguf.Type{gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q8_0, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K, gguf.IQ4_NL, gguf.IQ4_XS, gguf.MXFP4} {
 		s, ok := typ.Scheme()
-		if got := blockType(s); !ok || got != typ {
+		if got := gguf.UsualType(s); !ok || got != typ {
 			t.Errorf("%s is %s, weighed as %s", typ, s, got)
 		}
 		switch typ {

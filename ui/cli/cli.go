@@ -168,8 +168,8 @@ workbench, on the demo model when no MODEL is given.`,
 			if err := configure(cmd); err != nil {
 				return err
 			}
-			if a.threads < 0 || a.threads > 1024 {
-				return usagef("--threads %d is not between 1 and 1024 (0 means one per core)", a.threads)
+			if a.threads < 0 || a.threads > kernels.MaxThreads {
+				return usagef("--threads %d is not between 1 and %d (0 means one per core)", a.threads, kernels.MaxThreads)
 			}
 			a.report = newReporter(a)
 			return nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nibble/kernels"
 	"nibble/kernels/durable"
 	"nibble/model/source"
 	"nibble/ui/job"
@@ -44,9 +45,9 @@ var settings = []setting{
 		}
 		return nil
 	}},
-	{"threads", "", "compute threads: 1 to 1024, or 0 for one per core", func(v string) error {
-		if n, err := strconv.Atoi(v); err != nil || n < 0 || n > 1024 {
-			return fmt.Errorf("%q is no number between 0 and 1024", v)
+	{"threads", "", fmt.Sprintf("compute threads: 1 to %d, or 0 for one per core", kernels.MaxThreads), func(v string) error {
+		if n, err := strconv.Atoi(v); err != nil || n < 0 || n > kernels.MaxThreads {
+			return fmt.Errorf("%q is no number between 0 and %d", v, kernels.MaxThreads)
 		}
 		return nil
 	}},
